@@ -1,0 +1,1 @@
+//! Go's text/template language with the Sprig and Helm functions
