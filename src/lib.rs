@@ -1,1 +1,11 @@
-//! The istio-manager operator.
+//! The istio-manager operator: it installs Istio from one `Istio` resource, keeps it as configured and removes it.
+//!
+//! The binary is `main.rs`, which hands its arguments to [`cli`]. Everything else is a library so that tests and
+//! tools can use the same parts.
+
+pub mod cli;
+pub mod context;
+pub mod leader;
+pub mod probes;
+pub mod telemetry;
+pub mod watch;

@@ -1,0 +1,80 @@
+//! Makes command lines written for a Go program readable for clap: Go takes long flags with one dash as well, and
+//! the reference operator has no subcommands.
+
+use std::ffi::{OsStr, OsString};
+
+/// The subcommand that a command line without one means.
+const DEFAULT_SUBCOMMAND: &str = "run";
+
+/// Rewrites the arguments (without the program's name): a known long flag with one dash gets its second one, and
+/// `run` is put in front unless the first argument is one of `subcommands` or asks for help or the version.
+///
+/// `flags` are the names of all long flags, without dashes. What follows `--` stays as it is.
+pub fn normalize<'a>(
+    arguments: impl IntoIterator<Item = OsString>,
+    subcommands: &[&str],
+    flags: &[&'a str],
+) -> Vec<OsString> {
+    let mut literal = false;
+    let mut normalized: Vec<OsString> = arguments
+        .into_iter()
+        .map(|argument| {
+            literal |= argument == "--";
+            if literal { argument } else { with_two_dashes(argument, flags) }
+        })
+        .collect();
+    if !names_a_command(normalized.first().map(OsString::as_os_str), subcommands) {
+        normalized.insert(0, DEFAULT_SUBCOMMAND.into());
+    }
+    normalized
+}
+
+fn names_a_command(first: Option<&OsStr>, subcommands: &[&str]) -> bool {
+    let about_the_program = ["-h", "--help", "-V", "--version", "help"];
+    first
+        .and_then(OsStr::to_str)
+        .is_some_and(|first| about_the_program.contains(&first) || subcommands.contains(&first))
+}
+
+fn with_two_dashes(argument: OsString, flags: &[&str]) -> OsString {
+    let Some(text) = argument.to_str() else { return argument };
+    let Some(flag) = text.strip_prefix('-') else { return argument };
+    let name = flag.split_once('=').map_or(flag, |(name, _)| name);
+    if flags.contains(&name) { format!("--{flag}").into() } else { argument }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn normalized(line: &str) -> String {
+        let arguments = line.split_whitespace().map(OsString::from);
+        let flags = ["leader-elect", "zap-log-level", "kubeconfig", "filename", "help"];
+        let result = normalize(arguments, &["run", "render", "crd", "version"], &flags);
+        result.iter().map(|argument| argument.to_str().unwrap()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn command_lines_of_a_go_operator_are_understood() {
+        for (line, expected) in [
+            ("", "run"),
+            ("-leader-elect", "run --leader-elect"),
+            ("--leader-elect -zap-log-level=info", "run --leader-elect --zap-log-level=info"),
+            ("-kubeconfig /a/b", "run --kubeconfig /a/b"),
+            ("run -leader-elect=false", "run --leader-elect=false"),
+            ("-help", "--help"),
+        ] {
+            assert_eq!(normalized(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn everything_else_stays_as_it_is() {
+        for line in ["render -f cr.yaml", "render -fcr.yaml", "--help", "-h", "--version", "help run", "crd"]
+        {
+            assert_eq!(normalized(line), line);
+        }
+        assert_eq!(normalized("run -- -leader-elect"), "run -- -leader-elect");
+        assert_eq!(normalized("-unknown"), "run -unknown");
+    }
+}

@@ -1,0 +1,80 @@
+//! The command line: what can be asked for, in which words, and how an error is told. It reads arguments and starts
+//! the parts that do the work; it does none of it.
+
+mod arguments;
+mod bind;
+mod duration;
+mod flags;
+mod render;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub use bind::BindAddress;
+pub use flags::RunArguments;
+pub use render::RenderArguments;
+
+const EXAMPLES: &str = "\
+Examples:
+  Run in a cluster, one replica at work at a time:
+    istio-manager run --leader-elect
+  Run on your machine against the current context of your kubeconfig:
+    istio-manager run --kubeconfig ~/.kube/config
+
+`istio-manager <COMMAND> --help` explains a command and its defaults. Without a command, `run` is meant, and long
+flags may be written with one dash, so that a Deployment made for the Go operator starts this one unchanged.";
+
+/// Installs Istio from one `Istio` resource, keeps it as configured, upgrades it and removes it safely.
+#[derive(Parser, Debug)]
+#[command(name = "istio-manager", version, after_help = EXAMPLES)]
+pub struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run the operator until it is told to stop
+    Run(Box<RunArguments>),
+    /// Print the version of the operator
+    Version,
+}
+
+/// Runs the program with `arguments`, the program's name first, and tells its exit code: 0 when done, 1 after an
+/// error, 2 for a command line that cannot be understood.
+#[must_use]
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match parse(arguments) {
+        Ok(CommandLine { command: Command::Version }) => version(),
+        Ok(CommandLine { command: Command::Run(_arguments) }) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Help and the version are "errors" to clap as well; they go to standard output and exit with 0.
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
+        }
+    }
+}
+
+/// Reads a command line, the program's name first, in clap's or in Go's style.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<CommandLine, clap::Error> {
+    let mut command = CommandLine::command();
+    command.build();
+    let mut arguments = arguments.into_iter();
+    let program = arguments.next().unwrap_or_else(|| command.get_name().into());
+    let subcommands: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    let flags: Vec<&str> = command
+        .get_subcommands()
+        .flat_map(clap::Command::get_arguments)
+        .filter_map(clap::Arg::get_long)
+        .collect();
+    let normalized = arguments::normalize(arguments, &subcommands, &flags);
+    let mut matches = command.clone().try_get_matches_from(std::iter::once(program).chain(normalized))?;
+    CommandLine::from_arg_matches_mut(&mut matches)
+}
+
+fn version() -> ExitCode {
+    println!("istio-manager {}", env!("CARGO_PKG_VERSION"));
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,57 @@
+//! What the process frame hands to the controllers: the client, the settings, and the values that say whether to
+//! write, whether to stop and what the probes report. It carries values only; it decides nothing.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::leader::Leadership;
+use crate::probes::Readiness;
+
+/// The one namespace in which an `Istio` resource is reconciled; resources elsewhere are refused, as the Kyma
+/// reference operator does.
+pub const RESOURCE_NAMESPACE: &str = "kyma-system";
+
+/// Everything a controller needs from the process it runs in. Cheap to clone; all clones share the same values.
+#[derive(Clone)]
+pub struct Context {
+    /// The client for every request. It refuses writes while [`Context::leadership`] does not allow them, so
+    /// callers need no check of their own.
+    pub client: kube::Client,
+    /// The namespace of the operator itself: its Lease and its inventory live here.
+    pub operator_namespace: String,
+    /// Who leads, as it changes. Controllers start when [`Leadership::is_leading`] first holds.
+    pub leadership: watch::Receiver<Leadership>,
+    /// Cancelled when the process has to stop: on SIGTERM or SIGINT, or when the Lease is lost.
+    pub shutdown: CancellationToken,
+    /// What `/readyz` waits for; controllers register here what has to happen before they are ready.
+    pub readiness: Readiness,
+    /// What the flags and the environment say.
+    pub settings: Settings,
+    /// This process among its replicas, `<pod name>_<uuid>`: the holder identity of the Lease and the reporting
+    /// instance of Events.
+    pub identity: String,
+}
+
+/// The settings of a run that reach the controllers, from flags and environment, already validated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// A folder of further chart versions, `<folder>/<version>/{charts,profiles}`; without it only the embedded one.
+    pub charts_dir: Option<PathBuf>,
+    /// The version of Istio to install; without it the embedded one.
+    pub istio_version: Option<String>,
+    /// How long an installation may wait for one stage to become ready.
+    pub install_timeout: Duration,
+    /// How often an unchanged resource is looked at again.
+    pub reconciliation_interval: Duration,
+    /// The wait after the first failure in a row.
+    pub failure_base_delay: Duration,
+    /// The longest wait between failures in a row.
+    pub failure_max_delay: Duration,
+    /// Reconciles per second over all resources, in the long run.
+    pub rate_limiter_frequency: u32,
+    /// Reconciles that may run above [`Settings::rate_limiter_frequency`] at once.
+    pub rate_limiter_burst: u32,
+}

@@ -1,0 +1,45 @@
+//! Leader election on a Lease, with the semantics of client-go's `leaderelection` package, so that this operator and
+//! one written in Go exclude each other. It decides who may write and tells it as a value on a channel; it must not
+//! write anything but its Lease, and knows nothing of what the leader does.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Whether this process may write to the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leadership {
+    /// Another process leads, or nobody has been seen yet. Nothing may be written.
+    Standby {
+        /// The holder of the Lease as last seen.
+        holder: Option<String>,
+    },
+    /// This process leads.
+    Leading {
+        /// The moment after which nothing may be written unless the Lease has been renewed; `None` when leader
+        /// election is off.
+        until: Option<Instant>,
+    },
+    /// This process led and never will again; it is about to exit.
+    Ended,
+}
+
+impl Leadership {
+    /// Whether this process holds the Lease. Use it to start work; a single write is judged by [`Self::remaining`].
+    #[must_use]
+    pub fn is_leading(&self) -> bool {
+        matches!(self, Self::Leading { .. })
+    }
+
+    /// How long a write that starts at `now` may take, or `None` if it must not start.
+    #[must_use]
+    pub fn remaining(&self, now: Instant) -> Option<Duration> {
+        match self {
+            Self::Leading { until: None } => Some(Duration::MAX),
+            Self::Leading { until: Some(until) } => {
+                until.checked_duration_since(now).filter(|left| !left.is_zero())
+            }
+            Self::Standby { .. } | Self::Ended => None,
+        }
+    }
+}

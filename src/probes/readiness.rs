@@ -1,0 +1,79 @@
+//! The list of what has to happen before the process counts as ready.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What has to happen before `/readyz` answers 200. Cheap to clone; all clones share one list.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness {
+    pending: Arc<Mutex<BTreeMap<String, String>>>,
+}
+
+/// One thing that is waited for. It counts as done when [`Pending::done`] is called; dropping it any other way, as a
+/// failed start does, leaves it pending.
+#[derive(Debug)]
+#[must_use = "readiness waits until `done` is called"]
+pub struct Pending {
+    readiness: Readiness,
+    name: String,
+}
+
+impl Readiness {
+    /// Makes readiness wait for `name`, a short key, and say `what` is waited for meanwhile. A key registered twice
+    /// is waited for once.
+    pub fn wait_for(&self, name: impl Into<String>, what: impl Into<String>) -> Pending {
+        let name = name.into();
+        self.with(|pending| pending.insert(name.clone(), what.into()));
+        Pending { readiness: self.clone(), name }
+    }
+
+    /// What is still waited for, as `name: what`, sorted by name; empty when ready.
+    #[must_use]
+    pub fn pending(&self) -> Vec<String> {
+        self.with(|pending| pending.iter().map(|(name, what)| format!("{name}: {what}")).collect())
+    }
+
+    /// A panic while the lock is held cannot leave the map half changed, so a poisoned lock is still good.
+    fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<String, String>) -> T) -> T {
+        act(&mut self.pending.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Pending {
+    /// Says that this has happened.
+    pub fn done(self) {
+        self.readiness.with(|pending| pending.remove(&self.name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_registered_is_ready() {
+        assert!(Readiness::default().pending().is_empty());
+    }
+
+    #[test]
+    fn pending_things_are_listed_until_they_are_done() {
+        let readiness = Readiness::default();
+        let first = readiness.wait_for("watch", "the first list of Istio resources");
+        let second = readiness.wait_for("charts", "the charts of Istio");
+        assert_eq!(
+            readiness.pending(),
+            ["charts: the charts of Istio", "watch: the first list of Istio resources"]
+        );
+        first.done();
+        assert_eq!(readiness.clone().pending(), ["charts: the charts of Istio"]);
+        second.done();
+        assert!(readiness.pending().is_empty());
+    }
+
+    #[test]
+    fn a_dropped_registration_stays_pending() {
+        let readiness = Readiness::default();
+        drop(readiness.wait_for("watch", "the first list"));
+        assert_eq!(readiness.pending().len(), 1);
+    }
+}
