@@ -3,6 +3,7 @@
 //! The binary is `main.rs`, which hands its arguments to [`cli`]. Everything else is a library so that tests and
 //! tools can use the same parts.
 
+pub mod api;
 pub mod cli;
 pub mod context;
 pub mod leader;

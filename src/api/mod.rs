@@ -1,0 +1,11 @@
+//! The `Istio` custom resource: its Rust types, the CustomResourceDefinition generated from them, its conditions and
+//! the names that are part of the contract with users.
+//! Holds no decisions and talks to no cluster.
+
+pub mod conditions;
+mod crd;
+pub mod names;
+pub mod v1alpha2;
+
+pub use crd::{crd, crd_yaml};
+pub use v1alpha2::{Istio, IstioSpec, IstioStatus};

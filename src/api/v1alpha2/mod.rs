@@ -1,0 +1,115 @@
+//! Version `v1alpha2` of the `Istio` resource.
+//! Plain data: every field is optional as in the schema, and nothing is checked here. Decoding is tolerant on purpose:
+//! a value that only the validation can judge (a duration, a port) is kept as written, because one object that does
+//! not decode would stall the watch of all of them.
+
+mod components;
+mod config;
+mod experimental;
+mod schema;
+mod status;
+
+pub use components::{
+    Cni, CniK8s, Components, DeploymentK8s, EgressGateway, HorizontalScaling, IngressGateway, IntOrString,
+    Pilot, Proxy, ProxyK8s, ResourceAmounts, Resources, RollingUpdate, Strategy,
+};
+pub use config::{
+    Authorizer, AuthorizerHeaders, Config, ForwardClientCertDetails, HeadersInCheck, HeadersToDownstream,
+    HeadersToUpstream, Metrics, ProxyStatsMatcher, Telemetry, TrafficPolicy,
+};
+pub use experimental::{Experimental, ExperimentalPilot};
+pub use status::IstioStatus;
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Which Istio to have in this cluster: one resource, in the operator's namespace, describes the whole installation.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "operator.kyma-project.io",
+    version = "v1alpha2",
+    kind = "Istio",
+    plural = "istios",
+    singular = "istio",
+    namespaced,
+    status = "IstioStatus",
+    category = "kyma-modules",
+    category = "kyma-istio",
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    derive = "Default",
+    derive = "PartialEq",
+    // The derive takes no serde attribute directly. This one lets a resource without a `spec` decode.
+    attr = "cfg_attr(all(), serde(default))"
+)]
+#[serde(rename_all = "camelCase")]
+pub struct IstioSpec {
+    /// Options of the whole mesh.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<Config>,
+    /// Settings of Istio's components.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub components: Option<Components>,
+    /// Options without a promise of stability. Refused unless the operator runs with experimental options allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub experimental: Option<Experimental>,
+    /// Keeps the behaviour of the previous minor version of Istio where Istio offers a switch for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compatibility_mode: Option<bool>,
+    /// Creates NetworkPolicies that allow what Istio's own workloads need.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_policies_enabled: Option<bool>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn decode(resource: serde_json::Value) -> Istio {
+        serde_json::from_value(resource).unwrap()
+    }
+
+    #[test]
+    fn a_resource_without_a_spec_asks_for_the_defaults() {
+        let istio = decode(json!({
+            "apiVersion": "operator.kyma-project.io/v1alpha2", "kind": "Istio", "metadata": {"name": "default"},
+        }));
+        assert_eq!(istio.spec, IstioSpec::default());
+        assert_eq!(istio.metadata.name.as_deref(), Some("default"));
+    }
+
+    #[test]
+    fn values_that_only_the_validation_can_judge_decode_as_written() {
+        let istio = decode(json!({
+            "apiVersion": "operator.kyma-project.io/v1alpha2", "kind": "Istio", "metadata": {},
+            "spec": {
+                "config": {
+                    "numTrustedProxies": 4_294_967_295_u32,
+                    "authorizers": [{"name": "a", "port": -7_000_000_000_i64, "timeout": "soon"}],
+                },
+                "components": {"pilot": {"k8s": {"strategy": {"rollingUpdate": {"maxSurge": 99_999_999_999_i64}}}}},
+            },
+        }));
+        let authorizer = &istio.spec.config.unwrap().authorizers.unwrap()[0];
+        assert_eq!((authorizer.port, authorizer.timeout.as_deref()), (-7_000_000_000, Some("soon")));
+    }
+
+    #[test]
+    fn names_are_spelled_as_in_the_go_operator() {
+        let spec = json!({
+            "config": {"enableDNSProxying": true, "numTrustedProxies": 1},
+            "components": {"proxy": {"k8s": {"resources": {"limits": {"cpu": "1"}}}}},
+            "experimental": {
+                "pilot": {"enableAlphaGatewayAPI": true, "enableMultiNetworkDiscoverGatewayAPI": false},
+                "enableAmbient": true,
+            },
+            "compatibilityMode": true,
+            "networkPoliciesEnabled": false,
+        });
+        let decoded: IstioSpec = serde_json::from_value(spec.clone()).unwrap();
+        assert_eq!(serde_json::to_value(decoded).unwrap(), spec);
+    }
+}

@@ -1,0 +1,27 @@
+//! `status` of the `Istio` resource.
+//! Plain data; who may write it and how is decided elsewhere.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::schema;
+use crate::api::conditions::State;
+
+/// What the operator last saw and did for an `Istio` resource.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IstioStatus {
+    /// Overall state.
+    pub state: State,
+    /// What the state is about, for people. Empty when all is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Conditions, one of a type.
+    #[schemars(schema_with = "schema::conditions")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<Vec<Condition>>,
+    /// `metadata.generation` of the resource that this status is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
