@@ -1,0 +1,165 @@
+//! Istio's installer: from an `IstioOperator` document to the objects of its components.
+//!
+//! Pure: reads the bundle and its arguments, no cluster, no clock, no environment. Applies nothing; the definitions of
+//! Istio's own kinds come from [`Bundle::crds`], not from here.
+//!
+//! The document is what Istio documents as the `IstioOperator` API, merged over an installation profile:
+//! <https://istio.io/latest/docs/reference/config/istio.operator.v1alpha1/>.
+
+mod component;
+mod default_tag;
+mod labels;
+mod layers;
+mod overlay;
+mod patch;
+mod strategic_merge;
+
+pub use component::ComponentName;
+pub use labels::add_owner_labels;
+pub use overlay::PathError;
+
+use crate::bundle::{Bundle, BundleError};
+use crate::helm::{self, Release};
+use component::Item;
+use serde_json::Value;
+
+/// Why an `IstioOperator` document cannot be rendered.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A component or a setting that Istio does not have.
+    #[error("'{field}' is not known at '{path}'")]
+    UnknownField {
+        /// Where it stands.
+        path: String,
+        /// What is not known there.
+        field: String,
+    },
+    /// A part of the document is of the wrong type.
+    #[error("'{path}' is not {expected}")]
+    WrongType {
+        /// Where it stands.
+        path: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// A gateway without a name.
+    #[error("component {component}: a gateway has no name")]
+    Unnamed {
+        /// The gateway list.
+        component: ComponentName,
+    },
+    /// A profile or chart is not to be had from the bundle.
+    #[error("preparing component charts and profiles")]
+    Bundle(#[from] BundleError),
+    /// A chart fails to render.
+    #[error("component {component}")]
+    Render {
+        /// Component of the chart.
+        component: ComponentName,
+        /// Cause: chart, file, line, column and expression.
+        source: helm::RenderError,
+    },
+    /// An overlay for an object that its component does not have.
+    #[error("component {component}: the overlay for {kind} '{name}' matches no rendered object")]
+    OverlayWithoutObject {
+        /// Component with the overlay.
+        component: ComponentName,
+        /// Kind that the overlay names.
+        kind: String,
+        /// Name that the overlay names.
+        name: String,
+    },
+    /// The path of an overlay does not fit its object.
+    #[error("component {component}: overlay for {kind} '{name}' at '{path}'")]
+    Overlay {
+        /// Component with the overlay.
+        component: ComponentName,
+        /// Kind of the object.
+        kind: String,
+        /// Name of the object.
+        name: String,
+        /// Path in the object.
+        path: String,
+        /// Cause.
+        source: PathError,
+    },
+    /// The charts do not render an object that the installation relies on.
+    #[error("the charts do not render {what}")]
+    NotRendered {
+        /// The object.
+        what: &'static str,
+    },
+}
+
+/// The objects of one component, patched, overlaid and labelled, in the order in which its chart renders them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Component {
+    /// Which component.
+    pub name: ComponentName,
+    /// Its Kubernetes objects.
+    pub objects: Vec<Value>,
+    /// What the chart warns of, as of settings that are deprecated; one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Renders everything an `IstioOperator` document asks for, except the CustomResourceDefinitions.
+///
+/// `operator` is the whole document with `metadata` and `spec`; `kubernetes_version` is the server's version, such as
+/// `v1.36.3`. Components come in Istio's order, those with several gateways as one.
+pub fn render(bundle: &Bundle, operator: &Value, kubernetes_version: &str) -> Result<Vec<Component>, Error> {
+    component::check_names(operator)?;
+    let document = layers::merged_document(bundle, operator)?;
+    let mut components = Vec::new();
+    for name in ComponentName::ALL {
+        let mut component = Component { name, objects: Vec::new(), warnings: Vec::new() };
+        let items = component::items(name, &document)?;
+        for item in &items {
+            render_item(bundle, item, &document, kubernetes_version, &mut component)?;
+        }
+        for object in &mut component.objects {
+            add_owner_labels(object, name, bundle.version());
+        }
+        if !items.is_empty() {
+            components.push(component);
+        }
+    }
+    Ok(components)
+}
+
+fn render_item(bundle: &Bundle, item: &Item, document: &Value, kubernetes: &str, component: &mut Component) -> Result<(), Error> {
+    let release = Release { name: "istio".to_owned(), namespace: item.namespace.clone() };
+    let mut values = layers::chart_values(item, document);
+    let with_default_tag = item.component == ComponentName::Pilot && default_tag::is_wanted(&values);
+    if with_default_tag {
+        default_tag::request(&mut values);
+    }
+    if item.component == ComponentName::Base {
+        // The definitions are not among the bundle's chart files, so the template that would print them must not look.
+        *layers::entry(&mut values, &["base", "enableCRDTemplates"]) = Value::Bool(false);
+    }
+    let (mut objects, warnings) = render_chart(bundle, item.component, item.component.chart(), &values, &release, kubernetes)?;
+    let revision = values.get("revision").and_then(Value::as_str).filter(|revision| !revision.is_empty() && *revision != "default");
+    patch::apply(item, revision, &mut objects)?;
+    if with_default_tag {
+        default_tag::complete(bundle, &values, &release, kubernetes, &mut objects)?;
+    }
+    component.objects.extend(objects);
+    component.warnings.extend(warnings);
+    Ok(())
+}
+
+/// Objects and warnings of one chart. The parsed chart is gone when this returns.
+fn render_chart(
+    bundle: &Bundle,
+    component: ComponentName,
+    chart: &str,
+    values: &Value,
+    release: &Release,
+    kubernetes: &str,
+) -> Result<(Vec<Value>, Vec<String>), Error> {
+    let chart = bundle.chart(chart)?;
+    let failed = |source| Error::Render { component, source };
+    let rendering = helm::render(&chart, values, release, kubernetes).map_err(failed)?;
+    let warnings = rendering.notes().lines().filter_map(|line| line.strip_prefix("WARNING: ")).map(str::to_owned).collect();
+    Ok((rendering.objects().map_err(failed)?, warnings))
+}
