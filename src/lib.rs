@@ -6,6 +6,7 @@
 pub mod api;
 pub mod cli;
 pub mod context;
+mod duration;
 pub mod leader;
 pub mod probes;
 pub mod telemetry;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::bind::BindAddress;
-use super::duration;
 use crate::context::Settings;
+use crate::duration;
 use crate::telemetry::{Encoder, Level, Logging, TimeEncoding};
 
 /// What `run` is told on the command line.

@@ -3,7 +3,6 @@
 
 mod arguments;
 mod bind;
-mod duration;
 mod flags;
 mod render;
 

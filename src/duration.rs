@@ -1,4 +1,5 @@
-//! Durations as Go programs write them on the command line: `1h30m`, `500ms`, `1.5s`.
+//! Durations as Go programs write them, on the command line and in the `Istio` resource: `1h30m`, `500ms`, `1.5s`.
+//! Reads them; what a duration may be is the business of its reader.
 
 use std::time::Duration;
 
