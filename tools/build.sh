@@ -43,9 +43,10 @@ progress() {
 build_group() {
   describe "$1"
   local stamp="$out/stamps/$1" want
-  want=$(cat "tools/$mod/go.mod" "tools/$mod/go.sum" tools/build.sh | sha256sum | cut -d' ' -f1)
+  want=$({ cat "tools/$mod/go.mod" "tools/$mod/go.sum"; echo "$pkgs $ldflags"; } | sha256sum | cut -d' ' -f1)
   local complete=1 p
   for p in $pkgs; do [ -x "$out/bin/$(binary_name "$p")" ] || complete=0; done
+  [ "$1" != kwok ] || [ -f "$out/kwok-stages.yaml" ] || complete=0
   if [ "$complete" = 1 ] && [ "$(cat "$stamp" 2>/dev/null)" = "$want" ]; then return 0; fi
   echo "building $1 ($2): $why" >&2
   local started=$SECONDS total
@@ -53,8 +54,19 @@ build_group() {
   for p in $pkgs; do
     (cd "tools/$mod" && CGO_ENABLED=0 go build -v -trimpath -ldflags "$ldflags" -o "$out/bin/$(binary_name "$p")" "$p") 2>&1 | progress "$(binary_name "$p")" "$total"
   done
+  [ "$1" != kwok ] || copy_kwok_stages
   echo "$want" > "$stamp"
   echo "  $1 built in $((SECONDS - started)) s" >&2
+}
+
+# What nodes and pods do is told to kwok by files that come with its module.
+copy_kwok_stages() {
+  local from file
+  from=$(cd tools/kwok && go list -m -f '{{.Dir}}' sigs.k8s.io/kwok)/kustomize/stage
+  for file in node/fast/node-initialize node/heartbeat/node-heartbeat pod/fast/pod-{ready,complete,delete}; do
+    echo "---"
+    cat "$from/$file.yaml"
+  done > "$out/kwok-stages.yaml"
 }
 
 # The main package of etcd is its module root, so its folder name is a version.

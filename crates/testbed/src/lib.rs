@@ -1,1 +1,22 @@
-//! A real Kubernetes control plane on this machine, for tests and for the demo
+//! A real Kubernetes control plane on this machine, for tests and for the demo.
+//!
+//! etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kwok run as plain processes inside network, mount
+//! and process namespaces of their own; behind each istiod pod runs a real istiod. Nothing is simulated above the
+//! kubelet. This crate knows Kubernetes and how istiod is run, but nothing of the operator that is tested with it.
+
+mod cluster;
+mod control_plane;
+pub mod kubeconfig;
+mod kwok;
+pub mod namespace;
+mod nodes;
+mod pki;
+mod process;
+mod tools;
+
+pub use cluster::{Cluster, ClusterError};
+pub use control_plane::{ControlPlane, Options, StartError};
+pub use nodes::{Size, node};
+pub use pki::PkiError;
+pub use process::{Process, ProcessError, ProcessSpec, run};
+pub use tools::{Tools, ToolsError};
