@@ -10,4 +10,5 @@ mod duration;
 pub mod leader;
 pub mod probes;
 pub mod telemetry;
+pub mod validate;
 pub mod watch;

@@ -1,0 +1,87 @@
+//! Decides which of several `Istio` resources is in charge of the cluster.
+//! Looks at names, namespaces and ages only, never at what the resources say.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+use super::Rejection;
+use crate::api::Istio;
+use crate::api::conditions::{Reason, State};
+
+/// Whether a resource is in charge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Eligibility {
+    /// It is the one to follow.
+    Eligible,
+    /// It lies in a namespace where no resource is followed.
+    WrongNamespace {
+        /// Where it lies.
+        namespace: String,
+        /// Where it would be followed.
+        expected: String,
+    },
+    /// Another resource is in charge.
+    OlderExists {
+        /// Namespace of the resource in charge.
+        namespace: String,
+        /// Name of the resource in charge.
+        name: String,
+    },
+}
+
+impl Eligibility {
+    /// Why the resource is not followed, if it is not.
+    #[must_use]
+    pub fn rejection(&self) -> Option<Rejection> {
+        match self {
+            Self::Eligible => None,
+            Self::WrongNamespace { namespace, expected } => Some(Rejection {
+                reason: Reason::ReconcileFailed,
+                state: State::Error,
+                message: format!(
+                    "An Istio resource is followed in namespace {expected} only, this one is in {namespace}: create it in \
+                     {expected} and delete this one"
+                ),
+            }),
+            Self::OlderExists { namespace, name } => Some(Rejection {
+                reason: Reason::OlderCRExists,
+                state: State::Warning,
+                message: format!(
+                    "The older Istio resource {namespace}/{name} is in charge of this cluster, this one is ignored: change \
+                     {namespace}/{name} instead, or delete it to put this one in charge"
+                ),
+            }),
+        }
+    }
+}
+
+/// Decides whether `this` is in charge, given all `Istio` resources of the cluster, in any order, and the namespace in
+/// which they are followed. The oldest one is, and of several of the same second the one with the smallest UID, so that
+/// every observer comes to the same answer.
+#[must_use]
+pub fn eligibility<'a>(
+    all: impl IntoIterator<Item = &'a Istio>,
+    this: &Istio,
+    namespace: &str,
+) -> Eligibility {
+    let own_namespace = this.namespace().unwrap_or_default();
+    if own_namespace != namespace {
+        return Eligibility::WrongNamespace { namespace: own_namespace, expected: namespace.to_owned() };
+    }
+    let winner = all
+        .into_iter()
+        .filter(|istio| istio.metadata.namespace.as_deref() == Some(namespace))
+        .min_by(|a, b| age(a).cmp(&age(b)));
+    match winner {
+        Some(winner) if winner.metadata.uid != this.metadata.uid && age(winner) < age(this) => {
+            Eligibility::OlderExists { namespace: namespace.to_owned(), name: winner.name_any() }
+        }
+        _ => Eligibility::Eligible,
+    }
+}
+
+/// What resources are ordered by. One without a timestamp has not been created yet and comes last.
+fn age(istio: &Istio) -> (bool, Option<&Time>, Option<&str>) {
+    let created = istio.metadata.creation_timestamp.as_ref();
+    (created.is_none(), created, istio.metadata.uid.as_deref())
+}

@@ -1,0 +1,94 @@
+//! Decides whether an `Istio` resource can be followed: is it the one in charge, and does it say something sensible?
+//! Pure: takes resources, returns a verdict with the words for its author. Sees no cluster and changes nothing.
+//! A resource that is being deleted is not to be validated: its content no longer matters.
+
+mod authorizers;
+mod eligibility;
+mod regular_expression;
+mod spec;
+
+use std::fmt;
+
+pub use authorizers::{BUILT_IN_PROVIDERS, ValidAuthorizer};
+pub use eligibility::{Eligibility, eligibility};
+pub use spec::{Mesh, ValidSpec};
+
+use crate::api::IstioSpec;
+use crate::api::conditions::{Reason, State};
+
+/// Whether `spec.experimental` may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flavour {
+    /// Experimental options are refused.
+    #[default]
+    Regular,
+    /// Experimental options are followed.
+    Experimental,
+}
+
+/// One thing in a resource that its author has to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Path of the field, for example `spec.config.authorizers[1].timeout`.
+    pub field: String,
+    /// What is wrong with it and what to write instead.
+    pub message: String,
+    /// How the resource's state is to show it.
+    pub state: State,
+}
+
+impl Problem {
+    /// A mistake of the resource's author.
+    fn warning(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into(), state: State::Warning }
+    }
+
+    /// A mistake that the Go operator reports as an error; tools may wait for exactly that.
+    fn error(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { state: State::Error, ..Self::warning(field, message) }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
+/// Why a resource is not followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Reason of the `Ready` condition.
+    pub reason: Reason,
+    /// State of the resource.
+    pub state: State,
+    /// For the resource's author: what is wrong, where, and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Rejection {}
+
+/// Checks everything about a spec that its schema cannot check.
+///
+/// # Errors
+/// A rejection that names every problem at once, so that the author need not find them one by one.
+pub fn validate(spec: &IstioSpec, flavour: Flavour) -> Result<ValidSpec, Rejection> {
+    let mut problems = Vec::new();
+    let valid = spec::check(spec, flavour, &mut problems);
+    if problems.is_empty() { Ok(valid) } else { Err(rejection(&problems)) }
+}
+
+fn rejection(problems: &[Problem]) -> Rejection {
+    let state = problems.iter().map(|problem| problem.state).max().unwrap_or(State::Warning);
+    let message = problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ");
+    Rejection { reason: Reason::ValidationFailed, state, message }
+}
+
+#[cfg(test)]
+mod tests;
