@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::leader::Leadership;
-use crate::probes::Readiness;
+use crate::probes::{Metrics, Readiness};
 
 /// The one namespace in which an `Istio` resource is reconciled; resources elsewhere are refused, as the Kyma
 /// reference operator does.
@@ -28,6 +28,8 @@ pub struct Context {
     pub shutdown: CancellationToken,
     /// What `/readyz` waits for; controllers register here what has to happen before they are ready.
     pub readiness: Readiness,
+    /// Where controllers register their metrics.
+    pub metrics: Metrics,
     /// What the flags and the environment say.
     pub settings: Settings,
     /// This process among its replicas, `<pod name>_<uuid>`: the holder identity of the Lease and the reporting

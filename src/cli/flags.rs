@@ -9,6 +9,7 @@ use clap::Args;
 use super::bind::BindAddress;
 use crate::context::Settings;
 use crate::duration;
+use crate::leader::{Timing, TimingError};
 use crate::telemetry::{Encoder, Level, Logging, TimeEncoding};
 
 /// What `run` is told on the command line.
@@ -129,6 +130,15 @@ impl RunArguments {
             rate_limiter_frequency: self.rate_limiter_frequency,
             rate_limiter_burst: self.rate_limiter_burst,
         }
+    }
+
+    /// The durations of the leader election.
+    pub fn timing(&self) -> Result<Timing, TimingError> {
+        Timing::new(
+            self.leader_elect_lease_duration,
+            self.leader_elect_renew_deadline,
+            self.leader_elect_retry_period,
+        )
     }
 
     /// How to log.

@@ -4,16 +4,22 @@
 mod arguments;
 mod bind;
 mod flags;
+mod identity;
 mod render;
+mod report;
+mod run;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::telemetry;
+
 pub use bind::BindAddress;
 pub use flags::RunArguments;
 pub use render::RenderArguments;
+pub use run::RunError;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,7 +53,7 @@ enum Command {
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match parse(arguments) {
         Ok(CommandLine { command: Command::Version }) => version(),
-        Ok(CommandLine { command: Command::Run(_arguments) }) => ExitCode::SUCCESS,
+        Ok(CommandLine { command: Command::Run(arguments) }) => operate(&arguments),
         Err(error) => {
             // Help and the version are "errors" to clap as well; they go to standard output and exit with 0.
             let _ = error.print();
@@ -71,6 +77,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<CommandLin
     let normalized = arguments::normalize(arguments, &subcommands, &flags);
     let mut matches = command.clone().try_get_matches_from(std::iter::once(program).chain(normalized))?;
     CommandLine::from_arg_matches_mut(&mut matches)
+}
+
+fn operate(arguments: &RunArguments) -> ExitCode {
+    let refinement = std::env::var("RUST_LOG").ok();
+    telemetry::init(arguments.logging(), refinement.as_deref());
+    run::execute(run::run(arguments))
 }
 
 fn version() -> ExitCode {

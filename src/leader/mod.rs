@@ -2,9 +2,23 @@
 //! one written in Go exclude each other. It decides who may write and tells it as a value on a channel; it must not
 //! write anything but its Lease, and knows nothing of what the leader does.
 
+mod decide;
+mod election;
+mod lease;
+#[cfg(test)]
+mod simulation;
+mod timing;
+
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+pub use decide::{Action, Observation, decide};
+pub use election::{Election, Lost};
+pub use timing::{Timing, TimingError};
+
+/// The Lease of the Kyma reference operator. Sharing it is what keeps the two from working at the same time.
+pub const LEASE_NAME: &str = "76223278.kyma-project.io";
 
 /// Whether this process may write to the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,10 @@
 //! What the kubelet and Prometheus ask for over HTTP: liveness, readiness and metrics, served before leadership is
 //! won. It reports what others tell it and must not look at the cluster itself.
 
+mod metrics;
 mod readiness;
+mod server;
 
+pub use metrics::Metrics;
 pub use readiness::{Pending, Readiness};
+pub use server::{BindError, Server};

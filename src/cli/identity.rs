@@ -1,0 +1,41 @@
+//! Who this process is: its name among the replicas and the namespace it lives in, from its environment.
+
+use std::fs;
+
+const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+const DEFAULT_NAMESPACE: &str = "kyma-system";
+
+/// The holder identity `<host name>_<uuid>`, as client-go's users write it; in a Pod the host name is the Pod's name.
+/// The UUID tells a restarted container from the one before.
+pub fn identity() -> String {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = Some(host.trim()).filter(|host| !host.is_empty()).unwrap_or("istio-manager");
+    format!("{host}_{}", uuid::Uuid::new_v4())
+}
+
+/// The namespace of the operator: the given one, else that of the Pod, else kyma-system.
+pub fn namespace(given: Option<&str>) -> String {
+    let of_pod = || fs::read_to_string(NAMESPACE_FILE).ok();
+    let said = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+    given.and_then(said).or_else(|| said(&of_pod()?)).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identities_are_unique_and_tell_the_host() {
+        let (first, second) = (identity(), identity());
+        assert_ne!(first, second);
+        let (host, uuid) = first.rsplit_once('_').unwrap();
+        assert!(!host.is_empty());
+        assert!(uuid::Uuid::parse_str(uuid).is_ok(), "{uuid}");
+    }
+
+    #[test]
+    fn a_given_namespace_wins() {
+        assert_eq!(namespace(Some("mesh")), "mesh");
+        assert!(!namespace(Some("")).is_empty());
+    }
+}

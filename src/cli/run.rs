@@ -1,0 +1,195 @@
+//! The life of the operator's process: build the parts, run the controllers, stop in order.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::bind::BindAddress;
+use super::flags::RunArguments;
+use super::identity;
+use crate::context::Context;
+use crate::kubernetes::{self, ConnectError, Limits, WriteGate};
+use crate::leader::{Election, Leadership, Lost, TimingError};
+use crate::probes::{BindError, Metrics, Readiness, Server};
+use crate::shutdown::{self, ShutdownError};
+
+/// The controllers have this long to end their work after the signal, and writes under way this long after that.
+/// With the release of the Lease the process is gone in less than 5 s.
+const CONTROLLERS_STOP: Duration = Duration::from_millis(2_000);
+const WRITES_STOP: Duration = Duration::from_millis(1_000);
+
+/// Why the operator did not start, or ended without having been told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The durations of the leader election contradict each other.
+    #[error("leader election cannot work with the given durations (--leader-elect-*)")]
+    Timing(#[from] TimingError),
+    /// Signals cannot be received.
+    #[error("the process cannot be told to stop")]
+    Shutdown(#[from] ShutdownError),
+    /// A port is taken or not allowed.
+    #[error(
+        "probes or metrics cannot be served; choose another address with --health-probe-bind-address or --metrics-bind-address"
+    )]
+    Bind(#[from] BindError),
+    /// There is no cluster to work on.
+    #[error("there is no connection to a Kubernetes cluster; name one with --kubeconfig")]
+    Connect(#[from] ConnectError),
+    /// Another process may be at work by now.
+    #[error("leadership was lost; exiting so that nothing more is written")]
+    Lost(#[from] Lost),
+    /// The controllers ended.
+    #[error("the controllers ended")]
+    Watch(#[from] crate::watch::Error),
+    /// A part of the program panicked.
+    #[error("the leader election ended unexpectedly")]
+    Election(#[from] tokio::task::JoinError),
+}
+
+/// Runs the operator until it is told to stop.
+pub async fn run(arguments: &RunArguments) -> Result<(), RunError> {
+    let timing = arguments.timing()?;
+    let shutdown = shutdown::on_signal()?;
+    let client = kubernetes::connect(arguments.kubeconfig.as_deref()).await?;
+    let operator_namespace = identity::namespace(arguments.operator_namespace.as_deref());
+    let identity = identity::identity();
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        namespace = operator_namespace,
+        identity,
+        "istio-manager starting"
+    );
+
+    let candidate = Election::new(client.clone(), &operator_namespace, identity.clone(), timing);
+    let (leadership, election) = Candidacy::start(arguments.leader_elect, candidate);
+    let readiness = Readiness::default();
+    let metrics = Metrics::new(leadership.clone());
+    serve(arguments, &readiness, &metrics, &shutdown).await?;
+
+    let (client, writes) = kubernetes::guarded(client, leadership.clone(), Limits::default());
+    let settings = arguments.settings();
+    let context = Context {
+        client,
+        operator_namespace,
+        leadership,
+        shutdown: shutdown.clone(),
+        readiness,
+        metrics,
+        settings,
+        identity,
+    };
+    supervise(context, election, writes, &shutdown).await
+}
+
+async fn serve(
+    arguments: &RunArguments,
+    readiness: &Readiness,
+    metrics: &Metrics,
+    shutdown: &CancellationToken,
+) -> Result<(), BindError> {
+    if let BindAddress::At(address) = arguments.health_probe_bind_address {
+        Server::probes(address, readiness.clone(), shutdown.clone()).await?.spawn();
+    }
+    if let BindAddress::At(address) = arguments.metrics_bind_address {
+        Server::metrics(address, metrics.clone()).await?.spawn();
+    }
+    Ok(())
+}
+
+/// Runs the controllers beside the election. Whichever ends first ends the process: the controllers when told to
+/// stop or by an error, the election by losing.
+async fn supervise(
+    context: Context,
+    mut election: Candidacy,
+    writes: WriteGate,
+    shutdown: &CancellationToken,
+) -> Result<(), RunError> {
+    let controllers = crate::watch::run(context);
+    tokio::pin!(controllers);
+    let ended = tokio::select! {
+        ended = &mut controllers => ended,
+        lost = election.ended() => {
+            shutdown.cancel();
+            return Err(lost);
+        }
+        () = shutdown.cancelled() => timeout(CONTROLLERS_STOP, &mut controllers).await.unwrap_or_else(|_| {
+            warn!("the controllers did not stop in time and are left behind");
+            Ok(())
+        }),
+    };
+    shutdown.cancel();
+    election.resign(&writes).await?;
+    Ok(ended?)
+}
+
+/// This process's part in the election, if there is one.
+struct Candidacy {
+    task: Option<JoinHandle<Result<(), Lost>>>,
+    resign: CancellationToken,
+}
+
+impl Candidacy {
+    /// Starts the election, or, with election off, says that this process leads for ever.
+    fn start(
+        elect: bool,
+        (election, leadership): (Election, watch::Receiver<Leadership>),
+    ) -> (watch::Receiver<Leadership>, Self) {
+        let resign = CancellationToken::new();
+        if elect {
+            let task = Some(tokio::spawn(election.run(resign.clone())));
+            return (leadership, Self { task, resign });
+        }
+        warn!("leader election is off: make sure that no other operator for Istio runs on this cluster");
+        let (_, leads) = watch::channel(Leadership::Leading { until: None });
+        (leads, Self { task: None, resign })
+    }
+
+    /// Why this process is no longer a candidate; never, if there is no election.
+    async fn ended(&mut self) -> RunError {
+        match &mut self.task {
+            None => std::future::pending().await,
+            Some(task) => match task.await {
+                Ok(Err(lost)) => lost.into(),
+                Err(panic) => panic.into(),
+                // Only `resign` makes the election end well, and it consumes this value.
+                Ok(Ok(())) => std::future::pending().await,
+            },
+        }
+    }
+
+    /// Ends writing, then gives the Lease up. If a write does not end, the Lease is left to expire instead.
+    async fn resign(self, writes: &WriteGate) -> Result<(), RunError> {
+        let idle = timeout(WRITES_STOP, writes.close()).await.is_ok();
+        let Some(task) = self.task else { return Ok(()) };
+        if !idle {
+            warn!("a write has not ended; the Lease is not released and will expire");
+            task.abort();
+            return Ok(());
+        }
+        self.resign.cancel();
+        Ok(task.await??)
+    }
+}
+
+/// Runs `task` to its end on a runtime of its own and prints its error.
+pub fn execute<E>(task: impl Future<Output = Result<(), E>>) -> ExitCode
+where
+    E: std::error::Error + 'static,
+{
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return super::report::failure(&error),
+    };
+    let result = runtime.block_on(task);
+    // Name look-ups run on threads that cannot be stopped; the process does not wait for them.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => super::report::failure(&error),
+    }
+}

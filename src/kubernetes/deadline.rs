@@ -1,0 +1,55 @@
+//! An answer's body that ends with an error when its time is over.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use kube::client::Body;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tower::BoxError;
+
+use super::limits::RequestTimeout;
+
+/// A body that has to be complete at a deadline, or may go on for ever.
+pub struct DeadlineBody {
+    body: Body,
+    deadline: Option<(Pin<Box<Sleep>>, RequestTimeout)>,
+}
+
+impl DeadlineBody {
+    /// `body` as it comes, for as long as it takes.
+    pub fn endless(body: Body) -> Self {
+        Self { body, deadline: None }
+    }
+
+    /// `body` until `deadline`, then `error`.
+    pub fn until(body: Body, deadline: Instant, error: RequestTimeout) -> Self {
+        Self { body, deadline: Some((Box::pin(sleep_until(deadline)), error)) }
+    }
+}
+
+impl HttpBody for DeadlineBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some((over, error)) = &mut self.deadline
+            && over.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Some(Err(error.clone().into())));
+        }
+        Pin::new(&mut self.body).poll_frame(context).map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,147 @@
+//! The decision of an election: pure, from what was seen of the Lease and when.
+
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use tokio::time::Instant;
+
+use super::lease;
+
+/// What this process knows of the Lease.
+///
+/// A holder is respected for the duration it asked for, counted on *our* monotonic clock from the moment we saw the
+/// Lease change. The times inside the Lease come from other machines' clocks and are not used.
+#[derive(Clone, Debug, Default)]
+pub struct Observation {
+    lease: Option<Lease>,
+    held_until: Option<Instant>,
+}
+
+/// What to do about the Lease next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// There is no Lease: create one.
+    Create,
+    /// Nobody holds the Lease, or its holder let it expire: replace it.
+    TakeOver,
+    /// We hold it: replace it with a newer one.
+    Renew,
+    /// Another process holds it: look again when it changes, or at this moment.
+    Wait {
+        /// When the holder's time is over if it does not renew.
+        until: Instant,
+    },
+}
+
+impl Observation {
+    /// Takes in the Lease as seen at `now`, `None` if there is none. `fallback` is the duration to respect if the
+    /// Lease does not name one.
+    pub fn see(&mut self, seen: Option<Lease>, now: Instant, fallback: Duration) {
+        let changed = match (&self.lease, &seen) {
+            (Some(before), Some(after)) => before.spec != after.spec,
+            (None, Some(_)) => true,
+            // A Lease that someone deleted does not stop its holder at once: what it was promised stays.
+            (_, None) => false,
+        };
+        if let Some(lease) = seen.as_ref().filter(|_| changed) {
+            self.held_until = lease::holder(lease).map(|_| now + lease::duration(lease, fallback));
+        }
+        self.lease = seen;
+    }
+
+    /// The Lease as last seen.
+    #[must_use]
+    pub fn lease(&self) -> Option<&Lease> {
+        self.lease.as_ref()
+    }
+
+    /// The holder as last seen.
+    #[must_use]
+    pub fn holder(&self) -> Option<&str> {
+        self.lease.as_ref().and_then(lease::holder)
+    }
+}
+
+/// What the process `me` does at `now`, knowing `observed`.
+#[must_use]
+pub fn decide(observed: &Observation, me: &str, now: Instant) -> Action {
+    if observed.holder() == Some(me) {
+        return Action::Renew;
+    }
+    match (observed.held_until, &observed.lease) {
+        (Some(until), _) if until > now => Action::Wait { until },
+        (_, Some(_)) => Action::TakeOver,
+        (_, None) => Action::Create,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::super::Timing;
+    use super::*;
+
+    const FALLBACK: Duration = Duration::from_secs(15);
+
+    fn held_by(holder: &str, renewed: i64) -> Lease {
+        lease::claim(None, holder, &Timing::default(), MicroTime(Timestamp::from_second(renewed).unwrap()))
+    }
+
+    fn after(start: Instant, seconds: u64) -> Instant {
+        start + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn decisions_follow_from_what_was_seen_and_when() {
+        let start = Instant::now();
+        let released = lease::release(&held_by("b", 1), MicroTime(Timestamp::UNIX_EPOCH));
+        let wait = |seconds| Action::Wait { until: after(start, seconds) };
+        // What was seen at which second, the second of the decision, the decision.
+        let table: [(&str, Vec<(u64, Option<Lease>)>, u64, Action); 11] = [
+            ("nothing was seen", vec![], 0, Action::Create),
+            ("there is no lease", vec![(0, None)], 0, Action::Create),
+            ("another holds it", vec![(0, Some(held_by("b", 1)))], 0, wait(15)),
+            ("another holds it, last moment", vec![(0, Some(held_by("b", 1)))], 14, wait(15)),
+            ("another let it expire", vec![(0, Some(held_by("b", 1)))], 15, Action::TakeOver),
+            ("an old time in it is no expiry", vec![(20, Some(held_by("b", -9999)))], 20, wait(35)),
+            (
+                "seen again unchanged is no renewal",
+                vec![(0, Some(held_by("b", 1))), (9, Some(held_by("b", 1)))],
+                15,
+                Action::TakeOver,
+            ),
+            (
+                "a renewal prolongs it",
+                vec![(0, Some(held_by("b", 1))), (9, Some(held_by("b", 2)))],
+                20,
+                wait(24),
+            ),
+            (
+                "a release is taken at once",
+                vec![(0, Some(held_by("b", 1))), (1, Some(released))],
+                1,
+                Action::TakeOver,
+            ),
+            ("deleted under its holder", vec![(0, Some(held_by("b", 1))), (1, None)], 2, wait(15)),
+            ("we hold it, even expired", vec![(0, Some(held_by("a", 1)))], 99, Action::Renew),
+        ];
+        for (what, seen, decided_at, expected) in table {
+            let mut observed = Observation::default();
+            for (second, lease) in seen {
+                observed.see(lease, after(start, second), FALLBACK);
+            }
+            assert_eq!(decide(&observed, "a", after(start, decided_at)), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_deleted_lease_is_created_once_its_holders_time_is_over() {
+        let start = Instant::now();
+        let mut observed = Observation::default();
+        observed.see(Some(held_by("b", 1)), start, FALLBACK);
+        observed.see(None, after(start, 1), FALLBACK);
+        assert_eq!(decide(&observed, "a", after(start, 15)), Action::Create);
+    }
+}

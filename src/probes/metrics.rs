@@ -1,0 +1,105 @@
+//! The metrics of this process, in the OpenMetrics text format.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text::encode};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+use tokio::sync::watch;
+
+use crate::leader::{LEASE_NAME, Leadership};
+
+/// The content type of the answer to `/metrics`.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The registry that every part adds its metrics to. Cheap to clone; all clones share one registry.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+}
+
+impl Metrics {
+    /// A registry with what is known of the process itself: whether it leads and how much memory it has in use.
+    #[must_use]
+    pub fn new(leadership: watch::Receiver<Leadership>) -> Self {
+        let metrics = Self::default();
+        metrics.change(|registry| registry.register_collector(Box::new(ProcessCollector { leadership })));
+        metrics
+    }
+
+    /// Lets `change` register further metrics. Give names without the suffix `_total`; counters get it when they
+    /// are written.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
+        change(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// All metrics as text.
+    pub fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        self.change(|registry| encode(&mut text, registry))?;
+        Ok(text)
+    }
+}
+
+/// Reads its values when asked for them, so that nothing has to keep them up to date.
+#[derive(Debug)]
+struct ProcessCollector {
+    leadership: watch::Receiver<Leadership>,
+}
+
+impl Collector for ProcessCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let leads = ConstGauge::new(i64::from(self.leadership.borrow().is_leading()));
+        let help = "Whether this process holds the Lease (1) or stands by (0)";
+        encoder
+            .encode_descriptor("leader_election_master_status", help, None, MetricType::Gauge)?
+            .encode_family(&[("name", LEASE_NAME)])
+            .and_then(|family| leads.encode(family))?;
+        let Some(bytes) = resident_memory() else { return Ok(()) };
+        let memory = encoder.encode_descriptor(
+            "process_resident_memory",
+            "Memory of this process that is in RAM",
+            Some(&Unit::Bytes),
+            MetricType::Gauge,
+        )?;
+        ConstGauge::new(bytes).encode(memory)
+    }
+}
+
+/// From `VmRSS` in proc(5), which is in kibibytes; `None` where there is no such file.
+fn resident_memory() -> Option<i64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(kibibytes.trim().strip_suffix(" kB")?.parse::<i64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::metrics::gauge::Gauge;
+
+    use super::*;
+
+    #[test]
+    fn the_text_tells_who_leads_and_what_others_registered() {
+        let (publish, leadership) = watch::channel(Leadership::Standby { holder: None });
+        let metrics = Metrics::new(leadership);
+        let gauge: Gauge = Gauge::default();
+        metrics.change(|registry| registry.register("istio_things", "Things", gauge.clone()));
+        gauge.set(3);
+        let text = metrics.text().unwrap();
+        assert!(
+            text.contains("leader_election_master_status{name=\"76223278.kyma-project.io\"} 0\n"),
+            "{text}"
+        );
+        assert!(text.contains("process_resident_memory_bytes "), "{text}");
+        assert!(text.contains("istio_things 3\n"), "{text}");
+        publish.send_replace(Leadership::Leading { until: None });
+        let text = metrics.text().unwrap();
+        assert!(
+            text.contains("leader_election_master_status{name=\"76223278.kyma-project.io\"} 1\n"),
+            "{text}"
+        );
+    }
+}
