@@ -10,10 +10,6 @@ use tokio_util::sync::CancellationToken;
 use crate::leader::Leadership;
 use crate::probes::{Metrics, Readiness};
 
-/// The one namespace in which an `Istio` resource is reconciled; resources elsewhere are refused, as the Kyma
-/// reference operator does.
-pub const RESOURCE_NAMESPACE: &str = "kyma-system";
-
 /// Everything a controller needs from the process it runs in. Cheap to clone; all clones share the same values.
 #[derive(Clone)]
 pub struct Context {

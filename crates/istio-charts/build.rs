@@ -32,7 +32,10 @@ fn run() -> Result<()> {
     // The export replaces this file whenever it exports anew; as long as it is missing, cargo runs this again.
     println!("cargo::rerun-if-changed={}", bundle.join("source").display());
     if !bundle.join("charts").is_dir() || !bundle.join("profiles").is_dir() {
-        return Err(format!("Istio's charts {version} are not in .charts/{version}: run `make charts` to fetch them").into());
+        return Err(format!(
+            "Istio's charts {version} are not in .charts/{version}: run `make charts` to fetch them"
+        )
+        .into());
     }
     embed(&version, &bundle, Path::new(&env::var("OUT_DIR")?))
 }
@@ -76,7 +79,8 @@ fn chart_directories(root: &Path) -> Result<Vec<PathBuf>> {
     if root.join("Chart.yaml").is_file() {
         return Ok(vec![root.to_owned()]);
     }
-    let mut entries: Vec<PathBuf> = fs::read_dir(root)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(root)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     entries.sort();
     let mut charts = Vec::new();
     for directory in entries.iter().filter(|entry| entry.is_dir()) {

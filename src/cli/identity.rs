@@ -2,8 +2,9 @@
 
 use std::fs;
 
+use crate::api::names::OPERATOR_NAMESPACE;
+
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
-const DEFAULT_NAMESPACE: &str = "kyma-system";
 
 /// The holder identity `<host name>_<uuid>`, as client-go's users write it; in a Pod the host name is the Pod's name.
 /// The UUID tells a restarted container from the one before.
@@ -17,7 +18,7 @@ pub fn identity() -> String {
 pub fn namespace(given: Option<&str>) -> String {
     let of_pod = || fs::read_to_string(NAMESPACE_FILE).ok();
     let said = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-    given.and_then(said).or_else(|| said(&of_pod()?)).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
+    given.and_then(said).or_else(|| said(&of_pod()?)).unwrap_or_else(|| OPERATOR_NAMESPACE.to_owned())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod report;
 mod run;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -43,6 +44,8 @@ pub struct CommandLine {
 enum Command {
     /// Run the operator until it is told to stop
     Run(Box<RunArguments>),
+    /// Print the CustomResourceDefinition of the Istio resource, as `kubectl apply -f -` reads it
+    Crd,
     /// Print the version of the operator
     Version,
 }
@@ -53,6 +56,7 @@ enum Command {
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match parse(arguments) {
         Ok(CommandLine { command: Command::Version }) => version(),
+        Ok(CommandLine { command: Command::Crd }) => definition(),
         Ok(CommandLine { command: Command::Run(arguments) }) => operate(&arguments),
         Err(error) => {
             // Help and the version are "errors" to clap as well; they go to standard output and exit with 0.
@@ -85,7 +89,21 @@ fn operate(arguments: &RunArguments) -> ExitCode {
     run::execute(run::run(arguments))
 }
 
+fn definition() -> ExitCode {
+    match crate::api::crd_yaml() {
+        Ok(text) => print(&text),
+        Err(error) => report::failure(&error),
+    }
+}
+
 fn version() -> ExitCode {
-    println!("istio-manager {}", env!("CARGO_PKG_VERSION"));
-    ExitCode::SUCCESS
+    print(&format!("istio-manager {}", env!("CARGO_PKG_VERSION")))
+}
+
+/// Prints to standard output. That its reader has gone, as `head` does, is no error.
+fn print(text: &str) -> ExitCode {
+    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => report::failure(&error),
+        _ => ExitCode::SUCCESS,
+    }
 }

@@ -13,7 +13,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{Action, LEASE_NAME, Leadership, Observation, Timing, decide, lease};
+use super::{Action, Leadership, Observation, Timing, decide, lease};
+use crate::api::names::LEADER_LEASE;
 
 /// The API server ends a watch after this time, so that one whose connection died silently does not last.
 const WATCH_SECONDS: u32 = 240;
@@ -36,10 +37,10 @@ pub struct Election {
 #[derive(Debug, thiserror::Error)]
 pub enum Lost {
     /// The API server could not be reached, or refused, for as long as the Lease allows.
-    #[error("the Lease {LEASE_NAME} could not be renewed within {0:?}")]
+    #[error("the Lease {LEADER_LEASE} could not be renewed within {0:?}")]
     RenewDeadline(Duration),
     /// Somebody else holds the Lease, for example after it was edited by hand.
-    #[error("the Lease {LEASE_NAME} was taken over by {holder}")]
+    #[error("the Lease {LEADER_LEASE} was taken over by {holder}")]
     TakenOver {
         /// The identity of the new holder.
         holder: String,
@@ -49,13 +50,13 @@ pub enum Lost {
 /// Why one try to get or renew the Lease failed; the next one may succeed.
 #[derive(Debug, thiserror::Error)]
 enum AttemptError {
-    #[error("reading the Lease {LEASE_NAME} failed: {0}")]
+    #[error("reading the Lease {LEADER_LEASE} failed: {0}")]
     Read(#[source] kube::Error),
-    #[error("writing the Lease {LEASE_NAME} failed: {0}")]
+    #[error("writing the Lease {LEADER_LEASE} failed: {0}")]
     Write(#[source] kube::Error),
-    #[error("watching the Lease {LEASE_NAME} failed: {0}")]
+    #[error("watching the Lease {LEADER_LEASE} failed: {0}")]
     Watch(#[source] kube::Error),
-    #[error("another process wrote the Lease {LEASE_NAME} first")]
+    #[error("another process wrote the Lease {LEADER_LEASE} first")]
     Conflict,
     #[error("the API server did not answer within {0:?}")]
     Timeout(Duration),
@@ -109,7 +110,7 @@ impl Election {
 
     async fn lead(&mut self) -> Result<(), Lost> {
         let mut sent = self.acquire().await;
-        info!(lease = LEASE_NAME, identity = self.identity, "leading");
+        info!(lease = LEADER_LEASE, identity = self.identity, "leading");
         loop {
             self.publish_leading(sent);
             sleep(self.timing.retry_period()).await;
@@ -152,7 +153,7 @@ impl Election {
     async fn attempt(&mut self) -> Result<Attempt, AttemptError> {
         let limit = self.timing.request_timeout();
         if self.stale {
-            let read = timeout(limit, self.leases.get_opt(LEASE_NAME)).await;
+            let read = timeout(limit, self.leases.get_opt(LEADER_LEASE)).await;
             let read = read.map_err(|_| AttemptError::Timeout(limit))?.map_err(AttemptError::Read)?;
             self.see(read);
         }
@@ -169,7 +170,7 @@ impl Election {
     async fn claim(&self) -> Result<Lease, kube::Error> {
         let claim = lease::claim(self.observed.lease(), &self.identity, &self.timing, wall_clock());
         if self.observed.lease().is_some() {
-            self.leases.replace(LEASE_NAME, &PostParams::default(), &claim).await
+            self.leases.replace(LEADER_LEASE, &PostParams::default(), &claim).await
         } else {
             self.leases.create(&PostParams::default(), &claim).await
         }
@@ -178,7 +179,7 @@ impl Election {
     /// Follows the Lease until it may be free: its holder gave it up, let it expire, or it is gone.
     async fn watch_until(&mut self, mut until: Instant) -> Result<(), AttemptError> {
         let params = WatchParams::default()
-            .fields(&format!("metadata.name={LEASE_NAME}"))
+            .fields(&format!("metadata.name={LEADER_LEASE}"))
             .timeout(WATCH_SECONDS)
             .disable_bookmarks();
         let seen = self.observed.lease().and_then(|lease| lease.metadata.resource_version.clone());
@@ -214,7 +215,7 @@ impl Election {
         self.publish.send_if_modified(|leadership| match leadership {
             Leadership::Standby { holder: published } if *published != holder => {
                 if let Some(holder) = &holder {
-                    info!(lease = LEASE_NAME, holder, "standing by");
+                    info!(lease = LEADER_LEASE, holder, "standing by");
                 }
                 *published = holder;
                 true
@@ -246,15 +247,15 @@ impl Election {
     async fn give_up(&mut self) {
         match timeout(RELEASE_TIMEOUT, self.release()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!("the Lease {LEASE_NAME} was not released and will expire: {error}"),
-            Err(_) => warn!("the Lease {LEASE_NAME} was not released in time and will expire"),
+            Ok(Err(error)) => warn!("the Lease {LEADER_LEASE} was not released and will expire: {error}"),
+            Err(_) => warn!("the Lease {LEADER_LEASE} was not released in time and will expire"),
         }
     }
 
     async fn release(&mut self) -> Result<(), kube::Error> {
         // A renewal may have been cut off by the stop, so what was last seen may be out of date.
         if self.stale {
-            let lease = self.leases.get_opt(LEASE_NAME).await?;
+            let lease = self.leases.get_opt(LEADER_LEASE).await?;
             self.see(lease);
         }
         let Some(held) = self.observed.lease().filter(|lease| lease::holder(lease) == Some(&self.identity))
@@ -262,8 +263,8 @@ impl Election {
             return Ok(());
         };
         let released = lease::release(held, wall_clock());
-        self.leases.replace(LEASE_NAME, &PostParams::default(), &released).await?;
-        info!(lease = LEASE_NAME, "released");
+        self.leases.replace(LEADER_LEASE, &PostParams::default(), &released).await?;
+        info!(lease = LEADER_LEASE, "released");
         Ok(())
     }
 }

@@ -6,7 +6,8 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::ObjectMeta;
 
-use super::{LEASE_NAME, Timing};
+use super::Timing;
+use crate::api::names::LEADER_LEASE;
 
 /// The holder of a Lease; an empty identity is how client-go writes that there is none.
 pub fn holder(lease: &Lease) -> Option<&str> {
@@ -52,7 +53,7 @@ pub fn release(read: &Lease, now: MicroTime) -> Lease {
 
 fn unclaimed() -> Lease {
     Lease {
-        metadata: ObjectMeta { name: Some(LEASE_NAME.to_owned()), ..ObjectMeta::default() },
+        metadata: ObjectMeta { name: Some(LEADER_LEASE.to_owned()), ..ObjectMeta::default() },
         spec: Some(LeaseSpec::default()),
     }
 }

@@ -17,9 +17,6 @@ pub use decide::{Action, Observation, decide};
 pub use election::{Election, Lost};
 pub use timing::{Timing, TimingError};
 
-/// The Lease of the Kyma reference operator. Sharing it is what keeps the two from working at the same time.
-pub const LEASE_NAME: &str = "76223278.kyma-project.io";
-
 /// Whether this process may write to the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leadership {

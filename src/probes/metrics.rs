@@ -9,7 +9,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::sync::watch;
 
-use crate::leader::{LEASE_NAME, Leadership};
+use crate::api::names::LEADER_LEASE;
+use crate::leader::Leadership;
 
 /// The content type of the answer to `/metrics`.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -55,7 +56,7 @@ impl Collector for ProcessCollector {
         let help = "Whether this process holds the Lease (1) or stands by (0)";
         encoder
             .encode_descriptor("leader_election_master_status", help, None, MetricType::Gauge)?
-            .encode_family(&[("name", LEASE_NAME)])
+            .encode_family(&[("name", LEADER_LEASE)])
             .and_then(|family| leads.encode(family))?;
         let Some(bytes) = resident_memory() else { return Ok(()) };
         let memory = encoder.encode_descriptor(

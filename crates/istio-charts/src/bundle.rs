@@ -114,9 +114,13 @@ impl Bundle {
     /// A version from a folder with one subfolder per version.
     pub fn open(charts_dir: &Path, version: &str) -> Result<Self, BundleError> {
         let root = charts_dir.join(version);
-        let needed = CHARTS.iter().map(|chart| format!("charts/{chart}/Chart.yaml")).chain(["profiles/default.yaml".to_owned()]);
+        let needed = CHARTS
+            .iter()
+            .map(|chart| format!("charts/{chart}/Chart.yaml"))
+            .chain(["profiles/default.yaml".to_owned()]);
         // A separator or a parent folder in a version would lead out of the folder.
-        let is_name = Path::new(version).components().count() == 1 && !version.contains(['/', '\\']) && version != "..";
+        let is_name =
+            Path::new(version).components().count() == 1 && !version.contains(['/', '\\']) && version != "..";
         if let Some(missing) = needed.into_iter().find(|file| !is_name || !root.join(file).is_file()) {
             return Err(BundleError::NoVersion {
                 version: version.to_owned(),
@@ -180,7 +184,11 @@ impl Bundle {
         Crds { bundle: self, rest }
     }
 
-    fn unparsable(&self, what: String, source: impl std::error::Error + Send + Sync + 'static) -> BundleError {
+    fn unparsable(
+        &self,
+        what: String,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> BundleError {
         BundleError::Parse { what, version: self.version.clone(), source: Box::new(source) }
     }
 }
@@ -212,7 +220,11 @@ impl Iterator for Crds<'_> {
                 match parsed {
                     Ok(Value::Null) => {}
                     Ok(definition) => return Some(Ok(definition)),
-                    Err(source) => return Some(Err(self.bundle.unparsable("the CustomResourceDefinitions".to_owned(), source))),
+                    Err(source) => {
+                        return Some(Err(self
+                            .bundle
+                            .unparsable("the CustomResourceDefinitions".to_owned(), source)));
+                    }
                 }
             },
         }

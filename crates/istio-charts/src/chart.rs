@@ -71,8 +71,11 @@ impl Chart {
     /// Makes a chart of files by their path in it.
     pub fn from_files(mut files: BTreeMap<String, Vec<u8>>) -> Result<Self, ChartError> {
         let metadata = document(&mut files, "Chart.yaml")?.ok_or(ChartError::Missing("Chart.yaml"))?;
-        let values = document(&mut files, "values.yaml")?.filter(|values| !values.is_null()).unwrap_or_else(|| serde_json::json!({}));
-        let name = metadata.get("name").and_then(Value::as_str).ok_or(ChartError::Metadata("name"))?.to_owned();
+        let values = document(&mut files, "values.yaml")?
+            .filter(|values| !values.is_null())
+            .unwrap_or_else(|| serde_json::json!({}));
+        let name =
+            metadata.get("name").and_then(Value::as_str).ok_or(ChartError::Metadata("name"))?.to_owned();
         if let Some(path) = files.keys().find(|path| path.starts_with("charts/")) {
             return Err(ChartError::Subchart(path.clone()));
         }
@@ -82,7 +85,10 @@ impl Chart {
         }
         let (templates, files): (BTreeMap<_, _>, BTreeMap<_, _>) =
             files.into_iter().partition(|(path, _)| path.starts_with("templates/"));
-        let templates = templates.into_iter().map(|(path, bytes)| Ok((path.clone(), text(path, bytes)?))).collect::<Result<_, _>>()?;
+        let templates = templates
+            .into_iter()
+            .map(|(path, bytes)| Ok((path.clone(), text(path, bytes)?)))
+            .collect::<Result<_, _>>()?;
         Ok(Self { name, metadata, values, templates, files })
     }
 
@@ -103,7 +109,12 @@ fn text(file: String, bytes: Vec<u8>) -> Result<String, ChartError> {
     String::from_utf8(bytes).map_err(|_| ChartError::Encoding(file))
 }
 
-fn collect(directory: &Path, prefix: &str, left_out: &[&str], files: &mut BTreeMap<String, Vec<u8>>) -> Result<(), ChartError> {
+fn collect(
+    directory: &Path,
+    prefix: &str,
+    left_out: &[&str],
+    files: &mut BTreeMap<String, Vec<u8>>,
+) -> Result<(), ChartError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |source| ChartError::Read { path, source }
@@ -111,7 +122,10 @@ fn collect(directory: &Path, prefix: &str, left_out: &[&str], files: &mut BTreeM
     for entry in std::fs::read_dir(directory).map_err(unreadable(directory))? {
         let entry = entry.map_err(unreadable(directory))?;
         let path = entry.path();
-        let name = entry.file_name().into_string().map_err(|name| ChartError::Encoding(name.to_string_lossy().into_owned()))?;
+        let name = entry
+            .file_name()
+            .into_string()
+            .map_err(|name| ChartError::Encoding(name.to_string_lossy().into_owned()))?;
         let name = format!("{prefix}{name}");
         if path.is_dir() {
             collect(&path, &format!("{name}/"), left_out, files)?;

@@ -32,6 +32,8 @@ pub(crate) fn definition(packed: &[u8]) -> Result<Value, BundleError> {
 
 fn unpack<T: DeserializeOwned>(packed: &[u8], what: impl Fn() -> String) -> Result<T, BundleError> {
     let mut json = Vec::new();
-    io::copy(&mut ZlibDecoder::new(packed), &mut json).map_err(|source| BundleError::Unpack { what: what(), source })?;
-    serde_json::from_slice(&json).map_err(|source| BundleError::Unpack { what: what(), source: source.into() })
+    io::copy(&mut ZlibDecoder::new(packed), &mut json)
+        .map_err(|source| BundleError::Unpack { what: what(), source })?;
+    serde_json::from_slice(&json)
+        .map_err(|source| BundleError::Unpack { what: what(), source: source.into() })
 }

@@ -46,6 +46,11 @@ impl Rendering {
 }
 
 /// Renders `chart` with `values` over its defaults, for a server of version `kubernetes_version`.
-pub fn render(chart: &Chart, _values: &Value, _release: &Release, _kubernetes_version: &str) -> Result<Rendering, RenderError> {
+pub fn render(
+    chart: &Chart,
+    _values: &Value,
+    _release: &Release,
+    _kubernetes_version: &str,
+) -> Result<Rendering, RenderError> {
     Err(RenderError::Evaluate { chart: chart.name().to_owned() })
 }

@@ -131,10 +131,13 @@ const NAMESPACE: &str = "istio-system";
 
 /// Refuses components and settings that Istio does not know, so that a slip of the pen is an error and not silence.
 pub(super) fn check_names(document: &Value) -> Result<(), Error> {
-    let Some(components) = document.pointer("/spec/components").and_then(Value::as_object) else { return Ok(()) };
+    let Some(components) = document.pointer("/spec/components").and_then(Value::as_object) else {
+        return Ok(());
+    };
     for (key, settings) in components {
         let path = format!("spec.components.{key}");
-        let Some(component) = ComponentName::ALL.into_iter().find(|component| component.spec_key() == key) else {
+        let Some(component) = ComponentName::ALL.into_iter().find(|component| component.spec_key() == key)
+        else {
             // Part of the IstioOperator type, but rendered by no chart of its own.
             if key == "istiodRemote" {
                 continue;
@@ -145,7 +148,12 @@ pub(super) fn check_names(document: &Value) -> Result<(), Error> {
             Value::Array(items) if component.is_gateway() => items.iter().collect(),
             Value::Object(_) if !component.is_gateway() => vec![settings],
             Value::Null => Vec::new(),
-            _ => return Err(Error::WrongType { path, expected: if component.is_gateway() { "a list" } else { "a map" } }),
+            _ => {
+                return Err(Error::WrongType {
+                    path,
+                    expected: if component.is_gateway() { "a list" } else { "a map" },
+                });
+            }
         };
         for item in items {
             check_item(component, &path, item)?;
@@ -157,8 +165,10 @@ pub(super) fn check_names(document: &Value) -> Result<(), Error> {
 fn check_item(component: ComponentName, path: &str, item: &Value) -> Result<(), Error> {
     const COMPONENT: [&str; 5] = ["enabled", "namespace", "hub", "tag", "k8s"];
     const GATEWAY: [&str; 2] = ["name", "label"];
-    let fields = item.as_object().ok_or_else(|| Error::WrongType { path: path.to_owned(), expected: "a map" })?;
-    let known = |field: &str| COMPONENT.contains(&field) || component.is_gateway() && GATEWAY.contains(&field);
+    let fields =
+        item.as_object().ok_or_else(|| Error::WrongType { path: path.to_owned(), expected: "a map" })?;
+    let known =
+        |field: &str| COMPONENT.contains(&field) || component.is_gateway() && GATEWAY.contains(&field);
     if let Some(field) = fields.keys().find(|field| !known(field)) {
         return Err(Error::UnknownField { path: path.to_owned(), field: field.clone() });
     }
@@ -172,16 +182,23 @@ fn check_item(component: ComponentName, path: &str, item: &Value) -> Result<(), 
 /// What the merged document asks to install of `component`.
 pub(super) fn items(component: ComponentName, document: &Value) -> Result<Vec<Item>, Error> {
     let forced = component.is_gateway() && is_enabled_in_values(component, document);
-    let settings = document.pointer("/spec/components").and_then(|components| components.get(component.spec_key()));
+    let settings =
+        document.pointer("/spec/components").and_then(|components| components.get(component.spec_key()));
     let Some(settings) = settings.filter(|settings| !settings.is_null()) else {
-        let default = if component.is_on_by_default() || forced { vec![item(component, document, &Map::new())?] } else { vec![] };
+        let default = if component.is_on_by_default() || forced {
+            vec![item(component, document, &Map::new())?]
+        } else {
+            vec![]
+        };
         return Ok(default);
     };
     let candidates = settings.as_array().map_or_else(|| std::slice::from_ref(settings), Vec::as_slice);
     candidates
         .iter()
         .filter_map(Value::as_object)
-        .filter(|settings| forced || settings.get("enabled").is_none_or(|enabled| enabled != &Value::Bool(false)))
+        .filter(|settings| {
+            forced || settings.get("enabled").is_none_or(|enabled| enabled != &Value::Bool(false))
+        })
         .map(|settings| item(component, document, settings))
         .collect()
 }
@@ -194,9 +211,12 @@ fn is_enabled_in_values(component: ComponentName, document: &Value) -> bool {
 }
 
 fn item(component: ComponentName, document: &Value, settings: &Map<String, Value>) -> Result<Item, Error> {
-    let text = |key: &str| settings.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+    let text = |key: &str| {
+        settings.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+    };
     let map = |key: &str| settings.get(key).and_then(Value::as_object).cloned().unwrap_or_default();
-    let default_namespace = document.pointer("/metadata/namespace").and_then(Value::as_str).filter(|name| !name.is_empty());
+    let default_namespace =
+        document.pointer("/metadata/namespace").and_then(Value::as_str).filter(|name| !name.is_empty());
     let name = text("name");
     if component.is_gateway() && name.is_none() && !settings.is_empty() {
         return Err(Error::Unnamed { component });

@@ -32,14 +32,24 @@ pub(super) fn request(values: &mut Value) {
 
 /// Completes istiod's objects, rendered after [`request`]: adds the default validator, labels the tag's objects, and
 /// switches the canonical injector off.
-pub(super) fn complete(bundle: &Bundle, values: &Value, release: &Release, kubernetes: &str, objects: &mut Vec<Value>) -> Result<(), Error> {
+pub(super) fn complete(
+    bundle: &Bundle,
+    values: &Value,
+    release: &Release,
+    kubernetes: &str,
+    objects: &mut Vec<Value>,
+) -> Result<(), Error> {
     let (validator, _) = render_chart(bundle, ComponentName::Pilot, "default", values, release, kubernetes)?;
     objects.extend(validator.into_iter().filter(|object| object["kind"] == "ValidatingWebhookConfiguration"));
     let canonical = objects.iter_mut().find(|object| is_canonical_injector(object));
-    let canonical = canonical.ok_or(Error::NotRendered { what: "the injector webhook of the default revision" })?;
+    let canonical =
+        canonical.ok_or(Error::NotRendered { what: "the injector webhook of the default revision" })?;
     switch_off(canonical);
     let common = canonical["metadata"].clone();
-    for object in objects.iter_mut().filter(|object| object.pointer("/metadata/labels/istio.io~1tag") == Some(&json!(TAG))) {
+    for object in objects
+        .iter_mut()
+        .filter(|object| object.pointer("/metadata/labels/istio.io~1tag") == Some(&json!(TAG)))
+    {
         inherit(object, &common);
     }
     Ok(())
@@ -48,7 +58,9 @@ pub(super) fn complete(bundle: &Bundle, values: &Value, release: &Release, kuber
 fn is_canonical_injector(object: &Value) -> bool {
     let labels = object.pointer("/metadata/labels");
     let label = |name: &str| labels.and_then(|labels| labels.get(name));
-    object["kind"] == "MutatingWebhookConfiguration" && label("istio.io/tag").is_none() && label("app") == Some(&json!("sidecar-injector"))
+    object["kind"] == "MutatingWebhookConfiguration"
+        && label("istio.io/tag").is_none()
+        && label("app") == Some(&json!("sidecar-injector"))
 }
 
 /// Selectors that no namespace and no pod matches; Istio's own words, so that its tools recognise the state.
@@ -65,12 +77,17 @@ fn switch_off(webhooks: &mut Value) {
 fn inherit(object: &mut Value, common: &Value) {
     if object["kind"] != "Service" {
         for field in ["labels", "annotations"] {
-            let inherited: Map<String, Value> = common.get(field).and_then(Value::as_object).cloned().unwrap_or_default();
+            let inherited: Map<String, Value> =
+                common.get(field).and_then(Value::as_object).cloned().unwrap_or_default();
             if !inherited.is_empty() {
                 let own = entry(object, &["metadata", field]);
-                inherited.into_iter().filter(|(key, _)| key != "app").for_each(|(key, value)| own[key] = value);
+                inherited
+                    .into_iter()
+                    .filter(|(key, _)| key != "app")
+                    .for_each(|(key, value)| own[key] = value);
             }
         }
     }
-    entry(object, &["metadata", "labels"])["install.operator.istio.io/owning-resource-not-pruned"] = json!("true");
+    entry(object, &["metadata", "labels"])["install.operator.istio.io/owning-resource-not-pruned"] =
+        json!("true");
 }

@@ -10,7 +10,11 @@ use serde_json::{Map, Value, json};
 
 /// The document with the profile below it and its top-level fields translated into `spec.values`.
 pub(super) fn merged_document(bundle: &Bundle, operator: &Value) -> Result<Value, BundleError> {
-    let profile = operator.pointer("/spec/profile").and_then(Value::as_str).filter(|name| !name.is_empty()).unwrap_or("default");
+    let profile = operator
+        .pointer("/spec/profile")
+        .and_then(Value::as_str)
+        .filter(|name| !name.is_empty())
+        .unwrap_or("default");
     // Every other profile is a difference to the default one.
     let mut document = bundle.profile("default")?;
     if profile != "default" {
@@ -61,11 +65,17 @@ fn translate(document: &mut Value) {
     if let Some(mesh) = document.pointer("/spec/meshConfig").filter(|mesh| mesh.is_object()).cloned() {
         merge(values_entry(document, &["meshConfig"]), &mesh);
     }
-    let is_on = |document: &Value, component: &str| document.pointer(&format!("/spec/components/{component}/enabled")) == Some(&json!(true));
+    let is_on = |document: &Value, component: &str| {
+        document.pointer(&format!("/spec/components/{component}/enabled")) == Some(&json!(true))
+    };
     let (pilot, cni) = (is_on(document, "pilot"), is_on(document, "cni"));
     *values_entry(document, &["pilot", "enabled"]) = json!(pilot);
     *values_entry(document, &["pilot", "cni", "enabled"]) = json!(cni);
-    if let Some(namespace) = document.pointer("/spec/values/global/istioNamespace").filter(|name| name.as_str() != Some("")).cloned() {
+    if let Some(namespace) = document
+        .pointer("/spec/values/global/istioNamespace")
+        .filter(|name| name.as_str() != Some(""))
+        .cloned()
+    {
         *entry(document, &["metadata", "namespace"]) = namespace;
     }
 }
@@ -110,7 +120,10 @@ fn copy_scale(item: &Item, own: &mut Value) {
     let autoscaler = item.k8s.get("hpaSpec");
     let settings = [
         ("autoscaleMin", autoscaler.and_then(|spec| spec.get("minReplicas"))),
-        ("autoscaleMax", autoscaler.and_then(|spec| spec.get("maxReplicas")).filter(|max| max.as_i64() != Some(0))),
+        (
+            "autoscaleMax",
+            autoscaler.and_then(|spec| spec.get("maxReplicas")).filter(|max| max.as_i64() != Some(0)),
+        ),
         ("replicaCount", item.k8s.get("replicaCount").filter(|count| count.as_i64() != Some(0))),
     ];
     for (key, value) in settings {
@@ -138,8 +151,11 @@ fn is_zero(quantity: &Value) -> bool {
 /// component's own settings over both.
 fn flattened(values: &Value, path: &[&str]) -> Value {
     let Some(all) = values.as_object() else { return values.clone() };
-    let mut flat: Map<String, Value> =
-        all.iter().filter(|(key, value)| *key == "global" || !value.is_object()).map(|(key, value)| (key.clone(), value.clone())).collect();
+    let mut flat: Map<String, Value> = all
+        .iter()
+        .filter(|(key, value)| *key == "global" || !value.is_object())
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
     let own = path.iter().fold(Some(values), |node, key| node?.get(*key)).and_then(Value::as_object);
     flat.extend(own.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())));
     Value::Object(flat)
@@ -226,6 +242,9 @@ mod tests {
             &json!({"components": {"ztunnel": {"enabled": true}}, "values": {
                 "global": {"hub": "h"}, "revision": "", "profile": "ambient", "meshConfig": {"a": 1}, "ztunnel": {"resourceName": "ztunnel"}}}),
         );
-        assert_eq!(values, json!({"global": {"hub": "h"}, "revision": "", "profile": "ambient", "resourceName": "ztunnel"}));
+        assert_eq!(
+            values,
+            json!({"global": {"hub": "h"}, "revision": "", "profile": "ambient", "resourceName": "ztunnel"})
+        );
     }
 }

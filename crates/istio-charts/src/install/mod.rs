@@ -126,7 +126,13 @@ pub fn render(bundle: &Bundle, operator: &Value, kubernetes_version: &str) -> Re
     Ok(components)
 }
 
-fn render_item(bundle: &Bundle, item: &Item, document: &Value, kubernetes: &str, component: &mut Component) -> Result<(), Error> {
+fn render_item(
+    bundle: &Bundle,
+    item: &Item,
+    document: &Value,
+    kubernetes: &str,
+    component: &mut Component,
+) -> Result<(), Error> {
     let release = Release { name: "istio".to_owned(), namespace: item.namespace.clone() };
     let mut values = layers::chart_values(item, document);
     let with_default_tag = item.component == ComponentName::Pilot && default_tag::is_wanted(&values);
@@ -137,8 +143,12 @@ fn render_item(bundle: &Bundle, item: &Item, document: &Value, kubernetes: &str,
         // The definitions are not among the bundle's chart files, so the template that would print them must not look.
         *layers::entry(&mut values, &["base", "enableCRDTemplates"]) = Value::Bool(false);
     }
-    let (mut objects, warnings) = render_chart(bundle, item.component, item.component.chart(), &values, &release, kubernetes)?;
-    let revision = values.get("revision").and_then(Value::as_str).filter(|revision| !revision.is_empty() && *revision != "default");
+    let (mut objects, warnings) =
+        render_chart(bundle, item.component, item.component.chart(), &values, &release, kubernetes)?;
+    let revision = values
+        .get("revision")
+        .and_then(Value::as_str)
+        .filter(|revision| !revision.is_empty() && *revision != "default");
     patch::apply(item, revision, &mut objects)?;
     if with_default_tag {
         default_tag::complete(bundle, &values, &release, kubernetes, &mut objects)?;
@@ -160,6 +170,11 @@ fn render_chart(
     let chart = bundle.chart(chart)?;
     let failed = |source| Error::Render { component, source };
     let rendering = helm::render(&chart, values, release, kubernetes).map_err(failed)?;
-    let warnings = rendering.notes().lines().filter_map(|line| line.strip_prefix("WARNING: ")).map(str::to_owned).collect();
+    let warnings = rendering
+        .notes()
+        .lines()
+        .filter_map(|line| line.strip_prefix("WARNING: "))
+        .map(str::to_owned)
+        .collect();
     Ok((rendering.objects().map_err(failed)?, warnings))
 }

@@ -67,7 +67,12 @@ pub fn set(object: &mut Value, path: &str, value: &Value) -> Result<(), PathErro
     if value.is_null() { delete(node, last, &walked) } else { replace(node, last, value.clone(), &walked) }
 }
 
-fn enter<'a>(node: &'a mut Value, segment: &Segment, next_is_list: bool, parent: &str) -> Result<&'a mut Value, PathError> {
+fn enter<'a>(
+    node: &'a mut Value,
+    segment: &Segment,
+    next_is_list: bool,
+    parent: &str,
+) -> Result<&'a mut Value, PathError> {
     let fresh = || if next_is_list { Value::Array(Vec::new()) } else { Value::Object(Map::new()) };
     let entered = match segment {
         Segment::Field(name) => map_at(node, segment, parent)?.entry(name.clone()).or_insert_with(fresh),
@@ -127,19 +132,31 @@ fn position(list: &[Value], segment: &Segment, parent: &str) -> Result<usize, Pa
         Segment::Element { key, value } => list
             .iter()
             .position(|element| element.get(key).is_some_and(|found| text(found) == *value))
-            .ok_or_else(|| PathError::NoElement { key: key.clone(), value: value.clone(), parent: parent.to_owned() }),
+            .ok_or_else(|| PathError::NoElement {
+                key: key.clone(),
+                value: value.clone(),
+                parent: parent.to_owned(),
+            }),
         Segment::Field(_) | Segment::Append => Ok(list.len()),
     }
 }
 
-fn map_at<'a>(node: &'a mut Value, segment: &Segment, parent: &str) -> Result<&'a mut Map<String, Value>, PathError> {
+fn map_at<'a>(
+    node: &'a mut Value,
+    segment: &Segment,
+    parent: &str,
+) -> Result<&'a mut Map<String, Value>, PathError> {
     match node {
         Value::Object(map) => Ok(map),
         other => Err(mismatch(other, segment, parent)),
     }
 }
 
-fn list_at<'a>(node: &'a mut Value, segment: &Segment, parent: &str) -> Result<&'a mut Vec<Value>, PathError> {
+fn list_at<'a>(
+    node: &'a mut Value,
+    segment: &Segment,
+    parent: &str,
+) -> Result<&'a mut Vec<Value>, PathError> {
     match node {
         Value::Array(list) => Ok(list),
         other => Err(mismatch(other, segment, parent)),
@@ -240,7 +257,8 @@ mod tests {
 
     #[test]
     fn escaped_dots_belong_to_the_key_and_missing_maps_are_made() {
-        let object = after("spec.template.metadata.labels.kyma-project\\.io/module", &json!("istio")).unwrap();
+        let object =
+            after("spec.template.metadata.labels.kyma-project\\.io/module", &json!("istio")).unwrap();
         assert_eq!(object["spec"]["template"]["metadata"]["labels"]["kyma-project.io/module"], "istio");
         let object = after("spec.strategy.rollingUpdate.maxSurge", &json!(1)).unwrap();
         assert_eq!(object["spec"]["strategy"]["rollingUpdate"]["maxSurge"], 1);
@@ -281,9 +299,18 @@ mod tests {
     fn a_path_that_does_not_fit_says_where() {
         let cases = [
             ("", "the path is empty"),
-            ("spec.template.spec.containers.name", "'spec.template.spec.containers' is a list, so 'name' cannot be below it"),
-            ("spec.template.metadata.labels.app.x", "'spec.template.metadata.labels.app' is a single value, so 'x' cannot be below it"),
-            ("spec.template.spec.containers[name:none].image", "no element '[name:none]' in the list at 'spec.template.spec.containers'"),
+            (
+                "spec.template.spec.containers.name",
+                "'spec.template.spec.containers' is a list, so 'name' cannot be below it",
+            ),
+            (
+                "spec.template.metadata.labels.app.x",
+                "'spec.template.metadata.labels.app' is a single value, so 'x' cannot be below it",
+            ),
+            (
+                "spec.template.spec.containers[name:none].image",
+                "no element '[name:none]' in the list at 'spec.template.spec.containers'",
+            ),
             ("spec.template.spec.containers[:x]", "'[:x]' is neither an index nor a 'key:value' selector"),
         ];
         for (path, expected) in cases {

@@ -74,19 +74,31 @@ pub(super) fn apply(item: &Item, revision: Option<&str>, objects: &mut [Value]) 
 fn workload_name(item: &Item, workload: Workload, revision: Option<&str>) -> String {
     match (&item.name, revision) {
         (Some(name), _) => name.clone(),
-        (None, Some(revision)) if item.component == super::ComponentName::Pilot => format!("{}-{revision}", workload.name),
+        (None, Some(revision)) if item.component == super::ComponentName::Pilot => {
+            format!("{}-{revision}", workload.name)
+        }
         _ => workload.name.to_owned(),
     }
 }
 
-fn patch(item: &Item, workload: Workload, name: &str, target: Target, setting: &str, value: &Value, objects: &mut [Value]) {
+fn patch(
+    item: &Item,
+    workload: Workload,
+    name: &str,
+    target: Target,
+    setting: &str,
+    value: &Value,
+    objects: &mut [Value],
+) {
     let (kind, patch) = match target {
         Target::Pod => (workload.kind, json!({"spec": {"template": {"spec": {setting: value}}}})),
         Target::Container => (
             workload.kind,
             json!({"spec": {"template": {"spec": {"containers": [{"name": workload.container, setting: value}]}}}}),
         ),
-        Target::PodAnnotations => (workload.kind, json!({"spec": {"template": {"metadata": {"annotations": value}}}})),
+        Target::PodAnnotations => {
+            (workload.kind, json!({"spec": {"template": {"metadata": {"annotations": value}}}}))
+        }
         Target::Workload(field) => (workload.kind, json!({"spec": {field: value}})),
         Target::Spec(kind) => (kind, json!({"spec": spec_patch(item, setting, value)})),
         Target::ServiceAnnotations => ("Service", json!({"metadata": {"annotations": value}})),
@@ -127,7 +139,11 @@ fn apply_overlays(item: &Item, objects: &mut [Value]) -> Result<(), Error> {
         let mut matching = objects.iter_mut().filter(|object| is(object, kind, name)).peekable();
         if matching.peek().is_none() {
             let component = item.component;
-            return Err(Error::OverlayWithoutObject { component, kind: kind.to_owned(), name: name.to_owned() });
+            return Err(Error::OverlayWithoutObject {
+                component,
+                kind: kind.to_owned(),
+                name: name.to_owned(),
+            });
         }
         for object in matching {
             write_all(object, overlay).map_err(|(path, source)| Error::Overlay {
@@ -184,7 +200,10 @@ mod tests {
             "replicaCount": 2, "serviceAnnotations": {"c": "d"}, "podDisruptionBudget": {"maxUnavailable": 1}}));
         apply(&item, None, &mut objects).unwrap();
         let spec = &objects[0]["spec"];
-        assert_eq!(spec["template"]["spec"]["containers"][0]["resources"]["requests"], json!({"cpu": "100m", "memory": "2Gi"}));
+        assert_eq!(
+            spec["template"]["spec"]["containers"][0]["resources"]["requests"],
+            json!({"cpu": "100m", "memory": "2Gi"})
+        );
         assert_eq!(spec["template"]["spec"]["priorityClassName"], "high");
         assert_eq!(spec["template"]["metadata"]["annotations"]["a"], "b");
         assert_eq!(spec["replicas"], 2);
@@ -195,8 +214,10 @@ mod tests {
     #[test]
     fn overlays_come_after_the_patches() {
         let mut objects = istiod();
-        let item = pilot(&json!({"replicaCount": 2, "overlays": [{"kind": "Deployment", "name": "istiod", "patches": [
-            {"path": "spec.replicas", "value": 5}, {"path": "spec.template.metadata.labels.a\\.b", "value": "c"}]}]}));
+        let item = pilot(
+            &json!({"replicaCount": 2, "overlays": [{"kind": "Deployment", "name": "istiod", "patches": [
+            {"path": "spec.replicas", "value": 5}, {"path": "spec.template.metadata.labels.a\\.b", "value": "c"}]}]}),
+        );
         apply(&item, None, &mut objects).unwrap();
         assert_eq!(objects[0]["spec"]["replicas"], 5);
         assert_eq!(objects[0]["spec"]["template"]["metadata"]["labels"], json!({"a.b": "c"}));
@@ -206,11 +227,17 @@ mod tests {
     fn an_overlay_that_cannot_apply_is_an_error_that_names_it() {
         let unmatched = pilot(&json!({"overlays": [{"kind": "Deployment", "name": "other", "patches": []}]}));
         let error = apply(&unmatched, None, &mut istiod()).unwrap_err();
-        assert_eq!(error.to_string(), "component Pilot: the overlay for Deployment 'other' matches no rendered object");
+        assert_eq!(
+            error.to_string(),
+            "component Pilot: the overlay for Deployment 'other' matches no rendered object"
+        );
         let misfit = pilot(&json!({"overlays": [{"kind": "Service", "name": "istiod", "patches": [
             {"path": "spec.ports.[port:80].name", "value": "x"}]}]}));
         let error = apply(&misfit, None, &mut istiod()).unwrap_err();
-        assert_eq!(error.to_string(), "component Pilot: overlay for Service 'istiod' at 'spec.ports.[port:80].name'");
+        assert_eq!(
+            error.to_string(),
+            "component Pilot: overlay for Service 'istiod' at 'spec.ports.[port:80].name'"
+        );
         assert!(matches!(error, Error::Overlay { .. }));
     }
 }

@@ -58,7 +58,8 @@ fn merge_key(field: &str) -> Option<&'static str> {
 /// It is kept to the letter because the order of `env` decides whether pods are replaced.
 fn merge_elements(key: &str, old: Vec<Value>, new: &[Value]) -> Vec<Value> {
     let position = |element: &Value| old.iter().position(|candidate| candidate[key] == element[key]);
-    let mut untouched: Vec<usize> = (0..old.len()).filter(|&i| !new.iter().any(|element| element[key] == old[i][key])).collect();
+    let mut untouched: Vec<usize> =
+        (0..old.len()).filter(|&i| !new.iter().any(|element| element[key] == old[i][key])).collect();
     untouched.reverse();
     let mut order: Vec<Result<usize, &Value>> = Vec::with_capacity(old.len() + new.len());
     for element in new {
@@ -75,7 +76,8 @@ fn merge_elements(key: &str, old: Vec<Value>, new: &[Value]) -> Vec<Value> {
         .map(|from| match from {
             Ok(index) => old[index].clone(),
             Err(element) => {
-                let mut merged = position(element).map_or_else(|| Value::Object(Map::new()), |at| old[at].clone());
+                let mut merged =
+                    position(element).map_or_else(|| Value::Object(Map::new()), |at| old[at].clone());
                 merge(&mut merged, element);
                 merged
             }
@@ -87,7 +89,10 @@ fn merge_elements(key: &str, old: Vec<Value>, new: &[Value]) -> Vec<Value> {
 fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Object(map) => Value::Object(
-            map.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), without_nulls(value))).collect(),
+            map.iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, value)| (key.clone(), without_nulls(value)))
+                .collect(),
         ),
         Value::Array(list) => Value::Array(list.iter().map(without_nulls).collect()),
         other => other.clone(),
@@ -108,12 +113,16 @@ mod tests {
     fn maps_merge_and_null_deletes() {
         let target = json!({"spec": {"minAvailable": 1, "selector": {"app": "a"}}});
         let patch = json!({"spec": {"minAvailable": null, "maxUnavailable": 2, "selector": {"tier": "b", "gone": null}}});
-        assert_eq!(merged(target, &patch), json!({"spec": {"maxUnavailable": 2, "selector": {"app": "a", "tier": "b"}}}));
+        assert_eq!(
+            merged(target, &patch),
+            json!({"spec": {"maxUnavailable": 2, "selector": {"app": "a", "tier": "b"}}})
+        );
     }
 
     #[test]
     fn a_patched_container_keeps_the_fields_the_patch_does_not_name() {
-        let target = json!({"containers": [{"name": "a", "image": "x"}, {"name": "b", "image": "y", "tty": true}]});
+        let target =
+            json!({"containers": [{"name": "a", "image": "x"}, {"name": "b", "image": "y", "tty": true}]});
         let patch = json!({"containers": [{"name": "b", "image": "z"}]});
         assert_eq!(
             merged(target, &patch),
@@ -123,7 +132,8 @@ mod tests {
 
     #[test]
     fn new_environment_variables_come_first_and_patched_ones_keep_their_place() {
-        let env = |names: &[&str]| json!({"env": names.iter().map(|n| json!({"name": n})).collect::<Vec<_>>()});
+        let env =
+            |names: &[&str]| json!({"env": names.iter().map(|n| json!({"name": n})).collect::<Vec<_>>()});
         let cases: [(&[&str], &[&str], &[&str]); 4] = [
             (&["A", "B"], &["X", "Y"], &["X", "Y", "A", "B"]),
             (&["A", "B", "C"], &["B"], &["A", "B", "C"]),
@@ -146,6 +156,9 @@ mod tests {
     fn ports_of_a_service_merge_by_their_number() {
         let target = json!({"ports": [{"port": 80, "targetPort": 8080}, {"port": 443}]});
         let patch = json!({"ports": [{"port": 80, "nodePort": 30080}]});
-        assert_eq!(merged(target, &patch), json!({"ports": [{"port": 80, "targetPort": 8080, "nodePort": 30080}, {"port": 443}]}));
+        assert_eq!(
+            merged(target, &patch),
+            json!({"ports": [{"port": 80, "targetPort": 8080, "nodePort": 30080}, {"port": 443}]})
+        );
     }
 }

@@ -1,0 +1,137 @@
+//! The command line as a person or a Deployment uses it.
+
+use std::net::TcpListener;
+
+use assert_cmd::Command;
+
+/// The program, in an environment without a cluster.
+fn istio_manager(line: &str) -> Command {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("istio-manager"));
+    command.env_clear().env("HOME", "/nonexistent").args(line.split_whitespace());
+    command
+}
+
+fn output(line: &str) -> (i32, String, String) {
+    let output = istio_manager(line).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn help_goes_to_standard_output_and_shows_examples() {
+    let (code, stdout, stderr) = output("--help");
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    for expected in ["istio-manager run --leader-elect", "Commands:", "crd", "version"] {
+        assert!(stdout.contains(expected), "{expected} is missing in:\n{stdout}");
+    }
+}
+
+#[test]
+fn help_of_run_tells_the_flags_of_the_go_operator_with_their_defaults() {
+    let (code, stdout, _) = output("run --help");
+    assert_eq!(code, 0);
+    for (flag, default) in [
+        ("--metrics-bind-address", ":8090"),
+        ("--health-probe-bind-address", ":8091"),
+        ("--leader-elect", "false"),
+        ("--rate-limiter-burst", "200"),
+        ("--rate-limiter-frequency", "30"),
+        ("--failure-base-delay", "1s"),
+        ("--failure-max-delay", "1000s"),
+        ("--reconciliation-interval", "10h"),
+        ("--zap-devel", "true"),
+        ("--zap-log-level", "info"),
+        ("--zap-time-encoding", "rfc3339"),
+    ] {
+        let (_, after) = stdout.split_once(flag).unwrap_or_else(|| panic!("{flag} is missing"));
+        let (_, after) = after.split_once("[default: ").unwrap();
+        assert!(after.starts_with(&format!("{default}]")), "{flag}: {after}");
+    }
+    for flag in ["--kubeconfig", "--zap-encoder", "--zap-stacktrace-level"] {
+        assert!(stdout.contains(flag), "{flag} is missing");
+    }
+}
+
+#[test]
+fn flags_of_a_go_operator_without_a_subcommand_reach_run() {
+    let flags = "-kubeconfig /does/not/exist -leader-elect -metrics-bind-address=0 -health-probe-bind-address=0 \
+                 -zap-devel=false -zap-encoder=console -zap-log-level=error -zap-stacktrace-level=panic \
+                 -zap-time-encoding=iso8601 -reconciliation-interval 1h30m -failure-max-delay=16m40s \
+                 -rate-limiter-burst=1";
+    let (code, stdout, stderr) = output(flags);
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.contains("the kubeconfig /does/not/exist cannot be used"), "{stderr}");
+}
+
+#[test]
+fn no_cluster_is_an_error_that_says_where_was_looked_and_what_to_do() {
+    let (code, _, stderr) = output("run");
+    assert_eq!(code, 1);
+    for expected in ["error: ", "--kubeconfig", "KUBECONFIG", "service account", "home directory"] {
+        assert!(stderr.contains(expected), "{expected} is missing in:\n{stderr}");
+    }
+}
+
+#[test]
+fn a_command_line_that_is_wrong_is_explained() {
+    for (line, expected) in [
+        ("run --reconciliation-interval 5", "a unit is missing"),
+        ("run --metrics-bind-address 8080", ":8090"),
+        ("run --leader-elect=maybe", "write true or false"),
+        ("run --zap-log-level loud", "write error, warn, info, debug"),
+        ("run --rate-limiter-burst 0", "0 is not in"),
+        ("--leader-elects", "--leader-elect"),
+    ] {
+        let (code, stdout, stderr) = output(line);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{line}");
+        assert!(stderr.contains(expected), "{line}: {stderr}");
+    }
+}
+
+#[test]
+fn durations_that_cannot_elect_a_leader_stop_the_start() {
+    let (code, _, stderr) = output("run --leader-elect --leader-elect-renew-deadline 20s");
+    assert_eq!(code, 1);
+    assert!(stderr.contains("because: the renew deadline 20s is not shorter than the lease duration 15s"), "{stderr}");
+}
+
+#[test]
+fn a_taken_port_stops_the_start_and_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("config");
+    std::fs::write(&kubeconfig, KUBECONFIG).unwrap();
+    let line = format!(
+        "run --kubeconfig {} --metrics-bind-address 0 --health-probe-bind-address {address}",
+        kubeconfig.display()
+    );
+    let (code, _, stderr) = output(&line);
+    assert_eq!(code, 1);
+    assert!(stderr.contains(&format!("the health probe server cannot listen on {address}")), "{stderr}");
+    assert!(stderr.contains("in use"), "{stderr}");
+}
+
+#[test]
+fn the_definition_of_the_resource_is_printed() {
+    let (code, stdout, stderr) = output("crd");
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.contains("istios.operator.kyma-project.io"), "{stdout}");
+}
+
+#[test]
+fn the_version_is_printed() {
+    let expected = format!("istio-manager {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(output("version"), (0, expected.clone(), String::new()));
+    assert_eq!(output("--version"), (0, expected, String::new()));
+}
+
+const KUBECONFIG: &str = "\
+apiVersion: v1
+kind: Config
+current-context: nowhere
+contexts:
+- {name: nowhere, context: {cluster: nowhere}}
+clusters:
+- {name: nowhere, cluster: {server: 'http://127.0.0.1:1'}}
+";
