@@ -92,7 +92,10 @@ fn a_command_line_that_is_wrong_is_explained() {
 fn durations_that_cannot_elect_a_leader_stop_the_start() {
     let (code, _, stderr) = output("run --leader-elect --leader-elect-renew-deadline 20s");
     assert_eq!(code, 1);
-    assert!(stderr.contains("because: the renew deadline 20s is not shorter than the lease duration 15s"), "{stderr}");
+    assert!(
+        stderr.contains("because: the renew deadline 20s is not shorter than the lease duration 15s"),
+        "{stderr}"
+    );
 }
 
 #[test]

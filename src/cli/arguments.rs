@@ -10,10 +10,10 @@ const DEFAULT_SUBCOMMAND: &str = "run";
 /// `run` is put in front unless the first argument is one of `subcommands` or asks for help or the version.
 ///
 /// `flags` are the names of all long flags, without dashes. What follows `--` stays as it is.
-pub fn normalize<'a>(
+pub fn normalize(
     arguments: impl IntoIterator<Item = OsString>,
     subcommands: &[&str],
-    flags: &[&'a str],
+    flags: &[&str],
 ) -> Vec<OsString> {
     let mut literal = false;
     let mut normalized: Vec<OsString> = arguments

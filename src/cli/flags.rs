@@ -91,6 +91,7 @@ pub struct RunArguments {
 }
 
 /// The logging flags of Go operators built on zap.
+#[expect(clippy::struct_field_names, reason = "clap makes the flags' names of the fields")]
 #[derive(Args, Debug)]
 struct LoggingArguments {
     /// Development mode: true logs text, false logs JSON, unless --zap-encoder says otherwise
@@ -103,7 +104,7 @@ struct LoggingArguments {
     zap_encoder: Option<Encoder>,
 
     /// Least severity that is logged: error, warn, info, debug, or a verbosity above 0 (1 is debug, 2 and more trace).
-    /// The environment variable RUST_LOG refines it per module
+    /// The environment variable `RUST_LOG` refines it per module
     #[arg(long, default_value = "info", value_name = "LEVEL", help_heading = "Logging")]
     zap_log_level: Level,
 

@@ -20,8 +20,8 @@ use crate::shutdown::{self, ShutdownError};
 
 /// The controllers have this long to end their work after the signal, and writes under way this long after that.
 /// With the release of the Lease the process is gone in less than 5 s.
-const CONTROLLERS_STOP: Duration = Duration::from_millis(2_000);
-const WRITES_STOP: Duration = Duration::from_millis(1_000);
+const CONTROLLERS_STOP: Duration = Duration::from_secs(2);
+const WRITES_STOP: Duration = Duration::from_secs(1);
 
 /// Why the operator did not start, or ended without having been told to.
 #[derive(Debug, thiserror::Error)]

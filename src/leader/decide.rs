@@ -85,6 +85,9 @@ mod tests {
 
     const FALLBACK: Duration = Duration::from_secs(15);
 
+    /// The Leases that were seen, each with the second.
+    type Seen = Vec<(u64, Option<Lease>)>;
+
     fn held_by(holder: &str, renewed: i64) -> Lease {
         lease::claim(None, holder, &Timing::default(), MicroTime(Timestamp::from_second(renewed).unwrap()))
     }
@@ -99,7 +102,7 @@ mod tests {
         let released = lease::release(&held_by("b", 1), MicroTime(Timestamp::UNIX_EPOCH));
         let wait = |seconds| Action::Wait { until: after(start, seconds) };
         // What was seen at which second, the second of the decision, the decision.
-        let table: [(&str, Vec<(u64, Option<Lease>)>, u64, Action); 11] = [
+        let table: [(&str, Seen, u64, Action); 11] = [
             ("nothing was seen", vec![], 0, Action::Create),
             ("there is no lease", vec![(0, None)], 0, Action::Create),
             ("another holds it", vec![(0, Some(held_by("b", 1)))], 0, wait(15)),

@@ -236,9 +236,10 @@ impl Election {
 
     async fn pause_after(&mut self, error: &AttemptError) {
         self.stale = true;
-        match error {
-            AttemptError::Conflict => debug!("{error}"),
-            _ => warn!("{error}"),
+        if matches!(error, AttemptError::Conflict) {
+            debug!("{error}");
+        } else {
+            warn!("{error}");
         }
         sleep(self.timing.pause(uuid::Uuid::new_v4().as_bytes()[0])).await;
     }

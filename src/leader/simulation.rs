@@ -25,12 +25,20 @@ enum Step {
     Respond(usize),
     Release(usize),
     Crash(usize),
+    /// A request that nobody waits for any more arrives.
+    Arrive,
 }
 
 struct Request {
     sent: Instant,
     claim: Lease,
-    accepted: Option<Option<Lease>>,
+    fate: Fate,
+}
+
+enum Fate {
+    UnderWay,
+    Accepted(Lease),
+    Refused,
 }
 
 struct Process {
@@ -47,6 +55,7 @@ struct World {
     stored: Option<Lease>,
     version: u64,
     processes: Vec<Process>,
+    adrift: Vec<Lease>,
     born: usize,
 }
 
@@ -59,6 +68,7 @@ impl World {
             stored: None,
             version: 0,
             processes: Vec::new(),
+            adrift: Vec::new(),
             born: 0,
         };
         for _ in 0..PROCESSES {
@@ -88,8 +98,19 @@ impl World {
             Step::Accept(index) => self.accept(index),
             Step::Respond(index) => self.respond(index),
             Step::Release(index) => self.release(index),
-            Step::Crash(index) => self.processes[index] = self.birth(),
+            Step::Crash(index) => self.crash(index),
+            Step::Arrive => {
+                let claim = self.adrift.pop();
+                claim.and_then(|claim| self.store(claim));
+            }
         }
+    }
+
+    fn crash(&mut self, index: usize) {
+        let successor = self.birth();
+        let dead = std::mem::replace(&mut self.processes[index], successor);
+        let under_way = dead.request.filter(|request| matches!(request.fate, Fate::UnderWay));
+        self.adrift.extend(under_way.map(|request| request.claim));
     }
 
     fn wall_clock(&self) -> MicroTime {
@@ -104,48 +125,55 @@ impl World {
             return;
         }
         let claim = lease::claim(process.observed.lease(), &process.name, &self.timing, now);
-        process.request = Some(Request { sent: self.now, claim, accepted: None });
+        process.request = Some(Request { sent: self.now, claim, fate: Fate::UnderWay });
     }
 
     fn accept(&mut self, index: usize) {
-        let Some(request) =
-            self.processes[index].request.as_mut().filter(|request| request.accepted.is_none())
-        else {
+        let Some(request) = self.processes[index].request.as_ref() else { return };
+        if !matches!(request.fate, Fate::UnderWay) {
             return;
-        };
-        let version = |lease: &Lease| lease.metadata.resource_version.clone();
-        let current = self.stored.as_ref().and_then(version);
-        let fresh = version(&request.claim) == current;
-        request.accepted = Some(fresh.then(|| {
-            self.version += 1;
-            let mut stored = request.claim.clone();
-            stored.metadata.resource_version = Some(self.version.to_string());
-            self.stored = Some(stored.clone());
-            stored
-        }));
+        }
+        let claim = request.claim.clone();
+        let fate = self.store(claim).map_or(Fate::Refused, Fate::Accepted);
+        if let Some(request) = self.processes[index].request.as_mut() {
+            request.fate = fate;
+        }
     }
 
+    /// What the API server does with a claim: the stored Lease, or `None` if the claim came too late.
+    fn store(&mut self, mut claim: Lease) -> Option<Lease> {
+        let current = self.stored.as_ref().and_then(|lease| lease.metadata.resource_version.clone());
+        if claim.metadata.resource_version != current {
+            return None;
+        }
+        self.version += 1;
+        claim.metadata.resource_version = Some(self.version.to_string());
+        self.stored = Some(claim.clone());
+        Some(claim)
+    }
+
+    /// The process gets its answer or, if there is none yet, gives up waiting while its request travels on.
     fn respond(&mut self, index: usize) {
         let (now, timing) = (self.now, self.timing);
         let process = &mut self.processes[index];
-        if let Some(Request { sent, accepted: Some(Some(lease)), .. }) = process.request.take() {
-            process.observed.see(Some(lease), now, timing.lease_duration());
-            process.until = Some(timing.may_write_until(sent));
+        let Some(Request { sent, claim, fate }) = process.request.take() else { return };
+        match fate {
+            Fate::UnderWay => self.adrift.push(claim),
+            Fate::Refused => {}
+            Fate::Accepted(lease) => {
+                process.observed.see(Some(lease), now, timing.lease_duration());
+                process.until = Some(timing.may_write_until(sent));
+            }
         }
     }
 
     /// A clean stop: writes end, then the Lease is given up, then the process is gone.
     fn release(&mut self, index: usize) {
         let read = self.processes[index].observed.clone();
-        let current = self.stored.as_ref().map(|lease| &lease.metadata.resource_version);
-        let fresh = read.lease().map(|lease| &lease.metadata.resource_version) == current;
-        if read.holder() == Some(self.processes[index].name.as_str()) && fresh {
-            self.version += 1;
-            let mut stored = lease::release(read.lease().unwrap(), self.wall_clock());
-            stored.metadata.resource_version = Some(self.version.to_string());
-            self.stored = Some(stored);
+        if read.holder() == Some(self.processes[index].name.as_str()) {
+            self.store(lease::release(read.lease().unwrap(), self.wall_clock()));
         }
-        self.processes[index] = self.birth();
+        self.crash(index);
     }
 
     fn writers(&self) -> Vec<&str> {
@@ -167,6 +195,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => process.clone().prop_map(Step::Respond),
         1 => process.clone().prop_map(Step::Release),
         1 => process.prop_map(Step::Crash),
+        2 => Just(Step::Arrive),
     ];
     prop::collection::vec(step, 1..200)
 }

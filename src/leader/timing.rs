@@ -119,7 +119,7 @@ impl Timing {
     /// when they see the claim, which is later.
     #[must_use]
     pub fn may_write_until(&self, sent: Instant) -> Instant {
-        sent + (self.lease_duration - self.lease_duration / MARGIN)
+        sent + self.lease_duration * (MARGIN - 1) / MARGIN
     }
 }
 

@@ -1,4 +1,4 @@
-//! The metrics of this process, in the OpenMetrics text format.
+//! The metrics of this process, in the `OpenMetrics` text format.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -100,8 +100,8 @@ async fn readyz(State((readiness, shutdown)): State<(Readiness, CancellationToke
     if pending.is_empty() {
         return "ok\n".into_response();
     }
-    let list = pending.iter().map(|what| format!("waiting for {what}\n")).collect::<String>();
-    (StatusCode::SERVICE_UNAVAILABLE, list).into_response()
+    let list = pending.join("\nwaiting for ");
+    (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {list}\n")).into_response()
 }
 
 async fn exposition(State(metrics): State<Metrics>) -> Response {

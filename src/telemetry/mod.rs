@@ -1,5 +1,5 @@
 //! Logs to standard error, as text for people or as JSON for collectors. It must not log what a request or a Secret
-//! contains: the HTTP client's own spans, which carry addresses, are only shown when asked for by RUST_LOG.
+//! contains: the HTTP client's own spans, which carry addresses, are only shown when asked for by `RUST_LOG`.
 
 mod time;
 
@@ -55,7 +55,7 @@ impl FromStr for Level {
 }
 
 /// Sends all events of this process to standard error from now on. `refinement` holds further directives in the
-/// syntax of RUST_LOG and wins over the level. Only the first call of a process has an effect.
+/// syntax of `RUST_LOG` and wins over the level. Only the first call of a process has an effect.
 pub fn init(logging: Logging, refinement: Option<&str>) {
     let builder = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
