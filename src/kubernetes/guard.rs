@@ -126,3 +126,123 @@ impl Service<Request<Body>> for Guard {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use futures::FutureExt;
+    use tokio::time::sleep;
+
+    use super::super::write_denied;
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// An API server that answers `{}` after a while, and counts the requests that reach it.
+    #[derive(Clone, Default)]
+    struct Server {
+        delay: Duration,
+        requests: Arc<AtomicUsize>,
+    }
+
+    impl Service<Request<Body>> for Server {
+        type Response = Response<Body>;
+        type Error = BoxError;
+        type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<Body>) -> Self::Future {
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            let delay = self.delay;
+            Box::pin(async move {
+                sleep(delay).await;
+                Ok(Response::new(Body::from(b"{}".to_vec())))
+            })
+        }
+    }
+
+    struct Bench {
+        client: kube::Client,
+        gate: WriteGate,
+        publish: watch::Sender<Leadership>,
+        requests: Arc<AtomicUsize>,
+    }
+
+    /// A guarded client with limits of 30 s in front of a server that takes `delay`.
+    fn bench(delay: Duration, leadership: Leadership) -> Bench {
+        let server = Server { delay, ..Server::default() };
+        let requests = server.requests.clone();
+        let (publish, leadership) = watch::channel(leadership);
+        let (client, gate) = guarded(kube::Client::new(server, "default"), leadership, Limits::default());
+        Bench { client, gate, publish, requests }
+    }
+
+    async fn send(client: &kube::Client, method: &str, uri: &str) -> Result<String, kube::Error> {
+        let request = Request::builder().method(method).uri(uri).body(Vec::new()).unwrap();
+        client.request_text(request).await
+    }
+
+    fn leading_for(seconds: u64) -> Leadership {
+        Leadership::Leading { until: Some(Instant::now() + Duration::from_secs(seconds)) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_standby_reads_but_its_writes_never_reach_the_server() {
+        let bench = bench(Duration::ZERO, Leadership::Standby { holder: None });
+        send(&bench.client, "GET", "/api/v1/nodes").await.unwrap();
+        for method in ["POST", "PUT", "PATCH", "DELETE"] {
+            let error = send(&bench.client, method, "/api/v1/nodes/a?x=y").await.unwrap_err();
+            let denied = write_denied(&error).unwrap();
+            assert_eq!((denied.method.as_str(), denied.path.as_str()), (method, "/api/v1/nodes/a"));
+        }
+        assert_eq!(bench.requests.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_leader_writes_until_its_lease_is_over_and_again_after_a_renewal() {
+        let bench = bench(Duration::ZERO, leading_for(10));
+        send(&bench.client, "PATCH", "/api/v1/nodes/a").await.unwrap();
+        sleep(10 * SECOND).await;
+        let error = send(&bench.client, "PATCH", "/api/v1/nodes/a").await.unwrap_err();
+        assert!(write_denied(&error).is_some(), "{error}");
+        bench.publish.send_replace(leading_for(10));
+        send(&bench.client, "PATCH", "/api/v1/nodes/a").await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_hangs_is_given_up_before_the_lease_is_over() {
+        let bench = bench(Duration::from_secs(3600), leading_for(9));
+        let started = Instant::now();
+        let error = send(&bench.client, "PATCH", "/api/v1/nodes/a").await.unwrap_err();
+        assert!(write_denied(&error).is_none());
+        assert!(error.to_string().contains("PATCH /api/v1/nodes/a was given up after"), "{error}");
+        let waited = started.elapsed();
+        assert!(waited >= 8 * SECOND && waited <= 9 * SECOND + SECOND / 100, "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_that_hangs_is_given_up_whoever_leads() {
+        let bench = bench(Duration::from_secs(3600), Leadership::Standby { holder: None });
+        let error = send(&bench.client, "GET", "/api/v1/nodes").await.unwrap_err();
+        assert!(error.to_string().contains("GET /api/v1/nodes was given up after 30s"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_gate_waits_for_writes_under_way_and_lets_no_more_start() {
+        let bench = bench(5 * SECOND, Leadership::Leading { until: None });
+        let (client, gate) = (bench.client.clone(), bench.gate.clone());
+        let write = tokio::spawn(async move { send(&client, "PATCH", "/api/v1/nodes/a").await });
+        sleep(SECOND).await;
+        assert!(tokio::time::timeout(SECOND, gate.close()).await.is_err(), "closed with a write under way");
+        let error = send(&bench.client, "PATCH", "/api/v1/nodes/b").await.unwrap_err();
+        assert!(write_denied(&error).is_some(), "{error}");
+        gate.close().await;
+        assert!(write.now_or_never().is_some(), "closed before the write had ended");
+        assert_eq!(bench.requests.load(Ordering::Relaxed), 1);
+    }
+}
