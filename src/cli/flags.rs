@@ -15,7 +15,7 @@ use crate::telemetry::{Encoder, Level, Logging, TimeEncoding};
 /// What `run` is told on the command line.
 #[derive(Args, Debug)]
 pub struct RunArguments {
-    /// Kubeconfig file; without it: the Pod's service account, then the file named by KUBECONFIG, then
+    /// Kubeconfig file; without it: the files named by KUBECONFIG, else the Pod's service account, else
     /// ~/.kube/config
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
     pub kubeconfig: Option<PathBuf>,
@@ -123,7 +123,7 @@ impl RunArguments {
     pub fn settings(&self) -> Settings {
         Settings {
             charts_dir: self.charts_dir.clone(),
-            istio_version: self.istio_version.clone(),
+            istio_version: self.istio_version.clone().filter(|version| !version.is_empty()),
             install_timeout: self.install_timeout,
             reconciliation_interval: self.reconciliation_interval,
             failure_base_delay: self.failure_base_delay,

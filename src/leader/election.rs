@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::{Action, Leadership, Observation, Timing, decide, lease};
 use crate::api::names::LEADER_LEASE;
+use crate::telemetry::one_line;
 
 /// The API server ends a watch after this time, so that one whose connection died silently does not last.
 const WATCH_SECONDS: u32 = 240;
@@ -30,6 +31,8 @@ pub struct Election {
     observed: Observation,
     /// Whether `observed` may be older than the last answer of the API server.
     stale: bool,
+    /// Whether a claim was ever sent: an answer that got lost may have made us the holder.
+    claimed: bool,
     publish: watch::Sender<Leadership>,
 }
 
@@ -50,11 +53,11 @@ pub enum Lost {
 /// Why one try to get or renew the Lease failed; the next one may succeed.
 #[derive(Debug, thiserror::Error)]
 enum AttemptError {
-    #[error("reading the Lease {LEADER_LEASE} failed: {0}")]
+    #[error("reading the Lease {LEADER_LEASE} failed")]
     Read(#[source] kube::Error),
-    #[error("writing the Lease {LEADER_LEASE} failed: {0}")]
+    #[error("writing the Lease {LEADER_LEASE} failed")]
     Write(#[source] kube::Error),
-    #[error("watching the Lease {LEADER_LEASE} failed: {0}")]
+    #[error("watching the Lease {LEADER_LEASE} failed")]
     Watch(#[source] kube::Error),
     #[error("another process wrote the Lease {LEADER_LEASE} first")]
     Conflict,
@@ -88,6 +91,7 @@ impl Election {
             timing,
             observed: Observation::default(),
             stale: true,
+            claimed: false,
             publish,
         };
         (election, leadership)
@@ -102,7 +106,7 @@ impl Election {
             () = stop.cancelled() => Ok(()),
         };
         self.publish.send_replace(Leadership::Ended);
-        if result.is_ok() {
+        if result.is_ok() && self.claimed {
             self.give_up().await;
         }
         result
@@ -162,6 +166,7 @@ impl Election {
             return Ok(Attempt::NotOurs { until });
         }
         self.stale = true;
+        self.claimed = true;
         let written = timeout(limit, self.claim()).await.map_err(|_| AttemptError::Timeout(limit))?;
         self.see(Some(written.map_err(write_error)?));
         Ok(Attempt::Held { sent })
@@ -239,7 +244,7 @@ impl Election {
         if matches!(error, AttemptError::Conflict) {
             debug!("{error}");
         } else {
-            warn!("{error}");
+            warn!("{}", one_line(error));
         }
         sleep(self.timing.pause(uuid::Uuid::new_v4().as_bytes()[0])).await;
     }
@@ -248,7 +253,9 @@ impl Election {
     async fn give_up(&mut self) {
         match timeout(RELEASE_TIMEOUT, self.release()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!("the Lease {LEADER_LEASE} was not released and will expire: {error}"),
+            Ok(Err(error)) => {
+                warn!("the Lease {LEADER_LEASE} was not released and will expire: {}", one_line(&error))
+            }
             Err(_) => warn!("the Lease {LEADER_LEASE} was not released in time and will expire"),
         }
     }

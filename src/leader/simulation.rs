@@ -37,7 +37,7 @@ struct Request {
 
 enum Fate {
     UnderWay,
-    Accepted(Lease),
+    Accepted(Box<Lease>),
     Refused,
 }
 
@@ -134,7 +134,7 @@ impl World {
             return;
         }
         let claim = request.claim.clone();
-        let fate = self.store(claim).map_or(Fate::Refused, Fate::Accepted);
+        let fate = self.store(claim).map_or(Fate::Refused, |stored| Fate::Accepted(Box::new(stored)));
         if let Some(request) = self.processes[index].request.as_mut() {
             request.fate = fate;
         }
@@ -161,7 +161,7 @@ impl World {
             Fate::UnderWay => self.adrift.push(claim),
             Fate::Refused => {}
             Fate::Accepted(lease) => {
-                process.observed.see(Some(lease), now, timing.lease_duration());
+                process.observed.see(Some(*lease), now, timing.lease_duration());
                 process.until = Some(timing.may_write_until(sent));
             }
         }

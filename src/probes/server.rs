@@ -14,6 +14,7 @@ use tracing::{error, info};
 
 use super::metrics::{CONTENT_TYPE, Metrics};
 use super::readiness::Readiness;
+use crate::telemetry::one_line;
 
 /// Why a server does not listen.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +66,7 @@ impl Server {
         }
         tokio::spawn(async move {
             if let Err(error) = axum::serve(self.listener, self.router).await {
-                error!("the {} server ended: {error}", self.name);
+                error!("the {} server ended: {}", self.name, one_line(&error));
             }
         });
     }

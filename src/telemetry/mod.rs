@@ -1,6 +1,7 @@
 //! Logs to standard error, as text for people or as JSON for collectors. It must not log what a request or a Secret
 //! contains: the HTTP client's own spans, which carry addresses, are only shown when asked for by `RUST_LOG`.
 
+mod causes;
 mod time;
 
 use std::str::FromStr;
@@ -8,6 +9,7 @@ use std::str::FromStr;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::fmt::SubscriberBuilder;
 
+pub use causes::{causes, one_line};
 pub use time::TimeEncoding;
 
 /// How to log.
