@@ -53,3 +53,41 @@ impl HttpBody for DeadlineBody {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use http::Method;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    fn late() -> RequestTimeout {
+        RequestTimeout { method: Method::GET, path: "/api".to_owned(), after: Duration::from_secs(1) }
+    }
+
+    async fn next(body: &mut DeadlineBody) -> Option<Result<Frame<Bytes>, BoxError>> {
+        poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_in_time_is_passed_on() {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let mut body = DeadlineBody::until(Body::from(b"text".to_vec()), deadline, late());
+        assert_eq!(next(&mut body).await.unwrap().unwrap().into_data().unwrap(), "text");
+        assert!(next(&mut body).await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_is_late_ends_with_an_error_unless_it_is_endless() {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let mut limited = DeadlineBody::until(Body::from(b"text".to_vec()), deadline, late());
+        let mut endless = DeadlineBody::endless(Body::from(b"text".to_vec()));
+        sleep(Duration::from_secs(2)).await;
+        let error = next(&mut limited).await.unwrap().unwrap_err();
+        assert_eq!(error.downcast_ref::<RequestTimeout>(), Some(&late()));
+        assert!(next(&mut endless).await.unwrap().is_ok());
+    }
+}

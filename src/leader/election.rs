@@ -254,7 +254,7 @@ impl Election {
         match timeout(RELEASE_TIMEOUT, self.release()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                warn!("the Lease {LEADER_LEASE} was not released and will expire: {}", one_line(&error))
+                warn!("the Lease {LEADER_LEASE} was not released and will expire: {}", one_line(&error));
             }
             Err(_) => warn!("the Lease {LEADER_LEASE} was not released in time and will expire"),
         }
