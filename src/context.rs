@@ -33,6 +33,17 @@ pub struct Context {
     pub identity: String,
 }
 
+impl Context {
+    /// Waits until this process leads. `false` if it has to stop before that ever happens.
+    pub async fn leads(&self) -> bool {
+        let mut leadership = self.leadership.clone();
+        tokio::select! {
+            led = leadership.wait_for(Leadership::is_leading) => led.is_ok(),
+            () = self.shutdown.cancelled() => false,
+        }
+    }
+}
+
 /// The settings of a run that reach the controllers, from flags and environment, already validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
