@@ -9,6 +9,7 @@ pub mod context;
 mod duration;
 pub mod kubernetes;
 pub mod leader;
+pub mod plan;
 pub mod probes;
 pub mod shutdown;
 pub mod telemetry;

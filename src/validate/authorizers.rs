@@ -17,7 +17,7 @@ pub const BUILT_IN_PROVIDERS: [&str; 6] =
 
 /// An external authorizer that Istio will accept.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct ValidAuthorizer {
+pub struct ValidatedAuthorizer {
     /// Name, unique among all extension providers.
     pub name: String,
     /// Host name or address, optionally as `namespace/host`.
@@ -33,7 +33,7 @@ pub struct ValidAuthorizer {
 }
 
 /// Checks all authorizers of a spec and adds what is wrong to `problems`.
-pub(super) fn check(authorizers: Vec<Authorizer>, problems: &mut Vec<Problem>) -> Vec<ValidAuthorizer> {
+pub(super) fn check(authorizers: Vec<Authorizer>, problems: &mut Vec<Problem>) -> Vec<ValidatedAuthorizer> {
     let mut names = BTreeSet::new();
     authorizers
         .into_iter()
@@ -50,7 +50,7 @@ pub(super) fn check(authorizers: Vec<Authorizer>, problems: &mut Vec<Problem>) -
         .collect()
 }
 
-fn check_one(authorizer: Authorizer, refuse: &mut dyn FnMut(&str, String)) -> ValidAuthorizer {
+fn check_one(authorizer: Authorizer, refuse: &mut dyn FnMut(&str, String)) -> ValidatedAuthorizer {
     let service = authorizer.service.unwrap_or_default();
     if let Err(message) = check_service(&service) {
         refuse("service", message);
@@ -67,7 +67,7 @@ fn check_one(authorizer: Authorizer, refuse: &mut dyn FnMut(&str, String)) -> Va
         refuse("timeout", message);
         None
     });
-    ValidAuthorizer {
+    ValidatedAuthorizer {
         name: authorizer.name,
         service,
         port,

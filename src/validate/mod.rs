@@ -9,9 +9,9 @@ mod spec;
 
 use std::fmt;
 
-pub use authorizers::{BUILT_IN_PROVIDERS, ValidAuthorizer};
+pub use authorizers::{BUILT_IN_PROVIDERS, ValidatedAuthorizer};
 pub use eligibility::{Eligibility, eligibility};
-pub use spec::{Mesh, ValidSpec};
+pub use spec::{Mesh, ValidatedSpec};
 
 use crate::api::IstioSpec;
 use crate::api::conditions::{Reason, State};
@@ -78,7 +78,7 @@ impl std::error::Error for Rejection {}
 ///
 /// # Errors
 /// A rejection that names every problem at once, so that the author need not find them one by one.
-pub fn validate(spec: &IstioSpec, flavour: Flavour) -> Result<ValidSpec, Rejection> {
+pub fn validate(spec: &IstioSpec, flavour: Flavour) -> Result<ValidatedSpec, Rejection> {
     let mut problems = Vec::new();
     let valid = spec::check(spec, flavour, &mut problems);
     if problems.is_empty() { Ok(valid) } else { Err(rejection(&problems)) }

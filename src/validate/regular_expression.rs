@@ -25,7 +25,7 @@ struct Parser<'a> {
     depth: u32,
 }
 
-impl<'a> Parser<'a> {
+impl Parser<'_> {
     /// Reads alternatives up to a closing parenthesis or the end. Returns how often they can repeat something inside,
     /// nested repetitions multiplied.
     fn alternatives(&mut self) -> Result<u32, String> {
@@ -42,13 +42,14 @@ impl<'a> Parser<'a> {
                     self.advance(next);
                     Some((self.repeat(operand, 1)?, true))
                 }
-                '{' => match self.counted_repetition()? {
-                    Some(count) => Some((self.repeat(operand, count)?, true)),
-                    None => {
+                '{' => {
+                    if let Some(count) = self.counted_repetition()? {
+                        Some((self.repeat(operand, count)?, true))
+                    } else {
                         self.advance(next);
                         Some((1, false))
                     }
-                },
+                }
                 '(' => self.group()?.map_or(operand, |weight| Some((weight, false))),
                 _ => {
                     self.single(next)?;
@@ -205,18 +206,12 @@ impl<'a> Parser<'a> {
     }
 
     fn hexadecimal(&mut self) -> Result<char, String> {
-        let digits = match self.rest.strip_prefix('{') {
-            Some(braced) => {
-                let (digits, after) = braced.split_once('}').unwrap_or_default();
-                self.rest = after;
-                digits
-            }
-            None => {
-                let (digits, after) = self.rest.split_at_checked(2).unwrap_or_default();
-                self.rest = after;
-                digits
-            }
+        let (digits, after) = if let Some(braced) = self.rest.strip_prefix('{') {
+            braced.split_once('}').unwrap_or_default()
+        } else {
+            self.rest.split_at_checked(2).unwrap_or_default()
         };
+        self.rest = after;
         let digits = Some(digits).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
         digits
             .and_then(|digits| u32::from_str_radix(digits, 16).ok())

@@ -1,14 +1,16 @@
 //! A checked spec, and the checks of everything but the authorizers.
 //! Fills in nothing: defaults belong to the configuration that is planned from it.
 
-use super::authorizers::{self, ValidAuthorizer};
+use super::authorizers::{self, ValidatedAuthorizer};
 use super::{Flavour, Problem, regular_expression};
 use crate::api::IstioSpec;
 use crate::api::v1alpha2::{Components, Config, Experimental, ForwardClientCertDetails, TrafficPolicy};
 
 /// A spec that can be followed.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct ValidSpec {
+pub struct ValidatedSpec {
+    /// Under which rules the spec was checked.
+    pub flavour: Flavour,
     /// Options of the whole mesh.
     pub mesh: Mesh,
     /// `externalTrafficPolicy` of the ingress gateway's Service.
@@ -31,7 +33,7 @@ pub struct Mesh {
     /// How gateways treat the client certificate header.
     pub forward_client_cert_details: Option<ForwardClientCertDetails>,
     /// External authorizers, names unique.
-    pub authorizers: Vec<ValidAuthorizer>,
+    pub authorizers: Vec<ValidatedAuthorizer>,
     /// Whether sidecars serve the metrics of their workload.
     pub prometheus_merge: bool,
     /// Trust domain, if not the default.
@@ -43,10 +45,11 @@ pub struct Mesh {
 }
 
 /// Reads a spec and adds what is wrong with it to `problems`. The result is only meaningful without problems.
-pub(super) fn check(spec: &IstioSpec, flavour: Flavour, problems: &mut Vec<Problem>) -> ValidSpec {
+pub(super) fn check(spec: &IstioSpec, flavour: Flavour, problems: &mut Vec<Problem>) -> ValidatedSpec {
     check_experimental(spec, flavour, problems);
     let config = spec.config.clone().unwrap_or_default();
-    ValidSpec {
+    ValidatedSpec {
+        flavour,
         gateway_external_traffic_policy: config.gateway_external_traffic_policy,
         mesh: check_mesh(config, problems),
         components: spec.components.clone().unwrap_or_default(),

@@ -8,30 +8,30 @@ fn spec(value: Value) -> IstioSpec {
     serde_json::from_value(value).unwrap()
 }
 
-fn authorizers(authorizers: Value) -> IstioSpec {
-    spec(json!({"config": {"authorizers": authorizers}}))
+fn authorizers(authorizers: &Value) -> Value {
+    json!({"config": {"authorizers": authorizers}})
 }
 
-fn one_authorizer(changes: &Value) -> IstioSpec {
+fn one_authorizer(changes: &Value) -> Value {
     let mut authorizer = json!({"name": "oauth", "service": "oauth.auth.svc.cluster.local", "port": 80});
     authorizer.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-    authorizers(json!([authorizer]))
+    authorizers(&json!([authorizer]))
 }
 
 #[test]
 fn a_spec_is_refused_with_the_field_and_what_to_write() {
     use State::{Error, Warning};
     let authorizer = |changes: Value| one_authorizer(&changes);
-    for (spec, state, field, words) in [
-        (spec(json!({"experimental": {}})), Error, "spec.experimental", "remove the field"),
+    for (written, state, field, words) in [
+        (json!({"experimental": {}}), Error, "spec.experimental", "remove the field"),
         (
-            spec(json!({"config": {"proxyStatsMatcher": {"inclusionRegexps": [".*", "("]}}})),
+            json!({"config": {"proxyStatsMatcher": {"inclusionRegexps": [".*", "("]}}}),
             Error,
             "spec.config.proxyStatsMatcher.inclusionRegexps[1]",
             "not closed",
         ),
         (
-            authorizers(json!([
+            authorizers(&json!([
                 {"name": "a", "service": "a.b", "port": 1}, {"name": "a", "service": "a.b", "port": 1},
             ])),
             Warning,
@@ -67,11 +67,11 @@ fn a_spec_is_refused_with_the_field_and_what_to_write() {
             "spec.config.authorizers[0].pathPrefix",
             "slash",
         ),
-        (spec(json!({"config": {"trustDomain": "a_b"}})), Warning, "spec.config.trustDomain", "DNS name"),
-        (spec(json!({"config": {"trustDomain": "-a"}})), Warning, "spec.config.trustDomain", "DNS name"),
-        (spec(json!({"config": {"trustDomain": "a..b"}})), Warning, "spec.config.trustDomain", "DNS name"),
+        (json!({"config": {"trustDomain": "a_b"}}), Warning, "spec.config.trustDomain", "DNS name"),
+        (json!({"config": {"trustDomain": "-a"}}), Warning, "spec.config.trustDomain", "DNS name"),
+        (json!({"config": {"trustDomain": "a..b"}}), Warning, "spec.config.trustDomain", "DNS name"),
     ] {
-        let rejection = validate(&spec, Flavour::Regular).unwrap_err();
+        let rejection = validate(&spec(written), Flavour::Regular).unwrap_err();
         assert_eq!(rejection.reason, Reason::ValidationFailed, "{rejection}");
         assert_eq!(rejection.state, state, "{rejection}");
         assert!(rejection.message.starts_with(&format!("{field}: ")), "{rejection}");
@@ -123,7 +123,7 @@ fn experimental_options_are_followed_where_they_are_allowed() {
 
 #[test]
 fn an_empty_spec_is_valid() {
-    assert_eq!(validate(&IstioSpec::default(), Flavour::Regular), Ok(ValidSpec::default()));
+    assert_eq!(validate(&IstioSpec::default(), Flavour::Regular), Ok(ValidatedSpec::default()));
 }
 
 fn istio(namespace: &str, name: &str, created: &str, uid: &str) -> Istio {

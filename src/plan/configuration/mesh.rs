@@ -1,0 +1,107 @@
+//! `spec.config` of the resource: what it changes in the mesh configuration.
+//! Writes only what the resource sets, so that the base shines through.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::merge;
+use crate::validate::{Mesh, ValidatedAuthorizer};
+
+/// Merges the options of the whole mesh into the document.
+pub(super) fn merge(document: &mut Value, mesh: &Mesh) {
+    let mut config = json!({"enablePrometheusMerge": mesh.prometheus_merge});
+    if let Some(trust_domain) = &mesh.trust_domain {
+        config["trustDomain"] = json!(trust_domain);
+    }
+    let proxy = proxy_config(mesh);
+    if !proxy.is_empty() {
+        config["defaultConfig"] = Value::Object(proxy);
+    }
+    if !mesh.authorizers.is_empty() {
+        config["extensionProviders"] = mesh.authorizers.iter().map(extension_provider).collect();
+    }
+    merge::merge(document, &json!({"spec": {"meshConfig": config}}));
+}
+
+/// What the resource changes in the configuration of every proxy.
+fn proxy_config(mesh: &Mesh) -> Map<String, Value> {
+    let mut proxy = Map::new();
+    let mut topology = Map::new();
+    if let Some(count) = mesh.num_trusted_proxies {
+        topology.insert("numTrustedProxies".into(), json!(count));
+    }
+    if let Some(details) = mesh.forward_client_cert_details {
+        topology.insert("forwardClientCertDetails".into(), json!(details));
+    }
+    if !topology.is_empty() {
+        proxy.insert("gatewayTopology".into(), Value::Object(topology));
+    }
+    if let Some(enabled) = mesh.dns_proxying {
+        proxy.insert("proxyMetadata".into(), json!({"ISTIO_META_DNS_CAPTURE": enabled.to_string()}));
+    }
+    if !mesh.stats_inclusion_regexps.is_empty() {
+        proxy.insert("proxyStatsMatcher".into(), json!({"inclusionRegexps": mesh.stats_inclusion_regexps}));
+    }
+    proxy
+}
+
+/// An authorizer as an extension provider of Istio's mesh configuration. Fields without a value are left out, as in
+/// the JSON form of a protocol buffer.
+fn extension_provider(authorizer: &ValidatedAuthorizer) -> Value {
+    let headers = &authorizer.headers;
+    let in_check = headers.in_check.as_ref();
+    let to_downstream = headers.to_downstream.as_ref();
+    let mut http = Map::new();
+    let mut set = |key: &str, value: Value| {
+        let empty = match &value {
+            Value::Null => true,
+            Value::Array(items) => items.is_empty(),
+            Value::Object(entries) => entries.is_empty(),
+            _ => false,
+        };
+        if !empty {
+            http.insert(key.to_owned(), value);
+        }
+    };
+    set("service", json!(authorizer.service));
+    set("port", json!(authorizer.port));
+    set("pathPrefix", json!(authorizer.path_prefix));
+    set("timeout", json!(authorizer.timeout.map(proto_duration)));
+    set("includeRequestHeadersInCheck", json!(in_check.and_then(|check| check.include.as_ref())));
+    set("includeAdditionalHeadersInCheck", json!(in_check.and_then(|check| check.add.as_ref())));
+    set(
+        "headersToUpstreamOnAllow",
+        json!(headers.to_upstream.as_ref().and_then(|upstream| upstream.on_allow.as_ref())),
+    );
+    set(
+        "headersToDownstreamOnAllow",
+        json!(to_downstream.and_then(|downstream| downstream.on_allow.as_ref())),
+    );
+    set("headersToDownstreamOnDeny", json!(to_downstream.and_then(|downstream| downstream.on_deny.as_ref())));
+    json!({"name": authorizer.name, "envoyExtAuthzHttp": http})
+}
+
+/// A duration as protocol buffers write it in JSON: seconds with as much of a fraction as there is.
+fn proto_duration(duration: Duration) -> String {
+    let (seconds, nanoseconds) = (duration.as_secs(), duration.subsec_nanos());
+    if nanoseconds == 0 {
+        return format!("{seconds}s");
+    }
+    let fraction = format!("{nanoseconds:09}");
+    format!("{seconds}.{}s", fraction.trim_end_matches('0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_keep_their_fraction() {
+        for (milliseconds, expected) in
+            [(1_000, "1s"), (90_000, "90s"), (500, "0.5s"), (1_900, "1.9s"), (1, "0.001s")]
+        {
+            assert_eq!(proto_duration(Duration::from_millis(milliseconds)), expected);
+        }
+    }
+}

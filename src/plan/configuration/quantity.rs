@@ -1,0 +1,63 @@
+//! Kubernetes quantities, such as `7910m` or `32Gi`, as numbers that can be added.
+//! Reads only; quantities of users are handed on as they wrote them.
+
+/// Reads a quantity in thousandths of its unit. `None` if it is not one.
+pub(super) fn thousandths(text: &str) -> Option<i128> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, suffix) = text.split_at(end);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let scale = scale(suffix)?;
+    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+    let divisor = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    Some(digits.checked_mul(scale)? / divisor)
+}
+
+/// How many thousandths one of a suffix is.
+fn scale(suffix: &str) -> Option<i128> {
+    Some(match suffix {
+        "m" => 1,
+        "" => 1_000,
+        "k" => 1_000_000,
+        "M" => 1_000_000_000,
+        "G" => 1_000_000_000_000,
+        "T" => 1_000_000_000_000_000,
+        "P" => 1_000_000_000_000_000_000,
+        "E" => 1_000_000_000_000_000_000_000,
+        "Ki" => 1_000 << 10,
+        "Mi" => 1_000 << 20,
+        "Gi" => 1_000 << 30,
+        "Ti" => 1_000 << 40,
+        "Pi" => 1_000 << 50,
+        "Ei" => 1_000 << 60,
+        _ => {
+            let exponent: u32 = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
+            10_i128.checked_pow(exponent)?.checked_mul(1_000)?
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantities_are_read_by_value() {
+        for (text, expected) in [
+            ("8", Some(8_000)),
+            ("7910m", Some(7_910)),
+            ("0.5", Some(500)),
+            ("1.5Gi", Some(1_610_612_736_000)),
+            ("10G", Some(10_000_000_000_000)),
+            ("32864212Ki", Some(33_652_953_088_000)),
+            ("1e3", Some(1_000_000)),
+            ("12E", Some(12_000_000_000_000_000_000_000)),
+            ("", None),
+            ("Gi", None),
+            ("1x", None),
+            ("1.2.3", None),
+            ("-1", None),
+        ] {
+            assert_eq!(thousandths(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,314 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::validate::validate;
+
+const COMPONENTS: &str = "/spec/components";
+
+fn document_for(spec: Value, facts: &ClusterFacts) -> Value {
+    let spec = serde_json::from_value(spec).unwrap();
+    let valid = validate(&spec, Flavour::Experimental).unwrap();
+    configuration(&valid, facts, &Images::official("1.31.0")).unwrap()
+}
+
+fn document(spec: Value) -> Value {
+    document_for(spec, &ClusterFacts::default())
+}
+
+fn at<'a>(document: &'a Value, path: &str) -> &'a Value {
+    document.pointer(path).unwrap_or(&Value::Null)
+}
+
+fn node(cpu: &str, memory: &str) -> Value {
+    json!({"kind": "Node", "metadata": {"name": "n"}, "status": {"capacity": {"cpu": cpu, "memory": memory}}})
+}
+
+fn config_map(namespace: &str, name: &str, data: &Value) -> Value {
+    json!({"kind": "ConfigMap", "metadata": {"namespace": namespace, "name": name}, "data": data})
+}
+
+#[test]
+fn the_size_follows_the_capacity_of_all_nodes() {
+    for (nodes, size) in [
+        (vec![node("5", "10G")], Size::Production),
+        (vec![node("2500m", "5G"), node("2500m", "5G")], Size::Production),
+        (vec![node("4999m", "64Gi")], Size::Evaluation),
+        (vec![node("64", "9999999999")], Size::Evaluation),
+        (vec![node("nonsense", "64Gi")], Size::Evaluation),
+        (vec![], Size::Production),
+    ] {
+        assert_eq!(ClusterFacts::from_objects(&nodes).unwrap().size, size, "{nodes:?}");
+    }
+}
+
+#[test]
+fn the_provider_is_told_by_the_first_node_that_knows_it() {
+    let node = |kubelet: &str, id: &str, os: &str| {
+        json!({
+            "kind": "Node", "metadata": {"name": "n"}, "spec": {"providerID": id},
+            "status": {"nodeInfo": {"kubeletVersion": kubelet, "osImage": os}},
+        })
+    };
+    let aws = Provider::Aws { load_balancer: LoadBalancer::Network };
+    for (nodes, provider) in [
+        (vec![node("v1.36.3", "", "")], Provider::Unknown),
+        (vec![node("v1.36.3", "azure:///x", "")], Provider::Unknown),
+        (vec![node("v1.35.1-gke.200", "gce://x", "")], Provider::Gke),
+        (vec![node("v1.35.1-gke.x", "gce://x", "")], Provider::Unknown),
+        (vec![node("v1.35.1+k3s1", "k3s://x", "")], Provider::K3d),
+        (vec![node("v1.36.3", "AWS:///eu/i-0", "")], aws),
+        (vec![node("v1.36.3", "", ""), node("v1.36.3", "aws:///x", "")], aws),
+        (vec![node("v1.36.3", "openstack:///x", "Ubuntu")], Provider::OpenStack { garden: false }),
+        (
+            vec![node("v1.36.3", "openstack:///x", "Ubuntu"), node("v1.36.3", "", "Garden Linux 1592.5")],
+            Provider::OpenStack { garden: true },
+        ),
+    ] {
+        assert_eq!(ClusterFacts::from_objects(&nodes).unwrap().provider, provider, "{nodes:?}");
+    }
+}
+
+#[test]
+fn a_classic_load_balancer_stays_until_the_service_has_been_moved() {
+    let service = |kind: &str| {
+        json!({"kind": "Service", "metadata": {
+            "namespace": "istio-system", "name": "istio-ingressgateway",
+            "annotations": {"service.beta.kubernetes.io/aws-load-balancer-type": kind},
+        }})
+    };
+    let marker = config_map("istio-system", "elb-deprecated", &json!(null));
+    let node = json!({"kind": "Node", "spec": {"providerID": "aws:///x"}});
+    for (objects, load_balancer) in [
+        (vec![], LoadBalancer::Network),
+        (vec![marker.clone()], LoadBalancer::Classic),
+        (vec![marker.clone(), service("nlb")], LoadBalancer::Network),
+        (vec![marker.clone(), service("external")], LoadBalancer::Network),
+        (vec![marker, service("elb")], LoadBalancer::Classic),
+    ] {
+        let objects: Vec<_> = objects.into_iter().chain([node.clone()]).collect();
+        assert_eq!(
+            ClusterFacts::from_objects(&objects).unwrap().provider,
+            Provider::Aws { load_balancer },
+            "{objects:?}"
+        );
+    }
+}
+
+#[test]
+fn switches_that_cannot_be_read_are_an_error_and_not_a_default() {
+    let switches = |json: &str| config_map("kyma-system", "istio-features", &json!({"features": json}));
+    let read =
+        ClusterFacts::from_objects(&[switches(r#"{"disableCni": true, "later": 1}"#)]).unwrap().features;
+    assert_eq!(read, Features { disable_cni: true, enable_control_plane_vpa: false });
+    assert!(matches!(ClusterFacts::from_objects(&[switches("{")]), Err(FactsError::Features(_))));
+
+    let details = |yaml: &str| config_map("kyma-system", "kyma-provisioning-info", &json!({"details": yaml}));
+    assert!(
+        ClusterFacts::from_objects(&[details("networkDetails: {dualStackIPEnabled: true}")])
+            .unwrap()
+            .dual_stack
+    );
+    assert!(
+        !ClusterFacts::from_objects(&[details("networkDetails: {dualStackIPEnabled: 'yes'}")])
+            .unwrap()
+            .dual_stack
+    );
+    assert!(matches!(ClusterFacts::from_objects(&[details("a: [")]), Err(FactsError::ProvisioningInfo(_))));
+}
+
+#[test]
+fn evaluation_asks_for_less_and_for_no_second_replica() {
+    let facts = ClusterFacts { size: Size::Evaluation, ..ClusterFacts::default() };
+    let document = document_for(json!({}), &facts);
+    let ingress = at(&document, "/spec/components/ingressGateways/0/k8s");
+    assert_eq!(ingress["hpaSpec"]["maxReplicas"], 1);
+    assert_eq!(
+        ingress["hpaSpec"]["scaleTargetRef"]["name"], "istio-ingressgateway",
+        "the rest of the base stays"
+    );
+    assert!(ingress.get("podDisruptionBudget").is_none());
+    assert_eq!(ingress["overlays"][0]["patches"].as_array().unwrap().len(), 1, "no spread over zones");
+    assert_eq!(ingress["overlays"][0]["kind"], "Deployment");
+}
+
+#[test]
+fn a_setting_changes_what_it_names_and_nothing_else() {
+    let base = document(json!({}));
+    for (spec, path, value) in [
+        (
+            json!({"config": {"numTrustedProxies": 0}}),
+            "/spec/meshConfig/defaultConfig/gatewayTopology",
+            json!({"numTrustedProxies": 0}),
+        ),
+        (json!({"config": {"trustDomain": "a.b"}}), "/spec/meshConfig/trustDomain", json!("a.b")),
+        (
+            json!({"config": {"enableDNSProxying": false}}),
+            "/spec/meshConfig/defaultConfig/proxyMetadata/ISTIO_META_DNS_CAPTURE",
+            json!("false"),
+        ),
+        (
+            json!({"config": {"proxyStatsMatcher": {"inclusionRegexps": ["b", "a"]}}}),
+            "/spec/meshConfig/defaultConfig/proxyStatsMatcher",
+            json!({"inclusionRegexps": ["b", "a"]}),
+        ),
+        (
+            json!({"config": {"telemetry": {"metrics": {"prometheusMerge": true}}}}),
+            "/spec/meshConfig/enablePrometheusMerge",
+            json!(true),
+        ),
+        (
+            json!({"components": {"pilot": {"k8s": {"resources": {"limits": {"cpu": "3"}}}}}}),
+            "/spec/components/pilot/k8s/resources/limits/cpu",
+            json!("3"),
+        ),
+        (
+            json!({"components": {"pilot": {"k8s": {"strategy": {"rollingUpdate": {"maxSurge": 2}}}}}}),
+            "/spec/components/pilot/k8s/strategy",
+            json!({"rollingUpdate": {"maxSurge": 2}}),
+        ),
+        (
+            json!({"components": {"ingressGateway": {"k8s": {"hpaSpec": {"minReplicas": 5}}}}}),
+            "/spec/components/ingressGateways/0/k8s/hpaSpec/minReplicas",
+            json!(5),
+        ),
+        (
+            json!({"components": {"egressGateway": {"enabled": true}}}),
+            "/spec/components/egressGateways/0/enabled",
+            json!(true),
+        ),
+        (
+            json!({"components": {"proxy": {"k8s": {"resources": {"requests": {"memory": "1Gi"}}}}}}),
+            "/spec/values/global/proxy/resources/requests/memory",
+            json!("1Gi"),
+        ),
+        (
+            json!({"components": {"cni": {"k8s": {"resources": {"limits": {"cpu": "300m"}}}}}}),
+            "/spec/components/cni/k8s/resources/limits/cpu",
+            json!("300m"),
+        ),
+    ] {
+        let mut changed = document(spec);
+        assert_eq!(at(&changed, path), &value, "{path}");
+        restore(&mut changed, &base, path);
+        assert_eq!(changed, base, "{path}");
+    }
+}
+
+/// Undoes the change at `path`.
+fn restore(document: &mut Value, base: &Value, path: &str) {
+    if let Some(original) = base.pointer(path) {
+        *document.pointer_mut(path).unwrap() = original.clone();
+    } else {
+        let (parent, key) = path.rsplit_once('/').unwrap();
+        document.pointer_mut(parent).unwrap().as_object_mut().unwrap().shift_remove(key);
+    }
+}
+
+#[test]
+fn authorizers_follow_the_providers_of_the_base() {
+    let document = document(json!({"config": {"authorizers": [
+        {
+            "name": "first", "service": "a.b", "port": 80, "timeout": "500ms",
+            "headers": {"inCheck": {"include": [], "add": {"x": "y"}}, "toDownstream": {"onDeny": ["z"]}},
+        },
+        {"name": "second", "service": "a.b", "port": 81},
+    ]}}));
+    let providers = at(&document, "/spec/meshConfig/extensionProviders").as_array().unwrap();
+    let names: Vec<_> = providers.iter().map(|provider| provider["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["kyma-traces", "envoy", "stdout-json", "kyma-logs", "first", "second"]);
+    assert_eq!(
+        providers[4]["envoyExtAuthzHttp"],
+        json!({
+            "service": "a.b", "port": 80, "timeout": "0.5s",
+            "includeAdditionalHeadersInCheck": {"x": "y"}, "headersToDownstreamOnDeny": ["z"],
+        })
+    );
+}
+
+#[test]
+fn the_traffic_policy_is_patched_after_what_the_base_patches() {
+    let document = document(json!({"config": {"gatewayExternalTrafficPolicy": "Local"}}));
+    let overlays = at(&document, "/spec/components/ingressGateways/0/k8s/overlays").as_array().unwrap();
+    assert_eq!(overlays.len(), 2);
+    assert_eq!(overlays[1]["patches"], json!([{"path": "spec.externalTrafficPolicy", "value": "Local"}]));
+}
+
+#[test]
+fn a_given_kind_of_affinity_replaces_that_kind_only() {
+    let term = json!({"topologyKey": "zone"});
+    let cni = |affinity: Value| document(json!({"components": {"cni": {"k8s": {"affinity": affinity}}}}));
+
+    let added = cni(json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}));
+    let affinity = at(&added, "/spec/components/cni/k8s/affinity");
+    assert_eq!(affinity["podAffinity"], json!({"requiredDuringSchedulingIgnoredDuringExecution": [term]}));
+    assert!(affinity["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"].is_array());
+
+    let replaced =
+        cni(json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}));
+    assert_eq!(
+        at(&replaced, "/spec/components/cni/k8s/affinity"),
+        &json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}})
+    );
+}
+
+#[test]
+fn without_the_cni_agent_its_settings_are_kept_for_its_return() {
+    let features = Features { disable_cni: true, ..Features::default() };
+    let document = document_for(json!({}), &ClusterFacts { features, ..ClusterFacts::default() });
+    let cni = at(&document, "/spec/components/cni");
+    assert_eq!(cni["enabled"], false);
+    assert!(cni["k8s"]["resources"]["limits"]["cpu"].is_string());
+}
+
+#[test]
+fn switches_of_istiod_are_set_once_each() {
+    let document = document(json!({
+        "compatibilityMode": true,
+        "experimental": {"pilot": {"enableAlphaGatewayAPI": true, "enableMultiNetworkDiscoverGatewayAPI": false}},
+    }));
+    let env = at(&document, "/spec/components/pilot/k8s/env").as_array().unwrap();
+    let mut names: Vec<_> = env.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
+    let count = names.len();
+    assert!(
+        names.contains(&"PILOT_ENABLE_ALPHA_GATEWAY_API")
+            && names.contains(&"PILOT_ENABLE_STRICT_GATEWAY_MERGING")
+    );
+    assert!(!names.contains(&"PILOT_MULTI_NETWORK_DISCOVER_GATEWAY_API"));
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count);
+}
+
+#[test]
+fn dual_stack_is_followed_in_the_experimental_flavour_only() {
+    let facts = ClusterFacts {
+        dual_stack: true,
+        provider: Provider::Aws { load_balancer: LoadBalancer::Network },
+        ..ClusterFacts::default()
+    };
+    let path = "/spec/values/gateways/istio-ingressgateway/serviceAnnotations/service.beta.kubernetes.io~1aws-load-balancer-type";
+    let regular = configuration(&ValidatedSpec::default(), &facts, &Images::official("1.31.0")).unwrap();
+    assert_eq!(at(&regular, "/spec/values/pilot/ipFamilyPolicy"), &Value::Null);
+    assert_eq!(at(&regular, path), "nlb");
+    let experimental = document_for(json!({}), &facts);
+    assert_eq!(at(&experimental, "/spec/values/pilot/ipFamilyPolicy"), "RequireDualStack");
+    assert_eq!(at(&experimental, path), "external");
+}
+
+#[test]
+fn ambient_mode_brings_ztunnel_with_its_image() {
+    let document = document(json!({"experimental": {"enableAmbient": true}}));
+    assert_eq!(at(&document, &format!("{COMPONENTS}/ztunnel/enabled")), true);
+    assert_eq!(at(&document, "/spec/values/ztunnel/image"), "docker.io/istio/ztunnel:1.31.0-distroless");
+}
+
+#[test]
+fn the_images_are_full_references() {
+    let document = document(json!({}));
+    assert_eq!(at(&document, "/spec/values/global/proxy/image"), "docker.io/istio/proxyv2:1.31.0-distroless");
+    assert_eq!(at(&document, "/spec/values/global/imagePullSecrets"), &json!([]));
+    assert_eq!(
+        (at(&document, "/spec/hub"), at(&document, "/spec/tag")),
+        (&json!("docker.io/istio"), &json!("1.31.0-distroless"))
+    );
+}
