@@ -4,14 +4,20 @@
 //! tools can use the same parts.
 
 pub mod api;
+pub mod apply;
 pub mod cli;
 pub mod context;
 mod duration;
+pub mod errors;
 pub mod kubernetes;
 pub mod leader;
+pub mod object;
+pub mod observe;
 pub mod plan;
 pub mod probes;
+pub mod remove;
 pub mod shutdown;
+pub mod status;
 pub mod telemetry;
 pub mod validate;
 pub mod watch;

@@ -1,4 +1,128 @@
-//! From a valid resource and the facts of the cluster to what should exist in it.
-//! Pure: no client, no clock, no environment.
+//! From a validated resource and the facts of the cluster to the objects that should exist, in the order of their writing.
+//!
+//! Pure: no client, no clock, no environment. What is planned was only rendered; `apply` alone makes it real.
 
 pub mod configuration;
+mod extras;
+mod stages;
+
+use std::collections::BTreeMap;
+
+use istio_charts::{Bundle, ComponentName};
+use serde_json::{Value, json};
+use thiserror::Error;
+
+pub use self::stages::Stage;
+use self::stages::{rank, stage_of};
+use crate::api::names;
+use crate::object::{self, ObjectId};
+
+/// Selects everything that this operator applies.
+pub const MODULE_SELECTOR: &str = "kyma-project.io/module=istio";
+
+/// A plan could not be made.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// Istio's charts do not render with this configuration.
+    #[error("cannot render Istio {version}")]
+    Render {
+        /// Version of the charts.
+        version: String,
+        /// The chart, place and expression.
+        source: istio_charts::Error,
+    },
+    /// A rendered object cannot be addressed.
+    #[error("a chart rendered an object without identity")]
+    Object {
+        /// What is missing.
+        #[from]
+        source: object::Error,
+    },
+}
+
+/// The objects that should exist.
+#[derive(Debug)]
+pub struct Plan {
+    bundle: Bundle,
+    stages: BTreeMap<Stage, Vec<(ObjectId, Value)>>,
+}
+
+/// Renders the objects for a merged `IstioOperator` document and sorts them into stages.
+///
+/// `kubernetes_version` is the API server's, such as `v1.36.3`.
+pub fn plan(bundle: &Bundle, configuration: &Value, kubernetes_version: &str) -> Result<Plan, Error> {
+    let failed = |source| Error::Render { version: bundle.version().to_owned(), source };
+    let mut plan = Plan { bundle: bundle.clone(), stages: BTreeMap::new() };
+    plan.add(Stage::Namespace, extras::control_plane_namespace())?;
+    for component in istio_charts::render(bundle, configuration, kubernetes_version).map_err(failed)? {
+        for object in component.objects {
+            plan.add(stage_of(component.name, &object), object)?;
+        }
+    }
+    plan.add(Stage::Extras, extras::mesh_wide_mtls())?;
+    for objects in plan.stages.values_mut() {
+        objects.sort_by_key(|(_, object)| rank(object));
+    }
+    Ok(plan)
+}
+
+impl Plan {
+    fn add(&mut self, stage: Stage, mut object: Value) -> Result<(), Error> {
+        label(&mut object);
+        let id = ObjectId::of(&object)?;
+        self.stages.entry(stage).or_default().push((id, object));
+        Ok(())
+    }
+
+    /// The objects of one stage, in the order of their writing.
+    ///
+    /// Custom resource definitions are unpacked one at a time: all of them together would take more memory than the rest
+    /// of the operator.
+    pub fn objects(
+        &self,
+        stage: Stage,
+    ) -> Box<dyn Iterator<Item = Result<(ObjectId, Value), Error>> + Send + '_> {
+        let rendered = self.stages.get(&stage).into_iter().flatten().cloned().map(Ok);
+        if stage == Stage::CustomResourceDefinitions {
+            Box::new(self.definitions().chain(rendered))
+        } else {
+            Box::new(rendered)
+        }
+    }
+
+    /// The identities of all planned objects with their stage, in the order of their writing.
+    pub fn ids(&self) -> Result<Vec<(Stage, ObjectId)>, (Stage, Error)> {
+        let mut ids = Vec::new();
+        for stage in Stage::ALL {
+            for object in self.objects(stage) {
+                ids.push((stage, object.map_err(|error| (stage, error))?.0));
+            }
+        }
+        Ok(ids)
+    }
+
+    fn unreadable(&self, source: istio_charts::BundleError) -> Error {
+        Error::Render { version: self.bundle.version().to_owned(), source: source.into() }
+    }
+
+    fn definitions(&self) -> impl Iterator<Item = Result<(ObjectId, Value), Error>> + Send + '_ {
+        self.bundle.crds().map(|definition| {
+            let mut definition = definition.map_err(|source| self.unreadable(source))?;
+            istio_charts::add_owner_labels(&mut definition, ComponentName::Base, self.bundle.version());
+            label(&mut definition);
+            Ok((ObjectId::of(&definition)?, definition))
+        })
+    }
+}
+
+/// Marks an object as part of the module, by which users, the dashboard and our own lists find it.
+fn label(object: &mut Value) {
+    let (key, value) = (names::MODULE_LABEL, names::MODULE_LABEL_VALUE);
+    let labels = &mut object["metadata"]["labels"];
+    match labels.as_object_mut() {
+        Some(labels) => {
+            labels.insert(key.to_owned(), json!(value));
+        }
+        None => *labels = json!({key: value}),
+    }
+}

@@ -1,14 +1,212 @@
-//! Where the operator's work begins: waits for leadership, then runs the controllers until the process stops.
-//! It starts and stops; what a controller does is decided in the modules after it.
+//! Where the operator's work begins: watches `Istio` resources and starts a reconcile for each change that matters.
+//!
+//! It starts, interrupts and repeats; what a reconcile does is decided in the modules after it.
 
+mod backoff;
+mod outcome;
+mod reconcile;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use futures::stream::{self, Stream, StreamExt};
+use istio_charts::Bundle;
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::{WatchStreamExt, predicates, watcher};
+use kube::{Api, ResourceExt};
+use thiserror::Error;
+use tokio::sync::watch;
+
+use self::backoff::BackOff;
+use self::outcome::Next;
+pub use self::outcome::Outcome;
+use self::reconcile::Resources;
+use crate::api::Istio;
+use crate::api::conditions::{Reason, State};
+use crate::apply::inventory;
 use crate::context::Context;
+use crate::errors::chain;
+use crate::plan::configuration::Images;
+use crate::status::{Condition, Progress, Settled, Writer};
 
-/// Why the controllers ended before the process was told to stop.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {}
+/// Reconciles that run at the same time.
+///
+/// Only one resource stands for the module; the others only get a verdict, and must not wait for its installation.
+const CONCURRENCY: u16 = 4;
+
+/// Why the controllers could not start.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The charts to install are not there.
+    #[error("cannot load Istio's charts")]
+    Charts {
+        /// What is missing.
+        #[from]
+        source: istio_charts::BundleError,
+    },
+    /// The environment names images that cannot be used.
+    #[error("cannot use the images that the environment names")]
+    Images {
+        /// What is wrong with them.
+        #[from]
+        source: crate::plan::configuration::ImagesError,
+    },
+}
+
+/// What all reconciles share.
+pub(crate) struct Operator {
+    context: Context,
+    bundle: Bundle,
+    images: Images,
+    writer: Writer,
+    resources: Store<Istio>,
+    changes: watch::Receiver<()>,
+    back_off: BackOff,
+}
 
 /// Runs the controllers until `context.shutdown` is cancelled.
+///
+/// Charts and images are checked before leadership is waited for, so that a replica which could not work says so at once.
 pub async fn run(context: Context) -> Result<(), Error> {
-    context.shutdown.cancelled().await;
+    let settings = &context.settings;
+    let bundle = Bundle::select(settings.charts_dir.as_deref(), settings.istio_version.as_deref())?;
+    let images = Images::from_environment(|name| std::env::var(name).ok(), bundle.version())?;
+    tracing::info!(istio = bundle.version(), hub = %images, "ready to install");
+    if !leads(&context).await {
+        return Ok(());
+    }
+    let writer = Writer::start(context.client.clone(), context.identity.clone());
+    control(context, bundle, images, writer).await;
     Ok(())
+}
+
+/// Waits for leadership; false when the process is told to stop before.
+async fn leads(context: &Context) -> bool {
+    let mut leadership = context.leadership.clone();
+    tokio::select! {
+        led = leadership.wait_for(crate::leader::Leadership::is_leading) => led.is_ok(),
+        () = context.shutdown.cancelled() => false,
+    }
+}
+
+async fn control(context: Context, bundle: Bundle, images: Images, writer: Writer) {
+    let api: Api<Istio> = Api::all(context.client.clone());
+    let (resources, store_writer) = reflector::store();
+    let (changed, changes) = watch::channel(());
+    let (lost, losses) = watch::channel(());
+    let back_off = BackOff::new(context.settings.failure_base_delay, context.settings.failure_max_delay);
+    let shutdown = context.shutdown.clone();
+    let operator =
+        Operator { context, bundle, images, writer, resources: resources.clone(), changes, back_off };
+    let events = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .reflect(store_writer)
+        .inspect(move |event| {
+            changed.send_replace(());
+            if matches!(event, Ok(watcher::Event::Delete(_))) {
+                lost.send_replace(());
+            }
+        })
+        .applied_objects()
+        .predicate_filter(predicates::generation, Default::default());
+    Controller::for_stream(events, resources)
+        .with_config(Config::default().concurrency(CONCURRENCY))
+        // When the oldest resource goes, the next-oldest stands for the module.
+        .reconcile_all_on(each_change(losses))
+        .graceful_shutdown_on(async move { shutdown.cancelled().await })
+        .run(
+            |resource, operator| async move { run_once(&operator, &resource).await },
+            never_fails,
+            Arc::new(operator),
+        )
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+fn each_change(receiver: watch::Receiver<()>) -> impl Stream<Item = ()> + Send {
+    stream::unfold(
+        receiver,
+        |mut receiver| async move { receiver.changed().await.ok().map(|()| ((), receiver)) },
+    )
+}
+
+fn never_fails(_: Arc<Istio>, error: &Infallible, _: Arc<Operator>) -> Action {
+    match *error {}
+}
+
+/// Reconciles once, reports, and tells when to look again.
+async fn run_once(operator: &Operator, resource: &Istio) -> Result<Action, Infallible> {
+    let progress = operator.writer.report_on(resource);
+    let result = tokio::select! {
+        result = reconcile::reconcile(operator, resource, &progress) => result,
+        // The queue holds the newer state already; an installation that waits must not keep an edit waiting.
+        () = operator.superseded(resource) => return Ok(Action::await_change()),
+        () = operator.context.shutdown.cancelled() => return Ok(Action::await_change()),
+    };
+    Ok(match result {
+        Ok(outcome) => operator.settle(resource, &outcome, &progress),
+        Err(error) => operator.fail(resource, &error, &progress),
+    })
+}
+
+impl Operator {
+    fn inventory(&self) -> inventory::Store {
+        inventory::Store::new(self.context.client.clone(), &self.context.operator_namespace)
+    }
+
+    fn resources(&self) -> Resources {
+        self.resources.state()
+    }
+
+    /// Ends when the resource is not the one any more that the reconcile began with.
+    async fn superseded(&self, resource: &Istio) {
+        let mut changes = self.changes.clone();
+        let reference = ObjectRef::from_obj(resource);
+        while changes.changed().await.is_ok() {
+            let current = self.resources.get(&reference);
+            if current.is_none_or(|current| current.metadata.generation != resource.metadata.generation) {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+
+    fn settle(&self, resource: &Istio, outcome: &Outcome, progress: &Progress) -> Action {
+        tracing::info!(resource = resource.name_any(), %outcome, "reconciled");
+        if let Some(settled) = outcome.settled() {
+            progress.settle(settled);
+        }
+        let uid = resource.metadata.uid.as_deref().unwrap_or_default();
+        if outcome.next() != Next::BackOff {
+            self.back_off.succeeded(uid);
+        }
+        match outcome.next() {
+            Next::Interval => Action::requeue(self.context.settings.reconciliation_interval),
+            Next::After(delay) => Action::requeue(delay),
+            Next::OnChange => Action::await_change(),
+            Next::BackOff => Action::requeue(self.back_off.failed(uid)),
+        }
+    }
+
+    fn fail(&self, resource: &Istio, error: &reconcile::Error, progress: &Progress) -> Action {
+        let delay = self.back_off.failed(resource.metadata.uid.as_deref().unwrap_or_default());
+        let text = chain(error);
+        tracing::error!(resource = resource.name_any(), error = text, retry_in = ?delay, "reconcile failed");
+        let condition = Condition { reason: reason_of(error), message: Some(text.clone()) };
+        progress.settle(Settled { state: State::Error, description: text, conditions: vec![condition] });
+        Action::requeue(delay)
+    }
+}
+
+fn reason_of(error: &reconcile::Error) -> Reason {
+    match error {
+        reconcile::Error::Observe { .. } | reconcile::Error::Finalizer { .. } => Reason::ReconcileFailed,
+        reconcile::Error::Plan { .. } | reconcile::Error::Configure { .. } => {
+            Reason::IstioCustomResourceMisconfigured
+        }
+        reconcile::Error::Apply { .. } | reconcile::Error::Remove { .. } => {
+            Reason::IstioInstallUninstallFailed
+        }
+    }
 }

@@ -46,6 +46,19 @@ pub fn parse_documents(text: &str) -> Result<Vec<Value>, Error> {
     }
 }
 
+/// Parses all documents of a text into JSON.
+pub fn parse_json_documents(text: &str) -> Result<Vec<serde_json::Value>, Error> {
+    let as_json = |value: Value| {
+        value.to_json().map_err(|error| Error { line: 1, column: 1, message: error.to_string() })
+    };
+    parse_documents(text)?.into_iter().map(as_json).collect()
+}
+
+/// Parses the first document of a text into JSON; an empty text is null.
+pub fn parse_json(text: &str) -> Result<serde_json::Value, Error> {
+    Ok(parse_json_documents(text)?.into_iter().next().unwrap_or_default())
+}
+
 struct Reader<'t> {
     events: Parser<'t, saphyr_parser::StrInput<'t>>,
     anchors: BTreeMap<usize, (Value, usize)>,

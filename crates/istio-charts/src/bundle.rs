@@ -36,6 +36,16 @@ pub enum BundleError {
         /// Versions found, comma-separated, or "none".
         present: String,
     },
+    /// A version other than the built-in one was asked for without a folder of charts.
+    #[error(
+        "Istio {version} is not built into this program, Istio {embedded} is; name a folder with its charts by --charts-dir"
+    )]
+    NotBuiltIn {
+        /// Wanted version.
+        version: String,
+        /// Version built in.
+        embedded: &'static str,
+    },
     /// Istio has no installation profile of that name.
     #[error("Istio {version} has no installation profile '{name}'")]
     NoProfile {
@@ -130,6 +140,23 @@ impl Bundle {
             });
         }
         Ok(Self { version: version.to_owned(), source: Source::Directory(root) })
+    }
+
+    /// The bundle of the wanted version: the one in `charts_dir` if there is such a folder, else the one built in.
+    ///
+    /// Without a version, the built-in one.
+    pub fn select(charts_dir: Option<&Path>, version: Option<&str>) -> Result<Self, BundleError> {
+        match (charts_dir, version) {
+            (Some(directory), Some(version))
+                if version != embedded::VERSION || directory.join(version).is_dir() =>
+            {
+                Self::open(directory, version)
+            }
+            (None, Some(version)) if version != embedded::VERSION => {
+                Err(BundleError::NotBuiltIn { version: version.to_owned(), embedded: embedded::VERSION })
+            }
+            _ => Ok(Self::embedded()),
+        }
     }
 
     /// The version of Istio, such as `1.31.0`.

@@ -1,0 +1,156 @@
+//! Why a workload is not ready, in the words of its own pods.
+//!
+//! Pure: picks the most telling status out of the pods of a workload.
+
+use serde_json::Value;
+
+/// Longest text taken over from a pod; kubelet and scheduler messages can run to pages.
+const MESSAGE_LIMIT: usize = 300;
+
+/// The most telling complaint among a workload's pods, such as
+/// `pod istiod-x: container discovery: ImagePullBackOff: Back-off pulling image "…"`.
+///
+/// `None` when no pod has anything to say, as while containers start normally.
+#[must_use]
+pub fn complaint(pods: &[Value]) -> Option<String> {
+    let mut found: Vec<(u8, String)> = pods.iter().filter_map(pod_complaint).collect();
+    found.sort();
+    found.into_iter().next().map(|(_, text)| text)
+}
+
+/// A pod's complaint with its weight; the lowest is the most telling.
+fn pod_complaint(pod: &Value) -> Option<(u8, String)> {
+    let name = pod.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("?");
+    let (weight, text) =
+        waiting_container(pod).or_else(|| terminated_container(pod)).or_else(|| failing_condition(pod))?;
+    Some((weight, format!("pod {name}: {}", shorten(&text))))
+}
+
+fn waiting_container(pod: &Value) -> Option<(u8, String)> {
+    container_statuses(pod).find_map(|status| {
+        let waiting = status.pointer("/state/waiting")?;
+        let reason = waiting.get("reason")?.as_str()?;
+        // These two are the normal way to a running container.
+        if matches!(reason, "ContainerCreating" | "PodInitializing") {
+            return None;
+        }
+        Some((0, format!("container {}: {}", name_of(status), with_message(reason, waiting))))
+    })
+}
+
+fn terminated_container(pod: &Value) -> Option<(u8, String)> {
+    container_statuses(pod).find_map(|status| {
+        let terminated =
+            status.pointer("/state/terminated").or_else(|| status.pointer("/lastState/terminated"))?;
+        let code = terminated.get("exitCode").and_then(Value::as_i64).filter(|code| *code != 0)?;
+        let reason = terminated.get("reason").and_then(Value::as_str).unwrap_or("Error");
+        Some((
+            1,
+            format!(
+                "container {} ended with exit code {code}: {}",
+                name_of(status),
+                with_message(reason, terminated)
+            ),
+        ))
+    })
+}
+
+fn failing_condition(pod: &Value) -> Option<(u8, String)> {
+    let conditions = pod.pointer("/status/conditions")?.as_array()?;
+    let failing = |kind: &str| conditions.iter().find(|c| c["type"] == kind && c["status"] == "False");
+    if let Some(scheduled) = failing("PodScheduled") {
+        let reason = scheduled.get("reason").and_then(Value::as_str).unwrap_or("Unschedulable");
+        return Some((2, with_message(reason, scheduled)));
+    }
+    let ready = failing("Ready")?;
+    let message = ready.get("message").and_then(Value::as_str).filter(|text| !text.is_empty())?;
+    Some((3, message.to_owned()))
+}
+
+fn container_statuses(pod: &Value) -> impl Iterator<Item = &Value> {
+    ["/status/initContainerStatuses", "/status/containerStatuses"]
+        .into_iter()
+        .filter_map(|pointer| pod.pointer(pointer).and_then(Value::as_array))
+        .flatten()
+}
+
+fn name_of(status: &Value) -> &str {
+    status.get("name").and_then(Value::as_str).unwrap_or("?")
+}
+
+fn with_message(reason: &str, source: &Value) -> String {
+    match source.get("message").and_then(Value::as_str).filter(|text| !text.is_empty()) {
+        Some(message) => format!("{reason}: {message}"),
+        None => reason.to_owned(),
+    }
+}
+
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(MESSAGE_LIMIT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(status: Value) -> Value {
+        json!({"metadata": {"name": "istiod-1"}, "status": status})
+    }
+
+    fn waiting(reason: &str, message: &str) -> Value {
+        json!({"containerStatuses": [{"name": "discovery", "state": {"waiting": {"reason": reason, "message": message}}}]})
+    }
+
+    #[test]
+    fn each_kind_of_trouble_is_told_in_the_pods_own_words() {
+        for (status, expected) in [
+            (
+                waiting("ImagePullBackOff", "Back-off pulling image"),
+                "pod istiod-1: container discovery: ImagePullBackOff: Back-off pulling image",
+            ),
+            (
+                json!({"initContainerStatuses": [{"name": "init", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}),
+                "pod istiod-1: container init: CrashLoopBackOff",
+            ),
+            (
+                json!({"containerStatuses": [{"name": "discovery", "state": {"terminated": {"exitCode": 3, "reason": "Error"}}}]}),
+                "pod istiod-1: container discovery ended with exit code 3: Error",
+            ),
+            (
+                json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available"}]}),
+                "pod istiod-1: Unschedulable: 0/3 nodes are available",
+            ),
+            (
+                json!({"conditions": [{"type": "Ready", "status": "False", "message": "containers with unready status: [discovery]"}]}),
+                "pod istiod-1: containers with unready status: [discovery]",
+            ),
+        ] {
+            assert_eq!(complaint(&[pod(status)]).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_pod_that_starts_normally_has_nothing_to_say() {
+        assert_eq!(complaint(&[pod(waiting("ContainerCreating", ""))]), None);
+        assert_eq!(complaint(&[]), None);
+    }
+
+    #[test]
+    fn a_broken_container_outweighs_a_pod_that_is_merely_unready() {
+        let unready =
+            pod(json!({"conditions": [{"type": "Ready", "status": "False", "message": "unready"}]}));
+        let text = complaint(&[unready, pod(waiting("ErrImagePull", "not found"))]).unwrap();
+        assert!(text.contains("ErrImagePull"), "{text}");
+    }
+
+    #[test]
+    fn long_messages_are_cut_at_a_character() {
+        let text = complaint(&[pod(waiting("ErrImagePull", &"ä".repeat(1000)))]).unwrap();
+        assert!(text.chars().count() < 350 && text.ends_with('…'));
+    }
+}

@@ -1,0 +1,159 @@
+//! Server-side apply of one object, with retries for what passes by itself.
+//!
+//! The field manager and `force` are those of the Kyma reference operator and of `istioctl`, so that fields they left
+//! behind go when they should.
+
+use std::time::Duration;
+
+use kube::Client;
+use kube::api::{Patch, PatchParams};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::object::ObjectId;
+
+/// The field manager of everything that Istio's charts render.
+pub const FIELD_MANAGER: &str = "istio-operator";
+
+/// Waits between attempts; their number bounds the attempts.
+const RETRY_DELAYS: [Duration; 5] = [
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
+
+/// An object could not be applied.
+#[derive(Debug, Error)]
+#[error("cannot apply {object}")]
+pub struct Error {
+    /// The object.
+    pub object: ObjectId,
+    /// What the API server said last.
+    pub source: Box<kube::Error>,
+}
+
+/// Digest of a manifest, to recognise an unchanged one after a restart.
+#[must_use]
+pub fn digest(manifest: &Value) -> String {
+    let hash = Sha256::digest(manifest.to_string().as_bytes());
+    hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What an apply left in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// UID of the object.
+    pub uid: Option<String>,
+    /// Digest of our entry in its managed fields.
+    pub entry: Option<String>,
+}
+
+/// Applies one object and returns what the inventory must know of it.
+///
+/// Only metadata travels back: the answer to a CRD would be hundreds of kilobytes.
+pub async fn apply(client: &Client, id: &ObjectId, manifest: &Value) -> Result<Written, Error> {
+    let api = id.api(client.clone());
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let mut delays = RETRY_DELAYS.iter();
+    loop {
+        match api.patch_metadata(&id.name, &params, &Patch::Apply(manifest)).await {
+            Ok(live) => return Ok(Written { entry: our_entry(&live.metadata), uid: live.metadata.uid }),
+            Err(error) => match delays.next().filter(|_| passes_by_itself(&error)) {
+                Some(delay) => {
+                    tracing::debug!(object = %id, %error, "apply failed, trying again");
+                    tokio::time::sleep(*delay).await;
+                }
+                None => return Err(Error { object: id.clone(), source: Box::new(error) }),
+            },
+        }
+    }
+}
+
+/// Digest of our entry in the managed fields: which fields we own, and since when.
+///
+/// Unlike `resourceVersion`, it is left alone by status writes and by fields that others add.
+#[must_use]
+pub fn our_entry(metadata: &kube::api::ObjectMeta) -> Option<String> {
+    let ours = metadata.managed_fields.iter().flatten().find(|entry| {
+        entry.manager.as_deref() == Some(FIELD_MANAGER)
+            && entry.operation.as_deref() == Some("Apply")
+            && entry.subresource.as_deref().unwrap_or_default().is_empty()
+    })?;
+    Some(digest(&serde_json::json!({"time": ours.time, "fields": ours.fields_v1})))
+}
+
+/// Whether a failed request may succeed unchanged a moment later.
+///
+/// Covers a throttled or restarting API server, lost connections, a conflict with a concurrent write, and the answer for
+/// a kind whose CRD was created a moment ago.
+#[must_use]
+pub fn passes_by_itself(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => matches!(status.code, 409 | 429 | 500 | 502 | 503 | 504),
+        kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_passes_by_itself_is_tried_again() {
+        let answer = |code| kube::Error::Api(Box::new(kube::core::Status { code, ..Default::default() }));
+        for (code, again) in
+            [(409, true), (429, true), (503, true), (400, false), (403, false), (404, false), (422, false)]
+        {
+            assert_eq!(passes_by_itself(&answer(code)), again, "{code}");
+        }
+    }
+
+    #[test]
+    fn the_digest_tells_manifests_apart() {
+        assert_eq!(digest(&json!({"a": 1})), digest(&json!({"a": 1})));
+        assert_ne!(digest(&json!({"a": 1})), digest(&json!({"a": 2})));
+    }
+
+    #[test]
+    fn our_own_apply_entry_is_the_one_that_counts() {
+        let entry = |manager: &str, operation: &str, subresource: Option<&str>, time: &str| json!({"manager": manager, "operation": operation, "subresource": subresource, "time": time});
+        let managed = |entries: Value| -> kube::api::ObjectMeta {
+            serde_json::from_value(json!({"managedFields": entries})).unwrap()
+        };
+        let ours = entry("istio-operator", "Apply", None, "2026-01-04T00:00:00Z");
+        let alone = our_entry(&managed(json!([ours])));
+        let among_others = our_entry(&managed(json!([
+            entry("istio-operator", "Update", None, "2026-01-01T00:00:00Z"),
+            entry("istio-operator", "Apply", Some("status"), "2026-01-02T00:00:00Z"),
+            entry("pilot-discovery", "Apply", None, "2026-01-03T00:00:00Z"),
+            ours,
+        ])));
+        assert!(alone.is_some());
+        assert_eq!(alone, among_others);
+        assert_eq!(
+            our_entry(&managed(json!([entry("kubectl", "Apply", None, "2026-01-03T00:00:00Z")]))),
+            None
+        );
+    }
+
+    #[test]
+    fn our_entry_changes_when_a_field_of_ours_is_taken() {
+        let managed = |fields: Value| -> kube::api::ObjectMeta {
+            serde_json::from_value(
+                json!({"managedFields": [{"manager": "istio-operator", "operation": "Apply",
+                "time": "2026-01-04T00:00:00Z", "fieldsV1": fields}]}),
+            )
+            .unwrap()
+        };
+        assert_ne!(
+            our_entry(&managed(json!({"f:a": {}, "f:b": {}}))),
+            our_entry(&managed(json!({"f:a": {}})))
+        );
+    }
+}

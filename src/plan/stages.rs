@@ -1,0 +1,160 @@
+//! The order in which objects reach the cluster.
+//!
+//! Pure: sorts rendered objects into stages; a stage starts only when the one before it is complete.
+
+use std::fmt;
+
+use istio_charts::ComponentName;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A step of the installation, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// The namespace of the control plane.
+    Namespace,
+    /// Istio's custom resource definitions; complete when the API server has established them.
+    CustomResourceDefinitions,
+    /// Identities of the workloads.
+    ServiceAccounts,
+    /// Their permissions.
+    Rbac,
+    /// ConfigMaps and quotas, which workloads read when they start.
+    Configuration,
+    /// istiod with its Services and webhooks; complete when it serves.
+    Istiod,
+    /// The CNI agent on each node.
+    Cni,
+    /// Ingress and egress gateways, and ztunnel.
+    Gateways,
+    /// Istio resources and other objects of this operator, which istiod validates.
+    Extras,
+}
+
+impl Stage {
+    /// All stages, first to last.
+    pub const ALL: [Self; 9] = [
+        Self::Namespace,
+        Self::CustomResourceDefinitions,
+        Self::ServiceAccounts,
+        Self::Rbac,
+        Self::Configuration,
+        Self::Istiod,
+        Self::Cni,
+        Self::Gateways,
+        Self::Extras,
+    ];
+
+    /// How many objects of the stage may be written at the same time.
+    ///
+    /// One where order matters: Services before the workloads behind them, webhooks last.
+    #[must_use]
+    pub const fn concurrency(self) -> usize {
+        match self {
+            Self::CustomResourceDefinitions => 3,
+            Self::ServiceAccounts | Self::Rbac | Self::Configuration => 6,
+            Self::Namespace | Self::Istiod | Self::Cni | Self::Gateways | Self::Extras => 1,
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Namespace => "namespace",
+            Self::CustomResourceDefinitions => "custom resource definitions",
+            Self::ServiceAccounts => "service accounts",
+            Self::Rbac => "roles and bindings",
+            Self::Configuration => "configuration",
+            Self::Istiod => "istiod",
+            Self::Cni => "CNI",
+            Self::Gateways => "gateways",
+            Self::Extras => "extra resources",
+        })
+    }
+}
+
+/// The stage of an object that a chart of `component` rendered.
+#[must_use]
+pub fn stage_of(component: ComponentName, object: &Value) -> Stage {
+    match kind(object) {
+        "Namespace" => Stage::Namespace,
+        "CustomResourceDefinition" => Stage::CustomResourceDefinitions,
+        "ServiceAccount" => Stage::ServiceAccounts,
+        "ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding" => Stage::Rbac,
+        "ConfigMap" | "ResourceQuota" => Stage::Configuration,
+        _ => match component {
+            ComponentName::Base | ComponentName::Pilot => Stage::Istiod,
+            ComponentName::Cni => Stage::Cni,
+            ComponentName::IngressGateways | ComponentName::EgressGateways | ComponentName::Ztunnel => {
+                Stage::Gateways
+            }
+        },
+    }
+}
+
+/// Position of an object within its stage.
+///
+/// Roles come before the bindings that name them, Services before workloads, and webhooks last: the live webhook of the
+/// revision tag before the injector that is deactivated behind it, so that there is always one that injects.
+#[must_use]
+pub fn rank(object: &Value) -> u8 {
+    match kind(object) {
+        "ClusterRole" | "Role" | "Service" => 0,
+        "ClusterRoleBinding" | "RoleBinding" => 1,
+        "Deployment" | "DaemonSet" => 2,
+        "MutatingWebhookConfiguration" if is_revision_tag(object) => 4,
+        "MutatingWebhookConfiguration" => 5,
+        "ValidatingWebhookConfiguration" => 6,
+        _ => 3,
+    }
+}
+
+fn is_revision_tag(object: &Value) -> bool {
+    object.pointer("/metadata/labels").is_some_and(|labels| labels.get("istio.io/tag").is_some())
+}
+
+fn kind(object: &Value) -> &str {
+    object.get("kind").and_then(Value::as_str).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(kind: &str) -> Value {
+        json!({"kind": kind, "metadata": {"name": "x"}})
+    }
+
+    #[test]
+    fn workloads_come_after_what_they_need() {
+        for earlier in
+            ["ServiceAccount", "ClusterRole", "RoleBinding", "ConfigMap", "CustomResourceDefinition"]
+        {
+            for component in [ComponentName::Pilot, ComponentName::Cni, ComponentName::IngressGateways] {
+                assert!(
+                    stage_of(component, &object(earlier)) < stage_of(component, &object("Deployment")),
+                    "{earlier}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn gateways_wait_for_istiod_and_cni() {
+        let stage = |component| stage_of(component, &object("Deployment"));
+        assert!(stage(ComponentName::Pilot) < stage(ComponentName::Cni));
+        assert!(stage(ComponentName::Cni) < stage(ComponentName::IngressGateways));
+    }
+
+    #[test]
+    fn the_live_injector_is_written_before_the_deactivated_one() {
+        let mut tag = object("MutatingWebhookConfiguration");
+        tag["metadata"]["labels"] = json!({"istio.io/tag": "default"});
+        assert!(rank(&tag) < rank(&object("MutatingWebhookConfiguration")));
+        assert!(rank(&object("Deployment")) < rank(&tag));
+    }
+}

@@ -1,0 +1,177 @@
+//! Takes an installation apart in the order that hurts nobody, and only what the inventory lists.
+//!
+//! Every step is recomputed from the inventory and the cluster, so a removal that was interrupted at any point goes on
+//! where it was.
+
+pub mod blockers;
+pub mod namespace;
+pub mod order;
+
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use kube::Client;
+use kube::runtime::{WatchStreamExt, watcher};
+use thiserror::Error;
+
+use self::order::Step;
+use crate::apply::deletion::{self, Deletion};
+use crate::apply::inventory::{self, Inventory, Store};
+use crate::object::ObjectId;
+use crate::status::Progress;
+
+/// Removing failed; what was deleted before is gone, and the rest is remembered.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// Blockers could not be looked for.
+    #[error("cannot tell whether resources of users would be lost")]
+    Blockers {
+        /// What happened.
+        #[from]
+        source: blockers::Error,
+    },
+    /// An object could not be deleted.
+    #[error("step {step} is not complete")]
+    Delete {
+        /// The step.
+        step: Step,
+        /// The object and what the API server said.
+        source: deletion::Error,
+    },
+    /// The inventory could not be kept.
+    #[error("cannot keep the inventory")]
+    Inventory {
+        /// What happened.
+        #[from]
+        source: inventory::Error,
+    },
+    /// The namespace could not be looked into.
+    #[error("cannot tell whether the namespace holds objects of users")]
+    Namespace {
+        /// What happened.
+        #[from]
+        source: namespace::Error,
+    },
+}
+
+/// How a removal ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing that the inventory listed is left but what is named here.
+    Removed {
+        /// Objects of users for whose sake the namespace stays.
+        kept_for: Vec<ObjectId>,
+    },
+    /// Resources of users would be lost; nothing was deleted.
+    Blocked(Vec<ObjectId>),
+    /// These are being deleted, but did not go before the deadline.
+    NotGone {
+        /// The step that is not complete.
+        step: Step,
+        /// The objects that are left.
+        left: Vec<ObjectId>,
+    },
+}
+
+/// The means of a removal.
+pub struct Remover {
+    /// Client whose writes are gated by leadership.
+    pub client: Client,
+    /// Where the inventory is kept.
+    pub store: Store,
+    /// Longest wait for the objects of one step to go.
+    pub deadline: Duration,
+    /// Where progress is told.
+    pub progress: Progress,
+}
+
+impl Remover {
+    /// Removes what `inventory` lists, unless resources of users depend on it.
+    pub async fn remove(&self, mut inventory: Inventory) -> Result<Outcome, Error> {
+        let blockers = blockers::find(&self.client, &inventory).await?;
+        if !blockers.is_empty() {
+            return Ok(Outcome::Blocked(blockers));
+        }
+        for step in Step::ALL.into_iter().filter(|step| *step != Step::Namespace) {
+            let left = self.take(step, &mut inventory).await?;
+            if !left.is_empty() {
+                return Ok(Outcome::NotGone { step, left });
+            }
+        }
+        let kept_for = self.user_content(&inventory).await?;
+        if kept_for.is_empty() {
+            let left = self.take(Step::Namespace, &mut inventory).await?;
+            if !left.is_empty() {
+                return Ok(Outcome::NotGone { step: Step::Namespace, left });
+            }
+        }
+        self.store.delete().await?;
+        Ok(Outcome::Removed { kept_for })
+    }
+
+    /// Deletes the objects of one step and waits until they are gone; returns what is left at the deadline.
+    async fn take(&self, step: Step, inventory: &mut Inventory) -> Result<Vec<ObjectId>, Error> {
+        let objects = step.objects(inventory);
+        if objects.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut started = Vec::new();
+        for (id, record) in objects {
+            self.progress.say(format!("removing {step}: {id}"));
+            match deletion::delete(&self.client, &id, &record)
+                .await
+                .map_err(|source| Error::Delete { step, source })?
+            {
+                Deletion::Started => started.push(id),
+                Deletion::Gone | Deletion::NotOurs => inventory.forget(&id),
+            }
+        }
+        let left = self.wait_gone(step, started, inventory).await;
+        self.store.save(inventory).await?;
+        Ok(left)
+    }
+
+    /// Waits by watch; an object that is gone leaves the inventory.
+    async fn wait_gone(
+        &self,
+        step: Step,
+        mut left: Vec<ObjectId>,
+        inventory: &mut Inventory,
+    ) -> Vec<ObjectId> {
+        let mut gone = stream::select_all(left.iter().map(|id| watch_gone(&self.client, id.clone())));
+        let end = tokio::time::sleep(self.deadline);
+        tokio::pin!(end);
+        while let Some(first) = left.first() {
+            self.progress.say(format!("removing {step}: waiting for {first} to go"));
+            tokio::select! {
+                Some(id) = gone.next() => {
+                    inventory.forget(&id);
+                    left.retain(|other| *other != id);
+                }
+                () = &mut end => break,
+            }
+        }
+        left
+    }
+
+    async fn user_content(&self, inventory: &Inventory) -> Result<Vec<ObjectId>, Error> {
+        let namespaces = Step::Namespace.objects(inventory);
+        let mut content = Vec::new();
+        for (id, _) in namespaces {
+            content.extend(namespace::user_content(&self.client, &id.name).await?);
+        }
+        Ok(content)
+    }
+}
+
+/// Yields the object's identity once it is gone.
+fn watch_gone(client: &Client, id: ObjectId) -> stream::BoxStream<'static, ObjectId> {
+    watcher::watch_object(id.metadata_api(client.clone()), &id.name)
+        .default_backoff()
+        .filter_map(move |sighting| {
+            let gone = matches!(sighting, Ok(None)).then(|| id.clone());
+            async move { gone }
+        })
+        .take(1)
+        .boxed()
+}

@@ -1,0 +1,84 @@
+//! What people see of a reconcile: the resource's status and Events about it.
+//!
+//! Controllers hand values to one writer, because `conditions` is an atomic list that two writers would take from each
+//! other. The writer merges, and writes only what changed.
+
+mod events;
+mod merge;
+mod writer;
+
+use std::fmt;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Resource;
+use tokio::sync::mpsc;
+
+pub use self::merge::{Condition, Settled};
+pub use self::writer::{Error, Writer};
+use crate::api::{Istio, IstioStatus};
+use crate::plan::Stage;
+
+/// The resource that a report is about, as it was when its reconcile began.
+#[derive(Clone, Debug)]
+struct Subject {
+    reference: ObjectReference,
+    uid: String,
+    generation: i64,
+    deleting: bool,
+    status: IstioStatus,
+}
+
+#[derive(Clone, Debug)]
+enum Report {
+    Progress(String),
+    Settled(Settled),
+}
+
+/// Reports on one resource in one reconcile.
+#[derive(Clone)]
+pub struct Progress {
+    subject: std::sync::Arc<Subject>,
+    prefix: String,
+    reports: mpsc::UnboundedSender<(std::sync::Arc<Subject>, Report)>,
+}
+
+impl Progress {
+    /// Tells what is being done or waited for; shown at most once a second, the last one always.
+    pub fn say(&self, text: impl fmt::Display) {
+        self.send(Report::Progress(format!("{}{text}", self.prefix)));
+    }
+
+    /// Tells how the reconcile ended; written at once.
+    pub fn settle(&self, settled: Settled) {
+        self.send(Report::Settled(settled));
+    }
+
+    /// The same reports, with the stage they are about in front.
+    #[must_use]
+    pub fn within(&self, stage: Stage) -> Self {
+        Self { prefix: format!("{stage}: "), ..self.clone() }
+    }
+
+    fn send(&self, report: Report) {
+        // The writer ends only with the process; nobody reads a status after that.
+        let _ = self.reports.send((self.subject.clone(), report));
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Progress").field("subject", &self.subject.reference.name).finish_non_exhaustive()
+    }
+}
+
+impl Subject {
+    fn of(resource: &Istio) -> Self {
+        Self {
+            reference: resource.object_ref(&()),
+            uid: resource.metadata.uid.clone().unwrap_or_default(),
+            generation: resource.metadata.generation.unwrap_or_default(),
+            deleting: resource.metadata.deletion_timestamp.is_some(),
+            status: resource.status.clone().unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The one task that writes the status of `Istio` resources.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::json;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::events::Announcer;
+use super::merge::merge;
+use super::{Progress, Report, Subject};
+use crate::api::{Istio, IstioStatus};
+
+/// Progress is written at most this often for each resource; a refused write is tried again after it.
+const PACE: Duration = Duration::from_secs(1);
+
+/// The status of a resource could not be written.
+#[derive(Debug, Error)]
+#[error("cannot write the status of Istio {namespace}/{name}")]
+pub struct Error {
+    namespace: String,
+    name: String,
+    source: Box<kube::Error>,
+}
+
+/// Hands out reporters whose reports one task writes.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    reports: mpsc::UnboundedSender<(Arc<Subject>, Report)>,
+}
+
+/// The writing side of one resource.
+struct Slot {
+    subject: Arc<Subject>,
+    written: IstioStatus,
+    pending: Option<Report>,
+    not_before: Instant,
+}
+
+impl Writer {
+    /// Starts the writing task, which ends when all reporters are gone.
+    #[must_use]
+    pub fn start(client: Client, reporting_instance: String) -> Self {
+        let (reports, received) = mpsc::unbounded_channel();
+        let announcer = Announcer::new(client.clone(), reporting_instance);
+        tokio::spawn(run(client, announcer, received));
+        Self { reports }
+    }
+
+    /// A reporter for one reconcile of `resource`.
+    #[must_use]
+    pub fn report_on(&self, resource: &Istio) -> Progress {
+        Progress {
+            subject: Arc::new(Subject::of(resource)),
+            prefix: String::new(),
+            reports: self.reports.clone(),
+        }
+    }
+}
+
+async fn run(
+    client: Client,
+    announcer: Announcer,
+    mut reports: mpsc::UnboundedReceiver<(Arc<Subject>, Report)>,
+) {
+    let mut slots: HashMap<String, Slot> = HashMap::new();
+    loop {
+        let due = slots.values().filter(|slot| slot.pending.is_some()).map(|slot| slot.not_before).min();
+        tokio::select! {
+            received = reports.recv() => match received {
+                Some((subject, report)) => accept(&mut slots, subject, report),
+                None => return,
+            },
+            () = until(due) => {}
+        }
+        let now = Instant::now();
+        for slot in slots.values_mut().filter(|slot| slot.pending.is_some() && slot.not_before <= now) {
+            flush(&client, &announcer, slot).await;
+        }
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Takes a report in; a later one replaces one that was not written yet.
+fn accept(slots: &mut HashMap<String, Slot>, subject: Arc<Subject>, report: Report) {
+    let slot = slots.entry(subject.uid.clone()).or_insert_with(|| Slot {
+        subject: subject.clone(),
+        written: subject.status.clone(),
+        pending: None,
+        not_before: Instant::now(),
+    });
+    if matches!(report, Report::Settled(_)) {
+        slot.not_before = Instant::now();
+    }
+    slot.subject = subject;
+    slot.pending = Some(report);
+}
+
+async fn flush(client: &Client, announcer: &Announcer, slot: &mut Slot) {
+    let Some(report) = slot.pending.take() else { return };
+    let merged = merge(&slot.written, &slot.subject, &report, Time(Timestamp::now()));
+    if merged == slot.written {
+        return;
+    }
+    slot.not_before = Instant::now() + PACE;
+    match write(client, &slot.subject, &merged).await {
+        Ok(()) => {
+            announcer.announce(&slot.subject.reference, &slot.written, &merged).await;
+            slot.written = merged;
+        }
+        Err(error) if is_gone(&error) => {}
+        Err(error) => {
+            tracing::warn!(error = %crate::errors::chain(&error), "trying again");
+            slot.pending = Some(report);
+        }
+    }
+}
+
+/// The resource is gone, or another has its name: only the UID can conflict.
+fn is_gone(error: &Error) -> bool {
+    matches!(&*error.source, kube::Error::Api(status) if status.is_not_found() || status.is_conflict())
+}
+
+/// Replaces the whole list of conditions: a merge patch leaves nothing of the old one behind.
+async fn write(client: &Client, subject: &Subject, status: &IstioStatus) -> Result<(), Error> {
+    let namespace = subject.reference.namespace.clone().unwrap_or_default();
+    let name = subject.reference.name.clone().unwrap_or_default();
+    let api: Api<Istio> = Api::namespaced(client.clone(), &namespace);
+    // The UID guards a resource that was deleted and created anew under the same name.
+    let patch = json!({"metadata": {"uid": subject.uid}, "status": status});
+    match api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+        Ok(_) => Ok(()),
+        Err(source) => Err(Error { namespace, name, source: Box::new(source) }),
+    }
+}

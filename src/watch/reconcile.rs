@@ -1,0 +1,170 @@
+//! One reconcile of one resource: the pipeline from the resource to the report.
+//!
+//! Each step is a module of its own; this one only puts them in order and keeps the finalizer.
+
+use std::sync::Arc;
+
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use thiserror::Error;
+
+use super::Operator;
+use super::outcome::Outcome;
+use crate::api::{Istio, names};
+
+use crate::apply::{self, Applier};
+use crate::observe::{self, observe};
+use crate::plan::{self, configuration};
+use crate::remove::{self, Remover};
+use crate::status::Progress;
+use crate::validate::{self, Flavour};
+
+/// A step failed in a way that the user of the resource cannot mend.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// Reading the cluster.
+    #[error("cannot observe the cluster")]
+    Observe {
+        /// What happened.
+        #[from]
+        source: observe::Error,
+    },
+    /// Merging the resource into the base configuration.
+    #[error("cannot make a configuration of Istio from the resource")]
+    Configure {
+        /// What happened.
+        #[from]
+        source: configuration::Error,
+    },
+    /// Rendering what should exist.
+    #[error("cannot plan the installation")]
+    Plan {
+        /// What happened.
+        #[from]
+        source: plan::Error,
+    },
+    /// Writing it.
+    #[error("cannot install Istio")]
+    Apply {
+        /// What happened.
+        #[from]
+        source: apply::Error,
+    },
+    /// Removing it.
+    #[error("cannot remove Istio")]
+    Remove {
+        /// What happened.
+        #[from]
+        source: remove::Error,
+    },
+    /// Keeping the finalizer of the resource.
+    #[error("cannot change the finalizers of Istio {resource}")]
+    Finalizer {
+        /// Namespace and name of the resource.
+        resource: String,
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
+}
+
+/// Takes one resource through the pipeline.
+pub async fn reconcile(operator: &Operator, resource: &Istio, progress: &Progress) -> Result<Outcome, Error> {
+    let resources = operator.resources();
+    let all = resources.iter().map(AsRef::as_ref);
+    let rejection = validate::eligibility(all, resource, names::OPERATOR_NAMESPACE).rejection();
+    match (resource.metadata.deletion_timestamp.is_some(), rejection) {
+        (true, None) => remove(operator, resource, progress).await,
+        // Istio belongs to another resource; this one must always be able to go.
+        (true, Some(_)) => release(operator, resource).await,
+        (false, None) => install(operator, resource, progress).await,
+        (false, Some(rejection)) => Ok(Outcome::Rejected(rejection)),
+    }
+}
+
+async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> Result<Outcome, Error> {
+    let spec = match validate::validate(&resource.spec, Flavour::Regular) {
+        Ok(spec) => spec,
+        Err(rejection) => return Ok(Outcome::Rejected(rejection)),
+    };
+    add_finalizer(operator, resource).await?;
+    let store = operator.inventory();
+    let observed = observe(&operator.context.client, &store).await?;
+    let document = configuration::configuration(&spec, &observed.facts, &operator.images)?;
+    let plan = plan::plan(&operator.bundle, &document, &observed.kubernetes_version)?;
+    let applier = Applier {
+        client: operator.context.client.clone(),
+        store,
+        deadline: operator.context.settings.install_timeout,
+        progress: progress.clone(),
+    };
+    Ok(applier.apply(&plan, observed.inventory, &observed.live).await?.into())
+}
+
+async fn remove(operator: &Operator, resource: &Istio, progress: &Progress) -> Result<Outcome, Error> {
+    if !has_finalizer(resource) {
+        return Ok(Outcome::Released);
+    }
+    let store = operator.inventory();
+    let inventory = store.load().await.map_err(remove::Error::from)?;
+    let remover = Remover {
+        client: operator.context.client.clone(),
+        store,
+        deadline: operator.context.settings.install_timeout,
+        progress: progress.clone(),
+    };
+    match remover.remove(inventory).await? {
+        remove::Outcome::Blocked(blockers) => Ok(Outcome::Blocked(blockers)),
+        remove::Outcome::NotGone { step, left } => Ok(Outcome::NotGone { step, left }),
+        remove::Outcome::Removed { kept_for } => {
+            for object in kept_for {
+                tracing::warn!(%object, "kept, and its namespace with it: neither Istio nor Kubernetes made it");
+            }
+            release(operator, resource).await
+        }
+    }
+}
+
+/// Lets a resource go that is being deleted and has nothing left to clean up.
+async fn release(operator: &Operator, resource: &Istio) -> Result<Outcome, Error> {
+    if has_finalizer(resource) {
+        let rest =
+            resource.finalizers().iter().filter(|f| *f != names::INSTALLATION_FINALIZER).cloned().collect();
+        set_finalizers(operator, resource, rest).await?;
+    }
+    Ok(Outcome::Released)
+}
+
+async fn add_finalizer(operator: &Operator, resource: &Istio) -> Result<(), Error> {
+    if has_finalizer(resource) {
+        return Ok(());
+    }
+    let finalizers = resource.finalizers().iter().cloned().chain([names::INSTALLATION_FINALIZER.to_owned()]);
+    set_finalizers(operator, resource, finalizers.collect()).await
+}
+
+fn has_finalizer(resource: &Istio) -> bool {
+    resource.finalizers().iter().any(|finalizer| finalizer == names::INSTALLATION_FINALIZER)
+}
+
+/// Replaces the list of finalizers, unless someone changed the resource meanwhile.
+///
+/// A patch of metadata only: writing the whole resource would put defaults into the user's spec.
+async fn set_finalizers(operator: &Operator, resource: &Istio, finalizers: Vec<String>) -> Result<(), Error> {
+    let api: Api<Istio> =
+        Api::namespaced(operator.context.client.clone(), &resource.namespace().unwrap_or_default());
+    let patch =
+        json!({"metadata": {"finalizers": finalizers, "resourceVersion": resource.resource_version()}});
+    let failed = |source| Error::Finalizer {
+        resource: format!("{}/{}", resource.namespace().unwrap_or_default(), resource.name_any()),
+        source: Box::new(source),
+    };
+    match api.patch_metadata(&resource.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(source) => Err(failed(source)),
+    }
+}
+
+/// The resources that the operator knows of, as values.
+pub(super) type Resources = Vec<Arc<Istio>>;
