@@ -65,13 +65,13 @@ fn embed(version: &str, bundle: &Path, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Compresses `data` into a file of that name and returns its path.
-fn pack(out: &Path, name: &str, data: &[u8]) -> Result<PathBuf> {
-    let path = out.join(format!("{name}.z"));
-    let mut encoder = ZlibEncoder::new(fs::File::create(&path)?, Compression::best());
+/// Compresses `data` into a file of that name and returns the file's name, which is relative to the generated source.
+fn pack(out: &Path, name: &str, data: &[u8]) -> Result<String> {
+    let file = format!("{name}.z");
+    let mut encoder = ZlibEncoder::new(fs::File::create(out.join(&file))?, Compression::best());
     encoder.write_all(data)?;
     encoder.finish()?;
-    Ok(path)
+    Ok(file)
 }
 
 /// Every folder with a Chart.yaml, sorted.

@@ -1,6 +1,6 @@
 //! A Helm chart in memory: its metadata, default values, templates and files.
 //!
-//! Loading only, by the rules of Helm's loader; see `helm.rs` for rendering. Charts with subcharts are refused.
+//! Loading only, by the rules of Helm's loader; see `helm` for rendering. Charts with subcharts are refused.
 
 use crate::yaml;
 use serde_json::Value;

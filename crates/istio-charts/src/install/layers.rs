@@ -156,7 +156,7 @@ fn flattened(values: &Value, path: &[&str]) -> Value {
         .filter(|(key, value)| *key == "global" || !value.is_object())
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
-    let own = path.iter().fold(Some(values), |node, key| node?.get(*key)).and_then(Value::as_object);
+    let own = path.iter().try_fold(values, |node, key| node.get(*key)).and_then(Value::as_object);
     flat.extend(own.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())));
     Value::Object(flat)
 }

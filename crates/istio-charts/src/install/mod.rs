@@ -81,7 +81,7 @@ pub enum Error {
         /// Path in the object.
         path: String,
         /// Cause.
-        source: PathError,
+        source: Box<PathError>,
     },
     /// The charts do not render an object that the installation relies on.
     #[error("the charts do not render {what}")]

@@ -78,9 +78,9 @@ fn enter<'a>(
         Segment::Field(name) => map_at(node, segment, parent)?.entry(name.clone()).or_insert_with(fresh),
         Segment::Append => {
             let list = list_at(node, segment, parent)?;
+            let end = list.len();
             list.push(fresh());
-            let last = list.len() - 1;
-            &mut list[last]
+            &mut list[end]
         }
         Segment::Index(_) | Segment::Element { .. } => {
             let list = list_at(node, segment, parent)?;

@@ -151,7 +151,7 @@ fn apply_overlays(item: &Item, objects: &mut [Value]) -> Result<(), Error> {
                 kind: kind.to_owned(),
                 name: name.to_owned(),
                 path,
-                source,
+                source: Box::new(source),
             })?;
         }
     }

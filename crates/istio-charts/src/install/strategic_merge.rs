@@ -34,7 +34,7 @@ fn merge_maps(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
 fn merge_lists(field: &str, old: &mut Vec<Value>, new: &[Value]) {
     let key = merge_key(field).filter(|key| old.iter().chain(new).all(|element| element.get(key).is_some()));
     match key {
-        Some(key) => *old = merge_elements(key, std::mem::take(old), new),
+        Some(key) => *old = merge_elements(key, old, new),
         None => *old = new.iter().map(without_nulls).collect(),
     }
 }
@@ -56,7 +56,7 @@ fn merge_key(field: &str) -> Option<&'static str> {
 /// Elements of both lists. The order is the one of Kubernetes' implementation: an element that only the target has stays
 /// before those patched elements that it preceded in the target; elements new to the target come as early as possible.
 /// It is kept to the letter because the order of `env` decides whether pods are replaced.
-fn merge_elements(key: &str, old: Vec<Value>, new: &[Value]) -> Vec<Value> {
+fn merge_elements(key: &str, old: &[Value], new: &[Value]) -> Vec<Value> {
     let position = |element: &Value| old.iter().position(|candidate| candidate[key] == element[key]);
     let mut untouched: Vec<usize> =
         (0..old.len()).filter(|&i| !new.iter().any(|element| element[key] == old[i][key])).collect();

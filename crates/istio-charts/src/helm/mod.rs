@@ -2,6 +2,8 @@
 //!
 //! Pure. See <https://helm.sh/docs/chart_template_guide/builtin_objects/> for what templates see.
 
+mod values;
+
 use crate::chart::Chart;
 use serde_json::Value;
 use std::collections::BTreeMap;
