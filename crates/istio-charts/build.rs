@@ -56,8 +56,8 @@ fn embed(version: &str, bundle: &Path, out: &Path) -> Result<()> {
     let profiles = pack(out, "profiles", &serde_json::to_vec(&text_files(&bundle.join("profiles"))?)?)?;
     writeln!(source, "];\nstatic PROFILES: &[u8] = include_bytes!({profiles:?});")?;
     source += "pub(crate) static CRDS: &[&[u8]] = &[\n";
-    for (index, definition) in Vec::<serde_json::Value>::new().iter().enumerate() {
-        let file = pack(out, &format!("crd-{index}"), &serde_json::to_vec(&definition)?)?;
+    for (index, definition) in gotemplate::yaml::parse_documents(&definitions)?.iter().enumerate() {
+        let file = pack(out, &format!("crd-{index}"), &serde_json::to_vec(&definition.to_json()?)?)?;
         writeln!(source, "    include_bytes!({file:?}),")?;
     }
     source += "];\n";

@@ -1,11 +1,20 @@
-//! YAML text as JSON values.
+//! YAML text as JSON values, read as Go reads it.
 
+use gotemplate::ConversionError;
 use serde_json::Value;
 
-/// Why a text is no YAML.
-pub type Error = serde_json::Error;
+/// Why a text is no YAML, or has no JSON form.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The text does not parse.
+    #[error("{}", .0)]
+    Syntax(gotemplate::yaml::Error),
+    /// A value that JSON cannot hold, such as infinity.
+    #[error("{}", .0)]
+    NoJson(ConversionError),
+}
 
-/// Parses one document.
+/// Parses the first document of a text; none is null.
 pub(crate) fn parse(text: &str) -> Result<Value, Error> {
-    serde_json::from_str(text)
+    gotemplate::yaml::parse(text).map_err(Error::Syntax)?.to_json().map_err(Error::NoJson)
 }
