@@ -20,7 +20,7 @@ pub fn crd() -> serde_json::Result<CustomResourceDefinition> {
 /// # Errors
 /// As [`crd`].
 pub fn crd_yaml() -> serde_json::Result<String> {
-    serde_json::to_string_pretty(&crd_value()?)
+    Ok(gotemplate::yaml::json_to_string(&crd_value()?) + "\n")
 }
 
 fn crd_value() -> serde_json::Result<Value> {

@@ -1,9 +1,10 @@
 //! What the configuration depends on in the cluster: its size, its provider and the switches that its operators set.
 //! Reads given objects, live ones or those of a file alike; does not fetch any.
 
+use gotemplate::yaml;
 use serde_json::Value;
 
-use super::{quantity, yaml};
+use super::quantity;
 use crate::api::names::{
     ELB_DEPRECATED_CONFIG_MAP, FEATURES_CONFIG_MAP, INGRESS_GATEWAY, ISTIO_NAMESPACE, OPERATOR_NAMESPACE,
     PROVISIONING_INFO_CONFIG_MAP,
@@ -169,7 +170,7 @@ fn load_balancer(objects: &[Value]) -> LoadBalancer {
 fn dual_stack(objects: &[Value]) -> Result<bool, Error> {
     let info = find(objects, "ConfigMap", OPERATOR_NAMESPACE, PROVISIONING_INFO_CONFIG_MAP);
     let Some(details) = info.and_then(|info| info["data"]["details"].as_str()) else { return Ok(false) };
-    let details = yaml::parse(details).map_err(Error::ProvisioningInfo)?;
+    let details = yaml::parse_json(details).map_err(Error::ProvisioningInfo)?;
     Ok(details["networkDetails"]["dualStackIPEnabled"] == true)
 }
 

@@ -10,8 +10,8 @@ mod merge;
 mod mesh;
 mod provider;
 mod quantity;
-mod yaml;
 
+use gotemplate::yaml;
 use serde_json::{Value, json};
 
 pub use facts::{ClusterFacts, Error as FactsError, Features, LoadBalancer, Provider, Size};
