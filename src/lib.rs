@@ -8,7 +8,6 @@ pub mod apply;
 pub mod cli;
 pub mod context;
 mod duration;
-pub mod errors;
 pub mod kubernetes;
 pub mod leader;
 pub mod object;

@@ -19,7 +19,7 @@ use crate::telemetry;
 
 pub use bind::BindAddress;
 pub use flags::RunArguments;
-pub use render::RenderArguments;
+pub use render::{RenderArguments, RenderError};
 pub use run::RunError;
 
 const EXAMPLES: &str = "\
@@ -28,6 +28,8 @@ Examples:
     istio-manager run --leader-elect
   Run on your machine against the current context of your kubeconfig:
     istio-manager run --kubeconfig ~/.kube/config
+  See what would be applied for a resource, without a cluster:
+    istio-manager render -f istio.yaml
 
 `istio-manager <COMMAND> --help` explains a command and its defaults. Without a command, `run` is meant, and long
 flags may be written with one dash, so that a Deployment made for the Go operator starts this one unchanged.";
@@ -44,6 +46,8 @@ pub struct CommandLine {
 enum Command {
     /// Run the operator until it is told to stop
     Run(Box<RunArguments>),
+    /// Print every object that would be applied for an Istio resource, in order, without a cluster
+    Render(RenderArguments),
     /// Print the CustomResourceDefinition of the Istio resource, as `kubectl apply -f -` reads it
     Crd,
     /// Print the version of the operator
@@ -57,6 +61,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match parse(arguments) {
         Ok(CommandLine { command: Command::Version }) => version(),
         Ok(CommandLine { command: Command::Crd }) => definition(),
+        Ok(CommandLine { command: Command::Render(arguments) }) => objects(&arguments),
         Ok(CommandLine { command: Command::Run(arguments) }) => operate(&arguments),
         Err(error) => {
             // Help and the version are "errors" to clap as well; they go to standard output and exit with 0.
@@ -87,6 +92,13 @@ fn operate(arguments: &RunArguments) -> ExitCode {
     let refinement = std::env::var("RUST_LOG").ok();
     telemetry::init(arguments.logging(), refinement.as_deref());
     run::execute(run::run(arguments))
+}
+
+fn objects(arguments: &RenderArguments) -> ExitCode {
+    match render::render(arguments, &mut std::io::BufWriter::new(std::io::stdout())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report::failure(&error),
+    }
 }
 
 fn definition() -> ExitCode {

@@ -123,7 +123,7 @@ async fn flush(client: &Client, announcer: &Announcer, slot: &mut Slot) {
         }
         Err(error) if is_gone(&error) => {}
         Err(error) => {
-            tracing::warn!(error = %crate::errors::chain(&error), "trying again");
+            tracing::warn!(error = %crate::telemetry::causes(&error).join(": "), "trying again");
             slot.pending = Some(report);
         }
     }

@@ -26,9 +26,9 @@ use crate::api::Istio;
 use crate::api::conditions::{Reason, State};
 use crate::apply::inventory;
 use crate::context::Context;
-use crate::errors::chain;
 use crate::plan::configuration::Images;
 use crate::status::{Condition, Progress, Settled, Writer};
+use crate::telemetry::causes;
 
 /// Reconciles that run at the same time.
 ///
@@ -191,7 +191,7 @@ impl Operator {
 
     fn fail(&self, resource: &Istio, error: &reconcile::Error, progress: &Progress) -> Action {
         let delay = self.back_off.failed(resource.metadata.uid.as_deref().unwrap_or_default());
-        let text = chain(error);
+        let text = causes(error).join(": ");
         tracing::error!(resource = resource.name_any(), error = text, retry_in = ?delay, "reconcile failed");
         let condition = Condition { reason: reason_of(error), message: Some(text.clone()) };
         progress.settle(Settled { state: State::Error, description: text, conditions: vec![condition] });
