@@ -63,7 +63,7 @@ build_group() {
 copy_kwok_stages() {
   local from file
   from=$(cd tools/kwok && go list -m -f '{{.Dir}}' sigs.k8s.io/kwok)/kustomize/stage
-  for file in node/fast/node-initialize node/heartbeat/node-heartbeat pod/fast/pod-{ready,complete,delete}; do
+  for file in node/fast/node-initialize node/heartbeat/node-heartbeat pod/fast/pod-{complete,delete}; do
     echo "---"
     cat "$from/$file.yaml"
   done > "$out/kwok-stages.yaml"

@@ -18,11 +18,12 @@ use crate::namespace::{POD_CIDR, SERVICE_CIDR};
 use crate::nodes::Size;
 use crate::pki::{self, Identity, Pki, PkiError};
 use crate::process::{Process, ProcessError, ProcessSpec};
+use crate::shim_thread::ShimThread;
 use crate::tools::{Tools, ToolsError};
 
 /// The API server listens at the address and port of the Service `kubernetes`, so that in-cluster addresses work.
 pub(crate) const API_ADDRESS: &str = "10.96.0.1";
-const API_SERVER: &str = "https://10.96.0.1";
+pub(crate) const API_SERVER: &str = "https://10.96.0.1";
 const ETCD: &str = "http://127.0.0.1:2379";
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 /// Far beyond the seconds a start takes, also on a loaded machine.
@@ -70,6 +71,9 @@ pub enum StartError {
         /// What the API server said.
         source: Box<kube::Error>,
     },
+    /// The thread that runs istiod could not be started.
+    #[error("cannot start the thread that runs istiod")]
+    Shim(#[source] io::Error),
     /// The started cluster could not be used.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
@@ -85,6 +89,8 @@ pub struct Options {
 /// A running control plane. It dereferences to the [`Cluster`] that tests look at; dropping it ends everything.
 #[derive(Debug)]
 pub struct ControlPlane {
+    // Dropped in this order: what runs on the control plane before the control plane.
+    shim: ShimThread,
     cluster: Cluster,
     processes: Vec<Process>,
 }
@@ -106,7 +112,7 @@ impl ControlPlane {
             return Err(StartError::Outside);
         }
         let tools = Tools::locate()?;
-        let dir = tools.work_dir().join("control-plane");
+        let dir = tools.control_plane_dir();
         renew(&dir).map_err(|source| StartError::File { path: dir.clone(), source })?;
         let (pki, tokens) = pki::create(&dir, API_ADDRESS)?;
         for (identity, token) in Identity::ALL.iter().zip(&tokens) {
@@ -122,8 +128,18 @@ impl ControlPlane {
             create_node(&client, &node).await?;
         }
         await_usable(&client, &mut processes).await?;
+        let shim = ShimThread::start(tools.clone(), dir.clone())?;
         let cluster = Cluster::attach_to(tools, dir).await?;
-        Ok(Self { cluster, processes })
+        Ok(Self { shim, cluster, processes })
+    }
+
+    /// Ends all that runs on it, then its programs, and returns when they are gone.
+    pub async fn stop(mut self) -> Result<(), ProcessError> {
+        self.shim.stop();
+        for process in self.processes.iter_mut().rev() {
+            process.kill().await?;
+        }
+        Ok(())
     }
 
     /// The programs of the control plane, for looking at their logs and memory.
@@ -190,7 +206,7 @@ fn start_controller_manager(tools: &Tools, dir: &Path, pki: &Pki) -> Result<Proc
         format!("--kubeconfig={}", text(&kubeconfig_file(dir, Identity::ControllerManager))),
         "--leader-elect=false".into(),
         "--secure-port=0".into(),
-        "--use-service-account-credentials=false".into(),
+        "--use-service-account-credentials=true".into(),
         format!("--service-account-private-key-file={}", text(&pki.service_account_key)),
         format!("--root-ca-file={}", text(&pki.ca_cert)),
         "--kube-api-qps=300".into(),

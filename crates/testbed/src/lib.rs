@@ -4,18 +4,26 @@
 //! and process namespaces of their own; behind each istiod pod runs a real istiod. Nothing is simulated above the
 //! kubelet. This crate knows Kubernetes and how istiod is run, but nothing of the operator that is tested with it.
 
+mod audit;
 mod cluster;
 mod control_plane;
+mod failures;
+mod harness;
+mod istiod;
 pub mod kubeconfig;
 mod kwok;
 pub mod namespace;
 mod nodes;
 mod pki;
 mod process;
+mod shim_thread;
 mod tools;
 
+pub use audit::{AuditError, AuditLog, Mark, Request, Requests};
 pub use cluster::{Cluster, ClusterError};
 pub use control_plane::{ControlPlane, Options, StartError};
+pub use failures::{FAIL_LABEL, Failure};
+pub use harness::{Test, TestResult, run_tests};
 pub use nodes::{Size, node};
 pub use pki::PkiError;
 pub use process::{Process, ProcessError, ProcessSpec, run};

@@ -49,6 +49,10 @@ impl Tools {
     pub fn work_dir(&self) -> PathBuf {
         self.root.join("run")
     }
+
+    pub(crate) fn control_plane_dir(&self) -> PathBuf {
+        self.work_dir().join("control-plane")
+    }
 }
 
 fn existing(path: PathBuf) -> Result<PathBuf, ToolsError> {
