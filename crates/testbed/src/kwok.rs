@@ -78,7 +78,8 @@ fn istiod_stage() -> Value {
 
 /// A pod that crashed goes back to where the usual stages pick it up, once it is no longer told to fail.
 fn recovered_stage() -> Value {
-    stage("recovered", vec![not_failing(), is_in(WAITING_REASON, "CrashLoopBackOff")], "phase: Pending\n")
+    let selector = vec![not_failing(), is_in(PHASE, "Running"), is_in(WAITING_REASON, "CrashLoopBackOff")];
+    stage("recovered", selector, "phase: Pending\n")
 }
 
 /// The same for a pod whose readiness probe was told to fail; an istiod pod is not ready for reasons of its own.
