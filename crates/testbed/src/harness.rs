@@ -262,10 +262,13 @@ fn print_logs(control_plane: &ControlPlane, since: Instant) {
 fn keep_logs(control_plane: &ControlPlane, test: &str) {
     let Some(to) = std::env::var_os("TESTBED_LOGS") else { return };
     let to = std::path::Path::new(&to).join(test);
-    let copied = std::fs::create_dir_all(&to).and_then(|()| std::fs::read_dir(control_plane.dir())).map(|entries| {
-        let logs = entries.flatten().filter(|entry| entry.path().extension().is_some_and(|found| found == "log"));
-        logs.filter(|entry| std::fs::copy(entry.path(), to.join(entry.file_name())).is_ok()).count()
-    });
+    let copied =
+        std::fs::create_dir_all(&to).and_then(|()| std::fs::read_dir(control_plane.dir())).map(|entries| {
+            let logs = entries
+                .flatten()
+                .filter(|entry| entry.path().extension().is_some_and(|found| found == "log"));
+            logs.filter(|entry| std::fs::copy(entry.path(), to.join(entry.file_name())).is_ok()).count()
+        });
     match copied {
         Ok(count) => println!("---- {count} logs are in {}", to.display()),
         Err(error) => println!("---- cannot keep logs in {}: {error}", to.display()),

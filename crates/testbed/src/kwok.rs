@@ -10,8 +10,9 @@ use crate::failures::{FAIL_LABEL, Failure};
 /// The configuration file of kwok: its options and our stages, as YAML documents written in JSON.
 pub(crate) fn configuration() -> String {
     let failing = Failure::ALL.into_iter().map(failing_stage);
-    let documents =
-        [options(), ready_stage(), istiod_stage(), recovered_stage(), ready_again_stage()].into_iter().chain(failing);
+    let documents = [options(), ready_stage(), istiod_stage(), recovered_stage(), ready_again_stage()]
+        .into_iter()
+        .chain(failing);
     documents.map(|document| document.to_string()).collect::<Vec<_>>().join("\n---\n")
 }
 

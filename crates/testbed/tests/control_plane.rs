@@ -76,7 +76,8 @@ async fn pods_fail_by_the_prefix_of_their_name_and_recover(control_plane: &Contr
     }
     control_plane.stop_failing_pods("prefix", "victim").await?;
     for name in ["victim-old", "victim-new"] {
-        let recovered = control_plane.wait_for(pods.clone(), name, "recovered pod", DEADLINE, is_ready).await?;
+        let recovered =
+            control_plane.wait_for(pods.clone(), name, "recovered pod", DEADLINE, is_ready).await?;
         assert_eq!(waiting(recovered.as_ref()), None);
     }
     Ok(())

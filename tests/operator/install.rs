@@ -1,0 +1,80 @@
+//! From the resource to a running Istio.
+
+use istio_manager::api::conditions::State;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::json;
+use testbed::{ControlPlane, TestResult};
+
+use crate::bed::{Bed, DEADLINE, is_held, told};
+
+pub async fn a_resource_is_installed_and_reported_ready(control_plane: &ControlPlane) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.create("default", json!({})).await?;
+    let ready = bed.settles("default", State::Ready).await?;
+    assert_eq!(told(&ready), (String::new(), "ReconcileSucceeded".to_owned()));
+    assert!(is_held(&ready));
+    let deployments: Api<Deployment> = Api::namespaced(control_plane.client(), "istio-system");
+    for name in ["istiod", "istio-ingressgateway"] {
+        let status = deployments.get(name).await?.status.unwrap_or_default();
+        assert!(status.ready_replicas > Some(0), "{name} {status:?}");
+    }
+    bed.stop().await
+}
+
+pub async fn a_pod_in_a_labelled_namespace_gets_a_sidecar(control_plane: &ControlPlane) -> TestResult {
+    control_plane.create_namespace("shop", &[("istio-injection", "enabled")]).await?;
+    let pods: Api<Pod> = Api::namespaced(control_plane.client(), "shop");
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {"name": "cart"},
+        "spec": {"containers": [{"name": "cart", "image": "example.com/cart:1"}]},
+    }))?;
+    pods.create(&PostParams::default(), &pod).await?;
+    let is_ready = |pod: Option<&Pod>| {
+        let conditions = pod.and_then(|pod| pod.status.as_ref()?.conditions.as_ref());
+        conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+    };
+    let pod = control_plane.wait_for(pods, "cart", "ready pod", DEADLINE, is_ready).await?.ok_or("gone")?;
+    let spec = pod.spec.unwrap_or_default();
+    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let images: Vec<_> =
+        containers.filter(|c| c.name == "istio-proxy").filter_map(|c| c.image.as_deref()).collect();
+    assert_eq!(images, ["docker.io/istio/proxyv2:1.31.0-distroless"]);
+    Ok(())
+}
+
+pub async fn an_unchanged_cluster_is_left_alone_after_a_restart(control_plane: &ControlPlane) -> TestResult {
+    let mark = control_plane.audit().mark().await?;
+    let bed = Bed::start(control_plane).await?;
+    let reconciled = || bed.operator.log().contains("reconciled");
+    let wait = async {
+        while !reconciled() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, wait).await?;
+    assert_eq!(bed.writes_since(&mark).await?, Vec::<String>::new());
+    bed.stop().await
+}
+
+pub async fn a_changed_setting_reaches_its_object(control_plane: &ControlPlane) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    let services: Api<Service> = Api::namespaced(control_plane.client(), "istio-system");
+    let policy = |service: Service| service.spec.and_then(|spec| spec.external_traffic_policy);
+    let edited = json!({
+        "config": {"gatewayExternalTrafficPolicy": "Local", "numTrustedProxies": 2},
+        "components": {"pilot": {"k8s": {"resources": {"requests": {"cpu": "75m"}}}}},
+    });
+    bed.edit("default", edited).await?;
+    bed.settles("default", State::Ready).await?;
+    assert_eq!(policy(services.get("istio-ingressgateway").await?).as_deref(), Some("Local"));
+    let deployments: Api<Deployment> = Api::namespaced(control_plane.client(), "istio-system");
+    let istiod = serde_json::to_value(deployments.get("istiod").await?)?;
+    assert_eq!(istiod["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"], "75m");
+    bed.edit("default", json!({"config": null, "components": null})).await?;
+    bed.settles("default", State::Ready).await?;
+    assert_eq!(policy(services.get("istio-ingressgateway").await?).as_deref(), Some("Cluster"));
+    bed.stop().await
+}

@@ -1,0 +1,40 @@
+//! The operator as a process, under its own ServiceAccount and the permissions of its chart, on a real control plane.
+
+mod bed;
+mod chart;
+mod install;
+mod interruption;
+mod rejection;
+mod removal;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use install::*;
+use interruption::*;
+use rejection::*;
+use removal::*;
+
+fn main() -> ExitCode {
+    let shared = testbed::tests![
+        a_resource_is_installed_and_reported_ready,
+        a_pod_in_a_labelled_namespace_gets_a_sidecar,
+        an_unchanged_cluster_is_left_alone_after_a_restart,
+        a_changed_setting_reaches_its_object,
+        a_second_resource_is_told_which_one_is_in_charge,
+        a_resource_in_another_namespace_is_refused,
+        an_unusable_value_is_named_and_changes_nothing,
+        a_resource_of_a_user_blocks_the_removal,
+        a_deleted_resource_takes_istio_with_it,
+    ]
+    .map(|test| test.within(Duration::from_secs(180)));
+    let own = testbed::tests![
+        an_image_that_cannot_be_pulled_is_told_in_the_pods_words,
+        an_operator_that_is_killed_again_and_again_finishes_the_installation,
+        an_edit_does_not_wait_for_an_installation_that_hangs,
+        an_operator_that_is_killed_while_removing_finishes_the_removal,
+        what_users_put_into_the_namespace_keeps_it,
+    ]
+    .map(|test| test.within(Duration::from_secs(240)).on_own_control_plane());
+    testbed::run_tests(&[&shared[..], &own[..]].concat())
+}
