@@ -139,8 +139,15 @@ async fn write(client: &Client, subject: &Subject, status: &IstioStatus) -> Resu
     let namespace = subject.reference.namespace.clone().unwrap_or_default();
     let name = subject.reference.name.clone().unwrap_or_default();
     let api: Api<Istio> = Api::namespaced(client.clone(), &namespace);
+    let mut content = json!({"description": null});
+    if let (Some(content), Ok(serde_json::Value::Object(fields))) =
+        (content.as_object_mut(), serde_json::to_value(status))
+    {
+        // A merge patch leaves alone what it does not name: a description that is over must be named as null.
+        content.extend(fields);
+    }
     // The UID guards a resource that was deleted and created anew under the same name.
-    let patch = json!({"metadata": {"uid": subject.uid}, "status": status});
+    let patch = json!({"metadata": {"uid": subject.uid}, "status": content});
     match api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
         Ok(_) => Ok(()),
         Err(source) => Err(Error { namespace, name, source: Box::new(source) }),
