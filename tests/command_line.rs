@@ -1,5 +1,8 @@
 //! The command line as a person or a Deployment uses it.
 
+// Helpers of tests, which clippy does not take for tests.
+#![allow(clippy::unwrap_used)]
+
 use std::net::TcpListener;
 
 use assert_cmd::Command;

@@ -205,6 +205,7 @@ impl<'a> Bed<'a> {
     }
 
     /// The writes of a replica so far, as the API server logged them: verb and path.
+    #[allow(clippy::unused_async)] // Read like the other questions to the cluster.
     async fn writes_of(&self, name: &str) -> Result<Vec<String>> {
         let user = format!("system:serviceaccount:{NAMESPACE}:{name}");
         let log = std::fs::read_to_string(self.cluster.dir().join("audit.log"))?;

@@ -98,6 +98,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "cases read better with values")]
     fn pod(status: Value) -> Value {
         json!({"metadata": {"name": "istiod-1"}, "status": status})
     }

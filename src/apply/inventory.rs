@@ -2,7 +2,7 @@
 //!
 //! The inventory is extended before the first write of a new object and shrunk after a confirmed delete, so a crash
 //! between any two writes loses no object from sight. It is the only source of what may be deleted: labels are
-//! copied by other controllers (EndpointSlices carry those of their Service) and prove nothing.
+//! copied by other controllers (`EndpointSlice`s carry those of their Service) and prove nothing.
 
 use std::collections::BTreeMap;
 

@@ -87,12 +87,13 @@ pub fn our_entry(metadata: &kube::api::ObjectMeta) -> Option<String> {
 
 /// Whether a failed request may succeed unchanged a moment later.
 ///
-/// Covers a throttled or restarting API server, lost connections, a conflict with a concurrent write, and the answer for
-/// a kind whose CRD was created a moment ago.
+/// Covers a throttled or restarting API server, lost connections and a conflict with a concurrent write. An apply creates
+/// what is missing, so "not found" is about something else that a cache of the API server has not seen yet: a role that
+/// was created a moment before its binding, or a kind whose CRD was.
 #[must_use]
 pub fn passes_by_itself(error: &kube::Error) -> bool {
     match error {
-        kube::Error::Api(status) => matches!(status.code, 409 | 429 | 500 | 502 | 503 | 504),
+        kube::Error::Api(status) => matches!(status.code, 404 | 409 | 429 | 500 | 502 | 503 | 504),
         kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => true,
         _ => false,
     }
@@ -108,7 +109,7 @@ mod tests {
     fn only_what_passes_by_itself_is_tried_again() {
         let answer = |code| kube::Error::Api(Box::new(kube::core::Status { code, ..Default::default() }));
         for (code, again) in
-            [(409, true), (429, true), (503, true), (400, false), (403, false), (404, false), (422, false)]
+            [(409, true), (429, true), (503, true), (400, false), (403, false), (404, true), (422, false)]
         {
             assert_eq!(passes_by_itself(&answer(code)), again, "{code}");
         }

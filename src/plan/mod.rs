@@ -29,7 +29,7 @@ pub enum Error {
         /// Version of the charts.
         version: String,
         /// The chart, place and expression.
-        source: istio_charts::Error,
+        source: Box<istio_charts::Error>,
     },
     /// A rendered object cannot be addressed.
     #[error("a chart rendered an object without identity")]
@@ -51,7 +51,7 @@ pub struct Plan {
 ///
 /// `kubernetes_version` is the API server's, such as `v1.36.3`.
 pub fn plan(bundle: &Bundle, configuration: &Value, kubernetes_version: &str) -> Result<Plan, Error> {
-    let failed = |source| Error::Render { version: bundle.version().to_owned(), source };
+    let failed = |source| Error::Render { version: bundle.version().to_owned(), source: Box::new(source) };
     let mut plan = Plan { bundle: bundle.clone(), stages: BTreeMap::new() };
     plan.add(Stage::Namespace, extras::control_plane_namespace())?;
     for component in istio_charts::render(bundle, configuration, kubernetes_version).map_err(failed)? {
@@ -102,7 +102,7 @@ impl Plan {
     }
 
     fn unreadable(&self, source: istio_charts::BundleError) -> Error {
-        Error::Render { version: self.bundle.version().to_owned(), source: source.into() }
+        Error::Render { version: self.bundle.version().to_owned(), source: Box::new(source.into()) }
     }
 
     fn definitions(&self) -> impl Iterator<Item = Result<(ObjectId, Value), Error>> + Send + '_ {

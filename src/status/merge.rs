@@ -35,15 +35,15 @@ pub struct Settled {
 ///
 /// A verdict on the present generation is not taken back by the next attempt: a resource that is Ready does not become
 /// Processing because it was looked at, and an Error stays visible while it is tried again.
-pub(super) fn merge(written: &IstioStatus, subject: &Subject, report: &Report, now: Time) -> IstioStatus {
+pub(super) fn merge(written: &IstioStatus, subject: &Subject, report: &Report, now: &Time) -> IstioStatus {
     match report {
-        Report::Progress(text) => progress(written, subject, text, &now),
+        Report::Progress(text) => progress(written, subject, text, now),
         Report::Settled(settled) => {
             let mut status = written.clone();
             status.state = settled.state;
             status.description = Some(settled.description.clone()).filter(|text| !text.is_empty());
             for condition in &settled.conditions {
-                set(&mut status, condition, subject.generation, &now);
+                set(&mut status, condition, subject.generation, now);
             }
             status.observed_generation = Some(subject.generation);
             status
@@ -104,7 +104,7 @@ mod tests {
 
     fn subject(generation: i64) -> Subject {
         Subject {
-            reference: Default::default(),
+            reference: k8s_openapi::api::core::v1::ObjectReference::default(),
             uid: "u".into(),
             generation,
             deleting: false,
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_new_resource_shows_what_is_being_done() {
-        let status = merge(&IstioStatus::default(), &subject(1), &say("istiod: applying"), at(1));
+        let status = merge(&IstioStatus::default(), &subject(1), &say("istiod: applying"), &at(1));
         assert_eq!(
             (status.state, status.description.as_deref()),
             (State::Processing, Some("istiod: applying"))
@@ -145,43 +145,43 @@ mod tests {
 
     #[test]
     fn a_ready_resource_does_not_become_processing_by_being_looked_at() {
-        let written = merge(&IstioStatus::default(), &subject(1), &ready(), at(1));
-        assert_eq!(merge(&written, &subject(1), &say("applying"), at(2)), written);
+        let written = merge(&IstioStatus::default(), &subject(1), &ready(), &at(1));
+        assert_eq!(merge(&written, &subject(1), &say("applying"), &at(2)), written);
     }
 
     #[test]
     fn an_error_stays_visible_while_it_is_tried_again() {
         let error = settled(State::Error, Reason::IstioInstallUninstallFailed, "istiod is not ready");
-        let written = merge(&IstioStatus::default(), &subject(1), &error, at(1));
-        assert_eq!(merge(&written, &subject(1), &say("applying"), at(2)), written);
+        let written = merge(&IstioStatus::default(), &subject(1), &error, &at(1));
+        assert_eq!(merge(&written, &subject(1), &say("applying"), &at(2)), written);
     }
 
     #[test]
     fn a_changed_resource_is_processing_until_it_is_judged_anew() {
-        let written = merge(&IstioStatus::default(), &subject(1), &ready(), at(1));
-        let status = merge(&written, &subject(2), &say("applying"), at(2));
+        let written = merge(&IstioStatus::default(), &subject(1), &ready(), &at(1));
+        let status = merge(&written, &subject(2), &say("applying"), &at(2));
         assert_eq!((status.state, status.observed_generation), (State::Processing, Some(2)));
-        let status = merge(&status, &subject(2), &ready(), at(3));
+        let status = merge(&status, &subject(2), &ready(), &at(3));
         assert_eq!((status.state, status.description), (State::Ready, None));
     }
 
     #[test]
     fn a_deleted_resource_shows_its_removal() {
-        let written = merge(&IstioStatus::default(), &subject(1), &ready(), at(1));
+        let written = merge(&IstioStatus::default(), &subject(1), &ready(), &at(1));
         let deleting = Subject { deleting: true, ..subject(2) };
-        assert_eq!(merge(&written, &deleting, &say("removing"), at(2)).state, State::Deleting);
+        assert_eq!(merge(&written, &deleting, &say("removing"), &at(2)).state, State::Deleting);
     }
 
     #[test]
     fn the_transition_time_moves_only_with_the_status() {
-        let mut status = merge(&IstioStatus::default(), &subject(1), &ready(), at(1));
-        status = merge(&status, &subject(1), &ready(), at(2));
+        let mut status = merge(&IstioStatus::default(), &subject(1), &ready(), &at(1));
+        status = merge(&status, &subject(1), &ready(), &at(2));
         assert_eq!(ready_condition(&status).last_transition_time, at(1));
         let failed = settled(State::Error, Reason::ReconcileFailed, "x");
-        status = merge(&status, &subject(1), &failed, at(3));
+        status = merge(&status, &subject(1), &failed, &at(3));
         assert_eq!(ready_condition(&status).last_transition_time, at(3));
         let other = settled(State::Warning, Reason::ValidationFailed, "y");
-        status = merge(&status, &subject(1), &other, at(4));
+        status = merge(&status, &subject(1), &other, &at(4));
         assert_eq!(
             (&ready_condition(&status).last_transition_time, ready_condition(&status).reason.as_str()),
             (&at(3), "ValidationFailed")
@@ -191,8 +191,8 @@ mod tests {
     #[test]
     fn conditions_of_other_types_stay() {
         let found = settled(State::Warning, Reason::IngressTargetingUserResourceFound, "x");
-        let status = merge(&IstioStatus::default(), &subject(1), &found, at(1));
-        let status = merge(&status, &subject(1), &ready(), at(2));
+        let status = merge(&IstioStatus::default(), &subject(1), &found, &at(1));
+        let status = merge(&status, &subject(1), &ready(), &at(2));
         let types: Vec<&str> = status.conditions.iter().flatten().map(|c| c.type_.as_str()).collect();
         assert_eq!(types, ["IngressTargetingUserResourceFound", "Ready"]);
     }
@@ -200,8 +200,8 @@ mod tests {
     #[test]
     fn a_repeated_report_changes_nothing() {
         for report in [ready(), say("x"), settled(State::Error, Reason::ReconcileFailed, "x")] {
-            let once = merge(&IstioStatus::default(), &subject(1), &report, at(1));
-            assert_eq!(merge(&once, &subject(1), &report, at(2)), once);
+            let once = merge(&IstioStatus::default(), &subject(1), &report, &at(1));
+            assert_eq!(merge(&once, &subject(1), &report, &at(2)), once);
         }
     }
 }

@@ -111,7 +111,7 @@ fn accept(slots: &mut HashMap<String, Slot>, subject: Arc<Subject>, report: Repo
 
 async fn flush(client: &Client, announcer: &Announcer, slot: &mut Slot) {
     let Some(report) = slot.pending.take() else { return };
-    let merged = merge(&slot.written, &slot.subject, &report, Time(Timestamp::now()));
+    let merged = merge(&slot.written, &slot.subject, &report, &Time(Timestamp::now()));
     if merged == slot.written {
         return;
     }
@@ -123,7 +123,7 @@ async fn flush(client: &Client, announcer: &Announcer, slot: &mut Slot) {
         }
         Err(error) if is_gone(&error) => {}
         Err(error) => {
-            tracing::warn!(error = %crate::telemetry::causes(&error).join(": "), "trying again");
+            tracing::warn!(error = %crate::telemetry::one_line(&error), "trying again");
             slot.pending = Some(report);
         }
     }

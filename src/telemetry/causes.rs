@@ -8,12 +8,20 @@ use std::error::Error;
 pub fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
     for error in std::iter::successors(Some(error), |error| (*error).source()) {
-        let text = error.to_string();
+        let text = text_of(error);
         if !texts.last().is_some_and(|last| last.contains(&text)) {
             texts.push(text);
         }
     }
     texts
+}
+
+/// The text of one error. Of an answer of the API server only its message: kube prints the whole answer behind it.
+fn text_of(error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) if !status.message.is_empty() => status.message.clone(),
+        _ => error.to_string(),
+    }
 }
 
 /// An error and its causes on one line.
@@ -42,5 +50,12 @@ mod tests {
     fn every_cause_is_told_once() {
         let error = linked(&["the start failed", "no port: taken", "taken", "somebody has it"]).unwrap();
         assert_eq!(one_line(&*error), "the start failed: no port: taken: somebody has it");
+    }
+
+    #[test]
+    fn an_answer_of_the_api_server_is_told_by_its_message_only() {
+        let status =
+            kube::core::Status { message: "pods \"x\" is forbidden".into(), code: 403, ..Default::default() };
+        assert_eq!(causes(&kube::Error::Api(Box::new(status))), ["pods \"x\" is forbidden"]);
     }
 }

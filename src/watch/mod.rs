@@ -28,7 +28,7 @@ use crate::apply::inventory;
 use crate::context::Context;
 use crate::plan::configuration::Images;
 use crate::status::{Condition, Progress, Settled, Writer};
-use crate::telemetry::causes;
+use crate::telemetry::one_line;
 
 /// Reconciles that run at the same time.
 ///
@@ -93,8 +93,8 @@ async fn leads(context: &Context) -> bool {
 async fn control(context: Context, bundle: Bundle, images: Images, writer: Writer) {
     let api: Api<Istio> = Api::all(context.client.clone());
     let (resources, store_writer) = reflector::store();
-    let (changed, changes) = watch::channel(());
-    let (lost, losses) = watch::channel(());
+    let (announce_change, changes) = watch::channel(());
+    let (announce_loss, losses) = watch::channel(());
     let back_off = BackOff::new(context.settings.failure_base_delay, context.settings.failure_max_delay);
     let shutdown = context.shutdown.clone();
     let operator =
@@ -103,13 +103,13 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
         .default_backoff()
         .reflect(store_writer)
         .inspect(move |event| {
-            changed.send_replace(());
+            announce_change.send_replace(());
             if matches!(event, Ok(watcher::Event::Delete(_))) {
-                lost.send_replace(());
+                announce_loss.send_replace(());
             }
         })
         .applied_objects()
-        .predicate_filter(predicates::generation, Default::default());
+        .predicate_filter(predicates::generation, kube::runtime::PredicateConfig::default());
     Controller::for_stream(events, resources)
         .with_config(Config::default().concurrency(CONCURRENCY))
         // When the oldest resource goes, the next-oldest stands for the module.
@@ -131,6 +131,7 @@ fn each_change(receiver: watch::Receiver<()>) -> impl Stream<Item = ()> + Send {
     )
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is the controller's")]
 fn never_fails(_: Arc<Istio>, error: &Infallible, _: Arc<Operator>) -> Action {
     match *error {}
 }
@@ -169,7 +170,7 @@ impl Operator {
                 return;
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     fn settle(&self, resource: &Istio, outcome: &Outcome, progress: &Progress) -> Action {
@@ -191,7 +192,7 @@ impl Operator {
 
     fn fail(&self, resource: &Istio, error: &reconcile::Error, progress: &Progress) -> Action {
         let delay = self.back_off.failed(resource.metadata.uid.as_deref().unwrap_or_default());
-        let text = causes(error).join(": ");
+        let text = one_line(error);
         tracing::error!(resource = resource.name_any(), error = text, retry_in = ?delay, "reconcile failed");
         let condition = Condition { reason: reason_of(error), message: Some(text.clone()) };
         progress.settle(Settled { state: State::Error, description: text, conditions: vec![condition] });

@@ -9,6 +9,7 @@ use serde_json::json;
 use testbed::{ControlPlane, TestResult};
 
 use crate::bed::{Bed, DEADLINE, is_held, told};
+use crate::parity;
 
 pub async fn a_resource_is_installed_and_reported_ready(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
@@ -77,4 +78,26 @@ pub async fn a_changed_setting_reaches_its_object(control_plane: &ControlPlane) 
     bed.settles("default", State::Ready).await?;
     assert_eq!(policy(services.get("istio-ingressgateway").await?).as_deref(), Some("Cluster"));
     bed.stop().await
+}
+
+pub async fn every_rendering_is_accepted_by_the_api_server(control_plane: &ControlPlane) -> TestResult {
+    let kubectl = control_plane.tools().program("kubectl")?;
+    for case in parity::cases(&["01-default-production", "02-default-evaluation", "03-gateway-topology"])? {
+        let rendered = control_plane.dir().join("rendered.yaml");
+        std::fs::write(&rendered, parity::render(&case)?)?;
+        let arguments = [
+            "apply",
+            "--server-side",
+            "--dry-run=server",
+            "--force-conflicts",
+            "--field-manager=istio-operator",
+        ];
+        let arguments = arguments.map(str::to_owned).into_iter().chain([
+            format!("--kubeconfig={}", control_plane.kubeconfig().display()),
+            format!("--filename={}", rendered.display()),
+        ]);
+        let output = testbed::run(&kubectl, arguments, &[]).await?;
+        assert!(output.status.success(), "{}: {}", case.display(), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
 }

@@ -4,16 +4,17 @@ mod bed;
 mod chart;
 mod install;
 mod interruption;
+#[path = "../parity_cases.rs"]
+mod parity;
 mod rejection;
 mod removal;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use install::*;
-use interruption::*;
-use rejection::*;
-use removal::*;
+// A test is listed once, below; listing it here as well would only be one more place to forget.
+#[allow(clippy::wildcard_imports)]
+use {install::*, interruption::*, rejection::*, removal::*};
 
 fn main() -> ExitCode {
     let shared = testbed::tests![
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         a_pod_in_a_labelled_namespace_gets_a_sidecar,
         an_unchanged_cluster_is_left_alone_after_a_restart,
         a_changed_setting_reaches_its_object,
+        every_rendering_is_accepted_by_the_api_server,
         a_second_resource_is_told_which_one_is_in_charge,
         a_resource_in_another_namespace_is_refused,
         an_unusable_value_is_named_and_changes_nothing,

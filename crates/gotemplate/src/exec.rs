@@ -260,7 +260,7 @@ impl Executor<'_> {
         let arguments = self.arguments(frame, rest, dot, passed)?;
         functions::call(self, name, &arguments).map_err(|failure| match failure {
             Failure::Message(message) => Failure::Message(format!("error calling {name}: {message}")),
-            located => located,
+            located @ Failure::Located(_) => located,
         })
     }
 

@@ -65,11 +65,11 @@ pub fn float(value: f64) -> String {
     let scientific = format!("{value:e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or_default();
-    if exponent < -4 || exponent >= 6 {
+    if (-4..6).contains(&exponent) {
+        format!("{value}")
+    } else {
         let sign = if exponent < 0 { '-' } else { '+' };
         format!("{mantissa}e{sign}{:02}", exponent.abs())
-    } else {
-        format!("{value}")
     }
 }
 
@@ -155,7 +155,9 @@ fn digits(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<usize>
     number
 }
 
+/// The flags of a verb, one for each character that sets it.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "Go has these five independent flags")]
 struct Spec {
     left: bool,
     zeros: bool,
@@ -178,12 +180,11 @@ impl Spec {
         match (verb, value) {
             ('v', Value::String(text)) if self.sharp => quote(text),
             ('v', Value::Int(number)) if self.plus => format!("{number:+}"),
-            ('v', _) | ('t', Value::Bool(_)) => nested(value),
+            ('v', _) | ('t', Value::Bool(_)) | ('s', Value::List(_) | Value::Map(_)) => nested(value),
             ('s', Value::String(text)) => match self.precision {
                 Some(length) => text.chars().take(length).collect(),
                 None => text.to_string(),
             },
-            ('s', Value::List(_) | Value::Map(_)) => nested(value),
             ('q', Value::String(text)) => quote(text),
             ('d', Value::Int(number)) if self.plus => format!("{number:+}"),
             ('d', Value::Int(number)) if self.space && *number >= 0 => format!(" {number}"),

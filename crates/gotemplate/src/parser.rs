@@ -420,7 +420,7 @@ impl Parser<'_> {
             let name = Rc::from(name);
             match &mut kind {
                 Operand::Field(chain) | Operand::Variable(_, chain) | Operand::Nested(_, chain) => {
-                    chain.push(name)
+                    chain.push(name);
                 }
                 Operand::Dot => kind = Operand::Field(vec![name]),
                 Operand::Literal(_) | Operand::Nil | Operand::Function(_) => {
@@ -471,8 +471,7 @@ fn describe(token: &Token) -> String {
         Token::Field(name) => format!("<.{name}>"),
         Token::Variable(name) => format!("<${name}>"),
         Token::Dot => "<.>".into(),
-        Token::String(text) => format!("{text:?}"),
-        Token::Number(text) => format!("{text:?}"),
+        Token::String(text) | Token::Number(text) => format!("{text:?}"),
         Token::Char(c) => format!("{c:?}"),
         Token::Pipe => "\"|\"".into(),
         Token::Comma => "\",\"".into(),

@@ -92,6 +92,7 @@ impl Map {
     }
 
     /// Removes a key, for all who hold this map.
+    #[allow(clippy::must_use_candidate)] // Most callers only want it gone.
     pub fn remove(&self, key: &str) -> Option<Value> {
         self.0.borrow_mut().remove(key)
     }

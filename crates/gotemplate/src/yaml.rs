@@ -365,7 +365,7 @@ fn write_leaf(text: &mut String, value: &serde_json::Value, indent: usize) {
         serde_json::Value::Object(_) => text.push_str("{}"),
         serde_json::Value::Array(_) => text.push_str("[]"),
         serde_json::Value::String(string) if string.contains('\n') && literal(string) => {
-            write_literal(text, string, indent)
+            write_literal(text, string, indent);
         }
         serde_json::Value::String(string) => write_scalar(text, string, indent),
         other => text.push_str(&other.to_string()),

@@ -4,6 +4,7 @@ use gotemplate::{Value, yaml};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
+#[allow(clippy::unwrap_used)] // A helper of tests, though not one itself.
 fn read(text: &str) -> Json {
     yaml::parse(text).unwrap().to_json().unwrap()
 }

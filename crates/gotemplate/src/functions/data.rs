@@ -48,6 +48,7 @@ pub(super) fn find(name: &str) -> Option<Plain> {
     })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "functions have one signature")]
 fn dict(arguments: &[Value]) -> Answer {
     let result = Map::new();
     for pair in arguments.chunks(2) {

@@ -25,7 +25,7 @@ pub enum RenderError {
         /// Name of the chart.
         chart: String,
         /// Cause.
-        source: gotemplate::Error,
+        source: Box<gotemplate::Error>,
     },
     /// A template's output is no YAML.
     #[error("the output of '{file}' from line {line} on is no valid YAML")]
@@ -48,7 +48,7 @@ pub fn render(
     release: &Release,
     kubernetes_version: &str,
 ) -> Result<Rendering, RenderError> {
-    let failed = |source| RenderError::Template { chart: chart.name.clone(), source };
+    let failed = |source| RenderError::Template { chart: chart.name.clone(), source: Box::new(source) };
     let names = execution_order(chart);
     let mut templates = Templates::new();
     for (name, path) in &names {

@@ -30,7 +30,7 @@ impl Rendering {
     /// of comments only, are none.
     pub fn objects(&self) -> Result<Vec<Value>, RenderError> {
         let mut objects = Vec::new();
-        for (path, text) in self.files.iter().filter(|(path, _)| !path.ends_with(".txt")) {
+        for (path, text) in self.files.iter().filter(|(path, _)| !is_notes(path)) {
             for (line, document) in documents(text) {
                 let object = yaml::parse(document).map_err(|source| RenderError::Output {
                     file: format!("{}/{path}", self.chart),
@@ -61,6 +61,11 @@ fn documents(text: &str) -> Vec<(usize, &str)> {
     documents.push((first_line, &text[start..]));
     documents.retain(|(_, document)| !document.trim().is_empty());
     documents
+}
+
+/// Notes are for people; Helm knows them by this ending, in lower case only.
+fn is_notes(path: &str) -> bool {
+    path.strip_suffix(".txt").is_some()
 }
 
 #[cfg(test)]

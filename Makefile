@@ -1,0 +1,72 @@
+# istio-manager. `make` without a target explains the targets.
+.DEFAULT_GOAL := help
+# Go and Rust builds are never started side by side: each takes all cores and much memory.
+.NOTPARALLEL:
+SHELL := bash
+
+DENY_VERSION := 0.20.2
+DENY := .tools/cargo/bin/cargo-deny
+RELEASE := target/release/istio-manager
+
+.PHONY: help demo test test-unit run build lint generate check-generated charts tools bench image clean
+
+help: ## Explain the targets
+	@echo "istio-manager: installs Istio from one Istio resource. Targets:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
+
+demo: requirements tools build ## Install Istio on a control plane on this machine, and remove it (KEEP=1 leaves it running)
+	@cargo build --quiet --package testbed --bin testbed
+	@tools/demo.sh
+
+test: requirements tools charts ## Every test, those on a real control plane included
+	cargo test --workspace
+
+test-unit: charts ## The tests that need no control plane
+	cargo test --workspace --exclude testbed --lib --bins --test command_line --test parity
+
+run: charts ## Run the operator against the current context of your kubeconfig
+	cargo run -- run --zap-log-level=info
+
+build: charts ## Build target/release/istio-manager, static where the toolchain can
+	@echo "building the operator; the first time takes about 4 minutes on 2 cores"
+	cargo build --release --package istio-manager --bin istio-manager
+	@ls -l $(RELEASE) | awk '{ printf "$(RELEASE): %.1f MB\n", $$5 / 1e6 }'
+
+lint: charts $(DENY) ## Formatting, clippy with all its pedantry, and dependencies
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	$(DENY) check bans licenses sources
+	bash -n tools/*.sh .ci/run
+
+$(DENY):
+	@echo "building cargo-deny $(DENY_VERSION) once, about 3 minutes on 2 cores"
+	cargo install --quiet --locked cargo-deny --version $(DENY_VERSION) --root .tools/cargo
+
+generate: charts ## Write anew what is generated: the CRD, and the chart's copies of it and of the roles
+	cargo run --quiet -- crd > crds/istios.operator.kyma-project.io.yaml
+	cp crds/istios.operator.kyma-project.io.yaml charts/istio-manager/files/crd.yaml
+	cp config/rbac/role.yaml config/rbac/operator-role.yaml config/rbac/aggregated.yaml charts/istio-manager/files/
+
+check-generated: generate ## Fail if something generated was changed by hand
+	@git diff --exit-code -- crds charts/istio-manager/files || { echo "run 'make generate' and commit the result" >&2; exit 1; }
+
+charts: ## Export Istio's charts, which the build embeds
+	@tools/export-charts.sh
+
+tools: ## Build the programs of the test bed once: Kubernetes, etcd, kwok, istiod, helm (about 13 minutes)
+	@tools/build.sh
+
+bench: requirements tools build ## Measure, and write docs/benchmarks.md
+	@cargo build --quiet --package testbed --bin testbed
+	@tools/bench.sh
+
+image: ## Build the container image; needs a container engine
+	docker build -t istio-manager:0.1.0 .
+
+clean: ## Remove what was built, but not the tools
+	cargo clean
+
+.PHONY: requirements
+requirements:
+	@for program in go cargo ip mount unshare nsenter; do command -v $$program >/dev/null || { \
+	  echo "'$$program' is needed for a control plane on this machine: install Go, Rust, iproute2 and util-linux" >&2; exit 1; }; done
