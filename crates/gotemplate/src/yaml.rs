@@ -293,7 +293,8 @@ pub fn to_string(value: &Value) -> Result<String, ConversionError> {
 pub fn json_to_string(json: &serde_json::Value) -> String {
     let mut text = String::new();
     write(&mut text, json, 0, false);
-    text.truncate(text.trim_end_matches('\n').len());
+    // Exactly one: a kept newline of a literal block (`|+`) belongs to its text.
+    text.truncate(text.strip_suffix('\n').unwrap_or(&text).len());
     text
 }
 

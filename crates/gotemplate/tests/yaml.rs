@@ -114,7 +114,7 @@ fn any_json() -> impl Strategy<Value = Json> {
 proptest! {
     #[test]
     fn what_is_written_is_read_back(value in any_json()) {
-        let text = yaml::to_string(&Value::from_json(&value)).unwrap();
+        let text = yaml::to_string(&Value::from_json(&value)).unwrap() + "\n";
         prop_assert_eq!(read(&text), value, "{}", text);
     }
 
