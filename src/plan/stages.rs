@@ -18,8 +18,10 @@ pub enum Stage {
     CustomResourceDefinitions,
     /// Identities of the workloads.
     ServiceAccounts,
-    /// Their permissions.
-    Rbac,
+    /// The permissions of the workloads.
+    Roles,
+    /// Who has them; apart from the roles, because the API server refuses to bind a role that it does not know yet.
+    RoleBindings,
     /// ConfigMaps and quotas, which workloads read when they start.
     Configuration,
     /// istiod with its Services and webhooks; complete when it serves.
@@ -34,11 +36,12 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, first to last.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Namespace,
         Self::CustomResourceDefinitions,
         Self::ServiceAccounts,
-        Self::Rbac,
+        Self::Roles,
+        Self::RoleBindings,
         Self::Configuration,
         Self::Istiod,
         Self::Cni,
@@ -53,7 +56,7 @@ impl Stage {
     pub const fn concurrency(self) -> usize {
         match self {
             Self::CustomResourceDefinitions => 3,
-            Self::ServiceAccounts | Self::Rbac | Self::Configuration => 6,
+            Self::ServiceAccounts | Self::Roles | Self::RoleBindings | Self::Configuration => 6,
             Self::Namespace | Self::Istiod | Self::Cni | Self::Gateways | Self::Extras => 1,
         }
     }
@@ -65,7 +68,8 @@ impl fmt::Display for Stage {
             Self::Namespace => "namespace",
             Self::CustomResourceDefinitions => "custom resource definitions",
             Self::ServiceAccounts => "service accounts",
-            Self::Rbac => "roles and bindings",
+            Self::Roles => "roles",
+            Self::RoleBindings => "role bindings",
             Self::Configuration => "configuration",
             Self::Istiod => "istiod",
             Self::Cni => "CNI",
@@ -82,7 +86,8 @@ pub fn stage_of(component: ComponentName, object: &Value) -> Stage {
         "Namespace" => Stage::Namespace,
         "CustomResourceDefinition" => Stage::CustomResourceDefinitions,
         "ServiceAccount" => Stage::ServiceAccounts,
-        "ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding" => Stage::Rbac,
+        "ClusterRole" | "Role" => Stage::Roles,
+        "ClusterRoleBinding" | "RoleBinding" => Stage::RoleBindings,
         "ConfigMap" | "ResourceQuota" => Stage::Configuration,
         _ => match component {
             ComponentName::Base | ComponentName::Pilot => Stage::Istiod,
@@ -96,18 +101,17 @@ pub fn stage_of(component: ComponentName, object: &Value) -> Stage {
 
 /// Position of an object within its stage.
 ///
-/// Roles come before the bindings that name them, Services before workloads, and webhooks last: the live webhook of the
+/// Services come before the workloads behind them, and webhooks last: the live webhook of the
 /// revision tag before the injector that is deactivated behind it, so that there is always one that injects.
 #[must_use]
 pub fn rank(object: &Value) -> u8 {
     match kind(object) {
-        "ClusterRole" | "Role" | "Service" => 0,
-        "ClusterRoleBinding" | "RoleBinding" => 1,
-        "Deployment" | "DaemonSet" => 2,
-        "MutatingWebhookConfiguration" if is_revision_tag(object) => 4,
-        "MutatingWebhookConfiguration" => 5,
-        "ValidatingWebhookConfiguration" => 6,
-        _ => 3,
+        "Service" => 0,
+        "Deployment" | "DaemonSet" => 1,
+        "MutatingWebhookConfiguration" if is_revision_tag(object) => 3,
+        "MutatingWebhookConfiguration" => 4,
+        "ValidatingWebhookConfiguration" => 5,
+        _ => 2,
     }
 }
 
@@ -140,6 +144,14 @@ mod tests {
                     "{earlier}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_role_is_there_before_it_is_bound() {
+        for (role, binding) in [("ClusterRole", "ClusterRoleBinding"), ("Role", "RoleBinding")] {
+            let stage = |kind| stage_of(ComponentName::Pilot, &object(kind));
+            assert!(stage(role) < stage(binding), "{binding}");
         }
     }
 
