@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use kube::core::Status;
+
 /// The texts of an error and of its causes, outermost first. A cause whose text is part of the one before is left
 /// out: kube's errors repeat theirs.
 #[must_use]
@@ -18,9 +20,17 @@ pub fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
 
 /// The text of one error. Of an answer of the API server only its message: kube prints the whole answer behind it.
 fn text_of(error: &(dyn Error + 'static)) -> String {
-    match error.downcast_ref::<kube::Error>() {
-        Some(kube::Error::Api(status)) if !status.message.is_empty() => status.message.clone(),
+    match answer(error) {
+        Some(status) if !status.message.is_empty() => status.message.clone(),
         _ => error.to_string(),
+    }
+}
+
+/// The answer of the API server, if the error is one: kube's own error, or the answer as that error's source.
+fn answer<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Status> {
+    match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) => Some(&**status),
+        _ => error.downcast_ref::<Box<Status>>().map(|status| &**status).or_else(|| error.downcast_ref()),
     }
 }
 
@@ -54,8 +64,7 @@ mod tests {
 
     #[test]
     fn an_answer_of_the_api_server_is_told_by_its_message_only() {
-        let status =
-            kube::core::Status { message: "pods \"x\" is forbidden".into(), code: 403, ..Default::default() };
+        let status = Status { message: "pods \"x\" is forbidden".into(), code: 403, ..Default::default() };
         assert_eq!(causes(&kube::Error::Api(Box::new(status))), ["pods \"x\" is forbidden"]);
     }
 }
