@@ -57,8 +57,7 @@ tools: ## Build the programs of the test bed once: Kubernetes, etcd, kwok, istio
 	@tools/build.sh
 
 bench: requirements tools build ## Measure, and write docs/benchmarks.md
-	@cargo build --quiet --package testbed --bin testbed
-	@tools/bench.sh
+	@cargo test --quiet --workspace --test bench
 
 image: ## Build the container image; needs a container engine
 	docker build -t istio-manager:0.1.0 .

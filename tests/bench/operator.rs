@@ -1,0 +1,149 @@
+//! The operator as a process, and what is read off it.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use istio_manager::api::Istio;
+use istio_manager::api::conditions::State;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::json;
+use testbed::{ControlPlane, Mark, Process, ProcessSpec, Requests};
+
+use super::Result;
+
+const NAMESPACE: &str = "kyma-system";
+const SERVICE_ACCOUNT: &str = "istio-controller-manager";
+const USER: &str = "system:serviceaccount:kyma-system:istio-controller-manager";
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A running operator under its own `ServiceAccount`.
+pub struct Operator<'c> {
+    control_plane: &'c ControlPlane,
+    process: Process,
+    log_before: usize,
+}
+
+/// What an installation took.
+pub struct Install {
+    time: Duration,
+    pub requests: Requests,
+}
+
+/// What the kernel says of a process, in KiB.
+pub struct Memory {
+    resident: u64,
+    peak: u64,
+}
+
+impl Install {
+    pub fn time(&self) -> String {
+        format!("{:.1} s", self.time.as_secs_f64())
+    }
+}
+
+impl Memory {
+    pub fn resident(&self) -> String {
+        mebibytes(self.resident)
+    }
+
+    pub fn peak(&self) -> String {
+        mebibytes(self.peak)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sizes for people")]
+fn mebibytes(kib: u64) -> String {
+    format!("{:.1} MiB", kib as f64 / 1024.0)
+}
+
+impl<'c> Operator<'c> {
+    /// Starts it with its default flags and `arguments`, and waits until it leads.
+    pub async fn start(control_plane: &'c ControlPlane, binary: &Path, arguments: &[&str]) -> Result<Self> {
+        let kubeconfig = control_plane.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT).await?;
+        let spec = ProcessSpec::new("operator", binary)
+            .args([
+                "run".to_owned(),
+                format!("--kubeconfig={}", kubeconfig.display()),
+                "--leader-elect".to_owned(),
+            ])
+            .args(arguments.iter().copied())
+            .only_given_env();
+        let log_before =
+            std::fs::read_to_string(control_plane.dir().join("operator.log")).map_or(0, |log| log.len());
+        let operator = Self { control_plane, process: control_plane.start(spec)?, log_before };
+        operator.says("leading", 1).await?;
+        Ok(operator)
+    }
+
+    /// Creates the resource and waits until it is Ready.
+    pub async fn install(&self) -> Result<Install> {
+        let api: Api<Istio> = Api::namespaced(self.control_plane.client(), NAMESPACE);
+        let resource: Istio = serde_json::from_value(json!({
+            "apiVersion": "operator.kyma-project.io/v1alpha2", "kind": "Istio",
+            "metadata": {"name": "default", "namespace": NAMESPACE}, "spec": {},
+        }))?;
+        let mark = self.control_plane.audit().mark().await?;
+        let started = Instant::now();
+        api.create(&PostParams::default(), &resource).await?;
+        let ready = |resource: Option<&Istio>| {
+            resource.and_then(|r| r.status.as_ref()).is_some_and(|status| status.state == State::Ready)
+        };
+        self.control_plane.wait_for(api, "default", "Ready Istio", DEADLINE, ready).await?;
+        let time = started.elapsed();
+        Ok(Install { time, requests: self.requests_since(&mark).await? })
+    }
+
+    /// The requests of the operator since `mark`, its Lease not counted.
+    pub async fn requests_since(&self, mark: &Mark) -> Result<Requests> {
+        Ok(self.control_plane.audit().since(mark).await?.of(USER).without_leases())
+    }
+
+    /// Waits until `more` reconciles have ended.
+    pub async fn reconciles(&self, more: usize) -> Result {
+        let present = self.count("reconciled");
+        self.says("reconciled", present + more).await
+    }
+
+    /// Its memory once that stopped to change.
+    pub async fn memory_at_rest(&self) -> Result<Memory> {
+        let mut last = self.memory()?;
+        loop {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let now = self.memory()?;
+            if now.resident >= last.resident {
+                return Ok(now);
+            }
+            last = now;
+        }
+    }
+
+    pub async fn stop(mut self) -> Result {
+        self.process.terminate(Duration::from_secs(10)).await?;
+        Ok(())
+    }
+
+    fn memory(&self) -> Result<Memory> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid()))?;
+        let field = |name: &str| -> Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such field")?;
+            Ok(line.trim_start_matches(':').trim_end_matches("kB").trim().parse()?)
+        };
+        Ok(Memory { resident: field("VmRSS")?, peak: field("VmHWM")? })
+    }
+
+    fn count(&self, words: &str) -> usize {
+        self.process.log().get(self.log_before..).unwrap_or_default().matches(words).count()
+    }
+
+    async fn says(&self, words: &str, times: usize) -> Result {
+        let started = Instant::now();
+        while self.count(words) < times {
+            if started.elapsed() > DEADLINE {
+                return Err(format!("the operator never said {words:?}:\n{}", self.process.log()).into());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+}
