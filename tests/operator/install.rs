@@ -8,7 +8,7 @@ use kube::api::PostParams;
 use serde_json::json;
 use testbed::{ControlPlane, TestResult};
 
-use crate::bed::{Bed, DEADLINE, is_held, told};
+use crate::bed::{Bed, DEADLINE, NAMESPACE, is_held, told};
 use crate::parity;
 
 pub async fn a_resource_is_installed_and_reported_ready(control_plane: &ControlPlane) -> TestResult {
@@ -23,6 +23,14 @@ pub async fn a_resource_is_installed_and_reported_ready(control_plane: &ControlP
         assert!(status.ready_replicas > Some(0), "{name} {status:?}");
     }
     bed.stop().await
+}
+
+pub async fn a_change_of_the_reason_is_an_event(control_plane: &ControlPlane) -> TestResult {
+    let events = control_plane.events_of(NAMESPACE, "Istio", "default").await?;
+    let told: Vec<_> =
+        events.iter().filter_map(|event| Some((event.type_.as_deref()?, event.reason.as_deref()?))).collect();
+    assert!(told.contains(&("Normal", "ReconcileSucceeded")), "{told:?}");
+    Ok(())
 }
 
 pub async fn a_pod_in_a_labelled_namespace_gets_a_sidecar(control_plane: &ControlPlane) -> TestResult {
@@ -100,4 +108,17 @@ pub async fn every_rendering_is_accepted_by_the_api_server(control_plane: &Contr
         assert!(output.status.success(), "{}: {}", case.display(), String::from_utf8_lossy(&output.stderr));
     }
     Ok(())
+}
+
+pub async fn a_component_that_is_turned_off_is_pruned(control_plane: &ControlPlane) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    let deployments: Api<Deployment> = Api::namespaced(control_plane.client(), "istio-system");
+    bed.edit("default", json!({"components": {"egressGateway": {"enabled": true}}})).await?;
+    bed.settles("default", State::Ready).await?;
+    assert!(deployments.get_opt("istio-egressgateway").await?.is_some());
+    bed.edit("default", json!({"components": null})).await?;
+    bed.settles("default", State::Ready).await?;
+    let gone = |deployment: Option<&Deployment>| deployment.is_none();
+    control_plane.wait_for(deployments, "istio-egressgateway", "pruned gateway", DEADLINE, gone).await?;
+    bed.stop().await
 }

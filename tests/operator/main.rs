@@ -4,6 +4,7 @@ mod bed;
 mod chart;
 mod install;
 mod interruption;
+mod packaging;
 #[path = "../parity_cases.rs"]
 mod parity;
 mod rejection;
@@ -14,14 +15,16 @@ use std::time::Duration;
 
 // A test is listed once, below; listing it here as well would only be one more place to forget.
 #[allow(clippy::wildcard_imports)]
-use {install::*, interruption::*, rejection::*, removal::*};
+use {install::*, interruption::*, packaging::*, rejection::*, removal::*};
 
 fn main() -> ExitCode {
     let shared = testbed::tests![
         a_resource_is_installed_and_reported_ready,
+        a_change_of_the_reason_is_an_event,
         a_pod_in_a_labelled_namespace_gets_a_sidecar,
         an_unchanged_cluster_is_left_alone_after_a_restart,
         a_changed_setting_reaches_its_object,
+        a_component_that_is_turned_off_is_pruned,
         every_rendering_is_accepted_by_the_api_server,
         a_second_resource_is_told_which_one_is_in_charge,
         a_resource_in_another_namespace_is_refused,
@@ -36,6 +39,8 @@ fn main() -> ExitCode {
         an_edit_does_not_wait_for_an_installation_that_hangs,
         an_operator_that_is_killed_while_removing_finishes_the_removal,
         what_users_put_into_the_namespace_keeps_it,
+        the_kustomization_runs_the_operator,
+        the_chart_runs_the_operator,
     ]
     .map(|test| test.within(Duration::from_secs(240)).on_own_control_plane());
     testbed::run_tests(&[&shared[..], &own[..]].concat())
