@@ -3,16 +3,17 @@
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
-use testbed::{Cluster, ControlPlane, Options, Process, ProcessSpec};
+use testbed::{Cluster, ControlPlane, Process, ProcessSpec, TestResult};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
@@ -32,21 +33,18 @@ const EXPIRES_SOON: &[&str] = &[
     "--leader-elect-retry-period=300ms",
 ];
 
-fn main() -> Result {
-    testbed::namespace::enter()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let control_plane = ControlPlane::start(&Options::default()).await?;
-        let bed = Bed::new(&control_plane).await?;
-        a_standby_is_live_and_ready_and_does_not_write(&bed).await?;
-        a_leader_that_is_told_to_stop_hands_over_at_once(&bed).await?;
-        a_leader_that_was_killed_is_followed_when_its_lease_is_over(&bed).await?;
-        a_leader_that_hung_does_not_write_when_it_wakes_up(&bed).await?;
-        a_leader_whose_lease_was_taken_exits_with_an_error(&bed).await
-    })
+fn main() -> ExitCode {
+    testbed::run_tests(&testbed::tests![
+        a_standby_is_live_and_ready_and_does_not_write,
+        a_leader_that_is_told_to_stop_hands_over_at_once,
+        a_leader_that_was_killed_is_followed_when_its_lease_is_over,
+        a_leader_that_hung_does_not_write_when_it_wakes_up,
+        a_leader_whose_lease_was_taken_exits_with_an_error,
+    ])
 }
 
-async fn a_standby_is_live_and_ready_and_does_not_write(bed: &Bed<'_>) -> Result {
+async fn a_standby_is_live_and_ready_and_does_not_write(control_plane: &ControlPlane) -> TestResult {
+    let bed = Bed::new(control_plane).await?;
     let mut leader = bed.replica("a", NEVER_EXPIRES).await?;
     leader.leads().await?;
     let mut standby = bed.replica("b", NEVER_EXPIRES).await?;
@@ -64,7 +62,8 @@ async fn a_standby_is_live_and_ready_and_does_not_write(bed: &Bed<'_>) -> Result
     Ok(())
 }
 
-async fn a_leader_that_is_told_to_stop_hands_over_at_once(bed: &Bed<'_>) -> Result {
+async fn a_leader_that_is_told_to_stop_hands_over_at_once(control_plane: &ControlPlane) -> TestResult {
+    let bed = Bed::new(control_plane).await?;
     let mut leader = bed.replica("c", NEVER_EXPIRES).await?;
     leader.leads().await?;
     let mut standby = bed.replica("d", NEVER_EXPIRES).await?;
@@ -78,7 +77,10 @@ async fn a_leader_that_is_told_to_stop_hands_over_at_once(bed: &Bed<'_>) -> Resu
     Ok(())
 }
 
-async fn a_leader_that_was_killed_is_followed_when_its_lease_is_over(bed: &Bed<'_>) -> Result {
+async fn a_leader_that_was_killed_is_followed_when_its_lease_is_over(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::new(control_plane).await?;
     let mut leader = bed.replica("e", EXPIRES_SOON).await?;
     leader.leads().await?;
     let killed = bed.holder().await?;
@@ -92,7 +94,8 @@ async fn a_leader_that_was_killed_is_followed_when_its_lease_is_over(bed: &Bed<'
     Ok(())
 }
 
-async fn a_leader_that_hung_does_not_write_when_it_wakes_up(bed: &Bed<'_>) -> Result {
+async fn a_leader_that_hung_does_not_write_when_it_wakes_up(control_plane: &ControlPlane) -> TestResult {
+    let bed = Bed::new(control_plane).await?;
     let mut hung = bed.replica("g", EXPIRES_SOON).await?;
     hung.leads().await?;
     let mut standby = bed.replica("h", EXPIRES_SOON).await?;
@@ -108,7 +111,8 @@ async fn a_leader_that_hung_does_not_write_when_it_wakes_up(bed: &Bed<'_>) -> Re
     Ok(())
 }
 
-async fn a_leader_whose_lease_was_taken_exits_with_an_error(bed: &Bed<'_>) -> Result {
+async fn a_leader_whose_lease_was_taken_exits_with_an_error(control_plane: &ControlPlane) -> TestResult {
+    let bed = Bed::new(control_plane).await?;
     let mut leader = bed.replica("i", NEVER_EXPIRES).await?;
     leader.leads().await?;
     let taken = json!({"spec": {"holderIdentity": "istio-controller-manager-5d4f_0c1b"}});
@@ -136,21 +140,27 @@ struct Replica {
 impl<'a> Bed<'a> {
     async fn new(cluster: &'a Cluster) -> Result<Self> {
         let client = cluster.client();
-        let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}}))?;
-        Api::all(client.clone()).create(&PostParams::default(), &namespace).await?;
+        cluster.create_namespace(NAMESPACE, &[]).await?;
         let verbs = ["get", "list", "watch", "create", "update"];
-        let role: Role = serde_json::from_value(json!({
+        let role = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
             "metadata": {"name": "leader-election"},
             "rules": [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": verbs}],
-        }))?;
-        Api::namespaced(client.clone(), NAMESPACE).create(&PostParams::default(), &role).await?;
+        });
         let everyone = format!("system:serviceaccounts:{NAMESPACE}");
-        let binding: RoleBinding = serde_json::from_value(json!({
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
             "metadata": {"name": "leader-election"},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "leader-election"},
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": everyone}],
-        }))?;
-        Api::namespaced(client.clone(), NAMESPACE).create(&PostParams::default(), &binding).await?;
+        });
+        let params = PatchParams::apply("test");
+        let roles: Api<Role> = Api::namespaced(client.clone(), NAMESPACE);
+        roles.patch("leader-election", &params, &Patch::Apply(role)).await?;
+        let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), NAMESPACE);
+        bindings.patch("leader-election", &params, &Patch::Apply(binding)).await?;
         Ok(Self { cluster, leases: Api::namespaced(client, NAMESPACE) })
     }
 
