@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::DynamicObject;
 use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
 use kube::{Api, Client};
@@ -93,6 +94,23 @@ impl ObjectId {
         match &self.namespace {
             Some(namespace) => Api::namespaced_with(client, namespace, &self.api_resource()),
             None => Api::all_with(client, &self.api_resource()),
+        }
+    }
+
+    /// A reference to the object, for Events.
+    #[must_use]
+    pub fn reference(&self) -> ObjectReference {
+        let api_version = if self.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        };
+        ObjectReference {
+            api_version: Some(api_version),
+            kind: Some(self.kind.clone()),
+            namespace: self.namespace.clone(),
+            name: Some(self.name.clone()),
+            ..ObjectReference::default()
         }
     }
 

@@ -128,6 +128,10 @@ reasons! {
     ReconcileSucceeded: Ready is True, "Istio runs as this resource describes";
     /// Work is under way, or ended before it could tell.
     ReconcileUnknown: Ready is Unknown, "Not known yet: work is in progress";
+    /// Someone asked to leave everything alone.
+    ReconcilePaused: Ready is Unknown, "Nothing is written while the resource is paused";
+    /// Something is not as described, because others keep changing it.
+    DriftNotRepaired: Ready is False, "Others keep changing what the operator puts back";
     /// Something failed that has no reason of its own.
     ReconcileFailed: Ready is False, "The last attempt to bring Istio to the described state failed";
     /// The resource says something that cannot be followed.

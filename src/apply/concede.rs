@@ -8,19 +8,21 @@ use serde_json::Value;
 
 use super::server_side::FIELD_MANAGER;
 
-/// Leaves out of `manifest` what another field manager owns in `live` and may keep.
-pub fn concede(manifest: &mut Value, live: &Value) {
+/// Leaves out of `manifest` what another field manager owns in `live` and may keep; returns whether that is anything.
+pub fn concede(manifest: &mut Value, live: &Value) -> bool {
+    let mut conceded = false;
     if manifest["kind"] != "ValidatingWebhookConfiguration" {
-        return;
+        return conceded;
     }
     for webhook in manifest.get_mut("webhooks").and_then(Value::as_array_mut).into_iter().flatten() {
         let name = webhook.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
         if foreign_field(live, &name, "f:failurePolicy")
             && let Some(webhook) = webhook.as_object_mut()
         {
-            webhook.remove("failurePolicy");
+            conceded |= webhook.remove("failurePolicy").is_some();
         }
     }
+    conceded
 }
 
 /// Whether a manager other than ours owns a field of the named webhook.

@@ -4,7 +4,7 @@
 //! between any two writes loses no object from sight. It is the only source of what may be deleted: labels are
 //! copied by other controllers (`EndpointSlice`s carry those of their Service) and prove nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -70,13 +70,35 @@ pub struct Record {
     /// Digest of our entry in `managedFields` as that apply returned it; it changes when anyone changes a field of ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<String>,
+    /// The Helm release that the object was taken over from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Release>,
+}
+
+/// A Helm release that may still list objects of ours as its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Release {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Release {
+    /// The release that an object belongs to, by the annotations with which Helm marks its objects.
+    #[must_use]
+    pub fn of(object: &serde_json::Value) -> Option<Self> {
+        let annotation = |name: &str| object["metadata"]["annotations"][name].as_str().map(str::to_owned);
+        let namespace = annotation("meta.helm.sh/release-namespace")?;
+        Some(Self { namespace, name: annotation("meta.helm.sh/release-name")? })
+    }
 }
 
 impl Record {
     /// An object that is about to be written for the first time.
     #[must_use]
     pub const fn planned(stage: Stage) -> Self {
-        Self { stage, uid: None, digest: None, entry: None }
+        Self { stage, uid: None, digest: None, entry: None, release: None }
     }
 }
 
@@ -138,6 +160,19 @@ impl Inventory {
     /// Forgets an object whose deletion is confirmed.
     pub fn forget(&mut self, id: &ObjectId) {
         self.records.remove(id);
+    }
+
+    /// The Helm releases that objects were taken over from.
+    #[must_use]
+    pub fn releases(&self) -> BTreeSet<Release> {
+        self.records.values().filter_map(|record| record.release.clone()).collect()
+    }
+
+    /// Forgets a Helm release that is gone.
+    pub fn forget_release(&mut self, release: &Release) {
+        for record in self.records.values_mut().filter(|record| record.release.as_ref() == Some(release)) {
+            record.release = None;
+        }
     }
 
     /// The objects that are listed but no longer wanted.

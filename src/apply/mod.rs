@@ -3,24 +3,37 @@
 //! It writes what differs, remembers what it wrote, and prunes what is no longer planned. It decides nothing about what
 //! Istio should look like.
 
+pub mod change;
 pub mod concede;
 pub mod deletion;
+pub mod dispute;
 pub mod explain;
+pub mod fields;
+pub mod fight;
 pub mod inventory;
+pub mod pause;
 pub mod ready;
+pub mod releases;
+mod repairs;
 pub mod server_side;
+pub mod takeover;
 pub mod wait;
+mod write;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use kube::Client;
-use serde_json::Value;
 use thiserror::Error;
 
 use self::deletion::Deletion;
-use self::inventory::{Inventory, Record, Store};
+use self::fight::Fights;
+use self::inventory::{Inventory, Store};
+pub use self::repairs::Repairs;
 use self::wait::Verdict;
+use self::write::{Fate, Hand};
+pub use self::write::{Held, Why};
 use crate::object::ObjectId;
 use crate::observe::Live;
 use crate::plan::{Plan, Stage};
@@ -51,6 +64,25 @@ pub enum Error {
         object: ObjectId,
         /// What the API server said.
         source: Box<kube::Error>,
+    },
+    /// The fields of predecessors could not be taken over.
+    #[error("cannot take over the fields of those who managed it before")]
+    TakeOver {
+        /// The object and what the API server said.
+        source: server_side::Error,
+    },
+    /// Others write the object so often that its managed fields cannot be rewritten.
+    #[error("cannot take over {object}: others write it all the time")]
+    Contended {
+        /// The object.
+        object: ObjectId,
+    },
+    /// The Helm releases of objects that were taken over could not be looked for.
+    #[error("cannot tell whether Helm still knows what was taken over")]
+    Releases {
+        /// What happened.
+        #[from]
+        source: releases::Error,
     },
     /// An object was refused.
     #[error("stage {stage} is not complete")]
@@ -83,8 +115,19 @@ pub enum Outcome {
     },
 }
 
-/// Proof that a plan was applied as a whole, with what that took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+impl Outcome {
+    /// The objects that were left alone.
+    #[must_use]
+    pub fn held(&self) -> Vec<ObjectId> {
+        match self {
+            Self::Complete(applied) => applied.held.iter().map(|held| held.object.clone()).collect(),
+            Self::NotReady { .. } => Vec::new(),
+        }
+    }
+}
+
+/// Proof that a plan was applied as a whole, but for what is named here, with what that took.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Objects that were written.
     pub written: usize,
@@ -92,6 +135,19 @@ pub struct Applied {
     pub unchanged: usize,
     /// Objects that are no longer planned and were deleted.
     pub pruned: usize,
+    /// Objects that are left alone for now.
+    pub held: Vec<Held>,
+    /// Secrets of Helm releases that still list objects of ours.
+    pub releases: Vec<ObjectId>,
+}
+
+/// What outlives a single apply.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// Who keeps changing what is put back.
+    pub fights: Arc<Mutex<Fights>>,
+    /// The metric of what was put back.
+    pub repairs: Repairs,
 }
 
 /// The means of an apply.
@@ -104,21 +160,24 @@ pub struct Applier {
     pub deadline: Duration,
     /// Where progress is told.
     pub progress: Progress,
+    /// What outlives this apply.
+    pub memory: Memory,
 }
 
 impl Applier {
-    /// Applies `plan`, given the `inventory` of earlier applies and the `live` state of what it lists.
-    pub async fn apply(&self, plan: &Plan, mut inventory: Inventory, live: &Live) -> Result<Outcome, Error> {
+    /// Applies `plan`, given the `inventory` of earlier applies, which it keeps up to date, and the `live` state of what it
+    /// lists.
+    pub async fn apply(&self, plan: &Plan, inventory: &mut Inventory, live: &Live) -> Result<Outcome, Error> {
         let planned = plan.ids().map_err(|(stage, source)| Error::Plan { stage, source })?;
         let before = inventory.clone();
         if inventory.extend(planned.iter().cloned()) {
-            self.store.save(&inventory).await?;
+            self.store.save(inventory).await?;
         }
         let extended = inventory.clone();
-        let result = self.apply_stages(plan, &planned, &mut inventory, live).await;
+        let result = self.apply_stages(plan, &planned, inventory, live).await;
         // What was written is remembered even if a later stage failed.
-        if inventory != extended && inventory != before {
-            self.store.save(&inventory).await?;
+        if *inventory != extended && *inventory != before {
+            self.store.save(inventory).await?;
         }
         result
     }
@@ -141,6 +200,7 @@ impl Applier {
         }
         let wanted: Vec<ObjectId> = planned.iter().map(|(_, id)| id.clone()).collect();
         applied.pruned = self.prune(&wanted, inventory).await?;
+        applied.releases = releases::remaining(&self.client, inventory).await?;
         Ok(Outcome::Complete(applied))
     }
 
@@ -156,53 +216,36 @@ impl Applier {
         applied: &mut Applied,
     ) -> Result<(), Error> {
         let known = inventory.clone();
+        let progress = self.progress.within(stage);
+        let hand = Hand {
+            client: &self.client,
+            known: &known,
+            live,
+            fights: &self.memory.fights,
+            repairs: &self.memory.repairs,
+            progress: &progress,
+        };
         let mut writes = stream::iter(plan.objects(stage))
-            .map(|object| self.write(stage, object, &known, live))
+            .map(|object| async {
+                let (id, manifest) = object.map_err(|source| Error::Plan { stage, source })?;
+                Ok::<_, Error>((id.clone(), hand.bring(stage, id, manifest).await?))
+            })
             .buffer_unordered(stage.concurrency());
         while let Some(result) = writes.next().await {
             match result? {
-                (_, None) => applied.unchanged += 1,
-                (id, Some(record)) => {
+                (_, Fate::Unchanged) => applied.unchanged += 1,
+                (_, Fate::Held(held)) => applied.held.push(held),
+                (id, Fate::Accepted(record)) => {
+                    inventory.record(id, record);
+                    applied.unchanged += 1;
+                }
+                (id, Fate::Written(record)) => {
                     inventory.record(id, record);
                     applied.written += 1;
                 }
             }
         }
         Ok(())
-    }
-
-    /// Applies one object unless it is as planned already; returns its new record if it was written.
-    async fn write(
-        &self,
-        stage: Stage,
-        object: Result<(ObjectId, Value), crate::plan::Error>,
-        known: &Inventory,
-        live: &Live,
-    ) -> Result<(ObjectId, Option<Record>), Error> {
-        let (id, mut manifest) = object.map_err(|source| Error::Plan { stage, source })?;
-        let digest = server_side::digest(&manifest);
-        if is_unchanged(&id, &digest, known, live) {
-            return Ok((id, None));
-        }
-        if id.kind == "ValidatingWebhookConfiguration" && self.concede(&id, &mut manifest).await? {
-            return Ok((id, None));
-        }
-        self.progress.within(stage).say(format!("applying {id}"));
-        let written = server_side::apply(&self.client, &id, &manifest)
-            .await
-            .map_err(|source| Error::Apply { stage, source })?;
-        tracing::debug!(object = %id, "applied");
-        let record = Record { stage, uid: written.uid, digest: Some(digest), entry: written.entry };
-        Ok((id, Some(record)))
-    }
-
-    /// Leaves out what others own; returns whether the live object then needs no write.
-    async fn concede(&self, id: &ObjectId, manifest: &mut Value) -> Result<bool, Error> {
-        let live = id.api(self.client.clone()).get_opt(&id.name).await;
-        let live = live.map_err(|source| Error::Read { object: id.clone(), source: Box::new(source) })?;
-        let Some(live) = live.and_then(|live| serde_json::to_value(live).ok()) else { return Ok(false) };
-        concede::concede(manifest, &live);
-        Ok(concede::contains(&live, manifest))
     }
 
     async fn prune(&self, wanted: &[ObjectId], inventory: &mut Inventory) -> Result<usize, Error> {
@@ -216,62 +259,5 @@ impl Applier {
             pruned += 1;
         }
         Ok(pruned)
-    }
-}
-
-/// Whether the object is as the last apply left it, and that was what is planned now.
-fn is_unchanged(id: &ObjectId, digest: &str, known: &Inventory, live: &Live) -> bool {
-    let (Some(record), Some(seen)) = (known.get(id), live.get(id)) else { return false };
-    record.digest.as_deref() == Some(digest)
-        && record.uid.is_some()
-        && record.uid == seen.uid
-        && record.entry.is_some()
-        && record.entry == seen.entry
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::observe::Seen;
-
-    fn id() -> ObjectId {
-        ObjectId {
-            group: String::new(),
-            version: "v1".into(),
-            kind: "Service".into(),
-            namespace: None,
-            name: "x".into(),
-        }
-    }
-
-    fn known(digest: &str, uid: Option<&str>, entry: Option<&str>) -> Inventory {
-        let mut inventory = Inventory::default();
-        let own = |text: Option<&str>| text.map(str::to_owned);
-        let record =
-            Record { stage: Stage::Istiod, uid: own(uid), digest: Some(digest.into()), entry: own(entry) };
-        inventory.record(id(), record);
-        inventory
-    }
-
-    fn live(uid: Option<&str>, entry: Option<&str>) -> Live {
-        let own = |text: Option<&str>| text.map(str::to_owned);
-        Live::from([(id(), Seen { uid: own(uid), entry: own(entry) })])
-    }
-
-    #[test]
-    fn an_object_is_left_alone_only_when_nothing_about_it_changed() {
-        let same = known("d", Some("u"), Some("e"));
-        for (name, known, live, unchanged) in [
-            ("same", &same, live(Some("u"), Some("e")), true),
-            ("gone", &same, Live::new(), false),
-            ("recreated", &same, live(Some("other"), Some("e")), false),
-            ("edited", &same, live(Some("u"), Some("other")), false),
-            ("taken", &same, live(Some("u"), None), false),
-            ("new configuration", &known("old", Some("u"), Some("e")), live(Some("u"), Some("e")), false),
-            ("never confirmed", &known("d", None, None), live(None, None), false),
-            ("unknown", &Inventory::default(), live(Some("u"), Some("e")), false),
-        ] {
-            assert_eq!(is_unchanged(&id(), "d", known, &live), unchanged, "{name}");
-        }
     }
 }

@@ -11,6 +11,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::inventory::Release;
+use super::takeover;
 use crate::object::ObjectId;
 
 /// The field manager of everything that Istio's charts render.
@@ -49,6 +51,18 @@ pub struct Written {
     pub uid: Option<String>,
     /// Digest of our entry in its managed fields.
     pub entry: Option<String>,
+    /// Whether others left fields that should be taken over.
+    pub predecessors: bool,
+    /// The Helm release that it belongs to.
+    pub release: Option<Release>,
+}
+
+impl Error {
+    /// Whether someone else wrote at the same time.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(&*self.source, kube::Error::Api(status) if status.is_conflict())
+    }
 }
 
 /// Applies one object and returns what the inventory must know of it.
@@ -57,18 +71,61 @@ pub struct Written {
 pub async fn apply(client: &Client, id: &ObjectId, manifest: &Value) -> Result<Written, Error> {
     let api = id.api(client.clone());
     let params = PatchParams::apply(FIELD_MANAGER).force();
+    let patch = Patch::Apply(manifest);
+    let live = again(id, || api.patch_metadata(&id.name, &params, &patch)).await?;
+    let object = serde_json::json!({"metadata": live.metadata});
+    Ok(Written {
+        entry: our_entry(&live.metadata),
+        predecessors: takeover::rewritten(&object, manifest).is_some(),
+        release: Release::of(&object),
+        uid: live.metadata.uid,
+    })
+}
+
+/// What an apply would make of the object.
+pub async fn dry_run(client: &Client, id: &ObjectId, manifest: &Value) -> Result<Value, Error> {
+    let api = id.api(client.clone());
+    let params = PatchParams { dry_run: true, ..PatchParams::apply(FIELD_MANAGER).force() };
+    let patch = Patch::Apply(manifest);
+    let object = again(id, || api.patch(&id.name, &params, &patch)).await?;
+    Ok(serde_json::to_value(object).unwrap_or_default())
+}
+
+/// Replaces the managed fields of `live`, unless it was written meanwhile: then the error is a conflict.
+pub async fn rewrite_managers(
+    client: &Client,
+    id: &ObjectId,
+    live: &Value,
+    entries: Vec<Value>,
+) -> Result<(), Error> {
+    let api = id.api(client.clone());
+    let patch = serde_json::json!({"metadata": {
+        "uid": live["metadata"]["uid"],
+        "resourceVersion": live["metadata"]["resourceVersion"],
+        "managedFields": entries,
+    }});
+    match api.patch_metadata(&id.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error { object: id.clone(), source: Box::new(error) }),
+    }
+}
+
+/// Sends a request until it succeeds or fails for good.
+async fn again<T, R>(id: &ObjectId, request: impl Fn() -> R) -> Result<T, Error>
+where
+    R: Future<Output = Result<T, kube::Error>>,
+{
     let mut delays = RETRY_DELAYS.iter();
     loop {
-        match api.patch_metadata(&id.name, &params, &Patch::Apply(manifest)).await {
-            Ok(live) => return Ok(Written { entry: our_entry(&live.metadata), uid: live.metadata.uid }),
-            Err(error) => match delays.next().filter(|_| passes_by_itself(&error)) {
-                Some(delay) => {
-                    tracing::debug!(object = %id, %error, "apply failed, trying again");
-                    tokio::time::sleep(*delay).await;
-                }
-                None => return Err(Error { object: id.clone(), source: Box::new(error) }),
-            },
-        }
+        let error = match request().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let Some(delay) = delays.next().filter(|_| passes_by_itself(&error)) else {
+            return Err(Error { object: id.clone(), source: Box::new(error) });
+        };
+        tracing::debug!(object = %id, %error, "apply failed, trying again");
+        tokio::time::sleep(*delay).await;
     }
 }
 

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use kube::api::{DynamicObject, ListParams};
+use kube::api::{DynamicObject, ListParams, ObjectMeta};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use thiserror::Error;
 
 use crate::apply::inventory::Inventory;
+use crate::apply::pause::PAUSE_ANNOTATION;
 use crate::apply::server_side::our_entry;
 use crate::object::ObjectId;
 use crate::plan::MODULE_SELECTOR;
@@ -34,6 +35,17 @@ pub struct Seen {
     pub uid: Option<String>,
     /// Digest of our entry in its managed fields.
     pub entry: Option<String>,
+    /// The annotation that asks to leave it alone, as written.
+    pub pause: Option<String>,
+}
+
+impl Seen {
+    /// What matters of an object's metadata.
+    #[must_use]
+    pub fn of(metadata: &ObjectMeta) -> Self {
+        let pause = metadata.annotations.as_ref().and_then(|all| all.get(PAUSE_ANNOTATION)).cloned();
+        Self { uid: metadata.uid.clone(), entry: our_entry(metadata), pause }
+    }
 }
 
 /// The live objects of the kinds in the inventory that carry the module's label, by identity.
@@ -68,7 +80,7 @@ async fn list(client: Client, gvk: GroupVersionKind) -> Result<Live, Error> {
         };
         for object in page.items {
             let metadata = object.metadata;
-            let seen = Seen { entry: our_entry(&metadata), uid: metadata.uid };
+            let seen = Seen::of(&metadata);
             let id = ObjectId {
                 group: gvk.group.clone(),
                 version: gvk.version.clone(),

@@ -82,10 +82,16 @@ pub struct Observed {
 
 /// Observes the cluster.
 pub async fn observe(client: &Client, store: &Store) -> Result<Observed, Error> {
+    let mut observed = observe_all_but_live(client, store).await?;
+    observed.live = live::live(client, &observed.inventory).await?;
+    Ok(observed)
+}
+
+/// Like [`observe`], for a caller who knows by himself how the installed objects look; `live` is left empty.
+pub async fn observe_all_but_live(client: &Client, store: &Store) -> Result<Observed, Error> {
     let (facts, version, inventory) =
         futures::try_join!(facts(client), kubernetes_version(client), load(store))?;
-    let live = live::live(client, &inventory).await?;
-    Ok(Observed { facts, kubernetes_version: version, inventory, live })
+    Ok(Observed { facts, kubernetes_version: version, inventory, live: Live::new() })
 }
 
 async fn load(store: &Store) -> Result<Inventory, Error> {

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
+use super::Announcement;
 use crate::api::IstioStatus;
 use crate::api::conditions::State;
 
@@ -21,10 +22,28 @@ impl Announcer {
         Self { recorder: Recorder::new(client, reporter) }
     }
 
-    /// Publishes what changed between two statuses; a refused Event is logged, since it only informs.
+    /// Publishes what changed between two statuses.
     pub(super) async fn announce(&self, about: &ObjectReference, before: &IstioStatus, now: &IstioStatus) {
-        let Some(event) = event(before, now) else { return };
-        if let Err(error) = self.recorder.publish(&event, about).await {
+        if let Some(event) = event(before, now) {
+            self.publish(about, &event).await;
+        }
+    }
+
+    /// Publishes what happened besides.
+    pub(super) async fn say(&self, about: &ObjectReference, said: Announcement) {
+        let event = Event {
+            type_: if said.warning { EventType::Warning } else { EventType::Normal },
+            reason: said.reason.to_owned(),
+            note: Some(said.note.chars().take(NOTE_LIMIT).collect()),
+            action: "Reconcile".to_owned(),
+            secondary: said.about,
+        };
+        self.publish(about, &event).await;
+    }
+
+    /// Publishes one Event; a refused one is logged, since it only informs.
+    async fn publish(&self, about: &ObjectReference, event: &Event) {
+        if let Err(error) = self.recorder.publish(event, about).await {
             tracing::warn!(%error, reason = event.reason, "cannot publish an Event");
         }
     }

@@ -32,6 +32,20 @@ struct Subject {
 enum Report {
     Progress(String),
     Settled(Settled),
+    Announcement(Announcement),
+}
+
+/// Something that happened, told by an Event about the resource.
+#[derive(Clone, Debug)]
+pub struct Announcement {
+    /// Whether somebody has to do something about it.
+    pub warning: bool,
+    /// One word for machines.
+    pub reason: &'static str,
+    /// A sentence for people.
+    pub note: String,
+    /// Another object that it is about.
+    pub about: Option<ObjectReference>,
 }
 
 /// Reports on one resource in one reconcile.
@@ -51,6 +65,11 @@ impl Progress {
     /// Tells how the reconcile ended; written at once.
     pub fn settle(&self, settled: Settled) {
         self.send(Report::Settled(settled));
+    }
+
+    /// Publishes an Event about the resource.
+    pub fn announce(&self, announcement: Announcement) {
+        self.send(Report::Announcement(announcement));
     }
 
     /// The same reports, with the stage they are about in front.

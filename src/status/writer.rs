@@ -75,6 +75,7 @@ async fn run(
         let due = slots.values().filter(|slot| slot.pending.is_some()).map(|slot| slot.not_before).min();
         tokio::select! {
             received = reports.recv() => match received {
+                Some((subject, Report::Announcement(said))) => announcer.say(&subject.reference, said).await,
                 Some((subject, report)) => accept(&mut slots, subject, report),
                 None => return,
             },

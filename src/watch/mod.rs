@@ -3,28 +3,32 @@
 //! It starts, interrupts and repeats; what a reconcile does is decided in the modules after it.
 
 mod backoff;
+mod drift;
 mod outcome;
 mod reconcile;
 
 use std::convert::Infallible;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use futures::stream::{self, Stream, StreamExt};
 use istio_charts::Bundle;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::{WatchStreamExt, predicates, watcher};
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use thiserror::Error;
 use tokio::sync::watch;
 
 use self::backoff::BackOff;
+use self::drift::Drift;
 use self::outcome::Next;
 pub use self::outcome::Outcome;
 use self::reconcile::Resources;
 use crate::api::Istio;
 use crate::api::conditions::{Reason, State};
-use crate::apply::inventory;
+use crate::apply::pause::PAUSE_ANNOTATION;
+use crate::apply::{self, Repairs, inventory};
 use crate::context::Context;
 use crate::plan::configuration::Images;
 use crate::status::{Condition, Progress, Settled, Writer};
@@ -63,6 +67,8 @@ pub(crate) struct Operator {
     resources: Store<Istio>,
     changes: watch::Receiver<()>,
     back_off: BackOff,
+    drift: Drift,
+    memory: apply::Memory,
 }
 
 /// Runs the controllers until `context.shutdown` is cancelled.
@@ -97,8 +103,20 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
     let (announce_loss, losses) = watch::channel(());
     let back_off = BackOff::new(context.settings.failure_base_delay, context.settings.failure_max_delay);
     let shutdown = context.shutdown.clone();
-    let operator =
-        Operator { context, bundle, images, writer, resources: resources.clone(), changes, back_off };
+    let (drift, drifted) = Drift::start(context.client.clone());
+    let memory = apply::Memory { repairs: Repairs::new(&context.metrics), ..apply::Memory::default() };
+    let resources_of = resources.clone();
+    let operator = Operator {
+        context,
+        bundle,
+        images,
+        writer,
+        resources: resources_of,
+        changes,
+        back_off,
+        drift,
+        memory,
+    };
     let events = watcher(api, watcher::Config::default())
         .default_backoff()
         .reflect(store_writer)
@@ -109,11 +127,12 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
             }
         })
         .applied_objects()
-        .predicate_filter(predicates::generation, kube::runtime::PredicateConfig::default());
+        .predicate_filter(generation_and_pause, kube::runtime::PredicateConfig::default());
     Controller::for_stream(events, resources)
         .with_config(Config::default().concurrency(CONCURRENCY))
         // When the oldest resource goes, the next-oldest stands for the module.
         .reconcile_all_on(each_change(losses))
+        .reconcile_all_on(each_change(drifted))
         .graceful_shutdown_on(async move { shutdown.cancelled().await })
         .run(
             |resource, operator| async move { run_once(&operator, &resource).await },
@@ -129,6 +148,14 @@ fn each_change(receiver: watch::Receiver<()>) -> impl Stream<Item = ()> + Send {
         receiver,
         |mut receiver| async move { receiver.changed().await.ok().map(|()| ((), receiver)) },
     )
+}
+
+/// What of a resource starts a reconcile when it changes: what is described, and whether to follow it.
+fn generation_and_pause(resource: &Istio) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    resource.metadata.generation.hash(&mut hasher);
+    resource.annotations().get(PAUSE_ANNOTATION).hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is the controller's")]
@@ -166,7 +193,8 @@ impl Operator {
         let reference = ObjectRef::from_obj(resource);
         while changes.changed().await.is_ok() {
             let current = self.resources.get(&reference);
-            if current.is_none_or(|current| current.metadata.generation != resource.metadata.generation) {
+            if current.is_none_or(|current| generation_and_pause(&current) != generation_and_pause(resource))
+            {
                 return;
             }
         }
@@ -202,7 +230,9 @@ impl Operator {
 
 fn reason_of(error: &reconcile::Error) -> Reason {
     match error {
-        reconcile::Error::Observe { .. } | reconcile::Error::Finalizer { .. } => Reason::ReconcileFailed,
+        reconcile::Error::Observe { .. }
+        | reconcile::Error::Watch { .. }
+        | reconcile::Error::Finalizer { .. } => Reason::ReconcileFailed,
         reconcile::Error::Plan { .. } | reconcile::Error::Configure { .. } => {
             Reason::IstioCustomResourceMisconfigured
         }

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
+
 use crate::api::conditions::{Reason, State};
-use crate::apply::{self, Applied};
+use crate::apply::pause::Pause;
+use crate::apply::{self, Applied, Why, releases};
 use crate::object::ObjectId;
 use crate::plan::Stage;
 use crate::remove::blockers;
@@ -17,6 +20,8 @@ use crate::validate::Rejection;
 pub enum Outcome {
     /// Istio is as configured.
     Ready(Applied),
+    /// Someone asked to leave everything alone; nothing was changed.
+    Paused(Pause),
     /// The resource is not in charge, or asks for something that cannot be; nothing was changed.
     Rejected(Rejection),
     /// A workload did not become ready in time.
@@ -54,13 +59,18 @@ pub enum Next {
 
 /// How often blockers of a removal are looked for again.
 const BLOCKED_RETRY: Duration = Duration::from_secs(10);
+/// How often it is looked whether Helm has forgotten what was taken over.
+const RELEASE_RETRY: Duration = Duration::from_secs(60);
+/// Objects that a description names at most.
+const NAMED: usize = 5;
 
 impl Outcome {
     /// When to look again.
     #[must_use]
     pub fn next(&self) -> Next {
         match self {
-            Self::Ready(_) => Next::Interval,
+            Self::Ready(applied) => next_after(applied),
+            Self::Paused(pause) => pause.left(Timestamp::now()).map_or(Next::OnChange, Next::After),
             Self::NotReady { .. } | Self::NotGone { .. } => Next::BackOff,
             Self::Blocked(_) => Next::After(BLOCKED_RETRY),
             Self::Rejected(_) | Self::Released => Next::OnChange,
@@ -72,11 +82,12 @@ impl Outcome {
     pub fn settled(&self) -> Option<Settled> {
         Some(match self {
             Self::Released => return None,
-            Self::Ready(_) => Settled {
-                state: State::Ready,
-                description: String::new(),
-                conditions: vec![Condition { reason: Reason::ReconcileSucceeded, message: None }],
-            },
+            Self::Ready(applied) => ready(applied),
+            Self::Paused(pause) => settled(
+                State::Warning,
+                Reason::ReconcilePaused,
+                format!("Nothing is written: this resource is {pause}"),
+            ),
             Self::Rejected(rejection) => settled(rejection.state, rejection.reason, rejection.to_string()),
             Self::NotReady { stage, reason } => settled(
                 State::Error,
@@ -96,6 +107,29 @@ impl Outcome {
     }
 }
 
+/// When an installation is looked at again: something may end before the interval does.
+fn next_after(applied: &Applied) -> Next {
+    let now = Timestamp::now();
+    let releases = (!applied.releases.is_empty()).then_some(RELEASE_RETRY);
+    let soonest = applied.held.iter().filter_map(|held| held.look_again(now)).chain(releases).min();
+    soonest.map_or(Next::Interval, Next::After)
+}
+
+/// What is not as described, or may not stay so, is for the user to see.
+fn ready(applied: &Applied) -> Settled {
+    let mut texts: Vec<String> = applied.held.iter().take(NAMED).map(ToString::to_string).collect();
+    let fought = applied.held.iter().any(|held| matches!(held.why, Why::Fought { .. }));
+    if !applied.releases.is_empty() {
+        texts.push(releases::describe(&applied.releases));
+    }
+    let reason = if fought { Reason::DriftNotRepaired } else { Reason::ReconcileSucceeded };
+    if texts.is_empty() {
+        let conditions = vec![Condition { reason, message: None }];
+        return Settled { state: State::Ready, description: String::new(), conditions };
+    }
+    settled(State::Warning, reason, texts.join(". "))
+}
+
 fn settled(state: State, reason: Reason, text: String) -> Settled {
     let condition = Condition { reason, message: Some(text.clone()) };
     Settled { state, description: text, conditions: vec![condition] }
@@ -113,8 +147,12 @@ impl From<apply::Outcome> for Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ready(Applied { written, unchanged, pruned }) => {
-                write!(f, "ready: {written} objects written, {unchanged} unchanged, {pruned} pruned")
+            Self::Ready(Applied { written, unchanged, pruned, held, .. }) => {
+                let held = held.len();
+                write!(
+                    f,
+                    "ready: {written} objects written, {unchanged} unchanged, {pruned} pruned, {held} left alone"
+                )
             }
             Self::Released => f.write_str("released, nothing is left to remove"),
             other => {

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -13,8 +14,9 @@ use super::Operator;
 use super::outcome::Outcome;
 use crate::api::{Istio, names};
 
+use crate::apply::pause::Pause;
 use crate::apply::{self, Applier};
-use crate::observe::{self, observe};
+use crate::observe::{self, observe_all_but_live};
 use crate::plan::{self, configuration};
 use crate::remove::{self, Remover};
 use crate::status::Progress;
@@ -29,6 +31,13 @@ pub enum Error {
         /// What happened.
         #[from]
         source: observe::Error,
+    },
+    /// Watching what is installed.
+    #[error("cannot look at what is installed")]
+    Watch {
+        /// What happened.
+        #[from]
+        source: super::drift::Error,
     },
     /// Merging the resource into the base configuration.
     #[error("cannot make a configuration of Istio from the resource")]
@@ -83,13 +92,18 @@ pub async fn reconcile(operator: &Operator, resource: &Istio, progress: &Progres
 }
 
 async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> Result<Outcome, Error> {
+    if let Some(pause) = Pause::among(resource.metadata.annotations.as_ref(), Timestamp::now()) {
+        return Ok(Outcome::Paused(pause));
+    }
     let spec = match validate::validate(&resource.spec, Flavour::Regular) {
         Ok(spec) => spec,
         Err(rejection) => return Ok(Outcome::Rejected(rejection)),
     };
     add_finalizer(operator, resource).await?;
     let store = operator.inventory();
-    let observed = observe(&operator.context.client, &store).await?;
+    let mut observed = observe_all_but_live(&operator.context.client, &store).await?;
+    observed.live = operator.drift.live(&observed.inventory).await?;
+    let round = operator.drift.begin();
     let document = configuration::configuration(&spec, &observed.facts, &operator.images)?;
     let plan = plan::plan(&operator.bundle, &document, &observed.kubernetes_version)?;
     let applier = Applier {
@@ -97,14 +111,18 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
         store,
         deadline: operator.context.settings.install_timeout,
         progress: progress.clone(),
+        memory: operator.memory.clone(),
     };
-    Ok(applier.apply(&plan, observed.inventory, &observed.live).await?.into())
+    let outcome = applier.apply(&plan, &mut observed.inventory, &observed.live).await?;
+    round.end(&observed.inventory, &observed.live, &outcome.held());
+    Ok(outcome.into())
 }
 
 async fn remove(operator: &Operator, resource: &Istio, progress: &Progress) -> Result<Outcome, Error> {
     if !has_finalizer(resource) {
         return Ok(Outcome::Released);
     }
+    operator.drift.rest();
     let store = operator.inventory();
     let inventory = store.load().await.map_err(remove::Error::from)?;
     let remover = Remover {

@@ -10,6 +10,8 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, Process, ProcessSpec};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 pub type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -23,6 +25,7 @@ pub const DEADLINE: Duration = Duration::from_secs(120);
 pub struct Bed<'c> {
     pub control_plane: &'c ControlPlane,
     pub operator: Process,
+    metrics: u16,
 }
 
 impl<'c> Bed<'c> {
@@ -32,14 +35,15 @@ impl<'c> Bed<'c> {
 
     pub async fn start_with(control_plane: &'c ControlPlane, arguments: &[&str]) -> Result<Self> {
         crate::chart::install(control_plane).await?;
-        let operator = operator(control_plane, arguments).await?;
-        Ok(Self { control_plane, operator })
+        let metrics = free_port()?;
+        let operator = operator(control_plane, metrics, arguments).await?;
+        Ok(Self { control_plane, operator, metrics })
     }
 
     /// Kills the operator without warning and starts it anew.
     pub async fn crash(&mut self) -> Result {
         self.operator.kill().await?;
-        self.operator = operator(self.control_plane, &[]).await?;
+        self.operator = operator(self.control_plane, self.metrics, &[]).await?;
         Ok(())
     }
 
@@ -75,6 +79,26 @@ impl<'c> Bed<'c> {
     pub async fn delete(&self, name: &str) -> Result {
         self.resources().delete(name, &DeleteParams::default()).await?;
         Ok(())
+    }
+
+    /// Waits until this process has reconciled once.
+    pub async fn reconciled(&self) -> Result {
+        let wait = async {
+            while !self.operator.log().contains("reconciled") {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, wait).await?;
+        Ok(())
+    }
+
+    /// What the operator serves at `/metrics`.
+    pub async fn metrics(&self) -> Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.metrics)).await?;
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
     }
 
     /// Waits until the resource shows `state` for its present generation.
@@ -124,7 +148,7 @@ impl<'c> Bed<'c> {
     }
 }
 
-async fn operator(control_plane: &ControlPlane, arguments: &[&str]) -> Result<Process> {
+async fn operator(control_plane: &ControlPlane, metrics: u16, arguments: &[&str]) -> Result<Process> {
     let kubeconfig = control_plane.kubeconfig_for(NAMESPACE, "istio-controller-manager").await?;
     let spec = ProcessSpec::new("operator", env!("CARGO_BIN_EXE_istio-manager"))
         .args([
@@ -133,7 +157,7 @@ async fn operator(control_plane: &ControlPlane, arguments: &[&str]) -> Result<Pr
             "--leader-elect".to_owned(),
         ])
         .args([format!("--health-probe-bind-address=127.0.0.1:{}", free_port()?)])
-        .args([format!("--metrics-bind-address=127.0.0.1:{}", free_port()?)])
+        .args([format!("--metrics-bind-address=127.0.0.1:{metrics}")])
         // A killed predecessor must not hold up a test for long.
         .args([
             "--leader-elect-lease-duration=3s",

@@ -2,6 +2,7 @@
 
 mod bed;
 mod chart;
+mod drift;
 mod install;
 mod interruption;
 mod packaging;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 // A test is listed once, below; listing it here as well would only be one more place to forget.
 #[allow(clippy::wildcard_imports)]
-use {install::*, interruption::*, packaging::*, rejection::*, removal::*};
+use {drift::*, install::*, interruption::*, packaging::*, rejection::*, removal::*};
 
 fn main() -> ExitCode {
     let shared = testbed::tests![
@@ -31,6 +32,14 @@ fn main() -> ExitCode {
         an_unusable_value_is_named_and_changes_nothing,
         a_resource_of_a_user_blocks_the_removal,
         a_deleted_resource_takes_istio_with_it,
+        an_edited_object_is_put_back_with_an_event_and_a_count,
+        every_object_comes_back_after_its_label_was_stripped,
+        every_object_comes_back_after_it_was_deleted,
+        an_object_that_someone_recreated_is_ours_again,
+        what_others_add_stays,
+        a_paused_resource_writes_nothing_and_says_so,
+        a_paused_object_is_left_alone_until_its_pause_is_over,
+        one_who_keeps_changing_an_object_is_named_and_not_fought,
     ]
     .map(|test| test.within(Duration::from_secs(180)));
     let own = testbed::tests![

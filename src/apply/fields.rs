@@ -1,0 +1,207 @@
+//! Paths in `managedFields`: which part of an object an entry is about.
+//!
+//! Pure. The format (`FieldsV1`) is that of Kubernetes' structured-merge-diff: `f:` names a field, `k:` an element of a list
+//! by its keys, `v:` an element of a set by its value, `i:` one by its place, and `.` the thing itself.
+
+use serde_json::Value;
+
+/// One owned leaf, as the steps that lead to it.
+pub type Path<'a> = Vec<&'a str>;
+
+/// Every leaf of an entry's `fieldsV1`.
+#[must_use]
+pub fn leaves(fields: &Value) -> Vec<Path<'_>> {
+    let mut found = Vec::new();
+    collect(fields, &mut Vec::new(), &mut found);
+    found
+}
+
+fn collect<'a>(fields: &'a Value, path: &mut Path<'a>, found: &mut Vec<Path<'a>>) {
+    let inner = fields.as_object().into_iter().flatten().filter(|(step, _)| *step != ".");
+    let mut is_leaf = true;
+    for (step, rest) in inner {
+        is_leaf = false;
+        path.push(step);
+        collect(rest, path, found);
+        path.pop();
+    }
+    if is_leaf && !path.is_empty() {
+        found.push(path.clone());
+    }
+}
+
+/// The part of `object` that a path leads to.
+#[must_use]
+pub fn resolve<'v>(object: &'v Value, path: &[&str]) -> Option<&'v Value> {
+    path.iter().try_fold(object, |at, step| follow(at, step))
+}
+
+fn follow<'v>(at: &'v Value, step: &str) -> Option<&'v Value> {
+    match step.split_once(':')? {
+        ("f", name) => at.get(name),
+        ("k", keys) => {
+            let keys: Value = serde_json::from_str(keys).ok()?;
+            let keys = keys.as_object()?;
+            at.as_array()?.iter().find(|element| has_keys(element, keys))
+        }
+        ("v", value) => {
+            let value: Value = serde_json::from_str(value).ok()?;
+            at.as_array()?.iter().find(|element| **element == value)
+        }
+        ("i", index) => at.get(index.parse::<usize>().ok()?),
+        _ => None,
+    }
+}
+
+/// A key that the element leaves out has its default, `TCP` for a protocol being the only one among our kinds.
+fn has_keys(element: &Value, keys: &serde_json::Map<String, Value>) -> bool {
+    keys.iter().all(|(key, value)| match element.get(key) {
+        Some(own) => own == value,
+        None => key == "protocol" && value == "TCP",
+    })
+}
+
+/// A path as people write it, for example `spec.template.spec.containers[name=discovery].image`.
+#[must_use]
+pub fn describe(path: &[&str]) -> String {
+    let mut text = String::new();
+    for step in path {
+        match step.split_once(':') {
+            Some(("f", name)) => push_field(&mut text, name),
+            Some(("k", keys)) => text.push_str(&format!("[{}]", describe_keys(keys))),
+            Some((_, value)) => text.push_str(&format!("[{value}]")),
+            None => {}
+        }
+    }
+    text
+}
+
+/// Appends a field; one whose own name has dots or slashes, such as a label, goes in brackets.
+pub fn push_field(text: &mut String, name: &str) {
+    if name.contains(['.', '/']) {
+        text.push_str(&format!("[{name}]"));
+    } else {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        text.push_str(name);
+    }
+}
+
+fn describe_keys(keys: &str) -> String {
+    let parsed: Value = serde_json::from_str(keys).unwrap_or_default();
+    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let parts =
+        parsed.as_object().into_iter().flatten().map(|(key, value)| format!("{key}={}", plain(value)));
+    parts.collect::<Vec<_>>().join(",")
+}
+
+/// Adds to `into` what `fields` owns.
+pub fn union(into: &mut Value, fields: &Value) {
+    let Some(fields) = fields.as_object() else { return };
+    if !into.is_object() {
+        *into = Value::Object(serde_json::Map::new());
+    }
+    let Some(into) = into.as_object_mut() else { return };
+    for (step, rest) in fields {
+        union(into.entry(step.clone()).or_insert_with(|| Value::Object(serde_json::Map::new())), rest);
+    }
+}
+
+/// Takes one leaf out of `fields`, and what is empty without it; returns whether it was there.
+pub fn remove(fields: &mut Value, path: &[&str]) -> bool {
+    let Some(((step, rest), map)) = path.split_first().zip(fields.as_object_mut()) else { return false };
+    if rest.is_empty() {
+        return map.remove(*step).is_some();
+    }
+    let Some(inner) = map.get_mut(*step) else { return false };
+    let removed = remove(inner, rest);
+    if removed && inner.as_object().is_some_and(serde_json::Map::is_empty) {
+        map.remove(*step);
+    }
+    removed
+}
+
+/// Adds one leaf to `fields`.
+pub fn insert(fields: &mut Value, path: &[&str]) {
+    let leaf = path.iter().rev().fold(serde_json::json!({}), |inner, step| serde_json::json!({*step: inner}));
+    union(fields, &leaf);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const IMAGE: [&str; 6] =
+        ["f:spec", "f:template", "f:spec", "f:containers", "k:{\"name\":\"discovery\"}", "f:image"];
+
+    #[test]
+    fn a_path_leads_through_lists_by_their_keys() {
+        let object = json!({"spec": {"template": {"spec": {"containers": [
+            {"name": "other", "image": "a"}, {"name": "discovery", "image": "b"}]}}}});
+        assert_eq!(resolve(&object, &IMAGE), Some(&json!("b")));
+        assert_eq!(describe(&IMAGE), "spec.template.spec.containers[name=discovery].image");
+    }
+
+    #[test]
+    fn a_service_port_without_a_protocol_is_a_tcp_port() {
+        let object = json!({"ports": [{"port": 80, "name": "http"}]});
+        let path = ["f:ports", "k:{\"port\":80,\"protocol\":\"TCP\"}", "f:name"];
+        assert_eq!(resolve(&object, &path), Some(&json!("http")));
+        assert_eq!(resolve(&object, &["f:ports", "k:{\"port\":80,\"protocol\":\"UDP\"}"]), None);
+    }
+
+    #[test]
+    fn a_label_is_named_in_brackets() {
+        let path = ["f:metadata", "f:labels", "f:istio.io/rev"];
+        assert_eq!(describe(&path), "metadata.labels[istio.io/rev]");
+    }
+
+    #[test]
+    fn only_leaves_are_listed() {
+        let fields = json!({"f:a": {".": {}, "f:b": {}}, "f:c": {"v:\"x\"": {}}});
+        assert_eq!(leaves(&fields), [vec!["f:a", "f:b"], vec!["f:c", "v:\"x\""]]);
+    }
+
+    fn any_path() -> impl Strategy<Value = Vec<String>> {
+        proptest::collection::vec("f:[a-c]", 1..4)
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_inserted_can_be_removed_and_nothing_else_goes(
+            paths in proptest::collection::vec(any_path(), 1..6), new in "f:[x-z]",
+        ) {
+            let mut fields = json!({});
+            for path in &paths {
+                insert(&mut fields, &path.iter().map(String::as_str).collect::<Vec<_>>());
+            }
+            // Inside of what is owned as a whole there is nothing to add.
+            prop_assume!(fields[&paths[0][0]] != json!({}));
+            let before = fields.clone();
+            let path = [paths[0][0].as_str(), new.as_str()];
+            insert(&mut fields, &path);
+            prop_assert!(remove(&mut fields, &path));
+            prop_assert!(!remove(&mut fields, &path));
+            prop_assert_eq!(fields, before);
+        }
+
+        #[test]
+        fn a_union_owns_the_leaves_of_both_unless_one_owns_more_of_it(
+            left in any_path(), right in any_path(),
+        ) {
+            let (left, right): (Vec<&str>, Vec<&str>) =
+                (left.iter().map(String::as_str).collect(), right.iter().map(String::as_str).collect());
+            let (mut fields, mut other) = (json!({}), json!({}));
+            insert(&mut fields, &left);
+            insert(&mut other, &right);
+            union(&mut fields, &other);
+            for path in [&left, &right] {
+                prop_assert!(leaves(&fields).iter().any(|leaf| leaf.starts_with(path)));
+            }
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Brings one object to what is planned, whatever became of it since the last time.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::change::{Standing, first_difference, is_as_applied};
+use super::fight::Fights;
+use super::inventory::{Inventory, Record, Release};
+use super::pause::Pause;
+use super::repairs::Repairs;
+use super::{Error, concede, dispute, server_side, takeover};
+use crate::object::ObjectId;
+use crate::observe::{Live, Seen};
+use crate::plan::Stage;
+use crate::status::Progress;
+
+/// Kinds that are read before each write: a field that we stop to send must be handed over first.
+const READ_BEFORE_WRITE: [&str; 3] =
+    ["Deployment", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
+/// Further kinds that are read before the first write: what a predecessor left must go in the same write as ours comes, or
+/// pods would be replaced twice.
+const READ_BEFORE_ADOPTION: [&str; 2] = ["DaemonSet", "Service"];
+/// How often a rewrite of the managed fields is tried when others write at the same time.
+const REWRITES: usize = 5;
+
+/// What became of one planned object.
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// It was as planned.
+    Unchanged,
+    /// It is as planned, though not quite as it was applied: another took what is conceded to him.
+    Accepted(Record),
+    /// It was written.
+    Written(Record),
+    /// It is left alone for now.
+    Held(Held),
+}
+
+/// An object that is left alone for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The object.
+    pub object: ObjectId,
+    /// Why it is.
+    pub why: Why,
+}
+
+/// Why an object is left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Someone asked for it.
+    Paused(Pause),
+    /// It was put back again and again.
+    Fought {
+        /// When it is tried again.
+        rest: Duration,
+        /// Who changes what.
+        by: String,
+    },
+}
+
+impl Held {
+    /// When to look at it again, if that follows from the reason.
+    #[must_use]
+    pub fn look_again(&self, now: Timestamp) -> Option<Duration> {
+        match &self.why {
+            Why::Paused(pause) => pause.left(now),
+            Why::Fought { rest, .. } => Some(*rest),
+        }
+    }
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.why {
+            Why::Paused(pause) => write!(f, "{} is {pause}", self.object),
+            Why::Fought { rest, by } => write!(
+                f,
+                "{} was put back again and again and is left alone for {} minutes: {by}",
+                self.object,
+                rest.as_secs().div_ceil(60)
+            ),
+        }
+    }
+}
+
+/// What all writes of one apply share.
+pub(super) struct Hand<'a> {
+    pub(super) client: &'a Client,
+    pub(super) known: &'a Inventory,
+    pub(super) live: &'a Live,
+    pub(super) fights: &'a Mutex<Fights>,
+    pub(super) repairs: &'a Repairs,
+    pub(super) progress: &'a Progress,
+}
+
+/// One object with all that is to be known for its write.
+struct Task {
+    stage: Stage,
+    id: ObjectId,
+    manifest: Value,
+    digest: String,
+    record: Option<Record>,
+}
+
+impl Hand<'_> {
+    /// Brings one object to what is planned.
+    pub(super) async fn bring(&self, stage: Stage, id: ObjectId, manifest: Value) -> Result<Fate, Error> {
+        let digest = server_side::digest(&manifest);
+        let record = self.known.get(&id).cloned();
+        let seen = self.live.get(&id);
+        let standing = Standing::of(record.as_ref(), &digest, seen);
+        if let Some(held) = paused(&id, seen) {
+            return Ok(held);
+        }
+        let task = Task { stage, id, manifest, digest, record };
+        match standing {
+            Standing::AsApplied => Ok(Fate::Unchanged),
+            Standing::New => self.adopt(task).await,
+            Standing::Reconfigured => {
+                self.forget_fight(&task.id);
+                let live = self.read_if(&READ_BEFORE_WRITE, &task.id).await?;
+                self.write(task, live.as_ref()).await
+            }
+            Standing::Drifted => self.repair(task).await,
+        }
+    }
+
+    /// Writes an object for the first time; it may be there already, made by someone before us.
+    async fn adopt(&self, task: Task) -> Result<Fate, Error> {
+        let kinds = [&READ_BEFORE_WRITE[..], &READ_BEFORE_ADOPTION[..]].concat();
+        if let Some(live) = self.read_if(&kinds, &task.id).await? {
+            if let Some(held) = paused(&task.id, Some(&seen(&live))) {
+                return Ok(held);
+            }
+            return self.write(task, Some(&live)).await;
+        }
+        let written = self.apply(&task).await?;
+        if !written.predecessors {
+            return Ok(Fate::Written(record(task, written)));
+        }
+        let live = self.read(&task.id).await?;
+        self.write(task, live.as_ref()).await
+    }
+
+    /// Writes an object that is not as it was applied, unless it is, or is to be left alone.
+    async fn repair(&self, mut task: Task) -> Result<Fate, Error> {
+        let live = self.read(&task.id).await?;
+        if let Some(live) = &live {
+            let seen = seen(live);
+            if let Some(held) = paused(&task.id, Some(&seen)) {
+                return Ok(held);
+            }
+            if task.record.as_ref().is_some_and(|record| is_as_applied(record, Some(&seen)))
+                && has_label(live)
+            {
+                return Ok(Fate::Unchanged);
+            }
+            if concede::concede(&mut task.manifest, live) && concede::contains(live, &task.manifest) {
+                return Ok(Fate::Accepted(accepted(task, seen)));
+            }
+        }
+        let what = what_happened(&task, live.as_ref());
+        if let Some(rest) = self.fights().resting(&task.id, Instant::now()) {
+            let why = Why::Fought { rest, by: what };
+            return Ok(Fate::Held(Held { object: task.id, why }));
+        }
+        let id = task.id.clone();
+        let fate = self.write(task, live.as_ref()).await?;
+        self.fights().repaired(&id, Instant::now());
+        self.repairs.note(&id, &what, self.progress);
+        Ok(fate)
+    }
+
+    /// Applies the manifest over what is there, after what others may keep or take was settled.
+    async fn write(&self, mut task: Task, live: Option<&Value>) -> Result<Fate, Error> {
+        let mut release = task.record.as_ref().and_then(|record| record.release.clone());
+        let mut was = None;
+        if let Some(live) = live {
+            release = release.or_else(|| Release::of(live));
+            was = self.settle_ownership(&task.id, &task.manifest, live).await?;
+            concede::concede(&mut task.manifest, live);
+        }
+        if let Some(was) = &was {
+            self.tell_of_rollout(&task, was).await?;
+        }
+        let mut written = self.apply(&task).await?;
+        written.release = release.or(written.release);
+        Ok(Fate::Written(record(task, written)))
+    }
+
+    /// Takes over the fields of predecessors and hands over those that are conceded; returns the object if that was needed.
+    async fn settle_ownership(
+        &self,
+        id: &ObjectId,
+        manifest: &Value,
+        live: &Value,
+    ) -> Result<Option<Value>, Error> {
+        let mut live = live.clone();
+        for _ in 0..REWRITES {
+            let Some(entries) = takeover::rewritten(&live, manifest) else { return Ok(None) };
+            match server_side::rewrite_managers(self.client, id, &live, entries).await {
+                Ok(()) => return Ok(Some(live)),
+                Err(error) if error.is_conflict() => match self.read(id).await? {
+                    Some(newer) => live = newer,
+                    None => return Ok(None),
+                },
+                Err(source) => return Err(Error::TakeOver { source }),
+            }
+        }
+        Err(Error::Contended { object: id.clone() })
+    }
+
+    /// Says, before it happens, that and why taking an object over replaces its pods.
+    async fn tell_of_rollout(&self, task: &Task, live: &Value) -> Result<(), Error> {
+        if !matches!(task.id.kind.as_str(), "Deployment" | "DaemonSet") {
+            return Ok(());
+        }
+        let after = server_side::dry_run(self.client, &task.id, &task.manifest)
+            .await
+            .map_err(|source| Error::Apply { stage: task.stage, source })?;
+        let template = |object: &Value| object.pointer("/spec/template").cloned().unwrap_or_default();
+        if let Some(field) = first_difference(&template(live), &template(&after), "spec.template") {
+            self.repairs.note_rollout(&task.id, &field, self.progress);
+        }
+        Ok(())
+    }
+
+    async fn apply(&self, task: &Task) -> Result<server_side::Written, Error> {
+        self.progress.say(format!("applying {}", task.id));
+        let written = server_side::apply(self.client, &task.id, &task.manifest).await;
+        let written = written.map_err(|source| Error::Apply { stage: task.stage, source })?;
+        tracing::debug!(object = %task.id, "applied");
+        Ok(written)
+    }
+
+    async fn read_if(&self, kinds: &[&str], id: &ObjectId) -> Result<Option<Value>, Error> {
+        if kinds.contains(&id.kind.as_str()) { self.read(id).await } else { Ok(None) }
+    }
+
+    async fn read(&self, id: &ObjectId) -> Result<Option<Value>, Error> {
+        match id.api(self.client.clone()).get_opt(&id.name).await {
+            Ok(live) => Ok(live.and_then(|live| serde_json::to_value(live).ok())),
+            // The kind itself is not served (any more).
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+            Err(source) => Err(Error::Read { object: id.clone(), source: Box::new(source) }),
+        }
+    }
+
+    fn fights(&self) -> std::sync::MutexGuard<'_, Fights> {
+        self.fights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget_fight(&self, id: &ObjectId) {
+        self.fights().forget(id);
+    }
+}
+
+fn seen(live: &Value) -> Seen {
+    let metadata = serde_json::from_value(live["metadata"].clone()).unwrap_or_default();
+    Seen::of(&metadata)
+}
+
+fn has_label(live: &Value) -> bool {
+    use crate::api::names::{MODULE_LABEL, MODULE_LABEL_VALUE};
+    live["metadata"]["labels"][MODULE_LABEL] == MODULE_LABEL_VALUE
+}
+
+fn paused(object: &ObjectId, seen: Option<&Seen>) -> Option<Fate> {
+    let pause = Pause::read(seen?.pause.as_deref()?, Timestamp::now())?;
+    Some(Fate::Held(Held { object: object.clone(), why: Why::Paused(pause) }))
+}
+
+fn accepted(task: Task, seen: Seen) -> Record {
+    let release = task.record.and_then(|record| record.release);
+    Record { stage: task.stage, uid: seen.uid, digest: Some(task.digest), entry: seen.entry, release }
+}
+
+fn record(task: Task, written: server_side::Written) -> Record {
+    let Task { stage, digest, .. } = task;
+    Record { stage, uid: written.uid, digest: Some(digest), entry: written.entry, release: written.release }
+}
+
+fn what_happened(task: &Task, live: Option<&Value>) -> String {
+    let Some(live) = live else { return "it was deleted".to_owned() };
+    let known = task.record.as_ref().and_then(|record| record.uid.as_deref());
+    if known.is_some() && live["metadata"]["uid"].as_str() != known {
+        return "it was replaced by another object of the same name".to_owned();
+    }
+    dispute::describe(&dispute::disputes(live, &task.manifest))
+}

@@ -1,0 +1,280 @@
+//! Notices when what was applied is changed, taken away or replaced.
+//!
+//! Watches the metadata of every applied kind, by the module's label, and keeps a line for each object that is ours. An
+//! object that loses the label leaves the watch as if it had been deleted, which is reason enough to look at it. Nothing is
+//! decided here but when to look: what to do is found out by the reconcile that follows.
+
+mod sightings;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::stream::{self, BoxStream, SelectAll, StreamExt};
+use kube::api::{DynamicObject, ObjectMeta};
+use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
+use thiserror::Error;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::Instant;
+
+use self::sightings::Sightings;
+use crate::apply::inventory::Inventory;
+use crate::object::ObjectId;
+use crate::observe::{Live, Seen};
+use crate::plan::MODULE_SELECTOR;
+
+/// A difference must last so long before it is looked at: events of one change arrive one by one, and those of our own
+/// writes a moment after their answers.
+const SETTLE: Duration = Duration::from_millis(300);
+/// Objects of one page; keeps the memory for a list bounded.
+const PAGE: u32 = 100;
+/// How long the first lists may take.
+const LISTING: Duration = Duration::from_secs(60);
+
+type Metadata = PartialObjectMeta<DynamicObject>;
+
+/// Group, version and kind.
+type Kind = (String, String, String);
+
+/// The watches did not come up.
+#[derive(Debug, Error)]
+#[error("cannot watch what is installed: no list of {kinds} within {after:?}")]
+pub struct Error {
+    /// The kinds that were not listed.
+    pub kinds: String,
+    /// How long was waited.
+    after: Duration,
+}
+
+/// What one watch reports.
+enum Report {
+    Restarted,
+    Is(ObjectId, Seen),
+    Listed,
+    Gone(ObjectId),
+    /// The API server does not serve the kind (any more).
+    Unknown,
+}
+
+/// The watches of all applied kinds. Cheap to clone; all clones share them.
+#[derive(Clone)]
+pub struct Drift {
+    state: Arc<Mutex<Sightings>>,
+    /// For the task that watches.
+    changed: Arc<Notify>,
+    /// For those that wait for it.
+    listed: Arc<Notify>,
+}
+
+/// A reconcile under way: nothing that happens is drift before it has said what it expects.
+pub struct Round {
+    drift: Drift,
+    ended: bool,
+}
+
+impl Drift {
+    /// Starts the watching task. The receiver tells when something is to be looked at.
+    #[must_use]
+    pub fn start(client: Client) -> (Self, watch::Receiver<()>) {
+        let drift = Self { state: Arc::default(), changed: Arc::default(), listed: Arc::default() };
+        let (announce, announced) = watch::channel(());
+        tokio::spawn(run(client, drift.clone(), announce));
+        (drift, announced)
+    }
+
+    /// How the objects of the inventory look now, as far as metadata tells it.
+    ///
+    /// Waits for the first lists, later it is only a look at what the watches told. That may be late by a moment, so a
+    /// difference has to be confirmed by a read; that nothing differs need not be, as the watch will tell.
+    pub async fn live(&self, inventory: &Inventory) -> Result<Live, Error> {
+        let kinds = kinds(inventory);
+        self.state().watch(kinds.iter().cloned());
+        self.changed.notify_one();
+        let all_listed = async {
+            loop {
+                let listed = self.listed.notified();
+                tokio::pin!(listed);
+                listed.as_mut().enable();
+                if self.state().missing(&kinds).is_empty() {
+                    return;
+                }
+                listed.await;
+            }
+        };
+        if tokio::time::timeout(LISTING, all_listed).await.is_err() {
+            let missing = self.state().missing(&kinds);
+            let kinds = missing.into_iter().map(|(_, _, kind)| kind).collect::<Vec<_>>().join(", ");
+            return Err(Error { kinds, after: LISTING });
+        }
+        Ok(self.state().seen().clone())
+    }
+
+    /// Begins a reconcile.
+    #[must_use]
+    pub fn begin(&self) -> Round {
+        self.state().begin();
+        Round { drift: self.clone(), ended: false }
+    }
+
+    /// Ends all watches: nothing is ours any more.
+    pub fn rest(&self) {
+        *self.state() = Sightings::default();
+        self.changed.notify_one();
+    }
+
+    fn state(&self) -> MutexGuard<'_, Sightings> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Round {
+    /// Ends the reconcile: from now on the objects are to be as `inventory` says, and those in `except` as they are there.
+    pub fn end(mut self, inventory: &Inventory, except: &Live, left_alone: &[ObjectId]) {
+        self.ended = true;
+        let pause = |id: &ObjectId| except.get(id).and_then(|seen| seen.pause.clone());
+        let expected = inventory.iter().map(|(id, record)| {
+            let applied = Seen { uid: record.uid.clone(), entry: record.entry.clone(), pause: pause(id) };
+            let seen = if left_alone.contains(id) { except.get(id).cloned() } else { Some(applied) };
+            (id.clone(), seen)
+        });
+        let mut state = self.drift.state();
+        state.watch(kinds(inventory));
+        state.expect(expected.collect());
+        drop(state);
+        self.drift.changed.notify_one();
+    }
+}
+
+impl Drop for Round {
+    /// A reconcile that failed is repeated anyway; only what changes from now on is news.
+    fn drop(&mut self) {
+        if !self.ended {
+            self.drift.state().expect_what_is_seen();
+            self.drift.changed.notify_one();
+        }
+    }
+}
+
+fn kinds(inventory: &Inventory) -> BTreeSet<Kind> {
+    inventory.iter().map(|(id, _)| kind_of(id)).collect()
+}
+
+fn kind_of(id: &ObjectId) -> Kind {
+    (id.group.clone(), id.version.clone(), id.kind.clone())
+}
+
+/// Feeds the sightings until the process ends.
+async fn run(client: Client, drift: Drift, announce: watch::Sender<()>) {
+    let mut watches = Watches { client, open: BTreeMap::new(), reports: SelectAll::new() };
+    // Polled while there is nothing to watch, `SelectAll` would end at once.
+    watches.reports.push(stream::pending().boxed());
+    let mut look_at: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            Some((kind, report)) = watches.reports.next() => {
+                let was_listed = matches!(report, Report::Listed | Report::Unknown);
+                drift.state().note(&kind, report);
+                if was_listed {
+                    drift.listed.notify_waiters();
+                }
+            }
+            () = drift.changed.notified() => watches.keep(&drift.state().kinds().clone()),
+            () = until(look_at) => {
+                look_at = None;
+                let different = drift.state().report_differences();
+                if !different.is_empty() {
+                    tracing::info!(objects = names(&different), "what is installed differs from what was applied");
+                    announce.send_replace(());
+                }
+            }
+        }
+        look_at =
+            if drift.state().differs() { look_at.or_else(|| Some(Instant::now() + SETTLE)) } else { None };
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn names(objects: &[ObjectId]) -> String {
+    objects.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+struct Watches {
+    client: Client,
+    /// Dropping the sender ends the watch.
+    open: BTreeMap<Kind, oneshot::Sender<()>>,
+    reports: SelectAll<BoxStream<'static, (Kind, Report)>>,
+}
+
+impl Watches {
+    /// Opens and closes watches until they are those of `kinds`.
+    fn keep(&mut self, kinds: &BTreeSet<Kind>) {
+        self.open.retain(|kind, _| kinds.contains(kind));
+        for kind in kinds {
+            if !self.open.contains_key(kind) {
+                let (end, ended) = oneshot::channel();
+                self.open.insert(kind.clone(), end);
+                self.reports.push(watch_kind(self.client.clone(), kind.clone(), ended));
+            }
+        }
+    }
+}
+
+fn watch_kind(
+    client: Client,
+    kind: Kind,
+    ended: oneshot::Receiver<()>,
+) -> BoxStream<'static, (Kind, Report)> {
+    let (group, version, name) = &kind;
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, name));
+    let api: Api<Metadata> = Api::all_with(client, &resource);
+    let config = watcher::Config::default().labels(MODULE_SELECTOR).page_size(PAGE);
+    watcher(api, config)
+        .default_backoff()
+        .take_until(ended)
+        .filter_map(move |event| {
+            let report = report(&kind, event).map(|report| (kind.clone(), report));
+            async move { report }
+        })
+        .boxed()
+}
+
+fn report(kind: &Kind, event: Result<watcher::Event<Metadata>, watcher::Error>) -> Option<Report> {
+    use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
+    match event {
+        Ok(Init) => Some(Report::Restarted),
+        Ok(InitApply(object) | Apply(object)) => is(kind, &object.metadata),
+        Ok(InitDone) => Some(Report::Listed),
+        Ok(Delete(object)) => Some(Report::Gone(identity(kind, &object.metadata))),
+        Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if status.is_not_found() => {
+            Some(Report::Unknown)
+        }
+        Err(error) => {
+            tracing::debug!(%error, kind = kind.2, "watch interrupted, opening it again");
+            None
+        }
+    }
+}
+
+/// What is on its way out is no news: it will be when it is gone.
+fn is(kind: &Kind, metadata: &ObjectMeta) -> Option<Report> {
+    let going = metadata.deletion_timestamp.is_some();
+    (!going).then(|| Report::Is(identity(kind, metadata), Seen::of(metadata)))
+}
+
+fn identity((group, version, kind): &Kind, metadata: &ObjectMeta) -> ObjectId {
+    ObjectId {
+        group: group.clone(),
+        version: version.clone(),
+        kind: kind.clone(),
+        namespace: metadata.namespace.clone(),
+        name: metadata.name.clone().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,321 @@
+//! What was applied stays as it was applied, whoever touches it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use istio_manager::api::conditions::State;
+use istio_manager::plan::MODULE_SELECTOR;
+use k8s_openapi::api::core::v1::Event;
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use testbed::{ControlPlane, TestResult};
+
+use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, told};
+
+/// One object of ours.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub kind: ApiResource,
+    pub namespace: Option<String>,
+    pub name: String,
+}
+
+impl Target {
+    pub fn new(group: &str, kind: &str, namespace: Option<&str>, name: &str) -> Self {
+        let version = if kind == "HorizontalPodAutoscaler" { "v2" } else { "v1" };
+        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        Self { kind, namespace: namespace.map(str::to_owned), name: name.to_owned() }
+    }
+
+    pub fn api(&self, control_plane: &ControlPlane) -> Api<DynamicObject> {
+        match &self.namespace {
+            Some(namespace) => Api::namespaced_with(control_plane.client(), namespace, &self.kind),
+            None => Api::all_with(control_plane.client(), &self.kind),
+        }
+    }
+}
+
+/// All objects that the operator applied, but its definitions: theirs are tried one by one.
+async fn applied(control_plane: &ControlPlane) -> Result<Vec<Target>> {
+    let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(control_plane.client(), NAMESPACE);
+    let secret = secrets.get("istio-manager-inventory").await?;
+    let data = secret.data.unwrap_or_default().remove("objects").ok_or("no inventory")?;
+    let objects: Vec<Value> = serde_json::from_slice(&data.0)?;
+    let text = |object: &Value, field: &str| object[field].as_str().unwrap_or_default().to_owned();
+    let targets = objects.iter().map(|object| {
+        let gvk =
+            GroupVersionKind::gvk(&text(object, "group"), &text(object, "version"), &text(object, "kind"));
+        Target {
+            kind: ApiResource::from_gvk(&gvk),
+            namespace: object["namespace"].as_str().map(str::to_owned),
+            name: text(object, "name"),
+        }
+    });
+    Ok(targets.collect())
+}
+
+/// Everything about an object that the operator writes, so that a repair can be told from a near miss.
+fn content(object: &DynamicObject) -> Value {
+    let mut data = object.data.clone();
+    if let Some(data) = data.as_object_mut() {
+        data.remove("status");
+    }
+    json!({"labels": object.labels(), "annotations": object.annotations(), "data": data})
+}
+
+async fn back(
+    control_plane: &ControlPlane,
+    target: &Target,
+    condition: impl Fn(&DynamicObject) -> bool,
+) -> Result {
+    let what = format!("{} put back", target.kind.kind);
+    let api = target.api(control_plane);
+    control_plane
+        .wait_for(api, &target.name, &what, DEADLINE, |object| object.is_some_and(&condition))
+        .await?;
+    Ok(())
+}
+
+/// The Events of one reason about the resource, by the object that they are about.
+async fn events(control_plane: &ControlPlane, reason: &str) -> Result<BTreeMap<String, Vec<String>>> {
+    let api: Api<Event> = Api::namespaced(control_plane.client(), NAMESPACE);
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for event in api.list(&ListParams::default()).await?.items {
+        if event.reason.as_deref() == Some(reason) {
+            let about = event.related.unwrap_or_default();
+            let key = format!("{} {}", about.kind.unwrap_or_default(), about.name.unwrap_or_default());
+            found.entry(key).or_default().push(event.message.unwrap_or_default());
+        }
+    }
+    Ok(found)
+}
+
+/// Events are written after the fact, so they are waited for.
+async fn told_in_an_event(control_plane: &ControlPlane, reason: &str, about: &str, words: &[&str]) -> Result {
+    let said = async {
+        loop {
+            let notes = events(control_plane, reason).await?.remove(about).unwrap_or_default();
+            if notes.iter().any(|note| words.iter().all(|word| note.contains(word))) {
+                return Ok::<_, Box<dyn std::error::Error>>(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, said)
+        .await
+        .map_err(|_| format!("no Event {reason} about {about} with {words:?}"))?
+}
+
+/// Merge-patches one object as someone else.
+async fn edit(control_plane: &ControlPlane, target: &Target, patch: Value) -> Result {
+    let params = PatchParams { field_manager: Some("somebody".into()), ..PatchParams::default() };
+    target.api(control_plane).patch(&target.name, &params, &Patch::Merge(patch)).await?;
+    Ok(())
+}
+
+pub async fn an_edited_object_is_put_back_with_an_event_and_a_count(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.create("default", json!({})).await?;
+    bed.settles("default", State::Ready).await?;
+    let service = Target::new("", "Service", Some("istio-system"), "istio-ingressgateway");
+    edit(control_plane, &service, json!({"spec": {"selector": {"app": "mine"}}})).await?;
+    back(control_plane, &service, |object| object.data["spec"]["selector"]["app"] == "istio-ingressgateway")
+        .await?;
+    told_in_an_event(
+        control_plane,
+        "DriftRepaired",
+        "Service istio-ingressgateway",
+        &["somebody changed spec.selector.app"],
+    )
+    .await?;
+    let metrics = bed.metrics().await?;
+    let count = "istio_manager_repairs_total{kind=\"Service\",namespace=\"istio-system\",name=\"istio-ingressgateway\"} 1";
+    assert!(metrics.contains(count), "{metrics}");
+    bed.stop().await
+}
+
+pub async fn every_object_comes_back_after_its_label_was_stripped(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.reconciled().await?;
+    let targets = applied(control_plane).await?;
+    assert!(targets.len() > 40, "{}", targets.len());
+    for target in &targets {
+        edit(control_plane, target, json!({"metadata": {"labels": {"kyma-project.io/module": null}}}))
+            .await?;
+    }
+    for target in &targets {
+        back(control_plane, target, |object| object.labels().contains_key("kyma-project.io/module")).await?;
+    }
+    bed.settles("default", State::Ready).await?;
+    bed.stop().await
+}
+
+/// The namespace is left out: to delete it is to delete everything, which is another test.
+pub async fn every_object_comes_back_after_it_was_deleted(control_plane: &ControlPlane) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.reconciled().await?;
+    for target in applied(control_plane).await?.iter().filter(|target| target.kind.kind != "Namespace") {
+        let api = target.api(control_plane);
+        let before = api.get(&target.name).await?;
+        api.delete(&target.name, &DeleteParams::default()).await?;
+        back(control_plane, target, |object| {
+            object.metadata.uid != before.metadata.uid && object.metadata.deletion_timestamp.is_none()
+        })
+        .await?;
+    }
+    bed.settles("default", State::Ready).await?;
+    let left = Api::<DynamicObject>::all_with(
+        control_plane.client(),
+        &ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Service")),
+    );
+    assert!(left.list(&ListParams::default().labels(MODULE_SELECTOR)).await?.items.len() >= 3);
+    bed.stop().await
+}
+
+pub async fn an_object_that_someone_recreated_is_ours_again(control_plane: &ControlPlane) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.reconciled().await?;
+    let account = Target::new("", "ServiceAccount", Some("istio-system"), "istio-cni");
+    let api = account.api(control_plane);
+    let before = api.get(&account.name).await?;
+    // Stopped, the operator cannot be faster than the one who recreates it.
+    bed.operator.pause()?;
+    api.delete(&account.name, &DeleteParams::default()).await?;
+    let mine =
+        DynamicObject::new(&account.name, &account.kind).data(json!({"automountServiceAccountToken": true}));
+    api.create(&PostParams::default(), &mine).await?;
+    bed.operator.resume()?;
+    back(control_plane, &account, |object| content(object) == content(&before) || has_our_label(object))
+        .await?;
+    bed.reconciled().await?;
+    bed.stop().await
+}
+
+fn has_our_label(object: &DynamicObject) -> bool {
+    object.labels().contains_key("kyma-project.io/module")
+}
+
+pub async fn what_others_add_stays(control_plane: &ControlPlane) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.reconciled().await?;
+    let service = Target::new("", "Service", Some("istio-system"), "istio-ingressgateway");
+    let mark = control_plane.audit().mark().await?;
+    edit(control_plane, &service, json!({"metadata": {"annotations": {"example.com/mine": "yes"}}})).await?;
+    // An edit of ours behind it shows that the first was seen and left alone.
+    edit(control_plane, &service, json!({"spec": {"selector": {"app": "mine"}}})).await?;
+    back(control_plane, &service, |object| object.data["spec"]["selector"]["app"] == "istio-ingressgateway")
+        .await?;
+    let object = service.api(control_plane).get(&service.name).await?;
+    assert_eq!(object.annotations().get("example.com/mine").map(String::as_str), Some("yes"));
+    let writes = bed.writes_since(&mark).await?;
+    assert_eq!(
+        writes.iter().filter(|write| write.contains("istio-ingressgateway")).count(),
+        1,
+        "{writes:#?}"
+    );
+    bed.stop().await
+}
+
+/// The annotation `value` on the resource itself.
+async fn pause_all(bed: &Bed<'_>, value: Value) -> Result {
+    let patch = json!({"metadata": {"annotations": {"istios.operator.kyma-project.io/pause": value}}});
+    bed.resources().patch("default", &PatchParams::default(), &Patch::Merge(patch)).await?;
+    Ok(())
+}
+
+pub async fn a_paused_resource_writes_nothing_and_says_so(control_plane: &ControlPlane) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.reconciled().await?;
+    pause_all(&bed, json!("true")).await?;
+    let paused = bed.settles("default", State::Warning).await?;
+    let (description, reason) = told(&paused);
+    assert_eq!(reason, "ReconcilePaused");
+    assert!(description.contains("istios.operator.kyma-project.io/pause"), "{description}");
+    let mark = control_plane.audit().mark().await?;
+    let service = Target::new("", "Service", Some("istio-system"), "istio-ingressgateway");
+    edit(control_plane, &service, json!({"spec": {"selector": {"app": "mine"}}})).await?;
+    bed.edit("default", json!({"config": {"gatewayExternalTrafficPolicy": "Local"}})).await?;
+    bed.settles("default", State::Warning).await?;
+    let writes = bed.writes_since(&mark).await?;
+    assert!(writes.iter().all(|write| write.contains("istios") || write.contains("events")), "{writes:#?}");
+    pause_all(&bed, Value::Null).await?;
+    bed.settles("default", State::Ready).await?;
+    back(control_plane, &service, |object| {
+        object.data["spec"]["selector"]["app"] == "istio-ingressgateway"
+            && object.data["spec"]["externalTrafficPolicy"] == "Local"
+    })
+    .await?;
+    bed.edit("default", json!({"config": null})).await?;
+    bed.settles("default", State::Ready).await?;
+    bed.stop().await
+}
+
+pub async fn a_paused_object_is_left_alone_until_its_pause_is_over(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.reconciled().await?;
+    let service = Target::new("", "Service", Some("istio-system"), "istio-ingressgateway");
+    let until = k8s_openapi::jiff::Timestamp::now() + k8s_openapi::jiff::SignedDuration::from_secs(8);
+    let pause = json!({"istios.operator.kyma-project.io/pause": until.to_string()});
+    edit(control_plane, &service, json!({"metadata": {"annotations": pause}})).await?;
+    let (description, _) = told(&bed.settles("default", State::Warning).await?);
+    assert!(
+        description.contains("Service istio-system/istio-ingressgateway is paused until"),
+        "{description}"
+    );
+    edit(control_plane, &service, json!({"spec": {"selector": {"app": "mine"}}})).await?;
+    let other = Target::new("", "Service", Some("istio-system"), "istiod");
+    edit(control_plane, &other, json!({"spec": {"selector": {"app": "mine"}}})).await?;
+    back(control_plane, &other, |object| object.data["spec"]["selector"]["app"] == "istiod").await?;
+    if k8s_openapi::jiff::Timestamp::now() < until {
+        let object = service.api(control_plane).get(&service.name).await?;
+        assert_eq!(object.data["spec"]["selector"]["app"], "mine", "a repair in spite of the pause");
+    }
+    back(control_plane, &service, |object| object.data["spec"]["selector"]["app"] == "istio-ingressgateway")
+        .await?;
+    bed.settles("default", State::Ready).await?;
+    let none = json!({"istios.operator.kyma-project.io/pause": null});
+    edit(control_plane, &service, json!({"metadata": {"annotations": none}})).await?;
+    bed.stop().await
+}
+
+pub async fn one_who_keeps_changing_an_object_is_named_and_not_fought(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.reconciled().await?;
+    let service = Target::new("", "Service", Some("istio-system"), "istio-ingressgateway");
+    for _ in 0..3 {
+        edit(control_plane, &service, json!({"spec": {"selector": {"app": "mine"}}})).await?;
+        back(control_plane, &service, |object| {
+            object.data["spec"]["selector"]["app"] == "istio-ingressgateway"
+        })
+        .await?;
+    }
+    edit(control_plane, &service, json!({"spec": {"selector": {"app": "mine"}}})).await?;
+    let fought = bed.settles("default", State::Warning).await?;
+    let (description, reason) = told(&fought);
+    assert_eq!(reason, "DriftNotRepaired");
+    for words in
+        ["Service istio-system/istio-ingressgateway", "somebody changed spec.selector.app", "left alone"]
+    {
+        assert!(description.contains(words), "{description}");
+    }
+    let object = service.api(control_plane).get(&service.name).await?;
+    assert_eq!(object.data["spec"]["selector"]["app"], "mine");
+    // A new configuration is not part of the fight.
+    bed.edit("default", json!({"config": {"gatewayExternalTrafficPolicy": "Local"}})).await?;
+    bed.settles("default", State::Ready).await?;
+    let object = service.api(control_plane).get(&service.name).await?;
+    assert_eq!(object.data["spec"]["selector"]["app"], "istio-ingressgateway");
+    bed.edit("default", json!({"config": null})).await?;
+    bed.settles("default", State::Ready).await?;
+    bed.stop().await
+}
