@@ -15,6 +15,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use crate::object::ObjectId;
+use crate::observe::Seen;
 use crate::plan::Stage;
 
 /// Name of the Secret, in the operator's namespace.
@@ -73,6 +74,15 @@ pub struct Record {
     /// The Helm release that the object was taken over from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Release>,
+}
+
+impl Record {
+    /// How the object looks to a watch while nobody touches it; `seen` adds what is not for us to say.
+    #[must_use]
+    pub fn as_seen(&self, seen: Option<&Seen>) -> Seen {
+        let pause = seen.and_then(|seen| seen.pause.clone());
+        Seen { uid: self.uid.clone(), entry: self.entry.clone(), pause }
+    }
 }
 
 /// A Helm release that may still list objects of ours as its own.

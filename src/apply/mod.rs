@@ -23,6 +23,7 @@ mod write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
 use kube::Client;
 use thiserror::Error;
@@ -113,6 +114,8 @@ pub enum Outcome {
         /// The object that is not ready, with its own words.
         reason: String,
     },
+    /// Something that was as planned was changed while a later stage was awaited: it is to be looked at anew.
+    Disturbed,
 }
 
 impl Outcome {
@@ -121,7 +124,7 @@ impl Outcome {
     pub fn held(&self) -> Vec<ObjectId> {
         match self {
             Self::Complete(applied) => applied.held.iter().map(|held| held.object.clone()).collect(),
-            Self::NotReady { .. } => Vec::new(),
+            Self::NotReady { .. } | Self::Disturbed => Vec::new(),
         }
     }
 }
@@ -139,6 +142,14 @@ pub struct Applied {
     pub held: Vec<Held>,
     /// Secrets of Helm releases that still list objects of ours.
     pub releases: Vec<ObjectId>,
+}
+
+/// Who looks after what is written already while more is awaited.
+pub trait Vigil: Sync {
+    /// These objects are to stay as they are here.
+    fn content_with(&self, objects: Live);
+    /// Ends when one of them has changed.
+    fn disturbed(&self) -> BoxFuture<'_, ()>;
 }
 
 /// What outlives a single apply.
@@ -167,14 +178,20 @@ pub struct Applier {
 impl Applier {
     /// Applies `plan`, given the `inventory` of earlier applies, which it keeps up to date, and the `live` state of what it
     /// lists.
-    pub async fn apply(&self, plan: &Plan, inventory: &mut Inventory, live: &Live) -> Result<Outcome, Error> {
+    pub async fn apply(
+        &self,
+        plan: &Plan,
+        inventory: &mut Inventory,
+        live: &Live,
+        vigil: &dyn Vigil,
+    ) -> Result<Outcome, Error> {
         let planned = plan.ids().map_err(|(stage, source)| Error::Plan { stage, source })?;
         let before = inventory.clone();
         if inventory.extend(planned.iter().cloned()) {
             self.store.save(inventory).await?;
         }
         let extended = inventory.clone();
-        let result = self.apply_stages(plan, &planned, inventory, live).await;
+        let result = self.apply_stages(plan, &planned, inventory, live, vigil).await;
         // What was written is remembered even if a later stage failed.
         if *inventory != extended && *inventory != before {
             self.store.save(inventory).await?;
@@ -188,14 +205,24 @@ impl Applier {
         planned: &[(Stage, ObjectId)],
         inventory: &mut Inventory,
         live: &Live,
+        vigil: &dyn Vigil,
     ) -> Result<Outcome, Error> {
         let mut applied = Applied::default();
         for stage in Stage::ALL {
             self.write_stage(plan, stage, inventory, live, &mut applied).await?;
             let gates = wait::gates(stage, planned);
-            let verdict = wait::wait(&self.client, &gates, self.deadline, &self.progress.within(stage)).await;
-            if let Verdict::NotReady(reason) = verdict {
-                return Ok(Outcome::NotReady { stage, reason });
+            if gates.is_empty() {
+                continue;
+            }
+            vigil.content_with(settled(planned, stage, inventory, live, &applied));
+            let progress = self.progress.within(stage);
+            tokio::select! {
+                verdict = wait::wait(&self.client, &gates, self.deadline, &progress) => {
+                    if let Verdict::NotReady(reason) = verdict {
+                        return Ok(Outcome::NotReady { stage, reason });
+                    }
+                }
+                () = vigil.disturbed() => return Ok(Outcome::Disturbed),
             }
         }
         let wanted: Vec<ObjectId> = planned.iter().map(|(_, id)| id.clone()).collect();
@@ -260,4 +287,17 @@ impl Applier {
         }
         Ok(pruned)
     }
+}
+
+/// The objects up to `stage` that are as planned.
+fn settled(
+    planned: &[(Stage, ObjectId)],
+    stage: Stage,
+    inventory: &Inventory,
+    live: &Live,
+    applied: &Applied,
+) -> Live {
+    let done = planned.iter().filter(|(of, _)| *of <= stage).map(|(_, id)| id);
+    let not_held = done.filter(|id| !applied.held.iter().any(|held| held.object == **id));
+    not_held.filter_map(|id| Some((id.clone(), inventory.get(id)?.as_seen(live.get(id))))).collect()
 }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, SelectAll, StreamExt};
 use kube::api::{DynamicObject, ObjectMeta};
 use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
@@ -20,6 +21,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
 use self::sightings::Sightings;
+use crate::apply::Vigil;
 use crate::apply::inventory::Inventory;
 use crate::object::ObjectId;
 use crate::observe::{Live, Seen};
@@ -66,20 +68,40 @@ pub struct Drift {
     changed: Arc<Notify>,
     /// For those that wait for it.
     listed: Arc<Notify>,
+    announced: watch::Receiver<()>,
 }
 
-/// A reconcile under way: nothing that happens is drift before it has said what it expects.
+/// A reconcile under way: nothing that happens is drift before it has said what it is content with.
 pub struct Round {
     drift: Drift,
     ended: bool,
+}
+
+impl Vigil for Round {
+    fn content_with(&self, objects: Live) {
+        let expected = objects.into_iter().map(|(id, seen)| (id, Some(seen))).collect();
+        self.drift.state().expect_meanwhile(expected);
+        self.drift.changed.notify_one();
+    }
+
+    fn disturbed(&self) -> BoxFuture<'_, ()> {
+        let mut announced = self.drift.announced.clone();
+        announced.mark_unchanged();
+        Box::pin(async move {
+            if announced.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
+    }
 }
 
 impl Drift {
     /// Starts the watching task. The receiver tells when something is to be looked at.
     #[must_use]
     pub fn start(client: Client) -> (Self, watch::Receiver<()>) {
-        let drift = Self { state: Arc::default(), changed: Arc::default(), listed: Arc::default() };
         let (announce, announced) = watch::channel(());
+        let (state, changed, listed) = (Arc::default(), Arc::default(), Arc::default());
+        let drift = Self { state, changed, listed, announced: announced.clone() };
         tokio::spawn(run(client, drift.clone(), announce));
         (drift, announced)
     }
@@ -130,19 +152,16 @@ impl Drift {
 }
 
 impl Round {
-    /// Ends the reconcile: from now on the objects are to be as `inventory` says, and those in `except` as they are there.
-    pub fn end(mut self, inventory: &Inventory, except: &Live, left_alone: &[ObjectId]) {
+    /// Ends the reconcile: from now on the objects are to be as `inventory` says, and those that were left alone as they
+    /// were in `live`.
+    pub fn end(mut self, inventory: &Inventory, live: &Live, left_alone: &[ObjectId]) {
         self.ended = true;
-        let pause = |id: &ObjectId| except.get(id).and_then(|seen| seen.pause.clone());
         let expected = inventory.iter().map(|(id, record)| {
-            let applied = Seen { uid: record.uid.clone(), entry: record.entry.clone(), pause: pause(id) };
-            let seen = if left_alone.contains(id) { except.get(id).cloned() } else { Some(applied) };
-            (id.clone(), seen)
+            let is_left_alone = left_alone.contains(id) || record.uid.is_none();
+            let seen = live.get(id);
+            (id.clone(), if is_left_alone { seen.cloned() } else { Some(record.as_seen(seen)) })
         });
-        let mut state = self.drift.state();
-        state.watch(kinds(inventory));
-        state.expect(expected.collect());
-        drop(state);
+        self.drift.state().expect(expected.collect());
         self.drift.changed.notify_one();
     }
 }

@@ -24,6 +24,8 @@ pub enum Outcome {
     Paused(Pause),
     /// The resource is not in charge, or asks for something that cannot be; nothing was changed.
     Rejected(Rejection),
+    /// What was installed was changed while the rest was awaited.
+    Disturbed,
     /// A workload did not become ready in time.
     NotReady {
         /// The stage that waits.
@@ -73,15 +75,16 @@ impl Outcome {
             Self::Paused(pause) => pause.left(Timestamp::now()).map_or(Next::OnChange, Next::After),
             Self::NotReady { .. } | Self::NotGone { .. } => Next::BackOff,
             Self::Blocked(_) => Next::After(BLOCKED_RETRY),
+            Self::Disturbed => Next::After(Duration::ZERO),
             Self::Rejected(_) | Self::Released => Next::OnChange,
         }
     }
 
-    /// What the status shows; `None` where the resource is about to vanish.
+    /// What the status shows; `None` where the resource is about to vanish or nothing is decided yet.
     #[must_use]
     pub fn settled(&self) -> Option<Settled> {
         Some(match self {
-            Self::Released => return None,
+            Self::Released | Self::Disturbed => return None,
             Self::Ready(applied) => ready(applied),
             Self::Paused(pause) => settled(
                 State::Warning,
@@ -139,6 +142,7 @@ impl From<apply::Outcome> for Outcome {
     fn from(outcome: apply::Outcome) -> Self {
         match outcome {
             apply::Outcome::Complete(applied) => Self::Ready(applied),
+            apply::Outcome::Disturbed => Self::Disturbed,
             apply::Outcome::NotReady { stage, reason } => Self::NotReady { stage, reason },
         }
     }
@@ -154,6 +158,7 @@ impl fmt::Display for Outcome {
                     "ready: {written} objects written, {unchanged} unchanged, {pruned} pruned, {held} left alone"
                 )
             }
+            Self::Disturbed => f.write_str("begun anew: what was installed was changed meanwhile"),
             Self::Released => f.write_str("released, nothing is left to remove"),
             other => {
                 f.write_str(other.settled().map(|settled| settled.description).as_deref().unwrap_or_default())

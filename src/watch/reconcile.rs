@@ -113,7 +113,7 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
         progress: progress.clone(),
         memory: operator.memory.clone(),
     };
-    let outcome = applier.apply(&plan, &mut observed.inventory, &observed.live).await?;
+    let outcome = applier.apply(&plan, &mut observed.inventory, &observed.live, &round).await?;
     round.end(&observed.inventory, &observed.live, &outcome.held());
     Ok(outcome.into())
 }

@@ -8,6 +8,9 @@ use super::{Kind, Report, kind_of};
 use crate::object::ObjectId;
 use crate::observe::{Live, Seen};
 
+/// How objects are to be; `None` for one that is not to be looked for.
+pub(super) type Expected = BTreeMap<ObjectId, Option<Seen>>;
+
 /// The memory of the watches: one line for each object of ours.
 #[derive(Default)]
 pub(super) struct Sightings {
@@ -18,8 +21,9 @@ pub(super) struct Sightings {
     relisting: BTreeMap<Kind, BTreeSet<ObjectId>>,
     seen: Live,
     /// How each object was when a reconcile was content with it; `None` for one that was not there.
-    expected: BTreeMap<ObjectId, Option<Seen>>,
-    reconciling: bool,
+    expected: Expected,
+    /// What a reconcile that is under way found, for the case that it comes to no result.
+    before: Expected,
     /// Objects whose present state was reported already.
     reported: BTreeMap<ObjectId, Option<Seen>>,
 }
@@ -41,26 +45,34 @@ impl Sightings {
         &self.seen
     }
 
+    /// Begins a reconcile: nothing is expected until it says so.
     pub(super) fn begin(&mut self) {
-        self.reconciling = true;
+        self.before = std::mem::take(&mut self.expected);
+    }
+
+    /// A reconcile that goes on is content with these objects.
+    pub(super) fn expect_meanwhile(&mut self, expected: Expected) {
+        self.kinds.extend(expected.keys().map(kind_of));
+        self.expected = expected;
+        self.reported.clear();
     }
 
     /// Ends a reconcile, and forgets the kinds that it does not care for any more.
-    pub(super) fn expect(&mut self, expected: BTreeMap<ObjectId, Option<Seen>>) {
+    pub(super) fn expect(&mut self, expected: Expected) {
         self.kinds = expected.keys().map(kind_of).collect();
         self.listed.retain(|kind| self.kinds.contains(kind));
         self.seen.retain(|id, seen| seen.entry.is_some() || expected.contains_key(id));
         self.expected = expected;
+        self.before.clear();
         self.reported.clear();
-        self.reconciling = false;
     }
 
     /// Ends a reconcile that did not come to a result.
     pub(super) fn expect_what_is_seen(&mut self) {
-        let seen = self.expected.keys().map(|id| (id.clone(), self.seen.get(id).cloned())).collect();
-        self.expected = seen;
+        let before = std::mem::take(&mut self.before);
+        let known = before.into_keys().chain(std::mem::take(&mut self.expected).into_keys());
+        self.expected = known.map(|id| (id.clone(), self.seen.get(&id).cloned())).collect();
         self.reported.clear();
-        self.reconciling = false;
     }
 
     pub(super) fn note(&mut self, kind: &Kind, report: Report) {
@@ -87,7 +99,7 @@ impl Sightings {
 
     /// The label is on many objects that are not ours, such as a ConfigMap in every namespace; only ours are kept.
     fn keep(&mut self, id: ObjectId, seen: Seen) {
-        if seen.entry.is_some() || self.expected.contains_key(&id) {
+        if seen.entry.is_some() || self.expected.contains_key(&id) || self.before.contains_key(&id) {
             self.seen.insert(id, seen);
         } else {
             self.seen.remove(&id);
@@ -96,7 +108,7 @@ impl Sightings {
 
     /// Whether something is not as expected that was not reported yet.
     pub(super) fn differs(&self) -> bool {
-        !self.reconciling && self.differences().next().is_some()
+        self.differences().next().is_some()
     }
 
     /// What is not as expected; each state of an object is reported once.
@@ -213,6 +225,17 @@ mod tests {
             (id("b"), Some(seen("v", Some("g")))),
         ]));
         assert_eq!(sightings.report_differences(), [id("b")]);
+    }
+
+    #[test]
+    fn what_happens_while_a_reconcile_waits_is_noticed_for_what_it_was_content_with() {
+        let mut sightings = settled();
+        sightings.begin();
+        sightings.expect_meanwhile(BTreeMap::from([(id("a"), Some(applied()))]));
+        sightings.note(&kind(), Report::Is(id("b"), seen("v", Some("f"))));
+        assert!(!sightings.differs());
+        sightings.note(&kind(), Report::Gone(id("a")));
+        assert_eq!(sightings.report_differences(), [id("a")]);
     }
 
     #[test]
