@@ -1,5 +1,7 @@
 //! What users built on Istio and would lose with it.
 
+use std::time::Duration;
+
 use futures::stream::{self, StreamExt, TryStreamExt};
 use kube::api::{DynamicObject, ListParams};
 use kube::core::ApiResource;
@@ -12,6 +14,8 @@ use crate::object::ObjectId;
 /// Objects of one kind that are read at most; more would not make the message clearer.
 const PER_KIND: u32 = 50;
 const LISTS_AT_ONCE: usize = 4;
+/// How long the list of blockers may be out of date.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Blockers that a message names.
 const NAMED: usize = 5;
 
@@ -104,6 +108,13 @@ async fn list(client: Client, kind: ApiResource) -> Result<Vec<ObjectId>, Error>
         name: metadata.name.unwrap_or_default(),
     };
     Ok(page.items.into_iter().map(|object| id(object.metadata)).collect())
+}
+
+/// Waits until one of the named blockers is gone, or long enough that there may be others.
+pub async fn one_gone(client: &Client, blockers: &[ObjectId]) {
+    let watches = blockers.iter().take(NAMED).map(|id| super::watch_gone(client, id.clone()));
+    let mut gone = stream::select_all(watches);
+    let _ = tokio::time::timeout(LOOK_AGAIN, gone.next()).await;
 }
 
 /// A sentence that names the blockers and says what to do.

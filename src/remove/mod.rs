@@ -6,6 +6,7 @@
 pub mod blockers;
 pub mod namespace;
 pub mod order;
+pub mod sidecars;
 
 use std::time::Duration;
 
@@ -15,10 +16,16 @@ use kube::runtime::{WatchStreamExt, watcher};
 use thiserror::Error;
 
 use self::order::Step;
+use self::sidecars::Meshed;
 use crate::apply::deletion::{self, Deletion};
 use crate::apply::inventory::{self, Inventory, Store};
 use crate::object::ObjectId;
 use crate::status::Progress;
+
+/// Annotation of the `Istio` resource that says what its deletion means; with [`ORPHAN`] it removes nothing.
+pub const DELETION_POLICY_ANNOTATION: &str = "istios.operator.kyma-project.io/deletion-policy";
+/// The policy that leaves everything in the cluster, the inventory included, for the next resource to take up.
+pub const ORPHAN: &str = "orphan";
 
 /// Removing failed; what was deleted before is gone, and the rest is remembered.
 #[derive(Debug, Error)]
@@ -52,16 +59,23 @@ pub enum Error {
         #[from]
         source: namespace::Error,
     },
+    /// The pods could not be looked at.
+    #[error("cannot tell who still has a sidecar")]
+    Sidecars {
+        /// What happened.
+        #[from]
+        source: sidecars::Error,
+    },
 }
+
+/// Objects that a text names at most.
+const NAMED: usize = 5;
 
 /// How a removal ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing that the inventory listed is left but what is named here.
-    Removed {
-        /// Objects of users for whose sake the namespace stays.
-        kept_for: Vec<ObjectId>,
-    },
+    /// Nothing that the inventory listed is left, but for a namespace.
+    Removed(Leftovers),
     /// Resources of users would be lost; nothing was deleted.
     Blocked(Vec<ObjectId>),
     /// These are being deleted, but did not go before the deadline.
@@ -71,6 +85,31 @@ pub enum Outcome {
         /// The objects that are left.
         left: Vec<ObjectId>,
     },
+}
+
+/// What a removal leaves behind for good reasons.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leftovers {
+    /// Objects of users for whose sake the namespace stays.
+    pub kept_for: Vec<ObjectId>,
+    /// Workloads that still have a sidecar.
+    pub meshed: Meshed,
+}
+
+impl Leftovers {
+    /// Sentences that name them, if there is anything.
+    #[must_use]
+    pub fn describe(&self) -> Option<String> {
+        let named: Vec<String> = self.kept_for.iter().take(NAMED).map(ToString::to_string).collect();
+        let more = self.kept_for.len().saturating_sub(NAMED);
+        let namespace = self.kept_for.first().map(|first| {
+            let namespace = first.namespace.as_deref().unwrap_or_default();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("namespace {namespace} is kept for what others put into it: {}{more}", named.join(", "))
+        });
+        let texts: Vec<String> = namespace.into_iter().chain(self.meshed.describe()).collect();
+        (!texts.is_empty()).then(|| format!("Istio is removed; {}", texts.join("; ")))
+    }
 }
 
 /// The means of a removal.
@@ -105,8 +144,9 @@ impl Remover {
                 return Ok(Outcome::NotGone { step: Step::Namespace, left });
             }
         }
+        let meshed = sidecars::find(&self.client).await?;
         self.store.delete().await?;
-        Ok(Outcome::Removed { kept_for })
+        Ok(Outcome::Removed(Leftovers { kept_for, meshed }))
     }
 
     /// Deletes the objects of one step and waits until they are gone; returns what is left at the deadline.

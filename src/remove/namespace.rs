@@ -18,7 +18,7 @@ struct Kind {
     kind: &'static str,
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 19] = [
     Kind { group: "", kind: "ConfigMap" },
     Kind { group: "", kind: "PersistentVolumeClaim" },
     Kind { group: "", kind: "Pod" },
@@ -28,7 +28,16 @@ const KINDS: [Kind; 10] = [
     Kind { group: "apps", kind: "DaemonSet" },
     Kind { group: "apps", kind: "Deployment" },
     Kind { group: "apps", kind: "StatefulSet" },
+    Kind { group: "autoscaling", kind: "HorizontalPodAutoscaler" },
+    Kind { group: "batch", kind: "CronJob" },
+    Kind { group: "batch", kind: "Job" },
+    Kind { group: "gateway.networking.k8s.io", kind: "Gateway" },
+    Kind { group: "gateway.networking.k8s.io", kind: "HTTPRoute" },
+    Kind { group: "networking.k8s.io", kind: "Ingress" },
     Kind { group: "networking.k8s.io", kind: "NetworkPolicy" },
+    Kind { group: "policy", kind: "PodDisruptionBudget" },
+    Kind { group: "rbac.authorization.k8s.io", kind: "Role" },
+    Kind { group: "rbac.authorization.k8s.io", kind: "RoleBinding" },
 ];
 const PAGE: u32 = 50;
 
@@ -71,11 +80,12 @@ pub async fn user_content(client: &Client, namespace: &str) -> Result<Vec<Object
 async fn list(client: Client, namespace: String, Kind { group, kind }: Kind) -> Result<Vec<ObjectId>, Error> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind));
     let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource);
-    let page = api.list_metadata(&ListParams::default().limit(PAGE)).await.map_err(|source| Error {
-        kind,
-        namespace: namespace.clone(),
-        source: Box::new(source),
-    })?;
+    let page = match api.list_metadata(&ListParams::default().limit(PAGE)).await {
+        Ok(page) => page,
+        // The Gateway API is not installed everywhere.
+        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(Vec::new()),
+        Err(source) => return Err(Error { kind, namespace, source: Box::new(source) }),
+    };
     let of_a_user = page.items.into_iter().filter(|object| {
         let metadata = &object.metadata;
         let going = metadata.deletion_timestamp.is_some();

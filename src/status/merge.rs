@@ -38,7 +38,7 @@ pub struct Settled {
 pub(super) fn merge(written: &IstioStatus, subject: &Subject, report: &Report, now: &Time) -> IstioStatus {
     match report {
         Report::Progress(text) => progress(written, subject, text, now),
-        Report::Announcement(_) => written.clone(),
+        Report::Announcement(_) | Report::Flush(_) => written.clone(),
         Report::Settled(settled) => {
             let mut status = written.clone();
             status.state = settled.state;

@@ -8,10 +8,11 @@ mod merge;
 mod writer;
 
 use std::fmt;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 pub use self::merge::{Condition, Settled};
 pub use self::writer::{Error, Writer};
@@ -33,6 +34,7 @@ enum Report {
     Progress(String),
     Settled(Settled),
     Announcement(Announcement),
+    Flush(Arc<Notify>),
 }
 
 /// Something that happened, told by an Event about the resource.
@@ -70,6 +72,15 @@ impl Progress {
     /// Publishes an Event about the resource.
     pub fn announce(&self, announcement: Announcement) {
         self.send(Report::Announcement(announcement));
+    }
+
+    /// Waits until what was said so far is written, or could not be: before the resource vanishes.
+    pub async fn flush(&self) {
+        let written = Arc::new(Notify::new());
+        self.send(Report::Flush(written.clone()));
+        if !self.reports.is_closed() {
+            written.notified().await;
+        }
     }
 
     /// The same reports, with the stage they are about in front.

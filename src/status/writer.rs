@@ -76,6 +76,12 @@ async fn run(
         tokio::select! {
             received = reports.recv() => match received {
                 Some((subject, Report::Announcement(said))) => announcer.say(&subject.reference, said).await,
+                Some((subject, Report::Flush(written))) => {
+                    if let Some(slot) = slots.get_mut(&subject.uid) {
+                        flush(&client, &announcer, slot).await;
+                    }
+                    written.notify_one();
+                }
                 Some((subject, report)) => accept(&mut slots, subject, report),
                 None => return,
             },

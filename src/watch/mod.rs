@@ -31,6 +31,7 @@ use crate::apply::pause::PAUSE_ANNOTATION;
 use crate::apply::{self, Repairs, inventory};
 use crate::context::Context;
 use crate::plan::configuration::Images;
+use crate::remove::DELETION_POLICY_ANNOTATION;
 use crate::status::{Condition, Progress, Settled, Writer};
 use crate::telemetry::one_line;
 
@@ -127,7 +128,7 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
             }
         })
         .applied_objects()
-        .predicate_filter(generation_and_pause, kube::runtime::PredicateConfig::default());
+        .predicate_filter(order, kube::runtime::PredicateConfig::default());
     Controller::for_stream(events, resources)
         .with_config(Config::default().concurrency(CONCURRENCY))
         // When the oldest resource goes, the next-oldest stands for the module.
@@ -150,11 +151,13 @@ fn each_change(receiver: watch::Receiver<()>) -> impl Stream<Item = ()> + Send {
     )
 }
 
-/// What of a resource starts a reconcile when it changes: what is described, and whether to follow it.
-fn generation_and_pause(resource: &Istio) -> Option<u64> {
+/// What of a resource starts a reconcile when it changes: what is described, and the annotations that say how to follow it.
+fn order(resource: &Istio) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
     resource.metadata.generation.hash(&mut hasher);
-    resource.annotations().get(PAUSE_ANNOTATION).hash(&mut hasher);
+    for annotation in [PAUSE_ANNOTATION, DELETION_POLICY_ANNOTATION] {
+        resource.annotations().get(annotation).hash(&mut hasher);
+    }
     Some(hasher.finish())
 }
 
@@ -193,8 +196,7 @@ impl Operator {
         let reference = ObjectRef::from_obj(resource);
         while changes.changed().await.is_ok() {
             let current = self.resources.get(&reference);
-            if current.is_none_or(|current| generation_and_pause(&current) != generation_and_pause(resource))
-            {
+            if current.is_none_or(|current| order(&current) != order(resource)) {
                 return;
             }
         }

@@ -10,7 +10,6 @@ use crate::apply::pause::Pause;
 use crate::apply::{self, Applied, Why, releases};
 use crate::object::ObjectId;
 use crate::plan::Stage;
-use crate::remove::blockers;
 use crate::remove::order::Step;
 use crate::status::{Condition, Settled};
 use crate::validate::Rejection;
@@ -33,8 +32,6 @@ pub enum Outcome {
         /// The object and its own words.
         reason: String,
     },
-    /// Resources of users keep Istio from being removed.
-    Blocked(Vec<ObjectId>),
     /// Objects that are being removed do not go.
     NotGone {
         /// The step that waits.
@@ -59,8 +56,6 @@ pub enum Next {
     OnChange,
 }
 
-/// How often blockers of a removal are looked for again.
-const BLOCKED_RETRY: Duration = Duration::from_secs(10);
 /// How often it is looked whether Helm has forgotten what was taken over.
 const RELEASE_RETRY: Duration = Duration::from_secs(60);
 /// Objects that a description names at most.
@@ -74,7 +69,6 @@ impl Outcome {
             Self::Ready(applied) => next_after(applied),
             Self::Paused(pause) => pause.left(Timestamp::now()).map_or(Next::OnChange, Next::After),
             Self::NotReady { .. } | Self::NotGone { .. } => Next::BackOff,
-            Self::Blocked(_) => Next::After(BLOCKED_RETRY),
             Self::Disturbed => Next::After(Duration::ZERO),
             Self::Rejected(_) | Self::Released => Next::OnChange,
         }
@@ -97,9 +91,6 @@ impl Outcome {
                 Reason::IstioInstallUninstallFailed,
                 format!("{stage} did not become ready in time and is still awaited: {reason}"),
             ),
-            Self::Blocked(found) => {
-                settled(State::Warning, Reason::IstioCustomResourcesDangling, blockers::describe(found))
-            }
             Self::NotGone { step, left } => {
                 let names: Vec<String> = left.iter().take(5).map(ToString::to_string).collect();
                 let text =
@@ -133,7 +124,8 @@ fn ready(applied: &Applied) -> Settled {
     settled(State::Warning, reason, texts.join(". "))
 }
 
-fn settled(state: State, reason: Reason, text: String) -> Settled {
+/// A settled state with one condition that says the same as the description.
+pub(super) fn settled(state: State, reason: Reason, text: String) -> Settled {
     let condition = Condition { reason, message: Some(text.clone()) };
     Settled { state, description: text, conditions: vec![condition] }
 }

@@ -12,14 +12,16 @@ use thiserror::Error;
 
 use super::Operator;
 use super::outcome::Outcome;
+use crate::api::conditions::{Reason, State};
 use crate::api::{Istio, names};
 
 use crate::apply::pause::Pause;
 use crate::apply::{self, Applier};
+use crate::object::ObjectId;
 use crate::observe::{self, observe_all_but_live};
 use crate::plan::{self, configuration};
-use crate::remove::{self, Remover};
-use crate::status::Progress;
+use crate::remove::{self, DELETION_POLICY_ANNOTATION, ORPHAN, Remover, blockers};
+use crate::status::{Progress, Settled};
 use crate::validate::{self, Flavour};
 
 /// A step failed in a way that the user of the resource cannot mend.
@@ -123,24 +125,49 @@ async fn remove(operator: &Operator, resource: &Istio, progress: &Progress) -> R
         return Ok(Outcome::Released);
     }
     operator.drift.rest();
+    if resource.annotations().get(DELETION_POLICY_ANNOTATION).is_some_and(|policy| policy == ORPHAN) {
+        settle_at_last(progress, &format!("Istio is left as it is: {DELETION_POLICY_ANNOTATION}={ORPHAN}"))
+            .await;
+        return release(operator, resource).await;
+    }
     let store = operator.inventory();
-    let inventory = store.load().await.map_err(remove::Error::from)?;
     let remover = Remover {
         client: operator.context.client.clone(),
         store,
         deadline: operator.context.settings.install_timeout,
         progress: progress.clone(),
     };
-    match remover.remove(inventory).await? {
-        remove::Outcome::Blocked(blockers) => Ok(Outcome::Blocked(blockers)),
-        remove::Outcome::NotGone { step, left } => Ok(Outcome::NotGone { step, left }),
-        remove::Outcome::Removed { kept_for } => {
-            for object in kept_for {
-                tracing::warn!(%object, "kept, and its namespace with it: neither Istio nor Kubernetes made it");
+    loop {
+        let inventory = remover.store.load().await.map_err(remove::Error::from)?;
+        match remover.remove(inventory).await? {
+            remove::Outcome::Blocked(found) => {
+                progress.settle(blocked(&found));
+                blockers::one_gone(&remover.client, &found).await;
             }
-            release(operator, resource).await
+            remove::Outcome::NotGone { step, left } => return Ok(Outcome::NotGone { step, left }),
+            remove::Outcome::Removed(leftovers) => {
+                if let Some(text) = leftovers.describe() {
+                    settle_at_last(progress, &text).await;
+                }
+                return release(operator, resource).await;
+            }
         }
     }
+}
+
+fn blocked(found: &[ObjectId]) -> Settled {
+    super::outcome::settled(State::Warning, Reason::IstioCustomResourcesDangling, blockers::describe(found))
+}
+
+/// Says the last word about a resource, while there still is one to say it about.
+async fn settle_at_last(progress: &Progress, text: &str) {
+    tracing::warn!("{text}");
+    progress.settle(super::outcome::settled(
+        State::Deleting,
+        Reason::IstioUninstallSucceeded,
+        text.to_owned(),
+    ));
+    progress.flush().await;
 }
 
 /// Lets a resource go that is being deleted and has nothing left to clean up.

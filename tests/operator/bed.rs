@@ -71,6 +71,15 @@ impl<'c> Bed<'c> {
         Ok(api.create(&PostParams::default(), &resource).await?)
     }
 
+    /// Has Istio installed by a resource `default` that says nothing, whatever earlier tests left behind.
+    pub async fn installed(&self) -> Result {
+        if self.resources().get_opt("default").await?.is_none() {
+            self.create("default", json!({})).await?;
+        }
+        self.settles("default", State::Ready).await?;
+        self.reconciled().await
+    }
+
     pub async fn edit(&self, name: &str, spec: Value) -> Result<Istio> {
         let patch = Patch::Merge(json!({"spec": spec}));
         Ok(self.resources().patch(name, &PatchParams::default(), &patch).await?)
@@ -118,6 +127,17 @@ impl<'c> Bed<'c> {
         };
         let what = format!("Istio in state {}", state.as_str());
         let found = self.control_plane.wait_for(api, name, &what, DEADLINE, settled).await;
+        let found = found.map_err(|error| format!("{error}\noperator says:\n{}", self.operator.log()))?;
+        Ok(found.ok_or("the resource is gone")?)
+    }
+
+    /// Waits until the description of the resource contains `text`.
+    pub async fn says(&self, name: &str, text: &str) -> Result<Istio> {
+        let says = |resource: Option<&Istio>| {
+            let description = resource.and_then(|resource| resource.status.as_ref()?.description.as_deref());
+            description.is_some_and(|description| description.contains(text))
+        };
+        let found = self.control_plane.wait_for(self.resources(), name, text, DEADLINE, says).await;
         let found = found.map_err(|error| format!("{error}\noperator says:\n{}", self.operator.log()))?;
         Ok(found.ok_or("the resource is gone")?)
     }

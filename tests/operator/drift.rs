@@ -119,8 +119,7 @@ pub async fn an_edited_object_is_put_back_with_an_event_and_a_count(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.create("default", json!({})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.installed().await?;
     let service = Target::new("", "Service", Some("istio-system"), "istio-ingressgateway");
     edit(control_plane, &service, json!({"spec": {"selector": {"app": "mine"}}})).await?;
     back(control_plane, &service, |object| object.data["spec"]["selector"]["app"] == "istio-ingressgateway")
@@ -142,7 +141,7 @@ pub async fn every_object_comes_back_after_its_label_was_stripped(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.reconciled().await?;
+    bed.installed().await?;
     let targets = applied(control_plane).await?;
     assert!(targets.len() > 40, "{}", targets.len());
     for target in &targets {
@@ -159,7 +158,7 @@ pub async fn every_object_comes_back_after_its_label_was_stripped(
 /// The namespace is left out: to delete it is to delete everything, which is another test.
 pub async fn every_object_comes_back_after_it_was_deleted(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.reconciled().await?;
+    bed.installed().await?;
     // With istiod's account its token dies, which kubelets renew and the test bed does not.
     let is_tried = |target: &&Target| {
         target.kind.kind != "Namespace"
@@ -185,7 +184,7 @@ pub async fn every_object_comes_back_after_it_was_deleted(control_plane: &Contro
 
 pub async fn an_object_that_someone_recreated_is_ours_again(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.reconciled().await?;
+    bed.installed().await?;
     let account = Target::new("", "ServiceAccount", Some("istio-system"), "istio-cni");
     let api = account.api(control_plane);
     let before = api.get(&account.name).await?;
@@ -198,7 +197,7 @@ pub async fn an_object_that_someone_recreated_is_ours_again(control_plane: &Cont
     bed.operator.resume()?;
     back(control_plane, &account, |object| content(object) == content(&before) || has_our_label(object))
         .await?;
-    bed.reconciled().await?;
+    bed.installed().await?;
     bed.stop().await
 }
 
@@ -208,7 +207,7 @@ fn has_our_label(object: &DynamicObject) -> bool {
 
 pub async fn what_others_add_stays(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.reconciled().await?;
+    bed.installed().await?;
     let service = Target::new("", "Service", Some("istio-system"), "istio-ingressgateway");
     let mark = control_plane.audit().mark().await?;
     edit(control_plane, &service, json!({"metadata": {"annotations": {"example.com/mine": "yes"}}})).await?;
@@ -236,7 +235,7 @@ async fn pause_all(bed: &Bed<'_>, value: Value) -> Result {
 
 pub async fn a_paused_resource_writes_nothing_and_says_so(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.reconciled().await?;
+    bed.installed().await?;
     pause_all(&bed, json!("true")).await?;
     let paused = bed.settles("default", State::Warning).await?;
     let (description, reason) = told(&paused);
@@ -265,7 +264,7 @@ pub async fn a_paused_object_is_left_alone_until_its_pause_is_over(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.reconciled().await?;
+    bed.installed().await?;
     let service = Target::new("", "Service", Some("istio-system"), "istio-ingressgateway");
     let until = k8s_openapi::jiff::Timestamp::now() + k8s_openapi::jiff::SignedDuration::from_secs(8);
     let pause = json!({"istios.operator.kyma-project.io/pause": until.to_string()});
@@ -295,7 +294,7 @@ pub async fn one_who_keeps_changing_an_object_is_named_and_not_fought(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.reconciled().await?;
+    bed.installed().await?;
     let service = Target::new("", "Service", Some("istio-system"), "istio-ingressgateway");
     for _ in 0..3 {
         edit(control_plane, &service, json!({"spec": {"selector": {"app": "mine"}}})).await?;

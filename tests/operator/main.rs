@@ -40,6 +40,11 @@ fn main() -> ExitCode {
         a_paused_resource_writes_nothing_and_says_so,
         a_paused_object_is_left_alone_until_its_pause_is_over,
         one_who_keeps_changing_an_object_is_named_and_not_fought,
+        an_orphaned_installation_keeps_running_and_is_taken_up_by_the_next_resource,
+        the_next_oldest_resource_is_taken_up_when_the_oldest_goes,
+        a_resource_that_is_invalid_can_be_deleted_and_takes_istio_with_it,
+        an_installation_that_was_taken_down_by_hand_can_still_be_deleted,
+        an_object_named_like_one_of_ours_blocks_the_removal,
     ]
     .map(|test| test.within(Duration::from_secs(180)));
     let own = testbed::tests![

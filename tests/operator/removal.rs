@@ -1,15 +1,16 @@
 //! From a running Istio to none, without a loss.
 
 use istio_manager::api::conditions::State;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use testbed::{ControlPlane, TestResult};
 
-use crate::bed::{Bed, NAMESPACE, Result, told};
+use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, told};
 
 pub async fn a_resource_of_a_user_blocks_the_removal(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
@@ -65,10 +66,147 @@ pub async fn what_users_put_into_the_namespace_keeps_it(control_plane: &ControlP
     let secrets: Api<Secret> = Api::namespaced(control_plane.client(), "istio-system");
     let secret: Secret = serde_json::from_value(json!({"metadata": {"name": "cacerts"}}))?;
     secrets.create(&PostParams::default(), &secret).await?;
+    meshed_deployment(control_plane).await?;
     bed.delete("default").await?;
+    // The last word is in the status before the resource goes.
+    let (description, reason) = told(&bed.says("default", "Istio is removed").await?);
+    assert_eq!(reason, "IstioUninstallSucceeded");
+    for words in ["Secret istio-system/cacerts", "1 pods still run a sidecar", "Deployment shop/cart"] {
+        assert!(description.contains(words), "{description}");
+    }
     bed.goes("default").await?;
     assert!(secrets.get_opt("cacerts").await?.is_some());
     let namespaces: Api<Namespace> = Api::all(control_plane.client());
     assert!(namespaces.get("istio-system").await?.metadata.deletion_timestamp.is_none());
+    bed.stop().await
+}
+
+/// A Deployment whose pod has a real sidecar.
+async fn meshed_deployment(control_plane: &ControlPlane) -> Result {
+    control_plane.create_namespace("shop", &[("istio-injection", "enabled")]).await?;
+    let deployments: Api<Deployment> = Api::namespaced(control_plane.client(), "shop");
+    let labels = json!({"app": "cart"});
+    let deployment: Deployment = serde_json::from_value(json!({
+        "metadata": {"name": "cart"},
+        "spec": {"selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels},
+            "spec": {"containers": [{"name": "cart", "image": "example.com/cart:1"}]},
+        }},
+    }))?;
+    deployments.create(&PostParams::default(), &deployment).await?;
+    let ready = |deployment: Option<&Deployment>| {
+        deployment.and_then(|deployment| deployment.status.as_ref()?.ready_replicas) == Some(1)
+    };
+    control_plane.wait_for(deployments, "cart", "ready Deployment", DEADLINE, ready).await?;
+    Ok(())
+}
+
+pub async fn an_orphaned_installation_keeps_running_and_is_taken_up_by_the_next_resource(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.installed().await?;
+    let policy =
+        json!({"metadata": {"annotations": {"istios.operator.kyma-project.io/deletion-policy": "orphan"}}});
+    bed.resources().patch("default", &PatchParams::default(), &Patch::Merge(policy)).await?;
+    let mark = control_plane.audit().mark().await?;
+    bed.delete("default").await?;
+    bed.goes("default").await?;
+    let deletes =
+        |writes: Vec<String>| writes.into_iter().filter(|w| w.contains("delete")).collect::<Vec<_>>();
+    assert_eq!(deletes(bed.writes_since(&mark).await?), Vec::<String>::new());
+    let mark = control_plane.audit().mark().await?;
+    bed.create("next", json!({})).await?;
+    bed.settles("next", State::Ready).await?;
+    let writes = bed.writes_since(&mark).await?;
+    assert!(writes.iter().all(|write| write.contains("istios") || write.contains("events")), "{writes:#?}");
+    bed.delete("next").await?;
+    bed.goes("next").await?;
+    bed.stop().await
+}
+
+pub async fn the_next_oldest_resource_is_taken_up_when_the_oldest_goes(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.installed().await?;
+    bed.create("second", json!({})).await?;
+    bed.settles("second", State::Warning).await?;
+    bed.delete("default").await?;
+    bed.goes("default").await?;
+    bed.settles("second", State::Ready).await?;
+    bed.delete("second").await?;
+    bed.goes("second").await?;
+    bed.stop().await
+}
+
+pub async fn a_resource_that_is_invalid_can_be_deleted_and_takes_istio_with_it(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.installed().await?;
+    bed.edit("default", json!({"experimental": {}})).await?;
+    bed.settles("default", State::Error).await?;
+    bed.delete("default").await?;
+    bed.goes("default").await?;
+    nothing_is_left(&bed).await?;
+    bed.stop().await
+}
+
+pub async fn an_installation_that_was_taken_down_by_hand_can_still_be_deleted(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.installed().await?;
+    bed.operator.pause()?;
+    let definitions: Api<CustomResourceDefinition> = Api::all(control_plane.client());
+    definitions
+        .delete_collection(
+            &DeleteParams::default(),
+            &ListParams::default().labels("kyma-project.io/module=istio"),
+        )
+        .await?;
+    let namespaces: Api<Namespace> = Api::all(control_plane.client());
+    namespaces.delete("istio-system", &DeleteParams::default()).await?;
+    bed.namespace_goes().await?;
+    bed.resources().delete("default", &DeleteParams::default()).await?;
+    bed.operator.resume()?;
+    bed.goes("default").await?;
+    nothing_is_left(&bed).await?;
+    bed.stop().await
+}
+
+/// Names like those of the module's own objects protect nothing: only what the inventory lists is ours.
+pub async fn an_object_named_like_one_of_ours_blocks_the_removal(control_plane: &ControlPlane) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.installed().await?;
+    control_plane.create_namespace("istio-system-2", &[]).await?;
+    let kinds = [
+        ("security.istio.io", "v1", "PeerAuthentication", "my-default", json!({})),
+        (
+            "extensions.istio.io",
+            "v1alpha1",
+            "TrafficExtension",
+            "mine",
+            json!({"wasm": {"url": "oci://example.com/x:1"}}),
+        ),
+    ];
+    let mut objects = Vec::new();
+    for (group, version, kind, name, spec) in kinds {
+        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        let api: Api<DynamicObject> = Api::namespaced_with(control_plane.client(), "istio-system-2", &kind);
+        api.create(&PostParams::default(), &DynamicObject::new(name, &kind).data(json!({"spec": spec})))
+            .await?;
+        objects.push((api, name));
+    }
+    bed.delete("default").await?;
+    let (description, _) = told(&bed.settles("default", State::Warning).await?);
+    for words in ["PeerAuthentication istio-system-2/my-default", "TrafficExtension istio-system-2/mine"] {
+        assert!(description.contains(words), "{description}");
+    }
+    for (api, name) in objects {
+        api.delete(name, &DeleteParams::default()).await?;
+    }
+    bed.goes("default").await?;
     bed.stop().await
 }

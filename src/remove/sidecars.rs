@@ -1,0 +1,129 @@
+//! Workloads that still run a sidecar when Istio is gone.
+//!
+//! They keep working as they are, without a control plane, until they are restarted; their owners must know.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, ObjectMeta};
+use kube::{Api, Client};
+use thiserror::Error;
+
+/// Injection puts this label on every pod that gets a sidecar.
+const INJECTED: &str = "security.istio.io/tlsMode";
+/// Objects of one page; keeps the memory bounded in large clusters.
+const PAGE: u32 = 250;
+/// Workloads that are remembered; of the others there only is a count.
+const NAMED: usize = 5;
+
+/// The pods could not be listed.
+#[derive(Debug, Error)]
+#[error("cannot list the pods that have a sidecar")]
+pub struct Error {
+    source: Box<kube::Error>,
+}
+
+/// Workloads with sidecars: the first few by name, and how many pods all of them have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meshed {
+    workloads: BTreeSet<String>,
+    more: bool,
+    pods: usize,
+}
+
+impl Meshed {
+    fn add(&mut self, pod: &ObjectMeta) {
+        self.pods += 1;
+        let workload = workload(pod);
+        if self.workloads.len() < NAMED {
+            self.workloads.insert(workload);
+        } else if !self.workloads.contains(&workload) {
+            self.more = true;
+        }
+    }
+
+    /// A sentence that names them, if there are any.
+    #[must_use]
+    pub fn describe(&self) -> Option<String> {
+        let names: Vec<&str> = self.workloads.iter().map(String::as_str).collect();
+        let others = if self.more { " and others" } else { "" };
+        (self.pods > 0).then(|| {
+            format!(
+                "{} pods still run a sidecar without a control plane, restart their workloads: {}{others}",
+                self.pods,
+                names.join(", ")
+            )
+        })
+    }
+}
+
+/// Finds the workloads whose pods have a sidecar.
+pub async fn find(client: &Client) -> Result<Meshed, Error> {
+    let api: Api<Pod> = Api::all(client.clone());
+    let mut params = ListParams::default().labels(INJECTED).limit(PAGE);
+    let mut meshed = Meshed::default();
+    loop {
+        let page = api.list_metadata(&params).await.map_err(|source| Error { source: Box::new(source) })?;
+        page.items.iter().for_each(|pod| meshed.add(&pod.metadata));
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(meshed),
+        }
+    }
+}
+
+/// The workload that a person would restart: of a ReplicaSet made by a Deployment, the Deployment.
+fn workload(pod: &ObjectMeta) -> String {
+    let namespace = pod.namespace.as_deref().unwrap_or_default();
+    let owner = pod.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+    let Some(owner) = owner else {
+        return format!("Pod {namespace}/{}", pod.name.as_deref().unwrap_or_default());
+    };
+    let hash = pod.labels.as_ref().and_then(|labels| labels.get("pod-template-hash"));
+    let deployment = hash.and_then(|hash| owner.name.strip_suffix(hash)?.strip_suffix('-'));
+    match deployment.filter(|_| owner.kind == "ReplicaSet") {
+        Some(deployment) => format!("Deployment {namespace}/{deployment}"),
+        None => format!("{} {namespace}/{}", owner.kind, owner.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(name: &str, owner: Option<(&str, &str)>) -> ObjectMeta {
+        let owners = owner.map(|(kind, name)| {
+            json!([{"kind": kind, "name": name, "controller": true, "apiVersion": "apps/v1", "uid": "u"}])
+        });
+        serde_json::from_value(json!({"namespace": "shop", "name": name, "ownerReferences": owners,
+            "labels": {"pod-template-hash": "5d4f"}}))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_pod_is_named_by_what_one_would_restart() {
+        for (owner, expected) in [
+            (Some(("ReplicaSet", "cart-5d4f")), "Deployment shop/cart"),
+            (Some(("ReplicaSet", "bare")), "ReplicaSet shop/bare"),
+            (Some(("StatefulSet", "db")), "StatefulSet shop/db"),
+            (None, "Pod shop/p"),
+        ] {
+            assert_eq!(workload(&pod("p", owner)), expected);
+        }
+    }
+
+    #[test]
+    fn a_few_workloads_are_named_and_all_pods_counted() {
+        let mut meshed = Meshed::default();
+        assert_eq!(meshed.describe(), None);
+        for index in 0..7 {
+            let owner = format!("w{index}");
+            meshed.add(&pod("p", Some(("StatefulSet", &owner))));
+            meshed.add(&pod("q", Some(("StatefulSet", &owner))));
+        }
+        let text = meshed.describe().unwrap();
+        assert!(text.starts_with("14 pods") && text.ends_with("StatefulSet shop/w4 and others"), "{text}");
+    }
+}
