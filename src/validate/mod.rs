@@ -3,6 +3,7 @@
 //! A resource that is being deleted is not to be validated: its content no longer matters.
 
 mod authorizers;
+mod effective;
 mod eligibility;
 mod regular_expression;
 mod spec;
@@ -10,6 +11,7 @@ mod spec;
 use std::fmt;
 
 pub use authorizers::{BUILT_IN_PROVIDERS, ValidatedAuthorizer};
+pub use effective::effective;
 pub use eligibility::{Eligibility, eligibility};
 pub use spec::{Mesh, ValidatedSpec};
 

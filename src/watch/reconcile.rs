@@ -101,12 +101,15 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
         Ok(spec) => spec,
         Err(rejection) => return Ok(Outcome::Rejected(rejection)),
     };
-    add_finalizer(operator, resource).await?;
     let store = operator.inventory();
     let mut observed = observe_all_but_live(&operator.context.client, &store).await?;
     observed.live = operator.drift.live(&observed.inventory).await?;
-    let round = operator.drift.begin();
     let document = configuration::configuration(&spec, &observed.facts, &operator.images)?;
+    if let Err(rejection) = validate::effective(&document) {
+        return Ok(Outcome::Rejected(rejection));
+    }
+    add_finalizer(operator, resource).await?;
+    let round = operator.drift.begin();
     let plan = plan::plan(&operator.bundle, &document, &observed.kubernetes_version)?;
     let applier = Applier {
         client: operator.context.client.clone(),

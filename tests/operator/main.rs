@@ -10,13 +10,14 @@ mod packaging;
 mod parity;
 mod rejection;
 mod removal;
+mod schema;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 // A test is listed once, below; listing it here as well would only be one more place to forget.
 #[allow(clippy::wildcard_imports)]
-use {drift::*, install::*, interruption::*, packaging::*, rejection::*, removal::*};
+use {drift::*, install::*, interruption::*, packaging::*, rejection::*, removal::*, schema::*};
 
 fn main() -> ExitCode {
     let shared = testbed::tests![
@@ -30,6 +31,8 @@ fn main() -> ExitCode {
         a_second_resource_is_told_which_one_is_in_charge,
         a_resource_in_another_namespace_is_refused,
         an_unusable_value_is_named_and_changes_nothing,
+        every_rule_of_the_schema_lets_through_and_refuses,
+        what_only_fails_together_with_the_defaults_is_a_warning_and_changes_nothing,
         a_resource_of_a_user_blocks_the_removal,
         a_deleted_resource_takes_istio_with_it,
         an_edited_object_is_put_back_with_an_event_and_a_count,

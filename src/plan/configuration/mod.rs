@@ -9,7 +9,7 @@ mod images;
 mod merge;
 mod mesh;
 mod provider;
-mod quantity;
+pub(crate) mod quantity;
 
 use gotemplate::yaml;
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 //! Reads only; quantities of users are handed on as they wrote them.
 
 /// Reads a quantity in thousandths of its unit. `None` if it is not one.
-pub(super) fn thousandths(text: &str) -> Option<i128> {
+pub(crate) fn thousandths(text: &str) -> Option<i128> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
