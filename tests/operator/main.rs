@@ -11,13 +11,14 @@ mod parity;
 mod rejection;
 mod removal;
 mod schema;
+mod takeover;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 // A test is listed once, below; listing it here as well would only be one more place to forget.
 #[allow(clippy::wildcard_imports)]
-use {drift::*, install::*, interruption::*, packaging::*, rejection::*, removal::*, schema::*};
+use {drift::*, install::*, interruption::*, packaging::*, rejection::*, removal::*, schema::*, takeover::*};
 
 fn main() -> ExitCode {
     let shared = testbed::tests![
@@ -56,8 +57,9 @@ fn main() -> ExitCode {
         an_edit_does_not_wait_for_an_installation_that_hangs,
         an_operator_that_is_killed_while_removing_finishes_the_removal,
         what_users_put_into_the_namespace_keeps_it,
-        the_kustomization_runs_the_operator,
-        the_chart_runs_the_operator,
+        an_installation_of_the_go_operator_is_taken_over_without_replacing_a_pod,
+        an_installation_of_istioctl_is_taken_over_while_istiod_is_down,
+        a_helm_release_that_was_taken_over_is_a_warning_until_helm_forgets_it,
     ]
     .map(|test| test.within(Duration::from_secs(240)).on_own_control_plane());
     testbed::run_tests(&[&shared[..], &own[..]].concat())

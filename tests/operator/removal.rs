@@ -14,6 +14,7 @@ use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, told};
 
 pub async fn a_resource_of_a_user_blocks_the_removal(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
+    bed.installed().await?;
     control_plane.create_namespace("shop", &[]).await?;
     let kind =
         ApiResource::from_gvk(&GroupVersionKind::gvk("networking.istio.io", "v1alpha3", "EnvoyFilter"));
