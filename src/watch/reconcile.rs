@@ -24,6 +24,9 @@ use crate::remove::{self, DELETION_POLICY_ANNOTATION, ORPHAN, Remover, blockers}
 use crate::status::{Progress, Settled};
 use crate::validate::{self, Flavour};
 
+/// How often a change of the finalizers is tried while others write the resource.
+const FINALIZER_ATTEMPTS: u32 = 10;
+
 /// A step failed in a way that the user of the resource cannot mend.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -175,43 +178,64 @@ async fn settle_at_last(progress: &Progress, text: &str) {
 
 /// Lets a resource go that is being deleted and has nothing left to clean up.
 async fn release(operator: &Operator, resource: &Istio) -> Result<Outcome, Error> {
-    if has_finalizer(resource) {
-        let rest =
-            resource.finalizers().iter().filter(|f| *f != names::INSTALLATION_FINALIZER).cloned().collect();
-        set_finalizers(operator, resource, rest).await?;
-    }
+    change_finalizers(operator, resource, |finalizers| {
+        finalizers.retain(|finalizer| finalizer != names::INSTALLATION_FINALIZER);
+    })
+    .await?;
     Ok(Outcome::Released)
 }
 
 async fn add_finalizer(operator: &Operator, resource: &Istio) -> Result<(), Error> {
-    if has_finalizer(resource) {
-        return Ok(());
-    }
-    let finalizers = resource.finalizers().iter().cloned().chain([names::INSTALLATION_FINALIZER.to_owned()]);
-    set_finalizers(operator, resource, finalizers.collect()).await
+    change_finalizers(operator, resource, |finalizers| {
+        if !finalizers.iter().any(|finalizer| finalizer == names::INSTALLATION_FINALIZER) {
+            finalizers.push(names::INSTALLATION_FINALIZER.to_owned());
+        }
+    })
+    .await
 }
 
 fn has_finalizer(resource: &Istio) -> bool {
     resource.finalizers().iter().any(|finalizer| finalizer == names::INSTALLATION_FINALIZER)
 }
 
-/// Replaces the list of finalizers, unless someone changed the resource meanwhile.
+/// Changes the list of finalizers, which others change as well.
 ///
-/// A patch of metadata only: writing the whole resource would put defaults into the user's spec.
-async fn set_finalizers(operator: &Operator, resource: &Istio, finalizers: Vec<String>) -> Result<(), Error> {
+/// A patch of metadata only: writing the whole resource would put defaults into the user's spec. Its own status is enough
+/// to make the resource that a reconcile began with out of date, so a conflict is answered by a fresh read.
+async fn change_finalizers(
+    operator: &Operator,
+    resource: &Istio,
+    change: impl Fn(&mut Vec<String>),
+) -> Result<(), Error> {
     let api: Api<Istio> =
         Api::namespaced(operator.context.client.clone(), &resource.namespace().unwrap_or_default());
-    let patch =
-        json!({"metadata": {"finalizers": finalizers, "resourceVersion": resource.resource_version()}});
+    let name = resource.name_any();
     let failed = |source| Error::Finalizer {
-        resource: format!("{}/{}", resource.namespace().unwrap_or_default(), resource.name_any()),
+        resource: format!("{}/{name}", resource.namespace().unwrap_or_default()),
         source: Box::new(source),
     };
-    match api.patch_metadata(&resource.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(source) => Err(failed(source)),
+    let mut metadata = resource.metadata.clone();
+    for attempt in 1.. {
+        let before = metadata.finalizers.unwrap_or_default();
+        let mut finalizers = before.clone();
+        change(&mut finalizers);
+        if finalizers == before || metadata.uid != resource.metadata.uid {
+            return Ok(());
+        }
+        let patch =
+            json!({"metadata": {"finalizers": finalizers, "resourceVersion": metadata.resource_version}});
+        match api.patch_metadata(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+            Ok(_) => return Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+            Err(kube::Error::Api(status)) if status.is_conflict() && attempt < FINALIZER_ATTEMPTS => {}
+            Err(source) => return Err(failed(source)),
+        }
+        match api.get_metadata_opt(&name).await.map_err(failed)? {
+            Some(fresh) => metadata = fresh.metadata,
+            None => return Ok(()),
+        }
     }
+    Ok(())
 }
 
 /// The resources that the operator knows of, as values.
