@@ -1,15 +1,16 @@
 //! What the tests share: the operator as a process, and the resource that it follows.
 
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use istio_manager::api::Istio;
 use istio_manager::api::conditions::State;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
-use testbed::{ControlPlane, Process, ProcessSpec};
+use testbed::{ControlPlane, FaultProxy, Process, ProcessSpec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -38,6 +39,32 @@ impl<'c> Bed<'c> {
         let metrics = free_port()?;
         let operator = operator(control_plane, metrics, arguments).await?;
         Ok(Self { control_plane, operator, metrics })
+    }
+
+    /// The operator behind a proxy that loses requests.
+    pub async fn start_through(control_plane: &'c ControlPlane, proxy: &FaultProxy) -> Result<Self> {
+        crate::chart::install(control_plane).await?;
+        let direct = control_plane.kubeconfig_for(NAMESPACE, "istio-controller-manager").await?;
+        let metrics = free_port()?;
+        let kubeconfig = proxy.kubeconfig(&direct)?;
+        let replica = Replica { name: "operator", kubeconfig, metrics, lease: LONG_LEASE };
+        Ok(Self { control_plane, operator: replica.start(control_plane, &[])?, metrics })
+    }
+
+    /// The operator with a Lease that outlasts a restart of the API server.
+    pub async fn start_patient(control_plane: &'c ControlPlane) -> Result<Self> {
+        crate::chart::install(control_plane).await?;
+        let kubeconfig = control_plane.kubeconfig_for(NAMESPACE, "istio-controller-manager").await?;
+        let metrics = free_port()?;
+        let replica = Replica { name: "operator", kubeconfig, metrics, lease: LONG_LEASE };
+        Ok(Self { control_plane, operator: replica.start(control_plane, &[])?, metrics })
+    }
+
+    /// One more replica, under a ServiceAccount of its own.
+    pub async fn replica(&self, account: &str) -> Result<Process> {
+        let kubeconfig = self.control_plane.kubeconfig_for(NAMESPACE, account).await?;
+        let replica = Replica { name: account, kubeconfig, metrics: free_port()?, lease: SHORT_LEASE };
+        replica.start(self.control_plane, &[])
     }
 
     /// Kills the operator without warning and starts it anew.
@@ -73,6 +100,12 @@ impl<'c> Bed<'c> {
 
     /// Has Istio installed by a resource `default` that says nothing, whatever earlier tests left behind.
     pub async fn installed(&self) -> Result {
+        for other in self.resources().list(&ListParams::default()).await? {
+            if other.name_any() != "default" {
+                self.delete(&other.name_any()).await?;
+                self.goes(&other.name_any()).await?;
+            }
+        }
         if self.resources().get_opt("default").await?.is_none() {
             self.create("default", json!({})).await?;
         }
@@ -168,25 +201,44 @@ impl<'c> Bed<'c> {
     }
 }
 
+/// How a replica of the operator runs.
+struct Replica<'a> {
+    name: &'a str,
+    kubeconfig: PathBuf,
+    metrics: u16,
+    /// A killed predecessor must not hold up a test for long.
+    lease: [&'a str; 3],
+}
+
+const SHORT_LEASE: [&str; 3] = [
+    "--leader-elect-lease-duration=3s",
+    "--leader-elect-renew-deadline=2s",
+    "--leader-elect-retry-period=300ms",
+];
+/// For what takes the API server longer than a short lease lasts.
+const LONG_LEASE: [&str; 3] = [
+    "--leader-elect-lease-duration=60s",
+    "--leader-elect-renew-deadline=50s",
+    "--leader-elect-retry-period=300ms",
+];
+
+impl Replica<'_> {
+    fn start(&self, control_plane: &ControlPlane, arguments: &[&str]) -> Result<Process> {
+        let spec = ProcessSpec::new(self.name, env!("CARGO_BIN_EXE_istio-manager"))
+            .args(["run".to_owned(), format!("--kubeconfig={}", self.kubeconfig.display())])
+            .args(["--leader-elect".to_owned(), format!("--metrics-bind-address=127.0.0.1:{}", self.metrics)])
+            .args([format!("--health-probe-bind-address=127.0.0.1:{}", free_port()?)])
+            .args(self.lease)
+            .args(arguments.iter().copied())
+            .only_given_env();
+        Ok(control_plane.start(spec)?)
+    }
+}
+
 async fn operator(control_plane: &ControlPlane, metrics: u16, arguments: &[&str]) -> Result<Process> {
     let kubeconfig = control_plane.kubeconfig_for(NAMESPACE, "istio-controller-manager").await?;
-    let spec = ProcessSpec::new("operator", env!("CARGO_BIN_EXE_istio-manager"))
-        .args([
-            "run".to_owned(),
-            format!("--kubeconfig={}", kubeconfig.display()),
-            "--leader-elect".to_owned(),
-        ])
-        .args([format!("--health-probe-bind-address=127.0.0.1:{}", free_port()?)])
-        .args([format!("--metrics-bind-address=127.0.0.1:{metrics}")])
-        // A killed predecessor must not hold up a test for long.
-        .args([
-            "--leader-elect-lease-duration=3s",
-            "--leader-elect-renew-deadline=2s",
-            "--leader-elect-retry-period=300ms",
-        ])
-        .args(arguments.iter().copied())
-        .only_given_env();
-    Ok(control_plane.start(spec)?)
+    let replica = Replica { name: "operator", kubeconfig, metrics, lease: SHORT_LEASE };
+    replica.start(control_plane, arguments)
 }
 
 fn free_port() -> Result<u16> {

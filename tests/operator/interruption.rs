@@ -74,7 +74,7 @@ pub async fn an_operator_that_is_killed_while_removing_finishes_the_removal(
 }
 
 /// Waits until the description of the resource, or the log, shows that the installation has come so far.
-async fn shows(bed: &Bed<'_>, text: &str) -> TestResult {
+pub async fn shows(bed: &Bed<'_>, text: &str) -> TestResult {
     let shown = |resource: Option<&Istio>| {
         let description = resource.and_then(|resource| resource.status.as_ref()?.description.as_deref());
         description.is_some_and(|description| description.contains(text))

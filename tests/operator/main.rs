@@ -3,6 +3,7 @@
 mod bed;
 mod chart;
 mod drift;
+mod faults;
 mod install;
 mod interruption;
 mod packaging;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 // A test is listed once, below; listing it here as well would only be one more place to forget.
 #[allow(clippy::wildcard_imports)]
-use {drift::*, install::*, interruption::*, packaging::*, rejection::*, removal::*, schema::*, takeover::*};
+use {drift::*, faults::*, install::*, interruption::*, packaging::*, rejection::*, removal::*, schema::*, takeover::*};
 
 fn main() -> ExitCode {
     let shared = testbed::tests![
@@ -57,6 +58,11 @@ fn main() -> ExitCode {
         an_edit_does_not_wait_for_an_installation_that_hangs,
         an_operator_that_is_killed_while_removing_finishes_the_removal,
         what_users_put_into_the_namespace_keeps_it,
+        a_lossy_network_neither_stops_an_installation_nor_a_removal,
+        an_api_server_that_restarts_neither_stops_an_installation_nor_a_removal,
+        a_webhook_of_someone_else_that_is_down_is_named_until_it_is_gone,
+        a_shortage_of_nodes_is_told_and_ends_with_the_shortage,
+        a_leader_that_hangs_while_installing_is_followed_and_writes_nothing_when_it_wakes_up,
         an_installation_of_the_go_operator_is_taken_over_without_replacing_a_pod,
         an_installation_of_istioctl_is_taken_over_while_istiod_is_down,
         a_helm_release_that_was_taken_over_is_a_warning_until_helm_forgets_it,

@@ -79,6 +79,8 @@ pub enum StartError {
     Cluster(#[from] ClusterError),
 }
 
+const API_SERVER_NAME: &str = "kube-apiserver";
+
 /// How the control plane shall be.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -93,6 +95,7 @@ pub struct ControlPlane {
     shim: ShimThread,
     cluster: Cluster,
     processes: Vec<Process>,
+    pki: Pki,
 }
 
 impl Deref for ControlPlane {
@@ -130,7 +133,7 @@ impl ControlPlane {
         await_usable(&client, &mut processes).await?;
         let shim = ShimThread::start(tools.clone(), dir.clone())?;
         let cluster = Cluster::attach_to(tools, dir).await?;
-        Ok(Self { shim, cluster, processes })
+        Ok(Self { shim, cluster, processes, pki })
     }
 
     /// Ends all that runs on it, then its programs, and returns when they are gone.
@@ -140,6 +143,24 @@ impl ControlPlane {
             process.kill().await?;
         }
         Ok(())
+    }
+
+    /// Kills the API server and starts it again; returns when it answers.
+    ///
+    /// The caller keeps what this returns, and gives it back for the next restart: with it the API server ends.
+    pub async fn restart_api_server(&self, present: Option<Process>) -> Result<Process, StartError> {
+        match present {
+            Some(mut process) => process.kill().await?,
+            None => {
+                for process in self.processes.iter().filter(|process| process.name() == API_SERVER_NAME) {
+                    process.kill_from_aside()?;
+                }
+            }
+        }
+        let mut restarted = [start_api_server(self.cluster.tools(), self.cluster.dir(), &self.pki)?];
+        await_api_server(&self.cluster.client(), &mut restarted).await?;
+        let [process] = restarted;
+        Ok(process)
     }
 
     /// The programs of the control plane, for looking at their logs and memory.
@@ -177,7 +198,7 @@ fn start_api_server(tools: &Tools, dir: &Path, pki: &Pki) -> Result<Process, Sta
     let rules = json!({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
         "rules": [{"level": "Metadata"}]});
     write(&policy, &rules.to_string())?;
-    let spec = ProcessSpec::new("kube-apiserver", tools.program("kube-apiserver")?).args([
+    let spec = ProcessSpec::new(API_SERVER_NAME, tools.program("kube-apiserver")?).args([
         format!("--etcd-servers={ETCD}"),
         format!("--bind-address={API_ADDRESS}"),
         format!("--advertise-address={API_ADDRESS}"),

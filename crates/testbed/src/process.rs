@@ -215,6 +215,11 @@ impl Process {
         self.wait(Duration::from_secs(10)).await.map(|_| ())
     }
 
+    /// SIGKILL by one who does not own it; whoever does may find it ended.
+    pub(crate) fn kill_from_aside(&self) -> Result<(), ProcessError> {
+        self.signal(Signal::KILL, "kill")
+    }
+
     /// SIGTERM, as the kubelet does; then waits at most `deadline` for its end.
     pub async fn terminate(&mut self, deadline: Duration) -> Result<ExitStatus, ProcessError> {
         if let Some(status) = self.try_wait()? {

@@ -1,0 +1,246 @@
+//! A proxy in front of the API server that loses some of the requests, as networks and busy servers do.
+//!
+//! It passes requests on as they are, with the token of whoever asks. Which requests fail follows from a seed, so that a
+//! run can be repeated.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::kubeconfig::KubeconfigError;
+
+/// Larger than any object that the API server takes.
+const BODY_LIMIT: usize = 8 << 20;
+/// How long an answer is held back that counts as lost.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// Why there is no proxy.
+#[derive(Debug, thiserror::Error)]
+pub enum FaultProxyError {
+    /// No port could be had.
+    #[error("the fault proxy cannot listen")]
+    Listen(#[source] std::io::Error),
+    /// The client behind it could not be made.
+    #[error(transparent)]
+    Kubeconfig(#[from] KubeconfigError),
+}
+
+/// In which way a request is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// The API server never sees it.
+    Refused(StatusCode),
+    /// The API server does it, but the answer is lost.
+    AnswerLost,
+}
+
+/// A running proxy; it ends when this is dropped.
+#[derive(Debug)]
+pub struct FaultProxy {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    server: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Faults in a thousand requests.
+    rate: AtomicU32,
+    cut: AtomicBool,
+    random: AtomicU64,
+    injected: AtomicUsize,
+}
+
+#[derive(Clone)]
+struct Forward {
+    client: Client,
+    shared: Arc<Shared>,
+}
+
+impl FaultProxy {
+    /// Starts a proxy to the API server that the file at `kubeconfig` names, which loses no request yet.
+    pub async fn start(kubeconfig: &Path, seed: u64) -> Result<Self, FaultProxyError> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(FaultProxyError::Listen)?;
+        let address = listener.local_addr().map_err(FaultProxyError::Listen)?;
+        let shared = Arc::new(Shared {
+            rate: AtomicU32::new(0),
+            cut: AtomicBool::new(false),
+            random: AtomicU64::new(seed),
+            injected: AtomicUsize::new(0),
+        });
+        let forward = Forward { client: anonymous(kubeconfig).await?, shared: shared.clone() };
+        let router = axum::Router::new().fallback(handle).with_state(forward);
+        let server = tokio::spawn(async move {
+            // It ends with the runtime or with the proxy; nobody is left to be told of an error.
+            let _ended = axum::serve(listener, router).await;
+        });
+        Ok(Self { shared, address, server })
+    }
+
+    /// From now on loses so many of a thousand requests, but none about Leases: who leads is another matter.
+    pub fn lose(&self, of_a_thousand: u32) {
+        self.shared.rate.store(of_a_thousand, Ordering::Relaxed);
+    }
+
+    /// Lets nothing through at all, Leases included, until it is joined again.
+    pub fn cut(&self, cut: bool) {
+        self.shared.cut.store(cut, Ordering::Relaxed);
+    }
+
+    /// How many requests were lost so far.
+    #[must_use]
+    pub fn lost(&self) -> usize {
+        self.shared.injected.load(Ordering::Relaxed)
+    }
+
+    /// A copy of a kubeconfig file that leads through this proxy.
+    pub fn kubeconfig(&self, original: &Path) -> Result<PathBuf, std::io::Error> {
+        let mut document: serde_json::Value = serde_json::from_slice(&std::fs::read(original)?)?;
+        document["clusters"][0]["cluster"] =
+            serde_json::json!({"server": format!("http://{}", self.address)});
+        let path = original.with_extension(format!("{}.kubeconfig", self.address.port()));
+        std::fs::write(&path, document.to_string())?;
+        Ok(path)
+    }
+}
+
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// A client without a name of its own: the requests bring their tokens.
+async fn anonymous(path: &Path) -> Result<Client, KubeconfigError> {
+    let read = |source| KubeconfigError::Read { path: path.into(), source: Box::new(source) };
+    let mut kubeconfig = Kubeconfig::read_from(path).map_err(read)?;
+    for user in &mut kubeconfig.auth_infos {
+        user.auth_info = None;
+    }
+    let options = KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(read)?;
+    Client::try_from(config)
+        .map_err(|source| KubeconfigError::Client { path: path.into(), source: Box::new(source) })
+}
+
+async fn handle(State(forward): State<Forward>, request: Request) -> Response<Body> {
+    if forward.shared.cut.load(Ordering::Relaxed) {
+        tokio::time::sleep(SILENCE).await;
+        return StatusCode::BAD_GATEWAY.into_response();
+    }
+    let fault = forward.shared.draw(request.uri().path());
+    if let Some(Fault::Refused(code)) = fault {
+        return refusal(code);
+    }
+    let answer = pass_on(&forward.client, request).await;
+    if fault == Some(Fault::AnswerLost) {
+        tokio::time::sleep(SILENCE).await;
+        return refusal(StatusCode::GATEWAY_TIMEOUT);
+    }
+    answer.unwrap_or_else(|_| refusal(StatusCode::BAD_GATEWAY))
+}
+
+async fn pass_on(
+    client: &Client,
+    request: Request,
+) -> Result<Response<Body>, Box<dyn std::error::Error + Send + Sync>> {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, BODY_LIMIT).await?;
+    let mut onward = axum::http::Request::from_parts(parts, kube::client::Body::from(body.to_vec()));
+    // The address of the proxy; the client sets that of the API server.
+    onward.headers_mut().remove(header::HOST);
+    let path = onward.uri().path_and_query().map_or("/", |path| path.as_str()).parse()?;
+    *onward.uri_mut() = path;
+    Ok(client.send(onward).await?.map(Body::new))
+}
+
+/// What an API server says when it says anything: a Status, so that clients see an error of the API.
+fn refusal(code: StatusCode) -> Response<Body> {
+    let reason = match code {
+        StatusCode::CONFLICT => "Conflict",
+        StatusCode::TOO_MANY_REQUESTS => "TooManyRequests",
+        StatusCode::INTERNAL_SERVER_ERROR => "InternalError",
+        _ => "Timeout",
+    };
+    let status = serde_json::json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason,
+        "message": format!("injected fault {code}"), "code": code.as_u16()});
+    let mut response = (code, status.to_string()).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+impl Shared {
+    fn draw(&self, path: &str) -> Option<Fault> {
+        if path.contains("/leases") {
+            return None;
+        }
+        let random = self.next();
+        if random % 1000 >= u64::from(self.rate.load(Ordering::Relaxed)) {
+            return None;
+        }
+        self.injected.fetch_add(1, Ordering::Relaxed);
+        Some(match (random / 1000) % 4 {
+            0 => Fault::Refused(StatusCode::CONFLICT),
+            1 => Fault::Refused(StatusCode::TOO_MANY_REQUESTS),
+            2 => Fault::Refused(StatusCode::INTERNAL_SERVER_ERROR),
+            _ => Fault::AnswerLost,
+        })
+    }
+
+    /// `SplitMix64`, which is all the randomness that is needed here.
+    fn next(&self) -> u64 {
+        const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+        let state = self.random.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared(rate: u32) -> Shared {
+        Shared {
+            rate: AtomicU32::new(rate),
+            cut: AtomicBool::new(false),
+            random: AtomicU64::new(7),
+            injected: AtomicUsize::new(0),
+        }
+    }
+
+    #[test]
+    fn a_tenth_of_the_requests_is_lost_in_every_way() {
+        let shared = shared(100);
+        let faults: Vec<Fault> = (0..10_000).filter_map(|_| shared.draw("/api/v1/nodes")).collect();
+        assert!((900..1100).contains(&faults.len()), "{}", faults.len());
+        assert_eq!(faults.len(), shared.injected.load(Ordering::Relaxed));
+        for way in [
+            Fault::Refused(StatusCode::CONFLICT),
+            Fault::Refused(StatusCode::TOO_MANY_REQUESTS),
+            Fault::Refused(StatusCode::INTERNAL_SERVER_ERROR),
+            Fault::AnswerLost,
+        ] {
+            assert!(faults.iter().filter(|fault| **fault == way).count() > 150, "{way:?}");
+        }
+    }
+
+    #[test]
+    fn leases_are_never_lost() {
+        let shared = shared(1000);
+        assert_eq!(shared.draw("/apis/coordination.k8s.io/v1/namespaces/a/leases/b"), None);
+    }
+}

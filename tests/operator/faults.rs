@@ -1,0 +1,134 @@
+//! Whatever fails on the way: the end is the same, nobody has to lend a hand, and the status tells the truth meanwhile.
+
+use istio_manager::api::conditions::State;
+use k8s_openapi::api::core::v1::{Node, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use testbed::{ControlPlane, FaultProxy, TestResult};
+
+use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, USER, told};
+use crate::interruption::shows;
+use crate::removal::nothing_is_left;
+
+pub async fn a_lossy_network_neither_stops_an_installation_nor_a_removal(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let proxy = FaultProxy::start(&control_plane.kubeconfig(), 31).await?;
+    let bed = Bed::start_through(control_plane, &proxy).await?;
+    proxy.lose(100);
+    bed.create("default", json!({})).await?;
+    bed.settles("default", State::Ready).await?;
+    let lost = proxy.lost();
+    assert!(lost > 5, "only {lost} requests were lost while installing");
+    bed.delete("default").await?;
+    bed.goes("default").await?;
+    assert!(proxy.lost() > lost, "no request was lost while removing");
+    nothing_is_left(&bed).await?;
+    bed.stop().await
+}
+
+pub async fn an_api_server_that_restarts_neither_stops_an_installation_nor_a_removal(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start_patient(control_plane).await?;
+    bed.create("default", json!({})).await?;
+    shows(&bed, "istiod").await?;
+    let first = control_plane.restart_api_server(None).await?;
+    bed.settles("default", State::Ready).await?;
+    bed.delete("default").await?;
+    let second = control_plane.restart_api_server(Some(first)).await?;
+    bed.goes("default").await?;
+    nothing_is_left(&bed).await?;
+    bed.stop().await?;
+    drop(second);
+    Ok(())
+}
+
+pub async fn a_webhook_of_someone_else_that_is_down_is_named_until_it_is_gone(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(
+        "admissionregistration.k8s.io",
+        "v1",
+        "ValidatingWebhookConfiguration",
+    ));
+    let webhooks: Api<DynamicObject> = Api::all_with(control_plane.client(), &kind);
+    let down = DynamicObject::new("policy", &kind).data(json!({"webhooks": [{
+        "name": "policy.example.com",
+        "clientConfig": {"service": {"namespace": "default", "name": "policy", "path": "/"}},
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["services"]}],
+        "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"], "timeoutSeconds": 1,
+    }]}));
+    webhooks.create(&PostParams::default(), &down).await?;
+    let bed = Bed::start(control_plane).await?;
+    bed.create("default", json!({})).await?;
+    let (description, _) = told(&bed.settles("default", State::Error).await?);
+    assert!(description.contains("policy.example.com"), "{description}");
+    webhooks.delete("policy", &DeleteParams::default()).await?;
+    bed.settles("default", State::Ready).await?;
+    bed.stop().await
+}
+
+pub async fn a_shortage_of_nodes_is_told_and_ends_with_the_shortage(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    cordon(control_plane, true).await?;
+    let bed = Bed::start_with(control_plane, &["--install-timeout=8s"]).await?;
+    bed.create("default", json!({})).await?;
+    let (description, _) = told(&bed.settles("default", State::Error).await?);
+    for words in ["istiod", "nodes are available"] {
+        assert!(description.contains(words), "{description}");
+    }
+    cordon(control_plane, false).await?;
+    bed.settles("default", State::Ready).await?;
+    bed.stop().await
+}
+
+async fn cordon(control_plane: &ControlPlane, unschedulable: bool) -> Result {
+    let nodes: Api<Node> = Api::all(control_plane.client());
+    for node in nodes.list(&ListParams::default()).await? {
+        let patch = Patch::Merge(json!({"spec": {"unschedulable": unschedulable}}));
+        nodes.patch(&node.name_any(), &PatchParams::default(), &patch).await?;
+    }
+    Ok(())
+}
+
+pub async fn a_leader_that_hangs_while_installing_is_followed_and_writes_nothing_when_it_wakes_up(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let mut bed = Bed::start(control_plane).await?;
+    bed.create("default", json!({})).await?;
+    shows(&bed, "roles and bindings").await?;
+    bed.operator.pause()?;
+    second_account(control_plane).await?;
+    let follower = bed.replica("second").await?;
+    bed.settles("default", State::Ready).await?;
+    let mark = control_plane.audit().mark().await?;
+    bed.operator.resume()?;
+    let ended = bed.operator.wait(DEADLINE).await?;
+    assert_eq!(ended.code(), Some(1), "{}", bed.operator.log());
+    let written = control_plane.audit().since(&mark).await?.of(USER).writes();
+    assert!(written.iter().next().is_none(), "{written:?}");
+    drop(follower);
+    Ok(())
+}
+
+/// A ServiceAccount with the operator's permissions, so that the audit log tells two replicas apart.
+async fn second_account(control_plane: &ControlPlane) -> Result {
+    let client = control_plane.client();
+    let account: ServiceAccount = serde_json::from_value(json!({"metadata": {"name": "second"}}))?;
+    Api::namespaced(client.clone(), NAMESPACE).create(&PostParams::default(), &account).await?;
+    let subject = json!([{"kind": "ServiceAccount", "name": "second", "namespace": NAMESPACE}]);
+    let role =
+        |kind: &str, name: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name});
+    let everywhere: ClusterRoleBinding = serde_json::from_value(json!({"metadata": {"name": "second"},
+        "subjects": subject, "roleRef": role("ClusterRole", "istio-manager-role")}))?;
+    Api::all(client.clone()).create(&PostParams::default(), &everywhere).await?;
+    let here: RoleBinding = serde_json::from_value(json!({"metadata": {"name": "second"},
+        "subjects": subject, "roleRef": role("Role", "istio-leader-election-role")}))?;
+    Api::namespaced(client, NAMESPACE).create(&PostParams::default(), &here).await?;
+    Ok(())
+}
