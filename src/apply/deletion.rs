@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::inventory::Record;
 use super::server_side::our_entry;
+use crate::kubernetes::is_not_found;
 use crate::object::ObjectId;
 
 /// An object could not be deleted.
@@ -46,6 +47,7 @@ pub async fn delete(client: &Client, id: &ObjectId, record: &Record) -> Result<D
     let live = match api.get_metadata_opt(&id.name).await {
         Ok(Some(live)) => live.metadata,
         Ok(None) => return Ok(Deletion::Gone),
+        Err(kube::Error::Api(status)) if is_not_found(&status) => return Ok(Deletion::Gone),
         Err(source) => return Err(Error::Read { object: id.clone(), source: Box::new(source) }),
     };
     if !is_ours(&live, record) {
@@ -58,7 +60,7 @@ pub async fn delete(client: &Client, id: &ObjectId, record: &Record) -> Result<D
     };
     match api.delete(&id.name, &params).await {
         Ok(answer) => Ok(if answer.is_right() { Deletion::Gone } else { Deletion::Started }),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Deletion::Gone),
+        Err(kube::Error::Api(status)) if is_not_found(&status) => Ok(Deletion::Gone),
         // Only the UID precondition conflicts: it was replaced between the read and the delete.
         Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Deletion::NotOurs),
         Err(source) => Err(Error::Delete { object: id.clone(), source: Box::new(source) }),

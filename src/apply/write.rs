@@ -15,6 +15,7 @@ use super::inventory::{Inventory, Record, Release};
 use super::pause::Pause;
 use super::repairs::Repairs;
 use super::{Error, concede, dispute, server_side, takeover};
+use crate::kubernetes::is_not_found;
 use crate::object::ObjectId;
 use crate::observe::{Live, Seen};
 use crate::plan::Stage;
@@ -248,7 +249,7 @@ impl Hand<'_> {
         match id.api(self.client.clone()).get_opt(&id.name).await {
             Ok(live) => Ok(live.and_then(|live| serde_json::to_value(live).ok())),
             // The kind itself is not served (any more).
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+            Err(kube::Error::Api(status)) if is_not_found(&status) => Ok(None),
             Err(source) => Err(Error::Read { object: id.clone(), source: Box::new(source) }),
         }
     }

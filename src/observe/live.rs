@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::apply::inventory::Inventory;
 use crate::apply::pause::PAUSE_ANNOTATION;
 use crate::apply::server_side::our_entry;
+use crate::kubernetes::is_not_found;
 use crate::object::ObjectId;
 use crate::plan::MODULE_SELECTOR;
 
@@ -75,7 +76,7 @@ async fn list(client: Client, gvk: GroupVersionKind) -> Result<Live, Error> {
         let page = match api.list_metadata(&params).await {
             Ok(page) => page,
             // The kind itself is gone, and with it all of its objects.
-            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(live),
+            Err(kube::Error::Api(status)) if is_not_found(&status) => return Ok(live),
             Err(source) => return Err(Error { kind: gvk.kind, source: Box::new(source) }),
         };
         for object in page.items {

@@ -9,6 +9,7 @@ use kube::{Api, Client};
 use thiserror::Error;
 
 use crate::apply::inventory::Inventory;
+use crate::kubernetes::is_not_found;
 use crate::object::ObjectId;
 
 /// Objects of one kind that are read at most; more would not make the message clearer.
@@ -67,7 +68,7 @@ async fn istio_kinds(client: &Client, inventory: &Inventory) -> Result<Vec<ApiRe
         for version in &group.versions {
             let resources = match client.list_api_group_resources(&version.group_version).await {
                 Ok(resources) => resources.resources,
-                Err(kube::Error::Api(status)) if status.is_not_found() => continue,
+                Err(kube::Error::Api(status)) if is_not_found(&status) => continue,
                 Err(source) => return Err(failed(source)),
             };
             for resource in resources.into_iter().filter(|resource| !resource.name.contains('/')) {
@@ -97,7 +98,7 @@ async fn list(client: Client, kind: ApiResource) -> Result<Vec<ObjectId>, Error>
     let api: Api<DynamicObject> = Api::all_with(client, &kind);
     let page = match api.list_metadata(&ListParams::default().limit(PER_KIND)).await {
         Ok(page) => page,
-        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(Vec::new()),
+        Err(kube::Error::Api(status)) if is_not_found(&status) => return Ok(Vec::new()),
         Err(source) => return Err(Error::List { kind: kind.kind, source: Box::new(source) }),
     };
     let id = |metadata: kube::api::ObjectMeta| ObjectId {

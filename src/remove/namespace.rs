@@ -9,6 +9,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use thiserror::Error;
 
+use crate::kubernetes::is_not_found;
 use crate::object::ObjectId;
 
 /// A kind that people put into namespaces.
@@ -83,7 +84,7 @@ async fn list(client: Client, namespace: String, Kind { group, kind }: Kind) -> 
     let page = match api.list_metadata(&ListParams::default().limit(PAGE)).await {
         Ok(page) => page,
         // The Gateway API is not installed everywhere.
-        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(Vec::new()),
+        Err(kube::Error::Api(status)) if is_not_found(&status) => return Ok(Vec::new()),
         Err(source) => return Err(Error { kind, namespace, source: Box::new(source) }),
     };
     let of_a_user = page.items.into_iter().filter(|object| {

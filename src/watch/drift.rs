@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use self::sightings::Sightings;
 use crate::apply::Vigil;
 use crate::apply::inventory::Inventory;
+use crate::kubernetes::is_not_found;
 use crate::object::ObjectId;
 use crate::observe::{Live, Seen};
 use crate::plan::MODULE_SELECTOR;
@@ -272,7 +273,7 @@ fn report(kind: &Kind, event: Result<watcher::Event<Metadata>, watcher::Error>) 
         Ok(InitApply(object) | Apply(object)) => is(kind, &object.metadata),
         Ok(InitDone) => Some(Report::Listed),
         Ok(Delete(object)) => Some(Report::Gone(identity(kind, &object.metadata))),
-        Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if status.is_not_found() => {
+        Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if is_not_found(&status) => {
             Some(Report::Unknown)
         }
         Err(error) => {
