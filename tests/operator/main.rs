@@ -19,7 +19,10 @@ use std::time::Duration;
 
 // A test is listed once, below; listing it here as well would only be one more place to forget.
 #[allow(clippy::wildcard_imports)]
-use {drift::*, faults::*, install::*, interruption::*, packaging::*, rejection::*, removal::*, schema::*, takeover::*};
+use {
+    drift::*, faults::*, install::*, interruption::*, packaging::*, rejection::*, removal::*, schema::*,
+    takeover::*,
+};
 
 fn main() -> ExitCode {
     let shared = testbed::tests![
