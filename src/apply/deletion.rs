@@ -76,7 +76,7 @@ fn propagation(id: &ObjectId) -> PropagationPolicy {
 ///
 /// A record without a UID is from a run that ended between the write and its confirmation; then our field manager is the
 /// proof.
-fn is_ours(live: &ObjectMeta, record: &Record) -> bool {
+pub(crate) fn is_ours(live: &ObjectMeta, record: &Record) -> bool {
     let same = record.uid.is_none() || record.uid == live.uid;
     same && our_entry(live).is_some()
 }

@@ -4,6 +4,7 @@
 //! Istio should look like.
 
 pub mod concede;
+pub mod definitions;
 pub mod deletion;
 pub mod explain;
 pub mod inventory;

@@ -6,6 +6,6 @@ mod deadline;
 mod guard;
 mod limits;
 
-pub use connect::{ConnectError, connect};
+pub use connect::{ConnectError, connect, connect_as};
 pub use guard::{WriteGate, guarded};
 pub use limits::{Limits, RequestTimeout, WriteDenied, write_denied};

@@ -3,6 +3,7 @@
 //! Pure: no client, no clock, no environment. What is planned was only rendered; `apply` alone makes it real.
 
 pub mod configuration;
+mod desired;
 mod extras;
 mod stages;
 
@@ -12,6 +13,7 @@ use istio_charts::{Bundle, ComponentName};
 use serde_json::{Value, json};
 use thiserror::Error;
 
+pub use self::desired::{Basis, desired};
 pub use self::stages::Stage;
 use self::stages::{rank, stage_of};
 use crate::api::names;
@@ -23,6 +25,9 @@ pub const MODULE_SELECTOR: &str = "kyma-project.io/module=istio";
 /// A plan could not be made.
 #[derive(Debug, Error)]
 pub enum Error {
+    /// Merging the resource into the base configuration.
+    #[error("cannot make a configuration of Istio from the resource")]
+    Configuration(#[from] configuration::Error),
     /// Istio's charts do not render with this configuration.
     #[error("cannot render Istio {version}")]
     Render {

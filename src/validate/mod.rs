@@ -6,6 +6,7 @@ mod authorizers;
 mod eligibility;
 mod regular_expression;
 mod spec;
+pub mod version;
 
 use std::fmt;
 

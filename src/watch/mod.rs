@@ -203,9 +203,7 @@ impl Operator {
 fn reason_of(error: &reconcile::Error) -> Reason {
     match error {
         reconcile::Error::Observe { .. } | reconcile::Error::Finalizer { .. } => Reason::ReconcileFailed,
-        reconcile::Error::Plan { .. } | reconcile::Error::Configure { .. } => {
-            Reason::IstioCustomResourceMisconfigured
-        }
+        reconcile::Error::Plan { .. } => Reason::IstioCustomResourceMisconfigured,
         reconcile::Error::Apply { .. } | reconcile::Error::Remove { .. } => {
             Reason::IstioInstallUninstallFailed
         }

@@ -15,7 +15,7 @@ use crate::api::{Istio, names};
 
 use crate::apply::{self, Applier};
 use crate::observe::{self, observe};
-use crate::plan::{self, configuration};
+use crate::plan::{self, Basis};
 use crate::remove::{self, Remover};
 use crate::status::Progress;
 use crate::validate::{self, Flavour};
@@ -29,13 +29,6 @@ pub enum Error {
         /// What happened.
         #[from]
         source: observe::Error,
-    },
-    /// Merging the resource into the base configuration.
-    #[error("cannot make a configuration of Istio from the resource")]
-    Configure {
-        /// What happened.
-        #[from]
-        source: configuration::Error,
     },
     /// Rendering what should exist.
     #[error("cannot plan the installation")]
@@ -90,8 +83,13 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
     add_finalizer(operator, resource).await?;
     let store = operator.inventory();
     let observed = observe(&operator.context.client, &store).await?;
-    let document = configuration::configuration(&spec, &observed.facts, &operator.images)?;
-    let plan = plan::plan(&operator.bundle, &document, &observed.kubernetes_version)?;
+    let basis = Basis {
+        bundle: &operator.bundle,
+        facts: &observed.facts,
+        images: &operator.images,
+        kubernetes_version: &observed.kubernetes_version,
+    };
+    let plan = plan::desired(&spec, basis)?;
     let applier = Applier {
         client: operator.context.client.clone(),
         store,
