@@ -16,7 +16,7 @@ use crate::apply::inventory::Store;
 use crate::kubernetes::{self, ConnectError};
 use crate::observe::{self, observe};
 use crate::plan::configuration::{self, Images};
-use crate::plan::{self, Basis};
+use crate::plan::{self, Basis, Desired};
 use crate::preview::{self, Change, Style};
 use crate::validate::{self, Flavour, Rejection};
 
@@ -93,6 +93,10 @@ pub struct DiffArguments {
     #[arg(long, env = "ISTIO_VERSION", value_name = "VERSION")]
     istio_version: Option<String>,
 
+    /// Follow spec.patches, as an operator with this flag does
+    #[arg(long)]
+    allow_patches: bool,
+
     /// When to colour the differences
     #[arg(long, visible_alias = "colour", value_enum, default_value = "auto", value_name = "WHEN")]
     color: Colour,
@@ -124,8 +128,15 @@ async fn diff(arguments: &DiffArguments) -> Result<usize, DiffError> {
         facts: &observed.facts,
         images: &images,
         kubernetes_version: &observed.kubernetes_version,
+        allow_patches: arguments.allow_patches,
     };
-    let plan = plan::desired(&spec, basis)?;
+    let plan = match plan::desired(&spec, basis)? {
+        Desired::Plan(plan) => plan,
+        Desired::Rejected(rejection) => return Err(rejection.into()),
+    };
+    for warning in plan.warnings() {
+        eprintln!("warning: {warning}");
+    }
     let style = style(arguments.color);
     let mut changes = std::pin::pin!(preview::preview(&client, &plan, &observed.inventory)?);
     let mut summary = Summary::default();

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::api::{Istio, names};
 use crate::plan::configuration::{self, ClusterFacts, Images};
-use crate::plan::{self, Basis, Plan, Stage};
+use crate::plan::{self, Basis, Desired, Plan, Stage};
 use crate::validate::{self, Flavour, Rejection};
 
 /// The API server that is assumed where there is none; any supported version renders the same.
@@ -88,11 +88,18 @@ pub struct RenderArguments {
     /// Istio version to render; without it the embedded one
     #[arg(long, env = "ISTIO_VERSION", value_name = "VERSION")]
     pub istio_version: Option<String>,
+
+    /// Follow spec.patches, as an operator with this flag does
+    #[arg(long)]
+    pub allow_patches: bool,
 }
 
 /// Renders the resource and prints its objects as YAML documents.
 pub fn render(arguments: &RenderArguments, output: &mut impl Write) -> Result<(), RenderError> {
     let plan = planned(arguments)?;
+    for warning in plan.warnings() {
+        eprintln!("warning: {warning}");
+    }
     for stage in Stage::ALL {
         for object in plan.objects(stage) {
             let (_, object) = object?;
@@ -126,8 +133,12 @@ fn planned(arguments: &RenderArguments) -> Result<Plan, RenderError> {
         facts: &ClusterFacts::from_objects(&objects)?,
         images: &images,
         kubernetes_version: KUBERNETES_VERSION,
+        allow_patches: arguments.allow_patches,
     };
-    Ok(plan::desired(&spec, basis)?)
+    match plan::desired(&spec, basis)? {
+        Desired::Plan(plan) => Ok(plan),
+        Desired::Rejected(rejection) => Err(rejection.into()),
+    }
 }
 
 pub(super) fn resource(path: &Path) -> Result<Istio, RenderError> {

@@ -15,7 +15,7 @@ use crate::api::{Istio, names};
 
 use crate::apply::{self, Applier};
 use crate::observe::{self, observe};
-use crate::plan::{self, Basis};
+use crate::plan::{self, Basis, Desired};
 use crate::remove::{self, Remover};
 use crate::status::Progress;
 use crate::validate::{self, Flavour};
@@ -88,8 +88,12 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
         facts: &observed.facts,
         images: &operator.images,
         kubernetes_version: &observed.kubernetes_version,
+        allow_patches: operator.context.settings.allow_patches,
     };
-    let plan = plan::desired(&spec, basis)?;
+    let plan = match plan::desired(&spec, basis)? {
+        Desired::Plan(plan) => plan,
+        Desired::Rejected(rejection) => return Ok(Outcome::Rejected(rejection)),
+    };
     let applier = Applier {
         client: operator.context.client.clone(),
         store,

@@ -124,6 +124,16 @@ impl<'c> Bed<'c> {
     }
 }
 
+/// Runs a command of the program as the administrator of the cluster: exit code, standard output, standard error.
+pub async fn command(control_plane: &ControlPlane, arguments: &[&str]) -> Result<(i32, String, String)> {
+    let kubeconfig = format!("--kubeconfig={}", control_plane.kubeconfig().display());
+    let arguments = arguments.iter().copied().chain([kubeconfig.as_str()]);
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_istio-manager"));
+    let output = testbed::run(program, arguments, &[]).await?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok((output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr)))
+}
+
 async fn operator(control_plane: &ControlPlane, arguments: &[&str]) -> Result<Process> {
     let kubeconfig = control_plane.kubeconfig_for(NAMESPACE, "istio-controller-manager").await?;
     let spec = ProcessSpec::new("operator", env!("CARGO_BIN_EXE_istio-manager"))

@@ -2,6 +2,8 @@
 
 mod bed;
 mod chart;
+mod check;
+mod diff;
 mod install;
 mod interruption;
 mod packaging;
@@ -15,10 +17,12 @@ use std::time::Duration;
 
 // A test is listed once, below; listing it here as well would only be one more place to forget.
 #[allow(clippy::wildcard_imports)]
-use {install::*, interruption::*, packaging::*, rejection::*, removal::*};
+use {check::*, diff::*, install::*, interruption::*, packaging::*, rejection::*, removal::*};
 
 fn main() -> ExitCode {
     let shared = testbed::tests![
+        a_check_of_a_cluster_without_the_operator_says_what_is_missing,
+        a_diff_before_the_installation_shows_every_object_as_new,
         a_resource_is_installed_and_reported_ready,
         a_change_of_the_reason_is_an_event,
         a_pod_in_a_labelled_namespace_gets_a_sidecar,
@@ -26,6 +30,12 @@ fn main() -> ExitCode {
         a_changed_setting_reaches_its_object,
         a_component_that_is_turned_off_is_pruned,
         every_rendering_is_accepted_by_the_api_server,
+        a_diff_of_an_unchanged_resource_is_empty,
+        a_diff_shows_a_changed_setting_and_changes_nothing,
+        a_diff_of_a_resource_that_would_be_refused_says_why,
+        a_check_of_a_healthy_installation_finds_nothing,
+        a_check_as_a_user_without_permissions_names_them,
+        a_check_names_what_stands_in_the_way,
         a_second_resource_is_told_which_one_is_in_charge,
         a_resource_in_another_namespace_is_refused,
         an_unusable_value_is_named_and_changes_nothing,
