@@ -18,6 +18,7 @@ use crate::api::names::{
     ALLOW_DOWNGRADE_ANNOTATION, FEATURES_CONFIG_MAP, ISTIO_NAMESPACE, OPERATOR_NAMESPACE,
 };
 use crate::api::{Istio, last_applied};
+use crate::kubernetes::if_found;
 use crate::object::ObjectId;
 use crate::observe::installed;
 use crate::plan::configuration::{ClusterFacts, FactsError, Features};
@@ -84,11 +85,9 @@ pub async fn installations(client: &Client) -> Result<Installation, Error> {
 }
 
 async fn resources(client: &Client) -> Result<Vec<Istio>, Error> {
-    match Api::<Istio>::namespaced(client.clone(), OPERATOR_NAMESPACE).list(&ListParams::default()).await {
-        Ok(all) => Ok(all.items),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Vec::new()),
-        Err(source) => Err(failed("the Istio resources")(source)),
-    }
+    let api: Api<Istio> = Api::namespaced(client.clone(), OPERATOR_NAMESPACE);
+    let all = if_found(api.list(&ListParams::default()).await).map_err(failed("the Istio resources"))?;
+    Ok(all.map(|all| all.items).unwrap_or_default())
 }
 
 /// Findings about the definitions that exist already, judged one by one because they are large.
@@ -266,7 +265,7 @@ pub struct Network {
 pub async fn network(client: &Client) -> Result<Network, Error> {
     let gvk = GroupVersionKind::gvk("crd.projectcalico.org", "v1", "FelixConfiguration");
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&gvk));
-    let felix = api.get_opt("default").await.map_err(failed("FelixConfiguration default"))?;
+    let felix = if_found(api.get("default").await).map_err(failed("FelixConfiguration default"))?;
     let wishes_ambient = |istio: &Istio| {
         istio.spec.experimental.as_ref().is_some_and(|options| options.enable_ambient == Some(true))
     };

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use futures::StreamExt;
@@ -13,12 +14,17 @@ use kube::{Api, Client, ResourceExt};
 use super::{identity, render, report};
 use crate::api::{Istio, names};
 use crate::apply::inventory::Store;
+use crate::apply::server_side::passes_by_itself;
 use crate::kubernetes::{self, ConnectError};
 use crate::observe::{self, observe};
 use crate::plan::configuration::{self, Images};
 use crate::plan::{self, Basis, Desired};
 use crate::preview::{self, Change, Style};
 use crate::validate::{self, Flavour, Rejection};
+
+/// Waits for the API server to serve a new kind.
+const DEFINITION_DELAYS: [Duration; 3] =
+    [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1)];
 
 /// Why it cannot be told what would change.
 #[derive(Debug, thiserror::Error)]
@@ -151,12 +157,7 @@ async fn diff(arguments: &DiffArguments) -> Result<usize, DiffError> {
 
 /// The resource as it would be in the cluster, if it would be in charge there.
 async fn in_its_place(client: &Client, mut resource: Istio) -> Result<Istio, DiffError> {
-    let all = match Api::<Istio>::all(client.clone()).list(&ListParams::default()).await {
-        Ok(all) => all.items,
-        // Without the kind there is no resource of it.
-        Err(kube::Error::Api(status)) if status.is_not_found() => Vec::new(),
-        Err(source) => return Err(DiffError::Resources(Box::new(source))),
-    };
+    let all = resources(client).await.map_err(|source| DiffError::Resources(Box::new(source)))?;
     let namespace = resource.namespace().unwrap_or_else(|| names::OPERATOR_NAMESPACE.to_owned());
     let same = |other: &&Istio| {
         other.namespace().as_ref() == Some(&namespace) && other.name_any() == resource.name_any()
@@ -171,6 +172,18 @@ async fn in_its_place(client: &Client, mut resource: Istio) -> Result<Istio, Dif
         Some(rejection) => Err(rejection.into()),
         None => Ok(resource),
     }
+}
+
+/// All Istio resources; none where there is no such kind. A kind that was only just defined is waited for.
+async fn resources(client: &Client) -> Result<Vec<Istio>, kube::Error> {
+    let api: Api<Istio> = Api::all(client.clone());
+    for delay in DEFINITION_DELAYS {
+        match kubernetes::if_found(api.list(&ListParams::default()).await) {
+            Err(error) if passes_by_itself(&error) => tokio::time::sleep(delay).await,
+            answer => return Ok(answer?.map(|all| all.items).unwrap_or_default()),
+        }
+    }
+    Ok(api.list(&ListParams::default()).await?.items)
 }
 
 fn style(colour: Colour) -> Style {

@@ -16,6 +16,7 @@ use crate::apply::concede;
 use crate::apply::deletion::is_ours;
 use crate::apply::inventory::{Inventory, Record};
 use crate::apply::server_side::FIELD_MANAGER;
+use crate::kubernetes::{if_found, is_not_found};
 use crate::object::ObjectId;
 use crate::plan::{Plan, Stage};
 
@@ -96,22 +97,21 @@ async fn apply(
     let after = match api.patch(&object.name, &params, &Patch::Apply(&manifest)).await {
         Ok(after) => to_value(&after),
         // Its namespace or its kind comes with this very plan, so the API server cannot tell more than the manifest does.
-        Err(kube::Error::Api(status)) if status.is_not_found() && before.is_none() => manifest,
+        Err(error) if is_not_found(&error) && before.is_none() => manifest,
         Err(source) => return Err(Error::DryRun { object, source: Box::new(source) }),
     };
     Ok(Change { object, before: before.map(comparable), after: Some(comparable(after)) })
 }
 
 async fn prune(client: &Client, object: ObjectId, record: Record) -> Result<Option<Change>, Error> {
-    let api = object.api(client.clone());
-    let live = api.get_opt(&object.name).await;
+    let live = if_found(object.api(client.clone()).get(&object.name).await);
     let live = live.map_err(|source| Error::Read { object: object.clone(), source: Box::new(source) })?;
     let ours = live.filter(|live| is_ours(&live.metadata, &record));
     Ok(ours.map(|live| Change { object, before: Some(comparable(to_value(&live))), after: None }))
 }
 
 async fn read(client: &Client, object: &ObjectId) -> Result<Option<Value>, Error> {
-    let live = object.api(client.clone()).get_opt(&object.name).await;
+    let live = if_found(object.api(client.clone()).get(&object.name).await);
     let live = live.map_err(|source| Error::Read { object: object.clone(), source: Box::new(source) })?;
     Ok(live.as_ref().map(to_value))
 }

@@ -65,7 +65,7 @@ pub struct IstioSpec {
     pub network_policies_enabled: Option<bool>,
     /// Values of Istio's charts, for what has no field above: over the operator's own configuration and below the fields
     /// above. Names are those of the charts; an unknown one is refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::any_map")]
     pub values: Option<Map<String, Value>>,
     /// Patches of rendered objects, for what no value reaches. Refused unless the operator runs with --allow-patches.

@@ -15,7 +15,7 @@ pub struct ObjectPatch {
     /// Name of the object, such as `istiod`.
     pub name: String,
     /// Strategic merge patch, as `kubectl patch --type=strategic` takes it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::any_map")]
     pub strategic_merge: Option<Map<String, Value>>,
     /// JSON patch (RFC 6902), as `kubectl patch --type=json` takes it.
@@ -34,7 +34,7 @@ pub struct JsonOperation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// Value of an `add`, `replace` or `test`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::any")]
     pub value: Option<Value>,
 }

@@ -12,7 +12,7 @@ use crate::api::names::{EGRESS_GATEWAY, INGRESS_GATEWAY};
 use crate::validate::Problem;
 
 /// Values that something else decides, with what to do instead.
-const DECIDED_ELSEWHERE: [(&[&str], &str); 6] = [
+const DECIDED_ELSEWHERE: [(&[&str], &str); 7] = [
     (
         &[
             "global.hub",
@@ -41,6 +41,15 @@ const DECIDED_ELSEWHERE: [(&[&str], &str); 6] = [
     (
         &["global.istioNamespace", "revision", "revisionTags", "defaultRevision", "meshConfig.rootNamespace"],
         "the operator installs the default revision in istio-system",
+    ),
+    (
+        &[
+            "gateways.istio-ingressgateway.name",
+            "gateways.istio-ingressgateway.labels",
+            "gateways.istio-egressgateway.name",
+            "gateways.istio-egressgateway.labels",
+        ],
+        "Services and Gateway resources of users refer to the names and labels of the gateways",
     ),
     (&["profile", "global.platform", "platform"], "the operator chooses by what it sees of the cluster"),
 ];

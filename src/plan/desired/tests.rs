@@ -223,6 +223,11 @@ fn a_value_that_something_else_decides_is_refused_with_what_to_do() {
             "spec.values.meshConfig.trustDomain",
             "spec.config.trustDomain",
         ),
+        (
+            json!({"gateways": {"istio-ingressgateway": {"name": "mine"}}}),
+            "spec.values.gateways.istio-ingressgateway.name",
+            "refer to the names",
+        ),
         (json!({"revision": "canary"}), "spec.values.revision", "default revision"),
         (json!({"global": {"istioNamespace": "mesh"}}), "spec.values.global.istioNamespace", "istio-system"),
         (
@@ -274,11 +279,6 @@ fn a_value_must_not_reach_what_is_closed_and_is_named() {
             json!({"pilot": {"podLabels": {"istio.io/use-waypoint": "mine"}}}),
             "spec.values.pilot.podLabels.istio.io/use-waypoint",
             "a label",
-        ),
-        (
-            json!({"gateways": {"istio-ingressgateway": {"name": "mine"}}}),
-            "spec.values.gateways.istio-ingressgateway.name",
-            "Deployment",
         ),
         (
             json!({"gateways": {"istio-ingressgateway": {"runAsRoot": true}}}),
