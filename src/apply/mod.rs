@@ -4,6 +4,7 @@
 //! Istio should look like.
 
 pub mod concede;
+pub mod definition_gate;
 pub mod definitions;
 pub mod deletion;
 pub mod explain;
@@ -19,6 +20,7 @@ use kube::Client;
 use serde_json::Value;
 use thiserror::Error;
 
+use self::definition_gate::Gate;
 use self::deletion::Deletion;
 use self::inventory::{Inventory, Record, Store};
 use self::wait::Verdict;
@@ -53,6 +55,13 @@ pub enum Error {
         /// What the API server said.
         source: Box<kube::Error>,
     },
+    /// It is not known whether a definition may be written.
+    #[error("cannot judge the custom resource definitions of this cluster")]
+    Definition {
+        /// What happened.
+        #[from]
+        source: definition_gate::Error,
+    },
     /// An object was refused.
     #[error("stage {stage} is not complete")]
     Apply {
@@ -85,7 +94,7 @@ pub enum Outcome {
 }
 
 /// Proof that a plan was applied as a whole, with what that took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Objects that were written.
     pub written: usize,
@@ -93,6 +102,8 @@ pub struct Applied {
     pub unchanged: usize,
     /// Objects that are no longer planned and were deleted.
     pub pruned: usize,
+    /// What the user should mend, although everything runs.
+    pub warnings: Vec<String>,
 }
 
 /// The means of an apply.
@@ -132,8 +143,9 @@ impl Applier {
         live: &Live,
     ) -> Result<Outcome, Error> {
         let mut applied = Applied::default();
+        let gate = Gate::new(self.client.clone());
         for stage in Stage::ALL {
-            self.write_stage(plan, stage, inventory, live, &mut applied).await?;
+            self.write_stage(plan, stage, inventory, live, &gate, &mut applied).await?;
             let gates = wait::gates(stage, planned);
             let verdict = wait::wait(&self.client, &gates, self.deadline, &self.progress.within(stage)).await;
             if let Verdict::NotReady(reason) = verdict {
@@ -142,6 +154,7 @@ impl Applier {
         }
         let wanted: Vec<ObjectId> = planned.iter().map(|(_, id)| id.clone()).collect();
         applied.pruned = self.prune(&wanted, inventory).await?;
+        applied.warnings = plan.warnings().iter().cloned().chain(gate.into_warnings()).collect();
         Ok(Outcome::Complete(applied))
     }
 
@@ -154,11 +167,12 @@ impl Applier {
         stage: Stage,
         inventory: &mut Inventory,
         live: &Live,
+        gate: &Gate,
         applied: &mut Applied,
     ) -> Result<(), Error> {
         let known = inventory.clone();
         let mut writes = stream::iter(plan.objects(stage))
-            .map(|object| self.write(stage, object, &known, live))
+            .map(|object| self.write(stage, object, &known, live, gate))
             .buffer_unordered(stage.concurrency());
         while let Some(result) = writes.next().await {
             match result? {
@@ -179,10 +193,14 @@ impl Applier {
         object: Result<(ObjectId, Value), crate::plan::Error>,
         known: &Inventory,
         live: &Live,
+        gate: &Gate,
     ) -> Result<(ObjectId, Option<Record>), Error> {
         let (id, mut manifest) = object.map_err(|source| Error::Plan { stage, source })?;
         let digest = server_side::digest(&manifest);
         if is_unchanged(&id, &digest, known, live) {
+            return Ok((id, None));
+        }
+        if stage == Stage::CustomResourceDefinitions && !gate.lets_pass(&id, &manifest).await? {
             return Ok((id, None));
         }
         if id.kind == "ValidatingWebhookConfiguration" && self.concede(&id, &mut manifest).await? {

@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::{Finding, rules};
+use crate::api::Istio;
 use crate::api::names::{
     ALLOW_DOWNGRADE_ANNOTATION, FEATURES_CONFIG_MAP, ISTIO_NAMESPACE, OPERATOR_NAMESPACE,
 };
-use crate::api::{Istio, last_applied};
 use crate::kubernetes::if_found;
 use crate::object::ObjectId;
 use crate::observe::installed;
@@ -74,11 +74,7 @@ pub struct Installation {
 
 pub async fn installations(client: &Client) -> Result<Installation, Error> {
     let resource = resources(client).await?.into_iter().min_by_key(|istio| istio.creation_timestamp());
-    let told = resource.as_ref().and_then(last_applied::read).and_then(|applied| applied.istio_tag);
-    let installed = match told {
-        Some(tag) => Some(tag),
-        None => installed::istiod_tag(client).await?,
-    };
+    let installed = installed::version(client, resource.as_ref()).await?;
     let allowed_downgrade =
         resource.and_then(|istio| istio.annotations().get(ALLOW_DOWNGRADE_ANNOTATION).cloned());
     Ok(Installation { installed, allowed_downgrade })

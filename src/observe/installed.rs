@@ -1,11 +1,13 @@
-//! Which Istio runs where the `Istio` resource does not tell: one that `istioctl` or Helm installed, or whose resource
-//! lost its annotation.
+//! Which Istio was installed last: by the word of the `Istio` resource, or, where `istioctl` or Helm installed it or the
+//! resource lost its annotation, by that of istiod.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, Client};
 use thiserror::Error;
 
 use crate::api::names::ISTIO_NAMESPACE;
+use crate::api::{Istio, last_applied};
+use crate::validate::version::release;
 
 const ISTIOD: &str = "istiod";
 const CONTAINER: &str = "discovery";
@@ -15,10 +17,19 @@ const CONTAINER: &str = "discovery";
 #[error("cannot read Deployment {ISTIO_NAMESPACE}/{ISTIOD}")]
 pub struct Error(#[source] Box<kube::Error>);
 
+/// Version or image tag of the Istio that was complete last, if any.
+pub async fn version(client: &Client, resource: Option<&Istio>) -> Result<Option<String>, Error> {
+    let told = resource.and_then(last_applied::read).and_then(|applied| applied.istio_tag);
+    match told.filter(|tag| release(tag).is_some()) {
+        Some(tag) => Ok(Some(tag)),
+        None => istiod_tag(client).await,
+    }
+}
+
 /// The image tag of the istiod that serves the default revision; `None` without one that is available.
 ///
 /// An istiod that never became available was never in use, so nothing speaks against another version.
-pub async fn istiod_tag(client: &Client) -> Result<Option<String>, Error> {
+async fn istiod_tag(client: &Client) -> Result<Option<String>, Error> {
     let api: Api<Deployment> = Api::namespaced(client.clone(), ISTIO_NAMESPACE);
     let istiod = api.get_opt(ISTIOD).await.map_err(|source| Error(Box::new(source)))?;
     Ok(istiod.as_ref().and_then(tag))

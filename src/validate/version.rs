@@ -23,6 +23,18 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// How to go back while the step is not complete, as the end of a sentence; empty where there is no way back.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        let Self::To { from, to } = self else { return String::new() };
+        format!(
+            " (Istio goes from {from} to {to}; to go back, run the operator that has {from} built in, or this one with \
+             --istio-version={from} and the charts of {from} in --charts-dir)"
+        )
+    }
+}
+
 /// Judges the step from the `installed` version to the `wanted` one. Both may carry a flavour, as image tags do; what is
 /// not a version counts as unknown. `allowed_downgrade` is the value of [`ALLOW_DOWNGRADE_ANNOTATION`].
 ///

@@ -7,13 +7,14 @@ mod outcome;
 mod reconcile;
 
 use std::convert::Infallible;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use futures::stream::{self, Stream, StreamExt};
 use istio_charts::Bundle;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::{WatchStreamExt, predicates, watcher};
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -22,8 +23,8 @@ use self::backoff::BackOff;
 use self::outcome::Next;
 pub use self::outcome::Outcome;
 use self::reconcile::Resources;
-use crate::api::Istio;
 use crate::api::conditions::{Reason, State};
+use crate::api::{Istio, names};
 use crate::apply::inventory;
 use crate::context::Context;
 use crate::plan::configuration::Images;
@@ -109,7 +110,7 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
             }
         })
         .applied_objects()
-        .predicate_filter(predicates::generation, kube::runtime::PredicateConfig::default());
+        .predicate_filter(edition, kube::runtime::PredicateConfig::default());
     Controller::for_stream(events, resources)
         .with_config(Config::default().concurrency(CONCURRENCY))
         // When the oldest resource goes, the next-oldest stands for the module.
@@ -122,6 +123,14 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
         )
         .for_each(|_| std::future::ready(()))
         .await;
+}
+
+/// Changes with what a reconcile goes by: the spec, and the annotations that people set.
+fn edition(resource: &Istio) -> Option<u64> {
+    let mut hasher = std::hash::DefaultHasher::new();
+    resource.metadata.generation.hash(&mut hasher);
+    resource.annotations().get(names::ALLOW_DOWNGRADE_ANNOTATION).hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 fn each_change(receiver: watch::Receiver<()>) -> impl Stream<Item = ()> + Send {
@@ -202,7 +211,10 @@ impl Operator {
 
 fn reason_of(error: &reconcile::Error) -> Reason {
     match error {
-        reconcile::Error::Observe { .. } | reconcile::Error::Finalizer { .. } => Reason::ReconcileFailed,
+        reconcile::Error::Observe { .. }
+        | reconcile::Error::Installed { .. }
+        | reconcile::Error::LastApplied { .. }
+        | reconcile::Error::Finalizer { .. } => Reason::ReconcileFailed,
         reconcile::Error::Plan { .. } => Reason::IstioCustomResourceMisconfigured,
         reconcile::Error::Apply { .. } | reconcile::Error::Remove { .. } => {
             Reason::IstioInstallUninstallFailed

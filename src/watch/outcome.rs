@@ -11,6 +11,7 @@ use crate::remove::blockers;
 use crate::remove::order::Step;
 use crate::status::{Condition, Settled};
 use crate::validate::Rejection;
+use crate::validate::version;
 
 /// How one reconcile of one resource ended.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub enum Outcome {
         stage: Stage,
         /// The object and its own words.
         reason: String,
+        /// From which version of Istio to which.
+        upgrade: version::Step,
     },
     /// Resources of users keep Istio from being removed.
     Blocked(Vec<ObjectId>),
@@ -55,7 +58,19 @@ pub enum Next {
 /// How often blockers of a removal are looked for again.
 const BLOCKED_RETRY: Duration = Duration::from_secs(10);
 
+/// How often a refused version is looked at again: whoever goes back with `istioctl` or Helm changes no resource.
+const VERSION_RETRY: Duration = Duration::from_secs(60);
+
 impl Outcome {
+    /// The outcome of an apply that is part of a step between versions.
+    #[must_use]
+    pub fn of(outcome: apply::Outcome, upgrade: version::Step) -> Self {
+        match outcome {
+            apply::Outcome::Complete(applied) => Self::Ready(applied),
+            apply::Outcome::NotReady { stage, reason } => Self::NotReady { stage, reason, upgrade },
+        }
+    }
+
     /// When to look again.
     #[must_use]
     pub fn next(&self) -> Next {
@@ -63,6 +78,9 @@ impl Outcome {
             Self::Ready(_) => Next::Interval,
             Self::NotReady { .. } | Self::NotGone { .. } => Next::BackOff,
             Self::Blocked(_) => Next::After(BLOCKED_RETRY),
+            Self::Rejected(rejection) if rejection.reason == Reason::IstioVersionUpdateNotAllowed => {
+                Next::After(VERSION_RETRY)
+            }
             Self::Rejected(_) | Self::Released => Next::OnChange,
         }
     }
@@ -72,16 +90,22 @@ impl Outcome {
     pub fn settled(&self) -> Option<Settled> {
         Some(match self {
             Self::Released => return None,
-            Self::Ready(_) => Settled {
+            Self::Ready(Applied { warnings, .. }) if warnings.is_empty() => Settled {
                 state: State::Ready,
                 description: String::new(),
                 conditions: vec![Condition { reason: Reason::ReconcileSucceeded, message: None }],
             },
+            Self::Ready(Applied { warnings, .. }) => {
+                settled(State::Warning, Reason::ReconcileSucceeded, warnings.join("; "))
+            }
             Self::Rejected(rejection) => settled(rejection.state, rejection.reason, rejection.to_string()),
-            Self::NotReady { stage, reason } => settled(
+            Self::NotReady { stage, reason, upgrade } => settled(
                 State::Error,
                 Reason::IstioInstallUninstallFailed,
-                format!("{stage} did not become ready in time and is still awaited: {reason}"),
+                format!(
+                    "{stage} did not become ready in time and is still awaited: {reason}{}",
+                    upgrade.advice()
+                ),
             ),
             Self::Blocked(found) => {
                 settled(State::Warning, Reason::IstioCustomResourcesDangling, blockers::describe(found))
@@ -101,19 +125,10 @@ fn settled(state: State, reason: Reason, text: String) -> Settled {
     Settled { state, description: text, conditions: vec![condition] }
 }
 
-impl From<apply::Outcome> for Outcome {
-    fn from(outcome: apply::Outcome) -> Self {
-        match outcome {
-            apply::Outcome::Complete(applied) => Self::Ready(applied),
-            apply::Outcome::NotReady { stage, reason } => Self::NotReady { stage, reason },
-        }
-    }
-}
-
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ready(Applied { written, unchanged, pruned }) => {
+            Self::Ready(Applied { written, unchanged, pruned, .. }) => {
                 write!(f, "ready: {written} objects written, {unchanged} unchanged, {pruned} pruned")
             }
             Self::Released => f.write_str("released, nothing is left to remove"),

@@ -6,19 +6,20 @@ use std::sync::Arc;
 
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::Operator;
 use super::outcome::Outcome;
-use crate::api::{Istio, names};
-
+use crate::api::{Istio, last_applied, names};
 use crate::apply::{self, Applier};
-use crate::observe::{self, observe};
+use crate::kubernetes::if_found;
+use crate::observe::{self, installed, observe};
 use crate::plan::{self, Basis, Desired};
 use crate::remove::{self, Remover};
 use crate::status::Progress;
-use crate::validate::{self, Flavour};
+use crate::validate::version::{self, Step};
+use crate::validate::{self, Flavour, Rejection};
 
 /// A step failed in a way that the user of the resource cannot mend.
 #[derive(Debug, Error)]
@@ -37,12 +38,28 @@ pub enum Error {
         #[from]
         source: plan::Error,
     },
-    /// Writing it.
-    #[error("cannot install Istio")]
-    Apply {
+    /// What is installed could not be told.
+    #[error("cannot tell which Istio is installed")]
+    Installed {
         /// What happened.
         #[from]
+        source: installed::Error,
+    },
+    /// Writing it.
+    #[error("cannot install Istio{}", step.advice())]
+    Apply {
+        /// From which version to which.
+        step: Step,
+        /// What happened.
         source: apply::Error,
+    },
+    /// Noting that it is installed.
+    #[error("cannot change the annotations of Istio {resource}")]
+    LastApplied {
+        /// Namespace and name of the resource.
+        resource: String,
+        /// What the API server said.
+        source: Box<kube::Error>,
     },
     /// Removing it.
     #[error("cannot remove Istio")]
@@ -80,6 +97,10 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
         Ok(spec) => spec,
         Err(rejection) => return Ok(Outcome::Rejected(rejection)),
     };
+    let step = match step(operator, resource).await? {
+        Ok(step) => step,
+        Err(rejection) => return Ok(Outcome::Rejected(rejection)),
+    };
     add_finalizer(operator, resource).await?;
     let store = operator.inventory();
     let observed = observe(&operator.context.client, &store).await?;
@@ -100,7 +121,30 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
         deadline: operator.context.settings.install_timeout,
         progress: progress.clone(),
     };
-    Ok(applier.apply(&plan, observed.inventory, &observed.live).await?.into())
+    let outcome = applier.apply(&plan, observed.inventory, &observed.live).await;
+    let outcome = outcome.map_err(|source| Error::Apply { step: step.clone(), source })?;
+    if let apply::Outcome::Complete(_) = outcome {
+        remember(operator, resource).await?;
+    }
+    Ok(Outcome::of(outcome, step))
+}
+
+/// Judges the step from what was complete last to the version of this operator.
+async fn step(operator: &Operator, resource: &Istio) -> Result<Result<Step, Rejection>, Error> {
+    let installed = installed::version(&operator.context.client, Some(resource)).await?;
+    let allowed = resource.annotations().get(names::ALLOW_DOWNGRADE_ANNOTATION);
+    Ok(version::step(installed.as_deref(), operator.bundle.version(), allowed.map(String::as_str)))
+}
+
+/// Notes on the resource that this version and this spec are installed completely.
+async fn remember(operator: &Operator, resource: &Istio) -> Result<(), Error> {
+    let text = last_applied::render(&resource.spec, &operator.images.tag);
+    if resource.annotations().get(names::LAST_APPLIED_ANNOTATION) == Some(&text) {
+        return Ok(());
+    }
+    let patch = json!({"metadata": {"annotations": {names::LAST_APPLIED_ANNOTATION: text}}});
+    let failed = |source| Error::LastApplied { resource: full_name(resource), source };
+    patch_metadata(operator, resource, &patch).await.map_err(failed)
 }
 
 async fn remove(operator: &Operator, resource: &Istio, progress: &Progress) -> Result<Outcome, Error> {
@@ -153,19 +197,27 @@ fn has_finalizer(resource: &Istio) -> bool {
 ///
 /// A patch of metadata only: writing the whole resource would put defaults into the user's spec.
 async fn set_finalizers(operator: &Operator, resource: &Istio, finalizers: Vec<String>) -> Result<(), Error> {
-    let api: Api<Istio> =
-        Api::namespaced(operator.context.client.clone(), &resource.namespace().unwrap_or_default());
     let patch =
         json!({"metadata": {"finalizers": finalizers, "resourceVersion": resource.resource_version()}});
-    let failed = |source| Error::Finalizer {
-        resource: format!("{}/{}", resource.namespace().unwrap_or_default(), resource.name_any()),
-        source: Box::new(source),
-    };
-    match api.patch_metadata(&resource.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(source) => Err(failed(source)),
-    }
+    let failed = |source| Error::Finalizer { resource: full_name(resource), source };
+    patch_metadata(operator, resource, &patch).await.map_err(failed)
+}
+
+/// Patches the metadata of a resource, if it still exists.
+async fn patch_metadata(
+    operator: &Operator,
+    resource: &Istio,
+    patch: &Value,
+) -> Result<(), Box<kube::Error>> {
+    let api: Api<Istio> =
+        Api::namespaced(operator.context.client.clone(), &resource.namespace().unwrap_or_default());
+    let params = PatchParams::default();
+    let patched = api.patch_metadata(&resource.name_any(), &params, &Patch::Merge(patch)).await;
+    if_found(patched).map(drop).map_err(Box::new)
+}
+
+fn full_name(resource: &Istio) -> String {
+    format!("{}/{}", resource.namespace().unwrap_or_default(), resource.name_any())
 }
 
 /// The resources that the operator knows of, as values.

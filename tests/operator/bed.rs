@@ -43,6 +43,13 @@ impl<'c> Bed<'c> {
         Ok(())
     }
 
+    /// Ends the operator and starts it anew with other arguments, as an update of its Deployment does.
+    pub async fn restart_with(&mut self, arguments: &[&str]) -> Result {
+        self.operator.terminate(Duration::from_secs(10)).await?;
+        self.operator = operator(self.control_plane, arguments).await?;
+        Ok(())
+    }
+
     pub async fn stop(mut self) -> Result {
         self.operator.terminate(Duration::from_secs(10)).await?;
         Ok(())

@@ -1,6 +1,7 @@
 //! The operator as a process, under its own ServiceAccount and the permissions of its chart, on a real control plane.
 
 mod bed;
+mod bundle;
 mod chart;
 mod check;
 mod diff;
@@ -11,13 +12,14 @@ mod packaging;
 mod parity;
 mod rejection;
 mod removal;
+mod upgrade;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 // A test is listed once, below; listing it here as well would only be one more place to forget.
 #[allow(clippy::wildcard_imports)]
-use {check::*, diff::*, install::*, interruption::*, packaging::*, rejection::*, removal::*};
+use {check::*, diff::*, install::*, interruption::*, packaging::*, rejection::*, removal::*, upgrade::*};
 
 fn main() -> ExitCode {
     let shared = testbed::tests![
@@ -51,6 +53,9 @@ fn main() -> ExitCode {
         what_users_put_into_the_namespace_keeps_it,
         the_kustomization_runs_the_operator,
         the_chart_runs_the_operator,
+        an_installation_of_an_older_version_is_upgraded_in_place,
+        an_upgrade_that_fails_says_how_to_go_back_and_going_back_works,
+        an_installation_by_istioctl_is_taken_over_and_upgraded,
     ]
     .map(|test| test.within(Duration::from_secs(240)).on_own_control_plane());
     testbed::run_tests(&[&shared[..], &own[..]].concat())
