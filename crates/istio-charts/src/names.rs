@@ -144,7 +144,7 @@ impl ValueNames {
             match node.children.get(name) {
                 Some(child) => self.compare(child, value, &here, unknown),
                 None => {
-                    unknown.push(UnknownValue { suggestion: self.suggestion(node, path, name), path: here })
+                    unknown.push(UnknownValue { suggestion: self.suggestion(node, path, name), path: here });
                 }
             }
         }
