@@ -73,7 +73,7 @@ pub struct Installation {
 }
 
 pub async fn installations(client: &Client) -> Result<Installation, Error> {
-    let resource = resources(client).await?.into_iter().min_by_key(|istio| istio.creation_timestamp());
+    let resource = resources(client).await?.into_iter().min_by_key(ResourceExt::creation_timestamp);
     let installed = installed::version(client, resource.as_ref()).await?;
     let allowed_downgrade =
         resource.and_then(|istio| istio.annotations().get(ALLOW_DOWNGRADE_ANNOTATION).cloned());
@@ -157,10 +157,8 @@ pub struct Webhook {
     pub configuration: String,
     /// Its name in there.
     pub name: String,
-    /// Whether requests fail without its answer.
-    pub fails_closed: bool,
-    /// Whether it can have a say in the objects of an installation.
-    pub concerns_us: bool,
+    /// Whether objects of an installation are refused without its answer.
+    pub can_block: bool,
     /// Whether it injects sidecars.
     pub injects: bool,
     /// Namespace and name of its Service.
@@ -208,7 +206,7 @@ pub struct ControlPlane {
     pub is_terminating: bool,
     /// Whether the CNI agent is to be installed.
     pub cni: bool,
-    /// Whether the PriorityClass of the control plane exists.
+    /// Whether the `PriorityClass` of the control plane exists.
     pub has_priority_class: bool,
 }
 
@@ -250,7 +248,7 @@ async fn features(client: &Client) -> Result<Features, Error> {
 pub struct Network {
     /// ConfigMap `kube-system/cilium-config`.
     pub cilium: Option<BTreeMap<String, String>>,
-    /// `spec` of Calico's FelixConfiguration `default`.
+    /// `spec` of Calico's `FelixConfiguration` named `default`.
     pub felix: Option<Value>,
     /// Whether the CNI agent is to be installed.
     pub cni: bool,

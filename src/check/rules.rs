@@ -149,17 +149,18 @@ pub fn webhooks_of(kind: &str, name: &str, configuration: &Value) -> Vec<Webhook
         (!service.1.is_empty()).then(|| Webhook {
             configuration: format!("{kind} {name}"),
             name: text("/name"),
-            fails_closed: text("/failurePolicy") != "Ignore",
-            concerns_us: any_of(&[
-                "*",
-                "*/*",
-                "pods",
-                "deployments",
-                "daemonsets",
-                "services",
-                "configmaps",
-                "namespaces",
-            ]) && selects_control_plane(webhook),
+            can_block: text("/failurePolicy") != "Ignore"
+                && any_of(&[
+                    "*",
+                    "*/*",
+                    "pods",
+                    "deployments",
+                    "daemonsets",
+                    "services",
+                    "configmaps",
+                    "namespaces",
+                ])
+                && selects_control_plane(webhook),
             injects: is_injector && any_of(&["*", "pods"]),
             service,
             answers: false,
@@ -224,7 +225,7 @@ pub fn webhooks(webhooks: &[Webhook]) -> Vec<Finding> {
                 "make sure that no namespace is selected by both, or delete it",
             ));
         }
-        let blocks = webhook.fails_closed && webhook.concerns_us && !webhook.answers;
+        let blocks = webhook.can_block && !webhook.answers;
         (blocks && namespace != ISTIO_NAMESPACE).then(|| {
             finding(
                 Severity::Error,

@@ -89,12 +89,19 @@ fn another_control_plane_is_named_and_our_own_is_not() {
     assert!(found[0].message.contains("istios.sailoperator.io"));
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "cases read better with values")]
 fn configuration(policy: &str, resource: &str, selector: Value, path: &str) -> Value {
     json!({"webhooks": [{
         "name": "a.example.com", "failurePolicy": policy, "namespaceSelector": selector,
         "clientConfig": {"service": {"namespace": "policies", "name": "engine", "path": path}},
         "rules": [{"resources": [resource]}],
     }]})
+}
+
+fn set_answers(webhooks: &mut [Webhook], answers: bool) {
+    for webhook in webhooks {
+        webhook.answers = answers;
+    }
 }
 
 #[test]
@@ -113,7 +120,7 @@ fn a_webhook_that_blocks_without_an_answer_is_an_error() {
     ] {
         let configuration = configuration(policy, resource, selector, "/validate");
         let mut found = webhooks_of("ValidatingWebhookConfiguration", "policies", &configuration);
-        found.iter_mut().for_each(|webhook| webhook.answers = answers);
+        set_answers(&mut found, answers);
         let expected = if blocks { vec![Severity::Error] } else { vec![] };
         assert_eq!(severities(&webhooks(&found)), expected, "{case}");
     }
@@ -128,7 +135,7 @@ fn an_injector_that_is_not_ours_is_a_warning() {
         ("istio-sidecar-injector-canary", vec![Severity::Warning]),
     ] {
         let mut found = webhooks_of("MutatingWebhookConfiguration", name, &injector);
-        found.iter_mut().for_each(|webhook| webhook.answers = true);
+        set_answers(&mut found, true);
         assert_eq!(severities(&webhooks(&found)), expected, "{name}");
     }
 }

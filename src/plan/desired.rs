@@ -111,7 +111,7 @@ fn forbidden_values(spec: &ValidatedSpec, basis: Basis<'_>, plan: &Plan) -> Resu
     if violations.is_empty() {
         return Ok(Vec::new());
     }
-    culprits(spec, basis, &before, &violations)
+    Ok(culprits(spec, basis, &before, &violations))
 }
 
 /// Which of the values is to blame for which violation: each is tried alone. What none does alone they do together.
@@ -120,7 +120,7 @@ fn culprits(
     basis: Basis<'_>,
     before: &[(ObjectId, Value)],
     violations: &[Violation],
-) -> Result<Vec<Problem>, Error> {
+) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (path, values) in leaves(&spec.values) {
         let alone = ValidatedSpec { values, ..spec.clone() };
@@ -135,7 +135,7 @@ fn culprits(
             violations.iter().map(|violation| Problem::warning("spec.values", violation.to_string())),
         );
     }
-    Ok(problems)
+    problems
 }
 
 /// Each single value with its path, alone in a map of its own.

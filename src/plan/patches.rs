@@ -25,23 +25,23 @@ pub struct Patched {
 
 /// Applies the patches, in their order, to the objects. With a problem the objects are not to be used.
 pub fn apply(patches: &[ObjectPatch], objects: &mut [(ObjectId, Value)]) -> Patched {
-    let mut patched = Patched::default();
+    let mut result = Patched::default();
     for (index, patch) in patches.iter().enumerate() {
         let field = format!("spec.patches[{index}]");
         match apply_one(patch, objects) {
-            Ok(0) => patched.warnings.push(format!(
+            Ok(0) => result.warnings.push(format!(
                 "{field} changes nothing: no {} {} is rendered; correct its kind and name, or remove it",
                 patch.kind, patch.name
             )),
             Ok(_) => {}
             Err(messages) => {
-                patched
+                result
                     .problems
                     .extend(messages.into_iter().map(|message| Problem::warning(field.clone(), message)));
             }
         }
     }
-    patched
+    result
 }
 
 /// Applies one patch and returns to how many objects; or says what is wrong.
@@ -159,7 +159,7 @@ mod tests {
     fn patches_of_both_sorts_are_applied_in_their_order() {
         let mut objects = objects();
         let env = json!({"spec": {"template": {"spec": {"containers": [{"name": "discovery", "env": [{"name": "B", "value": "2"}]}]}}}});
-        let patched = apply(
+        let result = apply(
             &[
                 merge("Deployment", "istiod", &env),
                 operations(&json!([
@@ -169,7 +169,7 @@ mod tests {
             ],
             &mut objects,
         );
-        assert_eq!(patched, Patched::default());
+        assert_eq!(result, Patched::default());
         let spec = &objects[0].1["spec"];
         assert_eq!((&spec["replicas"], &spec["minReadySeconds"]), (&json!(3), &json!(5)));
         let container = &spec["template"]["spec"]["containers"][0];
@@ -184,11 +184,11 @@ mod tests {
             merge("Deployment", "istiod-canary", &json!({"spec": {"replicas": 9}})),
             merge("Deployment", "istiod", &json!({"spec": {"replicas": 2}})),
         ];
-        let patched = apply(&patches, &mut objects);
-        assert_eq!(patched.problems, []);
-        assert_eq!(patched.warnings.len(), 1);
+        let result = apply(&patches, &mut objects);
+        assert_eq!(result.problems, []);
+        assert_eq!(result.warnings.len(), 1);
         assert!(
-            patched.warnings[0].starts_with("spec.patches[0] changes nothing: no Deployment istiod-canary")
+            result.warnings[0].starts_with("spec.patches[0] changes nothing: no Deployment istiod-canary")
         );
         assert_eq!(objects[0].1["spec"]["replicas"], 2);
     }
@@ -216,9 +216,9 @@ mod tests {
             ),
         ] {
             let good = merge("Deployment", "istiod", &json!({"spec": {"replicas": 2}}));
-            let patched = apply(&[good, patch], &mut objects());
-            assert_eq!(patched.problems.len(), 1, "{words}: {patched:?}");
-            let problem = &patched.problems[0];
+            let result = apply(&[good, patch], &mut objects());
+            assert_eq!(result.problems.len(), 1, "{words}: {result:?}");
+            let problem = &result.problems[0];
             assert_eq!(problem.field, "spec.patches[1]", "{words}");
             assert!(problem.message.contains(words), "{words} is missing in {problem}");
         }

@@ -33,7 +33,7 @@ pub enum Error {
     #[error("cannot read {object}")]
     Read {
         /// The object.
-        object: ObjectId,
+        object: Box<ObjectId>,
         /// What the API server said.
         source: Box<kube::Error>,
     },
@@ -41,7 +41,7 @@ pub enum Error {
     #[error("applying {object} would fail")]
     DryRun {
         /// The object.
-        object: ObjectId,
+        object: Box<ObjectId>,
         /// What the API server said.
         source: Box<kube::Error>,
     },
@@ -98,21 +98,23 @@ async fn apply(
         Ok(after) => to_value(&after),
         // Its namespace or its kind comes with this very plan, so the API server cannot tell more than the manifest does.
         Err(error) if is_not_found(&error) && before.is_none() => manifest,
-        Err(source) => return Err(Error::DryRun { object, source: Box::new(source) }),
+        Err(source) => return Err(Error::DryRun { object: Box::new(object), source: Box::new(source) }),
     };
     Ok(Change { object, before: before.map(comparable), after: Some(comparable(after)) })
 }
 
 async fn prune(client: &Client, object: ObjectId, record: Record) -> Result<Option<Change>, Error> {
     let live = if_found(object.api(client.clone()).get(&object.name).await);
-    let live = live.map_err(|source| Error::Read { object: object.clone(), source: Box::new(source) })?;
+    let live =
+        live.map_err(|source| Error::Read { object: Box::new(object.clone()), source: Box::new(source) })?;
     let ours = live.filter(|live| is_ours(&live.metadata, &record));
     Ok(ours.map(|live| Change { object, before: Some(comparable(to_value(&live))), after: None }))
 }
 
 async fn read(client: &Client, object: &ObjectId) -> Result<Option<Value>, Error> {
     let live = if_found(object.api(client.clone()).get(&object.name).await);
-    let live = live.map_err(|source| Error::Read { object: object.clone(), source: Box::new(source) })?;
+    let live =
+        live.map_err(|source| Error::Read { object: Box::new(object.clone()), source: Box::new(source) })?;
     Ok(live.as_ref().map(to_value))
 }
 

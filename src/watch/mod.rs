@@ -126,6 +126,7 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
 }
 
 /// Changes with what a reconcile goes by: the spec, and the annotations that people set.
+#[expect(clippy::unnecessary_wraps, reason = "the signature is the predicate's")]
 fn edition(resource: &Istio) -> Option<u64> {
     let mut hasher = std::hash::DefaultHasher::new();
     resource.metadata.generation.hash(&mut hasher);

@@ -31,7 +31,7 @@ pub async fn an_installation_of_an_older_version_is_upgraded_in_place(
         bed.restart_with(&[]).await?;
         installed(&bed, CURRENT).await
     };
-    let upgraded = while_pods_are_created(control_plane, upgrade).await?;
+    let upgraded = while_pods_are_created(control_plane, Box::pin(upgrade)).await?;
     assert_eq!(upgraded.status.map(|status| status.state), Some(State::Ready));
     let istiod = istiod(control_plane).await?;
     assert!(istiod.contains("pilot:1.31.0-distroless") && !istiod.contains("RETIRED_SETTING"), "{istiod}");
@@ -90,7 +90,7 @@ pub async fn an_upgrade_that_fails_says_how_to_go_back_and_going_back_works(
         bed.restart_with(&[]).await?;
         bed.settles("default", State::Ready).await
     };
-    while_pods_are_created(control_plane, attempt).await?;
+    while_pods_are_created(control_plane, Box::pin(attempt)).await?;
     assert_eq!(version_of(control_plane, "istiod").await?, CURRENT);
     assert_eq!(definition_version(control_plane).await?, "1.31.9", "a definition went back");
     bed.stop().await
@@ -120,7 +120,7 @@ pub async fn an_installation_by_istioctl_is_taken_over_and_upgraded(
         installed(&bed, CURRENT).await?;
         bed.stop().await
     };
-    while_pods_are_created(control_plane, take_over).await?;
+    while_pods_are_created(control_plane, Box::pin(take_over)).await?;
     assert!(istiod(control_plane).await?.contains("pilot:1.31.0-distroless"));
     assert_eq!(definition_version(control_plane).await?, CURRENT);
     assert_eq!(uids(control_plane).await?, before);

@@ -63,6 +63,7 @@ const COMPONENTS: [(&[&str], &str, Option<&str>); 4] = [
 ];
 
 /// What is wrong with `values`, given the names that the charts know.
+#[must_use]
 pub fn check(values: &Map<String, Value>, names: &ValueNames) -> Vec<Problem> {
     let values = Value::Object(values.clone());
     let unknown = names.unknown(&values).into_iter().map(|unknown| {

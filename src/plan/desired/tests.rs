@@ -24,6 +24,7 @@ fn desire(content: Value, allow_patches: bool) -> Desired {
     desired(&spec(content), basis).unwrap()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "cases read better with values")]
 fn planned(content: Value) -> Plan {
     match desire(content.clone(), true) {
         Desired::Plan(plan) => plan,
@@ -31,6 +32,7 @@ fn planned(content: Value) -> Plan {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "cases read better with values")]
 fn refused(content: Value) -> String {
     match desire(content.clone(), true) {
         Desired::Rejected(rejection) => rejection.message,
@@ -49,11 +51,21 @@ fn without_values_and_patches_nothing_is_different() {
     assert_eq!(planned(json!({"values": {}, "patches": []})).rendered(), before);
 }
 
-/// A value, and where its effect shows in the rendered objects.
+/// Value, kind and name of the object that it reaches, and where it shows there.
+type Case = (Value, &'static str, &'static str, String, Value);
+
+fn reaches(cases: impl IntoIterator<Item = Case>) {
+    for (values, kind, name, pointer, expected) in cases {
+        let plan = planned(json!({"values": values}));
+        let object = object(&plan, kind, name);
+        assert_eq!(object.pointer(&pointer), Some(&expected), "{values}: {pointer} in {object:#}");
+    }
+}
+
 #[test]
-fn a_value_reaches_its_object_even_where_the_base_configuration_says_something_else() {
+fn a_value_reaches_istiod_even_where_the_base_configuration_says_something_else() {
     let container = "/spec/template/spec/containers/0";
-    for (values, kind, name, pointer, expected) in [
+    reaches([
         (
             json!({"pilot": {"resources": {"requests": {"cpu": "77m"}}}}),
             "Deployment",
@@ -103,6 +115,13 @@ fn a_value_reaches_its_object_even_where_the_base_configuration_says_something_e
             "/spec/template/metadata/annotations/example.com~1a".into(),
             json!("b"),
         ),
+    ]);
+}
+
+#[test]
+fn a_value_reaches_gateways_and_cni_even_where_the_base_configuration_says_something_else() {
+    let container = "/spec/template/spec/containers/0";
+    reaches([
         (
             json!({"gateways": {"istio-ingressgateway": {"autoscaleMin": 4}}}),
             "HorizontalPodAutoscaler",
@@ -152,11 +171,7 @@ fn a_value_reaches_its_object_even_where_the_base_configuration_says_something_e
             "/metadata/name".into(),
             json!("istiod"),
         ),
-    ] {
-        let plan = planned(json!({"values": values}));
-        let object = object(&plan, kind, name);
-        assert_eq!(object.pointer(&pointer), Some(&expected), "{values}: {pointer} in {object:#}");
-    }
+    ]);
 }
 
 #[test]

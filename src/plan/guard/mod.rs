@@ -71,7 +71,7 @@ impl fmt::Display for Violation {
 pub fn violations(before: &[(ObjectId, Value)], after: &[(ObjectId, Value)]) -> Vec<Violation> {
     let old: BTreeMap<&ObjectId, &Value> = before.iter().map(|(id, object)| (id, object)).collect();
     let new: BTreeMap<&ObjectId, &Value> = after.iter().map(|(id, object)| (id, object)).collect();
-    let gone = old.keys().filter(|id| !new.contains_key(*id)).flat_map(|id| appearance(id));
+    let gone = old.keys().filter(|id| !new.contains_key(*id)).filter_map(|id| appearance(id));
     let present = new.iter().flat_map(|(id, object)| match old.get(id) {
         Some(before) => changes(id, before, object),
         None => appearance(id).into_iter().collect(),

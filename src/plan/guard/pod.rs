@@ -31,7 +31,7 @@ pub(super) fn compare(found: &mut Findings, path: &str, before: &Value, after: &
             let path = format!("{path}.{list}[{name}]");
             match items(before, list).find(|old| super::pod::name(old) == name) {
                 Some(old) => {
-                    found.equal(old, container, &path, "securityContext", "the privilege of a container")
+                    found.equal(old, container, &path, "securityContext", "the privilege of a container");
                 }
                 None => new_container(found, &path, container),
             }

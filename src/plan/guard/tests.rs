@@ -24,16 +24,15 @@ fn deployment() -> Value {
 
 /// Sets the value at `pointer`; at `/-` of a list it is added.
 fn set(mut object: Value, pointer: &str, value: Value) -> Value {
-    match pointer.strip_suffix("/-") {
-        Some(list) => object.pointer_mut(list).unwrap().as_array_mut().unwrap().push(value),
-        None => {
-            let (parent, field) = pointer.rsplit_once('/').unwrap();
-            let field = field.replace("~1", "/");
-            match object.pointer_mut(parent).unwrap() {
-                Value::Array(items) => items[field.parse::<usize>().unwrap()] = value,
-                parent => parent[field.as_str()] = value,
-            }
-        }
+    if let Some(list) = pointer.strip_suffix("/-") {
+        object.pointer_mut(list).unwrap().as_array_mut().unwrap().push(value);
+        return object;
+    }
+    let (parent, field) = pointer.rsplit_once('/').unwrap();
+    let field = field.replace("~1", "/");
+    match object.pointer_mut(parent).unwrap() {
+        Value::Array(items) => items[field.parse::<usize>().unwrap()] = value,
+        parent => parent[field.as_str()] = value,
     }
     object
 }
