@@ -51,6 +51,8 @@ pub struct Settings {
     pub charts_dir: Option<PathBuf>,
     /// The version of Istio to install; without it the embedded one.
     pub istio_version: Option<String>,
+    /// Whether `spec.patches` may be used.
+    pub allow_patches: bool,
     /// How long an installation may wait for one stage to become ready.
     pub install_timeout: Duration,
     /// How often an unchanged resource is looked at again.

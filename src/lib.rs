@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod apply;
+pub mod check;
 pub mod cli;
 pub mod context;
 mod duration;
@@ -13,6 +14,7 @@ pub mod leader;
 pub mod object;
 pub mod observe;
 pub mod plan;
+pub mod preview;
 pub mod probes;
 pub mod remove;
 pub mod shutdown;

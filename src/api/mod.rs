@@ -4,6 +4,7 @@
 
 pub mod conditions;
 mod crd;
+pub mod last_applied;
 pub mod names;
 pub mod v1alpha2;
 

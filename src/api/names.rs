@@ -16,6 +16,9 @@ pub const INSTALLATION_FINALIZER: &str = "istios.operator.kyma-project.io/istio-
 pub const LAST_APPLIED_ANNOTATION: &str = "operator.kyma-project.io/lastAppliedConfiguration";
 /// Key of the version inside [`LAST_APPLIED_ANNOTATION`].
 pub const LAST_APPLIED_VERSION_KEY: &str = "IstioTag";
+/// Annotation of the `Istio` resource by which its owner accepts that the named version, older than the installed one, is
+/// installed.
+pub const ALLOW_DOWNGRADE_ANNOTATION: &str = "istios.operator.kyma-project.io/allow-downgrade";
 
 /// Label key that marks every object of the Istio module.
 pub const MODULE_LABEL: &str = "kyma-project.io/module";

@@ -47,7 +47,7 @@ pub async fn delete(client: &Client, id: &ObjectId, record: &Record) -> Result<D
     let live = match api.get_metadata_opt(&id.name).await {
         Ok(Some(live)) => live.metadata,
         Ok(None) => return Ok(Deletion::Gone),
-        Err(kube::Error::Api(status)) if is_not_found(&status) => return Ok(Deletion::Gone),
+        Err(error) if is_not_found(&error) => return Ok(Deletion::Gone),
         Err(source) => return Err(Error::Read { object: id.clone(), source: Box::new(source) }),
     };
     if !is_ours(&live, record) {
@@ -60,7 +60,7 @@ pub async fn delete(client: &Client, id: &ObjectId, record: &Record) -> Result<D
     };
     match api.delete(&id.name, &params).await {
         Ok(answer) => Ok(if answer.is_right() { Deletion::Gone } else { Deletion::Started }),
-        Err(kube::Error::Api(status)) if is_not_found(&status) => Ok(Deletion::Gone),
+        Err(error) if is_not_found(&error) => Ok(Deletion::Gone),
         // Only the UID precondition conflicts: it was replaced between the read and the delete.
         Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Deletion::NotOurs),
         Err(source) => Err(Error::Delete { object: id.clone(), source: Box::new(source) }),
@@ -78,7 +78,7 @@ fn propagation(id: &ObjectId) -> PropagationPolicy {
 ///
 /// A record without a UID is from a run that ended between the write and its confirmation; then our field manager is the
 /// proof.
-fn is_ours(live: &ObjectMeta, record: &Record) -> bool {
+pub(crate) fn is_ours(live: &ObjectMeta, record: &Record) -> bool {
     let same = record.uid.is_none() || record.uid == live.uid;
     same && our_entry(live).is_some()
 }

@@ -5,6 +5,8 @@
 
 pub mod change;
 pub mod concede;
+pub mod definition_gate;
+pub mod definitions;
 pub mod deletion;
 pub mod dispute;
 pub mod explain;
@@ -28,6 +30,7 @@ use futures::stream::{self, StreamExt};
 use kube::Client;
 use thiserror::Error;
 
+use self::definition_gate::Gate;
 use self::deletion::Deletion;
 use self::fight::Fights;
 use self::inventory::{Inventory, Store};
@@ -84,6 +87,13 @@ pub enum Error {
         /// What happened.
         #[from]
         source: releases::Error,
+    },
+    /// It is not known whether a definition may be written.
+    #[error("cannot judge the custom resource definitions of this cluster")]
+    Definition {
+        /// What happened.
+        #[from]
+        source: definition_gate::Error,
     },
     /// An object was refused.
     #[error("stage {stage} is not complete")]
@@ -142,6 +152,8 @@ pub struct Applied {
     pub held: Vec<Held>,
     /// Secrets of Helm releases that still list objects of ours.
     pub releases: Vec<ObjectId>,
+    /// What the user should mend, although everything runs.
+    pub warnings: Vec<String>,
 }
 
 /// Who looks after what is written already while more is awaited.
@@ -159,6 +171,8 @@ pub struct Memory {
     pub fights: Arc<Mutex<Fights>>,
     /// The metric of what was put back.
     pub repairs: Repairs,
+    /// What the user should mend, although everything runs.
+    pub warnings: Vec<String>,
 }
 
 /// The means of an apply.
@@ -208,8 +222,9 @@ impl Applier {
         vigil: &dyn Vigil,
     ) -> Result<Outcome, Error> {
         let mut applied = Applied::default();
+        let gate = Gate::new(self.client.clone());
         for stage in Stage::ALL {
-            self.write_stage(plan, stage, inventory, live, &mut applied).await?;
+            self.write_stage(plan, stage, inventory, live, &gate, &mut applied).await?;
             let gates = wait::gates(stage, planned);
             if gates.is_empty() {
                 continue;
@@ -228,6 +243,7 @@ impl Applier {
         let wanted: Vec<ObjectId> = planned.iter().map(|(_, id)| id.clone()).collect();
         applied.pruned = self.prune(&wanted, inventory).await?;
         applied.releases = releases::remaining(&self.client, inventory).await?;
+        applied.warnings = plan.warnings().iter().cloned().chain(gate.into_warnings()).collect();
         Ok(Outcome::Complete(applied))
     }
 
@@ -240,6 +256,7 @@ impl Applier {
         stage: Stage,
         inventory: &mut Inventory,
         live: &Live,
+        gate: &Gate,
         applied: &mut Applied,
     ) -> Result<(), Error> {
         let known = inventory.clone();
@@ -251,6 +268,7 @@ impl Applier {
             fights: &self.memory.fights,
             repairs: &self.memory.repairs,
             progress: &progress,
+            gate,
         };
         let mut writes = stream::iter(plan.objects(stage))
             .map(|object| async {

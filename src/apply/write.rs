@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::change::{Standing, first_difference, is_as_applied};
+use super::definition_gate::Gate;
 use super::fight::Fights;
 use super::inventory::{Inventory, Record, Release};
 use super::pause::Pause;
@@ -99,6 +100,7 @@ pub(super) struct Hand<'a> {
     pub(super) fights: &'a Mutex<Fights>,
     pub(super) repairs: &'a Repairs,
     pub(super) progress: &'a Progress,
+    pub(super) gate: &'a Gate,
 }
 
 /// One object with all that is to be known for its write.
@@ -119,6 +121,10 @@ impl Hand<'_> {
         let standing = Standing::of(record.as_ref(), &digest, seen);
         if let Some(held) = paused(&id, seen) {
             return Ok(held);
+        }
+        let is_definition = stage == Stage::CustomResourceDefinitions;
+        if is_definition && standing != Standing::AsApplied && !self.gate.lets_pass(&id, &manifest).await? {
+            return Ok(Fate::Unchanged);
         }
         let task = Task { stage, id, manifest, digest, record };
         match standing {
@@ -249,7 +255,7 @@ impl Hand<'_> {
         match id.api(self.client.clone()).get_opt(&id.name).await {
             Ok(live) => Ok(live.and_then(|live| serde_json::to_value(live).ok())),
             // The kind itself is not served (any more).
-            Err(kube::Error::Api(status)) if is_not_found(&status) => Ok(None),
+            Err(error) if is_not_found(&error) => Ok(None),
             Err(source) => Err(Error::Read { object: id.clone(), source: Box::new(source) }),
         }
     }

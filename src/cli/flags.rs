@@ -62,6 +62,11 @@ pub struct RunArguments {
     #[arg(long, env = "ISTIO_VERSION", value_name = "VERSION", help_heading = "Istio")]
     pub istio_version: Option<String>,
 
+    /// Follow spec.patches of the Istio resource. Whoever may edit the resource can then change most of what is rendered
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true",
+          value_parser = parse_bool, action = clap::ArgAction::Set, value_name = "BOOL", help_heading = "Istio")]
+    pub allow_patches: bool,
+
     /// How long a stage of the installation may take to become ready
     #[arg(long, default_value = "6m", value_parser = duration::parse, value_name = "DURATION", help_heading = "Istio")]
     pub install_timeout: Duration,
@@ -124,6 +129,7 @@ impl RunArguments {
         Settings {
             charts_dir: self.charts_dir.clone(),
             istio_version: self.istio_version.clone().filter(|version| !version.is_empty()),
+            allow_patches: self.allow_patches,
             install_timeout: self.install_timeout,
             reconciliation_interval: self.reconciliation_interval,
             failure_base_delay: self.failure_base_delay,

@@ -3,6 +3,8 @@
 
 mod arguments;
 mod bind;
+mod check;
+mod diff;
 mod flags;
 mod identity;
 mod render;
@@ -18,6 +20,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::telemetry;
 
 pub use bind::BindAddress;
+pub use check::{CheckArguments, CheckError};
+pub use diff::{DiffArguments, DiffError};
 pub use flags::RunArguments;
 pub use render::{RenderArguments, RenderError};
 pub use run::RunError;
@@ -30,6 +34,10 @@ Examples:
     istio-manager run --kubeconfig ~/.kube/config
   See what would be applied for a resource, without a cluster:
     istio-manager render -f istio.yaml
+  See what would change in the cluster, before applying it:
+    istio-manager diff -f istio.yaml
+  Look at the cluster before an installation or upgrade:
+    istio-manager check
 
 `istio-manager <COMMAND> --help` explains a command and its defaults. Without a command, `run` is meant, and long
 flags may be written with one dash, so that a Deployment made for the Go operator starts this one unchanged.";
@@ -48,6 +56,11 @@ enum Command {
     Run(Box<RunArguments>),
     /// Print every object that would be applied for an Istio resource, in order, without a cluster
     Render(RenderArguments),
+    /// Show what applying an Istio resource would change in the cluster; exits with 1 if anything
+    Diff(DiffArguments),
+    /// Look at the cluster before an installation or upgrade, and say what to do; exits with 1 if something speaks
+    /// against it
+    Check(CheckArguments),
     /// Print the CustomResourceDefinition of the Istio resource, as `kubectl apply -f -` reads it
     Crd,
     /// Print the version of the operator
@@ -55,13 +68,15 @@ enum Command {
 }
 
 /// Runs the program with `arguments`, the program's name first, and tells its exit code: 0 when done, 1 after an
-/// error, 2 for a command line that cannot be understood.
+/// error, 2 for a command line that cannot be understood. `diff` and `check` have codes of their own.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match parse(arguments) {
         Ok(CommandLine { command: Command::Version }) => version(),
         Ok(CommandLine { command: Command::Crd }) => definition(),
         Ok(CommandLine { command: Command::Render(arguments) }) => objects(&arguments),
+        Ok(CommandLine { command: Command::Diff(arguments) }) => diff::main(&arguments),
+        Ok(CommandLine { command: Command::Check(arguments) }) => check::main(&arguments),
         Ok(CommandLine { command: Command::Run(arguments) }) => operate(&arguments),
         Err(error) => {
             // Help and the version are "errors" to clap as well; they go to standard output and exit with 0.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::api::{Istio, names};
 use crate::plan::configuration::{self, ClusterFacts, Images};
-use crate::plan::{self, Plan, Stage};
+use crate::plan::{self, Basis, Desired, Plan, Stage};
 use crate::validate::{self, Flavour, Rejection};
 
 /// The API server that is assumed where there is none; any supported version renders the same.
@@ -61,10 +61,7 @@ pub enum RenderError {
     /// The objects that stand for the cluster make no sense.
     #[error("cannot derive the facts of the cluster")]
     Facts(#[from] configuration::FactsError),
-    /// The resource gives no configuration.
-    #[error("cannot make a configuration of Istio from the resource")]
-    Configuration(#[from] configuration::Error),
-    /// The charts do not render.
+    /// The resource gives no configuration, or the charts do not render.
     #[error("cannot plan the installation")]
     Plan(#[from] plan::Error),
     /// The objects cannot be printed.
@@ -91,11 +88,18 @@ pub struct RenderArguments {
     /// Istio version to render; without it the embedded one
     #[arg(long, env = "ISTIO_VERSION", value_name = "VERSION")]
     pub istio_version: Option<String>,
+
+    /// Follow spec.patches, as an operator with this flag does
+    #[arg(long)]
+    pub allow_patches: bool,
 }
 
 /// Renders the resource and prints its objects as YAML documents.
 pub fn render(arguments: &RenderArguments, output: &mut impl Write) -> Result<(), RenderError> {
     let plan = planned(arguments)?;
+    for warning in plan.warnings() {
+        eprintln!("warning: {warning}");
+    }
     for stage in Stage::ALL {
         for object in plan.objects(stage) {
             let (_, object) = object?;
@@ -124,11 +128,20 @@ fn planned(arguments: &RenderArguments) -> Result<Plan, RenderError> {
     };
     let bundle = Bundle::select(arguments.charts_dir.as_deref(), arguments.istio_version.as_deref())?;
     let images = Images::from_environment(|name| std::env::var(name).ok(), bundle.version())?;
-    let document = configuration::configuration(&spec, &ClusterFacts::from_objects(&objects)?, &images)?;
-    Ok(plan::plan(&bundle, &document, KUBERNETES_VERSION)?)
+    let basis = Basis {
+        bundle: &bundle,
+        facts: &ClusterFacts::from_objects(&objects)?,
+        images: &images,
+        kubernetes_version: KUBERNETES_VERSION,
+        allow_patches: arguments.allow_patches,
+    };
+    match plan::desired(&spec, basis)? {
+        Desired::Plan(plan) => Ok(plan),
+        Desired::Rejected(rejection) => Err(rejection.into()),
+    }
 }
 
-fn resource(path: &Path) -> Result<Istio, RenderError> {
+pub(super) fn resource(path: &Path) -> Result<Istio, RenderError> {
     let is_istio = |object: &Value| {
         object["kind"] == "Istio" && object["apiVersion"] == "operator.kyma-project.io/v1alpha2"
     };

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
 use kube::Config;
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
@@ -34,6 +35,12 @@ pub enum ConnectError {
         /// Why the file in the home directory cannot be used.
         source: KubeconfigError,
     },
+    /// The user to act for cannot be one.
+    #[error("{user:?} is no name of a user")]
+    User {
+        /// The name.
+        user: String,
+    },
     /// The address, certificates or credentials that were found cannot be used.
     #[error("the client for the API server at {address} cannot be set up")]
     Setup {
@@ -49,7 +56,16 @@ pub enum ConnectError {
 ///
 /// No request is made. Nothing is retried inside the client: a retry there would outlast any deadline set outside.
 pub async fn connect(kubeconfig: Option<&Path>) -> Result<kube::Client, ConnectError> {
+    connect_as(kubeconfig, None).await
+}
+
+/// Like [`connect`], as another user if one is named: the API server then asks whether the real one may act for him.
+pub async fn connect_as(kubeconfig: Option<&Path>, user: Option<&str>) -> Result<kube::Client, ConnectError> {
     let mut config = find(kubeconfig).await?;
+    if let Some(user) = user {
+        let value = HeaderValue::from_str(user).map_err(|_| ConnectError::User { user: user.to_owned() })?;
+        config.headers.push((HeaderName::from_static("impersonate-user"), value));
+    }
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     let address = config.cluster_url.to_string();

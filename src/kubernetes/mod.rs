@@ -1,13 +1,13 @@
 //! The connection to the API server: where it is, and the two clients, a plain one for the Lease and a guarded one
 //! for everything else. It adds limits to requests and must not know what any of them means.
 
-mod answers;
+mod answer;
 mod connect;
 mod deadline;
 mod guard;
 mod limits;
 
-pub use answers::is_not_found;
-pub use connect::{ConnectError, connect};
+pub use answer::{if_found, is_not_found};
+pub use connect::{ConnectError, connect, connect_as};
 pub use guard::{WriteGate, guarded};
 pub use limits::{Limits, RequestTimeout, WriteDenied, write_denied};

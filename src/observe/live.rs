@@ -76,7 +76,7 @@ async fn list(client: Client, gvk: GroupVersionKind) -> Result<Live, Error> {
         let page = match api.list_metadata(&params).await {
             Ok(page) => page,
             // The kind itself is gone, and with it all of its objects.
-            Err(kube::Error::Api(status)) if is_not_found(&status) => return Ok(live),
+            Err(error) if is_not_found(&error) => return Ok(live),
             Err(source) => return Err(Error { kind: gvk.kind, source: Box::new(source) }),
         };
         for object in page.items {

@@ -3,6 +3,7 @@
 //!
 //! Only reads. A failed read is an error to be tried again and never taken for a default.
 
+pub mod installed;
 mod live;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Node};

@@ -3,7 +3,10 @@
 //! Pure: no client, no clock, no environment. What is planned was only rendered; `apply` alone makes it real.
 
 pub mod configuration;
+mod desired;
 mod extras;
+mod guard;
+mod patches;
 mod stages;
 
 use std::collections::BTreeMap;
@@ -12,6 +15,7 @@ use istio_charts::{Bundle, ComponentName};
 use serde_json::{Value, json};
 use thiserror::Error;
 
+pub use self::desired::{Basis, Desired, desired};
 pub use self::stages::Stage;
 use self::stages::{rank, stage_of};
 use crate::api::names;
@@ -23,6 +27,9 @@ pub const MODULE_SELECTOR: &str = "kyma-project.io/module=istio";
 /// A plan could not be made.
 #[derive(Debug, Error)]
 pub enum Error {
+    /// Merging the resource into the base configuration.
+    #[error("cannot make a configuration of Istio from the resource")]
+    Configuration(#[from] configuration::Error),
     /// Istio's charts do not render with this configuration.
     #[error("cannot render Istio {version}")]
     Render {
@@ -45,6 +52,7 @@ pub enum Error {
 pub struct Plan {
     bundle: Bundle,
     stages: BTreeMap<Stage, Vec<(ObjectId, Value)>>,
+    warnings: Vec<String>,
 }
 
 /// Renders the objects for a merged `IstioOperator` document and sorts them into stages.
@@ -52,7 +60,7 @@ pub struct Plan {
 /// `kubernetes_version` is the API server's, such as `v1.36.3`.
 pub fn plan(bundle: &Bundle, configuration: &Value, kubernetes_version: &str) -> Result<Plan, Error> {
     let failed = |source| Error::Render { version: bundle.version().to_owned(), source: Box::new(source) };
-    let mut plan = Plan { bundle: bundle.clone(), stages: BTreeMap::new() };
+    let mut plan = Plan { bundle: bundle.clone(), stages: BTreeMap::new(), warnings: Vec::new() };
     plan.add(Stage::Namespace, extras::control_plane_namespace())?;
     for component in istio_charts::render(bundle, configuration, kubernetes_version).map_err(failed)? {
         for object in component.objects {
@@ -72,6 +80,12 @@ impl Plan {
         let id = ObjectId::of(&object)?;
         self.stages.entry(stage).or_default().push((id, object));
         Ok(())
+    }
+
+    /// What the author of the resource should mend, although the plan can be followed.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// The objects of one stage, in the order of their writing.

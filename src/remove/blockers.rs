@@ -68,7 +68,7 @@ async fn istio_kinds(client: &Client, inventory: &Inventory) -> Result<Vec<ApiRe
         for version in &group.versions {
             let resources = match client.list_api_group_resources(&version.group_version).await {
                 Ok(resources) => resources.resources,
-                Err(kube::Error::Api(status)) if is_not_found(&status) => continue,
+                Err(error) if is_not_found(&error) => continue,
                 Err(source) => return Err(failed(source)),
             };
             for resource in resources.into_iter().filter(|resource| !resource.name.contains('/')) {
@@ -98,7 +98,7 @@ async fn list(client: Client, kind: ApiResource) -> Result<Vec<ObjectId>, Error>
     let api: Api<DynamicObject> = Api::all_with(client, &kind);
     let page = match api.list_metadata(&ListParams::default().limit(PER_KIND)).await {
         Ok(page) => page,
-        Err(kube::Error::Api(status)) if is_not_found(&status) => return Ok(Vec::new()),
+        Err(error) if is_not_found(&error) => return Ok(Vec::new()),
         Err(source) => return Err(Error::List { kind: kind.kind, source: Box::new(source) }),
     };
     let id = |metadata: kube::api::ObjectMeta| ObjectId {

@@ -84,7 +84,7 @@ async fn list(client: Client, namespace: String, Kind { group, kind }: Kind) -> 
     let page = match api.list_metadata(&ListParams::default().limit(PAGE)).await {
         Ok(page) => page,
         // The Gateway API is not installed everywhere.
-        Err(kube::Error::Api(status)) if is_not_found(&status) => return Ok(Vec::new()),
+        Err(error) if is_not_found(&error) => return Ok(Vec::new()),
         Err(source) => return Err(Error { kind, namespace, source: Box::new(source) }),
     };
     let of_a_user = page.items.into_iter().filter(|object| {

@@ -28,7 +28,9 @@ fn text_of(error: &(dyn Error + 'static)) -> String {
 
 /// The answer of the API server, if the error is one: kube's own error, or the answer as that error's source.
 fn answer<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Status> {
-    match error.downcast_ref::<kube::Error>() {
+    // A boxed source is in the chain as a box.
+    let boxed = || error.downcast_ref::<Box<kube::Error>>().map(|boxed| &**boxed);
+    match error.downcast_ref::<kube::Error>().or_else(boxed) {
         Some(kube::Error::Api(status)) => Some(&**status),
         _ => error.downcast_ref::<Box<Status>>().map(|status| &**status).or_else(|| error.downcast_ref()),
     }

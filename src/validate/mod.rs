@@ -7,6 +7,7 @@ mod effective;
 mod eligibility;
 mod regular_expression;
 mod spec;
+pub mod version;
 
 use std::fmt;
 
@@ -41,7 +42,7 @@ pub struct Problem {
 
 impl Problem {
     /// A mistake of the resource's author.
-    fn warning(field: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn warning(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into(), state: State::Warning }
     }
 
@@ -86,7 +87,7 @@ pub fn validate(spec: &IstioSpec, flavour: Flavour) -> Result<ValidatedSpec, Rej
     if problems.is_empty() { Ok(valid) } else { Err(rejection(&problems)) }
 }
 
-fn rejection(problems: &[Problem]) -> Rejection {
+pub(crate) fn rejection(problems: &[Problem]) -> Rejection {
     let state = problems.iter().map(|problem| problem.state).max().unwrap_or(State::Warning);
     let message = problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ");
     Rejection { reason: Reason::ValidationFailed, state, message }

@@ -1,10 +1,14 @@
 //! A checked spec, and the checks of everything but the authorizers.
 //! Fills in nothing: defaults belong to the configuration that is planned from it.
 
+use serde_json::{Map, Value};
+
 use super::authorizers::{self, ValidatedAuthorizer};
 use super::{Flavour, Problem, regular_expression};
 use crate::api::IstioSpec;
-use crate::api::v1alpha2::{Components, Config, Experimental, ForwardClientCertDetails, TrafficPolicy};
+use crate::api::v1alpha2::{
+    Components, Config, Experimental, ForwardClientCertDetails, ObjectPatch, TrafficPolicy,
+};
 
 /// A spec that can be followed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,6 +27,10 @@ pub struct ValidatedSpec {
     pub compatibility_mode: bool,
     /// Whether to create NetworkPolicies.
     pub network_policies_enabled: bool,
+    /// Values of Istio's charts, as written: only the charts can tell whether they are known.
+    pub values: Map<String, Value>,
+    /// Patches of rendered objects, as written: only the rendered objects can tell whether they fit.
+    pub patches: Vec<ObjectPatch>,
 }
 
 /// Options of the whole mesh.
@@ -56,6 +64,8 @@ pub(super) fn check(spec: &IstioSpec, flavour: Flavour, problems: &mut Vec<Probl
         experimental: spec.experimental.clone().unwrap_or_default(),
         compatibility_mode: spec.compatibility_mode.unwrap_or(false),
         network_policies_enabled: spec.network_policies_enabled.unwrap_or(false),
+        values: spec.values.clone().unwrap_or_default(),
+        patches: spec.patches.clone().unwrap_or_default(),
     }
 }
 

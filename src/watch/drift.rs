@@ -273,9 +273,7 @@ fn report(kind: &Kind, event: Result<watcher::Event<Metadata>, watcher::Error>) 
         Ok(InitApply(object) | Apply(object)) => is(kind, &object.metadata),
         Ok(InitDone) => Some(Report::Listed),
         Ok(Delete(object)) => Some(Report::Gone(identity(kind, &object.metadata))),
-        Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if is_not_found(&status) => {
-            Some(Report::Unknown)
-        }
+        Err(watcher::Error::InitialListFailed(error)) if is_not_found(&error) => Some(Report::Unknown),
         Err(error) => {
             tracing::debug!(%error, kind = kind.2, "watch interrupted, opening it again");
             None

@@ -25,8 +25,8 @@ use self::drift::Drift;
 use self::outcome::Next;
 pub use self::outcome::Outcome;
 use self::reconcile::Resources;
-use crate::api::Istio;
 use crate::api::conditions::{Reason, State};
+use crate::api::{Istio, names};
 use crate::apply::pause::PAUSE_ANNOTATION;
 use crate::apply::{self, Repairs, inventory};
 use crate::context::Context;
@@ -155,7 +155,7 @@ fn each_change(receiver: watch::Receiver<()>) -> impl Stream<Item = ()> + Send {
 fn order(resource: &Istio) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
     resource.metadata.generation.hash(&mut hasher);
-    for annotation in [PAUSE_ANNOTATION, DELETION_POLICY_ANNOTATION] {
+    for annotation in [PAUSE_ANNOTATION, DELETION_POLICY_ANNOTATION, names::ALLOW_DOWNGRADE_ANNOTATION] {
         resource.annotations().get(annotation).hash(&mut hasher);
     }
     Some(hasher.finish())
@@ -234,10 +234,10 @@ fn reason_of(error: &reconcile::Error) -> Reason {
     match error {
         reconcile::Error::Observe { .. }
         | reconcile::Error::Watch { .. }
+        | reconcile::Error::Installed { .. }
+        | reconcile::Error::LastApplied { .. }
         | reconcile::Error::Finalizer { .. } => Reason::ReconcileFailed,
-        reconcile::Error::Plan { .. } | reconcile::Error::Configure { .. } => {
-            Reason::IstioCustomResourceMisconfigured
-        }
+        reconcile::Error::Plan { .. } => Reason::IstioCustomResourceMisconfigured,
         reconcile::Error::Apply { .. } | reconcile::Error::Remove { .. } => {
             Reason::IstioInstallUninstallFailed
         }

@@ -13,6 +13,7 @@ use crate::plan::Stage;
 use crate::remove::order::Step;
 use crate::status::{Condition, Settled};
 use crate::validate::Rejection;
+use crate::validate::version;
 
 /// How one reconcile of one resource ended.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub enum Outcome {
         stage: Stage,
         /// The object and its own words.
         reason: String,
+        /// From which version of Istio to which.
+        upgrade: version::Step,
     },
     /// Objects that are being removed do not go.
     NotGone {
@@ -61,7 +64,20 @@ const RELEASE_RETRY: Duration = Duration::from_secs(60);
 /// Objects that a description names at most.
 const NAMED: usize = 5;
 
+/// How often a refused version is looked at again: whoever goes back with `istioctl` or Helm changes no resource.
+const VERSION_RETRY: Duration = Duration::from_secs(60);
+
 impl Outcome {
+    /// The outcome of an apply that is part of a step between versions.
+    #[must_use]
+    pub fn of(outcome: apply::Outcome, upgrade: version::Step) -> Self {
+        match outcome {
+            apply::Outcome::Complete(applied) => Self::Ready(applied),
+            apply::Outcome::Disturbed => Self::Disturbed,
+            apply::Outcome::NotReady { stage, reason } => Self::NotReady { stage, reason, upgrade },
+        }
+    }
+
     /// When to look again.
     #[must_use]
     pub fn next(&self) -> Next {
@@ -70,6 +86,9 @@ impl Outcome {
             Self::Paused(pause) => pause.left(Timestamp::now()).map_or(Next::OnChange, Next::After),
             Self::NotReady { .. } | Self::NotGone { .. } => Next::BackOff,
             Self::Disturbed => Next::After(Duration::ZERO),
+            Self::Rejected(rejection) if rejection.reason == Reason::IstioVersionUpdateNotAllowed => {
+                Next::After(VERSION_RETRY)
+            }
             Self::Rejected(_) | Self::Released => Next::OnChange,
         }
     }
@@ -86,10 +105,13 @@ impl Outcome {
                 format!("Nothing is written: this resource is {pause}"),
             ),
             Self::Rejected(rejection) => settled(rejection.state, rejection.reason, rejection.to_string()),
-            Self::NotReady { stage, reason } => settled(
+            Self::NotReady { stage, reason, upgrade } => settled(
                 State::Error,
                 Reason::IstioInstallUninstallFailed,
-                format!("{stage} did not become ready in time and is still awaited: {reason}"),
+                format!(
+                    "{stage} did not become ready in time and is still awaited: {reason}{}",
+                    upgrade.advice()
+                ),
             ),
             Self::NotGone { step, left } => {
                 let names: Vec<String> = left.iter().take(5).map(ToString::to_string).collect();
@@ -116,6 +138,7 @@ fn ready(applied: &Applied) -> Settled {
     if !applied.releases.is_empty() {
         texts.push(releases::describe(&applied.releases));
     }
+    texts.extend(applied.warnings.iter().cloned());
     let reason = if fought { Reason::DriftNotRepaired } else { Reason::ReconcileSucceeded };
     if texts.is_empty() {
         let conditions = vec![Condition { reason, message: None }];
@@ -128,16 +151,6 @@ fn ready(applied: &Applied) -> Settled {
 pub(super) fn settled(state: State, reason: Reason, text: String) -> Settled {
     let condition = Condition { reason, message: Some(text.clone()) };
     Settled { state, description: text, conditions: vec![condition] }
-}
-
-impl From<apply::Outcome> for Outcome {
-    fn from(outcome: apply::Outcome) -> Self {
-        match outcome {
-            apply::Outcome::Complete(applied) => Self::Ready(applied),
-            apply::Outcome::Disturbed => Self::Disturbed,
-            apply::Outcome::NotReady { stage, reason } => Self::NotReady { stage, reason },
-        }
-    }
 }
 
 impl fmt::Display for Outcome {

@@ -7,22 +7,23 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::Operator;
 use super::outcome::Outcome;
 use crate::api::conditions::{Reason, State};
-use crate::api::{Istio, names};
-
+use crate::api::{Istio, last_applied, names};
 use crate::apply::pause::Pause;
 use crate::apply::{self, Applier};
+use crate::kubernetes::if_found;
 use crate::object::ObjectId;
-use crate::observe::{self, observe_all_but_live};
-use crate::plan::{self, configuration};
+use crate::observe::{self, installed, observe_all_but_live};
+use crate::plan::{self, Basis, Desired};
 use crate::remove::{self, DELETION_POLICY_ANNOTATION, ORPHAN, Remover, blockers};
 use crate::status::{Progress, Settled};
-use crate::validate::{self, Flavour};
+use crate::validate::version::{self, Step};
+use crate::validate::{self, Flavour, Rejection};
 
 /// How often a change of the finalizers is tried while others write the resource.
 const FINALIZER_ATTEMPTS: u32 = 10;
@@ -44,13 +45,6 @@ pub enum Error {
         #[from]
         source: super::drift::Error,
     },
-    /// Merging the resource into the base configuration.
-    #[error("cannot make a configuration of Istio from the resource")]
-    Configure {
-        /// What happened.
-        #[from]
-        source: configuration::Error,
-    },
     /// Rendering what should exist.
     #[error("cannot plan the installation")]
     Plan {
@@ -58,12 +52,28 @@ pub enum Error {
         #[from]
         source: plan::Error,
     },
-    /// Writing it.
-    #[error("cannot install Istio")]
-    Apply {
+    /// What is installed could not be told.
+    #[error("cannot tell which Istio is installed")]
+    Installed {
         /// What happened.
         #[from]
+        source: installed::Error,
+    },
+    /// Writing it.
+    #[error("cannot install Istio{}", step.advice())]
+    Apply {
+        /// From which version to which.
+        step: Step,
+        /// What happened.
         source: apply::Error,
+    },
+    /// Noting that it is installed.
+    #[error("cannot change the annotations of Istio {resource}")]
+    LastApplied {
+        /// Namespace and name of the resource.
+        resource: String,
+        /// What the API server said.
+        source: Box<kube::Error>,
     },
     /// Removing it.
     #[error("cannot remove Istio")]
@@ -104,16 +114,26 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
         Ok(spec) => spec,
         Err(rejection) => return Ok(Outcome::Rejected(rejection)),
     };
+    let step = match step(operator, resource).await? {
+        Ok(step) => step,
+        Err(rejection) => return Ok(Outcome::Rejected(rejection)),
+    };
     let store = operator.inventory();
     let mut observed = observe_all_but_live(&operator.context.client, &store).await?;
     observed.live = operator.drift.live(&observed.inventory).await?;
-    let document = configuration::configuration(&spec, &observed.facts, &operator.images)?;
-    if let Err(rejection) = validate::effective(&document) {
-        return Ok(Outcome::Rejected(rejection));
-    }
+    let basis = Basis {
+        bundle: &operator.bundle,
+        facts: &observed.facts,
+        images: &operator.images,
+        kubernetes_version: &observed.kubernetes_version,
+        allow_patches: operator.context.settings.allow_patches,
+    };
+    let plan = match plan::desired(&spec, basis)? {
+        Desired::Plan(plan) => plan,
+        Desired::Rejected(rejection) => return Ok(Outcome::Rejected(rejection)),
+    };
     add_finalizer(operator, resource).await?;
     let round = operator.drift.begin();
-    let plan = plan::plan(&operator.bundle, &document, &observed.kubernetes_version)?;
     let applier = Applier {
         client: operator.context.client.clone(),
         store,
@@ -121,9 +141,31 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
         progress: progress.clone(),
         memory: operator.memory.clone(),
     };
-    let outcome = applier.apply(&plan, &mut observed.inventory, &observed.live, &round).await?;
+    let outcome = applier.apply(&plan, &mut observed.inventory, &observed.live, &round).await;
+    let outcome = outcome.map_err(|source| Error::Apply { step: step.clone(), source })?;
     round.end(&observed.inventory, &observed.live, &outcome.held());
-    Ok(outcome.into())
+    if let apply::Outcome::Complete(_) = outcome {
+        remember(operator, resource).await?;
+    }
+    Ok(Outcome::of(outcome, step))
+}
+
+/// Judges the step from what was complete last to the version of this operator.
+async fn step(operator: &Operator, resource: &Istio) -> Result<Result<Step, Rejection>, Error> {
+    let installed = installed::version(&operator.context.client, Some(resource)).await?;
+    let allowed = resource.annotations().get(names::ALLOW_DOWNGRADE_ANNOTATION);
+    Ok(version::step(installed.as_deref(), operator.bundle.version(), allowed.map(String::as_str)))
+}
+
+/// Notes on the resource that this version and this spec are installed completely.
+async fn remember(operator: &Operator, resource: &Istio) -> Result<(), Error> {
+    let text = last_applied::render(&resource.spec, &operator.images.tag);
+    if resource.annotations().get(names::LAST_APPLIED_ANNOTATION) == Some(&text) {
+        return Ok(());
+    }
+    let patch = json!({"metadata": {"annotations": {names::LAST_APPLIED_ANNOTATION: text}}});
+    let failed = |source| Error::LastApplied { resource: full_name(resource), source };
+    patch_metadata(operator, resource, &patch).await.map_err(failed)
 }
 
 async fn remove(operator: &Operator, resource: &Istio, progress: &Progress) -> Result<Outcome, Error> {
@@ -236,6 +278,23 @@ async fn change_finalizers(
         }
     }
     Ok(())
+}
+
+/// Patches the metadata of a resource, if it still exists.
+async fn patch_metadata(
+    operator: &Operator,
+    resource: &Istio,
+    patch: &Value,
+) -> Result<(), Box<kube::Error>> {
+    let api: Api<Istio> =
+        Api::namespaced(operator.context.client.clone(), &resource.namespace().unwrap_or_default());
+    let params = PatchParams::default();
+    let patched = api.patch_metadata(&resource.name_any(), &params, &Patch::Merge(patch)).await;
+    if_found(patched).map(drop).map_err(Box::new)
+}
+
+fn full_name(resource: &Istio) -> String {
+    format!("{}/{}", resource.namespace().unwrap_or_default(), resource.name_any())
 }
 
 /// The resources that the operator knows of, as values.

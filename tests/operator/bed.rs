@@ -74,6 +74,13 @@ impl<'c> Bed<'c> {
         Ok(())
     }
 
+    /// Ends the operator and starts it anew with other arguments, as an update of its Deployment does.
+    pub async fn restart_with(&mut self, arguments: &[&str]) -> Result {
+        self.operator.terminate(Duration::from_secs(10)).await?;
+        self.operator = operator(self.control_plane, self.metrics, arguments).await?;
+        Ok(())
+    }
+
     pub async fn stop(mut self) -> Result {
         self.operator.terminate(Duration::from_secs(10)).await?;
         Ok(())
@@ -233,6 +240,16 @@ impl Replica<'_> {
             .only_given_env();
         Ok(control_plane.start(spec)?)
     }
+}
+
+/// Runs a command of the program as the administrator of the cluster: exit code, standard output, standard error.
+pub async fn command(control_plane: &ControlPlane, arguments: &[&str]) -> Result<(i32, String, String)> {
+    let kubeconfig = format!("--kubeconfig={}", control_plane.kubeconfig().display());
+    let arguments = arguments.iter().copied().chain([kubeconfig.as_str()]);
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_istio-manager"));
+    let output = testbed::run(program, arguments, &[]).await?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok((output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr)))
 }
 
 async fn operator(control_plane: &ControlPlane, metrics: u16, arguments: &[&str]) -> Result<Process> {

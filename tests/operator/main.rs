@@ -1,7 +1,10 @@
 //! The operator as a process, under its own ServiceAccount and the permissions of its chart, on a real control plane.
 
 mod bed;
+mod bundle;
 mod chart;
+mod check;
+mod diff;
 mod drift;
 mod faults;
 mod install;
@@ -13,6 +16,7 @@ mod rejection;
 mod removal;
 mod schema;
 mod takeover;
+mod upgrade;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,12 +24,14 @@ use std::time::Duration;
 // A test is listed once, below; listing it here as well would only be one more place to forget.
 #[allow(clippy::wildcard_imports)]
 use {
-    drift::*, faults::*, install::*, interruption::*, packaging::*, rejection::*, removal::*, schema::*,
-    takeover::*,
+    check::*, diff::*, drift::*, faults::*, install::*, interruption::*, packaging::*, rejection::*,
+    removal::*, schema::*, takeover::*, upgrade::*,
 };
 
 fn main() -> ExitCode {
     let shared = testbed::tests![
+        a_check_of_a_cluster_without_the_operator_says_what_is_missing,
+        a_diff_before_the_installation_shows_every_object_as_new,
         a_resource_is_installed_and_reported_ready,
         a_change_of_the_reason_is_an_event,
         a_pod_in_a_labelled_namespace_gets_a_sidecar,
@@ -33,6 +39,12 @@ fn main() -> ExitCode {
         a_changed_setting_reaches_its_object,
         a_component_that_is_turned_off_is_pruned,
         every_rendering_is_accepted_by_the_api_server,
+        a_diff_of_an_unchanged_resource_is_empty,
+        a_diff_shows_a_changed_setting_and_changes_nothing,
+        a_diff_of_a_resource_that_would_be_refused_says_why,
+        a_check_of_a_healthy_installation_finds_nothing,
+        a_check_as_a_user_without_permissions_names_them,
+        a_check_names_what_stands_in_the_way,
         a_second_resource_is_told_which_one_is_in_charge,
         a_resource_in_another_namespace_is_refused,
         an_unusable_value_is_named_and_changes_nothing,
@@ -69,6 +81,11 @@ fn main() -> ExitCode {
         an_installation_of_the_go_operator_is_taken_over_without_replacing_a_pod,
         an_installation_of_istioctl_is_taken_over_while_istiod_is_down,
         a_helm_release_that_was_taken_over_is_a_warning_until_helm_forgets_it,
+        the_kustomization_runs_the_operator,
+        the_chart_runs_the_operator,
+        an_installation_of_an_older_version_is_upgraded_in_place,
+        an_upgrade_that_fails_says_how_to_go_back_and_going_back_works,
+        an_installation_by_istioctl_is_taken_over_and_upgraded,
     ]
     .map(|test| test.within(Duration::from_secs(240)).on_own_control_plane());
     testbed::run_tests(&[&shared[..], &own[..]].concat())

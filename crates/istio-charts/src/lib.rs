@@ -9,8 +9,11 @@ mod chart;
 mod embedded;
 pub mod helm;
 pub mod install;
+mod names;
 mod yaml;
 
 pub use bundle::{Bundle, BundleError, Crds};
 pub use chart::{Chart, ChartError};
+pub use install::strategic_merge;
 pub use install::{Component, ComponentName, Error, add_owner_labels, render};
+pub use names::{UnknownValue, ValueNames};

@@ -6,6 +6,7 @@
 mod components;
 mod config;
 mod experimental;
+mod overrides;
 mod schema;
 mod status;
 
@@ -18,11 +19,13 @@ pub use config::{
     HeadersToUpstream, Metrics, ProxyStatsMatcher, Telemetry, TrafficPolicy,
 };
 pub use experimental::{Experimental, ExperimentalPilot};
+pub use overrides::{JsonOperation, ObjectPatch};
 pub use status::IstioStatus;
 
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// Which Istio to have in this cluster: one resource, in the operator's namespace, describes the whole installation.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -60,6 +63,14 @@ pub struct IstioSpec {
     /// Creates NetworkPolicies that allow what Istio's own workloads need.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_policies_enabled: Option<bool>,
+    /// Values of Istio's charts, for what has no field above: over the operator's own configuration and below the fields
+    /// above. Names are those of the charts; an unknown one is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::any_map")]
+    pub values: Option<Map<String, Value>>,
+    /// Patches of rendered objects, for what no value reaches. Refused unless the operator runs with --allow-patches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patches: Option<Vec<ObjectPatch>>,
 }
 
 #[cfg(test)]
@@ -108,6 +119,11 @@ mod tests {
             },
             "compatibilityMode": true,
             "networkPoliciesEnabled": false,
+            "values": {"pilot": {"traceSampling": 5}},
+            "patches": [
+                {"kind": "Deployment", "name": "istiod", "strategicMerge": {"spec": {"minReadySeconds": 5}}},
+                {"kind": "Service", "name": "istiod", "json": [{"op": "remove", "path": "/spec/ports/0"}]},
+            ],
         });
         let decoded: IstioSpec = serde_json::from_value(spec.clone()).unwrap();
         assert_eq!(serde_json::to_value(decoded).unwrap(), spec);

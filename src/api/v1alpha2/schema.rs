@@ -5,6 +5,16 @@ use k8s_openapi::api::core::v1::Affinity;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
+/// A map whose content is defined elsewhere.
+pub(super) fn any_map(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
+/// A value of any type.
+pub(super) fn any(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"x-kubernetes-preserve-unknown-fields": true})
+}
+
 /// A 32-bit unsigned number.
 pub(super) fn unsigned_32_bit(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "integer", "minimum": 0, "maximum": u32::MAX})

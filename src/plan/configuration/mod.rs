@@ -10,12 +10,14 @@ mod merge;
 mod mesh;
 mod provider;
 pub(crate) mod quantity;
+mod values;
 
 use gotemplate::yaml;
 use serde_json::{Value, json};
 
 pub use facts::{ClusterFacts, Error as FactsError, Features, LoadBalancer, Provider, Size};
 pub use images::{Error as ImagesError, Images};
+pub use values::check as check_values;
 
 use crate::validate::{Flavour, ValidatedSpec};
 
@@ -32,9 +34,10 @@ pub enum Error {
 
 /// Makes the `IstioOperator` document for a resource on a cluster.
 ///
-/// Later steps win over earlier ones: base, resource, experimental options, images, provider.
+/// Later steps win over earlier ones: base, values of the resource, its other fields, experimental options, images, provider.
 pub fn configuration(spec: &ValidatedSpec, facts: &ClusterFacts, images: &Images) -> Result<Value, Error> {
     let mut document = base::document(facts.size).map_err(Error::Base)?;
+    values::merge_into(&mut document, &spec.values);
     mesh::merge(&mut document, &spec.mesh);
     components::merge(&mut document, spec, facts.features)?;
     let is_dual_stack = spec.flavour == Flavour::Experimental && facts.dual_stack;

@@ -12,7 +12,7 @@ mod labels;
 mod layers;
 mod overlay;
 mod patch;
-mod strategic_merge;
+pub mod strategic_merge;
 
 pub use component::ComponentName;
 pub use labels::add_owner_labels;

@@ -1,23 +1,40 @@
-//! Strategic merge patches, as far as Istio's installer uses them on the workloads, autoscalers and Services it renders.
+//! Strategic merge patches, as far as they are used on the workloads, autoscalers and Services that the charts render.
 //!
-//! Pure. Knows the merge keys of the lists that an `IstioOperator` can patch; every other list is replaced. The patch
-//! directives (`$patch`, `$retainKeys`, `$setElementOrder`) are not supported, an `IstioOperator` has no use for them.
+//! Pure. Knows the merge keys of the lists in pods and Services; every other list is replaced. Of the directives only
+//! `$patch: delete` and `$patch: replace` are known; who takes patches from users has to refuse the others.
 //! Rules: <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md>
 
 use serde_json::{Map, Value};
+
+const DIRECTIVE: &str = "$patch";
 
 /// Merges `patch` into `target`: maps recursively, lists of named elements element by element, all else by replacement.
 /// A null in the patch deletes the field.
 pub fn merge(target: &mut Value, patch: &Value) {
     match (target, patch) {
-        (Value::Object(target), Value::Object(patch)) => merge_maps(target, patch),
+        (Value::Object(target), Value::Object(patch)) => match directive(patch) {
+            Some("replace") => *target = without_directive(patch),
+            Some("delete") => target.clear(),
+            _ => merge_maps(target, patch),
+        },
         (target, patch) => *target = without_nulls(patch),
     }
 }
 
+/// What `$patch` says to do with the map that it stands in.
+fn directive(patch: &Map<String, Value>) -> Option<&str> {
+    patch.get(DIRECTIVE)?.as_str()
+}
+
+fn without_directive(patch: &Map<String, Value>) -> Map<String, Value> {
+    let fields = patch.iter().filter(|(field, value)| *field != DIRECTIVE && !value.is_null());
+    fields.map(|(field, value)| (field.clone(), without_nulls(value))).collect()
+}
+
 fn merge_maps(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
-    for (field, new) in patch {
-        if new.is_null() {
+    for (field, new) in patch.iter().filter(|(field, _)| *field != DIRECTIVE) {
+        let is_deleted = new.as_object().and_then(directive) == Some("delete");
+        if new.is_null() || is_deleted {
             target.shift_remove(field);
             continue;
         }
@@ -32,37 +49,55 @@ fn merge_maps(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
 }
 
 fn merge_lists(field: &str, old: &mut Vec<Value>, new: &[Value]) {
-    let key = merge_key(field).filter(|key| old.iter().chain(new).all(|element| element.get(key).is_some()));
-    match key {
-        Some(key) => *old = merge_elements(key, old, new),
+    let is_directive =
+        |element: &&Value| element.as_object().is_some_and(|map| map.len() == 1 && directive(map).is_some());
+    let new: Vec<Value> = match new.iter().find(is_directive).and_then(|element| element[DIRECTIVE].as_str())
+    {
+        Some("replace") => {
+            old.clear();
+            new.iter().filter(|element| !is_directive(element)).cloned().collect()
+        }
+        _ => new.to_vec(),
+    };
+    let merge_key = |field| {
+        merge_keys(field)
+            .iter()
+            .find(|key| old.iter().chain(&new).all(|element| element.get(**key).is_some()))
+    };
+    match merge_key(field) {
+        Some(key) => *old = merge_elements(key, old, &new),
         None => *old = new.iter().map(without_nulls).collect(),
     }
 }
 
-/// The field that identifies an element of a list, from the `patchMergeKey` of the Kubernetes API types.
+/// The fields that may identify an element of a list, from the `patchMergeKey` of the Kubernetes API types.
 ///
-/// `ports` has two: a container's ports are told apart by `containerPort`, those of a Service by `port`. Only Services
-/// are ever patched there.
-fn merge_key(field: &str) -> Option<&'static str> {
-    Some(match field {
-        "containers" | "initContainers" | "env" | "volumes" | "imagePullSecrets" => "name",
-        "volumeMounts" => "mountPath",
-        "topologySpreadConstraints" => "topologyKey",
-        "ports" => "port",
-        _ => return None,
-    })
+/// `ports` has two: a container's ports are told apart by `containerPort`, those of a Service by `port`.
+fn merge_keys(field: &str) -> &'static [&'static str] {
+    match field {
+        "containers" | "initContainers" | "ephemeralContainers" | "env" | "volumes" | "imagePullSecrets" => {
+            &["name"]
+        }
+        "volumeMounts" => &["mountPath"],
+        "volumeDevices" => &["devicePath"],
+        "hostAliases" => &["ip"],
+        "topologySpreadConstraints" => &["topologyKey"],
+        "ports" => &["containerPort", "port"],
+        _ => &[],
+    }
 }
 
 /// Elements of both lists. The order is the one of Kubernetes' implementation: an element that only the target has stays
 /// before those patched elements that it preceded in the target; elements new to the target come as early as possible.
 /// It is kept to the letter because the order of `env` decides whether pods are replaced.
 fn merge_elements(key: &str, old: &[Value], new: &[Value]) -> Vec<Value> {
+    let is_deleted = |element: &Value| element.as_object().and_then(directive) == Some("delete");
     let position = |element: &Value| old.iter().position(|candidate| candidate[key] == element[key]);
     let mut untouched: Vec<usize> =
         (0..old.len()).filter(|&i| !new.iter().any(|element| element[key] == old[i][key])).collect();
     untouched.reverse();
     let mut order: Vec<Result<usize, &Value>> = Vec::with_capacity(old.len() + new.len());
-    for element in new {
+    for element in new.iter().filter(|element| !is_deleted(element)) {
         if let Some(at) = position(element) {
             while untouched.last().is_some_and(|&next| next < at) {
                 order.extend(untouched.pop().map(Ok));
@@ -90,7 +125,7 @@ fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Object(map) => Value::Object(
             map.iter()
-                .filter(|(_, value)| !value.is_null())
+                .filter(|(field, value)| !value.is_null() && *field != DIRECTIVE)
                 .map(|(key, value)| (key.clone(), without_nulls(value)))
                 .collect(),
         ),
@@ -150,6 +185,38 @@ mod tests {
         let target = json!({"tolerations": [{"key": "a"}, {"key": "b"}], "metrics": [{"type": "Resource"}]});
         let patch = json!({"tolerations": [{"key": "c"}], "metrics": []});
         assert_eq!(merged(target, &patch), json!({"tolerations": [{"key": "c"}], "metrics": []}));
+    }
+
+    #[test]
+    fn directives_delete_and_replace() {
+        let target = || json!({"spec": {"a": 1}, "env": [{"name": "A"}, {"name": "B"}]});
+        for (patch, expected) in [
+            (json!({"spec": {"$patch": "delete"}}), json!({"env": [{"name": "A"}, {"name": "B"}]})),
+            (
+                json!({"spec": {"$patch": "replace", "b": 2}}),
+                json!({"spec": {"b": 2}, "env": [{"name": "A"}, {"name": "B"}]}),
+            ),
+            (
+                json!({"env": [{"name": "A", "$patch": "delete"}]}),
+                json!({"spec": {"a": 1}, "env": [{"name": "B"}]}),
+            ),
+            (
+                json!({"env": [{"$patch": "replace"}, {"name": "C"}]}),
+                json!({"spec": {"a": 1}, "env": [{"name": "C"}]}),
+            ),
+        ] {
+            assert_eq!(merged(target(), &patch), expected, "{patch}");
+        }
+    }
+
+    #[test]
+    fn ports_of_a_container_merge_by_their_number() {
+        let target = json!({"ports": [{"containerPort": 80, "name": "a"}, {"containerPort": 443}]});
+        let patch = json!({"ports": [{"containerPort": 80, "protocol": "TCP"}]});
+        assert_eq!(
+            merged(target, &patch),
+            json!({"ports": [{"containerPort": 80, "name": "a", "protocol": "TCP"}, {"containerPort": 443}]})
+        );
     }
 
     #[test]

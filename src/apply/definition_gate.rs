@@ -1,0 +1,85 @@
+//! Holds back definitions that would take something from the cluster; see [`super::definitions`] for the rules.
+//!
+//! Reads what exists, and only where something may exist: a fresh cluster has no API of Istio, which one request tells.
+
+use std::sync::{Mutex, PoisonError};
+
+use kube::Client;
+use serde_json::Value;
+use thiserror::Error;
+use tokio::sync::OnceCell;
+
+use super::definitions::{self, Verdict};
+use crate::kubernetes::if_found;
+use crate::object::ObjectId;
+
+/// It could not be told whether a definition may be written.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The served APIs could not be listed.
+    #[error("cannot tell which APIs of Istio this cluster has")]
+    Discover {
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
+    /// A definition could not be read.
+    #[error("cannot read {object}")]
+    Read {
+        /// The definition.
+        object: ObjectId,
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
+}
+
+/// Decides about the definitions of one apply, and collects what users have to know.
+pub struct Gate {
+    client: Client,
+    has_istio_apis: OnceCell<bool>,
+    warnings: Mutex<Vec<String>>,
+}
+
+impl Gate {
+    /// A gate for one apply.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client, has_istio_apis: OnceCell::new(), warnings: Mutex::default() }
+    }
+
+    /// Whether `manifest` may be written over what exists.
+    pub async fn lets_pass(&self, id: &ObjectId, manifest: &Value) -> Result<bool, Error> {
+        if !self.has_istio_apis().await? {
+            return Ok(true);
+        }
+        let live = if_found(id.api(self.client.clone()).get(&id.name).await);
+        let live = live.map_err(|source| Error::Read { object: id.clone(), source: Box::new(source) })?;
+        let Some(live) = live.and_then(|live| serde_json::to_value(live).ok()) else { return Ok(true) };
+        let verdict = definitions::judge(manifest, &live);
+        let version = definitions::version(manifest).map(|version| version.to_string()).unwrap_or_default();
+        if let Verdict::Newer(newer) = &verdict {
+            tracing::info!(object = %id, %newer, "of a newer Istio, stays as it is");
+        }
+        self.warnings().extend(verdict.warning(&id.name, &version));
+        Ok(verdict == Verdict::Replace)
+    }
+
+    /// What users have to know, sorted.
+    pub fn into_warnings(self) -> Vec<String> {
+        let mut warnings = self.warnings.into_inner().unwrap_or_else(PoisonError::into_inner);
+        warnings.sort();
+        warnings
+    }
+
+    fn warnings(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn has_istio_apis(&self) -> Result<bool, Error> {
+        let ask = || async {
+            let groups = self.client.list_api_groups().await;
+            let groups = groups.map_err(|source| Error::Discover { source: Box::new(source) })?;
+            Ok(groups.groups.iter().any(|group| group.name.ends_with(".istio.io")))
+        };
+        self.has_istio_apis.get_or_try_init(ask).await.copied()
+    }
+}

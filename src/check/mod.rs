@@ -1,0 +1,153 @@
+//! Looks at a cluster before an installation or upgrade and says what would go wrong, and what to do about it.
+//!
+//! Reads only. What is found is decided in `rules` without a client; what could not be read is a finding too, for a
+//! check that sees nothing must not say that all is well.
+
+mod look;
+mod permissions;
+mod rules;
+
+use std::fmt;
+
+use futures::future::BoxFuture;
+use istio_charts::Bundle;
+use kube::Client;
+use serde::Serialize;
+
+use crate::telemetry::one_line;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Note,
+    /// May hurt.
+    Warning,
+    /// The installation will fail, or break something.
+    Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Subject {
+    /// Version of the API server.
+    Kubernetes,
+    /// The step from the installed version of Istio to the one to install.
+    Version,
+    /// CustomResourceDefinitions of Istio.
+    Definitions,
+    /// Other installations of Istio.
+    OtherIstio,
+    /// Admission webhooks.
+    Webhooks,
+    /// The namespace of the control plane and what its pods may do.
+    Namespace,
+    /// The network plug-in.
+    Network,
+    /// What the current user may do.
+    Permissions,
+}
+
+impl Subject {
+    /// Everything, in the order in which it is shown.
+    pub const ALL: [Self; 8] = [
+        Self::Kubernetes,
+        Self::Version,
+        Self::Definitions,
+        Self::OtherIstio,
+        Self::Webhooks,
+        Self::Namespace,
+        Self::Network,
+        Self::Permissions,
+    ];
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kubernetes => "Kubernetes version",
+            Self::Version => "version step",
+            Self::Definitions => "custom resource definitions",
+            Self::OtherIstio => "other installations of Istio",
+            Self::Webhooks => "admission webhooks",
+            Self::Namespace => "namespace istio-system",
+            Self::Network => "network plug-in",
+            Self::Permissions => "permissions",
+        })
+    }
+}
+
+/// One thing that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is about.
+    pub subject: Subject,
+    /// What was found, with the name of the object.
+    pub message: String,
+    /// What to do.
+    pub advice: String,
+}
+
+/// What a check depends on.
+#[derive(Clone, Copy)]
+pub struct Basis<'a> {
+    /// Client of the user whose permissions count.
+    pub client: &'a Client,
+    /// Charts of the version to install.
+    pub bundle: &'a Bundle,
+    /// Namespace of the operator.
+    pub operator_namespace: &'a str,
+}
+
+/// Looks at everything; findings in the order of [`Subject::ALL`].
+pub async fn check(basis: Basis<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for subject in Subject::ALL {
+        match examine(subject, basis).await {
+            Ok(found) => findings.extend(found),
+            Err(error) => findings.push(unreadable(subject, &error)),
+        }
+    }
+    findings
+}
+
+fn examine(subject: Subject, basis: Basis<'_>) -> BoxFuture<'_, Result<Vec<Finding>, look::Error>> {
+    let Basis { client, bundle, operator_namespace } = basis;
+    Box::pin(async move {
+        Ok(match subject {
+            Subject::Kubernetes => rules::kubernetes(&look::kubernetes_version(client).await?),
+            Subject::Version => rules::version(&look::installations(client).await?, bundle.version()),
+            Subject::Definitions => look::definitions(client, bundle).await?,
+            Subject::OtherIstio => {
+                rules::other_istio(&look::istiods(client).await?, &look::rivals(client).await?)
+            }
+            Subject::Webhooks => rules::webhooks(&look::webhooks(client).await?),
+            Subject::Namespace => rules::namespace(&look::namespace(client).await?),
+            Subject::Network => rules::network(&look::network(client).await?),
+            Subject::Permissions => permissions::missing(client, operator_namespace).await?,
+        })
+    })
+}
+
+fn unreadable(subject: Subject, error: &look::Error) -> Finding {
+    Finding {
+        severity: Severity::Warning,
+        subject,
+        message: format!("could not be looked at: {}", one_line(error)),
+        advice: "check again as a user who may read it".to_owned(),
+    }
+}

@@ -1,0 +1,162 @@
+//! Whether the current user may do all that the operator's own roles allow.
+//!
+//! The roles are those that the manifests ship, so this list cannot fall behind. It holds what the operator does as well
+//! as what it grants to istiod, the gateways and the CNI agent: nobody can grant what he does not have.
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use gotemplate::yaml;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use kube::api::PostParams;
+use kube::{Api, Client};
+
+use super::look::{Error, failed};
+use super::{Finding, Severity, Subject};
+
+const CLUSTER_ROLE: &str = include_str!("../../config/rbac/role.yaml");
+const NAMESPACE_ROLE: &str = include_str!("../../config/rbac/operator-role.yaml");
+
+const AT_ONCE: usize = 16;
+/// Missing permissions that the message names.
+const NAMED: usize = 8;
+
+/// Asks for everything first, which settles it for an administrator, then for each permission.
+pub async fn missing(client: &Client, operator_namespace: &str) -> Result<Vec<Finding>, Error> {
+    let everything = attributes("*", "*", "*", None, None);
+    if is_allowed(client, everything).await? {
+        return Ok(Vec::new());
+    }
+    let refused: Vec<String> = stream::iter(questions(operator_namespace))
+        .map(|question| async move {
+            let text = describe(&question);
+            Ok::<_, Error>(if is_allowed(client, question).await? { None } else { Some(text) })
+        })
+        .buffered(AT_ONCE)
+        .try_filter_map(|refused| std::future::ready(Ok(refused)))
+        .try_collect()
+        .await?;
+    Ok(finding(&refused).into_iter().collect())
+}
+
+fn finding(refused: &[String]) -> Option<Finding> {
+    if refused.is_empty() {
+        return None;
+    }
+    let more = refused.len().saturating_sub(NAMED);
+    let named = refused[..refused.len().min(NAMED)].join(", ");
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    Some(Finding {
+        severity: Severity::Error,
+        subject: Subject::Permissions,
+        message: format!("the current user may not {named}{more}"),
+        advice: "install the roles of the same version as the operator (config/rbac, or the chart with \
+                 rbac.create=true); to check the operator's own permissions, add \
+                 --as=system:serviceaccount:kyma-system:istio-controller-manager"
+            .to_owned(),
+    })
+}
+
+/// What the shipped roles allow, one permission each.
+fn questions(operator_namespace: &str) -> Vec<ResourceAttributes> {
+    let mut questions = Vec::new();
+    for (role, namespace) in [(CLUSTER_ROLE, None), (NAMESPACE_ROLE, Some(operator_namespace))] {
+        for rule in rules(role) {
+            for group in rule.api_groups.iter().flatten() {
+                for resource in rule.resources.iter().flatten() {
+                    for verb in &rule.verbs {
+                        let name = rule.resource_names.iter().flatten().next();
+                        questions.push(attributes(
+                            group,
+                            resource,
+                            verb,
+                            namespace,
+                            name.map(String::as_str),
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    questions
+}
+
+fn rules(role: &str) -> Vec<PolicyRule> {
+    let documents = yaml::parse_json_documents(role).unwrap_or_default();
+    documents
+        .into_iter()
+        .filter_map(|mut role| serde_json::from_value(role["rules"].take()).ok())
+        .flat_map(|rules: Vec<PolicyRule>| rules)
+        .collect()
+}
+
+fn attributes(
+    group: &str,
+    resource: &str,
+    verb: &str,
+    namespace: Option<&str>,
+    name: Option<&str>,
+) -> ResourceAttributes {
+    let (resource, subresource) = match resource.split_once('/') {
+        Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
+        None => (resource, None),
+    };
+    ResourceAttributes {
+        group: Some(group.to_owned()),
+        resource: Some(resource.to_owned()),
+        subresource,
+        verb: Some(verb.to_owned()),
+        namespace: namespace.map(str::to_owned),
+        name: name.map(str::to_owned),
+        ..ResourceAttributes::default()
+    }
+}
+
+fn describe(question: &ResourceAttributes) -> String {
+    let text = |part: &Option<String>| part.clone().unwrap_or_default();
+    let group = Some(text(&question.group)).filter(|group| !group.is_empty());
+    let subresource = question.subresource.as_ref().map(|part| format!("/{part}")).unwrap_or_default();
+    let group = group.map(|group| format!(".{group}")).unwrap_or_default();
+    let place = question.namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
+    format!("{} {}{group}{subresource}{place}", text(&question.verb), text(&question.resource))
+}
+
+async fn is_allowed(client: &Client, question: ResourceAttributes) -> Result<bool, Error> {
+    let what = format!("whether the user may {}", describe(&question));
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(question), ..Default::default() },
+        ..Default::default()
+    };
+    let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    let answer = api.create(&PostParams::default(), &review).await.map_err(failed(what))?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_permission_of_the_shipped_roles_is_asked_for() {
+        let asked: Vec<String> = questions("kyma-system").iter().map(describe).collect();
+        for expected in [
+            "patch deployments.apps",
+            "patch istios.operator.kyma-project.io/status",
+            "create secrets in kyma-system",
+            "get secrets in kyma-system",
+            "update pods/status",
+        ] {
+            assert!(asked.iter().any(|asked| asked == expected), "{expected}");
+        }
+        assert!(asked.len() > 200, "{}", asked.len());
+    }
+
+    #[test]
+    fn what_is_missing_is_named_and_the_rest_counted() {
+        assert_eq!(finding(&[]), None);
+        let refused: Vec<String> = (0..10).map(|i| format!("get thing{i}")).collect();
+        let message = finding(&refused).unwrap().message;
+        assert!(message.contains("get thing7 and 2 more"), "{message}");
+    }
+}

@@ -1,0 +1,35 @@
+//! What an answer of the API server means, where kube leaves it open.
+
+/// Whether the object, or its whole kind, does not exist.
+///
+/// The answer to a kind that is not served is plain text; kube then knows the code, but not the reason.
+#[must_use]
+pub fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+/// An answer, or nothing if what was asked for does not exist.
+pub fn if_found<T>(answer: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if is_not_found(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_that_is_not_served_is_not_found_and_other_errors_are_kept() {
+        let answer = |code, reason: &str| {
+            let status = kube::core::Status { code, reason: reason.to_owned(), ..Default::default() };
+            Err::<(), _>(kube::Error::Api(Box::new(status)))
+        };
+        assert!(if_found(answer(404, "NotFound")).unwrap().is_none());
+        assert!(if_found(answer(404, "Failed to parse error data")).unwrap().is_none());
+        assert!(if_found(answer(403, "Forbidden")).is_err());
+        assert!(if_found(Ok(1)).unwrap() == Some(1));
+    }
+}

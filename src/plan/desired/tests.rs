@@ -1,0 +1,358 @@
+//! Values and patches through the real charts: what they reach, and what they must not.
+
+use serde_json::json;
+
+use super::*;
+use crate::plan::configuration::Size;
+use crate::validate::Flavour;
+
+fn spec(content: Value) -> ValidatedSpec {
+    validate::validate(&serde_json::from_value(content).unwrap(), Flavour::Regular).unwrap()
+}
+
+fn desire(content: Value, allow_patches: bool) -> Desired {
+    let bundle = Bundle::embedded();
+    let images = Images::official(bundle.version());
+    let facts = ClusterFacts { size: Size::Production, ..ClusterFacts::default() };
+    let basis = Basis {
+        bundle: &bundle,
+        facts: &facts,
+        images: &images,
+        kubernetes_version: "v1.36.0",
+        allow_patches,
+    };
+    desired(&spec(content), basis).unwrap()
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "cases read better with values")]
+fn planned(content: Value) -> Plan {
+    match desire(content.clone(), true) {
+        Desired::Plan(plan) => plan,
+        Desired::Rejected(rejection) => panic!("{content}: {rejection}"),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "cases read better with values")]
+fn refused(content: Value) -> String {
+    match desire(content.clone(), true) {
+        Desired::Rejected(rejection) => rejection.message,
+        Desired::Plan(_) => panic!("{content} was not refused"),
+    }
+}
+
+fn object(plan: &Plan, kind: &str, name: &str) -> Value {
+    let found = plan.rendered().into_iter().find(|(id, _)| id.kind == kind && id.name == name);
+    found.unwrap_or_else(|| panic!("no {kind} {name}")).1
+}
+
+#[test]
+fn without_values_and_patches_nothing_is_different() {
+    let before = planned(json!({})).rendered();
+    assert_eq!(planned(json!({"values": {}, "patches": []})).rendered(), before);
+}
+
+/// Value, kind and name of the object that it reaches, and where it shows there.
+type Case = (Value, &'static str, &'static str, String, Value);
+
+fn reaches(cases: impl IntoIterator<Item = Case>) {
+    for (values, kind, name, pointer, expected) in cases {
+        let plan = planned(json!({"values": values}));
+        let object = object(&plan, kind, name);
+        assert_eq!(object.pointer(&pointer), Some(&expected), "{values}: {pointer} in {object:#}");
+    }
+}
+
+#[test]
+fn a_value_reaches_istiod_even_where_the_base_configuration_says_something_else() {
+    let container = "/spec/template/spec/containers/0";
+    reaches([
+        (
+            json!({"pilot": {"resources": {"requests": {"cpu": "77m"}}}}),
+            "Deployment",
+            "istiod",
+            format!("{container}/resources/requests"),
+            json!({"cpu": "77m", "memory": "512Mi"}),
+        ),
+        (
+            json!({"pilot": {"autoscaleMin": 5}}),
+            "HorizontalPodAutoscaler",
+            "istiod",
+            "/spec/minReplicas".into(),
+            json!(5),
+        ),
+        (
+            json!({"pilot": {"autoscaleMax": 7}}),
+            "HorizontalPodAutoscaler",
+            "istiod",
+            "/spec/maxReplicas".into(),
+            json!(7),
+        ),
+        (
+            json!({"pilot": {"rollingMaxSurge": "33%"}}),
+            "Deployment",
+            "istiod",
+            "/spec/strategy/rollingUpdate/maxSurge".into(),
+            json!("33%"),
+        ),
+        (
+            json!({"pilot": {"nodeSelector": {"pool": "system"}}}),
+            "Deployment",
+            "istiod",
+            "/spec/template/spec/nodeSelector/pool".into(),
+            json!("system"),
+        ),
+        (
+            json!({"pilot": {"affinity": {"nodeAffinity": {}}}}),
+            "Deployment",
+            "istiod",
+            "/spec/template/spec/affinity".into(),
+            json!({"nodeAffinity": {}}),
+        ),
+        (
+            json!({"pilot": {"podAnnotations": {"example.com/a": "b"}}}),
+            "Deployment",
+            "istiod",
+            "/spec/template/metadata/annotations/example.com~1a".into(),
+            json!("b"),
+        ),
+    ]);
+}
+
+#[test]
+fn a_value_reaches_gateways_and_cni_even_where_the_base_configuration_says_something_else() {
+    let container = "/spec/template/spec/containers/0";
+    reaches([
+        (
+            json!({"gateways": {"istio-ingressgateway": {"autoscaleMin": 4}}}),
+            "HorizontalPodAutoscaler",
+            "istio-ingressgateway",
+            "/spec/minReplicas".into(),
+            json!(4),
+        ),
+        (
+            json!({"gateways": {"istio-ingressgateway": {"cpu": {"targetAverageUtilization": 55}}}}),
+            "HorizontalPodAutoscaler",
+            "istio-ingressgateway",
+            "/spec/metrics/0/resource/target/averageUtilization".into(),
+            json!(55),
+        ),
+        (
+            json!({"gateways": {"istio-ingressgateway": {"rollingMaxUnavailable": "10%"}}}),
+            "Deployment",
+            "istio-ingressgateway",
+            "/spec/strategy/rollingUpdate/maxUnavailable".into(),
+            json!("10%"),
+        ),
+        (
+            json!({"gateways": {"istio-ingressgateway": {"loadBalancerSourceRanges": ["10.0.0.0/8"]}}}),
+            "Service",
+            "istio-ingressgateway",
+            "/spec/loadBalancerSourceRanges/0".into(),
+            json!("10.0.0.0/8"),
+        ),
+        (
+            json!({"gateways": {"istio-ingressgateway": {"serviceAnnotations": {"example.com/a": "b"}}}}),
+            "Service",
+            "istio-ingressgateway",
+            "/metadata/annotations/example.com~1a".into(),
+            json!("b"),
+        ),
+        (
+            json!({"cni": {"resources": {"limits": {"cpu": "333m"}}}}),
+            "DaemonSet",
+            "istio-cni-node",
+            format!("{container}/resources/limits/cpu"),
+            json!("333m"),
+        ),
+        (
+            json!({"global": {"networkPolicy": {"enabled": true}}}),
+            "NetworkPolicy",
+            "istiod",
+            "/metadata/name".into(),
+            json!("istiod"),
+        ),
+    ]);
+}
+
+#[test]
+fn environment_variables_of_istiod_win_over_those_of_the_base() {
+    let plan = planned(json!({"values": {"pilot": {"env": {"PILOT_HTTP10": "0", "MINE": "1"}}}}));
+    let istiod = object(&plan, "Deployment", "istiod");
+    let env = istiod.pointer("/spec/template/spec/containers/0/env").unwrap().as_array().unwrap().clone();
+    let value =
+        |name: &str| env.iter().filter(|v| v["name"] == name).map(|v| v["value"].clone()).collect::<Vec<_>>();
+    assert_eq!(value("PILOT_HTTP10"), [json!("0")]);
+    assert_eq!(value("MINE"), [json!("1")]);
+    assert_eq!(value("ENABLE_DEBUG_ENDPOINT_AUTH"), [json!("false")]);
+}
+
+#[test]
+fn mesh_options_are_set_and_fields_of_the_resource_win_over_values() {
+    let plan = planned(json!({
+        "config": {"numTrustedProxies": 3},
+        "components": {"pilot": {"k8s": {"resources": {"requests": {"cpu": "88m"}}}}},
+        "values": {
+            "meshConfig": {"accessLogFile": "/dev/stdout", "defaultConfig": {"gatewayTopology": {"numTrustedProxies": 1}}},
+            "pilot": {"resources": {"requests": {"cpu": "11m", "memory": "99Mi"}}},
+        },
+    }));
+    let mesh = object(&plan, "ConfigMap", "istio")["data"]["mesh"].as_str().unwrap().to_owned();
+    assert!(mesh.contains("accessLogFile: /dev/stdout") && mesh.contains("numTrustedProxies: 3"), "{mesh}");
+    let istiod = object(&plan, "Deployment", "istiod");
+    assert_eq!(
+        istiod.pointer("/spec/template/spec/containers/0/resources/requests"),
+        Some(&json!({"cpu": "88m", "memory": "99Mi"}))
+    );
+}
+
+#[test]
+fn an_unknown_value_is_refused_with_the_name_that_was_meant() {
+    let message =
+        refused(json!({"values": {"global": {"proxy": {"logLevl": "debug"}}, "pilot": {"autoscaleMn": 1}}}));
+    for words in [
+        "spec.values.global.proxy.logLevl: Istio's charts have no such value, did you mean global.proxy.logLevel?",
+        "spec.values.pilot.autoscaleMn: Istio's charts have no such value, did you mean pilot.autoscaleMin?",
+    ] {
+        assert!(message.contains(words), "{words} is missing in: {message}");
+    }
+}
+
+#[test]
+fn every_value_that_the_operator_itself_uses_is_known() {
+    let bundle = Bundle::embedded();
+    let images = Images::official(bundle.version());
+    let own =
+        configuration::configuration(&ValidatedSpec::default(), &ClusterFacts::default(), &images).unwrap();
+    let mut names = ValueNames::of(&bundle).unwrap();
+    names.extend(&own["spec"]["values"]);
+    assert_eq!(names.unknown(&own["spec"]["values"]), []);
+}
+
+#[test]
+fn a_value_that_something_else_decides_is_refused_with_what_to_do() {
+    for (values, path, advice) in [
+        (json!({"global": {"hub": "x"}}), "spec.values.global.hub", "environment variables"),
+        (json!({"pilot": {"image": "x"}}), "spec.values.pilot.image", "environment variables"),
+        (
+            json!({"meshConfig": {"trustDomain": "x"}}),
+            "spec.values.meshConfig.trustDomain",
+            "spec.config.trustDomain",
+        ),
+        (
+            json!({"gateways": {"istio-ingressgateway": {"name": "mine"}}}),
+            "spec.values.gateways.istio-ingressgateway.name",
+            "refer to the names",
+        ),
+        (json!({"revision": "canary"}), "spec.values.revision", "default revision"),
+        (json!({"global": {"istioNamespace": "mesh"}}), "spec.values.global.istioNamespace", "istio-system"),
+        (
+            json!({"gateways": {"istio-egressgateway": {"enabled": true}}}),
+            "spec.values.gateways.istio-egressgateway.enabled",
+            "spec.components.egressGateway.enabled",
+        ),
+    ] {
+        let message = refused(json!({"values": values}));
+        assert!(message.contains(path) && message.contains(advice), "{message}");
+    }
+}
+
+#[test]
+fn a_value_must_not_reach_what_is_closed_and_is_named() {
+    for (values, path, words) in [
+        (
+            json!({"global": {"imagePullSecrets": ["mine"]}}),
+            "spec.values.global.imagePullSecrets",
+            "a service account",
+        ),
+        (
+            json!({"sidecarInjectorWebhook": {"enableNamespacesByDefault": true}}),
+            "spec.values.sidecarInjectorWebhook.enableNamespacesByDefault",
+            "a webhook",
+        ),
+        (
+            json!({"global": {"proxy": {"privileged": true}}}),
+            "spec.values.global.proxy.privileged",
+            "privilege",
+        ),
+        (
+            json!({"sidecarInjectorWebhook": {"templates": {"mine": "x"}}}),
+            "spec.values.sidecarInjectorWebhook.templates.mine",
+            "privilege",
+        ),
+        (
+            json!({"sidecarInjectorWebhook": {"injectedAnnotations": {"sidecar.istio.io/userVolume": "x"}}}),
+            "spec.values.sidecarInjectorWebhook.injectedAnnotations.sidecar.istio.io/userVolume",
+            "an annotation",
+        ),
+        (json!({"cni": {"cniBinDir": "/etc"}}), "spec.values.cni.cniBinDir", "a path of the host"),
+        (
+            json!({"pilot": {"volumes": [{"name": "root", "hostPath": {"path": "/"}}]}}),
+            "spec.values.pilot.volumes",
+            "a path of the host",
+        ),
+        (
+            json!({"pilot": {"podLabels": {"istio.io/use-waypoint": "mine"}}}),
+            "spec.values.pilot.podLabels.istio.io/use-waypoint",
+            "a label",
+        ),
+        (
+            json!({"gateways": {"istio-ingressgateway": {"runAsRoot": true}}}),
+            "spec.values.gateways.istio-ingressgateway.runAsRoot",
+            "privilege",
+        ),
+        (
+            json!({"gateways": {"istio-ingressgateway": {"serviceAccount": {"annotations": {"a": "b"}}}}}),
+            "spec.values.gateways.istio-ingressgateway.serviceAccount.annotations.a",
+            "a service account",
+        ),
+    ] {
+        // A harmless value beside it is not blamed.
+        let mut values = values;
+        values["telemetry"] = json!({"enabled": false});
+        let message = refused(json!({"values": values}));
+        assert!(message.contains(path) && message.contains(words), "{values}: {message}");
+        assert!(!message.contains("spec.values.telemetry"), "{message}");
+    }
+}
+
+#[test]
+fn a_value_with_which_the_charts_do_not_render_is_refused_and_named() {
+    for (values, path) in [
+        (json!({"pilot": {"podLabels": {"app": "twice"}}}), "spec.values.pilot.podLabels.app"),
+        (json!({"compatibilityVersion": "0.1"}), "spec.values.compatibilityVersion"),
+    ] {
+        let message = refused(json!({"values": values}));
+        assert!(message.contains(path) && message.contains("cannot render Istio"), "{message}");
+    }
+}
+
+#[test]
+fn patches_need_the_permission_of_who_runs_the_operator() {
+    let content = json!({"patches": [{"kind": "Deployment", "name": "istiod", "strategicMerge": {"spec": {"minReadySeconds": 5}}}]});
+    let Desired::Rejected(rejection) = desire(content.clone(), false) else { panic!("not refused") };
+    assert!(rejection.message.contains("--allow-patches"), "{rejection}");
+    let istiod = object(&planned(content), "Deployment", "istiod");
+    assert_eq!(istiod["spec"]["minReadySeconds"], 5);
+}
+
+#[test]
+fn a_patch_without_an_object_leaves_a_warning_and_the_rest_as_planned() {
+    let plan = planned(json!({"patches": [{"kind": "Deployment", "name": "gone", "json": []}]}));
+    assert_eq!(plan.warnings().len(), 1);
+    assert!(plan.warnings()[0].contains("spec.patches[0]"), "{:?}", plan.warnings());
+    assert_eq!(plan.rendered(), planned(json!({})).rendered());
+}
+
+#[test]
+fn a_patch_must_not_reach_what_is_closed() {
+    let message = refused(json!({"patches": [
+        {"kind": "DaemonSet", "name": "istio-cni-node", "json": [{"op": "add", "path": "/spec/template/spec/hostPID", "value": true}]},
+        {"kind": "MutatingWebhookConfiguration", "name": "istio-sidecar-injector", "json": []},
+    ]}));
+    for words in [
+        "spec.patches[0]: DaemonSet istio-system/istio-cni-node at spec.template.spec.hostPID",
+        "spec.patches[1]",
+    ] {
+        assert!(message.contains(words), "{words} is missing in: {message}");
+    }
+}

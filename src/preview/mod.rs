@@ -1,0 +1,159 @@
+//! What applying a plan would change in the cluster, found out without changing it.
+//!
+//! Asks the API server by dry run, so that defaults, webhooks and conceded fields count as they would for the real
+//! apply. Nothing here writes, and nothing is left out but what the API server fills in by itself.
+
+mod text;
+
+use futures::stream::{self, Stream, StreamExt};
+use kube::Client;
+use kube::api::{DynamicObject, Patch, PatchParams};
+use serde_json::Value;
+use thiserror::Error;
+
+pub use self::text::{Style, unified};
+use crate::apply::concede;
+use crate::apply::deletion::is_ours;
+use crate::apply::inventory::{Inventory, Record};
+use crate::apply::server_side::FIELD_MANAGER;
+use crate::kubernetes::{if_found, is_not_found};
+use crate::object::ObjectId;
+use crate::plan::{Plan, Stage};
+
+/// Requests under way at the same time. The answers to CRDs are large; more of them would take memory, not time.
+const AT_ONCE: usize = 4;
+
+/// It cannot be told what would change.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The plan could not be unfolded into objects.
+    #[error("cannot read a planned object")]
+    Plan(#[from] crate::plan::Error),
+    /// The present state of an object could not be read.
+    #[error("cannot read {object}")]
+    Read {
+        /// The object.
+        object: Box<ObjectId>,
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
+    /// The API server would refuse an object.
+    #[error("applying {object} would fail")]
+    DryRun {
+        /// The object.
+        object: Box<ObjectId>,
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
+}
+
+/// One object before and after; equal on both sides if nothing would change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The object.
+    pub object: ObjectId,
+    /// As it is; `None` if it does not exist.
+    pub before: Option<Value>,
+    /// As it would be; `None` if it would be deleted.
+    pub after: Option<Value>,
+}
+
+impl Change {
+    /// Whether anything would change.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.before == self.after
+    }
+}
+
+/// Looks at each planned object, in the order of writing, then at those that would be pruned.
+pub fn preview<'a>(
+    client: &'a Client,
+    plan: &'a Plan,
+    inventory: &'a Inventory,
+) -> Result<impl Stream<Item = Result<Change, Error>> + 'a, Error> {
+    let wanted: Vec<ObjectId> =
+        plan.ids().map_err(|(_, error)| error)?.into_iter().map(|(_, id)| id).collect();
+    let planned = Stage::ALL.into_iter().flat_map(|stage| plan.objects(stage));
+    let applied = stream::iter(planned).map(|object| apply(client, object)).buffered(AT_ONCE);
+    let pruned = stream::iter(inventory.surplus(&wanted))
+        .map(|(id, record)| prune(client, id, record))
+        .buffered(AT_ONCE)
+        .filter_map(|change| std::future::ready(change.transpose()));
+    Ok(applied.chain(pruned))
+}
+
+async fn apply(
+    client: &Client,
+    object: Result<(ObjectId, Value), crate::plan::Error>,
+) -> Result<Change, Error> {
+    let (object, mut manifest) = object?;
+    let api = object.api(client.clone());
+    let before = read(client, &object).await?;
+    if let Some(before) = &before {
+        concede::concede(&mut manifest, before);
+    }
+    let params = PatchParams::apply(FIELD_MANAGER).force().dry_run();
+    let after = match api.patch(&object.name, &params, &Patch::Apply(&manifest)).await {
+        Ok(after) => to_value(&after),
+        // Its namespace or its kind comes with this very plan, so the API server cannot tell more than the manifest does.
+        Err(error) if is_not_found(&error) && before.is_none() => manifest,
+        Err(source) => return Err(Error::DryRun { object: Box::new(object), source: Box::new(source) }),
+    };
+    Ok(Change { object, before: before.map(comparable), after: Some(comparable(after)) })
+}
+
+async fn prune(client: &Client, object: ObjectId, record: Record) -> Result<Option<Change>, Error> {
+    let live = if_found(object.api(client.clone()).get(&object.name).await);
+    let live =
+        live.map_err(|source| Error::Read { object: Box::new(object.clone()), source: Box::new(source) })?;
+    let ours = live.filter(|live| is_ours(&live.metadata, &record));
+    Ok(ours.map(|live| Change { object, before: Some(comparable(to_value(&live))), after: None }))
+}
+
+async fn read(client: &Client, object: &ObjectId) -> Result<Option<Value>, Error> {
+    let live = if_found(object.api(client.clone()).get(&object.name).await);
+    let live =
+        live.map_err(|source| Error::Read { object: Box::new(object.clone()), source: Box::new(source) })?;
+    Ok(live.as_ref().map(to_value))
+}
+
+fn to_value(object: &DynamicObject) -> Value {
+    // A value of maps with text keys always converts.
+    serde_json::to_value(object).unwrap_or_default()
+}
+
+/// Leaves out what the API server keeps by itself and no apply decides: bookkeeping and status.
+fn comparable(mut object: Value) -> Value {
+    const BOOKKEEPING: [&str; 6] =
+        ["managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"];
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.retain(|field, _| !BOOKKEEPING.contains(&field.as_str()));
+    }
+    if let Some(object) = object.as_object_mut() {
+        object.shift_remove("status");
+    }
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn bookkeeping_and_status_do_not_count_as_a_change() {
+        let object = |version: &str, ready: u32| {
+            comparable(json!({
+                "kind": "Deployment",
+                "metadata": {"name": "istiod", "resourceVersion": version, "managedFields": [version], "generation": ready},
+                "spec": {"replicas": 1},
+                "status": {"readyReplicas": ready},
+            }))
+        };
+        assert_eq!(object("1", 1), object("2", 2));
+        assert_eq!(object("1", 1)["metadata"], json!({"name": "istiod"}));
+        assert_eq!(object("1", 1)["spec"], json!({"replicas": 1}));
+    }
+}

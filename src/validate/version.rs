@@ -1,0 +1,170 @@
+//! Decides whether Istio may be brought from the installed to the wanted version in one step.
+//!
+//! Istio supports steps of one minor version and none back: <https://istio.io/latest/docs/setup/upgrade/>. Installed is
+//! what was once complete; going back after an upgrade that never became complete is therefore no downgrade.
+
+use semver::Version;
+
+use super::Rejection;
+use crate::api::conditions::{Reason, State};
+use crate::api::names::ALLOW_DOWNGRADE_ANNOTATION;
+
+/// A step between versions that may be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing is known to be installed, or the same version is.
+    None,
+    /// To another version.
+    To {
+        /// Version that was complete last.
+        from: Version,
+        /// Version to install.
+        to: Version,
+    },
+}
+
+impl Step {
+    /// How to go back while the step is not complete, as the end of a sentence; empty where there is no way back.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        let Self::To { from, to } = self else { return String::new() };
+        format!(
+            " (Istio goes from {from} to {to}; to go back, run the operator that has {from} built in, or this one with \
+             --istio-version={from} and the charts of {from} in --charts-dir)"
+        )
+    }
+}
+
+/// Judges the step from the `installed` version to the `wanted` one. Both may carry a flavour, as image tags do; what is
+/// not a version counts as unknown. `allowed_downgrade` is the value of [`ALLOW_DOWNGRADE_ANNOTATION`].
+///
+/// # Errors
+/// A rejection for the resource's author that says how to go on.
+pub fn step(
+    installed: Option<&str>,
+    wanted: &str,
+    allowed_downgrade: Option<&str>,
+) -> Result<Step, Rejection> {
+    let (Some(from), Some(to)) = (installed.and_then(release), release(wanted)) else {
+        return Ok(Step::None);
+    };
+    let refused = |reason: String| {
+        Err(Rejection {
+            reason: Reason::IstioVersionUpdateNotAllowed,
+            state: State::Warning,
+            message: format!("Istio version update is not allowed: {reason}"),
+        })
+    };
+    if from == to {
+        return Ok(Step::None);
+    }
+    if to < from {
+        if allowed_downgrade.and_then(release) == Some(to.clone()) {
+            return Ok(Step::To { from, to });
+        }
+        return refused(format!(
+            "Istio {from} is installed and {to} is older. Install {from} or a newer one again; to go back at your own risk, \
+             set the annotation {ALLOW_DOWNGRADE_ANNOTATION} of this resource to {to}"
+        ));
+    }
+    if to.major != from.major {
+        return refused(format!(
+            "Istio {from} is installed and {to} is another major version. Install one of {}.x",
+            from.major
+        ));
+    }
+    if to.minor > from.minor + 1 {
+        return refused(format!(
+            "Istio {from} is installed and {to} is more than one minor version ahead. Install one of {}.{}.x first",
+            from.major,
+            from.minor + 1
+        ));
+    }
+    Ok(Step::To { from, to })
+}
+
+/// The release that a version or image tag is of: its numbers, without flavour and build.
+#[must_use]
+pub fn release(tag: &str) -> Option<Version> {
+    let version = Version::parse(tag.trim()).ok()?;
+    Some(Version::new(version.major, version.minor, version.patch))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn steps_that_istio_supports_are_taken() {
+        for (installed, wanted) in [
+            (None, "1.31.0"),
+            (Some("1.31.0"), "1.31.0"),
+            (Some("1.31.0-distroless"), "1.31.0"),
+            (Some("1.31.0"), "1.31.4-distroless"),
+            (Some("1.30.9"), "1.31.0"),
+            // What cannot be read must not keep a cluster from being repaired.
+            (Some(""), "1.31.0"),
+            (Some("latest"), "1.31.0"),
+        ] {
+            assert!(step(installed, wanted, None).is_ok(), "{installed:?} to {wanted}");
+        }
+        let taken = step(Some("1.30.3-distroless"), "1.31.0", None);
+        assert_eq!(taken, Ok(Step::To { from: Version::new(1, 30, 3), to: Version::new(1, 31, 0) }));
+    }
+
+    #[test]
+    fn steps_that_istio_does_not_support_are_refused_with_what_to_do() {
+        for (installed, wanted, advice) in [
+            (
+                "1.31.0",
+                "1.30.3",
+                "istios.operator.kyma-project.io/allow-downgrade of this resource to 1.30.3",
+            ),
+            ("1.31.1", "1.31.0", "Install 1.31.1"),
+            ("2.0.0", "1.31.0", "Install 2.0.0"),
+            ("1.31.0", "2.0.0", "Install one of 1.x"),
+            ("1.29.4", "1.31.0", "Install one of 1.30.x first"),
+        ] {
+            let refused = step(Some(installed), wanted, None).unwrap_err();
+            assert_eq!(
+                (refused.reason, refused.state),
+                (Reason::IstioVersionUpdateNotAllowed, State::Warning)
+            );
+            assert!(refused.message.starts_with("Istio version update is not allowed: "), "{refused}");
+            for text in [installed, wanted, advice] {
+                assert!(refused.message.contains(text), "{text} is missing in: {refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_downgrade_is_allowed_for_the_named_version_only() {
+        for (annotation, allowed) in [
+            (Some("1.30.3"), true),
+            (Some("1.30.3-distroless"), true),
+            (Some("1.30.2"), false),
+            (Some("true"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            assert_eq!(step(Some("1.31.0"), "1.30.3", annotation).is_ok(), allowed, "{annotation:?}");
+        }
+        // It allows a step back, not a leap forward.
+        assert!(step(Some("1.29.0"), "1.31.0", Some("1.31.0")).is_err());
+    }
+
+    fn any_version() -> impl Strategy<Value = Version> {
+        (0_u64..3, 0_u64..4, 0_u64..3).prop_map(|(major, minor, patch)| Version::new(major, minor, patch))
+    }
+
+    proptest! {
+        #[test]
+        fn no_step_leads_back_or_over_a_minor_version_unasked(from in any_version(), to in any_version()) {
+            let taken = step(Some(&from.to_string()), &to.to_string(), None).is_ok();
+            let supported = from <= to && from.major == to.major && to.minor <= from.minor + 1;
+            prop_assert_eq!(taken, supported);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! `istio-manager check`: says before an installation or upgrade what stands in its way.
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::{Value, json};
+use testbed::{ControlPlane, TestResult};
+
+use crate::bed::{Result, command};
+
+/// Exit code and the findings as severity, subject and message.
+async fn check(control_plane: &ControlPlane, arguments: &[&str]) -> Result<(i32, Vec<[String; 3]>)> {
+    let (code, shown, said) = command(control_plane, &[&["check", "-o", "json"], arguments].concat()).await?;
+    let report: Value = serde_json::from_str(&shown).map_err(|error| format!("{error}: {shown}{said}"))?;
+    let text = |finding: &Value, field: &str| finding[field].as_str().unwrap_or_default().to_owned();
+    let findings = report["findings"].as_array().into_iter().flatten();
+    Ok((
+        code,
+        findings.map(|found| ["severity", "subject", "message"].map(|field| text(found, field))).collect(),
+    ))
+}
+
+fn has(findings: &[[String; 3]], severity: &str, subject: &str, words: &str) -> bool {
+    findings.iter().any(|found| found[0] == severity && found[1] == subject && found[2].contains(words))
+}
+
+pub async fn a_check_of_a_cluster_without_the_operator_says_what_is_missing(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let (code, found) = check(control_plane, &[]).await?;
+    assert!(has(&found, "error", "namespace", "PriorityClass istio-kyma-priority"), "{found:?}");
+    assert_eq!((code, found.len()), (1, 1), "{found:?}");
+    Ok(())
+}
+
+pub async fn a_check_of_a_healthy_installation_finds_nothing(control_plane: &ControlPlane) -> TestResult {
+    assert_eq!(check(control_plane, &[]).await?, (0, vec![]));
+    let operator = "--as=system:serviceaccount:kyma-system:istio-controller-manager";
+    let (_, found) = check(control_plane, &[operator]).await?;
+    assert!(!found.iter().any(|found| found[1] == "permissions"), "{found:?}");
+    Ok(())
+}
+
+pub async fn a_check_as_a_user_without_permissions_names_them(control_plane: &ControlPlane) -> TestResult {
+    let (code, found) = check(control_plane, &["--as=nobody"]).await?;
+    assert_eq!(code, 1);
+    assert!(has(&found, "error", "permissions", "may not get istios.operator.kyma-project.io"), "{found:?}");
+    assert!(has(&found, "warning", "webhooks", "could not be looked at"), "{found:?}");
+    Ok(())
+}
+
+pub async fn a_check_names_what_stands_in_the_way(control_plane: &ControlPlane) -> TestResult {
+    let client = control_plane.client();
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let enforce = |level: Value| {
+        Patch::Merge(json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": level}}}))
+    };
+    namespaces.patch("istio-system", &PatchParams::default(), &enforce(json!("baseline"))).await?;
+    let gvk = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration");
+    let webhooks: Api<DynamicObject> = Api::all_with(client, &ApiResource::from_gvk(&gvk));
+    let webhook: DynamicObject = serde_json::from_value(json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "policies"},
+        "webhooks": [{
+            "name": "policies.example.com", "failurePolicy": "Fail", "sideEffects": "None",
+            "admissionReviewVersions": ["v1"], "clientConfig": {"service": {"namespace": "policies", "name": "engine"}},
+            "rules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}],
+            // Keeps it from the tests that run beside.
+            "objectSelector": {"matchLabels": {"not": "there"}},
+        }],
+    }))?;
+    webhooks.create(&PostParams::default(), &webhook).await?;
+    let (code, found) = check(control_plane, &[]).await?;
+    webhooks.delete("policies", &DeleteParams::default()).await?;
+    namespaces.patch("istio-system", &PatchParams::default(), &enforce(Value::Null)).await?;
+    assert_eq!(code, 1, "{found:?}");
+    assert!(has(&found, "error", "webhooks", "nothing answers behind Service policies/engine"), "{found:?}");
+    assert!(has(&found, "error", "namespace", "level baseline"), "{found:?}");
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! From one version of Istio to another, and back where that is possible.
+
+use istio_manager::api::conditions::State;
+use istio_manager::api::{Istio, last_applied};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use testbed::{ControlPlane, TestResult};
+
+use crate::bed::{Bed, DEADLINE, Result, told};
+use crate::bundle::{Variant, derive};
+
+const OLDER: &str = "1.30.3";
+const CURRENT: &str = "1.31.0";
+const VERSION_LABEL: &str = "operator.istio.io/version";
+
+pub async fn an_installation_of_an_older_version_is_upgraded_in_place(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let older = arguments(control_plane, OLDER, Variant::Older)?;
+    let mut bed = Bed::start_with(control_plane, &strings(&older)).await?;
+    bed.create("default", json!({})).await?;
+    installed(&bed, OLDER).await?;
+    assert!(istiod(control_plane).await?.contains("RETIRED_SETTING"));
+    let before = uids(control_plane).await?;
+
+    let upgrade = async {
+        bed.restart_with(&[]).await?;
+        installed(&bed, CURRENT).await
+    };
+    let upgraded = while_pods_are_created(control_plane, Box::pin(upgrade)).await?;
+    assert_eq!(upgraded.status.map(|status| status.state), Some(State::Ready));
+    let istiod = istiod(control_plane).await?;
+    assert!(istiod.contains("pilot:1.31.0-distroless") && !istiod.contains("RETIRED_SETTING"), "{istiod}");
+    assert_eq!(definition_version(control_plane).await?, CURRENT);
+    assert_eq!(uids(control_plane).await?, before);
+    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), "istio-system");
+    assert!(maps.get_opt("istio-retired").await?.is_none(), "an object of the older version is still there");
+
+    a_downgrade_is_refused_until_it_is_allowed(&mut bed, &older).await?;
+    bed.stop().await
+}
+
+/// After a success there is no way back, unless the owner of the resource says so.
+async fn a_downgrade_is_refused_until_it_is_allowed(bed: &mut Bed<'_>, older: &[String]) -> TestResult {
+    let mark = bed.control_plane.audit().mark().await?;
+    bed.restart_with(&strings(older)).await?;
+    let refused = bed.settles("default", State::Warning).await?;
+    let (description, reason) = told(&refused);
+    assert_eq!(reason, "IstioVersionUpdateNotAllowed");
+    let annotation = "istios.operator.kyma-project.io/allow-downgrade";
+    assert!(description.contains(annotation) && description.contains(OLDER), "{description}");
+    let writes = bed.writes_since(&mark).await?;
+    assert!(writes.iter().all(|write| write.contains("istios") || write.contains("events")), "{writes:#?}");
+
+    let allow = Patch::Merge(json!({"metadata": {"annotations": {annotation: OLDER}}}));
+    bed.resources().patch("default", &PatchParams::default(), &allow).await?;
+    installed(bed, OLDER).await?;
+    assert!(istiod(bed.control_plane).await?.contains("RETIRED_SETTING"));
+    assert_eq!(definition_version(bed.control_plane).await?, CURRENT, "a definition went back");
+    Ok(())
+}
+
+pub async fn an_upgrade_that_fails_says_how_to_go_back_and_going_back_works(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let mut bed = Bed::start(control_plane).await?;
+    bed.create("default", json!({})).await?;
+    installed(&bed, CURRENT).await?;
+
+    let mut broken = arguments(control_plane, "1.31.9", Variant::Broken)?;
+    broken.push("--install-timeout=5s".to_owned());
+    let attempt = async {
+        bed.restart_with(&strings(&broken)).await?;
+        let failed = bed.settles("default", State::Error).await?;
+        let (description, reason) = told(&failed);
+        assert_eq!(reason, "IstioInstallUninstallFailed");
+        for words in ["istiod", "ImagePullBackOff", "from 1.31.0 to 1.31.9", "--istio-version=1.31.0"] {
+            assert!(description.contains(words), "{words} is missing in: {description}");
+        }
+        assert_eq!(tag(&failed).as_deref(), Some("1.31.0-distroless"));
+        assert_eq!(
+            version_of(control_plane, "istio-ingressgateway").await?,
+            CURRENT,
+            "the gateway did not wait"
+        );
+        bed.restart_with(&[]).await?;
+        bed.settles("default", State::Ready).await
+    };
+    while_pods_are_created(control_plane, Box::pin(attempt)).await?;
+    assert_eq!(version_of(control_plane, "istiod").await?, CURRENT);
+    assert_eq!(definition_version(control_plane).await?, "1.31.9", "a definition went back");
+    bed.stop().await
+}
+
+pub async fn an_installation_by_istioctl_is_taken_over_and_upgraded(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let charts = derive(control_plane.dir(), OLDER, Variant::Older)?;
+    let istioctl = control_plane.tools().program("istioctl")?;
+    let arguments = [
+        "install".to_owned(),
+        "--skip-confirmation".to_owned(),
+        format!("--kubeconfig={}", control_plane.kubeconfig().display()),
+        format!("--manifests={}", charts.join(OLDER).display()),
+        "--set=hub=docker.io/istio".to_owned(),
+        format!("--set=tag={OLDER}-distroless"),
+    ];
+    let home = control_plane.dir().display().to_string();
+    let output = testbed::run(&istioctl, arguments, &[("HOME", home)]).await?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let before = uids(control_plane).await?;
+
+    let take_over = async {
+        let bed = Bed::start(control_plane).await?;
+        bed.create("default", json!({})).await?;
+        installed(&bed, CURRENT).await?;
+        bed.stop().await
+    };
+    while_pods_are_created(control_plane, Box::pin(take_over)).await?;
+    assert!(istiod(control_plane).await?.contains("pilot:1.31.0-distroless"));
+    assert_eq!(definition_version(control_plane).await?, CURRENT);
+    assert_eq!(uids(control_plane).await?, before);
+    Ok(())
+}
+
+/// The arguments that make the operator install a derived version.
+fn arguments(control_plane: &ControlPlane, version: &str, variant: Variant) -> Result<Vec<String>> {
+    let charts = derive(control_plane.dir(), version, variant)?;
+    Ok(vec![format!("--charts-dir={}", charts.display()), format!("--istio-version={version}")])
+}
+
+fn strings(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+/// Waits until the resource notes that a version is complete, and shows that it is.
+async fn installed(bed: &Bed<'_>, version: &str) -> Result<Istio> {
+    let wanted = format!("{version}-distroless");
+    let is_installed = |resource: Option<&Istio>| {
+        resource.is_some_and(|resource| {
+            let state = resource.status.as_ref().map(|status| status.state);
+            tag(resource).as_deref() == Some(&wanted) && state == Some(State::Ready)
+        })
+    };
+    let what = format!("Istio {version}");
+    let found = bed.control_plane.wait_for(bed.resources(), "default", &what, DEADLINE, is_installed).await;
+    let found = found.map_err(|error| format!("{error}\noperator says:\n{}", bed.operator.log()))?;
+    Ok(found.ok_or("the resource is gone")?)
+}
+
+fn tag(resource: &Istio) -> Option<String> {
+    last_applied::read(resource).and_then(|applied| applied.istio_tag)
+}
+
+/// Creates one pod after the other in a labelled namespace while `work` goes on: each has to be let in, with a sidecar.
+async fn while_pods_are_created<T>(
+    control_plane: &ControlPlane,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    control_plane.create_namespace("probe", &[("istio-injection", "enabled")]).await?;
+    let pods: Api<Pod> = Api::namespaced(control_plane.client(), "probe");
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {"generateName": "probe-"},
+        "spec": {"containers": [{"name": "app", "image": "example.com/app:1"}]},
+    }))?;
+    let mut created = 0;
+    let probe = async {
+        loop {
+            let probe = pods.create(&PostParams::default(), &pod).await;
+            let probe = probe.map_err(|error| format!("pod {created} was refused: {error}"))?;
+            let spec = probe.spec.clone().unwrap_or_default();
+            let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+            if !containers.any(|container| container.name == "istio-proxy") {
+                return Result::Err(format!("pod {created} has no sidecar").into());
+            }
+            pods.delete(&probe.name_any(), &DeleteParams::default().grace_period(0)).await?;
+            created += 1;
+        }
+    };
+    let done = tokio::select! {
+        done = work => done?,
+        failed = probe => failed?,
+    };
+    assert!(created > 0, "no pod was created meanwhile");
+    Ok(done)
+}
+
+/// The Deployment of istiod as text.
+async fn istiod(control_plane: &ControlPlane) -> Result<String> {
+    let api: Api<Deployment> = Api::namespaced(control_plane.client(), "istio-system");
+    Ok(serde_json::to_string(&api.get("istiod").await?.spec)?)
+}
+
+async fn version_of(control_plane: &ControlPlane, deployment: &str) -> Result<String> {
+    let api: Api<Deployment> = Api::namespaced(control_plane.client(), "istio-system");
+    Ok(api.get(deployment).await?.labels().get(VERSION_LABEL).cloned().unwrap_or_default())
+}
+
+async fn definition_version(control_plane: &ControlPlane) -> Result<String> {
+    let api: Api<CustomResourceDefinition> = Api::all(control_plane.client());
+    let definition = api.get_metadata("virtualservices.networking.istio.io").await?;
+    Ok(definition.labels().get(VERSION_LABEL).cloned().unwrap_or_default())
+}
+
+/// The UIDs of what must outlive an upgrade.
+async fn uids(control_plane: &ControlPlane) -> Result<Vec<Option<String>>> {
+    let deployments: Api<Deployment> = Api::namespaced(control_plane.client(), "istio-system");
+    let definitions: Api<CustomResourceDefinition> = Api::all(control_plane.client());
+    Ok(vec![
+        deployments.get_metadata("istiod").await?.uid(),
+        deployments.get_metadata("istio-ingressgateway").await?.uid(),
+        definitions.get_metadata("virtualservices.networking.istio.io").await?.uid(),
+    ])
+}
