@@ -6,6 +6,7 @@ mod backoff;
 mod drift;
 mod outcome;
 mod reconcile;
+mod remark;
 
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -30,7 +31,10 @@ use crate::api::{Istio, names};
 use crate::apply::pause::PAUSE_ANNOTATION;
 use crate::apply::{self, Repairs, inventory};
 use crate::context::Context;
+use crate::memory;
+use crate::observe::cluster::ClusterWatch;
 use crate::plan::configuration::Images;
+use crate::probes::ResourceGauges;
 use crate::remove::DELETION_POLICY_ANNOTATION;
 use crate::status::{Condition, Progress, Settled, Writer};
 use crate::telemetry::one_line;
@@ -65,6 +69,9 @@ pub(crate) struct Operator {
     bundle: Bundle,
     images: Images,
     writer: Writer,
+    cluster: ClusterWatch,
+    cluster_memory: memory::Store,
+    gauges: ResourceGauges,
     resources: Store<Istio>,
     changes: watch::Receiver<()>,
     back_off: BackOff,
@@ -105,18 +112,21 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
     let back_off = BackOff::new(context.settings.failure_base_delay, context.settings.failure_max_delay);
     let shutdown = context.shutdown.clone();
     let (drift, drifted) = Drift::start(context.client.clone());
+    let cluster = ClusterWatch::start(context.client.clone(), &context.operator_namespace);
     let memory = apply::Memory { repairs: Repairs::new(&context.metrics), ..apply::Memory::default() };
-    let resources_of = resources.clone();
     let operator = Operator {
-        context,
         bundle,
         images,
         writer,
-        resources: resources_of,
+        cluster: cluster.clone(),
+        cluster_memory: crate::memory::Store::new(context.client.clone(), &context.operator_namespace),
+        gauges: ResourceGauges::register(&context.metrics),
+        resources: resources.clone(),
         changes,
         back_off,
         drift,
         memory,
+        context,
     };
     let events = watcher(api, watcher::Config::default())
         .default_backoff()
@@ -134,6 +144,7 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
         // When the oldest resource goes, the next-oldest stands for the module.
         .reconcile_all_on(each_change(losses))
         .reconcile_all_on(each_change(drifted))
+        .reconcile_all_on(each_change(cluster.changes()))
         .graceful_shutdown_on(async move { shutdown.cancelled().await })
         .run(
             |resource, operator| async move { run_once(&operator, &resource).await },
@@ -152,6 +163,7 @@ fn each_change(receiver: watch::Receiver<()>) -> impl Stream<Item = ()> + Send {
 }
 
 /// What of a resource starts a reconcile when it changes: what is described, and the annotations that say how to follow it.
+#[expect(clippy::unnecessary_wraps, reason = "the signature is the predicate's")]
 fn order(resource: &Istio) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
     resource.metadata.generation.hash(&mut hasher);
@@ -236,6 +248,7 @@ fn reason_of(error: &reconcile::Error) -> Reason {
         | reconcile::Error::Watch { .. }
         | reconcile::Error::Installed { .. }
         | reconcile::Error::LastApplied { .. }
+        | reconcile::Error::Memory { .. }
         | reconcile::Error::Finalizer { .. } => Reason::ReconcileFailed,
         reconcile::Error::Plan { .. } => Reason::IstioCustomResourceMisconfigured,
         reconcile::Error::Apply { .. } | reconcile::Error::Remove { .. } => {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::remark::{self, Remark};
 use crate::api::conditions::{Reason, State};
 use crate::apply::pause::Pause;
-use crate::apply::{self, Applied, Why, releases};
+use crate::apply::{self, Applied};
 use crate::object::ObjectId;
 use crate::plan::Stage;
 use crate::remove::order::Step;
@@ -19,7 +20,12 @@ use crate::validate::version;
 #[derive(Debug)]
 pub enum Outcome {
     /// Istio is as configured.
-    Ready(Applied),
+    Ready {
+        /// What that took.
+        applied: Applied,
+        /// What there is to know about it.
+        remarks: Vec<Remark>,
+    },
     /// Someone asked to leave everything alone; nothing was changed.
     Paused(Pause),
     /// The resource is not in charge, or asks for something that cannot be; nothing was changed.
@@ -61,18 +67,19 @@ pub enum Next {
 
 /// How often it is looked whether Helm has forgotten what was taken over.
 const RELEASE_RETRY: Duration = Duration::from_secs(60);
-/// Objects that a description names at most.
-const NAMED: usize = 5;
 
 /// How often a refused version is looked at again: whoever goes back with `istioctl` or Helm changes no resource.
 const VERSION_RETRY: Duration = Duration::from_secs(60);
 
 impl Outcome {
-    /// The outcome of an apply that is part of a step between versions.
+    /// The outcome of an apply that is part of a step between versions, with what there is to know if it is complete.
     #[must_use]
-    pub fn of(outcome: apply::Outcome, upgrade: version::Step) -> Self {
+    pub fn of(outcome: apply::Outcome, upgrade: version::Step, remarks: Vec<Remark>) -> Self {
         match outcome {
-            apply::Outcome::Complete(applied) => Self::Ready(applied),
+            apply::Outcome::Complete(applied) => {
+                let remarks = remark::about(&applied).chain(remarks).collect();
+                Self::Ready { applied, remarks }
+            }
             apply::Outcome::Disturbed => Self::Disturbed,
             apply::Outcome::NotReady { stage, reason } => Self::NotReady { stage, reason, upgrade },
         }
@@ -82,7 +89,10 @@ impl Outcome {
     #[must_use]
     pub fn next(&self) -> Next {
         match self {
-            Self::Ready(applied) => next_after(applied),
+            Self::Ready { remarks, .. } if remarks.iter().any(|remark| remark.state() == State::Error) => {
+                Next::BackOff
+            }
+            Self::Ready { applied, .. } => next_after(applied),
             Self::Paused(pause) => pause.left(Timestamp::now()).map_or(Next::OnChange, Next::After),
             Self::NotReady { .. } | Self::NotGone { .. } => Next::BackOff,
             Self::Disturbed => Next::After(Duration::ZERO),
@@ -98,7 +108,11 @@ impl Outcome {
     pub fn settled(&self) -> Option<Settled> {
         Some(match self {
             Self::Released | Self::Disturbed => return None,
-            Self::Ready(applied) => ready(applied),
+            Self::Ready { remarks, .. } => Settled {
+                state: remarks.iter().map(Remark::state).max().unwrap_or(State::Ready),
+                description: remark::text(remarks),
+                conditions: remark::conditions(remarks),
+            },
             Self::Paused(pause) => settled(
                 State::Warning,
                 Reason::ReconcilePaused,
@@ -131,22 +145,6 @@ fn next_after(applied: &Applied) -> Next {
     soonest.map_or(Next::Interval, Next::After)
 }
 
-/// What is not as described, or may not stay so, is for the user to see.
-fn ready(applied: &Applied) -> Settled {
-    let mut texts: Vec<String> = applied.held.iter().take(NAMED).map(ToString::to_string).collect();
-    let fought = applied.held.iter().any(|held| matches!(held.why, Why::Fought { .. }));
-    if !applied.releases.is_empty() {
-        texts.push(releases::describe(&applied.releases));
-    }
-    texts.extend(applied.warnings.iter().cloned());
-    let reason = if fought { Reason::DriftNotRepaired } else { Reason::ReconcileSucceeded };
-    if texts.is_empty() {
-        let conditions = vec![Condition { reason, message: None }];
-        return Settled { state: State::Ready, description: String::new(), conditions };
-    }
-    settled(State::Warning, reason, texts.join(". "))
-}
-
 /// A settled state with one condition that says the same as the description.
 pub(super) fn settled(state: State, reason: Reason, text: String) -> Settled {
     let condition = Condition { reason, message: Some(text.clone()) };
@@ -156,12 +154,13 @@ pub(super) fn settled(state: State, reason: Reason, text: String) -> Settled {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ready(Applied { written, unchanged, pruned, held, .. }) => {
+            Self::Ready { applied: Applied { written, unchanged, pruned, held, .. }, remarks } => {
                 let held = held.len();
                 write!(
                     f,
                     "ready: {written} objects written, {unchanged} unchanged, {pruned} pruned, {held} left alone"
-                )
+                )?;
+                remarks.iter().try_for_each(|remark| write!(f, "; {}", remark.text()))
             }
             Self::Disturbed => f.write_str("begun anew: what was installed was changed meanwhile"),
             Self::Released => f.write_str("released, nothing is left to remove"),
