@@ -94,7 +94,10 @@ fn dig(arguments: &[Value]) -> Answer {
 fn merged(arguments: &[Value], merge: fn(&Map, &Map)) -> Answer {
     let target = map(arguments, 0)?;
     for index in 1..arguments.len() {
-        merge(target, map(arguments, index)?);
+        // To Go, nothing is a map without entries where a map is wanted.
+        if !matches!(any(arguments, index)?, Value::Nil) {
+            merge(target, map(arguments, index)?);
+        }
     }
     Ok(any(arguments, 0)?.clone())
 }
