@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-const NANOS_PER_SECOND: f64 = 1e9;
+const NANOS_PER_SECOND: u128 = 1_000_000_000;
+/// Digits after the point that are read: those of a nanosecond in an hour, and then some.
+const FRACTION_DIGITS: usize = 20;
 
 /// Parses a duration in the syntax of Go's `time.ParseDuration`, except that it must not be negative.
 ///
@@ -35,18 +37,38 @@ fn component(text: &str) -> Result<(Duration, &str), String> {
     let length = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
     let (unit, after) = rest.split_at(length);
     let nanos = match unit {
-        "ns" => 1.0,
-        "us" | "µs" | "μs" => 1e3,
-        "ms" => 1e6,
+        "ns" => 1,
+        "us" | "µs" | "μs" => 1_000,
+        "ms" => 1_000_000,
         "s" => NANOS_PER_SECOND,
-        "m" => 60.0 * NANOS_PER_SECOND,
-        "h" => 3600.0 * NANOS_PER_SECOND,
+        "m" => 60 * NANOS_PER_SECOND,
+        "h" => 3600 * NANOS_PER_SECOND,
         "" => return Err(advice("a unit is missing")),
         other => return Err(advice(&format!("{other:?} is no unit"))),
     };
-    let number: f64 = number.parse().map_err(|_| advice(&format!("{number:?} is no number")))?;
-    let seconds = number * nanos / NANOS_PER_SECOND;
-    Ok((Duration::try_from_secs_f64(seconds).map_err(|_| too_long())?, after))
+    let total = times(number, nanos)?;
+    let seconds = u64::try_from(total / NANOS_PER_SECOND).map_err(|_| too_long())?;
+    let rest = u32::try_from(total % NANOS_PER_SECOND).map_err(|_| too_long())?;
+    Ok((Duration::new(seconds, rest), after))
+}
+
+/// A decimal number of units, each of `nanos`, in whole nanoseconds. No floating point: every digit counts.
+fn times(number: &str, nanos: u128) -> Result<u128, String> {
+    let no_number = || advice(&format!("{number:?} is no number"));
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
+        return Err(no_number());
+    }
+    let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| too_long())? };
+    // More digits than these are below a nanosecond of any unit.
+    let fraction = fraction.get(..FRACTION_DIGITS).unwrap_or(fraction);
+    let (mut part, mut scale) = (0_u128, 1_u128);
+    for digit in fraction.bytes() {
+        part = part * 10 + u128::from(digit - b'0');
+        scale *= 10;
+    }
+    let whole = whole.checked_mul(nanos).ok_or_else(too_long)?;
+    whole.checked_add(part * nanos / scale).ok_or_else(too_long)
 }
 
 fn advice(problem: &str) -> String {
@@ -79,6 +101,20 @@ mod tests {
             ("3000000ns", 3),
         ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_digit_counts() {
+        for (text, seconds, nanoseconds) in [
+            ("0.1s", 0, 100_000_000),
+            ("4503599627370497.5s", 4_503_599_627_370_497, 500_000_000),
+            ("9007199254740993.000000001s", 9_007_199_254_740_993, 1),
+            ("0.000000001h", 0, 3_600),
+            ("1.9999999999999999999999s", 1, 999_999_999),
+            ("33.3ns", 0, 33),
+        ] {
+            assert_eq!(parse(text), Ok(Duration::new(seconds, nanoseconds)), "{text}");
         }
     }
 
