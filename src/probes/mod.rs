@@ -3,8 +3,10 @@
 
 mod metrics;
 mod readiness;
+mod resource;
 mod server;
 
 pub use metrics::Metrics;
 pub use readiness::{Pending, Readiness};
+pub use resource::ResourceGauges;
 pub use server::{BindError, Server};
