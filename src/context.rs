@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::leader::Leadership;
 use crate::probes::{Metrics, Readiness};
+use crate::validate::Flavour;
 
 /// Everything a controller needs from the process it runs in. Cheap to clone; all clones share the same values.
 #[derive(Clone)]
@@ -53,6 +54,8 @@ pub struct Settings {
     pub istio_version: Option<String>,
     /// Whether `spec.patches` may be used.
     pub allow_patches: bool,
+    /// Whether experimental options are followed.
+    pub flavour: Flavour,
     /// How long an installation may wait for one stage to become ready.
     pub install_timeout: Duration,
     /// How often an unchanged resource is looked at again.

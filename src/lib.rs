@@ -11,6 +11,7 @@ pub mod context;
 mod duration;
 pub mod kubernetes;
 pub mod leader;
+pub mod memory;
 pub mod object;
 pub mod observe;
 pub mod plan;

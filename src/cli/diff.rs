@@ -9,13 +9,15 @@ use clap::{Args, ValueEnum};
 use futures::StreamExt;
 use istio_charts::Bundle;
 use kube::api::ListParams;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 
+use super::flags::parse_bool;
 use super::{identity, render, report};
 use crate::api::{Istio, names};
 use crate::apply::inventory::Store;
 use crate::apply::server_side::passes_by_itself;
 use crate::kubernetes::{self, ConnectError};
+use crate::observe::cluster::ClusterWatch;
 use crate::observe::{self, observe};
 use crate::plan::configuration::{self, Images};
 use crate::plan::{self, Basis, Desired};
@@ -103,6 +105,11 @@ pub struct DiffArguments {
     #[arg(long)]
     allow_patches: bool,
 
+    /// Follow spec.experimental, as an operator with this flag does
+    #[arg(long, env = "ALLOW_EXPERIMENTAL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", value_parser = parse_bool, action = clap::ArgAction::Set, value_name = "BOOL")]
+    allow_experimental: bool,
+
     /// When to colour the differences
     #[arg(long, visible_alias = "colour", value_enum, default_value = "auto", value_name = "WHEN")]
     color: Colour,
@@ -124,17 +131,24 @@ async fn diff(arguments: &DiffArguments) -> Result<usize, DiffError> {
     let resource = render::resource(&arguments.filename)?;
     let client = kubernetes::connect(arguments.kubeconfig.as_deref()).await?;
     let resource = in_its_place(&client, resource).await?;
-    let spec = validate::validate(&resource.spec, Flavour::Regular)?;
+    let spec = validate::validate(&resource.spec, Flavour::of(arguments.allow_experimental))?;
     let bundle = Bundle::select(arguments.charts_dir.as_deref(), arguments.istio_version.as_deref())?;
     let images = Images::from_environment(|name| std::env::var(name).ok(), bundle.version())?;
     let namespace = identity::namespace(arguments.operator_namespace.as_deref());
-    let observed = observe(&client, &Store::new(client.clone(), &namespace)).await?;
+    let cluster = ClusterWatch::start(client.clone(), &namespace);
+    let observed = observe(&client, &Store::new(client.clone(), &namespace), &cluster).await?;
+    let verdict = &observed.outlook.verdict;
+    for complaint in &verdict.complaints {
+        eprintln!("warning: {complaint}");
+    }
+    let owner = resource.owner_ref(&());
     let basis = Basis {
         bundle: &bundle,
-        facts: &observed.facts,
+        facts: &verdict.facts,
         images: &images,
         kubernetes_version: &observed.kubernetes_version,
         allow_patches: arguments.allow_patches,
+        owner: owner.as_ref(),
     };
     let plan = match plan::desired(&spec, basis)? {
         Desired::Plan(plan) => plan,

@@ -11,6 +11,7 @@ use crate::context::Settings;
 use crate::duration;
 use crate::leader::{Timing, TimingError};
 use crate::telemetry::{Encoder, Level, Logging, TimeEncoding};
+use crate::validate::Flavour;
 
 /// What `run` is told on the command line.
 #[derive(Args, Debug)]
@@ -71,6 +72,13 @@ pub struct RunArguments {
     #[arg(long, default_value = "6m", value_parser = duration::parse, value_name = "DURATION", help_heading = "Istio")]
     pub install_timeout: Duration,
 
+    /// Follow spec.experimental of the Istio resource, and make Istio dual-stack where the cluster is; otherwise a
+    /// resource with experimental options is refused
+    #[arg(long, env = "ALLOW_EXPERIMENTAL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", value_parser = parse_bool, action = clap::ArgAction::Set, value_name = "BOOL",
+          help_heading = "Istio")]
+    pub allow_experimental: bool,
+
     /// How often an unchanged resource is looked at again
     #[arg(long, default_value = "10h", value_parser = duration::parse, value_name = "DURATION", help_heading = "Reconciling")]
     pub reconciliation_interval: Duration,
@@ -130,6 +138,7 @@ impl RunArguments {
             charts_dir: self.charts_dir.clone(),
             istio_version: self.istio_version.clone().filter(|version| !version.is_empty()),
             allow_patches: self.allow_patches,
+            flavour: Flavour::of(self.allow_experimental),
             install_timeout: self.install_timeout,
             reconciliation_interval: self.reconciliation_interval,
             failure_base_delay: self.failure_base_delay,
@@ -161,7 +170,7 @@ impl RunArguments {
 }
 
 /// The spellings of Go's `strconv.ParseBool`, which its `flag` package reads.
-fn parse_bool(text: &str) -> Result<bool, String> {
+pub(super) fn parse_bool(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),

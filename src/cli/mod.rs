@@ -7,6 +7,7 @@ mod check;
 mod diff;
 mod flags;
 mod identity;
+mod images;
 mod render;
 mod report;
 mod run;
@@ -23,6 +24,7 @@ pub use bind::BindAddress;
 pub use check::{CheckArguments, CheckError};
 pub use diff::{DiffArguments, DiffError};
 pub use flags::RunArguments;
+pub use images::ImagesArguments;
 pub use render::{RenderArguments, RenderError};
 pub use run::RunError;
 
@@ -38,6 +40,8 @@ Examples:
     istio-manager diff -f istio.yaml
   Look at the cluster before an installation or upgrade:
     istio-manager check
+  List the images that a resource needs, for a private registry:
+    istio-manager images -f istio.yaml
 
 `istio-manager <COMMAND> --help` explains a command and its defaults. Without a command, `run` is meant, and long
 flags may be written with one dash, so that a Deployment made for the Go operator starts this one unchanged.";
@@ -61,6 +65,8 @@ enum Command {
     /// Look at the cluster before an installation or upgrade, and say what to do; exits with 1 if something speaks
     /// against it
     Check(CheckArguments),
+    /// Print every container image that an Istio resource needs, one a line, for mirroring into a registry
+    Images(ImagesArguments),
     /// Print the CustomResourceDefinition of the Istio resource, as `kubectl apply -f -` reads it
     Crd,
     /// Print the version of the operator
@@ -77,6 +83,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(CommandLine { command: Command::Render(arguments) }) => objects(&arguments),
         Ok(CommandLine { command: Command::Diff(arguments) }) => diff::main(&arguments),
         Ok(CommandLine { command: Command::Check(arguments) }) => check::main(&arguments),
+        Ok(CommandLine { command: Command::Images(arguments) }) => images(&arguments),
         Ok(CommandLine { command: Command::Run(arguments) }) => operate(&arguments),
         Err(error) => {
             // Help and the version are "errors" to clap as well; they go to standard output and exit with 0.
@@ -112,6 +119,13 @@ fn operate(arguments: &RunArguments) -> ExitCode {
 fn objects(arguments: &RenderArguments) -> ExitCode {
     match render::render(arguments, &mut std::io::BufWriter::new(std::io::stdout())) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report::failure(&error),
+    }
+}
+
+fn images(arguments: &ImagesArguments) -> ExitCode {
+    match images::list(arguments) {
+        Ok(text) => print(&text),
         Err(error) => report::failure(&error),
     }
 }

@@ -8,6 +8,7 @@ use gotemplate::yaml;
 use istio_charts::Bundle;
 use serde_json::Value;
 
+use super::flags::parse_bool;
 use crate::api::{Istio, names};
 use crate::plan::configuration::{self, ClusterFacts, Images};
 use crate::plan::{self, Basis, Desired, Plan, Stage};
@@ -92,6 +93,10 @@ pub struct RenderArguments {
     /// Follow spec.patches, as an operator with this flag does
     #[arg(long)]
     pub allow_patches: bool,
+    /// Follow spec.experimental, which is refused otherwise
+    #[arg(long, env = "ALLOW_EXPERIMENTAL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", value_parser = parse_bool, action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub allow_experimental: bool,
 }
 
 /// Renders the resource and prints its objects as YAML documents.
@@ -113,7 +118,8 @@ pub fn render(arguments: &RenderArguments, output: &mut impl Write) -> Result<()
     Ok(())
 }
 
-fn planned(arguments: &RenderArguments) -> Result<Plan, RenderError> {
+/// What the operator would apply for the resource.
+pub(super) fn planned(arguments: &RenderArguments) -> Result<Plan, RenderError> {
     let mut resource = resource(&arguments.filename)?;
     resource.metadata.namespace.get_or_insert_with(|| names::OPERATOR_NAMESPACE.to_owned());
     if let Some(rejection) =
@@ -121,7 +127,7 @@ fn planned(arguments: &RenderArguments) -> Result<Plan, RenderError> {
     {
         return Err(rejection.into());
     }
-    let spec = validate::validate(&resource.spec, Flavour::Regular)?;
+    let spec = validate::validate(&resource.spec, Flavour::of(arguments.allow_experimental))?;
     let objects = match &arguments.cluster {
         Some(path) => documents(path)?,
         None => Vec::new(),
@@ -134,6 +140,7 @@ fn planned(arguments: &RenderArguments) -> Result<Plan, RenderError> {
         images: &images,
         kubernetes_version: KUBERNETES_VERSION,
         allow_patches: arguments.allow_patches,
+        owner: None,
     };
     match plan::desired(&spec, basis)? {
         Desired::Plan(plan) => Ok(plan),

@@ -5,9 +5,12 @@
 //! rendered objects tell what becomes of them.
 
 use istio_charts::{Bundle, ValueNames};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Map, Value};
 
-use super::configuration::{self, ClusterFacts, Images, check_values};
+use super::cluster::ClusterFacts;
+use super::configuration::{self, Images, check_values};
+use super::extras::extras;
 use super::guard::{self, Violation};
 use super::{Error, Plan, patches, plan};
 use crate::object::ObjectId;
@@ -27,6 +30,8 @@ pub struct Basis<'a> {
     pub kubernetes_version: &'a str,
     /// Whether `spec.patches` may be used.
     pub allow_patches: bool,
+    /// The resource, as owner of what must not outlive it; `None` if it does not exist in a cluster.
+    pub owner: Option<&'a OwnerReference>,
 }
 
 /// What comes of a resource.
@@ -74,7 +79,7 @@ pub fn desired(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Desired, Error>
 
 fn render(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Plan, Error> {
     let document = configuration::configuration(spec, basis.facts, basis.images)?;
-    plan(basis.bundle, &document, basis.kubernetes_version)
+    plan(basis.bundle, &document, basis.kubernetes_version, extras(spec, basis.facts, basis.owner))
 }
 
 /// The names of values that the charts know, and those that the operator itself uses.

@@ -2,10 +2,12 @@
 //!
 //! Pure: no client, no clock, no environment. What is planned was only rendered; `apply` alone makes it real.
 
+pub mod cluster;
 pub mod configuration;
 mod desired;
 mod extras;
 mod guard;
+pub mod images;
 mod patches;
 mod stages;
 
@@ -55,10 +57,15 @@ pub struct Plan {
     warnings: Vec<String>,
 }
 
-/// Renders the objects for a merged `IstioOperator` document and sorts them into stages.
+/// Renders the objects for a merged `IstioOperator` document and sorts them into stages, followed by `extras`.
 ///
 /// `kubernetes_version` is the API server's, such as `v1.36.3`.
-pub fn plan(bundle: &Bundle, configuration: &Value, kubernetes_version: &str) -> Result<Plan, Error> {
+pub fn plan(
+    bundle: &Bundle,
+    configuration: &Value,
+    kubernetes_version: &str,
+    extras: Vec<Value>,
+) -> Result<Plan, Error> {
     let failed = |source| Error::Render { version: bundle.version().to_owned(), source: Box::new(source) };
     let mut plan = Plan { bundle: bundle.clone(), stages: BTreeMap::new(), warnings: Vec::new() };
     plan.add(Stage::Namespace, extras::control_plane_namespace())?;
@@ -67,7 +74,9 @@ pub fn plan(bundle: &Bundle, configuration: &Value, kubernetes_version: &str) ->
             plan.add(stage_of(component.name, &object), object)?;
         }
     }
-    plan.add(Stage::Extras, extras::mesh_wide_mtls())?;
+    for object in extras {
+        plan.add(Stage::Extras, object)?;
+    }
     for objects in plan.stages.values_mut() {
         objects.sort_by_key(|(_, object)| rank(object));
     }

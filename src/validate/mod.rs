@@ -29,6 +29,14 @@ pub enum Flavour {
     Experimental,
 }
 
+impl Flavour {
+    /// The flavour of an operator that allows experimental options or does not.
+    #[must_use]
+    pub const fn of(allow_experimental: bool) -> Self {
+        if allow_experimental { Self::Experimental } else { Self::Regular }
+    }
+}
+
 /// One thing in a resource that its author has to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {

@@ -73,7 +73,7 @@ fn check_experimental(spec: &IstioSpec, flavour: Flavour, problems: &mut Vec<Pro
     if spec.experimental.is_some() && flavour == Flavour::Regular {
         problems.push(Problem::error(
             "spec.experimental",
-            "experimental options are not allowed in this operator, remove the field",
+            "experimental options are not allowed: remove the field, or start the operator with --allow-experimental",
         ));
     }
 }

@@ -6,6 +6,7 @@ mod backoff;
 mod drift;
 mod outcome;
 mod reconcile;
+mod remark;
 
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -30,7 +31,10 @@ use crate::api::{Istio, names};
 use crate::apply::pause::PAUSE_ANNOTATION;
 use crate::apply::{self, Repairs, inventory};
 use crate::context::Context;
+use crate::memory;
+use crate::observe::cluster::ClusterWatch;
 use crate::plan::configuration::Images;
+use crate::probes::ResourceGauges;
 use crate::remove::DELETION_POLICY_ANNOTATION;
 use crate::status::{Condition, Progress, Settled, Writer};
 use crate::telemetry::one_line;
@@ -70,6 +74,9 @@ pub(crate) struct Operator {
     back_off: BackOff,
     drift: Drift,
     memory: apply::Memory,
+    cluster: ClusterWatch,
+    cluster_memory: memory::Store,
+    gauges: ResourceGauges,
 }
 
 /// Runs the controllers until `context.shutdown` is cancelled.
@@ -106,8 +113,12 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
     let shutdown = context.shutdown.clone();
     let (drift, drifted) = Drift::start(context.client.clone());
     let memory = apply::Memory { repairs: Repairs::new(&context.metrics), ..apply::Memory::default() };
+    let cluster = ClusterWatch::start(context.client.clone(), &context.operator_namespace);
     let resources_of = resources.clone();
     let operator = Operator {
+        cluster: cluster.clone(),
+        cluster_memory: memory::Store::new(context.client.clone(), &context.operator_namespace),
+        gauges: ResourceGauges::register(&context.metrics),
         context,
         bundle,
         images,
@@ -134,6 +145,7 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
         // When the oldest resource goes, the next-oldest stands for the module.
         .reconcile_all_on(each_change(losses))
         .reconcile_all_on(each_change(drifted))
+        .reconcile_all_on(each_change(cluster.changes()))
         .graceful_shutdown_on(async move { shutdown.cancelled().await })
         .run(
             |resource, operator| async move { run_once(&operator, &resource).await },
@@ -233,6 +245,7 @@ impl Operator {
 fn reason_of(error: &reconcile::Error) -> Reason {
     match error {
         reconcile::Error::Observe { .. }
+        | reconcile::Error::Memory { .. }
         | reconcile::Error::Watch { .. }
         | reconcile::Error::Installed { .. }
         | reconcile::Error::LastApplied { .. }

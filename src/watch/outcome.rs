@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::remark::{self, Remark};
 use crate::api::conditions::{Reason, State};
 use crate::apply::pause::Pause;
 use crate::apply::{self, Applied, Why, releases};
@@ -19,7 +20,12 @@ use crate::validate::version;
 #[derive(Debug)]
 pub enum Outcome {
     /// Istio is as configured.
-    Ready(Applied),
+    Ready {
+        /// What that took, and what is left alone.
+        applied: Applied,
+        /// What else there is to know about it.
+        remarks: Vec<Remark>,
+    },
     /// Someone asked to leave everything alone; nothing was changed.
     Paused(Pause),
     /// The resource is not in charge, or asks for something that cannot be; nothing was changed.
@@ -68,11 +74,12 @@ const NAMED: usize = 5;
 const VERSION_RETRY: Duration = Duration::from_secs(60);
 
 impl Outcome {
-    /// The outcome of an apply that is part of a step between versions.
+    /// The outcome of an apply that is part of a step between versions, with what there is to know about it if it is
+    /// complete.
     #[must_use]
-    pub fn of(outcome: apply::Outcome, upgrade: version::Step) -> Self {
+    pub fn of(outcome: apply::Outcome, upgrade: version::Step, remarks: Vec<Remark>) -> Self {
         match outcome {
-            apply::Outcome::Complete(applied) => Self::Ready(applied),
+            apply::Outcome::Complete(applied) => Self::Ready { applied, remarks },
             apply::Outcome::Disturbed => Self::Disturbed,
             apply::Outcome::NotReady { stage, reason } => Self::NotReady { stage, reason, upgrade },
         }
@@ -82,7 +89,10 @@ impl Outcome {
     #[must_use]
     pub fn next(&self) -> Next {
         match self {
-            Self::Ready(applied) => next_after(applied),
+            Self::Ready { remarks, .. } if remarks.iter().any(|remark| remark.state() == State::Error) => {
+                Next::BackOff
+            }
+            Self::Ready { applied, .. } => next_after(applied),
             Self::Paused(pause) => pause.left(Timestamp::now()).map_or(Next::OnChange, Next::After),
             Self::NotReady { .. } | Self::NotGone { .. } => Next::BackOff,
             Self::Disturbed => Next::After(Duration::ZERO),
@@ -98,7 +108,7 @@ impl Outcome {
     pub fn settled(&self) -> Option<Settled> {
         Some(match self {
             Self::Released | Self::Disturbed => return None,
-            Self::Ready(applied) => ready(applied),
+            Self::Ready { applied, remarks } => ready(applied, remarks),
             Self::Paused(pause) => settled(
                 State::Warning,
                 Reason::ReconcilePaused,
@@ -132,19 +142,23 @@ fn next_after(applied: &Applied) -> Next {
 }
 
 /// What is not as described, or may not stay so, is for the user to see.
-fn ready(applied: &Applied) -> Settled {
+fn ready(applied: &Applied, remarks: &[Remark]) -> Settled {
     let mut texts: Vec<String> = applied.held.iter().take(NAMED).map(ToString::to_string).collect();
     let fought = applied.held.iter().any(|held| matches!(held.why, Why::Fought { .. }));
     if !applied.releases.is_empty() {
         texts.push(releases::describe(&applied.releases));
     }
     texts.extend(applied.warnings.iter().cloned());
-    let reason = if fought { Reason::DriftNotRepaired } else { Reason::ReconcileSucceeded };
-    if texts.is_empty() {
-        let conditions = vec![Condition { reason, message: None }];
-        return Settled { state: State::Ready, description: String::new(), conditions };
+    texts.extend(remarks.iter().map(Remark::text));
+    let least = if texts.is_empty() { State::Ready } else { State::Warning };
+    let description = texts.join(". ");
+    let message = Some(description.clone()).filter(|text| !text.is_empty());
+    let reason = if fought { Reason::DriftNotRepaired } else { remark::ready_reason(remarks) };
+    Settled {
+        state: remarks.iter().map(Remark::state).fold(least, State::max),
+        description,
+        conditions: vec![Condition { reason, message }, remark::gateway_condition(remarks)],
     }
-    settled(State::Warning, reason, texts.join(". "))
 }
 
 /// A settled state with one condition that says the same as the description.
@@ -156,7 +170,7 @@ pub(super) fn settled(state: State, reason: Reason, text: String) -> Settled {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ready(Applied { written, unchanged, pruned, held, .. }) => {
+            Self::Ready { applied: Applied { written, unchanged, pruned, held, .. }, .. } => {
                 let held = held.len();
                 write!(
                     f,

@@ -6,24 +6,28 @@ use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::Operator;
 use super::outcome::Outcome;
+use super::remark::Remark;
 use crate::api::conditions::{Reason, State};
 use crate::api::{Istio, last_applied, names};
 use crate::apply::pause::Pause;
 use crate::apply::{self, Applier};
 use crate::kubernetes::if_found;
+use crate::memory;
 use crate::object::ObjectId;
+use crate::observe::cluster::Outlook;
 use crate::observe::{self, installed, observe_all_but_live};
+use crate::plan::cluster::{Memory, Verdict};
 use crate::plan::{self, Basis, Desired};
 use crate::remove::{self, DELETION_POLICY_ANNOTATION, ORPHAN, Remover, blockers};
-use crate::status::{Progress, Settled};
+use crate::status::{Announcement, Progress, Settled};
 use crate::validate::version::{self, Step};
-use crate::validate::{self, Flavour, Rejection};
+use crate::validate::{self, Rejection};
 
 /// How often a change of the finalizers is tried while others write the resource.
 const FINALIZER_ATTEMPTS: u32 = 10;
@@ -37,6 +41,13 @@ pub enum Error {
         /// What happened.
         #[from]
         source: observe::Error,
+    },
+    /// Remembering the cluster.
+    #[error("cannot remember the settings of the cluster")]
+    Memory {
+        /// What happened.
+        #[from]
+        source: memory::Error,
     },
     /// Watching what is installed.
     #[error("cannot look at what is installed")]
@@ -97,6 +108,9 @@ pub async fn reconcile(operator: &Operator, resource: &Istio, progress: &Progres
     let resources = operator.resources();
     let all = resources.iter().map(AsRef::as_ref);
     let rejection = validate::eligibility(all, resource, names::OPERATOR_NAMESPACE).rejection();
+    if rejection.is_none() {
+        operator.gauges.show(&resource.spec);
+    }
     match (resource.metadata.deletion_timestamp.is_some(), rejection) {
         (true, None) => remove(operator, resource, progress).await,
         // Istio belongs to another resource; this one must always be able to go.
@@ -110,7 +124,7 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
     if let Some(pause) = Pause::among(resource.metadata.annotations.as_ref(), Timestamp::now()) {
         return Ok(Outcome::Paused(pause));
     }
-    let spec = match validate::validate(&resource.spec, Flavour::Regular) {
+    let spec = match validate::validate(&resource.spec, operator.context.settings.flavour) {
         Ok(spec) => spec,
         Err(rejection) => return Ok(Outcome::Rejected(rejection)),
     };
@@ -119,20 +133,27 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
         Err(rejection) => return Ok(Outcome::Rejected(rejection)),
     };
     let store = operator.inventory();
-    let mut observed = observe_all_but_live(&operator.context.client, &store).await?;
+    let mut observed = observe_all_but_live(&operator.context.client, &store, &operator.cluster).await?;
+    let Outlook { verdict, remembered, .. } = observed.outlook.clone();
+    if !verdict.is_decided {
+        return Ok(Outcome::Rejected(undecided(&verdict)));
+    }
     observed.live = operator.drift.live(&observed.inventory).await?;
+    let owner = resource.owner_ref(&());
     let basis = Basis {
         bundle: &operator.bundle,
-        facts: &observed.facts,
+        facts: &verdict.facts,
         images: &operator.images,
         kubernetes_version: &observed.kubernetes_version,
         allow_patches: operator.context.settings.allow_patches,
+        owner: owner.as_ref(),
     };
     let plan = match plan::desired(&spec, basis)? {
         Desired::Plan(plan) => plan,
         Desired::Rejected(rejection) => return Ok(Outcome::Rejected(rejection)),
     };
     add_finalizer(operator, resource).await?;
+    remember_cluster(operator, &verdict, &remembered, progress).await?;
     let round = operator.drift.begin();
     let applier = Applier {
         client: operator.context.client.clone(),
@@ -144,10 +165,51 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
     let outcome = applier.apply(&plan, &mut observed.inventory, &observed.live, &round).await;
     let outcome = outcome.map_err(|source| Error::Apply { step: step.clone(), source })?;
     round.end(&observed.inventory, &observed.live, &outcome.held());
+    let mut remarks = Vec::new();
     if let apply::Outcome::Complete(_) = outcome {
         remember(operator, resource).await?;
+        remarks = remarks_on(operator, &verdict).await;
     }
-    Ok(Outcome::of(outcome, step))
+    Ok(Outcome::of(outcome, step, remarks))
+}
+
+/// A setting of the cluster is unreadable and never was readable: nothing is installed on a guess.
+fn undecided(verdict: &Verdict) -> Rejection {
+    let problems: Vec<String> = verdict.complaints.iter().map(ToString::to_string).collect();
+    Rejection {
+        reason: Reason::ValidationFailed,
+        state: State::Warning,
+        message: format!("{}: mend it, until then nothing is changed in the cluster", problems.join("; ")),
+    }
+}
+
+/// Keeps what was decided about the cluster, and tells when its size changed.
+async fn remember_cluster(
+    operator: &Operator,
+    verdict: &Verdict,
+    remembered: &Memory,
+    progress: &Progress,
+) -> Result<(), Error> {
+    operator.cluster_memory.save(&verdict.memory, remembered).await?;
+    if let (Some(before), Some(now)) = (remembered.size, verdict.memory.size)
+        && before != now
+    {
+        let (before, now) = (before.as_str(), now.as_str());
+        let note = format!("the nodes now carry an installation of size {now}, it was {before}");
+        progress.announce(Announcement { warning: false, reason: "ClusterSizeChanged", note, about: None });
+    }
+    Ok(())
+}
+
+/// What there is to know about an installation that is complete.
+async fn remarks_on(operator: &Operator, verdict: &Verdict) -> Vec<Remark> {
+    let settings = verdict.complaints.iter().map(|error| Remark::UnreadableSetting(error.to_string()));
+    let filters = match operator.cluster.filters().await {
+        Ok(filters) if filters.is_empty() => None,
+        Ok(filters) => Some(Remark::GatewayChanged(filters)),
+        Err(error) => Some(Remark::GatewayUnknown(error.to_string())),
+    };
+    settings.chain(filters).collect()
 }
 
 /// Judges the step from what was complete last to the version of this operator.
@@ -197,6 +259,8 @@ async fn remove(operator: &Operator, resource: &Istio, progress: &Progress) -> R
                 if let Some(text) = leftovers.describe() {
                     settle_at_last(progress, &text).await;
                 }
+                operator.cluster_memory.delete().await?;
+                operator.gauges.reset();
                 return release(operator, resource).await;
             }
         }

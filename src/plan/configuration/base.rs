@@ -4,8 +4,7 @@
 use gotemplate::yaml;
 use serde_json::Value;
 
-use super::facts::Size;
-use super::merge;
+use super::{Size, merge};
 
 const PRODUCTION: &str = include_str!("base.yaml");
 const EVALUATION: &str = include_str!("evaluation.yaml");

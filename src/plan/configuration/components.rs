@@ -4,8 +4,7 @@
 use k8s_openapi::api::core::v1::Affinity;
 use serde_json::{Map, Value, json};
 
-use super::facts::Features;
-use super::{Error, merge};
+use super::{Error, Features, merge};
 use crate::api::names::{EGRESS_GATEWAY, INGRESS_GATEWAY};
 use crate::api::v1alpha2::{CniK8s, DeploymentK8s, EgressGateway, ResourceAmounts, Resources, TrafficPolicy};
 use crate::validate::ValidatedSpec;

@@ -68,7 +68,7 @@ pub struct Images {
     pub install_cni: String,
     /// Image of the proxies.
     pub proxy: String,
-    /// Image of ztunnel, if known.
+    /// Image of ztunnel; `None` in FIPS mode without one of its own.
     pub ztunnel: Option<String>,
     /// Name of the pull Secret of Istio's pods.
     pub pull_secret: Option<String>,
@@ -133,6 +133,8 @@ impl Images {
         ];
         let (hub, tag) = consistent(&pilot_variable, pilot, others)?;
         check_version(tag, istio_version)?;
+        // A mirror holds it under Istio's own name; images for FIPS are named differently.
+        let ztunnel = ztunnel.clone().or_else(|| (!fips).then(|| format!("{hub}/ztunnel:{tag}")));
         Ok(Self {
             hub: hub.to_owned(),
             tag: tag.to_owned(),
@@ -192,12 +194,12 @@ fn consistent<'a>(
 }
 
 /// Registry and tag of an image: what is before the last slash, and what is after the first colon behind it, without a
-/// digest.
+/// digest. A digest alone does not tell the version, so there is no image without a tag.
 fn split(image: &str) -> Option<(&str, &str)> {
-    let (hub, name) = image.rsplit_once('/')?;
-    let (_, tag) = name.split_once(':')?;
-    let tag = tag.split_once('@').map_or(tag, |(tag, _)| tag);
-    (!hub.is_empty() && !tag.is_empty()).then_some((hub, tag))
+    let named = image.split_once('@').map_or(image, |(named, _)| named);
+    let (hub, name) = named.rsplit_once('/')?;
+    let (name, tag) = name.split_once(':')?;
+    [hub, name, tag].iter().all(|part| !part.is_empty()).then_some((hub, tag))
 }
 
 /// A tag is the version of Istio, perhaps followed by a flavour: `1.31.0-distroless`.
@@ -245,7 +247,7 @@ mod tests {
         let images = read(&COMPLETE).unwrap();
         assert_eq!((images.hub.as_str(), images.tag.as_str()), ("example.com:5000/a", "1.31.0-debug"));
         assert_eq!(images.pilot, COMPLETE[0].1, "the digest stays");
-        assert_eq!(images.ztunnel, None);
+        assert_eq!(images.ztunnel.as_deref(), Some("example.com:5000/a/ztunnel:1.31.0-debug"));
     }
 
     #[test]
@@ -257,7 +259,8 @@ mod tests {
             ("proxyv2-fips", "r/x:1.31.0-1"),
             ("pilot", "ignored"),
         ];
-        assert_eq!(read(&fips).unwrap().tag, "1.31.0-1");
+        let images = read(&fips).unwrap();
+        assert_eq!((images.tag.as_str(), images.ztunnel), ("1.31.0-1", None));
         let missing = read(&fips[..2]).unwrap_err();
         assert_eq!(
             missing,
@@ -275,6 +278,8 @@ mod tests {
             (with(&[("proxyv2", "")]), "without an image: proxyv2"),
             (with(&[("pilot", "pilot:1.31.0")]), "registry/name:tag"),
             (with(&[("pilot", "example.com/pilot")]), "registry/name:tag"),
+            (with(&[("pilot", "example.com:5000/a/pilot@sha256:1.31.0")]), "registry/name:tag"),
+            (with(&[("pilot", "example.com:5000/a/:1.31.0")]), "registry/name:tag"),
             (with(&[("install-cni", "example.com/cni:1.31.0-debug")]), "install-cni"),
             (with(&[("proxyv2", "example.com:5000/a/proxy:1.31.1-debug")]), "proxyv2"),
             (with(&[("ztunnel", "example.com:5000/a/ztunnel:1.31.0")]), "ztunnel"),

@@ -4,7 +4,6 @@
 
 mod base;
 mod components;
-mod facts;
 mod images;
 mod merge;
 mod mesh;
@@ -15,8 +14,9 @@ mod values;
 use gotemplate::yaml;
 use serde_json::{Value, json};
 
-pub use facts::{ClusterFacts, Error as FactsError, Features, LoadBalancer, Provider, Size};
+pub use super::cluster::{ClusterFacts, Error as FactsError, Features, LoadBalancer, Provider, Size};
 pub use images::{Error as ImagesError, Images};
+pub use provider::speaks_proxy_protocol;
 pub use values::check as check_values;
 
 use crate::validate::{Flavour, ValidatedSpec};
@@ -30,6 +30,11 @@ pub enum Error {
     /// An affinity cannot be written as JSON.
     #[error("the affinity of the CNI pods cannot be written")]
     Affinity(#[source] serde_json::Error),
+    /// Ambient mode without an image for it. None is made up: images for FIPS have names of their own.
+    #[error(
+        "spec.experimental.enableAmbient needs an image of ztunnel: set the variable ztunnel-fips of the operator"
+    )]
+    NoZtunnel,
 }
 
 /// Makes the `IstioOperator` document for a resource on a cluster.
@@ -40,16 +45,21 @@ pub fn configuration(spec: &ValidatedSpec, facts: &ClusterFacts, images: &Images
     values::merge_into(&mut document, &spec.values);
     mesh::merge(&mut document, &spec.mesh);
     components::merge(&mut document, spec, facts.features)?;
-    let is_dual_stack = spec.flavour == Flavour::Experimental && facts.dual_stack;
-    if is_dual_stack {
+    if is_dual_stack(spec, facts) {
         dual_stack(&mut document);
     }
     if spec.experimental.enable_ambient == Some(true) {
-        ambient(&mut document, images);
+        ambient(&mut document, images)?;
     }
     images.merge_into(&mut document);
-    provider::merge(&mut document, facts.provider, is_dual_stack);
+    provider::merge(&mut document, facts.provider, is_dual_stack(spec, facts));
     Ok(document)
+}
+
+/// Whether Istio gets addresses of both IP families: an experimental option, of clusters that have both.
+#[must_use]
+pub fn is_dual_stack(spec: &ValidatedSpec, facts: &ClusterFacts) -> bool {
+    spec.flavour == Flavour::Experimental && facts.dual_stack
 }
 
 /// Gives Istio's Services and proxies both IP families.
@@ -70,20 +80,32 @@ fn dual_stack(document: &mut Value) {
 }
 
 /// Switches ambient mode on, with a ztunnel on every node.
-fn ambient(document: &mut Value, images: &Images) {
+fn ambient(document: &mut Value, images: &Images) -> Result<(), Error> {
+    let image = images.ztunnel.as_ref().ok_or(Error::NoZtunnel)?;
     merge::merge(
         document,
         &json!({"spec": {
             "meshConfig": {"defaultConfig": {"proxyMetadata": {"ISTIO_META_ENABLE_HBONE": "true"}}},
-            "components": {"ztunnel": {"enabled": true}},
+            "components": {"ztunnel": {"enabled": true, "k8s": {"overlays": [module_label("ztunnel")]}}},
             "values": {
                 "pilot": {"env": {"PILOT_ENABLE_AMBIENT": "true"}},
                 "cni": {"ambient": {"enabled": true}},
                 // Without it the chart composes an image from hub and tag, which need not exist under that name.
-                "ztunnel": {"image": images.ztunnel},
+                "ztunnel": {"image": image},
             },
         }}),
     );
+    Ok(())
+}
+
+/// Marks the pods of a DaemonSet as part of the module, as the base does with those it knows.
+fn module_label(daemon_set: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "name": daemon_set,
+        "patches": [{"path": r"spec.template.metadata.labels.kyma-project\.io/module", "value": "istio"}],
+    })
 }
 
 #[cfg(test)]

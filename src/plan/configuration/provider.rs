@@ -3,8 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::facts::{LoadBalancer, Provider};
-use super::merge;
+use super::{LoadBalancer, Provider, merge};
 
 /// Merges what `provider` needs into the document.
 pub(super) fn merge(document: &mut Value, provider: Provider, dual_stack: bool) {
@@ -25,6 +24,17 @@ pub(super) fn merge(document: &mut Value, provider: Provider, dual_stack: bool) 
         }
     };
     merge::merge(document, &json!({"spec": {"values": values}}));
+}
+
+/// Whether the load balancer in front of the ingress gateway is asked, by the annotations set here, to tell the client's
+/// address by the PROXY protocol. A gateway that expects it must not stand behind one that does not.
+#[must_use]
+pub fn speaks_proxy_protocol(provider: Provider, dual_stack: bool) -> bool {
+    match provider {
+        Provider::Unknown | Provider::K3d | Provider::Gke => false,
+        Provider::Aws { load_balancer } => load_balancer == LoadBalancer::Classic || dual_stack,
+        Provider::OpenStack { garden } => garden,
+    }
 }
 
 fn ingress_annotations(annotations: &Value) -> Value {

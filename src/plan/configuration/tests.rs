@@ -19,103 +19,6 @@ fn at<'a>(document: &'a Value, path: &str) -> &'a Value {
     document.pointer(path).unwrap_or(&Value::Null)
 }
 
-fn node(cpu: &str, memory: &str) -> Value {
-    json!({"kind": "Node", "metadata": {"name": "n"}, "status": {"capacity": {"cpu": cpu, "memory": memory}}})
-}
-
-fn config_map(namespace: &str, name: &str, data: &Value) -> Value {
-    json!({"kind": "ConfigMap", "metadata": {"namespace": namespace, "name": name}, "data": data})
-}
-
-#[test]
-fn the_size_follows_the_capacity_of_all_nodes() {
-    for (nodes, size) in [
-        (vec![node("5", "10G")], Size::Production),
-        (vec![node("2500m", "5G"), node("2500m", "5G")], Size::Production),
-        (vec![node("4999m", "64Gi")], Size::Evaluation),
-        (vec![node("64", "9999999999")], Size::Evaluation),
-        (vec![node("nonsense", "64Gi")], Size::Evaluation),
-        (vec![], Size::Production),
-    ] {
-        assert_eq!(ClusterFacts::from_objects(&nodes).unwrap().size, size, "{nodes:?}");
-    }
-}
-
-#[test]
-fn the_provider_is_told_by_the_first_node_that_knows_it() {
-    let node = |kubelet: &str, id: &str, os: &str| {
-        json!({
-            "kind": "Node", "metadata": {"name": "n"}, "spec": {"providerID": id},
-            "status": {"nodeInfo": {"kubeletVersion": kubelet, "osImage": os}},
-        })
-    };
-    let aws = Provider::Aws { load_balancer: LoadBalancer::Network };
-    for (nodes, provider) in [
-        (vec![node("v1.36.3", "", "")], Provider::Unknown),
-        (vec![node("v1.36.3", "azure:///x", "")], Provider::Unknown),
-        (vec![node("v1.35.1-gke.200", "gce://x", "")], Provider::Gke),
-        (vec![node("v1.35.1-gke.x", "gce://x", "")], Provider::Unknown),
-        (vec![node("v1.35.1+k3s1", "k3s://x", "")], Provider::K3d),
-        (vec![node("v1.36.3", "AWS:///eu/i-0", "")], aws),
-        (vec![node("v1.36.3", "", ""), node("v1.36.3", "aws:///x", "")], aws),
-        (vec![node("v1.36.3", "openstack:///x", "Ubuntu")], Provider::OpenStack { garden: false }),
-        (
-            vec![node("v1.36.3", "openstack:///x", "Ubuntu"), node("v1.36.3", "", "Garden Linux 1592.5")],
-            Provider::OpenStack { garden: true },
-        ),
-    ] {
-        assert_eq!(ClusterFacts::from_objects(&nodes).unwrap().provider, provider, "{nodes:?}");
-    }
-}
-
-#[test]
-fn a_classic_load_balancer_stays_until_the_service_has_been_moved() {
-    let service = |kind: &str| {
-        json!({"kind": "Service", "metadata": {
-            "namespace": "istio-system", "name": "istio-ingressgateway",
-            "annotations": {"service.beta.kubernetes.io/aws-load-balancer-type": kind},
-        }})
-    };
-    let marker = config_map("istio-system", "elb-deprecated", &json!(null));
-    let node = json!({"kind": "Node", "spec": {"providerID": "aws:///x"}});
-    for (objects, load_balancer) in [
-        (vec![], LoadBalancer::Network),
-        (vec![marker.clone()], LoadBalancer::Classic),
-        (vec![marker.clone(), service("nlb")], LoadBalancer::Network),
-        (vec![marker.clone(), service("external")], LoadBalancer::Network),
-        (vec![marker, service("elb")], LoadBalancer::Classic),
-    ] {
-        let objects: Vec<_> = objects.into_iter().chain([node.clone()]).collect();
-        assert_eq!(
-            ClusterFacts::from_objects(&objects).unwrap().provider,
-            Provider::Aws { load_balancer },
-            "{objects:?}"
-        );
-    }
-}
-
-#[test]
-fn switches_that_cannot_be_read_are_an_error_and_not_a_default() {
-    let switches = |json: &str| config_map("kyma-system", "istio-features", &json!({"features": json}));
-    let read =
-        ClusterFacts::from_objects(&[switches(r#"{"disableCni": true, "later": 1}"#)]).unwrap().features;
-    assert_eq!(read, Features { disable_cni: true, enable_control_plane_vpa: false });
-    assert!(matches!(ClusterFacts::from_objects(&[switches("{")]), Err(FactsError::Features(_))));
-
-    let details = |yaml: &str| config_map("kyma-system", "kyma-provisioning-info", &json!({"details": yaml}));
-    assert!(
-        ClusterFacts::from_objects(&[details("networkDetails: {dualStackIPEnabled: true}")])
-            .unwrap()
-            .dual_stack
-    );
-    assert!(
-        !ClusterFacts::from_objects(&[details("networkDetails: {dualStackIPEnabled: 'yes'}")])
-            .unwrap()
-            .dual_stack
-    );
-    assert!(matches!(ClusterFacts::from_objects(&[details("a: [")]), Err(FactsError::ProvisioningInfo(_))));
-}
-
 #[test]
 fn evaluation_asks_for_less_and_for_no_second_replica() {
     let facts = ClusterFacts { size: Size::Evaluation, ..ClusterFacts::default() };
@@ -300,6 +203,15 @@ fn ambient_mode_brings_ztunnel_with_its_image() {
     let document = document(json!({"experimental": {"enableAmbient": true}}));
     assert_eq!(at(&document, &format!("{COMPONENTS}/ztunnel/enabled")), true);
     assert_eq!(at(&document, "/spec/values/ztunnel/image"), "docker.io/istio/ztunnel:1.31.0-distroless");
+}
+
+#[test]
+fn ambient_mode_without_an_image_of_ztunnel_is_refused() {
+    let spec = serde_json::from_value(json!({"experimental": {"enableAmbient": true}})).unwrap();
+    let valid = validate(&spec, Flavour::Experimental).unwrap();
+    let images = Images { ztunnel: None, ..Images::official("1.31.0") };
+    let error = configuration(&valid, &ClusterFacts::default(), &images).unwrap_err();
+    assert!(error.to_string().contains("ztunnel-fips"), "{error}");
 }
 
 #[test]

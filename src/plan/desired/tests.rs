@@ -20,6 +20,7 @@ fn desire(content: Value, allow_patches: bool) -> Desired {
         images: &images,
         kubernetes_version: "v1.36.0",
         allow_patches,
+        owner: None,
     };
     desired(&spec(content), basis).unwrap()
 }

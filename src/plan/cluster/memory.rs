@@ -1,0 +1,72 @@
+//! What is remembered of a cluster between two looks at it, so that one bad look changes nothing.
+
+use std::collections::BTreeMap;
+
+use super::{Features, Size};
+
+const SIZE: &str = "size";
+const FEATURES: &str = "features";
+const DUAL_STACK: &str = "dualStack";
+
+/// The last good answers; empty before the first look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// The size that was chosen.
+    pub size: Option<Size>,
+    /// The switches that could be read last.
+    pub features: Option<Features>,
+    /// The last readable word on both IP families.
+    pub dual_stack: Option<bool>,
+}
+
+impl Memory {
+    /// Reads the data of a ConfigMap. What cannot be read is not remembered, and chosen anew.
+    #[must_use]
+    pub fn parse(data: &BTreeMap<String, String>) -> Self {
+        let text = |key: &str| data.get(key).map(|text| text.trim());
+        Self {
+            size: text(SIZE).and_then(Size::parse),
+            features: text(FEATURES).and_then(|text| Features::parse(text).ok()),
+            dual_stack: text(DUAL_STACK).and_then(|text| text.parse().ok()),
+        }
+    }
+
+    /// The data of a ConfigMap, as [`Self::parse`] reads it.
+    #[must_use]
+    pub fn to_data(self) -> BTreeMap<String, String> {
+        let entries = [
+            (SIZE, self.size.map(|size| size.as_str().to_owned())),
+            (FEATURES, self.features.map(Features::to_json)),
+            (DUAL_STACK, self.dual_stack.map(|on| on.to_string())),
+        ];
+        entries.into_iter().filter_map(|(key, text)| Some((key.to_owned(), text?))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_is_read_back() {
+        for memory in [
+            Memory::default(),
+            Memory { size: Some(Size::Evaluation), ..Memory::default() },
+            Memory {
+                size: Some(Size::Production),
+                features: Some(Features { disable_cni: true, enable_control_plane_vpa: false }),
+                dual_stack: Some(true),
+            },
+        ] {
+            assert_eq!(Memory::parse(&memory.to_data()), memory);
+        }
+    }
+
+    #[test]
+    fn a_memory_that_someone_garbled_is_forgotten_entry_by_entry() {
+        let data = [("size", "huge"), ("features", "{"), ("dualStack", "true")]
+            .map(|(key, text)| (key.to_owned(), text.to_owned()));
+        let memory = Memory::parse(&BTreeMap::from(data));
+        assert_eq!(memory, Memory { dual_stack: Some(true), ..Memory::default() });
+    }
+}

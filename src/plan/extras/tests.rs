@@ -1,0 +1,147 @@
+use serde_json::{Value, json};
+
+use super::super::cluster::{ApiPort, Features, LoadBalancer, Provider};
+use super::*;
+use crate::validate::{Flavour, validate};
+
+fn spec(spec: Value) -> ValidatedSpec {
+    validate(&serde_json::from_value(spec).unwrap(), Flavour::Experimental).unwrap()
+}
+
+fn names(spec: &ValidatedSpec, facts: &ClusterFacts) -> Vec<String> {
+    extras(spec, facts, None)
+        .iter()
+        .map(|object| {
+            format!("{} {}", object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap())
+        })
+        .collect()
+}
+
+fn on(provider: Provider) -> ClusterFacts {
+    ClusterFacts { provider, ..ClusterFacts::default() }
+}
+
+const MTLS: &str = "PeerAuthentication default";
+const FILTER: &str = "EnvoyFilter proxy-protocol";
+
+#[test]
+fn a_plain_cluster_gets_the_mtls_policy_only() {
+    assert_eq!(names(&ValidatedSpec::default(), &ClusterFacts::default()), [MTLS]);
+}
+
+#[test]
+fn the_gateway_reads_the_proxy_protocol_where_the_load_balancer_speaks_it() {
+    let (network, classic) = (LoadBalancer::Network, LoadBalancer::Classic);
+    for (facts, expected) in [
+        (on(Provider::Unknown), false),
+        (on(Provider::Gke), false),
+        (on(Provider::K3d), false),
+        (on(Provider::Aws { load_balancer: network }), false),
+        (ClusterFacts { dual_stack: true, ..on(Provider::Aws { load_balancer: network }) }, true),
+        (on(Provider::Aws { load_balancer: classic }), true),
+        (on(Provider::OpenStack { garden: true }), true),
+        (on(Provider::OpenStack { garden: false }), false),
+    ] {
+        let found = names(&spec(json!({})), &facts).contains(&FILTER.to_owned());
+        assert_eq!(found, expected, "{facts:?}");
+    }
+    let dual = ClusterFacts { dual_stack: true, ..on(Provider::Aws { load_balancer: network }) };
+    assert_eq!(names(&ValidatedSpec::default(), &dual), [MTLS], "dual stack is experimental");
+}
+
+#[test]
+fn network_policies_are_a_choice() {
+    let found = names(&spec(json!({"networkPoliciesEnabled": true})), &ClusterFacts::default());
+    let expected = [
+        "istio-cni-node",
+        "istio-ingressgateway-egress",
+        "istio-egressgateway",
+        "istio-ingressgateway",
+        "allow-istio-controller-manager",
+        "istio-pilot",
+        "istio-pilot-jwks",
+    ]
+    .map(|name| format!("NetworkPolicy kyma-project.io--{name}"));
+    assert_eq!(found[1..], expected);
+    assert_eq!(names(&spec(json!({"networkPoliciesEnabled": false})), &ClusterFacts::default()), [MTLS]);
+}
+
+#[test]
+fn whoever_asks_the_api_server_may_reach_the_port_behind_its_service() {
+    let facts = ClusterFacts { api_port: ApiPort(6443), ..ClusterFacts::default() };
+    let objects = extras(&spec(json!({"networkPoliciesEnabled": true})), &facts, None);
+    let reaching: Vec<&str> = objects
+        .iter()
+        .filter(|object| object["spec"]["egress"].to_string().contains("6443"))
+        .filter_map(|object| object["metadata"]["name"].as_str())
+        .collect();
+    assert_eq!(
+        reaching,
+        ["istio-cni-node", "allow-istio-controller-manager", "istio-pilot"]
+            .map(|name| format!("kyma-project.io--{name}"))
+    );
+}
+
+#[test]
+fn vertical_autoscalers_need_their_definition_the_switch_and_their_target() {
+    let features = |disable_cni, enable_control_plane_vpa| Features { disable_cni, enable_control_plane_vpa };
+    let cluster = |vertical_autoscaling, features| ClusterFacts {
+        features,
+        vertical_autoscaling,
+        ..ClusterFacts::default()
+    };
+    let egress = spec(json!({"components": {"egressGateway": {"enabled": true}}}));
+    let plain = ValidatedSpec::default();
+    for (spec, facts, expected) in [
+        (&plain, cluster(false, features(false, true)), vec![]),
+        (&plain, cluster(true, features(false, false)), vec!["istio-operator"]),
+        (
+            &plain,
+            cluster(true, features(false, true)),
+            vec!["istio-operator", "istiod", "istio-ingressgateway", "istio-cni-node"],
+        ),
+        (
+            &egress,
+            cluster(true, features(true, true)),
+            vec!["istio-operator", "istiod", "istio-ingressgateway", "istio-egressgateway"],
+        ),
+    ] {
+        let expected: Vec<_> =
+            expected.into_iter().map(|name| format!("VerticalPodAutoscaler {name}-vpa")).collect();
+        assert_eq!(names(spec, &facts)[1..], expected, "{facts:?}");
+    }
+}
+
+#[test]
+fn the_operators_own_autoscaler_belongs_to_the_resource() {
+    let facts = ClusterFacts { vertical_autoscaling: true, ..ClusterFacts::default() };
+    let owner = OwnerReference {
+        api_version: "operator.kyma-project.io/v1alpha2".into(),
+        kind: "Istio".into(),
+        name: "default".into(),
+        uid: "u".into(),
+        ..OwnerReference::default()
+    };
+    let found: Vec<Value> = extras(&spec(json!({"networkPoliciesEnabled": true})), &facts, Some(&owner))
+        .into_iter()
+        .filter(|object| object["metadata"].get("ownerReferences").is_some())
+        .collect();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0]["metadata"]["name"], "istio-operator-vpa");
+    assert_eq!(found[0]["metadata"]["ownerReferences"][0]["uid"], "u");
+    assert!(found[0]["metadata"]["ownerReferences"][0].get("controller").is_none());
+}
+
+#[test]
+fn every_extra_resource_says_whose_it_is_and_from_which_version() {
+    let facts = ClusterFacts {
+        vertical_autoscaling: true,
+        features: Features { enable_control_plane_vpa: true, ..Features::default() },
+        ..on(Provider::OpenStack { garden: true })
+    };
+    for object in extras(&spec(json!({"networkPoliciesEnabled": true})), &facts, None) {
+        let metadata = &object["metadata"];
+        assert_eq!(metadata["labels"]["app.kubernetes.io/version"], env!("CARGO_PKG_VERSION"), "{object}");
+        assert_eq!(metadata["annotations"][names::DISCLAIMER_ANNOTATION], names::DISCLAIMER, "{object}");
+    }
+}

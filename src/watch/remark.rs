@@ -1,0 +1,112 @@
+//! What people should know about an installation that is complete: settings that are not followed, and resources that
+//! change Istio behind the operator's back.
+
+use crate::api::conditions::{Reason, State};
+use crate::status::Condition;
+
+/// Names of filters that a text lists; further ones are counted.
+const LISTED: usize = 10;
+
+/// One thing to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remark {
+    /// A setting of the cluster cannot be read; the last good one is in force.
+    UnreadableSetting(String),
+    /// These `EnvoyFilter`s change the ingress gateway.
+    GatewayChanged(Vec<String>),
+    /// It could not be found out whether any does.
+    GatewayUnknown(String),
+}
+
+impl Remark {
+    /// The state that the remark asks for at least.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        match self {
+            Self::UnreadableSetting(_) | Self::GatewayChanged(_) => State::Warning,
+            Self::GatewayUnknown(_) => State::Error,
+        }
+    }
+
+    /// The remark in words.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::UnreadableSetting(problem) => {
+                format!("{problem}: mend it; until then, what it last said stays in force")
+            }
+            Self::GatewayChanged(filters) => format!(
+                "EnvoyFilters that are not part of the installation change the ingress gateway: {}; they may break with any \
+                 version of Istio, so delete them or take them off the ingress gateway",
+                listed(filters)
+            ),
+            Self::GatewayUnknown(cause) => {
+                format!("it is not known whether EnvoyFilters change the ingress gateway: {cause}")
+            }
+        }
+    }
+
+    /// The reason of the condition about the ingress gateway, if the remark is about it.
+    const fn gateway_reason(&self) -> Option<Reason> {
+        match self {
+            Self::UnreadableSetting(_) => None,
+            Self::GatewayChanged(_) => Some(Reason::IngressTargetingUserResourceFound),
+            Self::GatewayUnknown(_) => Some(Reason::IngressTargetingUserResourceDetectionFailed),
+        }
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    let shown: Vec<String> = names.iter().take(LISTED).map(|name| format!("istio-system/{name}")).collect();
+    match names.len().saturating_sub(LISTED) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// The reason of the Ready condition of a complete installation with these remarks.
+///
+/// Ready turns false with a foreign filter, as in the Go operator: the gateway then does not run as described.
+#[must_use]
+pub fn ready_reason(remarks: &[Remark]) -> Reason {
+    let about_gateway = remarks.iter().any(|remark| remark.gateway_reason().is_some());
+    if about_gateway { Reason::ReconcileFailed } else { Reason::ReconcileSucceeded }
+}
+
+/// The condition about the ingress gateway.
+#[must_use]
+pub fn gateway_condition(remarks: &[Remark]) -> Condition {
+    let about_gateway = remarks.iter().find_map(|remark| Some((remark.gateway_reason()?, remark.text())));
+    match about_gateway {
+        None => Condition { reason: Reason::IngressTargetingUserResourceNotFound, message: None },
+        Some((reason, text)) => Condition { reason, message: Some(text) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_changes_the_gateway_takes_ready_away() {
+        for (remarks, ready) in [
+            (vec![], true),
+            (vec![Remark::UnreadableSetting("x".into())], true),
+            (vec![Remark::GatewayChanged(vec!["a".into()])], false),
+            (vec![Remark::UnreadableSetting("x".into()), Remark::GatewayUnknown("y".into())], false),
+        ] {
+            assert_eq!(ready_reason(&remarks) == Reason::ReconcileSucceeded, ready, "{remarks:?}");
+            let reason = gateway_condition(&remarks).reason;
+            assert_eq!(reason == Reason::IngressTargetingUserResourceNotFound, ready, "{remarks:?}");
+        }
+    }
+
+    #[test]
+    fn every_filter_is_named_up_to_a_bound() {
+        let names = |count: usize| (0..count).map(|n| format!("f{n}")).collect::<Vec<_>>();
+        let text = Remark::GatewayChanged(names(2)).text();
+        assert!(text.contains("istio-system/f0, istio-system/f1;"), "{text}");
+        let text = Remark::GatewayChanged(names(12)).text();
+        assert!(text.contains("istio-system/f9 and 2 more"), "{text}");
+    }
+}
