@@ -182,6 +182,19 @@ impl<'c> Bed<'c> {
         Ok(found.ok_or("the resource is gone")?)
     }
 
+    /// Waits until the resource shows what is wanted.
+    pub async fn settles_when(
+        &self,
+        name: &str,
+        what: &str,
+        holds: impl Fn(&Istio) -> bool,
+    ) -> Result<Istio> {
+        let shows = |resource: Option<&Istio>| resource.is_some_and(&holds);
+        let found = self.control_plane.wait_for(self.resources(), name, what, DEADLINE, shows).await;
+        let found = found.map_err(|error| format!("{error}\noperator says:\n{}", self.operator.log()))?;
+        Ok(found.ok_or("the resource is gone")?)
+    }
+
     /// Waits until the resource is gone.
     pub async fn goes(&self, name: &str) -> Result {
         let api = self.resources();

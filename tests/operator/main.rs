@@ -4,6 +4,7 @@ mod bed;
 mod bundle;
 mod chart;
 mod check;
+mod cluster_kinds;
 mod diff;
 mod drift;
 mod faults;
@@ -15,6 +16,7 @@ mod parity;
 mod rejection;
 mod removal;
 mod schema;
+mod settings;
 mod takeover;
 mod upgrade;
 
@@ -24,8 +26,8 @@ use std::time::Duration;
 // A test is listed once, below; listing it here as well would only be one more place to forget.
 #[allow(clippy::wildcard_imports)]
 use {
-    check::*, diff::*, drift::*, faults::*, install::*, interruption::*, packaging::*, rejection::*,
-    removal::*, schema::*, takeover::*, upgrade::*,
+    check::*, cluster_kinds::*, diff::*, drift::*, faults::*, install::*, interruption::*, packaging::*,
+    rejection::*, removal::*, schema::*, settings::*, takeover::*, upgrade::*,
 };
 
 fn main() -> ExitCode {
@@ -38,6 +40,11 @@ fn main() -> ExitCode {
         an_unchanged_cluster_is_left_alone_after_a_restart,
         a_changed_setting_reaches_its_object,
         a_component_that_is_turned_off_is_pruned,
+        network_policies_are_made_and_taken_away_by_their_switch,
+        a_feature_takes_effect_at_once_and_an_unreadable_one_leaves_the_last_in_force,
+        vertical_autoscalers_come_with_their_definition_and_go_with_their_switch,
+        a_filter_of_a_user_at_the_ingress_gateway_is_a_warning_until_it_goes,
+        every_setting_of_the_mesh_is_accepted_by_istiod,
         every_rendering_is_accepted_by_the_api_server,
         a_diff_of_an_unchanged_resource_is_empty,
         a_diff_shows_a_changed_setting_and_changes_nothing,
@@ -86,6 +93,9 @@ fn main() -> ExitCode {
         an_installation_of_an_older_version_is_upgraded_in_place,
         an_upgrade_that_fails_says_how_to_go_back_and_going_back_works,
         an_installation_by_istioctl_is_taken_over_and_upgraded,
+        one_node_more_or_less_does_not_change_the_size_but_another_cluster_does,
+        the_load_balancer_decides_about_the_proxy_protocol,
+        ambient_mode_is_installed_where_experiments_are_allowed,
     ]
     .map(|test| test.within(Duration::from_secs(240)).on_own_control_plane());
     testbed::run_tests(&[&shared[..], &own[..]].concat())

@@ -2,7 +2,7 @@
 
 use istio_manager::api::conditions::State;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -55,8 +55,10 @@ pub async fn nothing_is_left(bed: &Bed<'_>) -> Result {
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
         assert_eq!(api.list(&ListParams::default()).await?.items, [], "{kind}");
     }
-    let secrets: Api<Secret> = Api::namespaced(client, NAMESPACE);
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), NAMESPACE);
     assert!(secrets.get_opt("istio-manager-inventory").await?.is_none());
+    let maps: Api<ConfigMap> = Api::namespaced(client, NAMESPACE);
+    assert!(maps.get_opt("istio-manager-cluster").await?.is_none());
     Ok(())
 }
 

@@ -1,0 +1,111 @@
+//! The kind of a cluster decides about the installation, and a change of it is followed while the operator runs.
+
+use istio_manager::api::conditions::State;
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, Service};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use testbed::{ControlPlane, TestResult};
+
+use crate::bed::{Bed, DEADLINE, NAMESPACE, Result};
+
+const ISTIO: &str = "istio-system";
+
+pub async fn one_node_more_or_less_does_not_change_the_size_but_another_cluster_does(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.create("default", json!({})).await?;
+    bed.settles("default", State::Ready).await?;
+    let autoscalers: Api<HorizontalPodAutoscaler> = Api::namespaced(control_plane.client(), ISTIO);
+    let fewest = |autoscaler: HorizontalPodAutoscaler| autoscaler.spec.min_replicas;
+    assert_eq!(fewest(autoscalers.get("istio-ingressgateway").await?), Some(3));
+
+    // Of 12 CPU 4 are left, less than the 5 of a production installation: but one node more and there are 8.
+    let nodes: Api<Node> = Api::all(control_plane.client());
+    for name in ["node-2", "node-3"] {
+        nodes.delete(name, &DeleteParams::default()).await?;
+    }
+    // What changes at once shows that the nodes have been looked at.
+    bed.edit("default", json!({"config": {"numTrustedProxies": 1}})).await?;
+    bed.settles("default", State::Ready).await?;
+    assert_eq!(fewest(autoscalers.get("istio-ingressgateway").await?), Some(3));
+
+    nodes.create(&PostParams::default(), &testbed::node("small", "2", "8Gi")).await?;
+    nodes.delete("node-1", &DeleteParams::default()).await?;
+    let is_small =
+        |autoscaler: Option<&HorizontalPodAutoscaler>| autoscaler.cloned().and_then(fewest) == Some(1);
+    control_plane
+        .wait_for(autoscalers, "istio-ingressgateway", "evaluation size", DEADLINE, is_small)
+        .await?;
+    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
+    let remembered = maps.get("istio-manager-cluster").await?.data.unwrap_or_default();
+    assert_eq!(remembered.get("size").map(String::as_str), Some("Evaluation"));
+    let events: Vec<Event> = control_plane.events_of(NAMESPACE, "Istio", "default").await?;
+    let told = events.iter().any(|event| event.reason.as_deref() == Some("ClusterSizeChanged"));
+    assert!(told, "{:?}", events.iter().map(|event| &event.reason).collect::<Vec<_>>());
+    bed.stop().await
+}
+
+pub async fn the_load_balancer_decides_about_the_proxy_protocol(control_plane: &ControlPlane) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.create("default", json!({})).await?;
+    bed.settles("default", State::Ready).await?;
+    control_plane.create_namespace("shop", &[]).await?;
+    let kind =
+        ApiResource::from_gvk(&GroupVersionKind::gvk("networking.istio.io", "v1alpha3", "EnvoyFilter"));
+    let filters: Api<DynamicObject> = Api::namespaced_with(control_plane.client(), ISTIO, &kind);
+    assert_eq!(filters.list(&ListParams::default()).await?.items, []);
+
+    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), ISTIO);
+    let marker: ConfigMap = serde_json::from_value(json!({"metadata": {"name": "elb-deprecated"}}))?;
+    maps.create(&PostParams::default(), &marker).await?;
+    let nodes: Api<Node> = Api::all(control_plane.client());
+    for node in nodes.list(&ListParams::default()).await? {
+        let patch = json!({"spec": {"providerID": format!("aws:///eu-central-1a/{}", node.name_any())}});
+        nodes.patch(&node.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?;
+    }
+    let exists = |wanted: bool| move |filter: Option<&DynamicObject>| filter.is_some() == wanted;
+    control_plane.wait_for(filters.clone(), "proxy-protocol", "filter", DEADLINE, exists(true)).await?;
+    bed.settles("default", State::Ready).await?;
+    assert_eq!(annotation(control_plane, "proxy-protocol").await?.as_deref(), Some("*"));
+
+    maps.delete("elb-deprecated", &DeleteParams::default()).await?;
+    control_plane.wait_for(filters, "proxy-protocol", "no filter", DEADLINE, exists(false)).await?;
+    bed.settles("default", State::Ready).await?;
+    assert_eq!(annotation(control_plane, "proxy-protocol").await?, None);
+    assert_eq!(annotation(control_plane, "type").await?.as_deref(), Some("nlb"));
+    bed.stop().await
+}
+
+async fn annotation(control_plane: &ControlPlane, key: &str) -> Result<Option<String>> {
+    let services: Api<Service> = Api::namespaced(control_plane.client(), ISTIO);
+    let service = services.get("istio-ingressgateway").await?;
+    let key = format!("service.beta.kubernetes.io/aws-load-balancer-{key}");
+    Ok(service.annotations().get(&key).cloned())
+}
+
+pub async fn ambient_mode_is_installed_where_experiments_are_allowed(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start_with(control_plane, &["--allow-experimental"]).await?;
+    let experimental = json!({
+        "enableAmbient": true,
+        "pilot": {"enableAlphaGatewayAPI": true, "enableMultiNetworkDiscoverGatewayAPI": true},
+    });
+    bed.create("default", json!({"experimental": experimental})).await?;
+    bed.settles("default", State::Ready).await?;
+    let daemon_sets: Api<DaemonSet> = Api::namespaced(control_plane.client(), ISTIO);
+    let ztunnel = daemon_sets.get("ztunnel").await?.status.unwrap_or_default();
+    assert_eq!(ztunnel.number_ready, 3);
+    bed.edit("default", json!({"experimental": null})).await?;
+    bed.settles("default", State::Ready).await?;
+    assert!(daemon_sets.get_opt("ztunnel").await?.is_none());
+    bed.delete("default").await?;
+    bed.goes("default").await?;
+    crate::removal::nothing_is_left(&bed).await?;
+    bed.stop().await
+}
