@@ -10,6 +10,8 @@ mod drift;
 mod faults;
 mod install;
 mod interruption;
+#[path = "../matrix_cases.rs"]
+mod matrix;
 mod packaging;
 #[path = "../parity_cases.rs"]
 mod parity;
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         a_filter_of_a_user_at_the_ingress_gateway_is_a_warning_until_it_goes,
         every_setting_of_the_mesh_is_accepted_by_istiod,
         every_rendering_is_accepted_by_the_api_server,
+        every_kind_of_installation_is_accepted_by_the_api_server,
         a_diff_of_an_unchanged_resource_is_empty,
         a_diff_shows_a_changed_setting_and_changes_nothing,
         a_diff_of_a_resource_that_would_be_refused_says_why,
