@@ -113,7 +113,7 @@ fn resource_of(object: &Value) -> (String, String) {
     (group.to_owned(), resource.plural)
 }
 
-/// The operator's ClusterRole and its Role.
+/// The operator's `ClusterRole` and its Role.
 fn held() -> Result<BTreeSet<Right>> {
     let mut held = BTreeSet::new();
     for file in ["role.yaml", "operator-role.yaml"] {

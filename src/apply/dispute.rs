@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
 
-    fn live(manager: &str, operation: &str, spec: Value) -> Value {
+    fn live(manager: &str, operation: &str, spec: &Value) -> Value {
         json!({"metadata": {"labels": {"a": "1"}, "managedFields": [
             {"manager": manager, "operation": operation, "fieldsV1": {"f:spec": {"f:replicas": {}, "f:paused": {}}}}]},
             "spec": spec})
@@ -105,27 +105,27 @@ mod tests {
 
     #[test]
     fn who_changed_a_field_is_named_with_the_field() {
-        let live = live("kubectl-edit", "Update", json!({"replicas": 5, "paused": true}));
+        let live = live("kubectl-edit", "Update", &json!({"replicas": 5, "paused": true}));
         assert_eq!(describe(&disputes(&live, &manifest())), "kubectl-edit changed spec.replicas");
     }
 
     #[test]
     fn what_others_add_or_set_to_our_value_is_no_dispute() {
-        let live = live("kubectl-edit", "Update", json!({"replicas": 2, "paused": true}));
+        let live = live("kubectl-edit", "Update", &json!({"replicas": 2, "paused": true}));
         assert_eq!(disputes(&live, &manifest()), []);
     }
 
     #[test]
     fn our_own_entry_is_no_dispute_but_a_plain_update_under_our_name_is() {
         let spec = json!({"replicas": 5});
-        assert_eq!(disputes(&live("istio-operator", "Apply", spec.clone()), &manifest()), []);
-        let text = describe(&disputes(&live("istio-operator", "Update", spec), &manifest()));
+        assert_eq!(disputes(&live("istio-operator", "Apply", &spec), &manifest()), []);
+        let text = describe(&disputes(&live("istio-operator", "Update", &spec), &manifest()));
         assert_eq!(text, "istio-operator changed spec.replicas");
     }
 
     #[test]
     fn a_field_that_is_gone_is_named_without_a_manager() {
-        let mut live = live("x", "Update", json!({"replicas": 2}));
+        let mut live = live("x", "Update", &json!({"replicas": 2}));
         live["metadata"]["labels"] = json!({});
         assert_eq!(describe(&disputes(&live, &manifest())), "metadata.labels.a taken away");
     }

@@ -32,13 +32,13 @@ impl Repairs {
         let note = format!("{id} is as configured again: {what}");
         progress.announce(announcement("DriftRepaired", note, id));
     }
+}
 
-    /// Taking an object over replaces its pods.
-    pub(super) fn note_rollout(&self, id: &ObjectId, field: &str, progress: &Progress) {
-        tracing::info!(object = %id, field, "taking it over replaces its pods");
-        let note = format!("{id} is taken over, which replaces its pods once: {field} differs");
-        progress.announce(announcement("TakenOverWithRollout", note, id));
-    }
+/// Tells that taking an object over replaces its pods.
+pub(super) fn tell_of_rollout(id: &ObjectId, field: &str, progress: &Progress) {
+    tracing::info!(object = %id, field, "taking it over replaces its pods");
+    let note = format!("{id} is taken over, which replaces its pods once: {field} differs");
+    progress.announce(announcement("TakenOverWithRollout", note, id));
 }
 
 fn announcement(reason: &'static str, note: String, id: &ObjectId) -> Announcement {

@@ -138,11 +138,11 @@ fn webhooks(live: &Value, manifest: &Value, paths: &[&[&str]]) -> Vec<Concession
 mod tests {
     use super::*;
 
-    fn object(kind: &str, entries: Value) -> Value {
+    fn object(kind: &str, entries: &Value) -> Value {
         json!({"apiVersion": "v1", "kind": kind, "metadata": {"managedFields": entries}})
     }
 
-    fn owned(manager: &str, operation: &str, fields: Value) -> Value {
+    fn owned(manager: &str, operation: &str, fields: &Value) -> Value {
         json!({"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsType": "FieldsV1",
             "time": "2026-01-01T00:00:00Z", "fieldsV1": fields})
     }
@@ -155,13 +155,13 @@ mod tests {
     fn fields_of_predecessors_become_ours_and_those_of_others_stay_theirs() {
         let live = object(
             "Service",
-            json!([
-                owned("istio-operator", "Apply", json!({"f:spec": {"f:type": {}}})),
-                owned("istio-operator", "Update", json!({"f:spec": {"f:externalName": {}}})),
-                owned("helm", "Apply", json!({"f:metadata": {"f:annotations": {}}})),
-                owned("manager", "Update", json!({"f:metadata": {"f:labels": {"f:a": {}}}})),
-                owned("pilot-discovery", "Update", json!({"f:spec": {"f:ports": {}}})),
-                owned("kubectl-edit", "Update", json!({"f:spec": {"f:selector": {}}})),
+            &json!([
+                owned("istio-operator", "Apply", &json!({"f:spec": {"f:type": {}}})),
+                owned("istio-operator", "Update", &json!({"f:spec": {"f:externalName": {}}})),
+                owned("helm", "Apply", &json!({"f:metadata": {"f:annotations": {}}})),
+                owned("manager", "Update", &json!({"f:metadata": {"f:labels": {"f:a": {}}}})),
+                owned("pilot-discovery", "Update", &json!({"f:spec": {"f:ports": {}}})),
+                owned("kubectl-edit", "Update", &json!({"f:spec": {"f:selector": {}}})),
             ]),
         );
         let entries = rewritten(&live, &json!({"apiVersion": "v1", "kind": "Service"})).unwrap();
@@ -179,24 +179,26 @@ mod tests {
     fn an_object_without_predecessors_is_not_rewritten() {
         let manifest = json!({"apiVersion": "v1", "kind": "Service"});
         for entries in [
-            json!([owned("istio-operator", "Apply", json!({"f:spec": {}}))]),
-            json!([owned("kubectl", "Apply", json!({"f:spec": {}}))]),
+            json!([owned("istio-operator", "Apply", &json!({"f:spec": {}}))]),
+            json!([owned("kubectl", "Apply", &json!({"f:spec": {}}))]),
             json!([]),
         ] {
-            assert_eq!(rewritten(&object("Service", entries), &manifest), None);
+            assert_eq!(rewritten(&object("Service", &entries), &manifest), None);
         }
     }
 
     #[test]
     fn what_anyone_put_on_a_namespace_stays_theirs() {
-        let live = object("Namespace", json!([owned("manager", "Update", json!({"f:metadata": {}}))]));
+        let live = object("Namespace", &json!([owned("manager", "Update", &json!({"f:metadata": {}}))]));
         assert_eq!(rewritten(&live, &json!({"apiVersion": "v1", "kind": "Namespace"})), None);
     }
 
     #[test]
     fn the_status_of_a_predecessor_is_not_taken_over() {
-        let live =
-            object("Service", json!([owned("helm", "Update", json!({"f:status": {"f:x": {}}, "f:a": {}}))]));
+        let live = object(
+            "Service",
+            &json!([owned("helm", "Update", &json!({"f:status": {"f:x": {}}, "f:a": {}}))]),
+        );
         let entries = rewritten(&live, &json!({"apiVersion": "v1", "kind": "Service"})).unwrap();
         assert_eq!(by_manager(&entries, "istio-operator"), [&json!({"f:a": {}})]);
     }
@@ -209,10 +211,10 @@ mod tests {
     fn a_certificate_that_only_we_own_is_handed_to_istiod_before_it_could_vanish() {
         let mut live = object(
             "MutatingWebhookConfiguration",
-            json!([owned(
+            &json!([owned(
                 "istio-operator",
                 "Apply",
-                json!({"f:webhooks": {webhook_key():
+                &json!({"f:webhooks": {webhook_key():
                 {".": {}, "f:name": {}, "f:clientConfig": {"f:caBundle": {}, "f:service": {}}}}})
             )]),
         );
@@ -237,7 +239,11 @@ mod tests {
     fn replicas_are_handed_to_the_autoscaler_only_when_we_stop_to_set_them() {
         let mut live = object(
             "Deployment",
-            json!([owned("istio-operator", "Apply", json!({"f:spec": {"f:replicas": {}, "f:paused": {}}}))]),
+            &json!([owned(
+                "istio-operator",
+                "Apply",
+                &json!({"f:spec": {"f:replicas": {}, "f:paused": {}}})
+            )]),
         );
         live["spec"] = json!({"replicas": 5});
         let mut manifest = json!({"apiVersion": "v1", "kind": "Deployment", "spec": {}});
@@ -253,10 +259,10 @@ mod tests {
         for (policy, handed_over) in [("Fail", true), ("Ignore", false)] {
             let mut live = object(
                 "ValidatingWebhookConfiguration",
-                json!([owned(
+                &json!([owned(
                     "istio-operator",
                     "Apply",
-                    json!({"f:webhooks": {webhook_key(): {"f:name": {}, "f:failurePolicy": {}}}})
+                    &json!({"f:webhooks": {webhook_key(): {"f:name": {}, "f:failurePolicy": {}}}})
                 )]),
             );
             live["webhooks"] = json!([{"name": "w.istio.io", "failurePolicy": policy}]);

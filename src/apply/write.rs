@@ -14,7 +14,7 @@ use super::definition_gate::Gate;
 use super::fight::Fights;
 use super::inventory::{Inventory, Record, Release};
 use super::pause::Pause;
-use super::repairs::Repairs;
+use super::repairs::{Repairs, tell_of_rollout};
 use super::{Error, concede, dispute, server_side, takeover};
 use crate::kubernetes::is_not_found;
 use crate::object::ObjectId;
@@ -234,7 +234,7 @@ impl Hand<'_> {
             .map_err(|source| Error::Apply { stage: task.stage, source })?;
         let template = |object: &Value| object.pointer("/spec/template").cloned().unwrap_or_default();
         if let Some(field) = first_difference(&template(live), &template(&after), "spec.template") {
-            self.repairs.note_rollout(&task.id, &field, self.progress);
+            tell_of_rollout(&task.id, &field, self.progress);
         }
         Ok(())
     }

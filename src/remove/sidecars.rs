@@ -72,7 +72,7 @@ pub async fn find(client: &Client) -> Result<Meshed, Error> {
     }
 }
 
-/// The workload that a person would restart: of a ReplicaSet made by a Deployment, the Deployment.
+/// The workload that a person would restart: of a replica set made by a Deployment, the Deployment.
 fn workload(pod: &ObjectMeta) -> String {
     let namespace = pod.namespace.as_deref().unwrap_or_default();
     let owner = pod.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));

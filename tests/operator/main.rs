@@ -85,6 +85,8 @@ fn main() -> ExitCode {
         a_webhook_of_someone_else_that_is_down_is_named_until_it_is_gone,
         a_shortage_of_nodes_is_told_and_ends_with_the_shortage,
         a_leader_that_hangs_while_installing_is_followed_and_writes_nothing_when_it_wakes_up,
+        the_kustomization_runs_the_operator,
+        the_chart_runs_the_operator,
         an_installation_of_the_go_operator_is_taken_over_without_replacing_a_pod,
         an_installation_of_istioctl_is_taken_over_while_istiod_is_down,
         a_helm_release_that_was_taken_over_is_a_warning_until_helm_forgets_it,

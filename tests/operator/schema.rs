@@ -1,5 +1,7 @@
 //! What the API server lets through and what it refuses, rule by rule.
 
+#![expect(clippy::needless_pass_by_value, reason = "the values of a table are written where they are used")]
+
 use istio_manager::api::conditions::State;
 use kube::Api;
 use kube::api::{DynamicObject, PostParams};

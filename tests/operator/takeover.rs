@@ -189,10 +189,10 @@ pub async fn an_installation_of_the_go_operator_is_taken_over_without_replacing_
     label_as_the_go_operator_does(control_plane).await?;
     let earlier = before(control_plane).await?;
     let bed = Bed::start(control_plane).await?;
-    while_pods_are_created(control_plane, async {
+    Box::pin(while_pods_are_created(control_plane, async {
         bed.create("default", json!({})).await?;
         bed.settles("default", State::Ready).await
-    })
+    }))
     .await?;
     assert_eq!(compare(control_plane, &earlier).await?, Vec::<String>::new());
     assert!(events(control_plane, "TakenOverWithRollout").await?.is_empty());
@@ -243,10 +243,10 @@ pub async fn a_helm_release_that_was_taken_over_is_a_warning_until_helm_forgets_
     helm(control_plane, "istiod", "istio-control/istio-discovery", &images).await?;
     let earlier = before(control_plane).await?;
     let bed = Bed::start(control_plane).await?;
-    let warned = while_pods_are_created(control_plane, async {
+    let warned = Box::pin(while_pods_are_created(control_plane, async {
         bed.create("default", json!({})).await?;
         bed.settles("default", State::Warning).await
-    })
+    }))
     .await?;
     let (description, reason) = told(&warned);
     assert_eq!(reason, "ReconcileSucceeded", "{description}");
