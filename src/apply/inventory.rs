@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thiserror::Error;
 
+use super::server_side;
 use crate::object::ObjectId;
 use crate::observe::Seen;
 use crate::plan::Stage;
@@ -249,8 +250,8 @@ impl Store {
             "data": {DATA_KEY: ByteString(bytes)},
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        self.api
-            .patch_metadata(SECRET_NAME, &params, &Patch::Apply(&secret))
+        let patch = Patch::Apply(&secret);
+        server_side::again(|| self.api.patch_metadata(SECRET_NAME, &params, &patch))
             .await
             .map(drop)
             .map_err(|source| Error::Write { namespace: self.namespace.clone(), source: Box::new(source) })

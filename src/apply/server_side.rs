@@ -72,7 +72,7 @@ pub async fn apply(client: &Client, id: &ObjectId, manifest: &Value) -> Result<W
     let api = id.api(client.clone());
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let patch = Patch::Apply(manifest);
-    let live = again(id, || api.patch_metadata(&id.name, &params, &patch)).await?;
+    let live = again(|| api.patch_metadata(&id.name, &params, &patch)).await.map_err(failed(id))?;
     let object = serde_json::json!({"metadata": live.metadata});
     Ok(Written {
         entry: our_entry(&live.metadata),
@@ -87,7 +87,7 @@ pub async fn dry_run(client: &Client, id: &ObjectId, manifest: &Value) -> Result
     let api = id.api(client.clone());
     let params = PatchParams { dry_run: true, ..PatchParams::apply(FIELD_MANAGER).force() };
     let patch = Patch::Apply(manifest);
-    let object = again(id, || api.patch(&id.name, &params, &patch)).await?;
+    let object = again(|| api.patch(&id.name, &params, &patch)).await.map_err(failed(id))?;
     Ok(serde_json::to_value(object).unwrap_or_default())
 }
 
@@ -104,14 +104,16 @@ pub async fn rewrite_managers(
         "resourceVersion": live["metadata"]["resourceVersion"],
         "managedFields": entries,
     }});
-    match api.patch_metadata(&id.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Error { object: id.clone(), source: Box::new(error) }),
-    }
+    let patched = api.patch_metadata(&id.name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+    patched.map(drop).map_err(failed(id))
+}
+
+fn failed(id: &ObjectId) -> impl FnOnce(kube::Error) -> Error {
+    |source| Error { object: id.clone(), source: Box::new(source) }
 }
 
 /// Sends a request until it succeeds or fails for good.
-async fn again<T, R>(id: &ObjectId, request: impl Fn() -> R) -> Result<T, Error>
+pub(super) async fn again<T, R>(request: impl Fn() -> R) -> Result<T, kube::Error>
 where
     R: Future<Output = Result<T, kube::Error>>,
 {
@@ -122,9 +124,9 @@ where
             Err(error) => error,
         };
         let Some(delay) = delays.next().filter(|_| passes_by_itself(&error)) else {
-            return Err(Error { object: id.clone(), source: Box::new(error) });
+            return Err(error);
         };
-        tracing::debug!(object = %id, %error, "apply failed, trying again");
+        tracing::debug!(%error, "apply failed, trying again");
         tokio::time::sleep(*delay).await;
     }
 }

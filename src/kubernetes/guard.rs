@@ -4,6 +4,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Request, Response};
 use kube::client::Body;
@@ -14,6 +15,10 @@ use tower::{BoxError, Service};
 use super::deadline::DeadlineBody;
 use super::limits::{Kind, Limits, RequestTimeout, WriteDenied};
 use crate::leader::Leadership;
+
+/// Waits between attempts; their number bounds the attempts.
+const RETRY_DELAYS: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1600)];
 
 /// Ends the writing of a guarded client for good, before the Lease is given up.
 #[derive(Clone, Debug)]
@@ -116,7 +121,7 @@ impl Service<Request<Body>> for Guard {
         let client = self.client.clone();
         Box::pin(async move {
             let timed_out = RequestTimeout { method, path, after: limit.after };
-            let answer = timeout_at(limit.deadline, client.send(request)).await;
+            let answer = timeout_at(limit.deadline, send(&client, request)).await;
             drop(mark);
             let response = answer.map_err(|_| timed_out.clone())??;
             Ok(response.map(|body| match kind {
@@ -127,12 +132,34 @@ impl Service<Request<Body>> for Guard {
     }
 }
 
+/// Sends a request, and again when that is harmless and the API server, or the way to it, is only busy or restarting.
+///
+/// Those that read and those that delete: they may be repeated without thinking. A reconcile asks so many questions that it
+/// would hardly ever come to its end otherwise when one in ten gets no answer.
+async fn send(client: &kube::Client, request: Request<Body>) -> Result<Response<Body>, kube::Error> {
+    let (parts, body) = request.into_parts();
+    let mut delays = RETRY_DELAYS.iter();
+    let may_repeat = matches!(parts.method, http::Method::GET | http::Method::DELETE);
+    let copy = body.try_clone().filter(|_| may_repeat);
+    let Some(copy) = copy else { return client.send(Request::from_parts(parts, body)).await };
+    loop {
+        let again = copy.try_clone().unwrap_or_else(Body::empty);
+        let answer = client.send(Request::from_parts(parts.clone(), again)).await;
+        let passes = match &answer {
+            Ok(response) => matches!(response.status().as_u16(), 429 | 500 | 502 | 503 | 504),
+            Err(_) => true,
+        };
+        match delays.next().filter(|_| passes) {
+            Some(delay) => tokio::time::sleep(*delay).await,
+            None => return answer,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
-
     use futures::FutureExt;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::time::sleep;
 
     use super::super::write_denied;

@@ -60,6 +60,7 @@ pub async fn a_webhook_of_someone_else_that_is_down_is_named_until_it_is_gone(
         "name": "policy.example.com",
         "clientConfig": {"service": {"namespace": "default", "name": "policy", "path": "/"}},
         "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["services"]}],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "istio-system"}},
         "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"], "timeoutSeconds": 1,
     }]}));
     webhooks.create(&PostParams::default(), &down).await?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -139,7 +139,7 @@ async fn handle(State(forward): State<Forward>, request: Request) -> Response<Bo
         tokio::time::sleep(SILENCE).await;
         return StatusCode::BAD_GATEWAY.into_response();
     }
-    let fault = forward.shared.draw(request.uri().path());
+    let fault = forward.shared.draw(request.uri().path(), request.method());
     if let Some(Fault::Refused(code)) = fault {
         return refusal(code);
     }
@@ -182,7 +182,7 @@ fn refusal(code: StatusCode) -> Response<Body> {
 }
 
 impl Shared {
-    fn draw(&self, path: &str) -> Option<Fault> {
+    fn draw(&self, path: &str, method: &Method) -> Option<Fault> {
         if path.contains("/leases") {
             return None;
         }
@@ -192,8 +192,9 @@ impl Shared {
         }
         self.injected.fetch_add(1, Ordering::Relaxed);
         Some(match (random / 1000) % 4 {
-            0 => Fault::Refused(StatusCode::CONFLICT),
-            1 => Fault::Refused(StatusCode::TOO_MANY_REQUESTS),
+            // Nobody answers a question with a conflict.
+            0 if *method != Method::GET => Fault::Refused(StatusCode::CONFLICT),
+            0 | 1 => Fault::Refused(StatusCode::TOO_MANY_REQUESTS),
             2 => Fault::Refused(StatusCode::INTERNAL_SERVER_ERROR),
             _ => Fault::AnswerLost,
         })
@@ -225,7 +226,8 @@ mod tests {
     #[test]
     fn a_tenth_of_the_requests_is_lost_in_every_way() {
         let shared = shared(100);
-        let faults: Vec<Fault> = (0..10_000).filter_map(|_| shared.draw("/api/v1/nodes")).collect();
+        let faults: Vec<Fault> =
+            (0..10_000).filter_map(|_| shared.draw("/api/v1/nodes", &Method::PATCH)).collect();
         assert!((900..1100).contains(&faults.len()), "{}", faults.len());
         assert_eq!(faults.len(), shared.injected.load(Ordering::Relaxed));
         for way in [
@@ -241,6 +243,6 @@ mod tests {
     #[test]
     fn leases_are_never_lost() {
         let shared = shared(1000);
-        assert_eq!(shared.draw("/apis/coordination.k8s.io/v1/namespaces/a/leases/b"), None);
+        assert_eq!(shared.draw("/apis/coordination.k8s.io/v1/namespaces/a/leases/b", &Method::PUT), None);
     }
 }
