@@ -6,23 +6,35 @@
 
 use serde_json::Value;
 
+use super::fields;
 use super::server_side::FIELD_MANAGER;
 
-/// Leaves out of `manifest` what another field manager owns in `live` and may keep; returns whether that is anything.
-pub fn concede(manifest: &mut Value, live: &Value) -> bool {
-    let mut conceded = false;
-    if manifest["kind"] != "ValidatingWebhookConfiguration" {
-        return conceded;
+const VALIDATOR: &str = "ValidatingWebhookConfiguration";
+
+/// Leaves out of `manifest` what another field manager owns in `live` and may keep.
+pub fn concede(manifest: &mut Value, live: &Value) {
+    if manifest["kind"] != VALIDATOR {
+        return;
     }
     for webhook in manifest.get_mut("webhooks").and_then(Value::as_array_mut).into_iter().flatten() {
         let name = webhook.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
         if foreign_field(live, &name, "f:failurePolicy")
             && let Some(webhook) = webhook.as_object_mut()
         {
-            conceded |= webhook.remove("failurePolicy").is_some();
+            webhook.remove("failurePolicy");
         }
     }
-    conceded
+}
+
+/// Takes out of an entry's fields what may be conceded, whoever has it.
+pub fn leave_out(kind: &str, fields: &mut Value) {
+    if kind != VALIDATOR {
+        return;
+    }
+    let webhooks = fields.get_mut("f:webhooks").and_then(Value::as_object_mut);
+    for webhook in webhooks.into_iter().flat_map(serde_json::Map::values_mut) {
+        fields::remove(webhook, &["f:failurePolicy"]);
+    }
 }
 
 /// Whether a manager other than ours owns a field of the named webhook.

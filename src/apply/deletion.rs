@@ -50,7 +50,7 @@ pub async fn delete(client: &Client, id: &ObjectId, record: &Record) -> Result<D
         Err(error) if is_not_found(&error) => return Ok(Deletion::Gone),
         Err(source) => return Err(Error::Read { object: id.clone(), source: Box::new(source) }),
     };
-    if !is_ours(&live, record) {
+    if !is_ours(&id.kind, &live, record) {
         return Ok(Deletion::NotOurs);
     }
     let params = DeleteParams {
@@ -78,9 +78,9 @@ fn propagation(id: &ObjectId) -> PropagationPolicy {
 ///
 /// A record without a UID is from a run that ended between the write and its confirmation; then our field manager is the
 /// proof.
-pub(crate) fn is_ours(live: &ObjectMeta, record: &Record) -> bool {
+pub(crate) fn is_ours(kind: &str, live: &ObjectMeta, record: &Record) -> bool {
     let same = record.uid.is_none() || record.uid == live.uid;
-    same && our_entry(live).is_some()
+    same && our_entry(kind, live).is_some()
 }
 
 #[cfg(test)]
@@ -108,7 +108,7 @@ mod tests {
             (live("a", "kubectl"), record(Some("a")), false),
             (live("a", "kubectl"), record(None), false),
         ] {
-            assert_eq!(is_ours(&live, &record), ours, "{live:?} {record:?}");
+            assert_eq!(is_ours("Service", &live, &record), ours, "{live:?} {record:?}");
         }
     }
 }

@@ -280,10 +280,6 @@ impl Applier {
             match result? {
                 (_, Fate::Unchanged) => applied.unchanged += 1,
                 (_, Fate::Held(held)) => applied.held.push(held),
-                (id, Fate::Accepted(record)) => {
-                    inventory.record(id, record);
-                    applied.unchanged += 1;
-                }
                 (id, Fate::Written(record)) => {
                     inventory.record(id, record);
                     applied.written += 1;

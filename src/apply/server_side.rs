@@ -6,13 +6,13 @@
 use std::time::Duration;
 
 use kube::Client;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ObjectMeta, Patch, PatchParams};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::inventory::Release;
-use super::takeover;
+use super::{concede, takeover};
 use crate::object::ObjectId;
 
 /// The field manager of everything that Istio's charts render.
@@ -75,7 +75,7 @@ pub async fn apply(client: &Client, id: &ObjectId, manifest: &Value) -> Result<W
     let live = again(|| api.patch_metadata(&id.name, &params, &patch)).await.map_err(failed(id))?;
     let object = serde_json::json!({"metadata": live.metadata});
     Ok(Written {
-        entry: our_entry(&live.metadata),
+        entry: our_entry(&id.kind, &live.metadata),
         predecessors: takeover::rewritten(&object, manifest).is_some(),
         release: Release::of(&object),
         uid: live.metadata.uid,
@@ -133,15 +133,18 @@ where
 
 /// Digest of our entry in the managed fields: which fields we own, and since when.
 ///
-/// Unlike `resourceVersion`, it is left alone by status writes and by fields that others add.
+/// Unlike `resourceVersion`, it is left alone by status writes and by fields that others add. What is conceded to others does
+/// not count: it is no news when they take it.
 #[must_use]
-pub fn our_entry(metadata: &kube::api::ObjectMeta) -> Option<String> {
+pub fn our_entry(kind: &str, metadata: &ObjectMeta) -> Option<String> {
     let ours = metadata.managed_fields.iter().flatten().find(|entry| {
         entry.manager.as_deref() == Some(FIELD_MANAGER)
             && entry.operation.as_deref() == Some("Apply")
             && entry.subresource.as_deref().unwrap_or_default().is_empty()
     })?;
-    Some(digest(&serde_json::json!({"time": ours.time, "fields": ours.fields_v1})))
+    let mut fields = ours.fields_v1.as_ref().map(|fields| fields.0.clone()).unwrap_or_default();
+    concede::leave_out(kind, &mut fields);
+    Some(digest(&serde_json::json!({"time": ours.time, "fields": fields})))
 }
 
 /// Whether a failed request may succeed unchanged a moment later.
@@ -183,28 +186,47 @@ mod tests {
     #[test]
     fn our_own_apply_entry_is_the_one_that_counts() {
         let entry = |manager: &str, operation: &str, subresource: Option<&str>, time: &str| json!({"manager": manager, "operation": operation, "subresource": subresource, "time": time});
-        let managed = |entries: Value| -> kube::api::ObjectMeta {
+        let managed = |entries: Value| -> ObjectMeta {
             serde_json::from_value(json!({"managedFields": entries})).unwrap()
         };
         let ours = entry("istio-operator", "Apply", None, "2026-01-04T00:00:00Z");
-        let alone = our_entry(&managed(json!([ours])));
-        let among_others = our_entry(&managed(json!([
-            entry("istio-operator", "Update", None, "2026-01-01T00:00:00Z"),
-            entry("istio-operator", "Apply", Some("status"), "2026-01-02T00:00:00Z"),
-            entry("pilot-discovery", "Apply", None, "2026-01-03T00:00:00Z"),
-            ours,
-        ])));
+        let alone = our_entry("Service", &managed(json!([ours])));
+        let among_others = our_entry(
+            "Service",
+            &managed(json!([
+                entry("istio-operator", "Update", None, "2026-01-01T00:00:00Z"),
+                entry("istio-operator", "Apply", Some("status"), "2026-01-02T00:00:00Z"),
+                entry("pilot-discovery", "Apply", None, "2026-01-03T00:00:00Z"),
+                ours,
+            ])),
+        );
         assert!(alone.is_some());
         assert_eq!(alone, among_others);
         assert_eq!(
-            our_entry(&managed(json!([entry("kubectl", "Apply", None, "2026-01-03T00:00:00Z")]))),
+            our_entry("Service", &managed(json!([entry("kubectl", "Apply", None, "2026-01-03T00:00:00Z")]))),
             None
         );
     }
 
     #[test]
+    fn our_entry_does_not_change_when_istiod_takes_what_is_conceded_to_it() {
+        let managed = |fields: Value| -> ObjectMeta {
+            let webhooks = json!({"f:webhooks": {"k:{\"name\":\"w\"}": fields}});
+            let entry = json!({"manager": "istio-operator", "operation": "Apply",
+                "time": "2026-01-04T00:00:00Z", "fieldsV1": webhooks});
+            serde_json::from_value(json!({"managedFields": [entry]})).unwrap()
+        };
+        let entry = |kind: &str, fields: Value| our_entry(kind, &managed(fields));
+        let (ours, taken) = (json!({"f:name": {}, "f:failurePolicy": {}}), json!({"f:name": {}}));
+        let validator = "ValidatingWebhookConfiguration";
+        assert_eq!(entry(validator, ours.clone()), entry(validator, taken.clone()));
+        let injector = "MutatingWebhookConfiguration";
+        assert_ne!(entry(injector, ours), entry(injector, taken));
+    }
+
+    #[test]
     fn our_entry_changes_when_a_field_of_ours_is_taken() {
-        let managed = |fields: Value| -> kube::api::ObjectMeta {
+        let managed = |fields: Value| -> ObjectMeta {
             serde_json::from_value(
                 json!({"managedFields": [{"manager": "istio-operator", "operation": "Apply",
                 "time": "2026-01-04T00:00:00Z", "fieldsV1": fields}]}),
@@ -212,8 +234,8 @@ mod tests {
             .unwrap()
         };
         assert_ne!(
-            our_entry(&managed(json!({"f:a": {}, "f:b": {}}))),
-            our_entry(&managed(json!({"f:a": {}})))
+            our_entry("Service", &managed(json!({"f:a": {}, "f:b": {}}))),
+            our_entry("Service", &managed(json!({"f:a": {}})))
         );
     }
 }

@@ -36,8 +36,6 @@ const REWRITES: usize = 5;
 pub(super) enum Fate {
     /// It was as planned.
     Unchanged,
-    /// It is as planned, though not quite as it was applied: another took what is conceded to him.
-    Accepted(Record),
     /// It was written.
     Written(Record),
     /// It is left alone for now.
@@ -169,9 +167,7 @@ impl Hand<'_> {
             {
                 return Ok(Fate::Unchanged);
             }
-            if concede::concede(&mut task.manifest, live) && concede::contains(live, &task.manifest) {
-                return Ok(Fate::Accepted(accepted(task, seen)));
-            }
+            concede::concede(&mut task.manifest, live);
         }
         let what = what_happened(&task, live.as_ref());
         if let Some(rest) = self.fights().resting(&task.id, Instant::now()) {
@@ -271,7 +267,7 @@ impl Hand<'_> {
 
 fn seen(live: &Value) -> Seen {
     let metadata = serde_json::from_value(live["metadata"].clone()).unwrap_or_default();
-    Seen::of(&metadata)
+    Seen::of(live["kind"].as_str().unwrap_or_default(), &metadata)
 }
 
 fn has_label(live: &Value) -> bool {
@@ -282,11 +278,6 @@ fn has_label(live: &Value) -> bool {
 fn paused(object: &ObjectId, seen: Option<&Seen>) -> Option<Fate> {
     let pause = Pause::read(seen?.pause.as_deref()?, Timestamp::now())?;
     Some(Fate::Held(Held { object: object.clone(), why: Why::Paused(pause) }))
-}
-
-fn accepted(task: Task, seen: Seen) -> Record {
-    let release = task.record.and_then(|record| record.release);
-    Record { stage: task.stage, uid: seen.uid, digest: Some(task.digest), entry: seen.entry, release }
 }
 
 fn record(task: Task, written: server_side::Written) -> Record {

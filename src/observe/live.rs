@@ -43,9 +43,9 @@ pub struct Seen {
 impl Seen {
     /// What matters of an object's metadata.
     #[must_use]
-    pub fn of(metadata: &ObjectMeta) -> Self {
+    pub fn of(kind: &str, metadata: &ObjectMeta) -> Self {
         let pause = metadata.annotations.as_ref().and_then(|all| all.get(PAUSE_ANNOTATION)).cloned();
-        Self { uid: metadata.uid.clone(), entry: our_entry(metadata), pause }
+        Self { uid: metadata.uid.clone(), entry: our_entry(kind, metadata), pause }
     }
 }
 
@@ -81,7 +81,7 @@ async fn list(client: Client, gvk: GroupVersionKind) -> Result<Live, Error> {
         };
         for object in page.items {
             let metadata = object.metadata;
-            let seen = Seen::of(&metadata);
+            let seen = Seen::of(&gvk.kind, &metadata);
             let id = ObjectId {
                 group: gvk.group.clone(),
                 version: gvk.version.clone(),

@@ -284,7 +284,7 @@ fn report(kind: &Kind, event: Result<watcher::Event<Metadata>, watcher::Error>) 
 /// What is on its way out is no news: it will be when it is gone.
 fn is(kind: &Kind, metadata: &ObjectMeta) -> Option<Report> {
     let going = metadata.deletion_timestamp.is_some();
-    (!going).then(|| Report::Is(identity(kind, metadata), Seen::of(metadata)))
+    (!going).then(|| Report::Is(identity(kind, metadata), Seen::of(&kind.2, metadata)))
 }
 
 fn identity((group, version, kind): &Kind, metadata: &ObjectMeta) -> ObjectId {

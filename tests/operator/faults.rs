@@ -1,5 +1,7 @@
 //! Whatever fails on the way: the end is the same, nobody has to lend a hand, and the status tells the truth meanwhile.
 
+use std::time::Duration;
+
 use istio_manager::api::conditions::State;
 use k8s_openapi::api::core::v1::{Node, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
@@ -7,7 +9,7 @@ use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Pos
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, ResourceExt};
 use serde_json::json;
-use testbed::{ControlPlane, FaultProxy, TestResult};
+use testbed::{ControlPlane, FaultProxy, Process, TestResult};
 
 use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, USER, told};
 use crate::interruption::shows;
@@ -102,10 +104,11 @@ pub async fn a_leader_that_hangs_while_installing_is_followed_and_writes_nothing
 ) -> TestResult {
     let mut bed = Bed::start(control_plane).await?;
     bed.create("default", json!({})).await?;
-    shows(&bed, "roles and bindings").await?;
+    shows(&bed, "istiod").await?;
     bed.operator.pause()?;
     second_account(control_plane).await?;
     let follower = bed.replica("second").await?;
+    logs(&follower, "reconciled").await?;
     bed.settles("default", State::Ready).await?;
     let mark = control_plane.audit().mark().await?;
     bed.operator.resume()?;
@@ -115,6 +118,15 @@ pub async fn a_leader_that_hangs_while_installing_is_followed_and_writes_nothing
     assert!(written.iter().next().is_none(), "{written:?}");
     drop(follower);
     Ok(())
+}
+
+async fn logs(process: &Process, text: &str) -> Result {
+    let logged = async {
+        while !process.log().contains(text) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    Ok(tokio::time::timeout(DEADLINE, logged).await?)
 }
 
 /// A ServiceAccount with the operator's permissions, so that the audit log tells two replicas apart.

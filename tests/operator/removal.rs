@@ -167,12 +167,12 @@ pub async fn an_installation_that_was_taken_down_by_hand_can_still_be_deleted(
     bed.installed().await?;
     bed.operator.pause()?;
     let definitions: Api<CustomResourceDefinition> = Api::all(control_plane.client());
-    definitions
-        .delete_collection(
-            &DeleteParams::default(),
-            &ListParams::default().labels("kyma-project.io/module=istio"),
-        )
-        .await?;
+    for definition in definitions.list(&ListParams::default()).await? {
+        let name = definition.name_any();
+        if name.ends_with(".istio.io") {
+            definitions.delete(&name, &DeleteParams::default()).await?;
+        }
+    }
     let namespaces: Api<Namespace> = Api::all(control_plane.client());
     namespaces.delete("istio-system", &DeleteParams::default()).await?;
     bed.namespace_goes().await?;

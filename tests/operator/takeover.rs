@@ -182,7 +182,7 @@ async fn managers(control_plane: &ControlPlane) -> Result<Vec<String>> {
 pub async fn an_installation_of_the_go_operator_is_taken_over_without_replacing_a_pod(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    control_plane.create_priority_class().await?;
+    crate::chart::install(control_plane).await?;
     let file = control_plane.dir().join("istio-operator.yaml");
     std::fs::write(&file, document(control_plane).await?.to_string())?;
     istioctl(control_plane, &["--filename", &file.display().to_string()]).await?;
@@ -206,7 +206,7 @@ pub async fn an_installation_of_the_go_operator_is_taken_over_without_replacing_
 pub async fn an_installation_of_istioctl_is_taken_over_while_istiod_is_down(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    control_plane.create_priority_class().await?;
+    crate::chart::install(control_plane).await?;
     istioctl(control_plane, &["--set=hub=docker.io/istio", "--set=tag=1.31.0-distroless"]).await?;
     let earlier = before(control_plane).await?;
     control_plane.fail_pods("istio-system", "istiod", Failure::Crash).await?;
@@ -237,7 +237,7 @@ pub async fn an_installation_of_istioctl_is_taken_over_while_istiod_is_down(
 pub async fn a_helm_release_that_was_taken_over_is_a_warning_until_helm_forgets_it(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    control_plane.create_priority_class().await?;
+    crate::chart::install(control_plane).await?;
     let images = ["global.hub=docker.io/istio", "global.tag=1.31.0-distroless"];
     helm(control_plane, "istio-base", "base", &[]).await?;
     helm(control_plane, "istiod", "istio-control/istio-discovery", &images).await?;
