@@ -67,6 +67,7 @@ fn main() -> ExitCode {
         a_paused_resource_writes_nothing_and_says_so,
         a_paused_object_is_left_alone_until_its_pause_is_over,
         one_who_keeps_changing_an_object_is_named_and_not_fought,
+        a_value_that_admission_undoes_is_named_and_not_written_again_and_again,
         an_orphaned_installation_keeps_running_and_is_taken_up_by_the_next_resource,
         the_next_oldest_resource_is_taken_up_when_the_oldest_goes,
         a_resource_that_is_invalid_can_be_deleted_and_takes_istio_with_it,
