@@ -24,7 +24,7 @@ const CASES: [&str; 7] = [
 ];
 
 /// What the code does besides applying, watching and removing what the charts render.
-const OWN: [(&str, &str, &[&str]); 18] = [
+const OWN: [(&str, &str, &[&str]); 17] = [
     // The resource: followed, held by a finalizer, reported on.
     ("operator.kyma-project.io", "istios", &["get", "list", "watch", "patch"]),
     ("operator.kyma-project.io", "istios/status", &["get", "patch"]),
@@ -39,14 +39,12 @@ const OWN: [(&str, &str, &[&str]); 18] = [
     ("batch", "cronjobs", &["list"]),
     ("batch", "jobs", &["list"]),
     ("networking.k8s.io", "ingresses", &["list"]),
+    ("networking.k8s.io", "networkpolicies", &["list"]),
     ("gateway.networking.k8s.io", "gateways", &["list"]),
     ("gateway.networking.k8s.io", "httproutes", &["list"]),
     // Facts of the cluster, and whether istiod has an endpoint.
     ("", "nodes", &["list"]),
     ("discovery.k8s.io", "endpointslices", &["list", "watch"]),
-    // Extra resources that none of the cases above asks for.
-    ("networking.k8s.io", "networkpolicies", &APPLY),
-    ("autoscaling.k8s.io", "verticalpodautoscalers", &APPLY),
     // Granted to the CNI agent of the ambient mode, which the cases above do not render.
     ("", "pods/status", &["patch", "update"]),
 ];

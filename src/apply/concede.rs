@@ -26,6 +26,21 @@ pub fn concede(manifest: &mut Value, live: &Value) {
     }
 }
 
+/// The injector `manifest` with the certificate that the injector `other` has, if it has one.
+#[must_use]
+pub fn certified(manifest: &Value, other: &Value) -> Option<Value> {
+    let webhooks = other.get("webhooks")?.as_array()?;
+    let certificate = webhooks.iter().find_map(|webhook| {
+        let bundle = webhook.pointer("/clientConfig/caBundle")?;
+        bundle.as_str().filter(|bundle| !bundle.is_empty())
+    })?;
+    let mut certified = manifest.clone();
+    for webhook in certified.get_mut("webhooks").and_then(Value::as_array_mut)? {
+        webhook["clientConfig"]["caBundle"] = certificate.into();
+    }
+    Some(certified)
+}
+
 /// Takes out of an entry's fields what may be conceded, whoever has it.
 pub fn leave_out(kind: &str, fields: &mut Value) {
     if kind != VALIDATOR {
@@ -95,6 +110,17 @@ mod tests {
         let mut manifest = validator("Ignore");
         concede(&mut manifest, &owned_by(FIELD_MANAGER));
         assert_eq!(manifest, validator("Ignore"));
+    }
+
+    #[test]
+    fn an_injector_gets_the_certificate_of_the_one_before_if_that_has_one() {
+        let injector =
+            |bundle: &str| json!({"webhooks": [{"name": "w", "clientConfig": {"caBundle": bundle}}]});
+        let manifest = json!({"webhooks": [{"name": "v", "clientConfig": {"service": {}}}]});
+        let certified = certified(&manifest, &injector("Y2E=")).unwrap();
+        assert_eq!(certified["webhooks"][0]["clientConfig"], json!({"service": {}, "caBundle": "Y2E="}));
+        assert_eq!(super::certified(&manifest, &injector("")), None);
+        assert_eq!(super::certified(&manifest, &json!({})), None);
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub enum Error {
     },
 }
 
+/// How often a deletion is tried that meets a conflict.
+const ATTEMPTS: u32 = 5;
+
 /// What became of the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deletion {
@@ -42,28 +45,34 @@ pub enum Deletion {
 }
 
 /// Deletes an object; a workload stays in place until its pods are gone.
+///
+/// A conflict may mean that another object has its name by now, or that someone wrote it at the same moment: only another
+/// look can tell. What is ours must not be forgotten for it.
 pub async fn delete(client: &Client, id: &ObjectId, record: &Record) -> Result<Deletion, Error> {
     let api = id.api(client.clone());
-    let live = match api.get_metadata_opt(&id.name).await {
-        Ok(Some(live)) => live.metadata,
-        Ok(None) => return Ok(Deletion::Gone),
-        Err(error) if is_not_found(&error) => return Ok(Deletion::Gone),
-        Err(source) => return Err(Error::Read { object: id.clone(), source: Box::new(source) }),
-    };
-    if !is_ours(&id.kind, &live, record) {
-        return Ok(Deletion::NotOurs);
-    }
-    let params = DeleteParams {
-        propagation_policy: Some(propagation(id)),
-        preconditions: Some(Preconditions { uid: live.uid.clone(), resource_version: None }),
-        ..DeleteParams::default()
-    };
-    match api.delete(&id.name, &params).await {
-        Ok(answer) => Ok(if answer.is_right() { Deletion::Gone } else { Deletion::Started }),
-        Err(error) if is_not_found(&error) => Ok(Deletion::Gone),
-        // Only the UID precondition conflicts: it was replaced between the read and the delete.
-        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Deletion::NotOurs),
-        Err(source) => Err(Error::Delete { object: id.clone(), source: Box::new(source) }),
+    let mut attempts = 1..=ATTEMPTS;
+    loop {
+        let live = match api.get_metadata_opt(&id.name).await {
+            Ok(Some(live)) => live.metadata,
+            Ok(None) => return Ok(Deletion::Gone),
+            Err(error) if is_not_found(&error) => return Ok(Deletion::Gone),
+            Err(source) => return Err(Error::Read { object: id.clone(), source: Box::new(source) }),
+        };
+        if !is_ours(&id.kind, &live, record) {
+            return Ok(Deletion::NotOurs);
+        }
+        let params = DeleteParams {
+            propagation_policy: Some(propagation(id)),
+            preconditions: Some(Preconditions { uid: live.uid, resource_version: None }),
+            ..DeleteParams::default()
+        };
+        attempts.next();
+        match api.delete(&id.name, &params).await {
+            Ok(answer) => return Ok(if answer.is_right() { Deletion::Gone } else { Deletion::Started }),
+            Err(error) if is_not_found(&error) => return Ok(Deletion::Gone),
+            Err(kube::Error::Api(status)) if status.is_conflict() && !attempts.is_empty() => {}
+            Err(source) => return Err(Error::Delete { object: id.clone(), source: Box::new(source) }),
+        }
     }
 }
 

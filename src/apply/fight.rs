@@ -42,6 +42,16 @@ impl Fights {
         rest.until.checked_duration_since(now).filter(|left| !left.is_zero())
     }
 
+    /// Notes that a write was undone at once, and returns how long the object is left alone.
+    ///
+    /// A failed write tells more than a repair that did not last: three of them would be no better.
+    pub fn undone(&mut self, id: &ObjectId, now: Instant) -> Duration {
+        let history = self.objects.entry(id.clone()).or_default();
+        let length = history.rest.map_or(FIRST_REST, |rest| (rest.length * 2).min(LONGEST_REST));
+        history.rest = Some(Rest { until: now + length, length });
+        length
+    }
+
     /// Notes that an object was put back; returns whether that begins or prolongs a rest.
     pub fn repaired(&mut self, id: &ObjectId, now: Instant) -> bool {
         let history = self.objects.entry(id.clone()).or_default();
@@ -113,6 +123,19 @@ mod tests {
         for _ in 0..6 {
             assert!(fights.repaired(&id(), now));
             let rest = fights.resting(&id(), now).unwrap();
+            rests.push(rest.as_secs() / 60);
+            now += rest + SECOND;
+        }
+        assert_eq!(rests, [5, 10, 20, 40, 60, 60]);
+    }
+
+    #[test]
+    fn a_write_that_was_undone_at_once_rests_longer_each_time() {
+        let (mut fights, mut now) = (Fights::default(), Instant::now());
+        let mut rests = Vec::new();
+        for _ in 0..6 {
+            let rest = fights.undone(&id(), now);
+            assert_eq!(fights.resting(&id(), now), Some(rest));
             rests.push(rest.as_secs() / 60);
             now += rest + SECOND;
         }

@@ -72,6 +72,9 @@ pub struct Record {
     /// Digest of our entry in `managedFields` as that apply returned it; it changes when anyone changes a field of ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<String>,
+    /// Fields that were changed on the way in, by admission; see `heed`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub altered: Vec<String>,
     /// The Helm release that the object was taken over from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Release>,
@@ -109,7 +112,7 @@ impl Record {
     /// An object that is about to be written for the first time.
     #[must_use]
     pub const fn planned(stage: Stage) -> Self {
-        Self { stage, uid: None, digest: None, entry: None, release: None }
+        Self { stage, uid: None, digest: None, entry: None, altered: Vec::new(), release: None }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod dispute;
 pub mod explain;
 pub mod fields;
 pub mod fight;
+pub mod heed;
 pub mod inventory;
 pub mod pause;
 pub mod ready;
@@ -280,8 +281,9 @@ impl Applier {
             match result? {
                 (_, Fate::Unchanged) => applied.unchanged += 1,
                 (_, Fate::Held(held)) => applied.held.push(held),
-                (id, Fate::Written(record)) => {
+                (id, Fate::Written(record, held)) => {
                     inventory.record(id, record);
+                    applied.held.extend(held);
                     applied.written += 1;
                 }
             }

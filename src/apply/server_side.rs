@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::inventory::Release;
-use super::{concede, takeover};
+use super::{concede, heed, takeover};
 use crate::object::ObjectId;
 
 /// The field manager of everything that Istio's charts render.
@@ -51,6 +51,8 @@ pub struct Written {
     pub uid: Option<String>,
     /// Digest of our entry in its managed fields.
     pub entry: Option<String>,
+    /// Fields that admission changed on the way in.
+    pub altered: Vec<String>,
     /// Whether others left fields that should be taken over.
     pub predecessors: bool,
     /// The Helm release that it belongs to.
@@ -67,18 +69,26 @@ impl Error {
 
 /// Applies one object and returns what the inventory must know of it.
 ///
-/// Only metadata travels back: the answer to a CRD would be hundreds of kilobytes.
+/// Of a CRD only metadata travels back: the whole would be hundreds of kilobytes.
 pub async fn apply(client: &Client, id: &ObjectId, manifest: &Value) -> Result<Written, Error> {
     let api = id.api(client.clone());
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let patch = Patch::Apply(manifest);
-    let live = again(|| api.patch_metadata(&id.name, &params, &patch)).await.map_err(failed(id))?;
-    let object = serde_json::json!({"metadata": live.metadata});
+    let (metadata, altered) = if id.kind == "CustomResourceDefinition" {
+        let live = again(|| api.patch_metadata(&id.name, &params, &patch)).await.map_err(failed(id))?;
+        (live.metadata, Vec::new())
+    } else {
+        let live = again(|| api.patch(&id.name, &params, &patch)).await.map_err(failed(id))?;
+        let value = serde_json::to_value(&live).unwrap_or_default();
+        (live.metadata, heed::altered(&value, manifest))
+    };
+    let object = serde_json::json!({"metadata": metadata});
     Ok(Written {
-        entry: our_entry(&id.kind, &live.metadata),
+        entry: our_entry(&id.kind, &metadata),
+        altered,
         predecessors: takeover::rewritten(&object, manifest).is_some(),
         release: Release::of(&object),
-        uid: live.metadata.uid,
+        uid: metadata.uid,
     })
 }
 

@@ -28,6 +28,8 @@ const READ_BEFORE_WRITE: [&str; 3] =
 /// Further kinds that are read before the first write: what a predecessor left must go in the same write as ours comes, or
 /// pods would be replaced twice.
 const READ_BEFORE_ADOPTION: [&str; 2] = ["DaemonSet", "Service"];
+/// The injector of an installation without revisions, which is deactivated behind that of the revision tag.
+const CANONICAL_INJECTOR: &str = "istio-sidecar-injector";
 /// How often a rewrite of the managed fields is tried when others write at the same time.
 const REWRITES: usize = 5;
 
@@ -37,7 +39,9 @@ pub(super) enum Fate {
     /// It was as planned.
     Unchanged,
     /// It was written.
-    Written(Record),
+    ///
+    /// Admission may have changed it on the way in; then it also is a matter for people.
+    Written(Record, Option<Held>),
     /// It is left alone for now.
     Held(Held),
 }
@@ -102,6 +106,7 @@ pub(super) struct Hand<'a> {
 }
 
 /// One object with all that is to be known for its write.
+#[derive(Clone)]
 struct Task {
     stage: Stage,
     id: ObjectId,
@@ -126,6 +131,7 @@ impl Hand<'_> {
         }
         let task = Task { stage, id, manifest, digest, record };
         match standing {
+            Standing::AsApplied if task.is_altered() => self.repair(task).await,
             Standing::AsApplied => Ok(Fate::Unchanged),
             Standing::New => self.adopt(task).await,
             Standing::Reconfigured => {
@@ -146,12 +152,29 @@ impl Hand<'_> {
             }
             return self.write(task, Some(&live)).await;
         }
+        if let Some(certified) = self.with_certificate_of_predecessor(&task).await? {
+            self.apply(&Task { manifest: certified, ..task.clone() }).await?;
+            let live = self.read(&task.id).await?;
+            return self.write(task, live.as_ref()).await;
+        }
         let written = self.apply(&task).await?;
         if !written.predecessors {
-            return Ok(Fate::Written(record(task, written)));
+            return Ok(self.written(task, written));
         }
         let live = self.read(&task.id).await?;
         self.write(task, live.as_ref()).await
+    }
+
+    /// The live injector as it has to be made where another injects already: with the certificate that one has.
+    ///
+    /// Without, no pod of a meshed namespace could start until istiod has seen the new one.
+    async fn with_certificate_of_predecessor(&self, task: &Task) -> Result<Option<Value>, Error> {
+        if task.id.kind != "MutatingWebhookConfiguration" || task.id.name == CANONICAL_INJECTOR {
+            return Ok(None);
+        }
+        let canonical = ObjectId { name: CANONICAL_INJECTOR.to_owned(), ..task.id.clone() };
+        let live = self.read(&canonical).await?;
+        Ok(live.and_then(|live| concede::certified(&task.manifest, &live)))
     }
 
     /// Writes an object that is not as it was applied, unless it is, or is to be left alone.
@@ -162,9 +185,8 @@ impl Hand<'_> {
             if let Some(held) = paused(&task.id, Some(&seen)) {
                 return Ok(held);
             }
-            if task.record.as_ref().is_some_and(|record| is_as_applied(record, Some(&seen)))
-                && has_label(live)
-            {
+            let is_as_applied = task.record.as_ref().is_some_and(|record| is_as_applied(record, Some(&seen)));
+            if is_as_applied && has_label(live) && !task.is_altered() {
                 return Ok(Fate::Unchanged);
             }
             concede::concede(&mut task.manifest, live);
@@ -176,43 +198,49 @@ impl Hand<'_> {
         }
         let id = task.id.clone();
         let fate = self.write(task, live.as_ref()).await?;
-        self.fights().repaired(&id, Instant::now());
-        self.repairs.note(&id, &what, self.progress);
+        if matches!(fate, Fate::Written(_, None)) {
+            self.fights().repaired(&id, Instant::now());
+            self.repairs.note(&id, &what, self.progress);
+        }
         Ok(fate)
     }
 
     /// Applies the manifest over what is there, after what others may keep or take was settled.
     async fn write(&self, mut task: Task, live: Option<&Value>) -> Result<Fate, Error> {
         let mut release = task.record.as_ref().and_then(|record| record.release.clone());
-        let mut was = None;
         if let Some(live) = live {
             release = release.or_else(|| Release::of(live));
-            was = self.settle_ownership(&task.id, &task.manifest, live).await?;
+            self.settle_ownership(&task.id, &task.manifest, live).await?;
             concede::concede(&mut task.manifest, live);
-        }
-        if let Some(was) = &was {
-            self.tell_of_rollout(&task, was).await?;
+            if task.is_new() {
+                self.tell_of_rollout(&task, live).await?;
+            }
         }
         let mut written = self.apply(&task).await?;
         written.release = release.or(written.release);
-        Ok(Fate::Written(record(task, written)))
+        Ok(self.written(task, written))
     }
 
-    /// Takes over the fields of predecessors and hands over those that are conceded; returns the object if that was needed.
-    async fn settle_ownership(
-        &self,
-        id: &ObjectId,
-        manifest: &Value,
-        live: &Value,
-    ) -> Result<Option<Value>, Error> {
+    /// What follows from the answer: what admission changes once it will change again, so it is left alone for a while.
+    fn written(&self, task: Task, written: server_side::Written) -> Fate {
+        let held = (!written.altered.is_empty()).then(|| {
+            let now = Instant::now();
+            let rest = self.fights().undone(&task.id, now);
+            Held { object: task.id.clone(), why: Why::Fought { rest, by: by_admission(&written.altered) } }
+        });
+        Fate::Written(record(task, written), held)
+    }
+
+    /// Takes over the fields of predecessors and hands over those that are conceded.
+    async fn settle_ownership(&self, id: &ObjectId, manifest: &Value, live: &Value) -> Result<(), Error> {
         let mut live = live.clone();
         for _ in 0..REWRITES {
-            let Some(entries) = takeover::rewritten(&live, manifest) else { return Ok(None) };
+            let Some(entries) = takeover::rewritten(&live, manifest) else { return Ok(()) };
             match server_side::rewrite_managers(self.client, id, &live, entries).await {
-                Ok(()) => return Ok(Some(live)),
+                Ok(()) => return Ok(()),
                 Err(error) if error.is_conflict() => match self.read(id).await? {
                     Some(newer) => live = newer,
-                    None => return Ok(None),
+                    None => return Ok(()),
                 },
                 Err(source) => return Err(Error::TakeOver { source }),
             }
@@ -265,6 +293,26 @@ impl Hand<'_> {
     }
 }
 
+impl Task {
+    /// Whether the object was never written by us, as far as is known.
+    fn is_new(&self) -> bool {
+        self.record.as_ref().is_none_or(|record| record.uid.is_none())
+    }
+
+    /// Whether admission changed the object when it was written last.
+    fn is_altered(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| !record.altered.is_empty())
+    }
+}
+
+fn by_admission(altered: &[String]) -> String {
+    let fields = dispute::Dispute {
+        manager: Some("a webhook or policy of admission".into()),
+        fields: altered.to_vec(),
+    };
+    fields.to_string()
+}
+
 fn seen(live: &Value) -> Seen {
     let metadata = serde_json::from_value(live["metadata"].clone()).unwrap_or_default();
     Seen::of(live["kind"].as_str().unwrap_or_default(), &metadata)
@@ -282,7 +330,8 @@ fn paused(object: &ObjectId, seen: Option<&Seen>) -> Option<Fate> {
 
 fn record(task: Task, written: server_side::Written) -> Record {
     let Task { stage, digest, .. } = task;
-    Record { stage, uid: written.uid, digest: Some(digest), entry: written.entry, release: written.release }
+    let server_side::Written { uid, entry, altered, release, .. } = written;
+    Record { stage, uid, digest: Some(digest), entry, altered, release }
 }
 
 fn what_happened(task: &Task, live: Option<&Value>) -> String {
@@ -291,5 +340,8 @@ fn what_happened(task: &Task, live: Option<&Value>) -> String {
     if known.is_some() && live["metadata"]["uid"].as_str() != known {
         return "it was replaced by another object of the same name".to_owned();
     }
-    dispute::describe(&dispute::disputes(live, &task.manifest))
+    match &task.record {
+        Some(record) if !record.altered.is_empty() => by_admission(&record.altered),
+        _ => dispute::describe(&dispute::disputes(live, &task.manifest)),
+    }
 }

@@ -105,7 +105,7 @@ pub struct DiffArguments {
     #[arg(long)]
     allow_patches: bool,
 
-    /// Follow spec.experimental, which is refused otherwise
+    /// Follow spec.experimental, as an operator with this flag does
     #[arg(long, env = "ALLOW_EXPERIMENTAL", num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", value_parser = parse_bool, action = clap::ArgAction::Set, value_name = "BOOL")]
     allow_experimental: bool,
@@ -137,10 +137,14 @@ async fn diff(arguments: &DiffArguments) -> Result<usize, DiffError> {
     let namespace = identity::namespace(arguments.operator_namespace.as_deref());
     let cluster = ClusterWatch::start(client.clone(), &namespace);
     let observed = observe(&client, &Store::new(client.clone(), &namespace), &cluster).await?;
+    let verdict = &observed.outlook.verdict;
+    for complaint in &verdict.complaints {
+        eprintln!("warning: {complaint}");
+    }
     let owner = resource.owner_ref(&());
     let basis = Basis {
         bundle: &bundle,
-        facts: &observed.outlook.verdict.facts,
+        facts: &verdict.facts,
         images: &images,
         kubernetes_version: &observed.kubernetes_version,
         allow_patches: arguments.allow_patches,

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::{Problem, Rejection, rejection};
-use crate::plan::cluster::quantity::thousandths;
+use crate::plan::configuration::quantity::thousandths;
 
 /// Where the settings of each component are in the merged configuration, and where a user writes them.
 const COMPONENTS: [(&str, &str); 5] = [

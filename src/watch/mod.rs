@@ -69,14 +69,14 @@ pub(crate) struct Operator {
     bundle: Bundle,
     images: Images,
     writer: Writer,
-    cluster: ClusterWatch,
-    cluster_memory: memory::Store,
-    gauges: ResourceGauges,
     resources: Store<Istio>,
     changes: watch::Receiver<()>,
     back_off: BackOff,
     drift: Drift,
     memory: apply::Memory,
+    cluster: ClusterWatch,
+    cluster_memory: memory::Store,
+    gauges: ResourceGauges,
 }
 
 /// Runs the controllers until `context.shutdown` is cancelled.
@@ -112,21 +112,22 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
     let back_off = BackOff::new(context.settings.failure_base_delay, context.settings.failure_max_delay);
     let shutdown = context.shutdown.clone();
     let (drift, drifted) = Drift::start(context.client.clone());
-    let cluster = ClusterWatch::start(context.client.clone(), &context.operator_namespace);
     let memory = apply::Memory { repairs: Repairs::new(&context.metrics), ..apply::Memory::default() };
+    let cluster = ClusterWatch::start(context.client.clone(), &context.operator_namespace);
+    let resources_of = resources.clone();
     let operator = Operator {
+        cluster: cluster.clone(),
+        cluster_memory: memory::Store::new(context.client.clone(), &context.operator_namespace),
+        gauges: ResourceGauges::register(&context.metrics),
+        context,
         bundle,
         images,
         writer,
-        cluster: cluster.clone(),
-        cluster_memory: crate::memory::Store::new(context.client.clone(), &context.operator_namespace),
-        gauges: ResourceGauges::register(&context.metrics),
-        resources: resources.clone(),
+        resources: resources_of,
         changes,
         back_off,
         drift,
         memory,
-        context,
     };
     let events = watcher(api, watcher::Config::default())
         .default_backoff()
@@ -163,7 +164,6 @@ fn each_change(receiver: watch::Receiver<()>) -> impl Stream<Item = ()> + Send {
 }
 
 /// What of a resource starts a reconcile when it changes: what is described, and the annotations that say how to follow it.
-#[expect(clippy::unnecessary_wraps, reason = "the signature is the predicate's")]
 fn order(resource: &Istio) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
     resource.metadata.generation.hash(&mut hasher);
@@ -245,10 +245,10 @@ impl Operator {
 fn reason_of(error: &reconcile::Error) -> Reason {
     match error {
         reconcile::Error::Observe { .. }
+        | reconcile::Error::Memory { .. }
         | reconcile::Error::Watch { .. }
         | reconcile::Error::Installed { .. }
         | reconcile::Error::LastApplied { .. }
-        | reconcile::Error::Memory { .. }
         | reconcile::Error::Finalizer { .. } => Reason::ReconcileFailed,
         reconcile::Error::Plan { .. } => Reason::IstioCustomResourceMisconfigured,
         reconcile::Error::Apply { .. } | reconcile::Error::Remove { .. } => {

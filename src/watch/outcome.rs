@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::remark::{self, Remark};
 use crate::api::conditions::{Reason, State};
 use crate::apply::pause::Pause;
-use crate::apply::{self, Applied};
+use crate::apply::{self, Applied, Why, releases};
 use crate::object::ObjectId;
 use crate::plan::Stage;
 use crate::remove::order::Step;
@@ -21,9 +21,9 @@ use crate::validate::version;
 pub enum Outcome {
     /// Istio is as configured.
     Ready {
-        /// What that took.
+        /// What that took, and what is left alone.
         applied: Applied,
-        /// What there is to know about it.
+        /// What else there is to know about it.
         remarks: Vec<Remark>,
     },
     /// Someone asked to leave everything alone; nothing was changed.
@@ -67,19 +67,19 @@ pub enum Next {
 
 /// How often it is looked whether Helm has forgotten what was taken over.
 const RELEASE_RETRY: Duration = Duration::from_secs(60);
+/// Objects that a description names at most.
+const NAMED: usize = 5;
 
 /// How often a refused version is looked at again: whoever goes back with `istioctl` or Helm changes no resource.
 const VERSION_RETRY: Duration = Duration::from_secs(60);
 
 impl Outcome {
-    /// The outcome of an apply that is part of a step between versions, with what there is to know if it is complete.
+    /// The outcome of an apply that is part of a step between versions, with what there is to know about it if it is
+    /// complete.
     #[must_use]
     pub fn of(outcome: apply::Outcome, upgrade: version::Step, remarks: Vec<Remark>) -> Self {
         match outcome {
-            apply::Outcome::Complete(applied) => {
-                let remarks = remark::about(&applied).chain(remarks).collect();
-                Self::Ready { applied, remarks }
-            }
+            apply::Outcome::Complete(applied) => Self::Ready { applied, remarks },
             apply::Outcome::Disturbed => Self::Disturbed,
             apply::Outcome::NotReady { stage, reason } => Self::NotReady { stage, reason, upgrade },
         }
@@ -108,11 +108,7 @@ impl Outcome {
     pub fn settled(&self) -> Option<Settled> {
         Some(match self {
             Self::Released | Self::Disturbed => return None,
-            Self::Ready { remarks, .. } => Settled {
-                state: remarks.iter().map(Remark::state).max().unwrap_or(State::Ready),
-                description: remark::text(remarks),
-                conditions: remark::conditions(remarks),
-            },
+            Self::Ready { applied, remarks } => ready(applied, remarks),
             Self::Paused(pause) => settled(
                 State::Warning,
                 Reason::ReconcilePaused,
@@ -145,6 +141,26 @@ fn next_after(applied: &Applied) -> Next {
     soonest.map_or(Next::Interval, Next::After)
 }
 
+/// What is not as described, or may not stay so, is for the user to see.
+fn ready(applied: &Applied, remarks: &[Remark]) -> Settled {
+    let mut texts: Vec<String> = applied.held.iter().take(NAMED).map(ToString::to_string).collect();
+    let fought = applied.held.iter().any(|held| matches!(held.why, Why::Fought { .. }));
+    if !applied.releases.is_empty() {
+        texts.push(releases::describe(&applied.releases));
+    }
+    texts.extend(applied.warnings.iter().cloned());
+    texts.extend(remarks.iter().map(Remark::text));
+    let least = if texts.is_empty() { State::Ready } else { State::Warning };
+    let description = texts.join(". ");
+    let message = Some(description.clone()).filter(|text| !text.is_empty());
+    let reason = if fought { Reason::DriftNotRepaired } else { remark::ready_reason(remarks) };
+    Settled {
+        state: remarks.iter().map(Remark::state).fold(least, State::max),
+        description,
+        conditions: vec![Condition { reason, message }, remark::gateway_condition(remarks)],
+    }
+}
+
 /// A settled state with one condition that says the same as the description.
 pub(super) fn settled(state: State, reason: Reason, text: String) -> Settled {
     let condition = Condition { reason, message: Some(text.clone()) };
@@ -154,13 +170,12 @@ pub(super) fn settled(state: State, reason: Reason, text: String) -> Settled {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ready { applied: Applied { written, unchanged, pruned, held, .. }, remarks } => {
+            Self::Ready { applied: Applied { written, unchanged, pruned, held, .. }, .. } => {
                 let held = held.len();
                 write!(
                     f,
                     "ready: {written} objects written, {unchanged} unchanged, {pruned} pruned, {held} left alone"
-                )?;
-                remarks.iter().try_for_each(|remark| write!(f, "; {}", remark.text()))
+                )
             }
             Self::Disturbed => f.write_str("begun anew: what was installed was changed meanwhile"),
             Self::Released => f.write_str("released, nothing is left to remove"),

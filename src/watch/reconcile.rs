@@ -42,19 +42,19 @@ pub enum Error {
         #[from]
         source: observe::Error,
     },
-    /// Watching what is installed.
-    #[error("cannot look at what is installed")]
-    Watch {
-        /// What happened.
-        #[from]
-        source: super::drift::Error,
-    },
     /// Remembering the cluster.
     #[error("cannot remember the settings of the cluster")]
     Memory {
         /// What happened.
         #[from]
         source: memory::Error,
+    },
+    /// Watching what is installed.
+    #[error("cannot look at what is installed")]
+    Watch {
+        /// What happened.
+        #[from]
+        source: super::drift::Error,
     },
     /// Rendering what should exist.
     #[error("cannot plan the installation")]
@@ -134,12 +134,11 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
     };
     let store = operator.inventory();
     let mut observed = observe_all_but_live(&operator.context.client, &store, &operator.cluster).await?;
-    observed.live = operator.drift.live(&observed.inventory).await?;
-    let Outlook { verdict, remembered, .. } = &observed.outlook;
+    let Outlook { verdict, remembered, .. } = observed.outlook.clone();
     if !verdict.is_decided {
-        return Ok(Outcome::Rejected(undecided(verdict)));
+        return Ok(Outcome::Rejected(undecided(&verdict)));
     }
-    remember_cluster(operator, verdict, remembered, progress).await?;
+    observed.live = operator.drift.live(&observed.inventory).await?;
     let owner = resource.owner_ref(&());
     let basis = Basis {
         bundle: &operator.bundle,
@@ -154,6 +153,7 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
         Desired::Rejected(rejection) => return Ok(Outcome::Rejected(rejection)),
     };
     add_finalizer(operator, resource).await?;
+    remember_cluster(operator, &verdict, &remembered, progress).await?;
     let round = operator.drift.begin();
     let applier = Applier {
         client: operator.context.client.clone(),
@@ -167,28 +167,10 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
     round.end(&observed.inventory, &observed.live, &outcome.held());
     let mut remarks = Vec::new();
     if let apply::Outcome::Complete(_) = outcome {
-        remember_applied(operator, resource).await?;
-        remarks = self::remarks(operator, verdict).await;
+        remember(operator, resource).await?;
+        remarks = remarks_on(operator, &verdict).await;
     }
     Ok(Outcome::of(outcome, step, remarks))
-}
-
-/// Judges the step from what was complete last to the version of this operator.
-async fn step(operator: &Operator, resource: &Istio) -> Result<Result<Step, Rejection>, Error> {
-    let installed = installed::version(&operator.context.client, Some(resource)).await?;
-    let allowed = resource.annotations().get(names::ALLOW_DOWNGRADE_ANNOTATION);
-    Ok(version::step(installed.as_deref(), operator.bundle.version(), allowed.map(String::as_str)))
-}
-
-/// Notes on the resource that this version and this spec are installed completely.
-async fn remember_applied(operator: &Operator, resource: &Istio) -> Result<(), Error> {
-    let text = last_applied::render(&resource.spec, &operator.images.tag);
-    if resource.annotations().get(names::LAST_APPLIED_ANNOTATION) == Some(&text) {
-        return Ok(());
-    }
-    let patch = json!({"metadata": {"annotations": {names::LAST_APPLIED_ANNOTATION: text}}});
-    let failed = |source| Error::LastApplied { resource: full_name(resource), source };
-    patch_metadata(operator, resource, &patch).await.map_err(failed)
 }
 
 /// A setting of the cluster is unreadable and never was readable: nothing is installed on a guess.
@@ -220,7 +202,7 @@ async fn remember_cluster(
 }
 
 /// What there is to know about an installation that is complete.
-async fn remarks(operator: &Operator, verdict: &Verdict) -> Vec<Remark> {
+async fn remarks_on(operator: &Operator, verdict: &Verdict) -> Vec<Remark> {
     let settings = verdict.complaints.iter().map(|error| Remark::UnreadableSetting(error.to_string()));
     let filters = match operator.cluster.filters().await {
         Ok(filters) if filters.is_empty() => None,
@@ -228,6 +210,24 @@ async fn remarks(operator: &Operator, verdict: &Verdict) -> Vec<Remark> {
         Err(error) => Some(Remark::GatewayUnknown(error.to_string())),
     };
     settings.chain(filters).collect()
+}
+
+/// Judges the step from what was complete last to the version of this operator.
+async fn step(operator: &Operator, resource: &Istio) -> Result<Result<Step, Rejection>, Error> {
+    let installed = installed::version(&operator.context.client, Some(resource)).await?;
+    let allowed = resource.annotations().get(names::ALLOW_DOWNGRADE_ANNOTATION);
+    Ok(version::step(installed.as_deref(), operator.bundle.version(), allowed.map(String::as_str)))
+}
+
+/// Notes on the resource that this version and this spec are installed completely.
+async fn remember(operator: &Operator, resource: &Istio) -> Result<(), Error> {
+    let text = last_applied::render(&resource.spec, &operator.images.tag);
+    if resource.annotations().get(names::LAST_APPLIED_ANNOTATION) == Some(&text) {
+        return Ok(());
+    }
+    let patch = json!({"metadata": {"annotations": {names::LAST_APPLIED_ANNOTATION: text}}});
+    let failed = |source| Error::LastApplied { resource: full_name(resource), source };
+    patch_metadata(operator, resource, &patch).await.map_err(failed)
 }
 
 async fn remove(operator: &Operator, resource: &Istio, progress: &Progress) -> Result<Outcome, Error> {

@@ -2,10 +2,9 @@
 //! change Istio behind the operator's back.
 
 use crate::api::conditions::{Reason, State};
-use crate::apply::{Applied, Why, releases};
 use crate::status::Condition;
 
-/// Names of one kind that a text lists; further ones are counted.
+/// Names of filters that a text lists; further ones are counted.
 const LISTED: usize = 10;
 
 /// One thing to know.
@@ -17,31 +16,6 @@ pub enum Remark {
     GatewayChanged(Vec<String>),
     /// It could not be found out whether any does.
     GatewayUnknown(String),
-    /// An object is left alone on request.
-    LeftAlone(String),
-    /// An object is left alone because others keep changing it.
-    NotRepaired(String),
-    /// Helm still lists what was taken over from it.
-    HelmRelease(String),
-    /// A wish of the resource, or of the cluster, that had no effect.
-    Advice(String),
-}
-
-/// What an apply leaves to say.
-pub fn about(applied: &Applied) -> impl Iterator<Item = Remark> {
-    let held = applied.held.iter().take(LISTED).map(|held| match held.why {
-        Why::Fought { .. } => Remark::NotRepaired(held.to_string()),
-        Why::Paused(_) => Remark::LeftAlone(held.to_string()),
-    });
-    let releases = Some(&applied.releases).filter(|releases| !releases.is_empty());
-    held.chain(releases.map(|releases| Remark::HelmRelease(releases::describe(releases))))
-        .chain(applied.warnings.iter().cloned().map(Remark::Advice))
-}
-
-/// All remarks in words.
-#[must_use]
-pub fn text(remarks: &[Remark]) -> String {
-    remarks.iter().map(Remark::text).collect::<Vec<_>>().join("; ")
 }
 
 impl Remark {
@@ -49,8 +23,8 @@ impl Remark {
     #[must_use]
     pub const fn state(&self) -> State {
         match self {
+            Self::UnreadableSetting(_) | Self::GatewayChanged(_) => State::Warning,
             Self::GatewayUnknown(_) => State::Error,
-            _ => State::Warning,
         }
     }
 
@@ -69,19 +43,15 @@ impl Remark {
             Self::GatewayUnknown(cause) => {
                 format!("it is not known whether EnvoyFilters change the ingress gateway: {cause}")
             }
-            Self::LeftAlone(text)
-            | Self::NotRepaired(text)
-            | Self::HelmRelease(text)
-            | Self::Advice(text) => text.clone(),
         }
     }
 
     /// The reason of the condition about the ingress gateway, if the remark is about it.
     const fn gateway_reason(&self) -> Option<Reason> {
         match self {
+            Self::UnreadableSetting(_) => None,
             Self::GatewayChanged(_) => Some(Reason::IngressTargetingUserResourceFound),
             Self::GatewayUnknown(_) => Some(Reason::IngressTargetingUserResourceDetectionFailed),
-            _ => None,
         }
     }
 }
@@ -94,29 +64,23 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-/// The conditions of a complete installation with these remarks.
+/// The reason of the Ready condition of a complete installation with these remarks.
 ///
 /// Ready turns false with a foreign filter, as in the Go operator: the gateway then does not run as described.
 #[must_use]
-pub fn conditions(remarks: &[Remark]) -> Vec<Condition> {
-    let about_gateway = remarks.iter().find_map(|remark| Some((remark.gateway_reason()?, remark.text())));
-    match about_gateway {
-        None => vec![
-            ready(remarks),
-            Condition { reason: Reason::IngressTargetingUserResourceNotFound, message: None },
-        ],
-        Some((reason, text)) => vec![
-            Condition { reason: Reason::ReconcileFailed, message: Some(text.clone()) },
-            Condition { reason, message: Some(text) },
-        ],
-    }
+pub fn ready_reason(remarks: &[Remark]) -> Reason {
+    let about_gateway = remarks.iter().any(|remark| remark.gateway_reason().is_some());
+    if about_gateway { Reason::ReconcileFailed } else { Reason::ReconcileSucceeded }
 }
 
-/// The condition of an installation whose gateway runs as described.
-fn ready(remarks: &[Remark]) -> Condition {
-    let fought = remarks.iter().any(|remark| matches!(remark, Remark::NotRepaired(_)));
-    let reason = if fought { Reason::DriftNotRepaired } else { Reason::ReconcileSucceeded };
-    Condition { reason, message: Some(text(remarks)).filter(|text| !text.is_empty()) }
+/// The condition about the ingress gateway.
+#[must_use]
+pub fn gateway_condition(remarks: &[Remark]) -> Condition {
+    let about_gateway = remarks.iter().find_map(|remark| Some((remark.gateway_reason()?, remark.text())));
+    match about_gateway {
+        None => Condition { reason: Reason::IngressTargetingUserResourceNotFound, message: None },
+        Some((reason, text)) => Condition { reason, message: Some(text) },
+    }
 }
 
 #[cfg(test)]
@@ -131,8 +95,9 @@ mod tests {
             (vec![Remark::GatewayChanged(vec!["a".into()])], false),
             (vec![Remark::UnreadableSetting("x".into()), Remark::GatewayUnknown("y".into())], false),
         ] {
-            let succeeded = conditions(&remarks).iter().any(|c| c.reason == Reason::ReconcileSucceeded);
-            assert_eq!(succeeded, ready, "{remarks:?}");
+            assert_eq!(ready_reason(&remarks) == Reason::ReconcileSucceeded, ready, "{remarks:?}");
+            let reason = gateway_condition(&remarks).reason;
+            assert_eq!(reason == Reason::IngressTargetingUserResourceNotFound, ready, "{remarks:?}");
         }
     }
 

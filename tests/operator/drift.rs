@@ -92,7 +92,12 @@ pub async fn events(control_plane: &ControlPlane, reason: &str) -> Result<BTreeM
 }
 
 /// Events are written after the fact, so they are waited for.
-async fn told_in_an_event(control_plane: &ControlPlane, reason: &str, about: &str, words: &[&str]) -> Result {
+pub async fn told_in_an_event(
+    control_plane: &ControlPlane,
+    reason: &str,
+    about: &str,
+    words: &[&str],
+) -> Result {
     let said = async {
         loop {
             let notes = events(control_plane, reason).await?.remove(about).unwrap_or_default();
@@ -323,4 +328,73 @@ pub async fn one_who_keeps_changing_an_object_is_named_and_not_fought(
     bed.edit("default", json!({"config": null})).await?;
     bed.settles("default", State::Ready).await?;
     bed.stop().await
+}
+
+/// A policy that changes each Service of the name on its way in.
+async fn undo(control_plane: &ControlPlane, service: &str) -> Result<Vec<(Api<DynamicObject>, String)>> {
+    let rules = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["services"]}]);
+    let selector = "Object{spec: Object.spec{externalTrafficPolicy: 'Local'}}";
+    let policy = json!({
+        "matchConstraints": {"resourceRules": rules},
+        "matchConditions": [{"name": "name", "expression": format!("object.metadata.name == '{service}'")}],
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "Never",
+        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": selector}}],
+    });
+    let mut made = Vec::new();
+    for (kind, spec) in [
+        ("MutatingAdmissionPolicy", policy),
+        ("MutatingAdmissionPolicyBinding", json!({"policyName": "undo"})),
+    ] {
+        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind));
+        let api: Api<DynamicObject> = Api::all_with(control_plane.client(), &kind);
+        api.create(&PostParams::default(), &DynamicObject::new("undo", &kind).data(json!({"spec": spec})))
+            .await?;
+        made.push((api, "undo".to_owned()));
+    }
+    Ok(made)
+}
+
+pub async fn a_value_that_admission_undoes_is_named_and_not_written_again_and_again(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.installed().await?;
+    let service = Target::new("", "Service", Some("istio-system"), "istio-ingressgateway");
+    let made = undo(control_plane, &service.name).await?;
+    // Policies act a moment after they were made: until an edit of ours shows it.
+    back_after_edits(control_plane, &service).await?;
+    bed.edit("default", json!({"config": {"gatewayExternalTrafficPolicy": "Cluster"}})).await?;
+    let (description, reason) = told(&bed.settles("default", State::Warning).await?);
+    assert_eq!(reason, "DriftNotRepaired", "{description}");
+    for words in ["Service istio-system/istio-ingressgateway", "admission", "spec.externalTrafficPolicy"] {
+        assert!(description.contains(words), "{description}");
+    }
+    let mark = control_plane.audit().mark().await?;
+    bed.edit("default", json!({"compatibilityMode": true})).await?;
+    bed.settles("default", State::Warning).await?;
+    let writes = bed.writes_since(&mark).await?;
+    assert!(!writes.iter().any(|write| write.contains("istio-ingressgateway")), "{writes:#?}");
+    for (api, name) in made.iter().rev() {
+        api.delete(name, &DeleteParams::default()).await?;
+    }
+    bed.edit("default", json!({"compatibilityMode": null, "config": null})).await?;
+    bed.stop().await
+}
+
+/// Edits a note on the Service until the policy has changed it on the way.
+async fn back_after_edits(control_plane: &ControlPlane, service: &Target) -> Result {
+    let acts = async {
+        for round in 0.. {
+            let note = json!({"metadata": {"annotations": {"example.com/round": round.to_string()}}});
+            edit(control_plane, service, note).await?;
+            let live = service.api(control_plane).get(&service.name).await?;
+            if live.data["spec"]["externalTrafficPolicy"] == "Local" {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok::<_, Box<dyn std::error::Error>>(())
+    };
+    tokio::time::timeout(DEADLINE, acts).await?
 }

@@ -10,6 +10,8 @@ mod drift;
 mod faults;
 mod install;
 mod interruption;
+#[path = "../matrix_cases.rs"]
+mod matrix;
 mod packaging;
 #[path = "../parity_cases.rs"]
 mod parity;
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         a_filter_of_a_user_at_the_ingress_gateway_is_a_warning_until_it_goes,
         every_setting_of_the_mesh_is_accepted_by_istiod,
         every_rendering_is_accepted_by_the_api_server,
+        every_kind_of_installation_is_accepted_by_the_api_server,
         a_diff_of_an_unchanged_resource_is_empty,
         a_diff_shows_a_changed_setting_and_changes_nothing,
         a_diff_of_a_resource_that_would_be_refused_says_why,
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         a_paused_resource_writes_nothing_and_says_so,
         a_paused_object_is_left_alone_until_its_pause_is_over,
         one_who_keeps_changing_an_object_is_named_and_not_fought,
+        a_value_that_admission_undoes_is_named_and_not_written_again_and_again,
         an_orphaned_installation_keeps_running_and_is_taken_up_by_the_next_resource,
         the_next_oldest_resource_is_taken_up_when_the_oldest_goes,
         a_resource_that_is_invalid_can_be_deleted_and_takes_istio_with_it,

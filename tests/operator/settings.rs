@@ -1,10 +1,13 @@
 //! Settings of the resource and of the cluster take effect, and end when they end.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use futures::stream::{self, StreamExt, TryStreamExt};
 use istio_manager::api::Istio;
 use istio_manager::api::conditions::State;
+use istio_manager::object::ObjectId;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -16,6 +19,7 @@ use testbed::{ControlPlane, TestResult};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, told};
+use crate::matrix;
 
 const ISTIO: &str = "istio-system";
 
@@ -251,4 +255,35 @@ async fn debug(ip: &str, path: &str) -> Result<Value> {
     connection.read_to_string(&mut answer).await?;
     let (_, body) = answer.split_once("\r\n\r\n").ok_or("no answer")?;
     Ok(serde_json::from_str(body)?)
+}
+
+/// Of everything that can be planned for any cluster; dual stack is left out, as this control plane has one IP family.
+pub async fn every_kind_of_installation_is_accepted_by_the_api_server(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.settles("default", State::Ready).await?;
+    let mut tried = BTreeSet::new();
+    for case in matrix::pairwise().into_iter().filter(|case| !case.is("dual stack")) {
+        let planned = case.planned()?;
+        let fresh: Vec<_> = planned
+            .into_iter()
+            // Not defined here.
+            .filter(|(id, _)| id.kind != "VerticalPodAutoscaler")
+            .filter(|(_, object)| tried.insert(object.to_string()))
+            .collect();
+        stream::iter(&fresh)
+            .map(|(id, object)| dry_run(control_plane, id, object))
+            .buffer_unordered(8)
+            .try_collect::<Vec<()>>()
+            .await
+            .map_err(|error| format!("{case:?}: {error}"))?;
+    }
+    bed.stop().await
+}
+
+async fn dry_run(control_plane: &ControlPlane, id: &ObjectId, object: &Value) -> Result {
+    let params = PatchParams { dry_run: true, ..PatchParams::apply("istio-operator").force() };
+    let applied = id.api(control_plane.client()).patch(&id.name, &params, &Patch::Apply(object)).await;
+    applied.map(drop).map_err(|error| format!("{id}: {error}").into())
 }

@@ -216,8 +216,17 @@ impl Process {
     }
 
     /// SIGKILL by one who does not own it; whoever does may find it ended.
-    pub(crate) fn kill_from_aside(&self) -> Result<(), ProcessError> {
-        self.signal(Signal::KILL, "kill")
+    pub(crate) async fn kill_from_aside(&self) -> Result<(), ProcessError> {
+        self.signal(Signal::KILL, "kill")?;
+        // Its ports are free when it is dead, though its owner has not looked yet: the state is `Z` then, see proc(5).
+        let runs = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid));
+            stat.is_ok_and(|stat| !stat.contains(") Z "))
+        };
+        while runs() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
     }
 
     /// SIGTERM, as the kubelet does; then waits at most `deadline` for its end.

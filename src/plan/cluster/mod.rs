@@ -7,7 +7,6 @@ mod filters;
 mod memory;
 mod network;
 mod provider;
-pub(crate) mod quantity;
 mod sightings;
 mod size;
 mod verdict;

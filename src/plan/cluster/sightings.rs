@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::ApiPort;
 use super::provider::Vendor;
-use super::{ApiPort, quantity};
 use crate::api::names::{
     ELB_DEPRECATED_CONFIG_MAP, FEATURES_CONFIG_MAP, INGRESS_GATEWAY, ISTIO_NAMESPACE, OPERATOR_NAMESPACE,
     PROVISIONING_INFO_CONFIG_MAP, VERTICAL_AUTOSCALER_DEFINITION,
 };
+use crate::plan::configuration::quantity::thousandths;
 
 /// Annotation of a Service by which AWS chooses the kind of load balancer.
 const AWS_LOAD_BALANCER_TYPE: &str = "service.beta.kubernetes.io/aws-load-balancer-type";
@@ -31,9 +32,8 @@ impl Machine {
     #[must_use]
     pub fn of(node: &Value) -> Self {
         let status = &node["status"];
-        let amount = |resource: &str| {
-            status["capacity"][resource].as_str().and_then(quantity::thousandths).unwrap_or_default()
-        };
+        let amount =
+            |resource: &str| status["capacity"][resource].as_str().and_then(thousandths).unwrap_or_default();
         let info = |field: &str| status["nodeInfo"][field].as_str().unwrap_or_default();
         let provider_id = node["spec"]["providerID"].as_str().unwrap_or_default();
         Self {

@@ -8,6 +8,7 @@ mod images;
 mod merge;
 mod mesh;
 mod provider;
+pub(crate) mod quantity;
 mod values;
 
 use gotemplate::yaml;
