@@ -9,6 +9,7 @@ mod flags;
 mod identity;
 mod render;
 mod report;
+mod restarts;
 mod run;
 
 use std::ffi::OsString;
@@ -24,6 +25,7 @@ pub use check::{CheckArguments, CheckError};
 pub use diff::{DiffArguments, DiffError};
 pub use flags::RunArguments;
 pub use render::{RenderArguments, RenderError};
+pub use restarts::{RestartsArguments, RestartsError};
 pub use run::RunError;
 
 const EXAMPLES: &str = "\
@@ -38,6 +40,9 @@ Examples:
     istio-manager diff -f istio.yaml
   Look at the cluster before an installation or upgrade:
     istio-manager check
+  See which workloads run outdated sidecars, and restart them at your own pace:
+    istio-manager restarts
+    istio-manager restarts --apply
 
 `istio-manager <COMMAND> --help` explains a command and its defaults. Without a command, `run` is meant, and long
 flags may be written with one dash, so that a Deployment made for the Go operator starts this one unchanged.";
@@ -61,6 +66,9 @@ enum Command {
     /// Look at the cluster before an installation or upgrade, and say what to do; exits with 1 if something speaks
     /// against it
     Check(CheckArguments),
+    /// Show which workloads have outdated sidecars, why, and what would be done about it
+    #[command(visible_alias = "proxy-status")]
+    Restarts(RestartsArguments),
     /// Print the CustomResourceDefinition of the Istio resource, as `kubectl apply -f -` reads it
     Crd,
     /// Print the version of the operator
@@ -77,6 +85,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(CommandLine { command: Command::Render(arguments) }) => objects(&arguments),
         Ok(CommandLine { command: Command::Diff(arguments) }) => diff::main(&arguments),
         Ok(CommandLine { command: Command::Check(arguments) }) => check::main(&arguments),
+        Ok(CommandLine { command: Command::Restarts(arguments) }) => run::execute(restarts::run(&arguments)),
         Ok(CommandLine { command: Command::Run(arguments) }) => operate(&arguments),
         Err(error) => {
             // Help and the version are "errors" to clap as well; they go to standard output and exit with 0.

@@ -1,6 +1,6 @@
 //! A look at the data plane with everything decided, but nothing done: shared by the operator and the command line.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -132,6 +132,8 @@ pub struct Surveyor<'a> {
     pub memory: &'a Memory,
     /// What was proven before.
     pub proven: &'a Proven,
+    /// Owners that were outdated at the last look, by hash; asked for in any case.
+    pub revisit: &'a HashSet<u64>,
     /// Whether a "no" of injection is final.
     pub settled: bool,
     /// Now, in seconds since the epoch.
@@ -152,7 +154,13 @@ impl Surveyor<'_> {
             settled: self.settled,
             scales: &scales,
         };
-        let sweep = Sweep { client: self.client, mesh: self.mesh, scope: self.scope, judge: &judge };
+        let sweep = Sweep {
+            client: self.client,
+            mesh: self.mesh,
+            scope: self.scope,
+            revisit: self.revisit,
+            judge: &judge,
+        };
         let mut found = sweep.run().await?;
         let findings = std::mem::take(&mut found.findings);
         let budgets = if findings.is_empty() { Vec::new() } else { budgets(self.client).await? };

@@ -63,6 +63,8 @@ pub struct Found {
     pub total: usize,
     /// Those that are outdated.
     pub findings: Vec<Finding>,
+    /// Hashes of their owners.
+    pub stale: HashSet<u64>,
     /// Outdated ones that were not kept.
     pub more: usize,
     /// Workloads about which nothing could be found out, and why.
@@ -116,6 +118,8 @@ pub struct Sweep<'a> {
     pub mesh: &'a Mesh,
     /// Which workloads are asked for.
     pub scope: Scope,
+    /// Owners that are asked for in any case, by hash.
+    pub revisit: &'a HashSet<u64>,
     /// Judges candidates.
     pub judge: &'a Judge<'a>,
 }
@@ -166,7 +170,9 @@ impl Sweep<'_> {
             if !suspicions.is_empty() {
                 suspects.insert(owner);
             }
-            if (self.scope != Scope::Suspects || !suspicions.is_empty()) && judged.insert(owner) {
+            let asked =
+                self.scope != Scope::Suspects || !suspicions.is_empty() || self.revisit.contains(&owner);
+            if asked && judged.insert(owner) {
                 candidates.push((claim, Candidate { pod, injected, suspicions }));
             }
         }
@@ -178,10 +184,14 @@ impl Sweep<'_> {
         let workloads = &workloads;
         let mut verdicts = stream::iter(candidates)
             .map(|(claim, candidate)| async move {
-                self.judge.judge(&claim, &candidate, workloads, self.mesh, self.scope).await
+                let verdict = self.judge.judge(&claim, &candidate, workloads, self.mesh, self.scope).await;
+                (owner_hash(&claim), verdict)
             })
             .buffer_unordered(PROOFS_AT_ONCE);
-        while let Some(verdict) = verdicts.next().await {
+        while let Some((owner, verdict)) = verdicts.next().await {
+            if !matches!(verdict, Verdict::Fresh) {
+                found.stale.insert(owner);
+            }
             match verdict {
                 Verdict::Fresh => {}
                 Verdict::Stale(_) if found.findings.len() >= KEPT => found.more += 1,
