@@ -41,8 +41,6 @@ pub struct Finding {
     pub rollout: Rollout,
     /// Whether its controller does nothing for now.
     pub paused: bool,
-    /// Whether another object, such as that of an operator, owns it.
-    pub owned: bool,
     /// When the pod was made that stands for it, in seconds since the epoch.
     pub pod_created: i64,
     /// Labels of its pods.

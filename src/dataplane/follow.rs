@@ -1,6 +1,7 @@
 //! Follows the rollouts that were begun: one watch for each kind, from the version of its first restart on. What the
 //! watches tell about other workloads is dropped.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use futures::stream::{BoxStream, SelectAll, StreamExt};
@@ -68,8 +69,8 @@ impl Follow {
     ) {
         let followed = Followed { id, kind, workload: workload.clone(), generation };
         self.followed.insert(uid.to_owned(), followed);
-        if !self.versions.contains_key(&kind) {
-            self.versions.insert(kind, version.to_owned());
+        if let Entry::Vacant(entry) = self.versions.entry(kind) {
+            entry.insert(version.to_owned());
             self.open(kind, workload, version).await;
         }
     }

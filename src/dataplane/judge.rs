@@ -12,7 +12,8 @@ use super::compare::differences;
 use super::disruption::{Replacement, matches, replacement};
 use super::finding::{Finding, Steering, template_labels};
 use super::mesh::{Mesh, hash};
-use super::objects::Workload;
+use super::names::PROXY_IMAGE_ANNOTATION;
+use super::objects::{Meta, Workload};
 use super::owner::{self, Claim, Kind};
 use super::probe;
 use super::prove::Prover;
@@ -148,9 +149,8 @@ impl Judge<'_> {
         if let Claim::Known(kind, id) = claim {
             if matches!(kind, Kind::Pod | Kind::Other) {
                 let owner = pod.controller();
-                let mut workload = Workload::default();
-                workload.metadata = pod.clone();
-                workload.metadata.uid = owner.map_or_else(|| pod.uid.clone(), |owner| owner.uid.clone());
+                let uid = owner.map_or_else(|| pod.uid.clone(), |owner| owner.uid.clone());
+                let workload = Workload { metadata: Meta { uid, ..pod.clone() }, ..Workload::default() };
                 return Ok(Some((*kind, id.clone(), workload)));
             }
             let read = workloads.get(self.client, id).await.map_err(|error| one_line(&error))?;
@@ -186,7 +186,12 @@ impl Judge<'_> {
         {
             return Ok(Vec::new());
         }
-        Ok(differences(&candidate.injected, wanted.as_ref()))
+        let mut reasons = differences(&candidate.injected, wanted.as_ref());
+        // Who chooses the image of a proxy looks after it himself, resources included.
+        if candidate.pod.metadata.annotations.contains_key(PROXY_IMAGE_ANNOTATION) {
+            reasons.retain(|reason| !matches!(reason, Reason::Image { .. } | Reason::Resources { .. }));
+        }
+        Ok(reasons)
     }
 
     fn target(&self, id: &ObjectId, template: &Value, mesh: &Mesh, scope: Scope) -> String {
@@ -230,7 +235,6 @@ impl Judge<'_> {
             },
             rollout: if has_status { rollout(kind, workload) } else { Rollout::Complete },
             paused: workload.spec.paused,
-            owned: workload.metadata.controller().is_some(),
             pod_created: pod.creation_timestamp.as_ref().map_or(0, |created| created.0.as_second()),
             labels,
             steering: Steering::of(&workload.metadata.annotations, &namespace.unwrap_or_default()),

@@ -57,6 +57,8 @@ pub struct Attempt {
 pub struct Memory {
     /// Hash of the mesh when the last wave was settled.
     pub settled: Option<String>,
+    /// Hash of the mesh for which injection was asked about every workload.
+    pub asked: Option<String>,
     /// The wave that was stopped after failures.
     pub stopped: Option<String>,
     /// The last restart of each workload, by its UID.
@@ -93,6 +95,7 @@ impl Memory {
         };
         let mut data = BTreeMap::from([("attempts".to_owned(), self.attempts.iter().map(line).collect())]);
         data.extend(self.settled.clone().map(|mesh| ("settled".to_owned(), mesh)));
+        data.extend(self.asked.clone().map(|mesh| ("asked".to_owned(), mesh)));
         data.extend(self.stopped.clone().map(|wave| ("stopped".to_owned(), wave)));
         data
     }
@@ -109,6 +112,7 @@ impl Memory {
         let attempts = data.remove("attempts").unwrap_or_default();
         Self {
             settled: data.remove("settled"),
+            asked: data.remove("asked"),
             stopped: data.remove("stopped"),
             attempts: attempts.lines().filter_map(attempt).collect(),
         }
@@ -144,21 +148,16 @@ impl Store {
         let data = memory.encode();
         let metadata = json!({"name": MEMORY_CONFIG_MAP, "resourceVersion": self.version,
             "labels": {"kyma-project.io/module": "istio"}});
-        let written = match self.version {
-            None => self.create(&json!({"metadata": metadata, "data": data})).await,
-            Some(_) => {
-                let mut content = json!({"settled": null, "stopped": null});
-                if let Some(content) = content.as_object_mut() {
-                    content.extend(data.into_iter().map(|(key, value)| (key, json!(value))));
-                }
-                let patch = Patch::Merge(json!({"metadata": metadata, "data": content}));
-                let params =
-                    PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-                self.api
-                    .patch_metadata(MEMORY_CONFIG_MAP, &params, &patch)
-                    .await
-                    .map(|object| object.metadata)
+        let written = if self.version.is_none() {
+            self.create(&json!({"metadata": metadata, "data": data})).await
+        } else {
+            let mut content = json!({"settled": null, "asked": null, "stopped": null});
+            if let Some(content) = content.as_object_mut() {
+                content.extend(data.into_iter().map(|(key, value)| (key, json!(value))));
             }
+            let patch = Patch::Merge(json!({"metadata": metadata, "data": content}));
+            let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+            self.api.patch_metadata(MEMORY_CONFIG_MAP, &params, &patch).await.map(|object| object.metadata)
         };
         match written {
             Ok(metadata) => {
@@ -219,12 +218,12 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_back(
-            settled in prop::option::of("[0-9a-f]{16}"), stopped in prop::option::of("[0-9a-f]{16}"),
+            settled in prop::option::of("[0-9a-f]{16}"), asked in prop::option::of("[0-9a-f]{16}"), stopped in prop::option::of("[0-9a-f]{16}"),
             attempts in prop::collection::btree_map("[0-9a-f-]{36}", ("[0-9a-f]{16}", any::<i64>(), any::<i64>()), 0..20),
         ) {
             let attempts = attempts.into_iter()
                 .map(|(uid, (target, generation, at))| (uid, Attempt { target, generation, at })).collect();
-            let memory = Memory { settled, stopped, attempts };
+            let memory = Memory { settled, asked, stopped, attempts };
             prop_assert_eq!(Memory::decode(memory.encode()), memory);
         }
     }

@@ -5,6 +5,7 @@
 
 pub mod act;
 pub mod compare;
+mod controller;
 pub mod detect;
 pub mod disruption;
 pub mod events;
@@ -18,18 +19,23 @@ pub mod memory;
 pub mod mesh;
 pub mod metrics;
 pub mod names;
+pub mod newcomers;
 pub mod objects;
 pub mod owner;
 pub mod pace;
 pub mod probe;
 pub mod prove;
 pub mod reason;
+pub mod report;
 pub mod requests;
 pub mod rollout;
 pub mod scale;
 pub mod settings;
 pub mod survey;
 pub mod sweep;
+mod triggers;
 pub mod wave;
 pub mod window;
 mod workloads;
+
+pub use controller::{DataPlane, Installed, run};

@@ -38,7 +38,7 @@ pub fn from_template(mut template: Value, live: &Pod) -> Value {
     let annotations = metadata.get("annotations").cloned().unwrap_or_else(|| json!({}));
     let mut spec = template.get_mut("spec").map(Value::take).unwrap_or_default();
     add_claimed_volumes(&mut spec);
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": identity(live, labels, &annotations), "spec": spec})
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": identity(live, &labels, &annotations), "spec": spec})
 }
 
 /// A pod like `live` before its injection, for owners without a template that we know.
@@ -62,11 +62,11 @@ pub fn from_pod(live: &Pod, injected: &Injected) -> Value {
         "initContainers": own(&parse(live.spec.init_containers.as_deref()), injected.init_containers.keys()),
         "volumes": own(&parse(live.spec.volumes.as_deref()), injected.volumes.keys()),
     });
-    let metadata = identity(live, labels, &Value::Object(annotations));
+    let metadata = identity(live, &labels, &Value::Object(annotations));
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
 }
 
-fn identity(live: &Pod, labels: Map<String, Value>, annotations: &Value) -> Value {
+fn identity(live: &Pod, labels: &Map<String, Value>, annotations: &Value) -> Value {
     let prefix = live.metadata.generate_name.clone().unwrap_or_else(|| format!("{}-", live.metadata.name));
     let mut metadata = json!({
         "generateName": prefix,

@@ -84,25 +84,22 @@ pub async fn a_change_of_the_mesh_is_told_for_each_workload_that_it_concerns(
     let report = mesh.report(&[]).await?;
     let told = |namespace: &str, name: &str| {
         let entry = entry(&report, namespace, name).cloned().unwrap_or_default();
-        (
-            reasons(&entry).iter().map(ToString::to_string).collect::<Vec<_>>(),
-            entry["restart"].clone(),
-            entry["prevented"]["reason"].clone(),
-        )
+        let outdated: Vec<String> = reasons(&entry).into_iter().map(str::to_owned).collect();
+        (outdated, entry["prevented"]["reason"].clone())
     };
     let all = || vec!["Resources".to_owned(), "DnsCapture".to_owned(), "StatsMatcher".to_owned()];
     let without_resources = || vec!["DnsCapture".to_owned(), "StatsMatcher".to_owned()];
-    for (namespace, name, expected) in [
-        ("kinds", "deployment", (all(), json!("Template"), Value::Null)),
-        ("kinds", "statefulset", (all(), json!("Template"), Value::Null)),
-        ("kinds", "daemonset", (all(), json!("Template"), Value::Null)),
-        ("kinds", "replicaset", (all(), json!("Evict"), Value::Null)),
-        ("kinds", "bare", (all(), Value::Null, json!("bare_pod"))),
-        ("settings", "amounts", (without_resources(), json!("Template"), Value::Null)),
-        ("settings", "image", (all(), json!("Template"), Value::Null)),
-        ("settings", "declared-proxy", (without_resources(), json!("Template"), Value::Null)),
+    for (namespace, name, outdated, prevented) in [
+        ("kinds", "deployment", all(), "switched_off"),
+        ("kinds", "statefulset", all(), "switched_off"),
+        ("kinds", "daemonset", all(), "switched_off"),
+        ("kinds", "replicaset", all(), "switched_off"),
+        ("kinds", "bare", all(), "bare_pod"),
+        ("settings", "amounts", without_resources(), "switched_off"),
+        ("settings", "image", without_resources(), "switched_off"),
+        ("settings", "declared-proxy", without_resources(), "switched_off"),
     ] {
-        assert_eq!(told(namespace, name), expected, "{namespace}/{name} {report:#}");
+        assert_eq!(told(namespace, name), (outdated, json!(prevented)), "{namespace}/{name} {report:#}");
     }
     let table = mesh.run(&[]).await?;
     assert!(table.contains("13 workloads with a sidecar, 13 of them outdated"), "{table}");

@@ -60,11 +60,10 @@ pub struct DataPlaneStatus {
     pub excluded: i64,
     /// Workloads whose restart failed.
     pub failed: i64,
-    /// Outdated workloads that are not restarted, at most 50.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// Outdated workloads that are not restarted, at most 50. Written when empty, too: a merge patch keeps what it does
+    /// not name.
     pub leftovers: Vec<Leftover>,
-    /// What restarts wait for, and how to release them.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// What restarts wait for, and how to release them. Written as `null` when there is nothing, for the same reason.
     pub held: Option<String>,
 }
 
