@@ -174,7 +174,7 @@ mod tests {
 
     use super::*;
 
-    fn workload(spec: Value) -> Workload {
+    fn workload(spec: &Value) -> Workload {
         serde_json::from_str(&json!({"metadata": {"name": "w"}, "spec": spec}).to_string()).unwrap()
     }
 
@@ -221,11 +221,11 @@ mod tests {
             ),
             (Kind::DaemonSet, json!({"updateStrategy": {"type": "OnDelete"}}), 5, Replacement::OnDelete),
         ] {
-            assert_eq!(replacement(kind, &workload(spec.clone()), replicas), expected, "{kind:?} {spec}");
+            assert_eq!(replacement(kind, &workload(&spec), replicas), expected, "{kind:?} {spec}");
         }
     }
 
-    fn budget(spec: Value) -> Budget {
+    fn budget(spec: &Value) -> Budget {
         let budget = json!({"metadata": {"namespace": "n", "name": "b"}, "spec": spec});
         Budget::of(serde_json::from_value(budget).unwrap())
     }
@@ -240,19 +240,19 @@ mod tests {
             (json!({"maxUnavailable": 0}), 3, 3),
             (json!({}), 3, 2),
         ] {
-            assert_eq!(budget(spec.clone()).required(replicas), required, "{spec}");
+            assert_eq!(budget(&spec).required(replicas), required, "{spec}");
         }
     }
 
     #[test]
     fn a_budget_covers_what_its_selector_selects_in_its_namespace() {
         let labels = BTreeMap::from([("app".to_owned(), "web".to_owned())]);
-        let with = |selector| budget(json!({"selector": selector}));
+        let with = |selector| budget(&json!({"selector": selector}));
         assert!(with(json!({"matchLabels": {"app": "web"}})).covers("n", &labels));
         assert!(!with(json!({"matchLabels": {"app": "web"}})).covers("other", &labels));
         assert!(!with(json!({"matchLabels": {"app": "api"}})).covers("n", &labels));
         assert!(with(json!({})).covers("n", &labels));
-        assert!(!budget(json!({})).covers("n", &labels));
+        assert!(!budget(&json!({})).covers("n", &labels));
         let expression = |operator: &str| {
             with(json!({"matchExpressions": [{"key": "app", "operator": operator, "values": ["web"]}]}))
         };

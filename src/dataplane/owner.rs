@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    fn pod(labels: serde_json::Value, owners: serde_json::Value) -> Meta {
+    fn pod(labels: &serde_json::Value, owners: &serde_json::Value) -> Meta {
         serde_json::from_value(
             json!({"name": "p", "namespace": "n", "labels": labels, "ownerReferences": owners}),
         )
@@ -180,7 +180,7 @@ mod tests {
             ),
             (json!({}), json!([owner("batch/v1", "Job", "j", true)]), "Intermediate Job n/j"),
         ] {
-            let told = match claim(&pod(labels, owners)) {
+            let told = match claim(&pod(&labels, &owners)) {
                 Claim::Known(_, id) => format!("Known {id}"),
                 Claim::Intermediate(_, id) => format!("Intermediate {id}"),
             };

@@ -106,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    fn judge(kind: Kind, spec: Value, status: Value) -> String {
+    fn judge(kind: Kind, spec: &Value, status: &Value) -> String {
         let object = json!({"metadata": {"generation": 2}, "spec": spec, "status": status});
         match rollout(kind, &serde_json::from_str(&object.to_string()).unwrap()) {
             Rollout::Complete => "complete".to_owned(),
@@ -138,7 +138,7 @@ mod tests {
                 "failed: timed out",
             ),
         ] {
-            assert_eq!(judge(Kind::Deployment, two(), status), expected);
+            assert_eq!(judge(Kind::Deployment, &two(), &status), expected);
         }
     }
 
@@ -153,7 +153,7 @@ mod tests {
             (status("b", 2), "2 of 3 pods are available"),
             (status("b", 3), "complete"),
         ] {
-            assert_eq!(judge(Kind::StatefulSet, json!({"replicas": 3}), status), expected);
+            assert_eq!(judge(Kind::StatefulSet, &json!({"replicas": 3}), &status), expected);
         }
     }
 
@@ -163,10 +163,10 @@ mod tests {
             json!({"observedGeneration": 2, "desiredNumberScheduled": 2, "updatedNumberScheduled": 2,
                 "numberAvailable": available})
         };
-        assert_eq!(judge(Kind::DaemonSet, json!({}), nodes(1)), "1 of 2 pods are available");
-        assert_eq!(judge(Kind::DaemonSet, json!({}), nodes(2)), "complete");
+        assert_eq!(judge(Kind::DaemonSet, &json!({}), &nodes(1)), "1 of 2 pods are available");
+        assert_eq!(judge(Kind::DaemonSet, &json!({}), &nodes(2)), "complete");
         let argo = |phase: &str| json!({"observedGeneration": "2", "phase": phase});
-        assert_eq!(judge(Kind::Rollout, json!({}), argo("Progressing")), "Argo is replacing its pods");
-        assert_eq!(judge(Kind::Rollout, json!({}), argo("Healthy")), "complete");
+        assert_eq!(judge(Kind::Rollout, &json!({}), &argo("Progressing")), "Argo is replacing its pods");
+        assert_eq!(judge(Kind::Rollout, &json!({}), &argo("Healthy")), "complete");
     }
 }
