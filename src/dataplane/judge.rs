@@ -119,6 +119,8 @@ impl Judge<'_> {
         }
         if scope == Scope::Removal {
             finding.reasons = vec![Reason::Removal];
+            // The mesh does not wait for the weekend to go.
+            finding.steering.window = None;
             return Ok(Verdict::Stale(Box::new(finding)));
         }
         if self.proven.contains(&finding.uid, &finding.target) {
@@ -196,7 +198,7 @@ impl Judge<'_> {
 
     fn target(&self, id: &ObjectId, template: &Value, mesh: &Mesh, scope: Scope) -> String {
         if scope == Scope::Removal {
-            return hash(&["removal"]);
+            return mesh.hash.clone();
         }
         let namespace = id.namespace.as_deref().and_then(|namespace| self.namespaces.get(namespace));
         let label = |key: &&str| namespace.and_then(|namespace| namespace.labels.get(*key)).cloned();

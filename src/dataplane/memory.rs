@@ -169,6 +169,15 @@ impl Store {
         }
     }
 
+    /// Forgets everything.
+    pub async fn delete(&self) -> Result<(), Error> {
+        match self.api.delete(MEMORY_CONFIG_MAP, &kube::api::DeleteParams::default()).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(source) => Err(Error::Write { namespace: self.namespace.clone(), source: Box::new(source) }),
+        }
+    }
+
     async fn create(
         &self,
         object: &serde_json::Value,

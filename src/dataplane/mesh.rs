@@ -92,6 +92,24 @@ impl Mesh {
     }
 }
 
+impl Mesh {
+    /// The mesh of a resource that goes: injection gives nothing any more.
+    #[must_use]
+    pub fn leaving(uid: &str) -> Self {
+        Self {
+            image: None,
+            resources: Value::Null,
+            cni: false,
+            status_port: STATUS_PORT,
+            prometheus_merge: false,
+            trust_domain: None,
+            proxy_metadata: BTreeMap::new(),
+            inclusion_regexps: Vec::new(),
+            hash: hash(&["leaving", uid]),
+        }
+    }
+}
+
 /// The sorted regular expressions of `proxyStatsMatcher` in a proxy configuration.
 #[must_use]
 pub fn regexps(proxy_config: &Value) -> Vec<String> {

@@ -26,6 +26,7 @@ pub mod pace;
 pub mod probe;
 pub mod prove;
 pub mod reason;
+pub mod removal;
 pub mod report;
 pub mod requests;
 pub mod rollout;

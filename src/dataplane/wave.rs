@@ -82,7 +82,7 @@ pub struct Wave<'a> {
     /// Whether what the wave was planned for no longer holds: nothing further begins then.
     pub superseded: &'a (dyn Fn() -> bool + Sync),
     /// Told after each step.
-    pub progress: &'a Mutex<dyn FnMut(Progress) + Send>,
+    pub progress: &'a Mutex<dyn FnMut(Progress) + Send + 'a>,
 }
 
 struct Course<'a> {

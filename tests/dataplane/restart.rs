@@ -26,6 +26,13 @@ pub async fn told(bed: &Bed<'_>, reason: &str, settled: impl Fn(&Istio) -> bool)
     Ok(found.ok_or("the resource is gone")?)
 }
 
+/// Changes the mesh so that every sidecar is outdated. `name` tells the changes of the tests apart.
+pub async fn make_outdated(bed: &Bed<'_>, name: &str) -> Result {
+    let regexps = json!({"inclusionRegexps": [format!(".*{name}.*")]});
+    bed.edit("default", json!({"config": {"proxyStatsMatcher": regexps}})).await?;
+    Ok(())
+}
+
 pub fn counts(resource: &Istio) -> Value {
     let status = resource.status.as_ref().and_then(|status| status.data_plane.clone()).unwrap_or_default();
     json!({"total": status.total, "stale": status.stale, "restarting": status.restarting})
