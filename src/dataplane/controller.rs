@@ -11,6 +11,7 @@ use kube::runtime::reflector::Store as Resources;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::components;
 use super::events::Announcer;
 use super::finding::{Decision, Finding, Hindrance, Method, Weight};
 use super::judge::Proven;
@@ -34,8 +35,13 @@ use crate::telemetry::one_line;
 
 /// Looks without a trigger.
 const INTERVAL: Duration = Duration::from_secs(600);
+/// The next look where an annotation may have been set, and what it adds in a large mesh.
+const ANNOTATED: Duration = Duration::from_secs(60);
+const LARGE: Duration = Duration::from_millis(20);
 /// The next look where something may pass soon, and after a failure.
 const SOON: Duration = Duration::from_secs(30);
+/// The next look after one of Istio's own workloads was restarted.
+const COMPONENT: Duration = Duration::from_secs(3);
 /// Changes come in groups.
 const GROUP: Duration = Duration::from_secs(1);
 /// A "no" of injection is final when istiod had this long to take its configuration in; a kubelet takes a minute to
@@ -208,6 +214,12 @@ impl Controller {
             Settings::of(resource.spec.restarter.as_ref(), self.given.context.settings.report_restarts_only);
         let mut store = Store::new(client.clone(), &self.given.context.operator_namespace);
         let mut memory = store.load().await?;
+        if settings.enabled
+            && let Some(component) = components::restart_one(&client, &mesh, &mut store, &mut memory).await?
+        {
+            tracing::debug!(%component, "the data plane waits for its rollout");
+            return Ok(COMPONENT);
+        }
         let settled = self.taken_in(&mesh, &memory);
         let mut survey = self.survey(&mesh, &settings, &memory, settled).await?;
         self.newcomers.follow(&mesh, std::mem::take(&mut survey.found.version));
@@ -286,10 +298,7 @@ impl Controller {
         let explained = memory.settled.as_deref() != Some(&mesh.hash);
         let stopped = memory.stopped.clone().filter(|stopped| stopped.starts_with(&mesh.hash));
         let (why, identity) = if let Some(stopped) = stopped {
-            (
-                format!("Restarts were stopped after {} failed rollouts in a row", settings.failure_limit),
-                stopped,
-            )
+            (format!("Restarts were stopped after {} failed rollouts", settings.failure_limit), stopped)
         } else if needs_release(waits, survey.found.total, explained, settings) {
             let why = format!(
                 "{waits} of {} workloads are outdated without a change of Istio's version or configuration",
@@ -393,7 +402,13 @@ impl Controller {
                     next = next.min(Duration::from_secs(wait + 1));
                 }
                 why if why.weight() == Weight::Passing => next = next.min(SOON),
-                _ => {}
+                // A look costs a page for each hundred pods.
+                _ => {
+                    next = next.min(
+                        ANNOTATED
+                            + LARGE.saturating_mul(u32::try_from(survey.found.total).unwrap_or(u32::MAX)),
+                    )
+                }
             }
         }
         if !survey.found.unproven.is_empty() {
@@ -519,6 +534,13 @@ pub enum Error {
         /// What happened.
         #[from]
         source: memory::Error,
+    },
+    /// Restarting Istio's own workloads.
+    #[error("cannot bring Istio's own workloads up to date")]
+    Components {
+        /// What happened.
+        #[from]
+        source: components::Error,
     },
     /// Restarting.
     #[error("cannot restart workloads")]

@@ -16,6 +16,8 @@ use super::names::{FIELD_MANAGER, MEMORY_CONFIG_MAP};
 
 /// Restarts that fit into one ConfigMap with room to spare.
 const CAPACITY: usize = 12_000;
+/// Prefix of the keys of concerns.
+const CONCERN: &str = "concern.";
 
 /// The memory could not be kept.
 #[derive(Debug, Error)]
@@ -52,6 +54,15 @@ pub struct Attempt {
     pub at: i64,
 }
 
+/// A part of the configuration that some workloads take in only when they start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Concern {
+    /// Identity of its content.
+    pub digest: String,
+    /// When it was seen to change, in seconds since the epoch; 0 if it never was.
+    pub since: i64,
+}
+
 /// What is remembered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
@@ -61,6 +72,8 @@ pub struct Memory {
     pub asked: Option<String>,
     /// The wave that was stopped after failures.
     pub stopped: Option<String>,
+    /// What Istio's own workloads take in when they start, by name.
+    pub concerns: BTreeMap<String, Concern>,
     /// The last restart of each workload, by its UID.
     pub attempts: BTreeMap<String, Attempt>,
 }
@@ -80,6 +93,18 @@ impl Memory {
         self.attempts.get(uid).is_some_and(|attempt| attempt.target == target && created > attempt.at)
     }
 
+    /// Notes the present content of a concern, and the time if it changed in a way that `matters`.
+    ///
+    /// What is seen for the first time did not change: its workloads may have started with it.
+    pub fn concern(&mut self, name: &str, digest: &str, now: i64, matters: bool) {
+        let since = match self.concerns.get(name) {
+            Some(known) if known.digest == digest => return,
+            Some(_) if matters => now,
+            _ => 0,
+        };
+        self.concerns.insert(name.to_owned(), Concern { digest: digest.to_owned(), since });
+    }
+
     /// Remembers a restart that is about to be made; false if there is no room.
     pub fn remember(&mut self, uid: &str, attempt: Attempt) -> bool {
         if self.attempts.len() >= CAPACITY && !self.attempts.contains_key(uid) {
@@ -94,6 +119,10 @@ impl Memory {
             format!("{uid} {} {} {}\n", attempt.target, attempt.generation, attempt.at)
         };
         let mut data = BTreeMap::from([("attempts".to_owned(), self.attempts.iter().map(line).collect())]);
+        let concern = |(name, concern): (&String, &Concern)| {
+            (format!("{CONCERN}{name}"), format!("{} {}", concern.digest, concern.since))
+        };
+        data.extend(self.concerns.iter().map(concern));
         data.extend(self.settled.clone().map(|mesh| ("settled".to_owned(), mesh)));
         data.extend(self.asked.clone().map(|mesh| ("asked".to_owned(), mesh)));
         data.extend(self.stopped.clone().map(|wave| ("stopped".to_owned(), wave)));
@@ -109,11 +138,18 @@ impl Memory {
             let (generation, at) = (next()?.parse().ok()?, next()?.parse().ok()?);
             Some((uid, Attempt { target, generation, at }))
         };
+        let concern = |(key, value): (&String, &String)| {
+            let (digest, since) = value.split_once(' ')?;
+            let concern = Concern { digest: digest.to_owned(), since: since.parse().ok()? };
+            Some((key.strip_prefix(CONCERN)?.to_owned(), concern))
+        };
+        let concerns = data.iter().filter_map(concern).collect();
         let attempts = data.remove("attempts").unwrap_or_default();
         Self {
             settled: data.remove("settled"),
             asked: data.remove("asked"),
             stopped: data.remove("stopped"),
+            concerns,
             attempts: attempts.lines().filter_map(attempt).collect(),
         }
     }
@@ -217,6 +253,21 @@ mod tests {
     }
 
     #[test]
+    fn a_concern_dates_from_the_change_that_was_seen() {
+        let mut memory = Memory::default();
+        for (digest, now, matters, since) in [
+            ("a", 10, true, 0),
+            ("a", 20, true, 0),
+            ("b", 30, true, 30),
+            ("b", 40, true, 30),
+            ("c", 50, false, 0),
+        ] {
+            memory.concern("x", digest, now, matters);
+            assert_eq!(memory.concerns["x"].since, since, "{digest} at {now}");
+        }
+    }
+
+    #[test]
     fn a_pod_that_came_after_the_eviction_is_not_evicted_again() {
         let memory = remembering(3);
         assert!(!memory.replaced("u", "t", 50));
@@ -228,11 +279,14 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(
             settled in prop::option::of("[0-9a-f]{16}"), asked in prop::option::of("[0-9a-f]{16}"), stopped in prop::option::of("[0-9a-f]{16}"),
+            concerns in prop::collection::btree_map("[a-z-]{1,9}", ("[0-9a-f]{16}", any::<i64>()), 0..3),
             attempts in prop::collection::btree_map("[0-9a-f-]{36}", ("[0-9a-f]{16}", any::<i64>(), any::<i64>()), 0..20),
         ) {
+            let concerns = concerns.into_iter()
+                .map(|(name, (digest, since))| (name, Concern { digest, since })).collect();
             let attempts = attempts.into_iter()
                 .map(|(uid, (target, generation, at))| (uid, Attempt { target, generation, at })).collect();
-            let memory = Memory { settled, asked, stopped, attempts };
+            let memory = Memory { settled, asked, stopped, concerns, attempts };
             prop_assert_eq!(Memory::decode(memory.encode()), memory);
         }
     }

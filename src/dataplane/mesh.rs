@@ -51,6 +51,8 @@ pub struct Mesh {
     pub proxy_metadata: BTreeMap<String, String>,
     /// Regular expressions of kept statistics, sorted.
     pub inclusion_regexps: Vec<String>,
+    /// Identity of what gateways read when they start.
+    pub gateway: String,
     /// Identity of everything that injection depends on.
     pub hash: String,
 }
@@ -87,6 +89,7 @@ impl Mesh {
             trust_domain: config.get("trustDomain").and_then(Value::as_str).map(str::to_owned),
             proxy_metadata: strings(default_config.get("proxyMetadata")),
             inclusion_regexps: regexps(&default_config),
+            gateway: gateway(&config, &default_config),
             hash: hash(&[values_text, templates, mesh_text, istiod]),
         })
     }
@@ -105,6 +108,7 @@ impl Mesh {
             trust_domain: None,
             proxy_metadata: BTreeMap::new(),
             inclusion_regexps: Vec::new(),
+            gateway: String::new(),
             hash: hash(&["leaving", uid]),
         }
     }
@@ -126,6 +130,16 @@ pub fn strings(object: Option<&Value>) -> BTreeMap<String, String> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let entries = object.and_then(Value::as_object).into_iter().flatten();
     entries.map(|(key, value)| (key.clone(), text(value))).collect()
+}
+
+/// Trusted proxies and client certificates, trust domain and statistics: what the Go operator restarts gateways for.
+fn gateway(config: &Value, default_config: &Value) -> String {
+    let text = |value: Option<&Value>| value.map(Value::to_string).unwrap_or_default();
+    hash(&[
+        &text(default_config.get("gatewayTopology")),
+        &text(config.get("trustDomain")),
+        &regexps(default_config).join("\n"),
+    ])
 }
 
 /// A full image is taken as it is; a name alone belongs to the hub and tag of the values.

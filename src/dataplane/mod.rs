@@ -5,6 +5,7 @@
 
 pub mod act;
 pub mod compare;
+pub mod components;
 mod controller;
 pub mod detect;
 pub mod disruption;

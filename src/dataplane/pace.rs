@@ -15,6 +15,9 @@ pub struct Item {
     pub gateway: bool,
 }
 
+/// One failure among so many restarts is too much, once there are as many as the limit.
+const SHARE: usize = 20;
+
 /// The course of one wave.
 #[derive(Clone, Debug)]
 pub struct Pace {
@@ -27,6 +30,7 @@ pub struct Pace {
     failures_in_a_row: usize,
     done: usize,
     failed: usize,
+    stopped: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -61,6 +65,7 @@ impl Pace {
             failures_in_a_row: 0,
             done: 0,
             failed: 0,
+            stopped: false,
         }
     }
 
@@ -108,6 +113,10 @@ impl Pace {
             }
             End::Skipped => {}
         }
+        // Successes of others between the failures do not make these less of a pattern.
+        let share = self.failed * SHARE >= self.done + self.failed;
+        self.stopped |=
+            self.failures_in_a_row >= self.failure_limit || (self.failed >= self.failure_limit && share);
     }
 
     /// The restarts that run longer than a rollout may take.
@@ -117,10 +126,10 @@ impl Pace {
         self.running.iter().filter(|(_, running)| late(running)).map(|(id, _)| *id).collect()
     }
 
-    /// Whether so many restarts failed in a row that no further one starts.
+    /// Whether so many restarts failed, in a row or among all, that no further one starts.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.failures_in_a_row >= self.failure_limit
+        self.stopped
     }
 
     /// Whether nothing runs and nothing will start.
@@ -195,23 +204,27 @@ mod tests {
     }
 
     #[test]
-    fn failures_in_a_row_stop_the_wave_and_others_do_not() {
-        let items = (0..6).map(|id| item(id, "a", false));
-        let mut pace = Pace::new(&settings(1, 1, 2), items);
-        for (end, stopped) in [
-            (End::Failed, false),
-            (End::Done, false),
-            (End::Failed, false),
-            (End::Skipped, false),
-            (End::Failed, true),
+    fn repeated_failures_stop_the_wave_and_single_ones_do_not() {
+        use End::{Done, Failed, Skipped};
+        let with_many = |ends: [End; 3]| std::iter::repeat_n(Done, 50).chain(ends).collect::<Vec<_>>();
+        for (ends, stopped) in [
+            (vec![Failed, Done], false),
+            (vec![Failed, Failed], true),
+            (vec![Failed, Skipped, Failed], true),
+            (vec![Failed, Done, Failed], true),
+            (with_many([Failed, Done, Failed]), false),
+            (with_many([Done, Failed, Failed]), true),
         ] {
-            let [id] = pace.start(0)[..] else { panic!("one at a time") };
-            pace.end(id, end);
-            assert_eq!(pace.is_stopped(), stopped, "{end:?}");
+            let items = (0..ends.len() + 1).map(|id| item(id, "a", false));
+            let mut pace = Pace::new(&settings(1, 1, 2), items);
+            for end in &ends {
+                let [id] = pace.start(0)[..] else { panic!("one at a time") };
+                pace.end(id, *end);
+            }
+            assert_eq!(pace.is_stopped(), stopped, "{ends:?}");
+            assert_eq!(pace.start(0).is_empty(), stopped);
+            assert_eq!(pace.is_over(), stopped);
         }
-        assert_eq!(pace.start(0), [0; 0]);
-        assert!(pace.is_over());
-        assert_eq!(pace.waiting().collect::<Vec<_>>(), [5]);
     }
 
     #[test]

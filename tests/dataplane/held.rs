@@ -131,7 +131,7 @@ pub async fn rollouts_that_fail_stop_the_wave_until_somebody_releases_it(
     bed.edit("default", json!({"restarter": {"failureLimit": 2, "maxUnfinishedPerNamespace": 1}})).await?;
     make_outdated(&bed, "full").await?;
     let stopped = told(&bed, "ProxySidecarManualRestartRequired", |resource| {
-        crate::restart::sidecars(resource).1.contains("stopped after 2 failed rollouts in a row")
+        crate::restart::sidecars(resource).1.contains("stopped after 2 failed rollouts")
     })
     .await?;
     // The dry run was refused by the quota, so that istiod itself was asked.
