@@ -48,7 +48,7 @@ $(DENY):
 generate: charts ## Write anew what is generated: the CRD, and the chart's copies of it and of the roles
 	cargo run --quiet -- crd > crds/istios.operator.kyma-project.io.yaml
 	cp crds/istios.operator.kyma-project.io.yaml charts/istio-manager/files/crd.yaml
-	cp config/rbac/role.yaml config/rbac/operator-role.yaml config/rbac/aggregated.yaml charts/istio-manager/files/
+	cp config/rbac/role.yaml config/rbac/operator-role.yaml config/rbac/aggregated.yaml config/rbac/dry-run-policy.yaml charts/istio-manager/files/
 
 check-generated: generate ## Fail if something generated was changed by hand
 	@git diff --exit-code -- crds charts/istio-manager/files || { echo "run 'make generate' and commit the result" >&2; exit 1; }

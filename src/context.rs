@@ -68,4 +68,6 @@ pub struct Settings {
     pub rate_limiter_frequency: u32,
     /// Reconciles that may run above [`Settings::rate_limiter_frequency`] at once.
     pub rate_limiter_burst: u32,
+    /// Whether workloads with outdated sidecars are only reported, whatever the resource says.
+    pub report_restarts_only: bool,
 }

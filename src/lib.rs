@@ -8,6 +8,7 @@ pub mod apply;
 pub mod check;
 pub mod cli;
 pub mod context;
+pub mod dataplane;
 mod duration;
 pub mod kubernetes;
 pub mod leader;

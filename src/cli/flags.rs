@@ -99,6 +99,11 @@ pub struct RunArguments {
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..), value_name = "NUMBER", help_heading = "Reconciling")]
     pub rate_limiter_burst: u32,
 
+    /// Report workloads with outdated sidecars and never restart one, whatever the Istio resource says
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true",
+          value_parser = parse_bool, action = clap::ArgAction::Set, value_name = "BOOL", help_heading = "Istio")]
+    pub report_restarts_only: bool,
+
     #[command(flatten)]
     logging: LoggingArguments,
 }
@@ -145,6 +150,7 @@ impl RunArguments {
             failure_max_delay: self.failure_max_delay,
             rate_limiter_frequency: self.rate_limiter_frequency,
             rate_limiter_burst: self.rate_limiter_burst,
+            report_restarts_only: self.report_restarts_only,
         }
     }
 

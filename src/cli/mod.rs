@@ -10,6 +10,7 @@ mod identity;
 mod images;
 mod render;
 mod report;
+mod restarts;
 mod run;
 
 use std::ffi::OsString;
@@ -26,6 +27,7 @@ pub use diff::{DiffArguments, DiffError};
 pub use flags::RunArguments;
 pub use images::ImagesArguments;
 pub use render::{RenderArguments, RenderError};
+pub use restarts::{RestartsArguments, RestartsError};
 pub use run::RunError;
 
 const EXAMPLES: &str = "\
@@ -42,6 +44,9 @@ Examples:
     istio-manager check
   List the images that a resource needs, for a private registry:
     istio-manager images -f istio.yaml
+  See which workloads run outdated sidecars, and restart them at your own pace:
+    istio-manager restarts
+    istio-manager restarts --apply
 
 `istio-manager <COMMAND> --help` explains a command and its defaults. Without a command, `run` is meant, and long
 flags may be written with one dash, so that a Deployment made for the Go operator starts this one unchanged.";
@@ -67,6 +72,9 @@ enum Command {
     Check(CheckArguments),
     /// Print every container image that an Istio resource needs, one a line, for mirroring into a registry
     Images(ImagesArguments),
+    /// Show which workloads have outdated sidecars, why, and what would be done about it
+    #[command(visible_alias = "proxy-status")]
+    Restarts(RestartsArguments),
     /// Print the CustomResourceDefinition of the Istio resource, as `kubectl apply -f -` reads it
     Crd,
     /// Print the version of the operator
@@ -84,6 +92,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(CommandLine { command: Command::Diff(arguments) }) => diff::main(&arguments),
         Ok(CommandLine { command: Command::Check(arguments) }) => check::main(&arguments),
         Ok(CommandLine { command: Command::Images(arguments) }) => images(&arguments),
+        Ok(CommandLine { command: Command::Restarts(arguments) }) => run::execute(restarts::run(&arguments)),
         Ok(CommandLine { command: Command::Run(arguments) }) => operate(&arguments),
         Err(error) => {
             // Help and the version are "errors" to clap as well; they go to standard output and exit with 0.

@@ -19,6 +19,7 @@ use self::order::Step;
 use self::sidecars::Meshed;
 use crate::apply::deletion::{self, Deletion};
 use crate::apply::inventory::{self, Inventory, Store};
+use crate::dataplane::removal::Removal;
 use crate::object::ObjectId;
 use crate::status::Progress;
 
@@ -65,6 +66,13 @@ pub enum Error {
         /// What happened.
         #[from]
         source: sidecars::Error,
+    },
+    /// The workloads that have a sidecar could not be restarted.
+    #[error("cannot take the sidecars out of workloads")]
+    DataPlane {
+        /// What happened.
+        #[from]
+        source: crate::dataplane::removal::Error,
     },
 }
 
@@ -122,6 +130,8 @@ pub struct Remover {
     pub deadline: Duration,
     /// Where progress is told.
     pub progress: Progress,
+    /// Takes the sidecars out of workloads.
+    pub data_plane: Removal,
 }
 
 impl Remover {
@@ -132,6 +142,10 @@ impl Remover {
             return Ok(Outcome::Blocked(blockers));
         }
         for step in Step::ALL.into_iter().filter(|step| *step != Step::Namespace) {
+            if step == Step::Gateways {
+                // Injection is off, and istiod still serves those that keep their sidecar a little longer.
+                self.data_plane.run(&|text| self.progress.say(text)).await?;
+            }
             let left = self.take(step, &mut inventory).await?;
             if !left.is_empty() {
                 return Ok(Outcome::NotGone { step, left });
@@ -145,6 +159,7 @@ impl Remover {
             }
         }
         let meshed = sidecars::find(&self.client).await?;
+        self.data_plane.forget().await?;
         self.store.delete().await?;
         Ok(Outcome::Removed(Leftovers { kept_for, meshed }))
     }

@@ -6,7 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as ApiCondition, 
 
 use super::{Report, Subject};
 use crate::api::IstioStatus;
-use crate::api::conditions::{Reason, State};
+use crate::api::conditions::{ConditionType, Reason, State};
+use crate::api::v1alpha2::DataPlaneStatus;
 
 /// Longest message of a condition that the API server accepts.
 const MESSAGE_LIMIT: usize = 32_768;
@@ -31,6 +32,15 @@ pub struct Settled {
     pub conditions: Vec<Condition>,
 }
 
+/// What is known of the sidecars, as people see it. The overall state follows from the condition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DataPlane {
+    /// Whether every sidecar is up to date.
+    pub condition: Condition,
+    /// Counts and leftovers.
+    pub status: DataPlaneStatus,
+}
+
 /// The status after `report`, given the one that was written last.
 ///
 /// A verdict on the present generation is not taken back by the next attempt: a resource that is Ready does not become
@@ -39,16 +49,63 @@ pub(super) fn merge(written: &IstioStatus, subject: &Subject, report: &Report, n
     match report {
         Report::Progress(text) => progress(written, subject, text, now),
         Report::Announcement(_) | Report::Flush(_) => written.clone(),
+        Report::DataPlane(part) => merge_data_plane(written, subject, None, part, now),
         Report::Settled(settled) => {
             let mut status = written.clone();
-            status.state = settled.state;
-            status.description = Some(settled.description.clone()).filter(|text| !text.is_empty());
+            let (state, description) = worst(settled.state, &settled.description, &status);
+            status.state = state;
+            status.description = Some(description).filter(|text| !text.is_empty());
             for condition in &settled.conditions {
                 set(&mut status, condition, subject.generation, now);
             }
             status.observed_generation = Some(subject.generation);
             status
         }
+    }
+}
+
+/// The status with another part of the data plane; `control` is how the control plane was settled last.
+///
+/// A resource that is not settled, or is being deleted, shows what happens to the control plane only.
+pub(super) fn merge_data_plane(
+    written: &IstioStatus,
+    subject: &Subject,
+    control: Option<&Settled>,
+    part: &DataPlane,
+    now: &Time,
+) -> IstioStatus {
+    let mut status = written.clone();
+    set(&mut status, &part.condition, subject.generation, now);
+    status.data_plane = Some(part.status.clone());
+    let settled =
+        control.filter(|_| !subject.deleting && written.observed_generation == Some(subject.generation));
+    if let Some(settled) = settled {
+        let (state, description) = worst(settled.state, &settled.description, &status);
+        status.state = state;
+        status.description = Some(description).filter(|text| !text.is_empty());
+    }
+    status
+}
+
+/// The worse state of control plane and data plane, with its description.
+fn worst(state: State, description: &str, status: &IstioStatus) -> (State, String) {
+    let type_ = ConditionType::ProxySidecarRestartSucceeded.as_str();
+    let condition = status.conditions.iter().flatten().find(|condition| condition.type_ == type_);
+    let data_plane = condition.map_or(State::Ready, |condition| data_plane_state(&condition.reason));
+    match condition {
+        // Only what runs as described can be made worse by its sidecars; otherwise the control plane is the news.
+        Some(condition) if state == State::Ready && data_plane > state => {
+            (data_plane, condition.message.clone())
+        }
+        _ => (state, description.to_owned()),
+    }
+}
+
+fn data_plane_state(reason: &str) -> State {
+    match reason {
+        "ProxySidecarManualRestartRequired" => State::Warning,
+        "ProxySidecarRestartFailed" => State::Error,
+        _ => State::Ready,
     }
 }
 
@@ -196,6 +253,43 @@ mod tests {
         let status = merge(&status, &subject(1), &ready(), &at(2));
         let types: Vec<&str> = status.conditions.iter().flatten().map(|c| c.type_.as_str()).collect();
         assert_eq!(types, ["IngressTargetingUserResourceFound", "Ready"]);
+    }
+
+    fn sidecars(reason: Reason, text: &str) -> DataPlane {
+        DataPlane {
+            condition: Condition { reason, message: Some(text.into()) },
+            status: DataPlaneStatus { total: 7, ..DataPlaneStatus::default() },
+        }
+    }
+
+    #[test]
+    fn sidecars_make_a_ready_resource_worse_and_never_better() {
+        let ready_settled = Settled { state: State::Ready, description: String::new(), conditions: vec![] };
+        let failed = Settled { state: State::Error, description: "broken".into(), conditions: vec![] };
+        for (control, reason, state, description) in [
+            (&ready_settled, Reason::ProxySidecarRestartSucceeded, State::Ready, None),
+            (&ready_settled, Reason::ProxySidecarRestartPartiallySucceeded, State::Ready, None),
+            (&ready_settled, Reason::ProxySidecarManualRestartRequired, State::Warning, Some("told")),
+            (&ready_settled, Reason::ProxySidecarRestartFailed, State::Error, Some("told")),
+            (&failed, Reason::ProxySidecarManualRestartRequired, State::Error, Some("broken")),
+        ] {
+            let written =
+                merge(&IstioStatus::default(), &subject(1), &Report::Settled(control.clone()), &at(1));
+            let part = sidecars(reason, "told");
+            let status = merge_data_plane(&written, &subject(1), Some(control), &part, &at(2));
+            assert_eq!((status.state, status.description.as_deref()), (state, description), "{reason:?}");
+            assert_eq!(status.data_plane, Some(part.status.clone()));
+            let again = merge(&status, &subject(1), &Report::Settled(control.clone()), &at(3));
+            assert_eq!((again.state, again.description.as_deref()), (state, description), "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn sidecars_do_not_speak_for_a_resource_that_is_not_judged_yet() {
+        let written = merge(&IstioStatus::default(), &subject(1), &ready(), &at(1));
+        let written = merge(&written, &subject(2), &say("applying"), &at(2));
+        let part = sidecars(Reason::ProxySidecarRestartFailed, "told");
+        assert_eq!(merge_data_plane(&written, &subject(2), None, &part, &at(3)).state, State::Processing);
     }
 
     #[test]

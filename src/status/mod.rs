@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use tokio::sync::{Notify, mpsc};
 
-pub use self::merge::{Condition, Settled};
+pub use self::merge::{Condition, DataPlane, Settled};
 pub use self::writer::{Error, Writer};
 use crate::api::{Istio, IstioStatus};
 use crate::plan::Stage;
@@ -33,6 +33,7 @@ struct Subject {
 enum Report {
     Progress(String),
     Settled(Settled),
+    DataPlane(Box<DataPlane>),
     Announcement(Announcement),
     Flush(Arc<Notify>),
 }
@@ -81,6 +82,11 @@ impl Progress {
         if !self.reports.is_closed() {
             written.notified().await;
         }
+    }
+
+    /// Tells what is known of the sidecars; shown at most once a second. The control plane's part stays.
+    pub fn data_plane(&self, part: DataPlane) {
+        self.send(Report::DataPlane(Box::new(part)));
     }
 
     /// The same reports, with the stage they are about in front.

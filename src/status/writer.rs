@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::events::Announcer;
-use super::merge::merge;
+use super::merge::{DataPlane, Settled, merge, merge_data_plane};
 use super::{Progress, Report, Subject};
 use crate::api::{Istio, IstioStatus};
 
@@ -40,8 +40,18 @@ pub struct Writer {
 struct Slot {
     subject: Arc<Subject>,
     written: IstioStatus,
+    /// How the control plane was settled last.
+    control: Option<Settled>,
     pending: Option<Report>,
+    /// Waits beside `pending`: neither part of the status replaces the other.
+    pending_data_plane: Option<Box<DataPlane>>,
     not_before: Instant,
+}
+
+impl Slot {
+    fn is_pending(&self) -> bool {
+        self.pending.is_some() || self.pending_data_plane.is_some()
+    }
 }
 
 impl Writer {
@@ -72,7 +82,7 @@ async fn run(
 ) {
     let mut slots: HashMap<String, Slot> = HashMap::new();
     loop {
-        let due = slots.values().filter(|slot| slot.pending.is_some()).map(|slot| slot.not_before).min();
+        let due = slots.values().filter(|slot| slot.is_pending()).map(|slot| slot.not_before).min();
         tokio::select! {
             received = reports.recv() => match received {
                 Some((subject, Report::Announcement(said))) => announcer.say(&subject.reference, said).await,
@@ -88,7 +98,7 @@ async fn run(
             () = until(due) => {}
         }
         let now = Instant::now();
-        for slot in slots.values_mut().filter(|slot| slot.pending.is_some() && slot.not_before <= now) {
+        for slot in slots.values_mut().filter(|slot| slot.is_pending() && slot.not_before <= now) {
             flush(&client, &announcer, slot).await;
         }
     }
@@ -106,19 +116,42 @@ fn accept(slots: &mut HashMap<String, Slot>, subject: Arc<Subject>, report: Repo
     let slot = slots.entry(subject.uid.clone()).or_insert_with(|| Slot {
         subject: subject.clone(),
         written: subject.status.clone(),
+        control: None,
         pending: None,
+        pending_data_plane: None,
         not_before: Instant::now(),
     });
-    if matches!(report, Report::Settled(_)) {
-        slot.not_before = Instant::now();
+    match report {
+        // The subject stays: the data plane may still speak of a resource that was edited meanwhile.
+        Report::DataPlane(part) => slot.pending_data_plane = Some(part),
+        Report::Settled(settled) => {
+            slot.subject = subject;
+            slot.not_before = Instant::now();
+            slot.pending = Some(Report::Settled(settled));
+        }
+        progress @ Report::Progress(_) => {
+            slot.subject = subject;
+            slot.control = None;
+            slot.pending = Some(progress);
+        }
+        // Told at once, without a status to be written.
+        Report::Announcement(_) | Report::Flush(_) => {}
     }
-    slot.subject = subject;
-    slot.pending = Some(report);
 }
 
 async fn flush(client: &Client, announcer: &Announcer, slot: &mut Slot) {
-    let Some(report) = slot.pending.take() else { return };
-    let merged = merge(&slot.written, &slot.subject, &report, &Time(Timestamp::now()));
+    let (report, part) = (slot.pending.take(), slot.pending_data_plane.take());
+    let now = Time(Timestamp::now());
+    let mut merged = slot.written.clone();
+    if let Some(report) = &report {
+        merged = merge(&merged, &slot.subject, report, &now);
+    }
+    if let Some(Report::Settled(settled)) = &report {
+        slot.control = Some(settled.clone());
+    }
+    if let Some(part) = &part {
+        merged = merge_data_plane(&merged, &slot.subject, slot.control.as_ref(), part, &now);
+    }
     if merged == slot.written {
         return;
     }
@@ -131,7 +164,8 @@ async fn flush(client: &Client, announcer: &Announcer, slot: &mut Slot) {
         Err(error) if is_gone(&error) => {}
         Err(error) => {
             tracing::warn!(error = %crate::telemetry::one_line(&error), "trying again");
-            slot.pending = Some(report);
+            slot.pending = report;
+            slot.pending_data_plane = part;
         }
     }
 }

@@ -31,6 +31,7 @@ use crate::api::{Istio, names};
 use crate::apply::pause::PAUSE_ANNOTATION;
 use crate::apply::{self, Repairs, inventory};
 use crate::context::Context;
+use crate::dataplane::{DataPlane, Installed};
 use crate::memory;
 use crate::observe::cluster::ClusterWatch;
 use crate::plan::configuration::Images;
@@ -69,6 +70,8 @@ pub(crate) struct Operator {
     bundle: Bundle,
     images: Images,
     writer: Writer,
+    /// Tells the data plane which generation of which resource runs as described.
+    installed: watch::Sender<Option<Installed>>,
     resources: Store<Istio>,
     changes: watch::Receiver<()>,
     back_off: BackOff,
@@ -115,6 +118,14 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
     let memory = apply::Memory { repairs: Repairs::new(&context.metrics), ..apply::Memory::default() };
     let cluster = ClusterWatch::start(context.client.clone(), &context.operator_namespace);
     let resources_of = resources.clone();
+    let (installed, installations) = watch::channel(None);
+    let data_plane = crate::dataplane::run(DataPlane {
+        context: context.clone(),
+        writer: writer.clone(),
+        resources: resources.clone(),
+        changes: changes.clone(),
+        installed: installations,
+    });
     let operator = Operator {
         cluster: cluster.clone(),
         cluster_memory: memory::Store::new(context.client.clone(), &context.operator_namespace),
@@ -123,6 +134,7 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
         bundle,
         images,
         writer,
+        installed,
         resources: resources_of,
         changes,
         back_off,
@@ -140,7 +152,7 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
         })
         .applied_objects()
         .predicate_filter(order, kube::runtime::PredicateConfig::default());
-    Controller::for_stream(events, resources)
+    let control_plane = Controller::for_stream(events, resources)
         .with_config(Config::default().concurrency(CONCURRENCY))
         // When the oldest resource goes, the next-oldest stands for the module.
         .reconcile_all_on(each_change(losses))
@@ -152,8 +164,9 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
             never_fails,
             Arc::new(operator),
         )
-        .for_each(|_| std::future::ready(()))
-        .await;
+        .for_each(|_| std::future::ready(()));
+    // The data plane ends with the shutdown, too; neither waits for the other before.
+    futures::future::join(control_plane, data_plane).await;
 }
 
 fn each_change(receiver: watch::Receiver<()>) -> impl Stream<Item = ()> + Send {
@@ -221,6 +234,9 @@ impl Operator {
             progress.settle(settled);
         }
         let uid = resource.metadata.uid.as_deref().unwrap_or_default();
+        if matches!(outcome, Outcome::Ready { .. }) {
+            self.installed.send_replace(Some(Installed::of(resource)));
+        }
         if outcome.next() != Next::BackOff {
             self.back_off.succeeded(uid);
         }

@@ -17,6 +17,8 @@ use crate::api::conditions::{Reason, State};
 use crate::api::{Istio, last_applied, names};
 use crate::apply::pause::Pause;
 use crate::apply::{self, Applier};
+use crate::dataplane::removal::Removal;
+use crate::dataplane::settings::Settings;
 use crate::kubernetes::if_found;
 use crate::memory;
 use crate::object::ObjectId;
@@ -246,6 +248,7 @@ async fn remove(operator: &Operator, resource: &Istio, progress: &Progress) -> R
         store,
         deadline: operator.context.settings.install_timeout,
         progress: progress.clone(),
+        data_plane: data_plane(operator, resource),
     };
     loop {
         let inventory = remover.store.load().await.map_err(remove::Error::from)?;
@@ -280,6 +283,19 @@ async fn settle_at_last(progress: &Progress, text: &str) {
         text.to_owned(),
     ));
     progress.flush().await;
+}
+
+/// The means of taking the sidecars out of workloads when `resource` goes.
+fn data_plane(operator: &Operator, resource: &Istio) -> Removal {
+    let settings = &operator.context.settings;
+    Removal {
+        client: operator.context.client.clone(),
+        namespace: operator.context.operator_namespace.clone(),
+        identity: operator.context.identity.clone(),
+        uid: resource.uid().unwrap_or_default(),
+        settings: Settings::of(resource.spec.restarter.as_ref(), settings.report_restarts_only),
+        deadline: settings.install_timeout,
+    }
 }
 
 /// Lets a resource go that is being deleted and has nothing left to clean up.

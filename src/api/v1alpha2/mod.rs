@@ -7,6 +7,7 @@ mod components;
 mod config;
 mod experimental;
 mod overrides;
+mod restarter;
 mod schema;
 mod status;
 
@@ -20,6 +21,7 @@ pub use config::{
 };
 pub use experimental::{Experimental, ExperimentalPilot};
 pub use overrides::{JsonOperation, ObjectPatch};
+pub use restarter::{DataPlaneStatus, Leftover, Restarter};
 pub use status::IstioStatus;
 
 use kube::CustomResource;
@@ -71,6 +73,9 @@ pub struct IstioSpec {
     /// Patches of rendered objects, for what no value reaches. Refused unless the operator runs with --allow-patches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patches: Option<Vec<ObjectPatch>>,
+    /// How workloads with outdated sidecars are restarted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restarter: Option<Restarter>,
 }
 
 #[cfg(test)]

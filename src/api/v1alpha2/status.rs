@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema;
+use super::{DataPlaneStatus, schema};
 use crate::api::conditions::State;
 
 /// What the operator last saw and did for an `Istio` resource.
@@ -24,4 +24,7 @@ pub struct IstioStatus {
     /// `metadata.generation` of the resource that this status is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// What is known of the sidecars in the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_plane: Option<DataPlaneStatus>,
 }

@@ -11,6 +11,8 @@ mod provider;
 pub(crate) mod quantity;
 mod values;
 
+pub(crate) use quantity::thousandths;
+
 use gotemplate::yaml;
 use serde_json::{Value, json};
 

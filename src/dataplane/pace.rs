@@ -1,0 +1,288 @@
+//! How fast a wave of restarts goes: which start next, and when it stops. Pure; the time is an argument.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::settings::Settings;
+
+/// One restart that is to come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// What the caller knows it by.
+    pub id: usize,
+    /// Namespace of the workload.
+    pub namespace: String,
+    /// Gateways start when nothing else is unfinished, one after the other.
+    pub gateway: bool,
+}
+
+/// One failure among so many restarts is too much, once there are as many as the limit.
+const SHARE: usize = 20;
+
+/// The course of one wave.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    unfinished: usize,
+    per_namespace: usize,
+    failure_limit: usize,
+    timeout: u64,
+    waiting: VecDeque<Item>,
+    running: BTreeMap<usize, Running>,
+    failures_in_a_row: usize,
+    done: usize,
+    failed: usize,
+    stopped: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Running {
+    namespace: String,
+    gateway: bool,
+    since: u64,
+}
+
+/// How one restart ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Every pod is new.
+    Done,
+    /// The rollout failed or took too long.
+    Failed,
+    /// It was not begun after all; says nothing about the wave.
+    Skipped,
+}
+
+impl Pace {
+    /// A wave over `items`, in their order.
+    #[must_use]
+    pub fn new(settings: &Settings, items: impl IntoIterator<Item = Item>) -> Self {
+        Self {
+            unfinished: settings.unfinished.max(1),
+            per_namespace: settings.unfinished_per_namespace.max(1),
+            failure_limit: settings.failure_limit.max(1),
+            timeout: settings.rollout_timeout.as_secs(),
+            waiting: items.into_iter().collect(),
+            running: BTreeMap::new(),
+            failures_in_a_row: 0,
+            done: 0,
+            failed: 0,
+            stopped: false,
+        }
+    }
+
+    /// What starts now. Each item starts at most once.
+    pub fn start(&mut self, now: u64) -> Vec<usize> {
+        let mut started = Vec::new();
+        let mut passed_over = VecDeque::new();
+        while let Some(item) = self.waiting.pop_front() {
+            if self.is_stopped() || !self.has_room(&item, passed_over.is_empty()) {
+                passed_over.push_back(item);
+                continue;
+            }
+            started.push(item.id);
+            let running = Running { namespace: item.namespace, gateway: item.gateway, since: now };
+            self.running.insert(item.id, running);
+        }
+        self.waiting = passed_over;
+        started
+    }
+
+    fn has_room(&self, item: &Item, nothing_before: bool) -> bool {
+        if item.gateway {
+            return self.running.is_empty() && nothing_before;
+        }
+        let in_namespace =
+            self.running.values().filter(|running| running.namespace == item.namespace).count();
+        self.running.len() < self.unfinished
+            && in_namespace < self.per_namespace
+            && !self.running.values().any(|running| running.gateway)
+    }
+
+    /// Notes how a restart ended. What does not run is ignored.
+    pub fn end(&mut self, id: usize, end: End) {
+        if self.running.remove(&id).is_none() {
+            return;
+        }
+        match end {
+            End::Done => {
+                self.done += 1;
+                self.failures_in_a_row = 0;
+            }
+            End::Failed => {
+                self.failed += 1;
+                self.failures_in_a_row += 1;
+            }
+            End::Skipped => {}
+        }
+        // Successes of others between the failures do not make these less of a pattern.
+        let share = self.failed * SHARE >= self.done + self.failed;
+        self.stopped |=
+            self.failures_in_a_row >= self.failure_limit || (self.failed >= self.failure_limit && share);
+    }
+
+    /// The restarts that run longer than a rollout may take.
+    #[must_use]
+    pub fn overdue(&self, now: u64) -> Vec<usize> {
+        let late = |running: &Running| now.saturating_sub(running.since) > self.timeout;
+        self.running.iter().filter(|(_, running)| late(running)).map(|(id, _)| *id).collect()
+    }
+
+    /// Whether so many restarts failed, in a row or among all, that no further one starts.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Whether nothing runs and nothing will start.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.running.is_empty() && (self.waiting.is_empty() || self.is_stopped())
+    }
+
+    /// The items that will not start any more, or not yet.
+    pub fn waiting(&self) -> impl Iterator<Item = usize> {
+        self.waiting.iter().map(|item| item.id)
+    }
+
+    /// Takes back everything that has not started.
+    pub fn cancel(&mut self) {
+        self.waiting.clear();
+    }
+
+    /// Restarts under way, done and failed.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize, usize) {
+        (self.running.len(), self.done, self.failed)
+    }
+}
+
+/// Whether so many workloads are outdated without a reason that the wave has to be released by a person.
+///
+/// `explained` is whether version or configuration of the mesh changed since the last settled wave.
+#[must_use]
+pub fn needs_release(stale: usize, total: usize, explained: bool, settings: &Settings) -> bool {
+    // In a small mesh, a few workloads are a large share.
+    const FEW: usize = 3;
+    !explained && stale > FEW && stale * 100 > total * settings.unexplained_share
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn item(id: usize, namespace: &str, gateway: bool) -> Item {
+        Item { id, namespace: namespace.to_owned(), gateway }
+    }
+
+    fn settings(unfinished: usize, per_namespace: usize, failure_limit: usize) -> Settings {
+        Settings { unfinished, unfinished_per_namespace: per_namespace, failure_limit, ..Settings::default() }
+    }
+
+    #[test]
+    fn a_full_namespace_does_not_hold_up_others() {
+        let items = [item(0, "a", false), item(1, "a", false), item(2, "b", false)];
+        let mut pace = Pace::new(&settings(5, 1, 3), items);
+        assert_eq!(pace.start(0), [0, 2]);
+        pace.end(0, End::Done);
+        assert_eq!(pace.start(0), [1]);
+    }
+
+    #[test]
+    fn gateways_wait_for_everything_else_and_go_alone() {
+        let items = [item(0, "a", false), item(1, "g", true), item(2, "g", true)];
+        let mut pace = Pace::new(&settings(5, 5, 3), items);
+        assert_eq!(pace.start(0), [0]);
+        assert_eq!(pace.start(0), [0; 0]);
+        pace.end(0, End::Done);
+        assert_eq!(pace.start(0), [1]);
+        assert_eq!(pace.start(0), [0; 0]);
+        pace.end(1, End::Done);
+        assert_eq!(pace.start(0), [2]);
+    }
+
+    #[test]
+    fn repeated_failures_stop_the_wave_and_single_ones_do_not() {
+        use End::{Done, Failed, Skipped};
+        let with_many = |ends: [End; 3]| std::iter::repeat_n(Done, 50).chain(ends).collect::<Vec<_>>();
+        for (ends, stopped) in [
+            (vec![Failed, Done], false),
+            (vec![Failed, Failed], true),
+            (vec![Failed, Skipped, Failed], true),
+            (vec![Failed, Done, Failed], true),
+            (with_many([Failed, Done, Failed]), false),
+            (with_many([Done, Failed, Failed]), true),
+        ] {
+            let items = (0..ends.len() + 1).map(|id| item(id, "a", false));
+            let mut pace = Pace::new(&settings(1, 1, 2), items);
+            for end in &ends {
+                let [id] = pace.start(0)[..] else { panic!("one at a time") };
+                pace.end(id, *end);
+            }
+            assert_eq!(pace.is_stopped(), stopped, "{ends:?}");
+            assert_eq!(pace.start(0).is_empty(), stopped);
+            assert_eq!(pace.is_over(), stopped);
+        }
+    }
+
+    #[test]
+    fn a_rollout_that_takes_too_long_is_overdue() {
+        let mut pace = Pace::new(&Settings::default(), [item(0, "a", false)]);
+        pace.start(100);
+        assert_eq!(pace.overdue(700), [0; 0]);
+        assert_eq!(pace.overdue(701), [0]);
+    }
+
+    #[test]
+    fn a_large_wave_without_a_cause_needs_a_release() {
+        for (stale, total, explained, needed) in [
+            (21, 100, false, true),
+            (20, 100, false, false),
+            (100, 100, true, false),
+            (3, 3, false, false),
+            (4, 4, false, true),
+        ] {
+            let found = needs_release(stale, total, explained, &Settings::default());
+            assert_eq!(found, needed, "{stale} of {total}");
+        }
+    }
+
+    proptest! {
+        /// Whatever ends in whatever order: limits hold, nothing starts twice, nothing is forgotten.
+        #[test]
+        fn limits_hold_and_each_item_starts_once(
+            namespaces in prop::collection::vec((0..4_u8, prop::bool::weighted(0.1)), 0..40),
+            unfinished in 1..6_usize, per_namespace in 1..4_usize, failure_limit in 1..5_usize,
+            ends in prop::collection::vec((any::<usize>(), 0..5_u8), 0..200),
+        ) {
+            let items: Vec<Item> = namespaces.iter().enumerate()
+                .map(|(id, (namespace, gateway))| item(id, &namespace.to_string(), *gateway)).collect();
+            let settings = settings(unfinished, per_namespace, failure_limit);
+            let mut pace = Pace::new(&settings, items.clone());
+            let mut started = BTreeSet::new();
+            let mut running: Vec<usize> = Vec::new();
+            let mut ends = ends.into_iter();
+            while !pace.is_over() {
+                for id in pace.start(0) {
+                    prop_assert!(started.insert(id), "started twice");
+                    running.push(id);
+                }
+                prop_assert!(running.len() <= unfinished.max(1));
+                for namespace in 0..4_u8 {
+                    let here = running.iter().filter(|id| items[**id].namespace == namespace.to_string()).count();
+                    prop_assert!(here <= per_namespace);
+                }
+                let gateways = running.iter().filter(|id| items[**id].gateway).count();
+                prop_assert!(gateways == 0 || running.len() == 1);
+                if running.is_empty() { continue; }
+                let (index, end) = ends.next().unwrap_or((0, 0));
+                let id = running.remove(index % running.len());
+                pace.end(id, match end { 0..=2 => End::Done, 3 => End::Failed, _ => End::Skipped });
+            }
+            prop_assert_eq!(started.len() + pace.waiting().count(), items.len());
+            prop_assert!(pace.is_stopped() || pace.waiting().count() == 0);
+        }
+    }
+}

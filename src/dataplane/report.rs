@@ -1,0 +1,131 @@
+//! What people see of the data plane in the status. Pure.
+
+use super::finding::{Decision, Finding, Hindrance, Weight};
+use super::reason::sentence;
+use super::survey::Survey;
+use super::wave::Progress;
+use crate::api::conditions::Reason;
+use crate::api::v1alpha2::{DataPlaneStatus, Leftover};
+use crate::object::ObjectId;
+use crate::status::{Condition, DataPlane};
+
+/// Leftovers that the status lists.
+const LISTED: usize = 50;
+/// Workloads that the condition names, as in the Go operator.
+const NAMED: usize = 5;
+
+/// The status after a look, while `progress` is how far restarts are and `held` why they wait.
+#[must_use]
+pub fn report(survey: &Survey, progress: &Progress, held: Option<&str>) -> DataPlane {
+    let left: Vec<(&Finding, &Hindrance)> = survey
+        .decisions
+        .iter()
+        .filter_map(|(finding, decision)| match decision {
+            Decision::Restart(_) => None,
+            Decision::Hold(hindrance) => Some((finding, hindrance)),
+        })
+        .collect();
+    let status = status(survey, &left, progress, held);
+    let condition = condition(survey, &left, progress, held);
+    DataPlane { condition, status }
+}
+
+fn status(
+    survey: &Survey,
+    left: &[(&Finding, &Hindrance)],
+    progress: &Progress,
+    held: Option<&str>,
+) -> DataPlaneStatus {
+    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let count = |is: fn(&Hindrance) -> bool| number(left.iter().filter(|(_, why)| is(why)).count());
+    let unproven = survey.found.unproven.iter().map(|(id, why)| leftover(id, "unknown", why.clone()));
+    let mut ordered: Vec<&(&Finding, &Hindrance)> = left.iter().collect();
+    ordered.sort_by_key(|(_, why)| std::cmp::Reverse(why.weight()));
+    let listed = ordered
+        .into_iter()
+        .map(|(finding, why)| leftover(&finding.workload, &sentence(&finding.reasons), why.to_string()));
+    DataPlaneStatus {
+        total: number(survey.found.total),
+        stale: number((survey.decisions.len() + survey.found.more).saturating_sub(progress.done)),
+        restarting: number(progress.running),
+        done: number(progress.done),
+        excluded: count(|why| *why == Hindrance::Excluded),
+        failed: number(progress.failed) + count(|why| matches!(why, Hindrance::RolloutFailed(_))),
+        leftovers: unproven.chain(listed).take(LISTED).collect(),
+        held: held.map(str::to_owned),
+    }
+}
+
+fn leftover(id: &ObjectId, outdated: &str, prevented: String) -> Leftover {
+    Leftover {
+        kind: id.kind.clone(),
+        namespace: id.namespace.clone().unwrap_or_default(),
+        name: id.name.clone(),
+        outdated: outdated.to_owned(),
+        prevented,
+    }
+}
+
+fn condition(
+    survey: &Survey,
+    left: &[(&Finding, &Hindrance)],
+    progress: &Progress,
+    held: Option<&str>,
+) -> Condition {
+    if let Some(held) = held {
+        return told(Reason::ProxySidecarManualRestartRequired, held.to_owned());
+    }
+    if progress.running + progress.waiting > 0 {
+        let text = format!(
+            "Restarting workloads with outdated sidecars: {} under way, {} done, {} to come, {} failed",
+            progress.running, progress.done, progress.waiting, progress.failed
+        );
+        return told(Reason::ProxySidecarRestartPartiallySucceeded, text);
+    }
+    let manual: Vec<&ObjectId> = left
+        .iter()
+        .filter(|(_, why)| why.weight() == Weight::Manual)
+        .map(|(finding, _)| &finding.workload)
+        .collect();
+    if !manual.is_empty() {
+        return told(Reason::ProxySidecarManualRestartRequired, names(&manual));
+    }
+    let waiting = left.iter().filter(|(_, why)| why.weight() == Weight::Passing).count();
+    if waiting + survey.found.unproven.len() > 0 {
+        let text =
+            format!("{} outdated workloads are looked at again", waiting + survey.found.unproven.len());
+        return told(Reason::ProxySidecarRestartPartiallySucceeded, text);
+    }
+    Condition { reason: Reason::ProxySidecarRestartSucceeded, message: remark(left.len()) }
+}
+
+/// The text of the Go operator, which people and tools look for.
+fn names(workloads: &[&ObjectId]) -> String {
+    let named: Vec<String> = workloads
+        .iter()
+        .take(NAMED)
+        .map(|id| format!("{}/{}", id.namespace.as_deref().unwrap_or_default(), id.name))
+        .collect();
+    let mut text =
+        format!("The sidecars of the following workloads could not be restarted: {}", named.join(", "));
+    if workloads.len() > NAMED {
+        text += &format!(" and {} additional workload(s)", workloads.len() - NAMED);
+    }
+    text
+}
+
+fn remark(left: usize) -> Option<String> {
+    (left > 0).then(|| {
+        format!("Every sidecar is up to date, except those of {left} workloads that are not to be restarted now; see status.dataPlane")
+    })
+}
+
+fn told(reason: Reason, message: String) -> Condition {
+    Condition { reason, message: Some(message) }
+}
+
+/// The status when the data plane could not be looked at.
+#[must_use]
+pub fn failure(text: String, last: DataPlaneStatus) -> DataPlane {
+    DataPlane { condition: told(Reason::ProxySidecarRestartFailed, text), status: last }
+}

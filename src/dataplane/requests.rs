@@ -1,0 +1,116 @@
+//! The few requests of the data plane, for the slim objects that it reads. No decisions.
+
+use futures::stream::Stream;
+use kube::Client;
+use kube::api::{DynamicObject, GetParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
+use kube::core::{ApiResource, GroupVersionKind, Request, WatchEvent};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::objects::{Page, path};
+use crate::object::ObjectId;
+
+/// Objects of one page: large enough that requests do not count, small enough that memory does not.
+pub const PAGE: u32 = 100;
+
+/// The endpoint of a kind by group, version and kind.
+#[must_use]
+pub fn resource(group: &str, version: &str, kind: &str) -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
+}
+
+/// Reads one object; `None` if it is not there.
+pub async fn get<T: DeserializeOwned>(client: &Client, id: &ObjectId) -> Result<Option<T>, kube::Error> {
+    let request = Request::new(path(&id.api_resource(), id.namespace.as_deref()))
+        .get(&id.name, &GetParams::default())
+        .map_err(kube::Error::BuildRequest)?;
+    found(client.request(request).await)
+}
+
+/// Reads one page of a list.
+pub async fn page<T: DeserializeOwned>(
+    client: &Client,
+    resource: &ApiResource,
+    namespace: Option<&str>,
+    params: &ListParams,
+) -> Result<Page<T>, kube::Error> {
+    let request = Request::new(path(resource, namespace)).list(params).map_err(kube::Error::BuildRequest)?;
+    client.request(request).await
+}
+
+/// Reads one page of metadata only.
+pub async fn metadata_page<T: DeserializeOwned>(
+    client: &Client,
+    resource: &ApiResource,
+    params: &ListParams,
+) -> Result<Page<T>, kube::Error> {
+    let request =
+        Request::new(path(resource, None)).list_metadata(params).map_err(kube::Error::BuildRequest)?;
+    client.request(request).await
+}
+
+/// Follows all objects of a kind from a version on.
+pub async fn watch<T: DeserializeOwned + Clone + 'static>(
+    client: &Client,
+    resource: &ApiResource,
+    params: &WatchParams,
+    version: &str,
+) -> Result<impl Stream<Item = Result<WatchEvent<T>, kube::Error>> + use<T>, kube::Error> {
+    let request =
+        Request::new(path(resource, None)).watch(params, version).map_err(kube::Error::BuildRequest)?;
+    client.request_events(request).await
+}
+
+/// Changes an object by a merge patch and returns its new metadata.
+pub async fn merge<T: DeserializeOwned>(
+    client: &Client,
+    id: &ObjectId,
+    patch: &Value,
+) -> Result<T, kube::Error> {
+    let params =
+        PatchParams { field_manager: Some(super::names::FIELD_MANAGER.into()), ..PatchParams::default() };
+    let request = Request::new(path(&id.api_resource(), id.namespace.as_deref()))
+        .patch_metadata(&id.name, &params, &Patch::Merge(patch))
+        .map_err(kube::Error::BuildRequest)?;
+    client.request(request).await
+}
+
+/// Makes an object, or asks what it would become.
+pub async fn create<T: DeserializeOwned>(
+    client: &Client,
+    url: &str,
+    object: &impl Serialize,
+    dry_run: bool,
+) -> Result<T, kube::Error> {
+    let params = PostParams { dry_run, field_manager: Some(super::names::FIELD_MANAGER.into()) };
+    let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
+    let request = Request::new(url).create(&params, body).map_err(kube::Error::BuildRequest)?;
+    client.request(request).await
+}
+
+/// Reads a subresource as JSON; `None` if there is none.
+pub async fn subresource(
+    client: &Client,
+    url: &str,
+    name: &str,
+    subresource: &str,
+) -> Result<Option<Value>, kube::Error> {
+    let request = Request::new(url).get_subresource(subresource, name).map_err(kube::Error::BuildRequest)?;
+    found(client.request(request).await)
+}
+
+fn found<T>(answer: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
+    match answer {
+        Ok(object) => Ok(Some(object)),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The path of the pods of a namespace.
+#[must_use]
+pub fn pods(namespace: &str) -> String {
+    use kube::Resource;
+    DynamicObject::url_path(&resource("", "v1", "Pod"), Some(namespace))
+}

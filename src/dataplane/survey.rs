@@ -1,0 +1,205 @@
+//! A look at the data plane with everything decided, but nothing done: shared by the operator and the command line.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::ListParams;
+use kube::{Api, Client};
+use thiserror::Error;
+
+use super::disruption::Budget;
+use super::finding::{Decision, Finding, Method, decide};
+use super::judge::{Judge, Proven};
+use super::memory::Memory;
+use super::mesh::{self, Mesh};
+use super::names::{INJECTOR_CONFIG_MAP, ISTIOD, MESH_CONFIG_MAP};
+use super::objects::{Workload, parse};
+use super::owner::Kind;
+use super::prove::Prover;
+use super::requests;
+use super::rollout::{Rollout, rollout};
+use super::settings::Settings;
+use super::sweep::{self, Found, Scope, Sweep};
+use crate::api::names::ISTIO_NAMESPACE;
+use crate::object::ObjectId;
+
+/// The data plane could not be looked at.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The configuration of istiod could not be read.
+    #[error("cannot read ConfigMap {ISTIO_NAMESPACE}/{name}")]
+    ConfigMap {
+        /// Its name.
+        name: &'static str,
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
+    /// istiod could not be looked at.
+    #[error("cannot read Deployment {ISTIO_NAMESPACE}/{ISTIOD}")]
+    Istiod {
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
+    /// The configuration of istiod makes no sense.
+    #[error("cannot tell what injection gives")]
+    Mesh {
+        /// Why.
+        #[from]
+        source: mesh::Error,
+    },
+    /// Disruption budgets could not be listed.
+    #[error("cannot list the PodDisruptionBudgets")]
+    Budgets {
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
+    /// Pods or namespaces could not be listed.
+    #[error("cannot look at the data plane")]
+    Sweep {
+        /// What happened.
+        #[from]
+        source: sweep::Error,
+    },
+}
+
+/// Whether injection can be asked.
+#[derive(Debug)]
+pub enum ControlPlane {
+    /// istiod serves this mesh.
+    Serves(Mesh),
+    /// Not yet, and why; what injection gives now is not what it will give.
+    NotReady(String),
+}
+
+/// What was found and decided.
+#[derive(Debug)]
+pub struct Survey {
+    /// What was found, without the findings.
+    pub found: Found,
+    /// Each outdated workload and what is to be done about it, in the order of restarts.
+    pub decisions: Vec<(Finding, Decision)>,
+}
+
+/// Reads what injection gives.
+pub async fn control_plane(client: &Client) -> Result<ControlPlane, Error> {
+    let id = ObjectId {
+        group: "apps".to_owned(),
+        version: "v1".to_owned(),
+        kind: "Deployment".to_owned(),
+        namespace: Some(ISTIO_NAMESPACE.to_owned()),
+        name: ISTIOD.to_owned(),
+    };
+    let istiod: Option<Workload> =
+        requests::get(client, &id).await.map_err(|source| Error::Istiod { source: Box::new(source) })?;
+    let Some(istiod) = istiod else {
+        return Ok(ControlPlane::NotReady("istiod is not installed".to_owned()));
+    };
+    match rollout(Kind::Deployment, &istiod) {
+        Rollout::Complete => {}
+        Rollout::UnderWay(why) | Rollout::Failed(why) => {
+            return Ok(ControlPlane::NotReady(format!("istiod is not ready: {why}")));
+        }
+    }
+    let (injector, mesh) =
+        futures::try_join!(config_map(client, INJECTOR_CONFIG_MAP), config_map(client, MESH_CONFIG_MAP))?;
+    let (Some(injector), Some(mesh)) = (injector, mesh) else {
+        return Ok(ControlPlane::NotReady("istiod has no configuration yet".to_owned()));
+    };
+    let template = parse(istiod.spec.template.as_deref());
+    let image = template.pointer("/spec/containers/0/image").and_then(serde_json::Value::as_str);
+    let data = |map: ConfigMap| map.data.unwrap_or_default();
+    Ok(ControlPlane::Serves(Mesh::read(&data(injector), &data(mesh), image.unwrap_or_default())?))
+}
+
+async fn config_map(client: &Client, name: &'static str) -> Result<Option<ConfigMap>, Error> {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), ISTIO_NAMESPACE);
+    api.get_opt(name).await.map_err(|source| Error::ConfigMap { name, source: Box::new(source) })
+}
+
+/// The means of a survey.
+pub struct Surveyor<'a> {
+    /// Client for reads and dry runs.
+    pub client: &'a Client,
+    /// What injection gives.
+    pub mesh: &'a Mesh,
+    /// Which workloads are asked for.
+    pub scope: Scope,
+    /// How restarts are made.
+    pub settings: &'a Settings,
+    /// Which were made.
+    pub memory: &'a Memory,
+    /// What was proven before.
+    pub proven: &'a Proven,
+    /// Owners that were outdated at the last look, by hash; asked for in any case.
+    pub revisit: &'a HashSet<u64>,
+    /// Whether a "no" of injection is final.
+    pub settled: bool,
+    /// Now, in seconds since the epoch.
+    pub now: i64,
+}
+
+impl Surveyor<'_> {
+    /// Looks at the data plane and decides.
+    pub async fn survey(&self) -> Result<Survey, Error> {
+        let namespaces = sweep::namespaces(self.client).await?;
+        let prover = Prover::new(self.client.clone());
+        let scales = Mutex::new(HashMap::new());
+        let judge = Judge {
+            client: self.client,
+            prover: &prover,
+            namespaces: &namespaces,
+            proven: self.proven,
+            settled: self.settled,
+            scales: &scales,
+        };
+        let sweep = Sweep {
+            client: self.client,
+            mesh: self.mesh,
+            scope: self.scope,
+            revisit: self.revisit,
+            judge: &judge,
+        };
+        let mut found = sweep.run().await?;
+        let findings = std::mem::take(&mut found.findings);
+        let budgets = if findings.is_empty() { Vec::new() } else { budgets(self.client).await? };
+        let mut decisions: Vec<(Finding, Decision)> = findings
+            .into_iter()
+            .map(|finding| {
+                let decision = self.decide(&finding, &budgets);
+                (finding, decision)
+            })
+            .collect();
+        decisions.sort_by_cached_key(|(finding, _)| order(finding));
+        Ok(Survey { found, decisions })
+    }
+
+    fn decide(&self, finding: &Finding, budgets: &[Budget]) -> Decision {
+        let tried = match super::finding::method(finding) {
+            Some(Method::Evict) => self.memory.replaced(&finding.uid, &finding.target, finding.pod_created),
+            _ => self.memory.tried(&finding.uid, &finding.target, finding.generation),
+        };
+        decide(finding, self.settings, budgets, tried, self.now)
+    }
+}
+
+/// Kyma first, gateways last; what has no state before what has some; then by name.
+fn order(finding: &Finding) -> (bool, bool, bool, ObjectId) {
+    let stateful = !matches!(finding.kind, Kind::Deployment | Kind::ReplicaSet | Kind::Rollout);
+    (finding.gateway, !finding.kyma, stateful, finding.workload.clone())
+}
+
+async fn budgets(client: &Client) -> Result<Vec<Budget>, Error> {
+    let api: Api<PodDisruptionBudget> = Api::all(client.clone());
+    let mut params = ListParams::default().limit(requests::PAGE);
+    let mut budgets = Vec::new();
+    loop {
+        let page = api.list(&params).await.map_err(|source| Error::Budgets { source: Box::new(source) })?;
+        budgets.extend(page.items.into_iter().map(Budget::of));
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(budgets),
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! One look at the whole data plane: pods page by page, judged as they come and dropped; what may be outdated is proven
+//! at once, page by page, so that memory does not grow with the cluster.
+
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use futures::stream::{self, StreamExt};
+use kube::Client;
+use kube::api::ListParams;
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::detect::suspicions;
+use super::finding::Finding;
+use super::injected::Injected;
+use super::judge::{Judge, Verdict};
+use super::mesh::Mesh;
+use super::names::INJECTED_SELECTOR;
+use super::objects::{Meta, Pod};
+use super::owner::{Claim, Kind, claim};
+use super::reason::Reason;
+use super::requests::{self, PAGE};
+use super::workloads::Workloads;
+use crate::object::ObjectId;
+
+/// Outdated workloads that are kept; further ones are counted and found by the next look.
+const KEPT: usize = 5_000;
+/// Proofs under way at once: istiod and the API server have other work.
+const PROOFS_AT_ONCE: usize = 4;
+
+/// A look could not be completed.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// Pods could not be listed.
+    #[error("cannot list the pods of the mesh")]
+    Pods {
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
+    /// Namespaces could not be listed.
+    #[error("cannot list the namespaces")]
+    Namespaces {
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
+}
+
+/// Which workloads are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Those whose pods look outdated.
+    Suspects,
+    /// All: the mesh changed, in a way that the pods may not show.
+    All,
+    /// All, without proof: they lose their sidecars.
+    Removal,
+}
+
+/// What a look found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Workloads with an injected proxy.
+    pub total: usize,
+    /// Those that are outdated.
+    pub findings: Vec<Finding>,
+    /// Hashes of their owners.
+    pub stale: HashSet<u64>,
+    /// Outdated ones that were not kept.
+    pub more: usize,
+    /// Workloads about which nothing could be found out, and why.
+    pub unproven: Vec<(ObjectId, String)>,
+    /// Hashes of the owners that were suspected, for the watch that follows.
+    pub suspects: HashSet<u64>,
+    /// Version from which a watch of the pods goes on.
+    pub version: String,
+}
+
+/// A pod that stands for its workload.
+#[derive(Debug)]
+pub struct Candidate {
+    /// The pod.
+    pub pod: Pod,
+    /// Its injected part.
+    pub injected: Injected,
+    /// Why it may be outdated.
+    pub suspicions: Vec<Reason>,
+}
+
+/// Labels and annotations of the namespaces.
+pub type Namespaces = BTreeMap<String, Meta>;
+
+#[derive(Deserialize)]
+struct Named {
+    metadata: Meta,
+}
+
+/// Reads the namespaces, page by page.
+pub async fn namespaces(client: &Client) -> Result<Namespaces, Error> {
+    let resource = requests::resource("", "v1", "Namespace");
+    let mut params = ListParams::default().limit(PAGE);
+    let mut all = Namespaces::new();
+    loop {
+        let page = requests::metadata_page::<Named>(client, &resource, &params).await;
+        let page = page.map_err(|source| Error::Namespaces { source: Box::new(source) })?;
+        all.extend(page.items.into_iter().map(|named| (named.metadata.name.clone(), named.metadata)));
+        if page.metadata.continue_token.is_empty() {
+            return Ok(all);
+        }
+        params = params.continue_token(&page.metadata.continue_token);
+    }
+}
+
+/// A look at the pods that `selector` selects.
+pub struct Sweep<'a> {
+    /// Client for reads and dry runs.
+    pub client: &'a Client,
+    /// What injection gives.
+    pub mesh: &'a Mesh,
+    /// Which workloads are asked for.
+    pub scope: Scope,
+    /// Owners that are asked for in any case, by hash.
+    pub revisit: &'a HashSet<u64>,
+    /// Judges candidates.
+    pub judge: &'a Judge<'a>,
+}
+
+impl Sweep<'_> {
+    /// Looks at all pods.
+    ///
+    /// A list that expires while candidates are proven begins anew; what was judged is not judged again.
+    pub async fn run(&self) -> Result<Found, Error> {
+        let resource = requests::resource("", "v1", "Pod");
+        let mut params = ListParams::default().limit(PAGE).labels(INJECTED_SELECTOR);
+        let mut found = Found::default();
+        let (mut owners, mut judged) = (HashSet::new(), HashSet::new());
+        loop {
+            let page = match requests::page::<Pod>(self.client, &resource, None, &params).await {
+                Ok(page) => page,
+                Err(kube::Error::Api(status)) if status.code == 410 => {
+                    params.continue_token = None;
+                    continue;
+                }
+                Err(source) => return Err(Error::Pods { source: Box::new(source) }),
+            };
+            found.version = page.metadata.resource_version;
+            let candidates = self.candidates(page.items, &mut owners, &mut judged, &mut found.suspects);
+            self.prove(candidates, &mut found).await;
+            if page.metadata.continue_token.is_empty() {
+                found.total = owners.len();
+                return Ok(found);
+            }
+            params = params.continue_token(&page.metadata.continue_token);
+        }
+    }
+
+    /// The first pod of each workload that is to be judged.
+    fn candidates(
+        &self,
+        pods: Vec<Pod>,
+        owners: &mut HashSet<u64>,
+        judged: &mut HashSet<u64>,
+        suspects: &mut HashSet<u64>,
+    ) -> Vec<(Claim, Candidate)> {
+        let mut candidates = Vec::new();
+        for pod in pods {
+            let Some((injected, suspicions)) = look(&pod, self.mesh) else { continue };
+            let claim = claim(&pod.metadata);
+            let owner = owner_hash(&claim);
+            owners.insert(owner);
+            if !suspicions.is_empty() {
+                suspects.insert(owner);
+            }
+            let asked =
+                self.scope != Scope::Suspects || !suspicions.is_empty() || self.revisit.contains(&owner);
+            if asked && judged.insert(owner) {
+                candidates.push((claim, Candidate { pod, injected, suspicions }));
+            }
+        }
+        candidates
+    }
+
+    async fn prove(&self, candidates: Vec<(Claim, Candidate)>, found: &mut Found) {
+        let workloads = Workloads::read(self.client, &candidates).await;
+        let workloads = &workloads;
+        let mut verdicts = stream::iter(candidates)
+            .map(|(claim, candidate)| async move {
+                let verdict = self.judge.judge(&claim, &candidate, workloads, self.mesh, self.scope).await;
+                (owner_hash(&claim), verdict)
+            })
+            .buffer_unordered(PROOFS_AT_ONCE);
+        while let Some((owner, verdict)) = verdicts.next().await {
+            if !matches!(verdict, Verdict::Fresh) {
+                found.stale.insert(owner);
+            }
+            match verdict {
+                Verdict::Fresh => {}
+                Verdict::Stale(_) if found.findings.len() >= KEPT => found.more += 1,
+                Verdict::Stale(finding) => found.findings.push(*finding),
+                Verdict::Unproven(workload, why) => found.unproven.push((workload, why)),
+            }
+        }
+    }
+}
+
+/// The injected part of a pod and why it may be outdated; `None` if the pod does not count.
+///
+/// Readiness does not matter: a proxy that is outdated may be what keeps its pod from being ready.
+#[must_use]
+pub fn look(pod: &Pod, mesh: &Mesh) -> Option<(Injected, Vec<Reason>)> {
+    if pod.metadata.deletion_timestamp.is_some() || pod.status.phase != "Running" {
+        return None;
+    }
+    let injected = Injected::of(pod)?;
+    let suspicions = suspicions(&pod.metadata.annotations, &injected, mesh);
+    Some((injected, suspicions))
+}
+
+/// The owner of a pod as a number, which takes less room than its name.
+#[must_use]
+pub fn owner_hash(claim: &Claim) -> u64 {
+    let (Claim::Known(_, id) | Claim::Intermediate(_, id)) = claim;
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The kind and identity that a claim names.
+#[must_use]
+pub fn named(claim: &Claim) -> (Kind, &ObjectId) {
+    let (Claim::Known(kind, id) | Claim::Intermediate(kind, id)) = claim;
+    (*kind, id)
+}

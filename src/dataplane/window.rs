@@ -1,0 +1,166 @@
+//! Maintenance windows as people write them: `Sat-Sun 00:00-04:00`, `Mon,Wed 22:00-02:00`, `03:00-05:00`; several are
+//! separated by `;`. Times are UTC; a window that passes midnight belongs to the day on which it begins. Pure.
+
+use std::fmt;
+use std::str::FromStr;
+
+const DAY: i64 = 24 * 3600;
+const WEEK: i64 = 7 * DAY;
+const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+/// The epoch was a Thursday; this is the Monday after it.
+const FIRST_MONDAY: i64 = 4 * DAY;
+
+/// One or several windows of a week.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Begin and length in seconds, the begin counted from Monday midnight.
+    spans: Vec<(i64, i64)>,
+}
+
+/// A window that cannot be read, with what is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid(String);
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; write a window like \"Sat-Sun 00:00-04:00\", times in UTC", self.0)
+    }
+}
+
+impl Window {
+    /// Whether a second since the epoch is inside.
+    #[must_use]
+    pub fn contains(&self, second: i64) -> bool {
+        let at = (second - FIRST_MONDAY).rem_euclid(WEEK);
+        self.spans.iter().any(|(begin, length)| (at - begin).rem_euclid(WEEK) < *length)
+    }
+
+    /// The first second from `second` on that is inside.
+    #[must_use]
+    pub fn next_opening(&self, second: i64) -> i64 {
+        if self.contains(second) {
+            return second;
+        }
+        let at = (second - FIRST_MONDAY).rem_euclid(WEEK);
+        let waits = self.spans.iter().map(|(begin, _)| (begin - at).rem_euclid(WEEK));
+        second + waits.min().unwrap_or(WEEK)
+    }
+}
+
+impl FromStr for Window {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let mut spans = Vec::new();
+        for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
+            spans.extend(read(part)?);
+        }
+        if spans.is_empty() {
+            return Err(Invalid("it is empty".to_owned()));
+        }
+        Ok(Self { spans })
+    }
+}
+
+fn read(part: &str) -> Result<Vec<(i64, i64)>, Invalid> {
+    let words: Vec<&str> = part.split_whitespace().collect();
+    let (days, times) = match words.as_slice() {
+        [times] => ((0..7).collect(), *times),
+        [days, times] => (read_days(days)?, *times),
+        _ => return Err(Invalid(format!("{part:?} is not days and times"))),
+    };
+    let (begin, end) = times.split_once('-').ok_or_else(|| Invalid(format!("{times:?} has no end")))?;
+    let (begin, end) = (read_time(begin)?, read_time(end)?);
+    let length = (end - begin).rem_euclid(DAY);
+    // From midnight to midnight, or any time to itself, is a whole day.
+    let length = if length == 0 { DAY } else { length };
+    Ok(days.into_iter().map(|day| (day * DAY + begin, length)).collect())
+}
+
+fn read_days(text: &str) -> Result<Vec<i64>, Invalid> {
+    let mut days = Vec::new();
+    for item in text.split(',') {
+        let (first, last) = item.split_once('-').unwrap_or((item, item));
+        let (mut day, last) = (read_day(first)?, read_day(last)?);
+        days.push(day);
+        while day != last {
+            day = (day + 1) % 7;
+            days.push(day);
+        }
+    }
+    Ok(days)
+}
+
+fn read_day(text: &str) -> Result<i64, Invalid> {
+    let lower = text.to_ascii_lowercase();
+    let position = DAYS.iter().position(|day| lower == *day || (lower.len() > 3 && lower.starts_with(day)));
+    let position = position.and_then(|position| i64::try_from(position).ok());
+    position.ok_or_else(|| Invalid(format!("{text:?} is no day")))
+}
+
+fn read_time(text: &str) -> Result<i64, Invalid> {
+    let invalid = || Invalid(format!("{text:?} is no time"));
+    let (hours, minutes) = text.split_once(':').ok_or_else(invalid)?;
+    let number = |text: &str| text.parse::<u8>().map_err(|_| invalid());
+    let (hours, minutes) = (number(hours)?, number(minutes)?);
+    if hours > 24 || minutes > 59 || (hours == 24 && minutes > 0) {
+        return Err(invalid());
+    }
+    Ok(i64::from(hours) * 3600 + i64::from(minutes) * 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-11-23 is a Monday.
+    const MONDAY: i64 = 1_795_392_000;
+
+    fn at(day: i64, hour: i64, minute: i64) -> i64 {
+        MONDAY + day * DAY + hour * 3600 + minute * 60
+    }
+
+    #[test]
+    fn a_window_is_open_from_its_first_minute_to_before_its_last() {
+        for (window, second, open) in [
+            ("Sat-Sun 00:00-04:00", at(5, 0, 0), true),
+            ("Sat-Sun 00:00-04:00", at(6, 3, 59), true),
+            ("Sat-Sun 00:00-04:00", at(6, 4, 0), false),
+            ("Sat-Sun 00:00-04:00", at(4, 1, 0), false),
+            ("Mon,Wed 22:00-02:00", at(0, 23, 0), true),
+            ("Mon,Wed 22:00-02:00", at(1, 1, 59), true),
+            ("Mon,Wed 22:00-02:00", at(1, 22, 0), false),
+            ("Sun 22:00-02:00", at(0, 1, 0), true),
+            ("Fri-Mon 10:00-11:00", at(6, 10, 30), true),
+            ("Fri-Mon 10:00-11:00", at(2, 10, 30), false),
+            ("03:00-05:00", at(3, 4, 0), true),
+            ("Monday 00:00-24:00", at(0, 23, 59), true),
+            ("Mon 01:00-02:00; Tue 03:00-04:00", at(1, 3, 0), true),
+        ] {
+            assert_eq!(window.parse::<Window>().unwrap().contains(second), open, "{window} {second}");
+        }
+    }
+
+    #[test]
+    fn the_next_opening_is_told() {
+        let window: Window = "Sat-Sun 00:00-04:00".parse().unwrap();
+        assert_eq!(window.next_opening(at(0, 12, 0)), at(5, 0, 0));
+        assert_eq!(window.next_opening(at(5, 1, 0)), at(5, 1, 0));
+        assert_eq!(window.next_opening(at(6, 5, 0)), at(12, 0, 0));
+    }
+
+    #[test]
+    fn what_is_no_window_is_refused_with_the_reason() {
+        for (text, reason) in [
+            ("", "empty"),
+            ("Sat", "no end"),
+            ("Someday 00:00-04:00", "no day"),
+            ("Sat 0-4", "no time"),
+            ("Sat 25:00-26:00", "no time"),
+            ("Sat Sun 00:00-04:00", "not days and times"),
+        ] {
+            let error = text.parse::<Window>().unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Measures what it takes to bring 300 Deployments up to date. Not a test: `tools/bench-dataplane.sh` runs it.
+//!
+//! Requests are counted by the API server's audit log, CPU time and memory are the kernel's word, with the release binary.
+
+#[path = "../operator/chart.rs"]
+mod chart;
+#[path = "../bench/table.rs"]
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use istio_manager::api::Istio;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use testbed::{ControlPlane, Options, Process, ProcessSpec, namespace};
+
+use self::table::{Row, Table};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const NAMESPACE: &str = "kyma-system";
+const SERVICE_ACCOUNT: &str = "istio-controller-manager";
+const USER: &str = "system:serviceaccount:kyma-system:istio-controller-manager";
+const NAMESPACES: usize = 10;
+const PER_NAMESPACE: usize = 30;
+const DEADLINE: Duration = Duration::from_secs(900);
+
+fn main() -> ExitCode {
+    match measure() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure() -> Result {
+    namespace::enter()?;
+    let binary = release_binary()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let table = runtime.block_on(on_control_plane(&binary))?;
+    table.print();
+    table.write(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/benchmarks-dataplane.md"))
+}
+
+fn release_binary() -> Result<PathBuf> {
+    let binary = std::env::var_os("ISTIO_MANAGER").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/release/istio-manager"),
+        PathBuf::from,
+    );
+    if binary.is_file() { Ok(binary) } else { Err("build the operator first: make build".into()) }
+}
+
+async fn on_control_plane(binary: &Path) -> Result<Table> {
+    let control_plane = ControlPlane::start(&Options::default()).await?;
+    chart::install(&control_plane).await?;
+    let operator = start(&control_plane, binary).await?;
+    create_resource(&control_plane).await?;
+    settled(&control_plane, |_| true).await?;
+    populate(&control_plane).await?;
+    stop(operator).await?;
+    // A fresh process, so that its peak is that of the restarts.
+    let operator = start(&control_plane, binary).await?;
+    settled(&control_plane, |status| status["total"] == NAMESPACES * PER_NAMESPACE).await?;
+
+    let (mark, cpu) = (control_plane.audit().mark().await?, cpu(&operator)?);
+    let started = Instant::now();
+    make_outdated(&control_plane).await?;
+    settled(&control_plane, |status| status["done"] == NAMESPACES * PER_NAMESPACE && status["stale"] == 0)
+        .await?;
+    let took = started.elapsed();
+    let requests = control_plane.audit().since(&mark).await?.of(USER).without_leases();
+    let cpu = self::cpu(&operator)?.saturating_sub(cpu);
+    let peak = peak(&operator)?;
+    println!("{requests}");
+    stop(operator).await?;
+    let plain = kubectl_restart(&control_plane).await?;
+
+    let mut table = Table::default();
+    let deployments = NAMESPACES * PER_NAMESPACE;
+    #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+    let per_deployment = requests.len() as f64 / deployments as f64;
+    let row = |what, reference, bar, measured: String| Row::new(what, reference, bar, measured);
+    table.push(row(
+        "300 Deployments (600 pods): requests per Deployment",
+        "7.0",
+        "3.3",
+        format!("{per_deployment:.2}"),
+    ));
+    table.push(row("CPU time for those restarts", "5.1 s", "0.5 s", format!("{:.2} s", cpu.as_secs_f64())));
+    table.push(row("peak memory there (VmHWM)", "170 MiB", "25 MiB", format!("{peak:.1} MiB")));
+    table.push(row("time until all are restarted, paced", "-", "-", format!("{:.0} s", took.as_secs_f64())));
+    table.push(row(
+        "the same by kubectl rollout restart, all at once",
+        "-",
+        "-",
+        format!("{:.0} s", plain.as_secs_f64()),
+    ));
+    Ok(table)
+}
+
+async fn start(control_plane: &ControlPlane, binary: &Path) -> Result<Process> {
+    let kubeconfig = control_plane.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT).await?;
+    let spec = ProcessSpec::new("operator", binary)
+        .args([
+            "run".to_owned(),
+            format!("--kubeconfig={}", kubeconfig.display()),
+            "--leader-elect".to_owned(),
+        ])
+        .only_given_env();
+    Ok(control_plane.start(spec)?)
+}
+
+async fn stop(mut operator: Process) -> Result {
+    operator.terminate(Duration::from_secs(10)).await?;
+    Ok(())
+}
+
+async fn create_resource(control_plane: &ControlPlane) -> Result {
+    let api: Api<Istio> = Api::namespaced(control_plane.client(), NAMESPACE);
+    let resource: Istio = serde_json::from_value(json!({
+        "apiVersion": "operator.kyma-project.io/v1alpha2", "kind": "Istio",
+        "metadata": {"name": "default", "namespace": NAMESPACE}, "spec": {},
+    }))?;
+    api.create(&PostParams::default(), &resource).await?;
+    Ok(())
+}
+
+async fn make_outdated(control_plane: &ControlPlane) -> Result {
+    let api: Api<Istio> = Api::namespaced(control_plane.client(), NAMESPACE);
+    let spec = json!({"spec": {"config": {"proxyStatsMatcher": {"inclusionRegexps": [".*bench.*"]}}}});
+    api.patch("default", &PatchParams::default(), &Patch::Merge(spec)).await?;
+    Ok(())
+}
+
+/// Waits until the sidecars are up to date and the status says what is asked for.
+async fn settled(control_plane: &ControlPlane, asked: impl Fn(&Value) -> bool) -> Result {
+    let api: Api<Istio> = Api::namespaced(control_plane.client(), NAMESPACE);
+    let holds = |resource: Option<&Istio>| {
+        let Some(status) = resource.and_then(|resource| resource.status.as_ref()) else { return false };
+        let succeeded =
+            status.conditions.iter().flatten().any(|c| c.reason == "ProxySidecarRestartSucceeded");
+        let data_plane = serde_json::to_value(&status.data_plane).unwrap_or_default();
+        succeeded && asked(&data_plane)
+    };
+    control_plane.wait_for(api, "default", "settled data plane", DEADLINE, holds).await?;
+    Ok(())
+}
+
+async fn populate(control_plane: &ControlPlane) -> Result {
+    for index in 0..NAMESPACES {
+        let name = format!("bench-{index}");
+        control_plane.create_namespace(&name, &[("istio-injection", "enabled")]).await?;
+    }
+    let all = (0..NAMESPACES).flat_map(|ns| (0..PER_NAMESPACE).map(move |index| (ns, index)));
+    stream::iter(all)
+        .map(|(ns, index)| async move {
+            let api: Api<Deployment> = Api::namespaced(control_plane.client(), &format!("bench-{ns}"));
+            let name = format!("web-{index}");
+            let deployment = json!({
+                "metadata": {"name": name},
+                "spec": {"replicas": 2, "selector": {"matchLabels": {"app": name}}, "template": {
+                    "metadata": {"labels": {"app": name}},
+                    "spec": {"containers": [{"name": "web", "image": "example.com/web:1",
+                        "resources": {"requests": {"cpu": "1m", "memory": "1Mi"}}}]},
+                }},
+            });
+            api.create(&PostParams::default(), &serde_json::from_value(deployment)?).await?;
+            Result::Ok(())
+        })
+        .buffer_unordered(8)
+        .try_collect::<Vec<()>>()
+        .await?;
+    complete(control_plane).await
+}
+
+/// Waits until every Deployment of the bench is rolled out.
+async fn complete(control_plane: &ControlPlane) -> Result {
+    let api: Api<Deployment> = Api::all(control_plane.client());
+    let started = Instant::now();
+    loop {
+        let list = api.list(&ListParams::default()).await?;
+        let of_bench =
+            |d: &&Deployment| d.metadata.namespace.as_deref().is_some_and(|ns| ns.starts_with("bench-"));
+        let is_complete = |d: &Deployment| {
+            let status = d.status.clone().unwrap_or_default();
+            status.observed_generation == d.metadata.generation
+                && status.updated_replicas == Some(2)
+                && status.replicas == Some(2)
+                && status.available_replicas == Some(2)
+        };
+        if list.items.iter().filter(of_bench).all(is_complete) {
+            return Ok(());
+        }
+        if started.elapsed() > DEADLINE {
+            return Err("the Deployments do not get ready".into());
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+async fn kubectl_restart(control_plane: &ControlPlane) -> Result<Duration> {
+    let kubectl = control_plane.tools().program("kubectl")?;
+    let started = Instant::now();
+    for index in 0..NAMESPACES {
+        let arguments = [
+            "rollout".to_owned(),
+            "restart".to_owned(),
+            "deployment".to_owned(),
+            format!("--namespace=bench-{index}"),
+            format!("--kubeconfig={}", control_plane.kubeconfig().display()),
+        ];
+        let output = testbed::run(&kubectl, arguments, &[]).await?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+        }
+    }
+    complete(control_plane).await?;
+    Ok(started.elapsed())
+}
+
+/// User and system time of a process, from proc(5) in hundredths of a second.
+fn cpu(process: &Process) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid()))?;
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks: u64 = [11, 12].iter().filter_map(|index| fields.get(*index)?.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(ticks * 10))
+}
+
+/// Peak of the resident memory, in MiB.
+fn peak(process: &Process) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    Ok(line.trim_end_matches("kB").trim().parse::<f64>()? / 1024.0)
+}

@@ -1,0 +1,125 @@
+//! Interruptions and adversaries: nothing is restarted twice, nothing is forgotten.
+
+use futures::StreamExt;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::watcher;
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use testbed::{ControlPlane, TestResult};
+
+use crate::bed::{Bed, Result, USER};
+use crate::mesh::{Mesh, workload};
+use crate::restart::{make_outdated, told};
+
+const RESTARTED_AT: &str = "istio-operator.kyma-project.io/restartedAt";
+
+async fn generations(control_plane: &ControlPlane, namespace: &str) -> Result<Vec<Option<i64>>> {
+    let api: Api<Deployment> = Api::namespaced(control_plane.client(), namespace);
+    let list = api.list(&kube::api::ListParams::default()).await?;
+    Ok(list.items.into_iter().map(|deployment| deployment.metadata.generation).collect())
+}
+
+pub async fn an_operator_that_is_killed_in_a_wave_restarts_nothing_twice_and_forgets_nothing(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let mut bed = Bed::start(control_plane).await?;
+    let mesh = Mesh(control_plane);
+    mesh.namespace("waves").await?;
+    for index in 0..6 {
+        mesh.create("waves", workload("Deployment", &format!("w{index}"), 1)).await?;
+    }
+    bed.edit("default", json!({"restarter": {"maxUnfinished": 1}})).await?;
+    make_outdated(&bed, "killed").await?;
+    for done in [1, 3] {
+        let under_way = |resource: &istio_manager::api::Istio| {
+            let status = resource.status.clone().and_then(|status| status.data_plane);
+            status.is_some_and(|status| status.done + 1 >= done && status.restarting > 0)
+        };
+        told(&bed, "ProxySidecarRestartPartiallySucceeded", under_way).await?;
+        bed.crash().await?;
+    }
+    bed.edit("default", json!({"restarter": null})).await?;
+    let settled = |resource: &istio_manager::api::Istio| {
+        let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
+        let here = status.leftovers.iter().any(|left| left.namespace == "waves");
+        status.restarting == 0
+            && status.stale == i64::try_from(status.leftovers.len()).unwrap_or_default()
+            && !here
+    };
+    told(&bed, "ProxySidecarManualRestartRequired", settled).await?;
+    let report = mesh.report(&[]).await?;
+    let left = |entry: &&Value| entry["namespace"] == "waves";
+    assert_eq!(report["workloads"].as_array().into_iter().flatten().filter(left).count(), 0, "{report:#}");
+    assert_eq!(generations(control_plane, "waves").await?, [Some(2); 6]);
+    bed.stop().await
+}
+
+/// Takes every restart back, as a GitOps tool does that owns the whole template.
+async fn take_back(control_plane: &ControlPlane, namespace: &str, name: &str) -> Result {
+    let api: Api<Deployment> = Api::namespaced(control_plane.client(), namespace);
+    let mut states = std::pin::pin!(watcher::watch_object(api.clone(), name));
+    while let Some(state) = states.next().await {
+        let Ok(Some(deployment)) = state else { continue };
+        let template = deployment.spec.map(|spec| spec.template).unwrap_or_default();
+        let annotations = template.metadata.and_then(|metadata| metadata.annotations).unwrap_or_default();
+        if annotations.contains_key(RESTARTED_AT) {
+            let back = json!({"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: null}}}}});
+            api.patch(
+                &deployment.metadata.name.unwrap_or_default(),
+                &PatchParams::default(),
+                &Patch::Merge(back),
+            )
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+pub async fn an_owner_that_takes_restarts_back_is_told_and_not_fought(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    let mesh = Mesh(control_plane);
+    mesh.namespace("gitops").await?;
+    mesh.create("gitops", workload("Deployment", "web", 2)).await?;
+    let mark = control_plane.audit().mark().await?;
+    let settled = |resource: &istio_manager::api::Istio| {
+        let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
+        status
+            .leftovers
+            .iter()
+            .any(|left| left.namespace == "gitops" && left.prevented.contains("took it back"))
+    };
+    let test = async {
+        make_outdated(&bed, "reverted").await?;
+        told(&bed, "ProxySidecarManualRestartRequired", settled).await
+    };
+    tokio::select! {
+        settled = test => { settled?; }
+        ended = take_back(control_plane, "gitops", "web") => return Err(format!("{ended:?}").into()),
+    }
+    let requests = control_plane.audit().since(&mark).await?.of(USER);
+    let restarts = requests.iter().filter(|request| request.verb == "patch" && request.name == "web").count();
+    assert_eq!(restarts, 1);
+    bed.stop().await
+}
+
+pub async fn a_removal_takes_the_sidecars_out_before_istiod_goes(control_plane: &ControlPlane) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    let mesh = Mesh(control_plane);
+    bed.delete("default").await?;
+    bed.goes("default").await?;
+    for (namespace, name) in
+        [("kinds", "deployment"), ("kinds", "statefulset"), ("kinds", "daemonset"), ("kinds", "replicaset")]
+    {
+        mesh.settles(namespace, name).await?;
+        for pod in mesh.pods(namespace, name).await? {
+            let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+            let sidecars = containers.filter(|container| container.name == "istio-proxy").count();
+            assert_eq!(sidecars, 0, "{} has a sidecar", pod.name_any());
+        }
+    }
+    assert!(bed.operator.log().contains("kinds/bare"), "{}", bed.operator.log());
+    bed.stop().await
+}

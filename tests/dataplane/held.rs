@@ -1,0 +1,156 @@
+//! What keeps a workload from being restarted is respected and told.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::ResourceQuota;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use testbed::{ControlPlane, TestResult};
+
+use crate::bed::{Bed, Result};
+use crate::mesh::{Mesh, workload};
+use crate::restart::{make_outdated, told};
+
+const EXCLUDE: &str = "restarter.istio-operator.kyma-project.io/exclude";
+const WINDOW: &str = "restarter.istio-operator.kyma-project.io/maintenance-window";
+
+/// A window of a day that is not today, nor about to begin.
+fn closed_window() -> String {
+    let day = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |now| now.as_secs() / 86_400);
+    // The epoch was a Thursday.
+    let names = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    let name = names.get(usize::try_from((day + 3) % 7).unwrap_or_default()).copied().unwrap_or("Thu");
+    format!("{name} 02:00-03:00")
+}
+
+fn annotated(name: &str, key: &str, value: &str) -> Value {
+    let mut object = workload("Deployment", name, 1);
+    object["metadata"]["annotations"] = json!({key: value});
+    object
+}
+
+fn leftover(resource: &istio_manager::api::Istio, name: &str) -> String {
+    let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
+    status.leftovers.into_iter().find(|left| left.name == name).map(|left| left.prevented).unwrap_or_default()
+}
+
+pub async fn workloads_that_may_not_be_restarted_are_left_alone_and_listed(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    let mesh = Mesh(control_plane);
+    mesh.namespace("held").await?;
+    let mut recreate = workload("Deployment", "recreate", 1);
+    recreate["spec"]["strategy"] = json!({"type": "Recreate"});
+    let mut guarded = workload("Deployment", "guarded", 2);
+    guarded["spec"]["strategy"] = json!({"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}});
+    let mut on_delete = workload("StatefulSet", "on-delete", 2);
+    on_delete["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+    for object in [
+        annotated("excluded", EXCLUDE, "true"),
+        annotated("weekend", WINDOW, &closed_window()),
+        annotated("nonsense", WINDOW, "whenever"),
+        workload("Deployment", "paused", 1),
+        recreate,
+        guarded,
+        on_delete,
+        workload("StatefulSet", "single", 1),
+    ] {
+        mesh.create("held", object).await?;
+    }
+    let deployments: Api<Deployment> = Api::namespaced(control_plane.client(), "held");
+    let pause = Patch::Merge(json!({"spec": {"paused": true}}));
+    deployments.patch("paused", &PatchParams::default(), &pause).await?;
+    let budgets: Api<PodDisruptionBudget> = Api::namespaced(control_plane.client(), "held");
+    let budget = json!({"metadata": {"name": "all"},
+        "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "guarded"}}}});
+    budgets.create(&PostParams::default(), &serde_json::from_value(budget)?).await?;
+    let on_delete = mesh.uids("held", "on-delete").await?;
+    let names = ["excluded", "weekend", "nonsense", "paused", "recreate", "guarded", "single"];
+    let mut before = Vec::new();
+    for name in names {
+        before.push(mesh.uids("held", name).await?);
+    }
+    make_outdated(&bed, "held").await?;
+    let settled = told(&bed, "ProxySidecarManualRestartRequired", |resource| {
+        names.iter().all(|name| !leftover(resource, name).is_empty())
+    })
+    .await?;
+    for (name, words) in [
+        ("excluded", "excluded by the annotation"),
+        ("weekend", "waits for its maintenance window"),
+        ("nonsense", "cannot be read"),
+        ("paused", "paused"),
+        ("recreate", "would interrupt"),
+        ("guarded", "would break PodDisruptionBudget all"),
+        ("single", "would interrupt"),
+    ] {
+        let why = leftover(&settled, name);
+        assert!(why.contains(words), "{name}: {why}");
+    }
+    for (name, before) in names.into_iter().zip(before) {
+        assert_eq!(mesh.uids("held", name).await?, before, "{name}");
+    }
+    let after = mesh.uids("held", "on-delete").await?;
+    assert!(
+        after.iter().all(|uid| !on_delete.contains(uid)),
+        "pods that only go when deleted were not evicted"
+    );
+    bed.stop().await
+}
+
+/// Keeps a namespace at the pods that it has: dry runs are refused, and so are new pods.
+async fn fill(control_plane: &ControlPlane, namespace: &str, pods: u32) -> Result {
+    let quotas: Api<ResourceQuota> = Api::namespaced(control_plane.client(), namespace);
+    let quota = json!({"metadata": {"name": "full"}, "spec": {"hard": {"pods": pods.to_string()}}});
+    quotas.create(&PostParams::default(), &serde_json::from_value(quota)?).await?;
+    let counted = |quota: Option<&ResourceQuota>| {
+        quota
+            .and_then(|quota| quota.status.as_ref()?.used.as_ref()?.get("pods").cloned())
+            .is_some_and(|used| used.0 == pods.to_string())
+    };
+    control_plane.wait_for(quotas, "full", "counted quota", crate::bed::DEADLINE, counted).await?;
+    Ok(())
+}
+
+pub async fn rollouts_that_fail_stop_the_wave_until_somebody_releases_it(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    let mesh = Mesh(control_plane);
+    mesh.namespace("full").await?;
+    for name in ["one", "three", "two"] {
+        let mut object = workload("Deployment", name, 1);
+        object["spec"]["progressDeadlineSeconds"] = json!(3);
+        mesh.create("full", object).await?;
+    }
+    fill(control_plane, "full", 3).await?;
+    bed.edit("default", json!({"restarter": {"failureLimit": 2, "maxUnfinishedPerNamespace": 1}})).await?;
+    make_outdated(&bed, "full").await?;
+    let stopped = told(&bed, "ProxySidecarManualRestartRequired", |resource| {
+        crate::restart::sidecars(resource).1.contains("stopped after 2 failed rollouts")
+    })
+    .await?;
+    // The dry run was refused by the quota, so that istiod itself was asked.
+    assert!(leftover(&stopped, "one").contains("its rollout failed"), "{}", leftover(&stopped, "one"));
+    assert_eq!(leftover(&stopped, "two"), "restarts are held back for now");
+    let held = crate::restart::sidecars(&stopped).1;
+    let release = held.rsplit('=').next().ok_or("no release is told")?;
+    let annotation =
+        json!({"metadata": {"annotations": {"restarter.istio-operator.kyma-project.io/release": release}}});
+    bed.resources().patch("default", &PatchParams::default(), &Patch::Merge(annotation)).await?;
+    let tried =
+        |resource: &istio_manager::api::Istio| leftover(resource, "two").contains("its rollout failed");
+    told(&bed, "ProxySidecarManualRestartRequired", tried).await?;
+    // What failed for want of room goes on by itself when there is room.
+    let quotas: Api<ResourceQuota> = Api::namespaced(control_plane.client(), "full");
+    quotas.delete("full", &kube::api::DeleteParams::default()).await?;
+    for name in ["one", "two", "three"] {
+        mesh.settles("full", name).await?;
+    }
+    bed.edit("default", json!({"restarter": null})).await?;
+    bed.stop().await
+}

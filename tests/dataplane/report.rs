@@ -1,0 +1,107 @@
+//! What is outdated and why, found without touching anything.
+
+use istio_manager::api::conditions::State;
+use serde_json::{Value, json};
+use testbed::{ControlPlane, TestResult};
+
+use crate::bed::Bed;
+use crate::mesh::{Mesh, entry, reasons, template, workload};
+
+/// Makes workloads of all kinds, and with all sorts of settings that a comparison could take for outdated.
+async fn populate(mesh: &Mesh<'_>) -> TestResult {
+    mesh.namespace("kinds").await?;
+    for kind in ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"] {
+        mesh.create("kinds", workload(kind, &kind.to_lowercase(), 2)).await?;
+    }
+    mesh.create("kinds", pod("bare", json!({}))).await?;
+    let mut claims = workload("StatefulSet", "claims", 1);
+    claims["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] =
+        json!([{"name": "data", "mountPath": "/data"}]);
+    claims["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}]);
+    // Nobody provides volumes here, so that its pod stays pending; it must not disturb.
+    let client = mesh.0.client();
+    let sets: kube::Api<k8s_openapi::api::apps::v1::StatefulSet> = kube::Api::namespaced(client, "kinds");
+    sets.create(&kube::api::PostParams::default(), &serde_json::from_value(claims)?).await?;
+    mesh.namespace("settings").await?;
+    for (name, annotations) in [
+        ("prometheus-path", json!({"prometheus.io/path": "/stats/prometheus"})),
+        ("prometheus-port", json!({"prometheus.io/port": "15020"})),
+        ("unscraped", json!({"prometheus.io/scrape": "false"})),
+        (
+            "amounts",
+            json!({"sidecar.istio.io/proxyCPU": "50m", "sidecar.istio.io/proxyMemoryLimit": "256Mi"}),
+        ),
+        ("image", json!({"sidecar.istio.io/proxyImage": "example.com/proxy:old"})),
+        ("configured", json!({"proxy.istio.io/config": "{\"concurrency\": 1}"})),
+        ("unredirected", json!({"sidecar.istio.io/interceptionMode": "NONE"})),
+    ] {
+        let mut object = workload("Deployment", name, 1);
+        object["spec"]["template"]["metadata"]["annotations"] = annotations;
+        mesh.create("settings", object).await?;
+    }
+    let mut declared = workload("Deployment", "declared-proxy", 1);
+    declared["spec"]["template"]["spec"]["containers"].as_array_mut().ok_or("no list")?.push(json!({
+        "name": "istio-proxy", "image": "auto", "resources": {"requests": {"cpu": "77m"}}}));
+    mesh.create("settings", declared).await
+}
+
+fn pod(name: &str, annotations: Value) -> Value {
+    let mut pod = template(name);
+    pod["apiVersion"] = json!("v1");
+    pod["kind"] = json!("Pod");
+    pod["metadata"]["name"] = json!(name);
+    pod["metadata"]["annotations"] = annotations;
+    pod
+}
+
+pub async fn workloads_that_are_up_to_date_are_not_listed_whatever_their_settings(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.create("default", json!({"restarter": {"enabled": false}})).await?;
+    bed.settles("default", State::Ready).await?;
+    let mesh = Mesh(control_plane);
+    populate(&mesh).await?;
+    let report = mesh.report(&[]).await?;
+    assert_eq!(report["workloads"], json!([]), "{report:#}");
+    assert_eq!(report["unknown"], json!([]), "{report:#}");
+    assert_eq!(report["total"], 13);
+    bed.stop().await
+}
+
+pub async fn a_change_of_the_mesh_is_told_for_each_workload_that_it_concerns(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    let mesh = Mesh(control_plane);
+    let spec = json!({
+        "config": {"enableDNSProxying": true, "proxyStatsMatcher": {"inclusionRegexps": [".*x.*"]}},
+        "components": {"proxy": {"k8s": {"resources": {"requests": {"cpu": "33m"}}}}},
+    });
+    bed.edit("default", spec).await?;
+    bed.settles("default", State::Ready).await?;
+    let report = mesh.report(&[]).await?;
+    let told = |namespace: &str, name: &str| {
+        let entry = entry(&report, namespace, name).cloned().unwrap_or_default();
+        let outdated: Vec<String> = reasons(&entry).into_iter().map(str::to_owned).collect();
+        (outdated, entry["prevented"]["reason"].clone())
+    };
+    let all = || vec!["Resources".to_owned(), "DnsCapture".to_owned(), "StatsMatcher".to_owned()];
+    let without_resources = || vec!["DnsCapture".to_owned(), "StatsMatcher".to_owned()];
+    for (namespace, name, outdated, prevented) in [
+        ("kinds", "deployment", all(), "switched_off"),
+        ("kinds", "statefulset", all(), "switched_off"),
+        ("kinds", "daemonset", all(), "switched_off"),
+        ("kinds", "replicaset", all(), "switched_off"),
+        ("kinds", "bare", all(), "bare_pod"),
+        ("settings", "amounts", without_resources(), "switched_off"),
+        ("settings", "image", without_resources(), "switched_off"),
+        ("settings", "declared-proxy", without_resources(), "switched_off"),
+    ] {
+        assert_eq!(told(namespace, name), (outdated, json!(prevented)), "{namespace}/{name} {report:#}");
+    }
+    let table = mesh.run(&[]).await?;
+    assert!(table.contains("13 workloads with a sidecar, 13 of them outdated"), "{table}");
+    bed.stop().await
+}

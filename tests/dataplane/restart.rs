@@ -1,0 +1,98 @@
+//! Outdated workloads are restarted, once, and what cannot be is named.
+
+use istio_manager::api::Istio;
+use istio_manager::api::conditions::State;
+use serde_json::{Value, json};
+use testbed::{ControlPlane, TestResult};
+
+use crate::bed::{Bed, DEADLINE, Result};
+use crate::mesh::Mesh;
+
+/// The reason and message of the condition about sidecars.
+pub fn sidecars(resource: &Istio) -> (String, String) {
+    let conditions = resource.status.as_ref().and_then(|status| status.conditions.clone());
+    let found = conditions.into_iter().flatten().find(|c| c.type_ == "ProxySidecarRestartSucceeded");
+    found.map(|condition| (condition.reason, condition.message)).unwrap_or_default()
+}
+
+/// Waits until the status says `reason` about the sidecars and what `settled` asks for.
+pub async fn told(bed: &Bed<'_>, reason: &str, settled: impl Fn(&Istio) -> bool) -> Result<Istio> {
+    let says = |resource: Option<&Istio>| {
+        resource.is_some_and(|resource| sidecars(resource).0 == reason && settled(resource))
+    };
+    let what = format!("sidecars {reason}");
+    let found = bed.control_plane.wait_for(bed.resources(), "default", &what, DEADLINE, says).await;
+    let found = found.map_err(|error| format!("{error}\noperator says:\n{}", bed.operator.log()))?;
+    Ok(found.ok_or("the resource is gone")?)
+}
+
+/// Changes the mesh so that every sidecar is outdated. `name` tells the changes of the tests apart.
+pub async fn make_outdated(bed: &Bed<'_>, name: &str) -> Result {
+    let regexps = json!({"inclusionRegexps": [format!(".*{name}.*")]});
+    bed.edit("default", json!({"config": {"proxyStatsMatcher": regexps}})).await?;
+    Ok(())
+}
+
+pub fn counts(resource: &Istio) -> Value {
+    let status = resource.status.as_ref().and_then(|status| status.data_plane.clone()).unwrap_or_default();
+    json!({"total": status.total, "stale": status.stale, "restarting": status.restarting})
+}
+
+pub async fn outdated_workloads_are_restarted_and_the_rest_is_named(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    let mesh = Mesh(control_plane);
+    let names = [
+        ("kinds", "deployment"),
+        ("kinds", "statefulset"),
+        ("kinds", "daemonset"),
+        ("kinds", "replicaset"),
+        ("settings", "amounts"),
+        ("settings", "declared-proxy"),
+    ];
+    let mut before = Vec::new();
+    for (namespace, name) in names {
+        before.push(mesh.uids(namespace, name).await?);
+    }
+    let bare = mesh.uids("kinds", "bare").await?;
+    bed.edit("default", json!({"restarter": {"enabled": true}})).await?;
+    let settled = told(&bed, "ProxySidecarManualRestartRequired", |r| counts(r)["stale"] == 1).await?;
+    assert_eq!(
+        sidecars(&settled).1,
+        "The sidecars of the following workloads could not be restarted: kinds/bare"
+    );
+    assert_eq!(settled.status.as_ref().map(|status| status.state), Some(State::Warning));
+    for ((namespace, name), before) in names.into_iter().zip(before) {
+        mesh.settles(namespace, name).await?;
+        let after = mesh.uids(namespace, name).await?;
+        assert!(after.iter().all(|uid| !before.contains(uid)), "{namespace}/{name} kept a pod");
+    }
+    assert_eq!(mesh.uids("kinds", "bare").await?, bare);
+    let report = mesh.report(&[]).await?;
+    assert_eq!(report["stale"], 1, "{report:#}");
+    let events = control_plane.events_of("kinds", "Deployment", "deployment").await?;
+    let reasons: Vec<_> = events.iter().filter_map(|event| event.reason.as_deref()).collect();
+    assert_eq!(reasons.iter().filter(|reason| **reason == "RestartSuccess").count(), 1, "{reasons:?}");
+    bed.stop().await
+}
+
+pub async fn a_settled_mesh_is_left_alone_by_an_operator_that_starts(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let log = control_plane.dir().join("operator.log");
+    let looks =
+        || std::fs::read_to_string(&log).unwrap_or_default().matches("looked at the data plane").count();
+    let (mark, before) = (control_plane.audit().mark().await?, looks());
+    let bed = Bed::start(control_plane).await?;
+    let looked = || looks() > before;
+    let wait = async {
+        while !looked() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, wait).await.map_err(|_| bed.operator.log())?;
+    let writes = bed.writes_since(&mark).await?;
+    assert_eq!(writes, Vec::<String>::new());
+    bed.stop().await
+}
