@@ -21,7 +21,7 @@ mod format;
 mod functions;
 mod json;
 mod merge;
-mod regular_expression;
+pub mod regular_expression;
 pub mod semver;
 mod syntax;
 mod templates;
@@ -29,7 +29,9 @@ mod value;
 pub mod yaml;
 
 pub use date::Time;
+pub use encoding::base64;
 pub use error::Error;
+pub use format::float as print_float;
 pub use merge::{merge, merge_overwrite};
 pub use templates::{Environment, Limits, Templates};
 pub use value::{ConversionError, List, Map, MapType, Object, Value};

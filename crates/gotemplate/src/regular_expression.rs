@@ -26,6 +26,23 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {
     })
 }
 
+/// A compiled pattern.
+#[derive(Debug, Clone)]
+pub struct Pattern(Regex);
+
+impl Pattern {
+    /// Compiles a pattern; the error is one sentence.
+    pub fn parse(pattern: &str) -> Result<Self, String> {
+        compile(pattern).map(Self)
+    }
+
+    /// Whether it matches anywhere in a text.
+    #[must_use]
+    pub fn is_match(&self, text: &str) -> bool {
+        self.0.is_match(text)
+    }
+}
+
 struct Translator<'p> {
     rest: &'p str,
     text: String,

@@ -12,5 +12,5 @@ pub mod install;
 mod yaml;
 
 pub use bundle::{Bundle, BundleError, Crds};
-pub use chart::{Chart, ChartError};
+pub use chart::{Chart, ChartError, Dependency, Maintainer, Metadata, merge_values, parse_values};
 pub use install::{Component, ComponentName, Error, add_owner_labels, render};

@@ -100,9 +100,10 @@ impl Printer {
                 self.list(value, elements.into_iter(), verb, flags)?;
             }
             Value::Map(map) => self.map(value, map.entries(), verb, flags)?,
-            Value::Object(object) => match object.entries() {
-                Some(entries) => self.map(value, entries, verb, flags)?,
-                None => self.string(value, object.print().as_bytes(), verb, flags)?,
+            Value::Object(object) => match (object.entries(), object.elements()) {
+                (Some(entries), _) => self.map(value, entries, verb, flags)?,
+                (None, Some(elements)) => self.list(value, elements.into_iter(), verb, flags)?,
+                (None, None) => self.string(value, object.print().as_bytes(), verb, flags)?,
             },
         }
         Ok(())

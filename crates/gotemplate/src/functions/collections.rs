@@ -17,6 +17,9 @@ fn length(arguments: &[Value]) -> Answer {
         Value::Object(object) if object.entries().is_some() => {
             object.entries().map_or(0, |entries| entries.len())
         }
+        Value::Object(object) if object.elements().is_some() => {
+            object.elements().map_or(0, |elements| elements.len())
+        }
         Value::Nil | Value::NilElement => return Err("len of nil pointer".into()),
         other => match other.as_bytes() {
             Some(bytes) => bytes.len(),
@@ -52,6 +55,10 @@ fn element(value: &Value, key: &Value) -> Answer {
             }
             other => Err(wrong_key(other)),
         },
+        Value::Object(object) if object.elements().is_some() => {
+            let elements = object.elements().unwrap_or_default();
+            elements.get(position(key, elements.len())?).cloned().ok_or_else(|| out_of_range(key))
+        }
         Value::List(list) => list.get(position(key, list.len())?).ok_or_else(|| out_of_range(key)),
         Value::Bytes(bytes) => byte(bytes, key),
         other => match other.as_bytes() {

@@ -39,6 +39,10 @@ pub trait Object {
     fn entries(&self) -> Option<Vec<(Rc<str>, Value)>> {
         None
     }
+    /// The elements in order, for types that are slices in Go.
+    fn elements(&self) -> Option<Vec<Value>> {
+        None
+    }
     /// The data that `toJson` and `toYaml` write.
     fn data(&self) -> Option<Value> {
         None
@@ -183,7 +187,11 @@ impl Value {
             Self::Time(_) => true,
             Self::List(list) => !list.is_empty(),
             Self::Map(map) => !map.is_empty(),
-            Self::Object(object) => object.entries().is_none_or(|entries| !entries.is_empty()),
+            Self::Object(object) => match (object.entries(), object.elements()) {
+                (Some(entries), _) => !entries.is_empty(),
+                (None, Some(elements)) => !elements.is_empty(),
+                (None, None) => true,
+            },
         }
     }
 
@@ -231,6 +239,7 @@ impl Value {
         match self {
             Self::List(list) => Some(list.values().clone()),
             Self::Bytes(bytes) => Some(bytes.iter().map(|byte| Self::Uint8(*byte)).collect()),
+            Self::Object(object) => object.elements(),
             _ => None,
         }
     }
