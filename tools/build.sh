@@ -17,7 +17,7 @@ describe() {
     kwok) mod=kwok why="makes nodes and pods ready without containers, about a minute" pkgs="sigs.k8s.io/kwok/cmd/kwok" ;;
     istiod) mod=istio why="the real istiod behind each istiod pod, about 4 minutes" pkgs="istio.io/istio/pilot/cmd/pilot-discovery" ;;
     istioctl) mod=istio why="Istio's own command line, for comparisons, about 2 minutes" pkgs="istio.io/istio/istioctl/cmd/istioctl" ;;
-    helm) mod=helm why="the judge of the renderer and of our chart, about a minute" pkgs="helm.sh/helm/v4/cmd/helm" ;;
+    helm) mod=helm why="installs our chart, and judges our renderer, about 4 minutes" pkgs="helm.sh/helm/v4/cmd/helm ./oracle" ;;
     *) echo "tools/build.sh: unknown group '$1'; use: kubernetes etcd kwok istiod helm istioctl" >&2; exit 2 ;;
   esac
 }
@@ -43,7 +43,7 @@ progress() {
 build_group() {
   describe "$1"
   local stamp="$out/stamps/$1" want
-  want=$({ cat "tools/$mod/go.mod" "tools/$mod/go.sum"; echo "$pkgs $ldflags"; } | sha256sum | cut -d' ' -f1)
+  want=$({ cat "tools/$mod/go.mod" "tools/$mod/go.sum"; find "tools/$mod" -name '*.go' -exec cat {} +; echo "$pkgs $ldflags"; } | sha256sum | cut -d' ' -f1)
   local complete=1 p
   for p in $pkgs; do [ -x "$out/bin/$(binary_name "$p")" ] || complete=0; done
   [ "$1" != kwok ] || [ -f "$out/kwok-stages.yaml" ] || complete=0
@@ -69,8 +69,8 @@ copy_kwok_stages() {
   done > "$out/kwok-stages.yaml"
 }
 
-# The main package of etcd is its module root, so its folder name is a version.
-binary_name() { case $1 in */etcd/server/v3) echo etcd ;; *) basename "$1" ;; esac; }
+# The main package of etcd is its module root, so its folder name is a version. A package of our own is named after its module.
+binary_name() { case $1 in */etcd/server/v3) echo etcd ;; ./oracle) echo helm-oracle ;; *) basename "$1" ;; esac; }
 
 command -v go >/dev/null || { echo "tools/build.sh: Go is needed to build the test bed (https://go.dev/dl/); the operator itself does not need it" >&2; exit 1; }
 groups=("$@"); [ $# -gt 0 ] || groups=(kubernetes etcd kwok istiod helm)

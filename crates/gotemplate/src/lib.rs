@@ -1,7 +1,7 @@
 //! Go's `text/template` language with the functions of Sprig and Helm.
 //!
-//! [`Templates`] holds parsed templates and executes them over a [`Value`]; [`yaml`] reads and writes YAML as Go does. No
-//! clock, no environment, no network: the same input gives the same output.
+//! [`Templates`] holds parsed templates and executes them over a [`Value`]; [`yaml`] reads and writes YAML as Go does;
+//! [`semver`] compares versions as Helm does. No clock, no environment, no network: the same input gives the same output.
 //!
 //! ```
 //! use gotemplate::{Templates, Value};
@@ -13,19 +13,25 @@
 //! # Ok::<(), gotemplate::Error>(())
 //! ```
 
-mod ast;
+mod date;
+mod encoding;
 mod error;
 mod exec;
 mod format;
 mod functions;
-mod lexer;
+mod json;
 mod merge;
-mod parser;
+pub mod regular_expression;
+pub mod semver;
+mod syntax;
 mod templates;
 mod value;
 pub mod yaml;
 
+pub use date::Time;
+pub use encoding::base64;
 pub use error::Error;
+pub use format::float as print_float;
 pub use merge::{merge, merge_overwrite};
-pub use templates::{Limits, Templates};
-pub use value::{ConversionError, List, Map, Object, Value};
+pub use templates::{Environment, Limits, Templates};
+pub use value::{ConversionError, List, Map, MapType, Object, Value};

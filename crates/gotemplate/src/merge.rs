@@ -1,31 +1,36 @@
-//! Sprig's merges, which are those of the Go library mergo.
+//! Sprig's merges, which are those of the Go library mergo, quirks and all.
 
-use crate::value::{Map, Value};
-
-/// Deepest nesting that is merged; cyclic maps end there.
-const DEPTH_LIMIT: usize = 200;
+use crate::value::{ConversionError, Map, Value, Walk};
 
 /// Merges `source` into `target`, which keeps what is not empty.
-pub fn merge(target: &Map, source: &Map) {
-    merge_at(target, source, false, 0);
+pub fn merge(target: &Map, source: &Map) -> Result<(), ConversionError> {
+    merge_at(target, source, false, &mut Walk::new())
 }
 
 /// Merges `source` into `target`; every value of the source wins, empty ones and nil too, but maps are merged.
 ///
 /// Values are taken over as handles: what the source holds is then shared by both, as in Go.
-pub fn merge_overwrite(target: &Map, source: &Map) {
-    merge_at(target, source, true, 0);
+pub fn merge_overwrite(target: &Map, source: &Map) -> Result<(), ConversionError> {
+    merge_at(target, source, true, &mut Walk::new())
 }
 
-fn merge_at(target: &Map, source: &Map, overwrite: bool, depth: usize) {
-    if depth > DEPTH_LIMIT || target.is_same(source) {
-        return;
+fn merge_at(target: &Map, source: &Map, overwrite: bool, walk: &mut Walk) -> Result<(), ConversionError> {
+    if target.is_same(source) {
+        return Ok(());
     }
-    for (key, value) in source.entries() {
-        match (target.get(&key), &value) {
-            (Some(Value::Map(into)), Value::Map(from)) => merge_at(&into, from, overwrite, depth + 1),
-            (Some(known), _) if !overwrite && known.is_true() => {}
-            _ => target.insert(key, value),
+    walk.below(|walk| {
+        for (key, value) in source.entries() {
+            let known = target.get(&key);
+            match (&known, &value) {
+                // A nil overwrites, but fills no gap.
+                (_, Value::Nil | Value::NilElement) if !overwrite => {}
+                (Some(Value::Map(into)), Value::Map(from)) if !into.is_empty() || !from.is_empty() => {
+                    merge_at(into, from, overwrite, walk)?;
+                }
+                (Some(known), _) if !overwrite && known.is_true() => {}
+                _ => target.insert(key, value),
+            }
         }
-    }
+        Ok(())
+    })
 }

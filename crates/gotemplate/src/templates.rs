@@ -3,28 +3,39 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::ast::Nodes;
 use crate::error::Error;
 use crate::exec::{Budget, Executor, Failure};
-use crate::functions;
-use crate::parser::{self, is_empty};
+use crate::syntax::ast::Nodes;
+use crate::syntax::{self, is_empty};
 use crate::value::Value;
 
 /// What an execution may use up; a chart that exceeds them is broken or hostile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Commands that are evaluated.
+    /// Commands that are evaluated, and rounds of loops.
     pub steps: u64,
     /// Bytes of output.
     pub output: usize,
-    /// Templates that wait for each other.
-    pub depth: usize,
+    /// Bytes that functions make, whether they are still needed or not.
+    pub memory: usize,
+    /// Bytes of the stack that nested blocks, parentheses and templates may fill. The thread must have about a megabyte
+    /// more, for what functions need.
+    pub stack: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { steps: 20_000_000, output: 64 << 20, depth: 100 }
+        Self { steps: 20_000_000, output: 64 << 20, memory: 512 << 20, stack: 768 << 10 }
     }
+}
+
+/// What templates see of the world: nothing, unless it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Environment {
+    /// The time of `now`, in seconds since 1970. Without it, functions that need a clock fail.
+    pub now: Option<i64>,
+    /// Where random functions start. Without it they fail; with it they give the same each time.
+    pub seed: Option<u64>,
 }
 
 /// A parsed template with its source, which errors quote.
@@ -34,15 +45,18 @@ pub(crate) struct Template {
     pub nodes: Nodes,
 }
 
+type Definitions = BTreeMap<Rc<str>, Rc<Template>>;
+
 /// Templates by name. Clones share what was parsed.
 #[derive(Clone, Default)]
 pub struct Templates {
-    templates: BTreeMap<Rc<str>, Rc<Template>>,
+    definitions: Definitions,
     limits: Limits,
+    environment: Environment,
 }
 
 impl Templates {
-    /// An empty set with default limits.
+    /// An empty set with default limits, without clock and without randomness.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -53,41 +67,80 @@ impl Templates {
         self.limits = limits;
     }
 
+    /// Sets what each later execution sees of the world.
+    pub fn set_environment(&mut self, environment: Environment) {
+        self.environment = environment;
+    }
+
     /// Parses a file and adds it and the templates that it defines.
     ///
     /// A later definition replaces an earlier one of the same name, unless it is empty.
     pub fn parse(&mut self, name: &str, source: &str) -> Result<(), Error> {
-        let definitions = parser::parse(name, source, &functions::exists)?;
-        let (file, source): (Rc<str>, Rc<str>) = (Rc::from(name), Rc::from(source));
-        for (name, nodes) in definitions {
-            if is_empty(&nodes) && self.templates.contains_key(&name) {
-                continue;
-            }
-            self.templates
-                .insert(name, Rc::new(Template { file: file.clone(), source: source.clone(), nodes }));
-        }
-        Ok(())
+        add(&mut self.definitions, name, source)
     }
 
     /// Executes a template with `dot` as its dot and root variable.
+    ///
+    /// What it prints must be UTF-8.
     pub fn execute(&self, name: &str, dot: &Value) -> Result<String, Error> {
         let mut budget = Budget::new(&self.limits);
-        self.execute_within(name, dot, &mut budget).map_err(|failure| match failure {
-            Failure::Located(error) => *error,
-            Failure::Message(message) => Error::at(name, "", 0, "", message),
-        })
+        let scope = Scope { definitions: &self.definitions, outer: None };
+        let mut executor = Executor { scope: &scope, budget: &mut budget, environment: &self.environment };
+        let mut output = Vec::new();
+        let result = executor.execute(name, dot, &mut output);
+        let unplaced = |message: String| Error::at(name, "", 0, "", message);
+        match result {
+            Ok(()) => String::from_utf8(output)
+                .map_err(|error| unplaced(format!("the output is not UTF-8: {error}"))),
+            Err(Failure::Located(error)) => Err(*error),
+            Err(Failure::Message(message)) => Err(unplaced(message)),
+        }
     }
+}
 
-    pub(crate) fn execute_within(
-        &self,
-        name: &str,
-        dot: &Value,
-        budget: &mut Budget,
-    ) -> Result<String, Failure> {
-        Executor { templates: self, budget }.execute(name, dot)
+fn add(templates: &mut Definitions, name: &str, source: &str) -> Result<(), Error> {
+    let definitions = syntax::parse(name, source)?;
+    let (file, source): (Rc<str>, Rc<str>) = (Rc::from(name), Rc::from(source));
+    for (name, nodes) in definitions {
+        if is_empty(&nodes) && templates.contains_key(&name) {
+            continue;
+        }
+        let template = Template { file: file.clone(), source: source.clone(), nodes };
+        templates.insert(name, Rc::new(template));
     }
+    Ok(())
+}
 
-    pub(crate) fn get(&self, name: &str) -> Option<&Rc<Template>> {
-        self.templates.get(name)
+/// The templates that can be called from a place: those of the set, and those that a text given to `tpl` defines.
+pub(crate) struct Scope<'t> {
+    definitions: &'t Definitions,
+    outer: Option<&'t Scope<'t>>,
+}
+
+impl Scope<'_> {
+    pub(crate) fn get(&self, name: &str) -> Option<Rc<Template>> {
+        self.definitions.get(name).cloned().or_else(|| self.outer?.get(name))
     }
+}
+
+/// The name that errors give to a text that is executed by `tpl`.
+const INLINE: &str = "tpl";
+
+/// Executes a text as a template that sees the templates of the executor, and only it those that it defines.
+pub(crate) fn execute_text(
+    executor: &mut Executor<'_>,
+    source: &str,
+    dot: &Value,
+) -> Result<Vec<u8>, Failure> {
+    let mut templates = Definitions::new();
+    add(&mut templates, INLINE, source).map_err(|error| Failure::Located(Box::new(error)))?;
+    // An empty definition does not replace one of the chart.
+    templates.retain(|name, template| {
+        &**name == INLINE || !is_empty(&template.nodes) || executor.scope.get(name).is_none()
+    });
+    let scope = Scope { definitions: &templates, outer: Some(executor.scope) };
+    let mut output = Vec::new();
+    let mut inner = Executor { scope: &scope, budget: executor.budget, environment: executor.environment };
+    inner.execute(INLINE, dot, &mut output)?;
+    Ok(output)
 }

@@ -202,7 +202,7 @@ fn broken_templates_are_refused() {
 #[test]
 fn endless_work_ends_with_an_error() {
     let mut templates = Templates::new();
-    templates.set_limits(Limits { steps: 1000, output: 1000, depth: 20 });
+    templates.set_limits(Limits { steps: 1000, output: 1000, stack: 64 << 10, ..Limits::default() });
     for (name, source) in [
         ("recursion", "{{ define \"r\" }}{{ template \"r\" }}{{ end }}{{ template \"r\" }}"),
         ("steps", "{{ range 100000 }}{{ $x := 1 }}{{ end }}"),

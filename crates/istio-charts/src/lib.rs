@@ -13,7 +13,7 @@ mod names;
 mod yaml;
 
 pub use bundle::{Bundle, BundleError, Crds};
-pub use chart::{Chart, ChartError};
+pub use chart::{Chart, ChartError, Dependency, Maintainer, Metadata, merge_values, parse_values};
 pub use install::strategic_merge;
 pub use install::{Component, ComponentName, Error, add_owner_labels, render};
 pub use names::{UnknownValue, ValueNames};

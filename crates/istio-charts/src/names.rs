@@ -106,8 +106,8 @@ impl ValueNames {
         for (name, value) in defaults.as_object().into_iter().flatten() {
             self.at(section.place(name)).child(name).learn(name, value);
         }
-        let texts = chart.templates.values().map(String::as_str);
-        let files = chart.files.values().filter_map(|bytes| std::str::from_utf8(bytes).ok());
+        let texts = chart.templates.iter().map(|template| &*template.text);
+        let files = chart.files.iter().filter_map(|file| std::str::from_utf8(&file.data).ok());
         for text in texts.chain(files) {
             for mention in mentions(text, ".Values.") {
                 self.at(section.place(mention[0])).mention(&mention);

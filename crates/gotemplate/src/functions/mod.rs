@@ -1,103 +1,234 @@
 //! The functions that templates can call: Go's own, Sprig's and Helm's.
 //!
-//! Each takes its arguments in Go's order, a piped value last, and answers with a value or a message; the place of the call
-//! is added where it is executed.
+//! A function declares its parameters as in Go; arguments are checked against them before it is called, so it can rely on
+//! their number and types. It answers with a value or a message; the place of the call is added where it is executed.
 
-mod convert;
-mod data;
+#![expect(clippy::unnecessary_wraps, reason = "all functions have one signature, be it that some never fail")]
+
+mod case;
+mod collections;
+mod compare;
+mod dates;
+mod dicts;
+mod encode;
+mod lists;
 mod logic;
+mod numbers;
+mod paths;
+mod random;
+mod reflection;
 mod strings;
+mod structured;
+mod template;
+mod toml;
+mod urls;
+mod versions;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use crate::exec::{Executor, Failure};
-use crate::value::{List, Map, Value};
+use crate::value::{Map, Value};
+
+pub(crate) use dates::method as time_method;
 
 /// What a function answers.
-type Answer = Result<Value, Failure>;
-/// A function that needs nothing but its arguments.
-type Plain = fn(&[Value]) -> Answer;
+pub(crate) type Answer = Result<Value, Failure>;
 
-/// Whether a template may call a function of that name.
-pub(crate) fn exists(name: &str) -> bool {
-    plain(name).is_some() || matches!(name, "and" | "or" | "include" | "tpl")
+/// The type of a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Type {
+    Any,
+    String,
+    Int,
+    Float,
+    Bool,
+    Map,
+    Time,
 }
 
-/// Calls a function.
-pub(crate) fn call(executor: &mut Executor<'_>, name: &str, arguments: &[Value]) -> Answer {
-    match name {
-        "include" => {
-            let template = text(arguments, 0)?;
-            let argument = arguments.get(1).cloned().unwrap_or_default();
-            Ok(Value::string(executor.execute(&template, &argument)?))
+/// How a function is called.
+#[derive(Clone, Copy)]
+pub(crate) enum Run {
+    /// With nothing but its arguments.
+    Plain(fn(&[Value]) -> Answer),
+    /// With the executor, to execute templates or to see the world.
+    Within(fn(&mut Executor<'_>, &[Value]) -> Answer),
+    /// `or` and `and`: the first argument of that truth decides.
+    Decide(bool),
+}
+
+/// A function by its name.
+pub(crate) struct Function {
+    pub name: &'static str,
+    fixed: &'static [Type],
+    /// The type of all further arguments, if there may be some.
+    rest: Option<Type>,
+    pub run: Run,
+}
+
+impl std::fmt::Debug for Function {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// A function of a fixed number of arguments.
+const fn plain(name: &'static str, fixed: &'static [Type], run: fn(&[Value]) -> Answer) -> Function {
+    Function { name, fixed, rest: None, run: Run::Plain(run) }
+}
+
+/// A function of any number of further arguments.
+const fn variadic(
+    name: &'static str,
+    fixed: &'static [Type],
+    rest: Type,
+    run: fn(&[Value]) -> Answer,
+) -> Function {
+    Function { name, fixed, rest: Some(rest), run: Run::Plain(run) }
+}
+
+/// A function that needs more than its arguments.
+const fn within(
+    name: &'static str,
+    fixed: &'static [Type],
+    run: fn(&mut Executor<'_>, &[Value]) -> Answer,
+) -> Function {
+    Function { name, fixed, rest: None, run: Run::Within(run) }
+}
+
+impl Function {
+    /// The type of the argument at a position.
+    pub(crate) fn parameter(&self, index: usize) -> Type {
+        self.fixed.get(index).copied().or(self.rest).unwrap_or(Type::Any)
+    }
+
+    pub(crate) fn check_count(&self, given: usize) -> Result<(), Failure> {
+        let (name, wanted) = (self.name, self.fixed.len());
+        match self.rest {
+            None if given != wanted => {
+                Err(format!("wrong number of args for {name}: want {wanted} got {given}").into())
+            }
+            Some(_) if given < wanted => {
+                Err(format!("wrong number of args for {name}: want at least {wanted} got {given}").into())
+            }
+            _ => Ok(()),
         }
-        "tpl" => tpl(executor, &text(arguments, 0)?, &arguments.get(1).cloned().unwrap_or_default()),
-        _ => match plain(name) {
-            Some(function) => function(arguments),
-            None => Err(format!("function {name:?} not defined").into()),
-        },
     }
 }
 
-/// Executes a text as a template that sees the templates of the chart.
-fn tpl(executor: &mut Executor<'_>, source: &str, dot: &Value) -> Answer {
-    const NAME: &str = "gotpl";
-    let mut templates = executor.templates.clone();
-    templates.parse(NAME, source).map_err(|error| Failure::Located(Box::new(error)))?;
-    let text = templates.execute_within(NAME, dot, executor.budget)?;
-    // Helm removes this from what tpl gives, too.
-    Ok(Value::string(text.replace("<no value>", "")))
-}
+impl Type {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Any => "interface {}",
+            Self::String => "string",
+            Self::Int => "int",
+            Self::Float => "float64",
+            Self::Bool => "bool",
+            Self::Map => "map[string]interface {}",
+            Self::Time => "time.Time",
+        }
+    }
 
-fn plain(name: &str) -> Option<Plain> {
-    logic::find(name)
-        .or_else(|| strings::find(name))
-        .or_else(|| data::find(name))
-        .or_else(|| convert::find(name))
-}
-
-/// The argument at a position, whatever it is.
-fn any(arguments: &[Value], index: usize) -> Result<&Value, Failure> {
-    arguments.get(index).ok_or_else(|| {
-        format!("wrong number of args: want at least {} got {}", index + 1, arguments.len()).into()
-    })
-}
-
-fn text(arguments: &[Value], index: usize) -> Result<String, Failure> {
-    match any(arguments, index)? {
-        Value::String(text) => Ok(text.to_string()),
-        other => Err(format!("wrong type for value; expected string; got {}", other.type_name()).into()),
+    /// The value, if it is of this type.
+    pub(crate) fn check(self, value: Value) -> Answer {
+        use crate::value::MapType;
+        let fits = match (self, &value) {
+            (Self::Any, Value::NilElement) => return Ok(Value::Nil),
+            (Self::String | Self::Int | Self::Float | Self::Bool | Self::Time, Value::Nil) => {
+                return Err(format!("invalid value; expected {}", self.name()).into());
+            }
+            (Self::String, value) => value.as_bytes().is_some(),
+            (Self::Any, _)
+            | (Self::Map, Value::Nil)
+            | (Self::Int, Value::Int(_))
+            | (Self::Float, Value::Float(_))
+            | (Self::Bool, Value::Bool(_))
+            | (Self::Time, Value::Time(_)) => true,
+            (Self::Map, Value::Map(map)) => map.map_type() != MapType::String,
+            _ => false,
+        };
+        if fits {
+            return Ok(value);
+        }
+        Err(format!("wrong type for value; expected {}; got {}", self.name(), value.type_name()).into())
     }
 }
 
-fn map(arguments: &[Value], index: usize) -> Result<&Map, Failure> {
-    match any(arguments, index)? {
-        Value::Map(map) => Ok(map),
-        other => Err(format!(
-            "wrong type for value; expected map[string]interface {{}}; got {}",
-            other.type_name()
-        )
-        .into()),
-    }
+/// The function of a name.
+pub(crate) fn find(name: &str) -> Option<&'static Function> {
+    static BY_NAME: OnceLock<HashMap<&'static str, &'static Function>> = OnceLock::new();
+    let by_name = BY_NAME.get_or_init(|| {
+        TABLES.iter().flat_map(|table| table.iter()).map(|function| (function.name, function)).collect()
+    });
+    by_name.get(name).copied()
 }
 
-fn list(arguments: &[Value], index: usize) -> Result<&List, Failure> {
-    match any(arguments, index)? {
-        Value::List(list) => Ok(list),
-        other => Err(format!("cannot iterate over type {}", other.type_name()).into()),
+static TABLES: [&[Function]; 17] = [
+    case::FUNCTIONS,
+    collections::FUNCTIONS,
+    compare::FUNCTIONS,
+    dates::FUNCTIONS,
+    dicts::FUNCTIONS,
+    encode::FUNCTIONS,
+    lists::FUNCTIONS,
+    logic::FUNCTIONS,
+    numbers::FUNCTIONS,
+    paths::FUNCTIONS,
+    random::FUNCTIONS,
+    reflection::FUNCTIONS,
+    strings::FUNCTIONS,
+    structured::FUNCTIONS,
+    template::FUNCTIONS,
+    urls::FUNCTIONS,
+    versions::FUNCTIONS,
+];
+
+/// Largest text that one call makes; checked before it is made.
+const LARGEST_TEXT: usize = 16 << 20;
+
+fn check_length(bytes: usize) -> Result<(), Failure> {
+    if bytes > LARGEST_TEXT {
+        return Err("the text is larger than any manifest should be".into());
     }
+    Ok(())
 }
 
-fn integer(arguments: &[Value], index: usize) -> Result<i64, Failure> {
-    match any(arguments, index)? {
-        Value::Int(number) => Ok(*number),
-        other => Err(format!("wrong type for value; expected int; got {}", other.type_name()).into()),
-    }
+/// The argument at a position; nil when there is none.
+fn any(arguments: &[Value], index: usize) -> Value {
+    arguments.get(index).cloned().unwrap_or_default()
 }
 
-/// A length or width, which must not be negative.
-fn size(arguments: &[Value], index: usize) -> Result<usize, Failure> {
-    const LARGEST: i64 = 1 << 20;
-    match integer(arguments, index)? {
-        number @ 0..=LARGEST => Ok(usize::try_from(number).unwrap_or_default()),
-        number => Err(format!("{number} is out of range").into()),
-    }
+/// A string argument; bytes that are no text are replaced.
+fn text(arguments: &[Value], index: usize) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes(arguments, index))
+}
+
+/// A string argument as Go has it.
+fn bytes(arguments: &[Value], index: usize) -> &[u8] {
+    arguments.get(index).and_then(Value::as_bytes).unwrap_or_default()
+}
+
+/// An integer argument.
+fn integer(arguments: &[Value], index: usize) -> i64 {
+    arguments.get(index).and_then(Value::as_integer).unwrap_or_default()
+}
+
+/// A map argument; nil is an empty map to all who only read.
+fn map(arguments: &[Value], index: usize) -> Map {
+    arguments.get(index).and_then(Value::as_map).cloned().unwrap_or_default()
+}
+
+/// The arguments from a position on.
+fn from(arguments: &[Value], index: usize) -> &[Value] {
+    arguments.get(index..).unwrap_or_default()
+}
+
+/// A count of characters or elements to make, which must not be negative.
+fn count(arguments: &[Value], index: usize) -> Result<usize, Failure> {
+    let number = integer(arguments, index);
+    let count = usize::try_from(number).map_err(|_| Failure::from(format!("negative count: {number}")))?;
+    check_length(count)?;
+    Ok(count)
 }

@@ -1,130 +1,371 @@
-//! Strings.
+//! Strings: printing, trimming, replacing, cutting.
 
-use super::{Answer, Plain, any, size, text};
+use super::Type::{Any, Int, String as Text};
+use super::{Answer, Function, any, bytes, check_length, count, from, integer, plain, text, variadic};
+use crate::exec::Failure;
 use crate::format;
-use crate::value::{Map, Value};
+use crate::regular_expression as regex;
+use crate::value::{Element, List, Map, MapType, Value};
 
-pub(super) fn find(name: &str) -> Option<Plain> {
-    Some(match name {
-        "print" => |a| Ok(Value::string(print(a))),
-        "println" => |a| Ok(Value::string(format!("{}\n", joined(a, " ")))),
-        "printf" => |a| Ok(Value::string(format::sprintf(&text(a, 0)?, a.get(1..).unwrap_or_default()))),
-        "quote" => |a| Ok(Value::string(quoted(a, format::quote))),
-        "squote" => |a| Ok(Value::string(quoted(a, |text| format!("'{text}'")))),
-        "cat" => |a| Ok(Value::string(joined(&without_nil(a), " "))),
-        "indent" => |a| Ok(Value::string(indent(size(a, 0)?, &text(a, 1)?))),
-        "nindent" => |a| Ok(Value::string(format!("\n{}", indent(size(a, 0)?, &text(a, 1)?)))),
-        "trim" => |a| Ok(Value::string(text(a, 0)?.trim())),
-        "trimAll" => {
-            |a| Ok(Value::string(text(a, 1)?.trim_matches(&*text(a, 0)?.chars().collect::<Vec<_>>())))
-        }
-        "trimPrefix" => {
-            |a| Ok(Value::string(text(a, 1)?.strip_prefix(&*text(a, 0)?).unwrap_or(&text(a, 1)?)))
-        }
-        "trimSuffix" => {
-            |a| Ok(Value::string(text(a, 1)?.strip_suffix(&*text(a, 0)?).unwrap_or(&text(a, 1)?)))
-        }
-        "upper" => |a| Ok(Value::string(text(a, 0)?.to_uppercase())),
-        "lower" => |a| Ok(Value::string(text(a, 0)?.to_lowercase())),
-        "replace" => |a| Ok(Value::string(text(a, 2)?.replace(&text(a, 0)?, &text(a, 1)?))),
-        "repeat" => repeat,
-        "trunc" => trunc,
-        "contains" => |a| Ok(Value::Bool(text(a, 1)?.contains(&text(a, 0)?))),
-        "hasPrefix" => |a| Ok(Value::Bool(text(a, 1)?.starts_with(&text(a, 0)?))),
-        "hasSuffix" => |a| Ok(Value::Bool(text(a, 1)?.ends_with(&text(a, 0)?))),
-        "split" => split,
-        "splitList" => |a| Ok(Value::list(pieces(&text(a, 0)?, &text(a, 1)?))),
-        "join" => join,
-        "regexMatch" => regex_match,
-        _ => return None,
-    })
+pub(super) const FUNCTIONS: &[Function] = &[
+    variadic("print", &[], Any, |a| Ok(Value::text(format::sprint(a)?))),
+    variadic("println", &[], Any, |a| Ok(Value::text(format::sprintln(a)?))),
+    variadic("printf", &[Text], Any, |a| Ok(Value::text(format::sprintf(bytes(a, 0), from(a, 1))?))),
+    plain("hello", &[], |_| Ok(Value::string("Hello!"))),
+    variadic("quote", &[], Any, quote),
+    variadic("squote", &[], Any, squote),
+    variadic("cat", &[], Any, cat),
+    plain("toString", &[Any], |a| Ok(Value::text(format::to_text(&any(a, 0))?))),
+    plain("indent", &[Int, Text], |a| indent(a, "")),
+    plain("nindent", &[Int, Text], |a| indent(a, "\n")),
+    plain("trim", &[Text], |a| match std::str::from_utf8(bytes(a, 0)) {
+        Ok(text) => Ok(Value::string(text.trim())),
+        Err(_) => Ok(Value::text(bytes(a, 0).trim_ascii().to_vec())),
+    }),
+    plain("trimAll", &[Text, Text], trim_all),
+    plain("trimall", &[Text, Text], trim_all),
+    plain("trimPrefix", &[Text, Text], |a| {
+        let whole = bytes(a, 1);
+        Ok(Value::text(whole.strip_prefix(bytes(a, 0)).unwrap_or(whole).to_vec()))
+    }),
+    plain("trimSuffix", &[Text, Text], |a| {
+        let whole = bytes(a, 1);
+        Ok(Value::text(whole.strip_suffix(bytes(a, 0)).unwrap_or(whole).to_vec()))
+    }),
+    plain("nospace", &[Text], nospace),
+    plain("replace", &[Text, Text, Text], replace),
+    plain("repeat", &[Int, Text], repeat),
+    plain("trunc", &[Int, Text], trunc),
+    plain("substr", &[Int, Int, Text], substr),
+    plain("abbrev", &[Int, Text], |a| abbreviate(0, integer(a, 0), bytes(a, 1))),
+    plain("abbrevboth", &[Int, Int, Text], |a| abbreviate(integer(a, 0), integer(a, 1), bytes(a, 2))),
+    plain("wrap", &[Int, Text], |a| wrap(integer(a, 0), "\n", bytes(a, 1), false)),
+    plain("wrapWith", &[Int, Text, Text], |a| {
+        let separator = text(a, 1);
+        wrap(integer(a, 0), if separator.is_empty() { "\n" } else { &separator }, bytes(a, 2), true)
+    }),
+    plain("plural", &[Text, Text, Int], |a| Ok(any(a, usize::from(integer(a, 2) != 1)))),
+    plain("contains", &[Text, Text], |a| Ok(Value::Bool(text(a, 1).contains(&*text(a, 0))))),
+    plain("hasPrefix", &[Text, Text], |a| Ok(Value::Bool(bytes(a, 1).starts_with(bytes(a, 0))))),
+    plain("hasSuffix", &[Text, Text], |a| Ok(Value::Bool(bytes(a, 1).ends_with(bytes(a, 0))))),
+    plain("split", &[Text, Text], |a| Ok(keyed(pieces(&text(a, 0), &text(a, 1), None)))),
+    plain("splitn", &[Text, Int, Text], |a| Ok(keyed(pieces(&text(a, 0), &text(a, 2), Some(integer(a, 1)))))),
+    plain("splitList", &[Text, Text], |a| Ok(Value::strings(pieces(&text(a, 0), &text(a, 1), None)))),
+    plain("join", &[Text, Any], join),
+    plain("regexMatch", &[Text, Text], |a| {
+        Ok(Value::Bool(regex::compile(&text(a, 0)).is_ok_and(|r| r.is_match(&text(a, 1)))))
+    }),
+    plain("mustRegexMatch", &[Text, Text], |a| {
+        Ok(Value::Bool(regex::compile(&text(a, 0))?.is_match(&text(a, 1))))
+    }),
+    plain("regexFind", &[Text, Text], find),
+    plain("mustRegexFind", &[Text, Text], find),
+    plain("regexFindAll", &[Text, Text, Int], find_all),
+    plain("mustRegexFindAll", &[Text, Text, Int], find_all),
+    plain("regexReplaceAll", &[Text, Text, Text], |a| replace_all(a, true)),
+    plain("mustRegexReplaceAll", &[Text, Text, Text], |a| replace_all(a, true)),
+    plain("regexReplaceAllLiteral", &[Text, Text, Text], |a| replace_all(a, false)),
+    plain("mustRegexReplaceAllLiteral", &[Text, Text, Text], |a| replace_all(a, false)),
+    plain("regexSplit", &[Text, Text, Int], regex_split),
+    plain("mustRegexSplit", &[Text, Text, Int], regex_split),
+    plain("regexQuoteMeta", &[Text], quote_meta),
+];
+
+fn without_nil(values: &[Value]) -> impl Iterator<Item = &Value> {
+    values.iter().filter(|value| !value.is_nil())
 }
 
-/// `fmt.Sprint`: a space between two operands when neither is a string.
-fn print(arguments: &[Value]) -> String {
-    let mut printed = String::new();
-    for (index, value) in arguments.iter().enumerate() {
-        let before = index.checked_sub(1).and_then(|before| arguments.get(before));
-        if before.is_some_and(|before| before.as_str().is_none() && value.as_str().is_none()) {
-            printed.push(' ');
-        }
-        printed.push_str(&shown(value));
+fn quote(arguments: &[Value]) -> Answer {
+    let quoted =
+        without_nil(arguments).map(|value| Ok(format::quote_bytes(&format::to_text(value)?, '"', false)));
+    Ok(Value::string(quoted.collect::<Result<Vec<_>, Failure>>()?.join(" ")))
+}
+
+fn squote(arguments: &[Value]) -> Answer {
+    let mut all = Vec::new();
+    for (index, value) in without_nil(arguments).enumerate() {
+        let text = format::verbatim(value)?;
+        all.extend_from_slice(if index > 0 { b" '" } else { b"'" });
+        all.extend_from_slice(&text);
+        all.push(b'\'');
     }
-    printed
+    Ok(Value::text(all))
 }
 
-/// A value inside a text, where nil is `<nil>`.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Nil => "<nil>".to_owned(),
-        other => format::print(other),
+/// Values with a space between them.
+fn cat(arguments: &[Value]) -> Answer {
+    let mut all = Vec::new();
+    for (index, value) in without_nil(arguments).enumerate() {
+        if index > 0 {
+            all.push(b' ');
+        }
+        all.extend_from_slice(&format::verbatim(value)?);
     }
-}
-
-fn joined(values: &[Value], separator: &str) -> String {
-    values.iter().map(shown).collect::<Vec<_>>().join(separator)
-}
-
-fn without_nil(values: &[Value]) -> Vec<Value> {
-    values.iter().filter(|value| !matches!(value, Value::Nil)).cloned().collect()
-}
-
-fn quoted(arguments: &[Value], quote: impl Fn(&str) -> String) -> String {
-    without_nil(arguments).iter().map(|value| quote(&format::print(value))).collect::<Vec<_>>().join(" ")
+    Ok(Value::text(all))
 }
 
 /// Puts spaces before every line, empty ones too.
-fn indent(spaces: usize, text: &str) -> String {
-    let pad = " ".repeat(spaces);
-    format!("{pad}{}", text.replace('\n', &format!("\n{pad}")))
+fn indent(arguments: &[Value], before: &str) -> Answer {
+    let (spaces, whole) = (count(arguments, 0)?, bytes(arguments, 1));
+    let lines = whole.split(|byte| *byte == b'\n').count();
+    check_length(lines.saturating_mul(spaces).saturating_add(whole.len()))?;
+    let pad = vec![b' '; spaces];
+    let mut text = Vec::with_capacity(whole.len() + lines * spaces + 1);
+    text.extend_from_slice(before.as_bytes());
+    text.extend_from_slice(&pad);
+    for byte in whole {
+        text.push(*byte);
+        if *byte == b'\n' {
+            text.extend_from_slice(&pad);
+        }
+    }
+    Ok(Value::text(text))
+}
+
+fn trim_all(arguments: &[Value]) -> Answer {
+    let cut: Vec<char> = text(arguments, 0).chars().collect();
+    Ok(Value::string(text(arguments, 1).trim_matches(cut.as_slice())))
+}
+
+/// Go's library looks at bytes and takes each for a character.
+fn nospace(arguments: &[Value]) -> Answer {
+    let whole = bytes(arguments, 0);
+    let is_space = |byte: u8| char::from(byte).is_whitespace();
+    if !whole.iter().any(|byte| is_space(*byte)) {
+        return Ok(any(arguments, 0));
+    }
+    let kept: String = whole.iter().filter(|byte| !is_space(**byte)).map(|byte| char::from(*byte)).collect();
+    Ok(Value::string(kept))
+}
+
+fn replace(arguments: &[Value]) -> Answer {
+    let (old, new, whole) = (text(arguments, 0), text(arguments, 1), text(arguments, 2));
+    let matches = if old.is_empty() { whole.len() + 1 } else { whole.len() / old.len() };
+    if matches.saturating_mul(new.len()) > super::LARGEST_TEXT {
+        check_length(whole.matches(&*old).count().saturating_mul(new.len()))?;
+    }
+    Ok(Value::string(whole.replace(&*old, &new)))
 }
 
 fn repeat(arguments: &[Value]) -> Answer {
-    const LARGEST: usize = 16 << 20;
-    let (count, piece) = (size(arguments, 0)?, text(arguments, 1)?);
-    if piece.len().saturating_mul(count) > LARGEST {
-        return Err("the repeated text is larger than any manifest should be".into());
-    }
-    Ok(Value::string(piece.repeat(count)))
+    let (count, piece) = (count(arguments, 0)?, bytes(arguments, 1));
+    check_length(piece.len().saturating_mul(count))?;
+    Ok(Value::text(piece.repeat(count)))
 }
 
 /// Cuts to a number of bytes, from the end when it is negative.
 fn trunc(arguments: &[Value]) -> Answer {
-    let (length, whole) = (super::integer(arguments, 0)?, text(arguments, 1)?);
+    let (length, whole) = (integer(arguments, 0), bytes(arguments, 1));
     let limit = usize::try_from(length.unsigned_abs()).unwrap_or(usize::MAX);
-    if whole.len() <= limit {
-        return Ok(Value::string(whole));
-    }
-    let bytes = whole.as_bytes();
-    let cut = if length >= 0 { bytes.get(..limit) } else { bytes.get(bytes.len() - limit..) };
-    Ok(Value::string(String::from_utf8_lossy(cut.unwrap_or_default())))
+    let cut = match length {
+        0.. => whole.get(..limit),
+        _ => whole.len().checked_sub(limit).and_then(|start| whole.get(start..)),
+    };
+    Ok(Value::text(cut.unwrap_or(whole).to_vec()))
 }
 
-fn pieces(separator: &str, whole: &str) -> Vec<Value> {
-    if separator.is_empty() {
-        return whole.chars().map(|c| Value::string(c.to_string())).collect();
+fn substr(arguments: &[Value]) -> Answer {
+    let (start, end, whole) = (integer(arguments, 0), integer(arguments, 1), bytes(arguments, 2));
+    let position = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
+    let cut = match (start, end) {
+        (..0, _) if end < 0 => None,
+        (..0, _) => whole.get(..position(end)),
+        _ if end < 0 || position(end) > whole.len() => whole.get(position(start)..),
+        _ => whole.get(position(start)..position(end)),
+    };
+    cut.map(|cut| Value::text(cut.to_vec())).ok_or_else(|| "slice bounds out of range".into())
+}
+
+/// Shortens a text to a width, with dots where something is left out.
+fn abbreviate(offset: i64, width: i64, whole: &[u8]) -> Answer {
+    let (Ok(width), Ok(offset)) = (usize::try_from(width), usize::try_from(offset.max(0))) else {
+        return Ok(Value::text(whole.to_vec()));
+    };
+    if width < 4 || offset > 0 && width < 7 || whole.len() <= width {
+        return Ok(Value::text(whole.to_vec()));
     }
-    whole.split(separator).map(Value::string).collect()
+    Ok(Value::text(abbreviated(whole, offset, width)))
+}
+
+fn abbreviated(whole: &[u8], offset: usize, width: usize) -> Vec<u8> {
+    let offset = offset.min(whole.len());
+    let offset = if whole.len() - offset < width - 3 { whole.len() - (width - 3) } else { offset };
+    if offset <= 4 {
+        return [&whole[..width - 3], b"..."].concat();
+    }
+    if width < 7 {
+        return Vec::new();
+    }
+    if offset + width - 3 < whole.len() {
+        let rest = &whole[offset..];
+        let rest = if rest.len() <= width - 3 { rest.to_vec() } else { abbreviated(rest, 0, width - 3) };
+        return [b"...".to_vec(), rest].concat();
+    }
+    [b"...", &whole[whole.len() - (width - 3)..]].concat()
+}
+
+/// Breaks lines at spaces; words that are too long are cut or stay whole.
+fn wrap(width: i64, separator: &str, whole: &[u8], cuts: bool) -> Answer {
+    let width = usize::try_from(width.max(1)).unwrap_or(1);
+    check_length((whole.len() / width + 1).saturating_mul(separator.len()).saturating_add(whole.len()))?;
+    let mut wrapped = Vec::new();
+    let mut rest = whole;
+    while rest.len() > width {
+        if rest[0] == b' ' {
+            rest = &rest[1..];
+            continue;
+        }
+        let space = rest[..=width].iter().rposition(|byte| *byte == b' ');
+        let behind = || rest[width..].iter().position(|byte| *byte == b' ').map(|at| at + width);
+        let space = if cuts { space } else { space.or_else(behind) };
+        match space {
+            Some(at) => {
+                wrapped.extend_from_slice(&rest[..at]);
+                wrapped.extend_from_slice(separator.as_bytes());
+                rest = &rest[at + 1..];
+            }
+            None if cuts => {
+                wrapped.extend_from_slice(&rest[..width]);
+                wrapped.extend_from_slice(separator.as_bytes());
+                rest = &rest[width..];
+            }
+            None => {
+                wrapped.extend_from_slice(rest);
+                rest = &[];
+            }
+        }
+    }
+    wrapped.extend_from_slice(rest);
+    Ok(Value::text(wrapped))
+}
+
+/// `strings.SplitN`: all pieces, or at most so many.
+fn pieces(separator: &str, whole: &str, limit: Option<i64>) -> Vec<String> {
+    let limit = match limit {
+        None | Some(..0) => usize::MAX,
+        Some(limit) => usize::try_from(limit).unwrap_or(usize::MAX),
+    };
+    if limit == 0 {
+        return Vec::new();
+    }
+    if !separator.is_empty() {
+        return whole.splitn(limit, separator).map(str::to_owned).collect();
+    }
+    // Nothing separates every two characters.
+    let mut pieces: Vec<String> = Vec::new();
+    for (index, c) in whole.char_indices() {
+        if pieces.len() + 1 == limit {
+            pieces.push(whole.get(index..).unwrap_or_default().to_owned());
+            break;
+        }
+        pieces.push(c.to_string());
+    }
+    pieces
 }
 
 /// The pieces as a map with keys `_0`, `_1`, …
-fn split(arguments: &[Value]) -> Answer {
-    let pieces = pieces(&text(arguments, 0)?, &text(arguments, 1)?);
-    let keyed = pieces.into_iter().enumerate().map(|(index, piece)| (format!("_{index}").into(), piece));
-    Ok(Value::Map(keyed.collect::<Map>()))
+fn keyed(pieces: Vec<String>) -> Value {
+    let entries = pieces
+        .into_iter()
+        .enumerate()
+        .map(|(index, piece)| (format!("_{index}").into(), Value::string(piece)));
+    Value::Map(Map::of(MapType::String, entries))
+}
+
+/// The texts of a list's elements, or of a single value.
+pub(super) fn texts(value: &Value) -> Result<Vec<Vec<u8>>, Failure> {
+    match value.elements() {
+        Some(elements) => without_nil(&elements).map(|value| Ok(format::to_text(value)?)).collect(),
+        None if value.is_nil() => Ok(Vec::new()),
+        None => Ok(vec![format::to_text(value)?]),
+    }
 }
 
 fn join(arguments: &[Value]) -> Answer {
-    let separator = text(arguments, 0)?;
-    let joined = match any(arguments, 1)? {
-        Value::List(list) => joined(&without_nil(&list.values()), &separator),
-        other => shown(other),
-    };
-    Ok(Value::string(joined))
+    let texts = texts(&any(arguments, 1))?;
+    let separator = bytes(arguments, 0);
+    let length = texts.iter().map(|text| text.len() + separator.len()).sum();
+    check_length(length)?;
+    Ok(Value::text(texts.join(separator)))
 }
 
-/// A pattern that does not compile matches nothing, as in Sprig.
-fn regex_match(arguments: &[Value]) -> Answer {
-    let (pattern, whole) = (text(arguments, 0)?, text(arguments, 1)?);
-    Ok(Value::Bool(regex_lite::Regex::new(&pattern).is_ok_and(|regex| regex.is_match(&whole))))
+fn find(arguments: &[Value]) -> Answer {
+    let regex = regex::compile(&text(arguments, 0))?;
+    let whole = text(arguments, 1);
+    Ok(Value::string(regex.find(&whole).map_or("", |found| found.as_str())))
+}
+
+/// How many matches a count asks for; a negative one asks for all.
+fn limit(number: i64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn find_all(arguments: &[Value]) -> Answer {
+    let regex = regex::compile(&text(arguments, 0))?;
+    let whole = text(arguments, 1);
+    let found: Vec<_> =
+        regex.find_iter(&whole).take(limit(integer(arguments, 2))).map(|found| found.as_str()).collect();
+    if found.is_empty() {
+        return Ok(Value::List(List::nil(Element::String)));
+    }
+    Ok(Value::strings(found))
+}
+
+fn replace_all(arguments: &[Value], expands: bool) -> Answer {
+    let regex = regex::compile(&text(arguments, 0))?;
+    let (whole, new) = (text(arguments, 1), text(arguments, 2));
+    let mut replaced = String::new();
+    let mut at = 0;
+    for captures in regex.captures_iter(&whole) {
+        let Some(found) = captures.get(0) else { continue };
+        replaced.push_str(whole.get(at..found.start()).unwrap_or_default());
+        if expands {
+            captures.expand(&new, &mut replaced);
+        } else {
+            replaced.push_str(&new);
+        }
+        at = found.end();
+        check_length(replaced.len())?;
+    }
+    replaced.push_str(whole.get(at..).unwrap_or_default());
+    Ok(Value::string(replaced))
+}
+
+fn regex_split(arguments: &[Value]) -> Answer {
+    let pattern = text(arguments, 0);
+    let regex = regex::compile(&pattern)?;
+    let (whole, number) = (text(arguments, 1), integer(arguments, 2));
+    if number == 0 {
+        return Ok(Value::List(List::nil(Element::String)));
+    }
+    if !pattern.is_empty() && whole.is_empty() {
+        return Ok(Value::strings([""]));
+    }
+    let most = limit(number);
+    let (mut pieces, mut start, mut end) = (Vec::new(), 0, 0);
+    for found in regex.find_iter(&whole).take(most) {
+        if pieces.len() + 1 == most {
+            break;
+        }
+        end = found.start();
+        if found.end() != 0 {
+            pieces.push(whole.get(start..end).unwrap_or_default());
+        }
+        start = found.end();
+    }
+    if end != whole.len() {
+        pieces.push(whole.get(start..).unwrap_or_default());
+    }
+    Ok(Value::strings(pieces))
+}
+
+fn quote_meta(arguments: &[Value]) -> Answer {
+    let mut quoted = String::new();
+    for c in text(arguments, 0).chars() {
+        if "\\.+*?()|[]{}^$".contains(c) {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    Ok(Value::string(quoted))
 }

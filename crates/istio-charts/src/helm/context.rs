@@ -1,124 +1,107 @@
-//! What templates see as their dot: `.Values`, `.Release`, `.Chart`, `.Capabilities`, `.Files` and `.Template`.
+//! What templates see as their dot, for a chart and for each chart within it.
 //!
 //! Builds data; executes nothing.
 
+use super::capabilities::Capabilities;
+use super::files::Files;
 use crate::chart::Chart;
-use gotemplate::{Map, Object, Value as Data};
+use gotemplate::{Map, MapType, Value as Data};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// What templates see as `.Release`: an installation by `helm template`, neither an install nor an upgrade.
+/// What templates see as `.Release`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
     /// Name of the release.
     pub name: String,
     /// Namespace it is installed into.
     pub namespace: String,
+    /// What is done with it.
+    pub operation: Operation,
 }
 
-/// The root map, one for all templates of a chart: what one of them sets, the later ones see.
-pub(super) fn root(chart: &Chart, values: &Value, release: &Release, kubernetes_version: &str) -> Map {
-    let root = Map::new();
-    root.insert("Values", Data::from_json(values));
-    root.insert("Chart", Data::from_json(&metadata(chart)));
-    root.insert("Files", Data::Object(Rc::new(Files(chart.files.clone()))));
-    root.insert("Subcharts", Data::Map(Map::new()));
-    let release = Data::from_json(&json!({
-        "Name": release.name,
-        "Namespace": release.namespace,
-        "Service": "Helm",
-        "IsUpgrade": false,
-        "IsInstall": false,
-        "Revision": 0,
-    }));
-    root.insert("Release", release);
-    let version = version(kubernetes_version);
-    root.insert("Capabilities", Data::from_json(&json!({"KubeVersion": version})));
-    root
+/// What is done with a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Neither an install nor an upgrade, as Istio's installer renders.
+    Render,
+    /// `helm install`, and `helm template`.
+    Install,
+    /// `helm upgrade`, and `helm template --is-upgrade`.
+    Upgrade,
 }
 
-/// `.Template` of the template of that name.
-pub(super) fn template(chart: &Chart, name: &str) -> Data {
-    Data::from_json(&json!({"Name": name, "BasePath": format!("{}/templates", chart.name)}))
-}
-
-/// Chart.yaml with its keys as Go's struct fields are spelled.
-fn metadata(chart: &Chart) -> Value {
-    let mut fields: serde_json::Map<String, Value> = chart
-        .metadata
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| (field_name(key), value.clone()))
-        .collect();
-    fields.insert("IsRoot".to_owned(), Value::Bool(true));
-    Value::Object(fields)
-}
-
-fn field_name(key: &str) -> String {
-    match key.split_at_checked(1) {
-        _ if key == "apiVersion" => "APIVersion".to_owned(),
-        Some((first, rest)) => first.to_uppercase() + rest,
-        None => String::new(),
-    }
-}
-
-fn version(kubernetes: &str) -> Value {
-    let mut numbers = kubernetes.trim_start_matches('v').split('.');
-    let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
-    json!({"Version": kubernetes, "GitVersion": kubernetes, "Major": major, "Minor": minor})
-}
-
-/// `.Files`: the chart's files that are no templates. A file that does not exist reads as empty, as with Helm.
-struct Files(BTreeMap<String, Vec<u8>>);
-
-impl Object for Files {
-    fn field(&self, _name: &str) -> Option<Data> {
-        None
-    }
-
-    fn call(&self, method: &str, arguments: &[Data]) -> Result<Data, String> {
-        let path = match arguments {
-            [path] => {
-                path.as_str().ok_or_else(|| format!("{method} takes a string, not {}", path.type_name()))?
-            }
-            _ => return Err(format!("{method} takes one argument, not {}", arguments.len())),
-        };
-        let text = String::from_utf8_lossy(self.0.get(path).map_or(&[][..], Vec::as_slice));
-        match method {
-            "Get" => Ok(Data::string(text)),
-            "Lines" => Ok(Data::list(
-                text.strip_suffix('\n').unwrap_or(&text).split('\n').map(Data::string).collect(),
-            )),
-            _ => Err(format!("method {method} of .Files is not supported")),
+impl Release {
+    fn value(&self) -> Data {
+        let root = Data::from_json(&json!({
+            "Name": self.name,
+            "Namespace": self.namespace,
+            "Service": "Helm",
+            "IsUpgrade": self.operation == Operation::Upgrade,
+            "IsInstall": self.operation == Operation::Install,
+        }));
+        if let Data::Map(map) = &root {
+            map.insert("Revision", Data::Int(i64::from(self.operation != Operation::Render)));
         }
-    }
-
-    fn type_name(&self) -> &'static str {
-        "engine.files"
+        root
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{Files, Object, version};
-    use gotemplate::Value as Data;
-    use serde_json::json;
+/// The templates of one chart, with what they see. Those of a chart share one dot: what one of them sets, the later ones
+/// see.
+pub(super) struct Scope<'c> {
+    pub chart: &'c Chart,
+    /// The chart's path: its name, below the charts that it is within.
+    pub path: String,
+    pub dot: Map,
+}
 
-    #[test]
-    fn files_read_as_text_or_lines_and_missing_ones_as_empty() {
-        let files = Files([("a.txt".to_owned(), b"one\ntwo\n".to_vec())].into());
-        let call = |method, path| files.call(method, &[Data::string(path)]).unwrap().to_json().unwrap();
-        assert_eq!(call("Get", "a.txt"), json!("one\ntwo\n"));
-        assert_eq!(call("Get", "b.txt"), json!(""));
-        assert_eq!(call("Lines", "a.txt"), json!(["one", "two"]));
-        assert!(files.call("Get", &[]).is_err() && files.call("Nope", &[Data::string("a")]).is_err());
-    }
+/// The scopes of a chart and of all charts within it.
+pub(super) fn scopes<'c>(
+    chart: &'c Chart,
+    values: &Value,
+    release: &Release,
+    capabilities: &Capabilities,
+) -> Vec<Scope<'c>> {
+    let mut builder =
+        Builder { release: release.value(), capabilities: capabilities.value(), scopes: Vec::new() };
+    let values = Data::from_json(values);
+    builder.chart(chart, String::new(), values.as_map().cloned().unwrap_or_default());
+    builder.scopes
+}
 
-    #[test]
-    fn versions_are_split_into_their_numbers() {
-        let expected = json!({"Version": "v1.36.3", "GitVersion": "v1.36.3", "Major": "1", "Minor": "36"});
-        assert_eq!(version("v1.36.3"), expected);
+struct Builder<'c> {
+    release: Data,
+    capabilities: Data,
+    scopes: Vec<Scope<'c>>,
+}
+
+impl<'c> Builder<'c> {
+    /// Adds a chart with the charts within it; returns its dot.
+    fn chart(&mut self, chart: &'c Chart, above: String, values: Map) -> Map {
+        let is_root = above.is_empty();
+        let path = if is_root { chart.name().to_owned() } else { format!("{above}/charts/{}", chart.name()) };
+        let dot = Map::of(MapType::Values, []);
+        let subcharts = Map::new();
+        dot.insert("Chart", Data::from_json(&chart.metadata.template_fields(is_root)));
+        dot.insert("Files", Data::Object(Rc::new(Files::new(chart.files.clone()))));
+        dot.insert("Release", self.release.clone());
+        dot.insert("Capabilities", self.capabilities.clone());
+        dot.insert("Values", Data::Map(values.seen_as(MapType::Values)));
+        dot.insert("Subcharts", Data::Map(subcharts.clone()));
+        for subchart in &chart.dependencies {
+            let own =
+                values.get(subchart.name()).and_then(|values| values.as_map().cloned()).unwrap_or_default();
+            let inner = self.chart(subchart, path.clone(), own);
+            subcharts.insert(subchart.name(), Data::Map(inner.seen_as(MapType::Any)));
+        }
+        self.scopes.push(Scope { chart, path, dot: dot.clone() });
+        dot
     }
+}
+
+/// `.Template` of a template of a chart.
+pub(super) fn template(chart_path: &str, name: &str) -> Data {
+    let fields = [("Name", name.to_owned()), ("BasePath", format!("{chart_path}/templates"))];
+    Data::Map(Map::of(MapType::Values, fields.map(|(key, text)| (Rc::from(key), Data::string(text)))))
 }

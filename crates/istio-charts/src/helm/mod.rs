@@ -1,18 +1,25 @@
-//! Renders one chart as Helm's engine does: its context, the order of its templates, and the objects in its output.
+//! Renders a chart as Helm does: its dependencies, values and context, the order of its templates, and the objects in its
+//! output.
 //!
-//! Pure. See <https://helm.sh/docs/chart_template_guide/builtin_objects/> for what templates see. `.Capabilities` has the
-//! server's version only, and no template can look into a cluster.
+//! Pure. See <https://helm.sh/docs/chart_template_guide/builtin_objects/> for what templates see. No template can look into
+//! a cluster, and none sees the time or anything random unless it is given.
 
+mod capabilities;
 mod context;
+mod dependencies;
+mod files;
+mod manifests;
 mod output;
+mod schema;
 mod values;
 
-pub use context::Release;
+pub use capabilities::{Capabilities, DEFAULT_KUBERNETES_VERSION};
+pub use context::{Operation, Release};
 pub use output::Rendering;
 
 use crate::chart::Chart;
 use crate::yaml;
-use gotemplate::{Templates, Value as Data};
+use gotemplate::{Environment, Limits, Templates, Value as Data};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -27,7 +34,7 @@ pub enum RenderError {
         /// Cause.
         source: Box<gotemplate::Error>,
     },
-    /// A template's output is no YAML.
+    /// A template's output is no YAML, or no object.
     #[error("the output of '{file}' from line {line} on is no valid YAML")]
     Output {
         /// Path of the template, with the chart's name before it.
@@ -37,42 +44,154 @@ pub enum RenderError {
         /// Cause, with its position in the document.
         source: yaml::Error,
     },
+    /// A template's output is YAML, but not an object that Helm understands.
+    #[error("the output of '{file}' from line {line} on is no object: {reason}")]
+    NoObject {
+        /// Path of the template, with the chart's name before it.
+        file: String,
+        /// First line of the document in the output.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The charts within a chart are not as Chart.yaml and values say.
+    #[error("chart '{chart}': {reason}")]
+    Dependencies {
+        /// Name of the chart.
+        chart: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A library defines templates for others and renders nothing itself.
+    #[error("chart '{0}' is a library and cannot be installed")]
+    Library(String),
+    /// The chart is not for this version of Kubernetes.
+    #[error(
+        "chart '{chart}' requires kubeVersion {constraint}, which is incompatible with Kubernetes {version}"
+    )]
+    KubernetesVersion {
+        /// Name of the chart.
+        chart: String,
+        /// What the chart wants.
+        constraint: String,
+        /// What there is.
+        version: String,
+    },
+    /// Values are not what a chart's schema allows; one line each.
+    #[error("values don't meet the schema of chart '{chart}':\n{}", violations.join("\n"))]
+    Schema {
+        /// Name of the chart.
+        chart: String,
+        /// Where and what.
+        violations: Vec<String>,
+    },
 }
 
-/// Renders `chart` with `values` over its defaults, for a server of version `kubernetes_version` such as `v1.36.3`.
+/// How a chart is rendered.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Name, namespace, and what is done.
+    pub release: Release,
+    /// The cluster it is for.
+    pub capabilities: Capabilities,
+    /// Whether values are checked against `values.schema.json`.
+    pub checks_schema: bool,
+    /// What templates see of the world.
+    pub environment: Environment,
+    /// What templates may use up.
+    pub limits: Limits,
+}
+
+impl Options {
+    /// An installation, as `helm template` renders it, for the cluster that Helm assumes.
+    #[must_use]
+    pub fn install(name: &str, namespace: &str) -> Self {
+        Self {
+            release: Release {
+                name: name.to_owned(),
+                namespace: namespace.to_owned(),
+                operation: Operation::Install,
+            },
+            capabilities: Capabilities::default(),
+            checks_schema: true,
+            environment: Environment::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Renders a chart with values over its defaults.
 ///
 /// NOTES.txt is rendered too, so that a chart can refuse values there.
-pub fn render(
-    chart: &Chart,
-    values: &Value,
-    release: &Release,
-    kubernetes_version: &str,
-) -> Result<Rendering, RenderError> {
-    let failed = |source| RenderError::Template { chart: chart.name.clone(), source: Box::new(source) };
-    let names = execution_order(chart);
-    let mut templates = Templates::new();
-    for (name, path) in &names {
-        templates.parse(name, &chart.templates[*path]).map_err(failed)?;
+pub fn render(chart: &Chart, user: &Value, options: &Options) -> Result<Rendering, RenderError> {
+    if chart.metadata.is_library() {
+        return Err(RenderError::Library(chart.name().to_owned()));
     }
-    let root = context::root(chart, &values::coalesce(&chart.values, values), release, kubernetes_version);
-    let dot = Data::Map(root.clone());
-    let mut files = BTreeMap::new();
-    for (name, path) in names.iter().filter(|(_, path)| !is_partial(path)) {
-        root.insert("Template", context::template(chart, name));
-        let text = templates.execute(name, &dot).map_err(failed)?;
-        // A missing value prints as this; Helm takes it out of every file.
-        files.insert((*path).to_owned(), text.replace("<no value>", ""));
+    let failed = |reason| RenderError::Dependencies { chart: chart.name().to_owned(), reason };
+    let prepared;
+    let chart = if chart.dependencies.is_empty() && chart.metadata.dependencies.is_none() {
+        chart
+    } else {
+        let mut copy = chart.clone();
+        dependencies::process(&mut copy, user).map_err(failed)?;
+        prepared = copy;
+        &prepared
+    };
+    let values = values::coalesce(chart, user, values::Nulls::Coalesce).map_err(failed)?;
+    if options.checks_schema {
+        schema::check(chart, &values)?;
     }
-    Ok(Rendering::new(chart.name.clone(), files))
+    check_kubernetes_version(chart, &options.capabilities)?;
+    let files = execute(chart, &values, options)?;
+    Ok(Rendering::new(chart, files))
 }
 
-/// Names of the templates with their paths in the chart, deepest folder first and then from Z to A: the order in which
-/// Helm parses and executes. Istio's charts rely on it, their `zzz_profile.yaml` prepares the values for all others.
-fn execution_order(chart: &Chart) -> Vec<(String, &str)> {
-    let mut names: Vec<_> =
-        chart.templates.keys().map(|path| (format!("{}/{path}", chart.name), path.as_str())).collect();
-    names.sort_by(|(a, _), (b, _)| (depth(b), b).cmp(&(depth(a), a)));
-    names
+fn check_kubernetes_version(chart: &Chart, capabilities: &Capabilities) -> Result<(), RenderError> {
+    let constraint = &chart.metadata.kube_version;
+    if constraint.is_empty() || dependencies::is_compatible(constraint, &capabilities.normal_version()) {
+        return Ok(());
+    }
+    Err(RenderError::KubernetesVersion {
+        chart: chart.name().to_owned(),
+        constraint: constraint.clone(),
+        version: capabilities.kubernetes_version.clone(),
+    })
+}
+
+/// The output of every template that is no partial, by its path.
+fn execute(
+    chart: &Chart,
+    values: &Value,
+    options: &Options,
+) -> Result<BTreeMap<String, String>, RenderError> {
+    let failed = |source| RenderError::Template { chart: chart.name().to_owned(), source: Box::new(source) };
+    let scopes = context::scopes(chart, values, &options.release, &options.capabilities);
+    let mut names = Vec::new();
+    for scope in &scopes {
+        for template in &scope.chart.templates {
+            if !scope.chart.metadata.is_library() || is_partial(&template.path) {
+                names.push((format!("{}/{}", scope.path, template.path), scope, &template.text));
+            }
+        }
+    }
+    // The deepest folder first and then from Z to A: the order in which Helm parses and executes. Istio's charts rely on
+    // it, their `zzz_profile.yaml` prepares the values for all others.
+    names.sort_by(|(a, ..), (b, ..)| (depth(b), b).cmp(&(depth(a), a)));
+    let mut templates = Templates::new();
+    templates.set_limits(options.limits);
+    templates.set_environment(options.environment);
+    for (name, _, text) in &names {
+        templates.parse(name, text).map_err(failed)?;
+    }
+    let mut files = BTreeMap::new();
+    for (name, scope, _) in names.iter().filter(|(name, ..)| !is_partial(name)) {
+        scope.dot.insert("Template", context::template(&scope.path, name));
+        let text = templates.execute(name, &Data::Map(scope.dot.clone())).map_err(failed)?;
+        // Helm removes what Go prints for a missing value.
+        let text = if text.contains("<no value>") { text.replace("<no value>", "") } else { text };
+        files.insert(name.clone(), text);
+    }
+    Ok(files)
 }
 
 fn depth(path: &str) -> usize {

@@ -1,8 +1,8 @@
 //! The output of a chart's templates, as text and as objects.
-//!
-//! Reads text that is already rendered; knows nothing of templates.
 
 use super::RenderError;
+use super::manifests::{documents, sort};
+use crate::chart::Chart;
 use crate::yaml;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -10,30 +10,40 @@ use std::collections::BTreeMap;
 /// What the templates of a chart printed.
 #[derive(Debug, Clone)]
 pub struct Rendering {
-    chart: String,
-    /// Text by path in the chart.
+    /// Path of the notes of the chart itself.
+    notes: String,
+    /// Text by path of the template, the chart's name before it.
     files: BTreeMap<String, String>,
+    /// Paths and texts of the definitions in `crds/`.
+    definitions: Vec<(String, String)>,
 }
 
 impl Rendering {
-    pub(super) fn new(chart: String, files: BTreeMap<String, String>) -> Self {
-        Self { chart, files }
+    pub(super) fn new(chart: &Chart, files: BTreeMap<String, String>) -> Self {
+        let mut definitions = Vec::new();
+        add_definitions(chart, chart.name(), &mut definitions);
+        Self { notes: format!("{}/templates/NOTES.txt", chart.name()), files, definitions }
     }
 
-    /// The text of NOTES.txt; empty without one.
+    /// The text of the chart's NOTES.txt; empty without one.
     #[must_use]
     pub fn notes(&self) -> &str {
-        self.files.iter().find(|(path, _)| path.ends_with("NOTES.txt")).map_or("", |(_, text)| text)
+        self.files.get(&self.notes).map_or("", String::as_str)
+    }
+
+    /// Texts that are manifests: notes are for people.
+    fn manifests(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.files.iter().filter(|(path, _)| !path.ends_with("NOTES.txt"))
     }
 
     /// The Kubernetes objects, by file name and then in the order of the file. Documents without a kind, such as those
     /// of comments only, are none.
     pub fn objects(&self) -> Result<Vec<Value>, RenderError> {
         let mut objects = Vec::new();
-        for (path, text) in self.files.iter().filter(|(path, _)| !is_notes(path)) {
+        for (file, text) in self.manifests() {
             for (line, document) in documents(text) {
                 let object = yaml::parse(document).map_err(|source| RenderError::Output {
-                    file: format!("{}/{path}", self.chart),
+                    file: file.clone(),
                     line,
                     source,
                 })?;
@@ -44,72 +54,38 @@ impl Rendering {
         }
         Ok(objects)
     }
-}
 
-/// The documents of a text with the number of their first line. They are separated by lines that start with `---`.
-fn documents(text: &str) -> Vec<(usize, &str)> {
-    let mut documents = Vec::new();
-    let (mut start, mut first_line, mut at) = (0, 1, 0);
-    for (index, line) in text.split_inclusive('\n').enumerate() {
-        if line.starts_with("---") {
-            documents.push((first_line, &text[start..at]));
-            start = at + line.len();
-            first_line = index + 2;
+    /// What `helm template` prints: manifests in the order of their installation, then hooks.
+    pub fn print(&self, includes_definitions: bool) -> Result<String, RenderError> {
+        let sorted = sort(self.manifests())?;
+        let mut manifests = String::new();
+        let section = |file: &str, text: &str| format!("---\n# Source: {file}\n{text}\n");
+        if includes_definitions {
+            for (file, text) in &self.definitions {
+                manifests.push_str(&section(file, text));
+            }
         }
-        at += line.len();
-    }
-    documents.push((first_line, &text[start..]));
-    documents.retain(|(_, document)| !document.trim().is_empty());
-    documents
-}
-
-/// Notes are for people; Helm knows them by this ending, in lower case only.
-fn is_notes(path: &str) -> bool {
-    path.strip_suffix(".txt").is_some()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Rendering, documents};
-    use serde_json::json;
-
-    fn rendering(files: &[(&str, &str)]) -> Rendering {
-        let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
-        Rendering::new("chart".to_owned(), files)
-    }
-
-    #[test]
-    fn documents_know_their_first_line() {
-        let cases = [
-            ("a\n---\nb\n", vec![(1, "a\n"), (3, "b\n")]),
-            ("---\n\n---\nb\n---", vec![(4, "b\n")]),
-            ("\n\n", vec![]),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(documents(text), expected, "{text:?}");
+        for manifest in &sorted.manifests {
+            manifests.push_str(&section(manifest.file, manifest.text));
         }
+        let mut printed = manifests.trim().to_owned() + "\n";
+        for hook in &sorted.hooks {
+            printed.push_str(&section(hook.file, hook.text));
+        }
+        Ok(printed)
     }
+}
 
-    #[test]
-    fn objects_come_in_the_order_of_files_and_notes_are_no_objects() {
-        let rendering = rendering(&[
-            ("templates/b.yaml", "kind: B\n"),
-            ("templates/a.yaml", "# nothing\n---\nkind: A1\n---\nkind: A2\n---\nother: 1\n"),
-            ("templates/NOTES.txt", "kind: N\n"),
-        ]);
-        assert_eq!(
-            rendering.objects().unwrap(),
-            [json!({"kind": "A1"}), json!({"kind": "A2"}), json!({"kind": "B"})]
-        );
-        assert_eq!(rendering.notes(), "kind: N\n");
+/// The definitions of a chart, then those of the charts within it.
+fn add_definitions(chart: &Chart, path: &str, definitions: &mut Vec<(String, String)>) {
+    let is_manifest = |path: &str| {
+        let extension = path.rsplit('.').next().unwrap_or_default().to_lowercase();
+        matches!(extension.as_str(), "yaml" | "yml" | "json")
+    };
+    for file in chart.files.iter().filter(|file| file.path.starts_with("crds/") && is_manifest(&file.path)) {
+        definitions.push((format!("{path}/{}", file.path), String::from_utf8_lossy(&file.data).into_owned()));
     }
-
-    #[test]
-    fn output_that_is_no_yaml_is_named_with_its_line() {
-        let error = rendering(&[("templates/a.yaml", "kind: A\n---\nkind: [\n")]).objects().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the output of 'chart/templates/a.yaml' from line 3 on is no valid YAML"
-        );
+    for subchart in &chart.dependencies {
+        add_definitions(subchart, &format!("{path}/charts/{}", subchart.name()), definitions);
     }
 }

@@ -8,7 +8,7 @@
 use super::layers::entry;
 use super::{ComponentName, Error, render_chart};
 use crate::bundle::Bundle;
-use crate::helm::Release;
+use crate::helm::Options;
 use serde_json::{Map, Value, json};
 
 const TAG: &str = "default";
@@ -35,11 +35,10 @@ pub(super) fn request(values: &mut Value) {
 pub(super) fn complete(
     bundle: &Bundle,
     values: &Value,
-    release: &Release,
-    kubernetes: &str,
+    options: &Options,
     objects: &mut Vec<Value>,
 ) -> Result<(), Error> {
-    let (validator, _) = render_chart(bundle, ComponentName::Pilot, "default", values, release, kubernetes)?;
+    let (validator, _) = render_chart(bundle, ComponentName::Pilot, "default", values, options)?;
     objects.extend(validator.into_iter().filter(|object| object["kind"] == "ValidatingWebhookConfiguration"));
     let canonical = objects.iter_mut().find(|object| is_canonical_injector(object));
     let canonical =

@@ -19,7 +19,7 @@ pub use labels::add_owner_labels;
 pub use overlay::PathError;
 
 use crate::bundle::{Bundle, BundleError};
-use crate::helm::{self, Release};
+use crate::helm::{self, Capabilities, Operation, Options};
 use component::Item;
 use serde_json::Value;
 
@@ -133,7 +133,7 @@ fn render_item(
     kubernetes: &str,
     component: &mut Component,
 ) -> Result<(), Error> {
-    let release = Release { name: "istio".to_owned(), namespace: item.namespace.clone() };
+    let options = options(item, kubernetes);
     let mut values = layers::chart_values(item, document);
     let with_default_tag = item.component == ComponentName::Pilot && default_tag::is_wanted(&values);
     if with_default_tag {
@@ -144,18 +144,27 @@ fn render_item(
         *layers::entry(&mut values, &["base", "enableCRDTemplates"]) = Value::Bool(false);
     }
     let (mut objects, warnings) =
-        render_chart(bundle, item.component, item.component.chart(), &values, &release, kubernetes)?;
+        render_chart(bundle, item.component, item.component.chart(), &values, &options)?;
     let revision = values
         .get("revision")
         .and_then(Value::as_str)
         .filter(|revision| !revision.is_empty() && *revision != "default");
     patch::apply(item, revision, &mut objects)?;
     if with_default_tag {
-        default_tag::complete(bundle, &values, &release, kubernetes, &mut objects)?;
+        default_tag::complete(bundle, &values, &options, &mut objects)?;
     }
     component.objects.extend(objects);
     component.warnings.extend(warnings);
     Ok(())
+}
+
+/// As Istio's installer renders: it neither installs nor upgrades, and has checked the values before.
+fn options(item: &Item, kubernetes: &str) -> Options {
+    let mut options = Options::install("istio", &item.namespace);
+    options.release.operation = Operation::Render;
+    options.capabilities = Capabilities::of_version(kubernetes);
+    options.checks_schema = false;
+    options
 }
 
 /// Objects and warnings of one chart. The parsed chart is gone when this returns.
@@ -164,12 +173,11 @@ fn render_chart(
     component: ComponentName,
     chart: &str,
     values: &Value,
-    release: &Release,
-    kubernetes: &str,
+    options: &Options,
 ) -> Result<(Vec<Value>, Vec<String>), Error> {
     let chart = bundle.chart(chart)?;
     let failed = |source| Error::Render { component, source };
-    let rendering = helm::render(&chart, values, release, kubernetes).map_err(failed)?;
+    let rendering = helm::render(&chart, values, options).map_err(failed)?;
     let warnings = rendering
         .notes()
         .lines()

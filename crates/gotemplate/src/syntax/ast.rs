@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::functions::Function;
 use crate::value::Value;
 
 /// Nodes in order.
@@ -31,6 +32,7 @@ pub(crate) struct Branch {
 /// Commands whose results feed the next one, and the variables that take the last result.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
+    pub offset: usize,
     pub variables: Vec<Rc<str>>,
     /// Whether the variables are declared (`:=`) or assigned (`=`).
     pub declares: bool,
@@ -40,7 +42,8 @@ pub(crate) struct Pipeline {
 /// A function or method with its arguments, or a single operand.
 #[derive(Debug)]
 pub(crate) struct Command {
-    pub arguments: Vec<Expression>,
+    pub first: Expression,
+    pub rest: Vec<Expression>,
 }
 
 /// An operand with its place in the source.
@@ -54,14 +57,37 @@ pub(crate) struct Expression {
 /// What an operand is.
 #[derive(Debug)]
 pub(crate) enum Operand {
-    Literal(Value),
+    Bool(bool),
+    String(Value),
+    Number(Number),
     Nil,
     Dot,
     /// `.a.b`, relative to the dot.
     Field(Vec<Rc<str>>),
     /// `$x.a.b`; the root is the variable with the empty name.
     Variable(Rc<str>, Vec<Rc<str>>),
-    Function(Rc<str>),
+    /// A function, and fields of what it gives without arguments.
+    Function(&'static Function, Vec<Rc<str>>),
     /// `(pipeline).a.b`
     Nested(Box<Pipeline>, Vec<Rc<str>>),
+}
+
+/// A number, which has every type that can hold it until it is used.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Number {
+    /// As an integer, if it is whole.
+    pub integer: Option<i64>,
+    pub float: f64,
+    /// Whether it is an `int` where any type will do.
+    pub is_integer: bool,
+}
+
+impl Number {
+    /// The value where any type will do.
+    pub(crate) fn ideal(&self) -> Value {
+        match self.integer {
+            Some(integer) if self.is_integer => Value::Int(integer),
+            _ => Value::Float(self.float),
+        }
+    }
 }

@@ -1,0 +1,100 @@
+//! What an execution may use up.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::Failure;
+use crate::templates::Limits;
+
+/// Templates of one name that include themselves, as in Helm.
+const INCLUDE_LIMIT: usize = 1000;
+
+/// What is left for a whole execution, includes and all.
+pub(crate) struct Budget {
+    steps: u64,
+    memory: usize,
+    output: usize,
+    stack: usize,
+    /// Where the stack was when the execution began.
+    bottom: usize,
+    includes: BTreeMap<Rc<str>, usize>,
+    random: Option<u64>,
+}
+
+impl Budget {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            steps: limits.steps,
+            memory: limits.memory,
+            output: limits.output,
+            stack: limits.stack,
+            bottom: stack_position(),
+            includes: BTreeMap::new(),
+            random: None,
+        }
+    }
+
+    /// Takes one step.
+    pub(crate) fn step(&mut self) -> Result<(), Failure> {
+        self.steps =
+            self.steps.checked_sub(1).ok_or("the templates take more steps than any chart should")?;
+        Ok(())
+    }
+
+    /// Makes sure that the stack holds what comes next.
+    ///
+    /// What is measured is the stack itself: how much of it a level of nesting needs depends on the compiler.
+    pub(crate) fn check_stack(&self) -> Result<(), Failure> {
+        if stack_position().abs_diff(self.bottom) > self.stack {
+            return Err("templates are nested too deeply, or call themselves without end".into());
+        }
+        Ok(())
+    }
+
+    /// Takes memory for what a function made.
+    pub(crate) fn allocate(&mut self, bytes: usize) -> Result<(), Failure> {
+        let left = self.memory.checked_sub(bytes);
+        self.memory = left.ok_or("the templates make more data than any chart should")?;
+        Ok(())
+    }
+
+    /// Takes room in the output.
+    pub(crate) fn print(&mut self, bytes: usize) -> Result<(), Failure> {
+        let left = self.output.checked_sub(bytes);
+        self.output = left.ok_or("the output is larger than any manifest should be")?;
+        Ok(())
+    }
+
+    /// Where the random numbers are, which begin at the seed.
+    pub(crate) fn random_state(&mut self, seed: Option<u64>) -> Option<&mut u64> {
+        if self.random.is_none() {
+            self.random = seed;
+        }
+        self.random.as_mut()
+    }
+
+    pub(crate) fn enter_include(&mut self, name: &str) -> Result<(), Failure> {
+        let count = self.includes.entry(Rc::from(name)).or_default();
+        if *count > INCLUDE_LIMIT {
+            return Err(format!(
+                "rendering template has a nested reference name: {name}: unable to execute template"
+            )
+            .into());
+        }
+        *count += 1;
+        Ok(())
+    }
+
+    pub(crate) fn leave_include(&mut self, name: &str) {
+        if let Some(count) = self.includes.get_mut(name) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
+/// An address on the stack of the caller.
+#[inline(never)]
+fn stack_position() -> usize {
+    let marker = 0u8;
+    std::ptr::from_ref(std::hint::black_box(&marker)).addr()
+}

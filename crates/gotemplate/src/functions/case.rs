@@ -1,0 +1,278 @@
+//! Upper and lower case, and words.
+
+use super::Type::String as Text;
+use super::{Answer, Function, plain, text};
+use crate::value::Value;
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    plain("upper", &[Text], |a| Ok(Value::string(text(a, 0).chars().map(upper).collect::<String>()))),
+    plain("lower", &[Text], |a| Ok(Value::string(text(a, 0).chars().map(lower).collect::<String>()))),
+    plain("title", &[Text], title),
+    plain("untitle", &[Text], untitle),
+    plain("swapcase", &[Text], swap_case),
+    plain("initials", &[Text], initials),
+    plain("camelcase", &[Text], |a| Ok(Value::string(pascal_case(&text(a, 0))))),
+    plain("snakecase", &[Text], |a| Ok(Value::string(separated(&text(a, 0), '_')))),
+    plain("kebabcase", &[Text], |a| Ok(Value::string(separated(&text(a, 0), '-')))),
+];
+
+/// Go maps each character to one character; those that become several stay.
+fn upper(c: char) -> char {
+    single(c, c.to_uppercase())
+}
+
+fn lower(c: char) -> char {
+    single(c, c.to_lowercase())
+}
+
+fn single(c: char, mut mapped: impl Iterator<Item = char>) -> char {
+    match (mapped.next(), mapped.next()) {
+        (Some(mapped), None) => mapped,
+        // A capital I with a dot has a lower case of two.
+        (Some('i'), Some(_)) => 'i',
+        _ => c,
+    }
+}
+
+/// What separates words for `title`: everything but letters, digits and underscores, if it is ASCII or white space.
+fn is_separator(c: char) -> bool {
+    match c {
+        c if c.is_ascii() => !(c.is_ascii_alphanumeric() || c == '_'),
+        c if c.is_alphanumeric() => false,
+        c => c.is_whitespace(),
+    }
+}
+
+fn title(arguments: &[Value]) -> Answer {
+    let mut before = ' ';
+    let whole = text(arguments, 0);
+    let titled = whole.chars().map(|c| {
+        let mapped = if is_separator(before) { upper(c) } else { c };
+        before = c;
+        mapped
+    });
+    Ok(Value::string(titled.collect::<String>()))
+}
+
+fn untitle(arguments: &[Value]) -> Answer {
+    let mut starts = true;
+    let whole = text(arguments, 0);
+    let mapped = whole.chars().map(|c| {
+        let mapped = if starts && !c.is_whitespace() { lower(c) } else { c };
+        starts = c.is_whitespace();
+        mapped
+    });
+    Ok(Value::string(mapped.collect::<String>()))
+}
+
+fn swap_case(arguments: &[Value]) -> Answer {
+    let swap = |c: char| match c {
+        c if c.is_uppercase() => lower(c),
+        c if c.is_lowercase() => upper(c),
+        c => c,
+    };
+    Ok(Value::string(text(arguments, 0).chars().map(swap).collect::<String>()))
+}
+
+/// Go's library looks at bytes and takes each for a character.
+fn initials(arguments: &[Value]) -> Answer {
+    let mut starts = true;
+    let mut initials = String::new();
+    for c in super::bytes(arguments, 0).iter().map(|byte| char::from(*byte)) {
+        if c.is_whitespace() {
+            starts = true;
+        } else if starts {
+            initials.push(c);
+            starts = false;
+        }
+    }
+    Ok(Value::string(initials))
+}
+
+fn is_connector(c: char) -> bool {
+    c == '-' || c == '_' || c.is_whitespace()
+}
+
+/// Words without connectors, each with a capital; connectors at the ends and all but one of several stay.
+fn pascal_case(text: &str) -> String {
+    let mut chars = text.chars();
+    let mut out = String::new();
+    let mut current = None;
+    for c in chars.by_ref() {
+        if !is_connector(c) {
+            current = Some(c);
+            break;
+        }
+        out.push(c);
+    }
+    let Some(first) = current else {
+        // Go's library prints the last connector twice when there is nothing else.
+        out.extend(text.chars().next_back());
+        return out;
+    };
+    let mut first_is_upper = first.is_uppercase();
+    let mut current = upper(first);
+    for next in chars {
+        let before = current;
+        current = next;
+        if is_connector(current) && is_connector(before) {
+            out.push(before);
+            continue;
+        }
+        if is_connector(before) {
+            first_is_upper = current.is_uppercase();
+            current = upper(current);
+        } else {
+            if first_is_upper {
+                if current.is_uppercase() {
+                    current = lower(current);
+                } else {
+                    first_is_upper = false;
+                }
+            }
+            out.push(before);
+        }
+    }
+    out.push(current);
+    out
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    None,
+    Number,
+    Upper,
+    Letters,
+    Connector,
+    Punctuation,
+    Other,
+}
+
+fn is_letter(c: char) -> bool {
+    c.is_alphabetic() && (c.is_lowercase() || c.is_uppercase())
+}
+
+/// ASCII punctuation by Unicode, which does not count symbols such as `$` and `+`.
+fn is_punctuation(c: char) -> bool {
+    if c.is_ascii() {
+        c.is_ascii_punctuation() && !"$+<=>^`|~".contains(c)
+    } else {
+        !c.is_alphanumeric()
+            && !c.is_whitespace()
+            && !c.is_control()
+            && ('\u{2010}'..='\u{2027}').contains(&c)
+    }
+}
+
+/// The word that a text starts with, and the rest.
+fn next_word(text: &str) -> (Word, &str, &str) {
+    let Some(first) = text.chars().next() else { return (Word::None, "", "") };
+    let run = |belongs: &dyn Fn(char) -> bool| {
+        let start = first.len_utf8();
+        let rest = text.get(start..).unwrap_or_default();
+        start + rest.find(|c| !belongs(c)).unwrap_or(rest.len())
+    };
+    let lower_letters = |c: char| is_letter(c) && !c.is_uppercase();
+    let (word, length) = if is_connector(first) {
+        (Word::Connector, run(&is_connector))
+    } else if is_punctuation(first) {
+        (Word::Punctuation, run(&is_punctuation))
+    } else if first.is_uppercase() {
+        (Word::Upper, upper_word(text, first))
+    } else if is_letter(first) {
+        (Word::Letters, run(&lower_letters))
+    } else if first.is_numeric() {
+        (Word::Number, run(&char::is_numeric))
+    } else {
+        let other = |c: char| !(is_connector(c) || is_letter(c) || c.is_numeric() || is_punctuation(c));
+        (Word::Other, run(&other))
+    };
+    let (taken, rest) = text.split_at(length);
+    (word, taken, rest)
+}
+
+/// The length of a word that starts with a capital: several capitals, of which the last may start the next word, or one
+/// capital with the letters behind it.
+fn upper_word(text: &str, first: char) -> usize {
+    let behind = text.get(first.len_utf8()..).unwrap_or_default();
+    match behind.chars().next() {
+        Some(second) if second.is_uppercase() => {
+            let length = text.find(|c: char| !c.is_uppercase()).unwrap_or(text.len());
+            let next = text.get(length..).and_then(|rest| rest.chars().next());
+            let last = text.get(..length).and_then(|word| word.chars().next_back());
+            match (next, last) {
+                (Some(next), Some(last)) if is_letter(next) => length - last.len_utf8(),
+                _ => length,
+            }
+        }
+        Some(second) if is_letter(second) => {
+            let rest = behind.find(|c: char| !is_letter(c) || c.is_uppercase()).unwrap_or(behind.len());
+            first.len_utf8() + rest
+        }
+        _ => first.len_utf8(),
+    }
+}
+
+/// Words in lower case with a connector between them; digits belong to the word before, unless letters follow.
+fn separated(text: &str, connector: char) -> String {
+    let mut out = String::new();
+    let (mut kind, mut word, mut rest) = next_word(text);
+    while !rest.is_empty() {
+        if kind != Word::Connector {
+            push_lower(&mut out, kind, word, connector);
+        }
+        let (before, last) = (kind, word);
+        (kind, word, rest) = next_word(rest);
+        match before {
+            Word::Number => {
+                while matches!(kind, Word::Letters | Word::Number) {
+                    push_lower(&mut out, kind, word, connector);
+                    (kind, word, rest) = next_word(rest);
+                }
+                if !matches!(kind, Word::None | Word::Punctuation | Word::Connector) {
+                    out.push(connector);
+                }
+            }
+            Word::Connector => push_lower(&mut out, before, last, connector),
+            Word::Punctuation => {}
+            _ if kind != Word::Number => {
+                if !matches!(kind, Word::Connector | Word::Punctuation) {
+                    out.push(connector);
+                }
+            }
+            _ if rest.is_empty() => {}
+            _ => {
+                let digits = word;
+                (kind, word, rest) = next_word(rest);
+                if kind != Word::Letters {
+                    push_lower(&mut out, Word::Number, digits, connector);
+                    if !matches!(kind, Word::Connector | Word::Punctuation) {
+                        out.push(connector);
+                    }
+                    continue;
+                }
+                out.push(connector);
+                push_lower(&mut out, Word::Number, digits, connector);
+                while matches!(kind, Word::Letters | Word::Number) {
+                    push_lower(&mut out, kind, word, connector);
+                    (kind, word, rest) = next_word(rest);
+                }
+                if !matches!(kind, Word::None | Word::Connector | Word::Punctuation) {
+                    out.push(connector);
+                }
+            }
+        }
+    }
+    push_lower(&mut out, kind, word, connector);
+    out
+}
+
+fn push_lower(out: &mut String, kind: Word, word: &str, connector: char) {
+    if !matches!(kind, Word::Upper | Word::Connector) {
+        out.push_str(word);
+        return;
+    }
+    for c in word.chars() {
+        out.push(if is_connector(c) { connector } else { lower(c) });
+    }
+}

@@ -1,0 +1,112 @@
+//! Values from JSON and to it.
+
+use std::rc::Rc;
+
+use serde_json::Number;
+
+use super::{Value, Walk};
+
+/// Why a value cannot become JSON, or a copy, or text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConversionError {
+    /// The value contains itself, or is nested deeper than any real document.
+    #[error("the value is cyclic or nested more than 200 levels deep")]
+    TooDeep,
+    /// The value is larger than any real document, or shares its parts so often that it seems to be.
+    #[error("the value is larger than any real document")]
+    TooLarge,
+    /// JSON has no infinity and no NaN.
+    #[error("{0} is not a JSON number")]
+    NotANumber(String),
+    /// Something with methods has no JSON form.
+    #[error("a value of type {0} has no JSON form")]
+    NotData(&'static str),
+}
+
+impl Value {
+    /// A value from JSON. All numbers become floats, because that is what Helm's charts see.
+    #[must_use]
+    pub fn from_json(json: &serde_json::Value) -> Self {
+        match json {
+            serde_json::Value::Null => Self::Nil,
+            serde_json::Value::Bool(value) => Self::Bool(*value),
+            serde_json::Value::Number(number) => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
+            serde_json::Value::String(text) => Self::string(text),
+            serde_json::Value::Array(values) => Self::list(values.iter().map(Self::from_json).collect()),
+            serde_json::Value::Object(entries) => Self::Map(
+                entries.iter().map(|(key, value)| (Rc::from(key.as_str()), Self::from_json(value))).collect(),
+            ),
+        }
+    }
+
+    /// The value as JSON. Floats without a fraction become integers, as Go prints them.
+    pub fn to_json(&self) -> Result<serde_json::Value, ConversionError> {
+        Converter { walk: Walk::new(), keeps_floats: false }.value(self)
+    }
+
+    /// The value as JSON in which floats stay floats, whole or not.
+    pub(crate) fn to_json_with_floats(&self) -> Result<serde_json::Value, ConversionError> {
+        Converter { walk: Walk::new(), keeps_floats: true }.value(self)
+    }
+}
+
+struct Converter {
+    walk: Walk,
+    keeps_floats: bool,
+}
+
+impl Converter {
+    fn value(&mut self, value: &Value) -> Result<serde_json::Value, ConversionError> {
+        self.walk.enter()?;
+        let json = self.visit(value);
+        self.walk.leave();
+        json
+    }
+
+    fn visit(&mut self, value: &Value) -> Result<serde_json::Value, ConversionError> {
+        Ok(match value {
+            Value::Nil | Value::NilElement => serde_json::Value::Null,
+            Value::Bool(value) => (*value).into(),
+            Value::Int(number) | Value::Int64(number) | Value::Duration(number) => (*number).into(),
+            Value::Uint8(number) => (*number).into(),
+            Value::Float(number) if self.keeps_floats => {
+                Number::from_f64(*number).ok_or_else(|| not_a_number(*number))?.into()
+            }
+            Value::Float(number) => json_number(*number)?.into(),
+            Value::String(text) => (&**text).into(),
+            Value::Binary(bytes) => String::from_utf8_lossy(bytes).into(),
+            Value::Bytes(bytes) => crate::encoding::base64(bytes).into(),
+            Value::Time(time) => time.rfc3339().into(),
+            Value::List(list) if list.is_nil() => serde_json::Value::Null,
+            Value::List(list) => {
+                let values: Result<Vec<_>, _> = list.values().iter().map(|value| self.value(value)).collect();
+                serde_json::Value::Array(values?)
+            }
+            Value::Map(map) => {
+                let mut entries = serde_json::Map::new();
+                for (key, value) in map.entries() {
+                    entries.insert(key.to_string(), self.value(&value)?);
+                }
+                serde_json::Value::Object(entries)
+            }
+            Value::Object(object) => match object.data() {
+                Some(data) => self.value(&data)?,
+                None => return Err(ConversionError::NotData(object.type_name())),
+            },
+        })
+    }
+}
+
+fn not_a_number(number: f64) -> ConversionError {
+    ConversionError::NotANumber(crate::format::float(number))
+}
+
+/// Go writes 3.0 as 3.
+fn json_number(number: f64) -> Result<Number, ConversionError> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if number.fract() == 0.0 && number.abs() <= EXACT {
+        #[allow(clippy::cast_possible_truncation)] // Both conditions say that it fits.
+        return Ok(Number::from(number as i64));
+    }
+    Number::from_f64(number).ok_or_else(|| not_a_number(number))
+}

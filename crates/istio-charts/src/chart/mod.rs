@@ -1,0 +1,268 @@
+//! A Helm chart in memory: its metadata, default values, templates, files and the charts that it depends on.
+//!
+//! Loading only, by the rules of Helm's loader, from a folder, an archive or files; see `helm` for rendering.
+
+mod archive;
+mod ignore;
+mod metadata;
+mod pattern;
+mod walk;
+
+pub(crate) use metadata::as_text;
+pub use metadata::{Dependency, Maintainer, Metadata};
+pub(crate) use pattern::Glob;
+
+use crate::yaml;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Charts within charts within charts; deeper ones are a mistake or an attack.
+const DEPTH_LIMIT: usize = 20;
+
+/// Why files do not make a chart.
+#[derive(Debug, thiserror::Error)]
+pub enum ChartError {
+    /// A file every chart has is missing.
+    #[error("'{0}' is missing")]
+    Missing(&'static str),
+    /// A file is not what it should be.
+    #[error("'{file}' is no valid YAML")]
+    Yaml {
+        /// Path in the chart.
+        file: String,
+        /// Cause, with its position.
+        source: yaml::Error,
+    },
+    /// A file has to be text and is not.
+    #[error("'{0}' is not UTF-8 text")]
+    Encoding(String),
+    /// A field of Chart.yaml is missing or not what it should be.
+    #[error("Chart.yaml: {0}")]
+    Metadata(String),
+    /// Default values are a map.
+    #[error("'{0}' holds no map")]
+    NoMap(String),
+    /// A chart within the chart does not load.
+    #[error("subchart '{name}' of chart '{parent}'")]
+    Subchart {
+        /// Folder or archive below `charts/`.
+        name: String,
+        /// Chart that has it.
+        parent: String,
+        /// Cause.
+        source: Box<ChartError>,
+    },
+    /// Charts are nested without end.
+    #[error("charts are nested more than {DEPTH_LIMIT} levels deep")]
+    TooDeep,
+    /// An archive holds what a chart does not.
+    #[error("the archive is no chart: {0}")]
+    Archive(String),
+    /// A line of `.helmignore` is no pattern.
+    #[error(".helmignore: {0}")]
+    Ignore(String),
+    /// A file could not be read.
+    #[error("reading '{}'", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// Cause.
+        source: io::Error,
+    },
+}
+
+/// A file of a chart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct File {
+    /// Path in the chart.
+    pub path: String,
+    pub data: Vec<u8>,
+}
+
+/// A template of a chart.
+#[derive(Debug, Clone)]
+pub(crate) struct Template {
+    /// Path in the chart.
+    pub path: String,
+    pub text: Arc<str>,
+}
+
+/// A chart, as Helm's loader understands it.
+#[derive(Debug, Clone)]
+pub struct Chart {
+    pub(crate) metadata: Metadata,
+    /// values.yaml; an empty map without one.
+    pub(crate) values: Value,
+    /// values.schema.json.
+    pub(crate) schema: Option<Vec<u8>>,
+    /// Files below `templates/`.
+    pub(crate) templates: Vec<Template>,
+    /// All other files, which templates read as `.Files`.
+    pub(crate) files: Arc<Vec<File>>,
+    /// Charts below `charts/`.
+    pub(crate) dependencies: Vec<Chart>,
+}
+
+impl Chart {
+    /// Loads a chart from its folder, or from an archive (`.tgz`).
+    pub fn load(path: &Path) -> Result<Self, ChartError> {
+        if path.is_dir() {
+            return Self::load_without(path, &[]);
+        }
+        let unreadable = |source| ChartError::Read { path: path.to_owned(), source };
+        let packed = std::fs::read(path).map_err(unreadable)?;
+        Self::assemble(archive::unpack(&packed)?, 0)
+    }
+
+    /// Loads a chart from its folder and leaves out the files of those paths.
+    pub(crate) fn load_without(directory: &Path, left_out: &[&str]) -> Result<Self, ChartError> {
+        Self::assemble(walk::files(directory, left_out)?, 0)
+    }
+
+    /// Makes a chart of files by their path in it.
+    pub fn from_files(files: BTreeMap<String, Vec<u8>>) -> Result<Self, ChartError> {
+        Self::assemble(files.into_iter().map(|(path, data)| File { path, data }).collect(), 0)
+    }
+
+    /// The name in Chart.yaml, or the alias under which another chart has it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.metadata.name
+    }
+
+    /// What Chart.yaml says.
+    #[must_use]
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    fn assemble(files: Vec<File>, depth: usize) -> Result<Self, ChartError> {
+        if depth > DEPTH_LIMIT {
+            return Err(ChartError::TooDeep);
+        }
+        let metadata = read_metadata(&files)?;
+        let is_first_version = metadata.api_version == "v1";
+        let mut chart = Self {
+            metadata,
+            values: json!({}),
+            schema: None,
+            templates: Vec::new(),
+            files: Arc::new(Vec::new()),
+            dependencies: Vec::new(),
+        };
+        let (mut others, mut below): (Vec<File>, BTreeMap<String, Vec<File>>) = Default::default();
+        for file in files {
+            match file.path.as_str() {
+                "Chart.yaml" | "Chart.lock" => {}
+                "values.yaml" => chart.values = read_values(&file)?,
+                "values.schema.json" => chart.schema = Some(file.data),
+                "requirements.yaml" | "requirements.lock" if !is_first_version => {}
+                path if path.starts_with("templates/") => chart.templates.push(template(file)?),
+                path if path.starts_with("charts/") && !path.ends_with(".prov") => {
+                    let path = path.strip_prefix("charts/").unwrap_or_default().to_owned();
+                    let name = path.split('/').next().unwrap_or_default().to_owned();
+                    below.entry(name).or_default().push(File { path, data: file.data });
+                }
+                _ => others.push(file),
+            }
+        }
+        chart.files = Arc::new(others);
+        for (name, files) in below {
+            if !name.starts_with(['_', '.']) {
+                let subchart = subchart(&name, files, depth).map_err(|source| ChartError::Subchart {
+                    name: name.clone(),
+                    parent: chart.name().to_owned(),
+                    source: Box::new(source),
+                })?;
+                chart.dependencies.push(subchart);
+            }
+        }
+        Ok(chart)
+    }
+}
+
+/// A chart below `charts/`: an archive, or a folder with its name before every path.
+fn subchart(name: &str, mut files: Vec<File>, depth: usize) -> Result<Chart, ChartError> {
+    if name.ends_with(".tgz") {
+        let packed = files.pop().filter(|file| file.path == name && files.is_empty());
+        let packed = packed.ok_or_else(|| ChartError::Archive(format!("'{name}' is a folder")))?;
+        return Chart::assemble(archive::unpack(&packed.data)?, depth + 1);
+    }
+    let inside = files.into_iter().filter_map(|file| {
+        let path = file.path.split_once('/')?.1.to_owned();
+        Some(File { path, data: file.data })
+    });
+    Chart::assemble(inside.collect(), depth + 1)
+}
+
+/// Chart.yaml, and for charts of the first version the dependencies in requirements.yaml.
+fn read_metadata(files: &[File]) -> Result<Metadata, ChartError> {
+    let find = |path: &str| files.iter().find(|file| file.path == path);
+    let file = find("Chart.yaml").ok_or(ChartError::Missing("Chart.yaml"))?;
+    let mut document = document(file)?;
+    if let Some(file) = find("requirements.yaml") {
+        let requirements = self::document(file)?;
+        if let (Some(fields), Some(more)) = (document.as_object_mut(), requirements.as_object()) {
+            fields.extend(more.clone());
+        }
+    }
+    Metadata::read(&document).map_err(ChartError::Metadata)
+}
+
+fn text(file: &File) -> Result<&str, ChartError> {
+    std::str::from_utf8(&file.data).map_err(|_| ChartError::Encoding(file.path.clone()))
+}
+
+fn document(file: &File) -> Result<Value, ChartError> {
+    let unreadable = |source| ChartError::Yaml { file: file.path.clone(), source };
+    yaml::parse(text(file)?).map_err(unreadable)
+}
+
+fn template(file: File) -> Result<Template, ChartError> {
+    let text = String::from_utf8(file.data).map_err(|_| ChartError::Encoding(file.path.clone()))?;
+    Ok(Template { path: file.path, text: Arc::from(text) })
+}
+
+/// The default values; several documents are merged.
+fn read_values(file: &File) -> Result<Value, ChartError> {
+    let unreadable = |source| ChartError::Yaml { file: file.path.clone(), source };
+    let mut values = json!({});
+    for document in yaml::parse_all(text(file)?).map_err(unreadable)? {
+        match document {
+            Value::Null => {}
+            Value::Object(_) => merge_maps(&mut values, document),
+            _ => return Err(ChartError::NoMap(file.path.clone())),
+        }
+    }
+    Ok(values)
+}
+
+/// Merges values over others, as those of several files are: maps are merged, all else replaces, nulls too.
+pub(crate) fn merge_maps(target: &mut Value, over: Value) {
+    match (target, over) {
+        (Value::Object(target), Value::Object(over)) => merge_entries(target, over),
+        (target, over) => *target = over,
+    }
+}
+
+fn merge_entries(target: &mut Map<String, Value>, over: Map<String, Value>) {
+    for (key, value) in over {
+        match target.get_mut(&key) {
+            Some(known) if known.is_object() && value.is_object() => merge_maps(known, value),
+            _ => drop(target.insert(key, value)),
+        }
+    }
+}
+
+/// Reads the text of a file with values, as `helm template -f` does.
+pub fn parse_values(text: &str) -> Result<Value, ChartError> {
+    read_values(&File { path: "values".to_owned(), data: text.as_bytes().to_vec() })
+}
+
+/// Merges values of a later file over those of the earlier ones.
+pub fn merge_values(target: &mut Value, over: Value) {
+    merge_maps(target, over);
+}

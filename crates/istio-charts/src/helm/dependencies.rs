@@ -1,0 +1,156 @@
+//! Which charts within a chart are rendered, under which names, and which values they hand up.
+//!
+//! Pure. See <https://helm.sh/docs/topics/charts/#chart-dependencies>.
+
+use super::values::{Nulls, coalesce, coalesce_tables, lookup};
+use crate::chart::{Chart, Dependency};
+use gotemplate::semver::{Constraint, Version};
+use serde_json::{Map, Value, json};
+
+/// Prepares a chart as Helm does before it renders it: aliases, conditions, tags, then imported values.
+pub(super) fn process(chart: &mut Chart, user: &Value) -> Result<(), String> {
+    check_present(chart)?;
+    enable(chart, user, "")?;
+    import_all(chart)
+}
+
+/// Every chart that Chart.yaml speaks of must be there.
+fn check_present(chart: &Chart) -> Result<(), String> {
+    let wanted = chart.metadata.dependencies.iter().flatten().map(|dependency| dependency.name.as_str());
+    let missing: Vec<&str> =
+        wanted.filter(|name| !chart.dependencies.iter().any(|present| present.name() == *name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!("found in Chart.yaml, but missing in charts/ directory: {}", missing.join(", ")))
+}
+
+/// Whether a version fits a constraint.
+pub(super) fn is_compatible(constraint: &str, version: &str) -> bool {
+    match (Constraint::parse(constraint), Version::parse(version)) {
+        (Ok(constraint), Some(version)) => constraint.check(&version),
+        _ => false,
+    }
+}
+
+fn fits(chart: &Chart, dependency: &Dependency) -> bool {
+    chart.name() == dependency.name && is_compatible(&dependency.version, &chart.metadata.version)
+}
+
+/// Gives the charts within a chart their names and drops those that are switched off.
+fn enable(chart: &mut Chart, values: &Value, path: &str) -> Result<(), String> {
+    let Some(mut wanted) = chart.metadata.dependencies.take() else { return Ok(()) };
+    chart.dependencies = named(&chart.dependencies, &mut wanted);
+    let values = coalesce(chart, values, Nulls::Coalesce)?;
+    for dependency in &mut wanted {
+        dependency.enabled = true;
+        switch_by_tags(dependency, &values);
+        switch_by_condition(dependency, &values, path);
+    }
+    let is_off = |name: &str| wanted.iter().any(|dependency| !dependency.enabled && dependency.name == name);
+    chart.dependencies.retain(|subchart| !is_off(subchart.name()));
+    let kept: Vec<Dependency> =
+        wanted.iter().filter(|dependency| !is_off(&dependency.name)).cloned().collect();
+    for subchart in &mut chart.dependencies {
+        let below = format!("{path}{}.", subchart.name());
+        enable(subchart, &values, &below)?;
+    }
+    chart.metadata.dependencies = (!kept.is_empty()).then_some(kept);
+    Ok(())
+}
+
+/// The charts under the names that the dependencies give them; those that no dependency speaks of come first.
+fn named(present: &[Chart], wanted: &mut [Dependency]) -> Vec<Chart> {
+    let mut charts: Vec<Chart> = present
+        .iter()
+        .filter(|chart| !wanted.iter().any(|dependency| fits(chart, dependency)))
+        .cloned()
+        .collect();
+    for dependency in wanted {
+        if let Some(chart) = present.iter().find(|chart| fits(chart, dependency)) {
+            let mut chart = chart.clone();
+            if !dependency.alias.is_empty() {
+                chart.metadata.name.clone_from(&dependency.alias);
+            }
+            charts.push(chart);
+        }
+        if !dependency.alias.is_empty() {
+            dependency.name.clone_from(&dependency.alias);
+        }
+    }
+    charts
+}
+
+/// One true tag switches on; without a true one, one that is false switches off.
+fn switch_by_tags(dependency: &mut Dependency, values: &Value) {
+    let tags = values.get("tags").filter(|tags| tags.is_object());
+    let flags: Vec<bool> = dependency.tags.iter().filter_map(|tag| tags?.get(tag)?.as_bool()).collect();
+    if tags.is_some() {
+        dependency.enabled = flags.is_empty() || flags.contains(&true);
+    }
+}
+
+/// The first path that leads to a boolean decides.
+fn switch_by_condition(dependency: &mut Dependency, values: &Value, path: &str) {
+    let condition = dependency.condition.trim().to_owned();
+    let mut flags = condition
+        .split(',')
+        .filter(|condition| !condition.is_empty())
+        .filter_map(|condition| lookup(values, &format!("{path}{condition}"))?.as_bool());
+    if let Some(flag) = flags.next() {
+        dependency.enabled = flag;
+    }
+}
+
+fn import_all(chart: &mut Chart) -> Result<(), String> {
+    for subchart in &mut chart.dependencies {
+        import_all(subchart)?;
+    }
+    import(chart)
+}
+
+/// Adds the values that the charts within a chart export to its defaults, which win.
+fn import(chart: &mut Chart) -> Result<(), String> {
+    let Some(mut dependencies) = chart.metadata.dependencies.clone() else { return Ok(()) };
+    let values = coalesce(chart, &json!({}), Nulls::Merge)?;
+    let mut imported = Map::new();
+    for dependency in &mut dependencies {
+        let mut normal = Vec::new();
+        for wanted in &dependency.import_values {
+            let Some((child, parent)) = paths(wanted) else { continue };
+            normal.push(json!({"child": child, "parent": parent}));
+            let table = lookup(&values, &format!("{}.{child}", dependency.name));
+            if let Some(Value::Object(table)) = table {
+                coalesce_tables(&mut imported, at_path(&parent, table.clone()), Nulls::Merge);
+            }
+        }
+        dependency.import_values = normal;
+    }
+    chart.metadata.dependencies = Some(dependencies);
+    chart.values = values;
+    if let Value::Object(values) = &mut chart.values {
+        coalesce_tables(values, imported, Nulls::Merge);
+    }
+    Ok(())
+}
+
+/// From where to where values are imported: a name below `exports`, or two paths.
+fn paths(wanted: &Value) -> Option<(String, String)> {
+    let path = |key: &str| match wanted.get(key) {
+        Some(Value::String(path)) => path.clone(),
+        Some(other) => other.to_string(),
+        None => "<nil>".to_owned(),
+    };
+    match wanted {
+        Value::String(name) => Some((format!("exports.{name}"), ".".to_owned())),
+        Value::Object(_) => Some((path("child"), path("parent"))),
+        _ => None,
+    }
+}
+
+fn at_path(path: &str, table: Map<String, Value>) -> Map<String, Value> {
+    if path == "." {
+        return table;
+    }
+    path.rsplit('.').fold(table, |table, key| Map::from_iter([(key.to_owned(), Value::Object(table))]))
+}
