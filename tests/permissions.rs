@@ -13,7 +13,7 @@ mod parity_cases;
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 /// All of them together have every kind, gateway and flavour that can be rendered.
-const CASES: [&str; 7] = [
+const CASES: [&str; 9] = [
     "01-default-production",
     "02-default-evaluation",
     "06-egress-evaluation",
@@ -21,10 +21,24 @@ const CASES: [&str; 7] = [
     "10-gke",
     "12-openstack-garden",
     "14-features",
+    "15-ambient",
+    "17-dual-stack",
 ];
 
+const AUTOSCALERS: &str = "\
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: verticalpodautoscalers.autoscaling.k8s.io}
+";
+const POLICIES: &str = "\
+apiVersion: operator.kyma-project.io/v1alpha2
+kind: Istio
+metadata: {name: default, namespace: kyma-system}
+spec: {networkPoliciesEnabled: true}
+";
+
 /// What the code does besides applying, watching and removing what the charts render.
-const OWN: [(&str, &str, &[&str]); 24] = [
+const OWN: [(&str, &str, &[&str]); 22] = [
     // The resource: followed, held by a finalizer, reported on.
     ("operator.kyma-project.io", "istios", &["get", "list", "watch", "patch"]),
     ("operator.kyma-project.io", "istios/status", &["get", "patch"]),
@@ -53,8 +67,6 @@ const OWN: [(&str, &str, &[&str]); 24] = [
     // Facts of the cluster, and whether istiod has an endpoint.
     ("", "nodes", &["list"]),
     ("discovery.k8s.io", "endpointslices", &["list", "watch"]),
-    // Granted to the CNI agent of the ambient mode, which the cases above do not render.
-    ("", "pods/status", &["patch", "update"]),
 ];
 
 /// How many pods an owner of any kind wants. A number that is read; the kinds of others cannot be listed here.
@@ -97,7 +109,18 @@ fn rendered() -> Result<Vec<Value>> {
     for case in parity_cases::cases(&CASES)? {
         objects.extend(yaml::parse_json_documents(&parity_cases::render(&case)?)?);
     }
+    objects.extend(with_all_extras()?);
     Ok(objects)
+}
+
+/// The NetworkPolicies and autoscalers that are only made when they are asked for and can be had.
+fn with_all_extras() -> Result<Vec<Value>> {
+    let folder = tempfile::tempdir()?;
+    let features = parity_cases::cases(&["14-features"])?.swap_remove(0);
+    let cluster = std::fs::read_to_string(features.join("cluster.yaml"))?;
+    std::fs::write(folder.path().join("cluster.yaml"), format!("{cluster}\n---\n{AUTOSCALERS}"))?;
+    std::fs::write(folder.path().join("cr.yaml"), POLICIES)?;
+    Ok(yaml::parse_json_documents(&parity_cases::render(folder.path())?)?)
 }
 
 /// What the charts want to be granted, and what their objects take to be applied.

@@ -109,15 +109,17 @@ pub fn union(into: &mut Value, fields: &Value) {
 }
 
 /// Takes one leaf out of `fields`, and what is empty without it; returns whether it was there.
+///
+/// What stays keeps its order, on which digests depend.
 pub fn remove(fields: &mut Value, path: &[&str]) -> bool {
     let Some(((step, rest), map)) = path.split_first().zip(fields.as_object_mut()) else { return false };
     if rest.is_empty() {
-        return map.remove(*step).is_some();
+        return map.shift_remove(*step).is_some();
     }
     let Some(inner) = map.get_mut(*step) else { return false };
     let removed = remove(inner, rest);
     if removed && inner.as_object().is_some_and(serde_json::Map::is_empty) {
-        map.remove(*step);
+        map.shift_remove(*step);
     }
     removed
 }
@@ -164,6 +166,13 @@ mod tests {
     fn only_leaves_are_listed() {
         let fields = json!({"f:a": {".": {}, "f:b": {}}, "f:c": {"v:\"x\"": {}}});
         assert_eq!(leaves(&fields), [vec!["f:a", "f:b"], vec!["f:c", "v:\"x\""]]);
+    }
+
+    #[test]
+    fn what_stays_keeps_its_order() {
+        let mut fields = json!({"f:a": {}, "f:b": {}, "f:c": {}});
+        assert!(remove(&mut fields, &["f:a"]));
+        assert_eq!(fields.to_string(), json!({"f:b": {}, "f:c": {}}).to_string());
     }
 
     fn any_path() -> impl Strategy<Value = Vec<String>> {

@@ -227,7 +227,8 @@ mod tests {
             serde_json::from_value(json!({"managedFields": [entry]})).unwrap()
         };
         let entry = |kind: &str, fields: Value| our_entry(kind, &managed(fields));
-        let (ours, taken) = (json!({"f:name": {}, "f:failurePolicy": {}}), json!({"f:name": {}}));
+        let ours = json!({"f:failurePolicy": {}, "f:name": {}, "f:rules": {}});
+        let taken = json!({"f:name": {}, "f:rules": {}});
         let validator = "ValidatingWebhookConfiguration";
         assert_eq!(entry(validator, ours.clone()), entry(validator, taken.clone()));
         let injector = "MutatingWebhookConfiguration";

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use istio_manager::api::Istio;
 use istio_manager::api::conditions::State;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
@@ -36,6 +37,7 @@ impl<'c> Bed<'c> {
 
     pub async fn start_with(control_plane: &'c ControlPlane, arguments: &[&str]) -> Result<Self> {
         crate::chart::install(control_plane).await?;
+        forget_leader(control_plane).await?;
         let metrics = free_port()?;
         let operator = operator(control_plane, metrics, arguments).await?;
         Ok(Self { control_plane, operator, metrics })
@@ -51,12 +53,12 @@ impl<'c> Bed<'c> {
         Ok(Self { control_plane, operator: replica.start(control_plane, &[])?, metrics })
     }
 
-    /// The operator with a Lease that outlasts a restart of the API server.
-    pub async fn start_patient(control_plane: &'c ControlPlane) -> Result<Self> {
+    /// The operator with a Lease that is soon over when it hangs.
+    pub async fn start_short_of_lease(control_plane: &'c ControlPlane) -> Result<Self> {
         crate::chart::install(control_plane).await?;
         let kubeconfig = control_plane.kubeconfig_for(NAMESPACE, "istio-controller-manager").await?;
         let metrics = free_port()?;
-        let replica = Replica { name: "operator", kubeconfig, metrics, lease: LONG_LEASE };
+        let replica = Replica { name: "operator", kubeconfig, metrics, lease: SHORT_LEASE };
         Ok(Self { control_plane, operator: replica.start(control_plane, &[])?, metrics })
     }
 
@@ -70,6 +72,7 @@ impl<'c> Bed<'c> {
     /// Kills the operator without warning and starts it anew.
     pub async fn crash(&mut self) -> Result {
         self.operator.kill().await?;
+        forget_leader(self.control_plane).await?;
         self.operator = operator(self.control_plane, self.metrics, &[]).await?;
         Ok(())
     }
@@ -226,16 +229,16 @@ struct Replica<'a> {
     name: &'a str,
     kubeconfig: PathBuf,
     metrics: u16,
-    /// A killed predecessor must not hold up a test for long.
     lease: [&'a str; 3],
 }
 
+/// For tests in which another replica has to take over.
 const SHORT_LEASE: [&str; 3] = [
     "--leader-elect-lease-duration=3s",
     "--leader-elect-renew-deadline=2s",
     "--leader-elect-retry-period=300ms",
 ];
-/// For what takes the API server longer than a short lease lasts.
+/// For all others: a machine that is busy must not end the leadership of the only one.
 const LONG_LEASE: [&str; 3] = [
     "--leader-elect-lease-duration=60s",
     "--leader-elect-renew-deadline=50s",
@@ -267,8 +270,15 @@ pub async fn command(control_plane: &ControlPlane, arguments: &[&str]) -> Result
 
 async fn operator(control_plane: &ControlPlane, metrics: u16, arguments: &[&str]) -> Result<Process> {
     let kubeconfig = control_plane.kubeconfig_for(NAMESPACE, "istio-controller-manager").await?;
-    let replica = Replica { name: "operator", kubeconfig, metrics, lease: SHORT_LEASE };
+    let replica = Replica { name: "operator", kubeconfig, metrics, lease: LONG_LEASE };
     replica.start(control_plane, arguments)
+}
+
+/// Takes the Lease from one that was killed: to wait until it is over would only cost time.
+async fn forget_leader(control_plane: &ControlPlane) -> Result {
+    let leases: Api<Lease> = Api::namespaced(control_plane.client(), NAMESPACE);
+    leases.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+    Ok(())
 }
 
 fn free_port() -> Result<u16> {

@@ -35,7 +35,7 @@ pub async fn a_lossy_network_neither_stops_an_installation_nor_a_removal(
 pub async fn an_api_server_that_restarts_neither_stops_an_installation_nor_a_removal(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let bed = Bed::start_patient(control_plane).await?;
+    let bed = Bed::start(control_plane).await?;
     bed.create("default", json!({})).await?;
     shows(&bed, "istiod").await?;
     let first = control_plane.restart_api_server(None).await?;
@@ -102,7 +102,7 @@ async fn cordon(control_plane: &ControlPlane, unschedulable: bool) -> Result {
 pub async fn a_leader_that_hangs_while_installing_is_followed_and_writes_nothing_when_it_wakes_up(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let mut bed = Bed::start(control_plane).await?;
+    let mut bed = Bed::start_short_of_lease(control_plane).await?;
     bed.create("default", json!({})).await?;
     shows(&bed, "istiod").await?;
     bed.operator.pause()?;

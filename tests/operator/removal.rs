@@ -162,8 +162,8 @@ pub async fn a_resource_that_is_invalid_can_be_deleted_and_takes_istio_with_it(
 pub async fn an_installation_that_was_taken_down_by_hand_can_still_be_deleted(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    // Stopped, the operator cannot repair what goes; its Lease must outlast that.
-    let bed = Bed::start_patient(control_plane).await?;
+    // Stopped, the operator cannot repair what goes.
+    let bed = Bed::start(control_plane).await?;
     bed.installed().await?;
     bed.operator.pause()?;
     let definitions: Api<CustomResourceDefinition> = Api::all(control_plane.client());
