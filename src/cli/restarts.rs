@@ -103,6 +103,7 @@ pub async fn run(arguments: &RestartsArguments) -> Result<(), RestartsError> {
         settings: &settings,
         memory: &memory,
         proven: &Proven::default(),
+        unlabelled: true,
         revisit: &std::collections::HashSet::new(),
         settled: true,
         now: k8s_openapi::jiff::Timestamp::now().as_second(),

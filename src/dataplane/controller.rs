@@ -40,6 +40,8 @@ const ANNOTATED: Duration = Duration::from_secs(60);
 const LARGE: Duration = Duration::from_millis(20);
 /// The next look where something may pass soon, and after a failure.
 const SOON: Duration = Duration::from_secs(30);
+/// Pods without the label of injection, all of the cluster's, are looked at so often.
+const UNLABELLED: Duration = Duration::from_secs(6 * 3600);
 /// The next look after one of Istio's own workloads was restarted.
 const COMPONENT: Duration = Duration::from_secs(3);
 /// Changes come in groups.
@@ -102,13 +104,16 @@ struct Controller {
     revisit: HashSet<u64>,
     /// Owners that are judged already, by hash; their pods make no look due.
     judged: HashSet<u64>,
+    /// When pods without the label of injection were looked at last; `None` is due.
+    unlabelled: Option<Instant>,
     /// Restarts that did not come about, by UID: for what, why and when. They are not tried again at once.
     refused: HashMap<String, (String, Hindrance, Instant)>,
     /// Leftovers that were told, by UID, target and hindrance.
     told: Option<HashSet<String>>,
     newcomers: Newcomers,
     last: DataPlaneStatus,
-    done: usize,
+    /// Restarts of the last wave, if there was one since the start.
+    done: Option<usize>,
 }
 
 impl Controller {
@@ -124,10 +129,11 @@ impl Controller {
             mesh: None,
             revisit: HashSet::new(),
             judged: HashSet::new(),
+            unlabelled: None,
             refused: HashMap::new(),
             told: None,
             last: DataPlaneStatus::default(),
-            done: 0,
+            done: None,
         }
     }
 
@@ -232,7 +238,7 @@ impl Controller {
         let plan = plan(&mut survey);
         if plan.is_empty() {
             self.settle(&mesh, settled, &mut store, &mut memory, &survey).await?;
-            self.tell(reporter, &survey, held.as_deref());
+            self.tell(resource, reporter, &survey, held.as_deref());
             tracing::info!(
                 total = survey.found.total,
                 outdated = survey.decisions.len() + survey.found.more,
@@ -246,13 +252,14 @@ impl Controller {
     }
 
     async fn survey(
-        &self,
+        &mut self,
         mesh: &Mesh,
         settings: &Settings,
         memory: &Memory,
         settled: bool,
     ) -> Result<Survey, Error> {
         let asked = memory.asked.as_deref() == Some(&mesh.hash);
+        let unlabelled = self.unlabelled.is_none_or(|last| last.elapsed() >= UNLABELLED);
         let surveyor = Surveyor {
             client: &self.given.context.client,
             mesh,
@@ -260,11 +267,16 @@ impl Controller {
             settings,
             memory,
             proven: &self.proven,
+            unlabelled,
             revisit: &self.revisit,
             settled,
             now: Timestamp::now().as_second(),
         };
-        Ok(surveyor.survey().await?)
+        let survey = surveyor.survey().await?;
+        if unlabelled && survey.found.missing == 0 {
+            self.unlabelled = Some(Instant::now());
+        }
+        Ok(survey)
     }
 
     /// Whether istiod has had the time to take the present configuration in.
@@ -380,9 +392,14 @@ impl Controller {
         Ok(())
     }
 
-    fn tell(&mut self, reporter: &status::Progress, survey: &Survey, held: Option<&str>) {
+    fn tell(&mut self, resource: &Istio, reporter: &status::Progress, survey: &Survey, held: Option<&str>) {
         let mut part = report::report(survey, &Progress::default(), held);
-        part.status.done = i64::try_from(self.done).unwrap_or(i64::MAX);
+        let before = resource.status.as_ref().and_then(|status| status.data_plane.as_ref());
+        part.status.done = match self.done {
+            Some(done) => i64::try_from(done).unwrap_or(i64::MAX),
+            // The last wave was that of a process before this one.
+            None => before.map_or(0, |before| before.done),
+        };
         self.last = part.status.clone();
         reporter.data_plane(part);
     }
@@ -454,7 +471,7 @@ impl Controller {
             progress: &progress,
         };
         let outcome = wave.run(plan).await?;
-        self.done = outcome.done;
+        self.done = Some(outcome.done);
         let now = Instant::now();
         let left = outcome.left.iter().filter(|(_, why)| *why != Hindrance::WaveHeld);
         self.refused.extend(

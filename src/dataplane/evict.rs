@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::finding::Finding;
-use super::names::INJECTED_SELECTOR;
 use super::objects::Pod;
 use super::requests::{self, PAGE};
 
@@ -49,7 +48,8 @@ fn is_old(pod: &Pod, at: i64) -> bool {
 
 async fn pods(client: &Client, finding: &Finding) -> Result<Vec<Pod>, kube::Error> {
     let resource = requests::resource("", "v1", "Pod");
-    let mut params = ListParams::default().limit(PAGE).labels(INJECTED_SELECTOR);
+    // Not by the label of injection: while Istio is removed, replacements do not have it.
+    let mut params = ListParams::default().limit(PAGE);
     let mut pods = Vec::new();
     loop {
         let namespace = finding.workload.namespace.as_deref();

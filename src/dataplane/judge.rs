@@ -188,6 +188,9 @@ impl Judge<'_> {
         {
             return Ok(Vec::new());
         }
+        if candidate.suspicions == [Reason::MissingSidecar] {
+            return Ok(wanted.map(|_| Reason::MissingSidecar).into_iter().collect());
+        }
         let mut reasons = differences(&candidate.injected, wanted.as_ref());
         // Who chooses the image of a proxy looks after it himself, resources included.
         if candidate.pod.metadata.annotations.contains_key(PROXY_IMAGE_ANNOTATION) {

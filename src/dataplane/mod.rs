@@ -16,6 +16,8 @@ pub mod follow;
 pub mod injected;
 pub mod injector;
 pub mod judge;
+#[cfg(test)]
+mod laws;
 pub mod memory;
 pub mod mesh;
 pub mod metrics;

@@ -2,6 +2,8 @@
 
 /// Label that injection puts on every pod it gives a proxy; pods are listed and watched by it.
 pub const INJECTED_SELECTOR: &str = "security.istio.io/tlsMode";
+/// The pods without that label: few of them have a proxy, and some should.
+pub const UNLABELLED_SELECTOR: &str = "!security.istio.io/tlsMode";
 /// Annotation in which injection lists what it added to a pod.
 pub const STATUS_ANNOTATION: &str = "sidecar.istio.io/status";
 /// Annotation that names another proxy image; such a pod keeps image and resources of its own.

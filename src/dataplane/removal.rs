@@ -78,6 +78,7 @@ impl Removal {
             settings: &settings,
             memory: &memory,
             proven: &Proven::default(),
+            unlabelled: true,
             revisit: &HashSet::new(),
             settled: true,
             now: Timestamp::now().as_second(),

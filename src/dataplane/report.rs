@@ -129,3 +129,105 @@ fn told(reason: Reason, message: String) -> Condition {
 pub fn failure(text: String, last: DataPlaneStatus) -> DataPlane {
     DataPlane { condition: told(Reason::ProxySidecarRestartFailed, text), status: last }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::dataplane::disruption::Replacement;
+    use crate::dataplane::finding::{Method, Steering};
+    use crate::dataplane::owner::Kind;
+    use crate::dataplane::reason;
+    use crate::dataplane::rollout::Rollout;
+    use crate::dataplane::sweep::Found;
+
+    fn finding(name: &str) -> Finding {
+        Finding {
+            workload: ObjectId {
+                group: "apps".into(),
+                version: "v1".into(),
+                kind: "Deployment".into(),
+                namespace: Some("ns".into()),
+                name: name.into(),
+            },
+            kind: Kind::Deployment,
+            uid: name.into(),
+            generation: 1,
+            kyma: false,
+            gateway: false,
+            reasons: vec![reason::Reason::DnsCapture],
+            target: "t".into(),
+            replicas: 1,
+            replacement: Replacement::Recreate,
+            rollout: Rollout::Complete,
+            paused: false,
+            pod_created: 0,
+            labels: BTreeMap::new(),
+            steering: Steering::default(),
+        }
+    }
+
+    fn survey(holds: &[Hindrance]) -> Survey {
+        let decision = |(index, why): (usize, &Hindrance)| {
+            (finding(&format!("w{}", index + 1)), Decision::Hold(why.clone()))
+        };
+        Survey {
+            found: Found { total: 10, ..Found::default() },
+            decisions: holds.iter().enumerate().map(decision).collect(),
+        }
+    }
+
+    fn message(holds: &[Hindrance]) -> (Reason, String) {
+        let condition = report(&survey(holds), &Progress::default(), None).condition;
+        (condition.reason, condition.message.unwrap_or_default())
+    }
+
+    #[test]
+    fn the_first_five_workloads_are_named_and_the_others_counted() {
+        const TEXT: &str = "The sidecars of the following workloads could not be restarted: ";
+        for (count, names) in [
+            (2, "ns/w1, ns/w2"),
+            (5, "ns/w1, ns/w2, ns/w3, ns/w4, ns/w5"),
+            (6, "ns/w1, ns/w2, ns/w3, ns/w4, ns/w5 and 1 additional workload(s)"),
+        ] {
+            let (reason, text) = message(&vec![Hindrance::BarePod; count]);
+            assert_eq!((reason, text), (Reason::ProxySidecarManualRestartRequired, format!("{TEXT}{names}")));
+        }
+        assert_eq!(message(&[]), (Reason::ProxySidecarRestartSucceeded, String::new()));
+    }
+
+    #[test]
+    fn what_nobody_has_to_mend_is_no_warning() {
+        for why in
+            [Hindrance::Excluded, Hindrance::ReportOnly, Hindrance::EndsByItself, Hindrance::OutsideWindow(0)]
+        {
+            let (reason, text) = message(std::slice::from_ref(&why));
+            assert_eq!(reason, Reason::ProxySidecarRestartSucceeded, "{why:?}");
+            assert!(text.contains("1 workloads"), "{text}");
+        }
+        let (reason, _) = message(&[Hindrance::RolloutUnderWay("x".into())]);
+        assert_eq!(reason, Reason::ProxySidecarRestartPartiallySucceeded);
+    }
+
+    #[test]
+    fn a_wave_tells_how_far_it_is_before_it_tells_what_is_left() {
+        let mut survey = survey(&[Hindrance::BarePod]);
+        survey.decisions.push((finding("r"), Decision::Restart(Method::Template)));
+        let progress = Progress { waiting: 3, running: 2, done: 4, failed: 1 };
+        let part = report(&survey, &progress, None);
+        assert_eq!(part.condition.reason, Reason::ProxySidecarRestartPartiallySucceeded);
+        assert_eq!((part.status.restarting, part.status.done, part.status.failed), (2, 4, 1));
+        let held = report(&survey, &Progress::default(), Some("released by x")).condition;
+        assert_eq!(held.message.as_deref(), Some("released by x"));
+    }
+
+    #[test]
+    fn the_status_stays_small_and_lists_first_what_somebody_has_to_do() {
+        let mut holds = vec![Hindrance::Excluded; 60];
+        holds.push(Hindrance::BarePod);
+        let status = report(&survey(&holds), &Progress::default(), None).status;
+        assert_eq!((status.leftovers.len(), status.excluded), (50, 60));
+        assert_eq!(status.leftovers.first().map(|left| left.name.as_str()), Some("w61"));
+    }
+}

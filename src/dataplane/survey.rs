@@ -14,7 +14,7 @@ use super::finding::{Decision, Finding, Method, decide};
 use super::judge::{Judge, Proven};
 use super::memory::Memory;
 use super::mesh::{self, Mesh};
-use super::names::{INJECTOR_CONFIG_MAP, ISTIOD, MESH_CONFIG_MAP};
+use super::names::{INJECTED_SELECTOR, INJECTOR_CONFIG_MAP, ISTIOD, MESH_CONFIG_MAP, UNLABELLED_SELECTOR};
 use super::objects::{Workload, parse};
 use super::owner::Kind;
 use super::prove::Prover;
@@ -132,6 +132,8 @@ pub struct Surveyor<'a> {
     pub memory: &'a Memory,
     /// What was proven before.
     pub proven: &'a Proven,
+    /// Whether pods without the label of injection are looked at, too: all pods of the cluster.
+    pub unlabelled: bool,
     /// Owners that were outdated at the last look, by hash; asked for in any case.
     pub revisit: &'a HashSet<u64>,
     /// Whether a "no" of injection is final.
@@ -154,14 +156,22 @@ impl Surveyor<'_> {
             settled: self.settled,
             scales: &scales,
         };
-        let sweep = Sweep {
+        let sweep = |selector| Sweep {
+            selector,
             client: self.client,
             mesh: self.mesh,
             scope: self.scope,
             revisit: self.revisit,
             judge: &judge,
         };
-        let mut found = sweep.run().await?;
+        let mut found = sweep(INJECTED_SELECTOR).run().await?;
+        if self.unlabelled {
+            // What has no proxy is asked for by what its labels say, never all of it.
+            let scope = if self.scope == Scope::All { Scope::Suspects } else { self.scope };
+            let unlabelled = Sweep { scope, ..sweep(UNLABELLED_SELECTOR) }.run().await?;
+            found.missing = unlabelled.stale.len();
+            found.add(unlabelled);
+        }
         let findings = std::mem::take(&mut found.findings);
         let budgets = if findings.is_empty() { Vec::new() } else { budgets(self.client).await? };
         let mut decisions: Vec<(Finding, Decision)> = findings

@@ -15,7 +15,6 @@ use super::finding::Finding;
 use super::injected::Injected;
 use super::judge::{Judge, Verdict};
 use super::mesh::Mesh;
-use super::names::INJECTED_SELECTOR;
 use super::objects::{Meta, Pod};
 use super::owner::{Claim, Kind, claim};
 use super::reason::Reason;
@@ -45,6 +44,18 @@ pub enum Error {
     },
 }
 
+impl Found {
+    /// Adds what another look found.
+    pub fn add(&mut self, other: Self) {
+        self.total += other.total;
+        self.more += other.more;
+        self.findings.extend(other.findings);
+        self.stale.extend(other.stale);
+        self.suspects.extend(other.suspects);
+        self.unproven.extend(other.unproven);
+    }
+}
+
 /// Which workloads are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -67,6 +78,8 @@ pub struct Found {
     pub stale: HashSet<u64>,
     /// Outdated ones that were not kept.
     pub more: usize,
+    /// Outdated ones whose pods lack the label of injection; they are seen only by looking at all pods.
+    pub missing: usize,
     /// Workloads about which nothing could be found out, and why.
     pub unproven: Vec<(ObjectId, String)>,
     /// Hashes of the owners that were suspected, for the watch that follows.
@@ -112,6 +125,8 @@ pub async fn namespaces(client: &Client) -> Result<Namespaces, Error> {
 
 /// A look at the pods that `selector` selects.
 pub struct Sweep<'a> {
+    /// Label selector of the pods.
+    pub selector: &'a str,
     /// Client for reads and dry runs.
     pub client: &'a Client,
     /// What injection gives.
@@ -130,7 +145,7 @@ impl Sweep<'_> {
     /// A list that expires while candidates are proven begins anew; what was judged is not judged again.
     pub async fn run(&self) -> Result<Found, Error> {
         let resource = requests::resource("", "v1", "Pod");
-        let mut params = ListParams::default().limit(PAGE).labels(INJECTED_SELECTOR);
+        let mut params = ListParams::default().limit(PAGE).labels(self.selector);
         let mut found = Found::default();
         let (mut owners, mut judged) = (HashSet::new(), HashSet::new());
         loop {
@@ -163,10 +178,12 @@ impl Sweep<'_> {
     ) -> Vec<(Claim, Candidate)> {
         let mut candidates = Vec::new();
         for pod in pods {
-            let Some((injected, suspicions)) = look(&pod, self.mesh) else { continue };
+            let Some((injected, suspicions)) = self.look(&pod) else { continue };
             let claim = claim(&pod.metadata);
             let owner = owner_hash(&claim);
-            owners.insert(owner);
+            if injected.proxy().is_some() {
+                owners.insert(owner);
+            }
             if !suspicions.is_empty() {
                 suspects.insert(owner);
             }
@@ -177,6 +194,29 @@ impl Sweep<'_> {
             }
         }
         candidates
+    }
+
+    /// As [`look`], and pods that should have a proxy and have none.
+    fn look(&self, pod: &Pod) -> Option<(Injected, Vec<Reason>)> {
+        if let Some(seen) = look(pod, self.mesh) {
+            return Some(seen);
+        }
+        let running = pod.metadata.deletion_timestamp.is_none() && pod.status.phase == "Running";
+        let missing = running && self.scope != Scope::Removal && self.should_be_injected(pod);
+        missing.then(|| (Injected::default(), vec![Reason::MissingSidecar]))
+    }
+
+    /// Whether namespace and pod ask for a proxy, as far as labels tell; injection itself has the last word.
+    fn should_be_injected(&self, pod: &Pod) -> bool {
+        let label = |meta: &Meta, key: &str| meta.labels.get(key).cloned().unwrap_or_default();
+        let Some(namespace) = self.judge.namespaces.get(&pod.metadata.namespace) else { return false };
+        let asks =
+            label(namespace, "istio-injection") == "enabled" || namespace.labels.contains_key("istio.io/rev");
+        let has_owner = !matches!(named(&claim(&pod.metadata)).0, Kind::Pod | Kind::Job | Kind::Other);
+        asks && has_owner
+            && label(namespace, "istio-injection") != "disabled"
+            && label(&pod.metadata, "sidecar.istio.io/inject") != "false"
+            && Injected::of(pod).is_none()
     }
 
     async fn prove(&self, candidates: Vec<(Claim, Candidate)>, found: &mut Found) {

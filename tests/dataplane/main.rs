@@ -6,6 +6,7 @@
 mod bed;
 #[path = "../operator/chart.rs"]
 mod chart;
+mod components;
 mod faults;
 mod held;
 mod mesh;
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 // A test is listed once, below; listing it here as well would only be one more place to forget.
 #[allow(clippy::wildcard_imports)]
-use {faults::*, held::*, report::*, restart::*};
+use {components::*, faults::*, held::*, report::*, restart::*};
 
 fn main() -> ExitCode {
     let shared = testbed::tests![
@@ -32,5 +33,7 @@ fn main() -> ExitCode {
         a_removal_takes_the_sidecars_out_before_istiod_goes,
     ]
     .map(|test| test.within(Duration::from_secs(240)));
-    testbed::run_tests(&shared)
+    let own = testbed::tests![the_gateway_restarts_once_for_what_it_reads_at_its_start]
+        .map(|test| test.within(Duration::from_secs(240)).on_own_control_plane());
+    testbed::run_tests(&[&shared[..], &own[..]].concat())
 }

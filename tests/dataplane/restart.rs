@@ -33,6 +33,18 @@ pub async fn make_outdated(bed: &Bed<'_>, name: &str) -> Result {
     Ok(())
 }
 
+/// Waits until the operator has looked at the data plane once more.
+pub async fn looked_again(bed: &Bed<'_>) -> Result {
+    let looks = || bed.operator.log().matches("looked at the data plane").count();
+    let before = looks();
+    let wait = async {
+        while looks() == before {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, wait).await.map_err(|_| bed.operator.log().into())
+}
+
 pub fn counts(resource: &Istio) -> Value {
     let status = resource.status.as_ref().and_then(|status| status.data_plane.clone()).unwrap_or_default();
     json!({"total": status.total, "stale": status.stale, "restarting": status.restarting})
