@@ -304,7 +304,9 @@ fn charts_made_to_try_helms_rules_print_what_helm_prints() {
         };
         match compare(&mut oracle, &request) {
             Ok(rendered) if rendered == case.renders => {}
-            Ok(rendered) => differences.push(format!("{}: rendered is {rendered}: {:?}", case.name, ours(&request))),
+            Ok(rendered) => {
+                differences.push(format!("{}: rendered is {rendered}: {:?}", case.name, ours(&request)))
+            }
             Err(difference) => differences.push(format!("{}: {difference}", case.name)),
         }
     }

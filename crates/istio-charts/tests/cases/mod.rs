@@ -308,7 +308,10 @@ fn dependencies() -> Vec<Case> {
             "",
             &[
                 ("Chart.yaml", "apiVersion: v1\nname: parent\nversion: 1.0.0\n"),
-                ("requirements.yaml", "dependencies:\n- name: sub\n  version: 1.x\n  condition: sub.enabled\n"),
+                (
+                    "requirements.yaml",
+                    "dependencies:\n- name: sub\n  version: 1.x\n  condition: sub.enabled\n",
+                ),
                 ("values.yaml", "sub: {enabled: false}\n"),
                 ("templates/a.yaml", "kind: A\nx: {{ .Files.Get \"requirements.yaml\" | quote }}\n"),
                 ("charts/sub/Chart.yaml", &metadata("sub", "")),
