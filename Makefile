@@ -9,7 +9,7 @@ DENY := .tools/cargo/bin/cargo-deny
 RELEASE := target/release/istio-manager
 HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 
-.PHONY: help demo test test-unit run build lint generate check-generated charts tools bench image clean
+.PHONY: help demo test test-full test-unit run build lint generate check-generated charts tools bench image clean
 
 help: ## Explain the targets
 	@echo "istio-manager: installs Istio from one Istio resource. Targets:"
@@ -21,6 +21,9 @@ demo: requirements tools build ## Install Istio on a control plane on this machi
 
 test: requirements tools charts ## Every test, those on a real control plane included
 	cargo test --workspace
+
+test-full: requirements tools charts ## Every test, with all products instead of pairs where tests compare with Helm (an hour)
+	JUDGE_FULL=1 cargo test --workspace
 
 test-unit: charts ## The tests that need no control plane
 	cargo test --workspace --exclude testbed --lib --bins --test command_line --test parity

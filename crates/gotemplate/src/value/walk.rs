@@ -5,7 +5,7 @@ use super::{ConversionError, List, Map, Value};
 /// Deepest nesting that is walked; deeper values are most likely cyclic.
 const DEPTH_LIMIT: usize = 200;
 /// Values that one walk visits. A value that holds another one twice, sixty times over, is small and yet never ends.
-const VISIT_LIMIT: usize = 4_000_000;
+const VISIT_LIMIT: usize = 1_000_000;
 
 /// What a walk may still visit.
 pub(crate) struct Walk {

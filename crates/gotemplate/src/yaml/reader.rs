@@ -10,7 +10,7 @@ use super::scalar::{Meaning, resolve};
 use crate::value::{List, Map, Value};
 
 /// Nodes of one document, aliases counted as often as they are used; guards against alias bombs.
-const NODE_LIMIT: usize = 2_000_000;
+const NODE_LIMIT: usize = 1_000_000;
 /// Deepest nesting that is read.
 const DEPTH_LIMIT: usize = 150;
 
