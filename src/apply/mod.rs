@@ -134,7 +134,10 @@ impl Outcome {
     #[must_use]
     pub fn held(&self) -> Vec<ObjectId> {
         match self {
-            Self::Complete(applied) => applied.held.iter().map(|held| held.object.clone()).collect(),
+            Self::Complete(applied) => {
+                let held = applied.held.iter().map(|held| &held.object);
+                held.chain(&applied.kept).cloned().collect()
+            }
             Self::NotReady { .. } | Self::Disturbed => Vec::new(),
         }
     }
@@ -153,6 +156,8 @@ pub struct Applied {
     pub held: Vec<Held>,
     /// Secrets of Helm releases that still list objects of ours.
     pub releases: Vec<ObjectId>,
+    /// Definitions that stay as they are.
+    pub kept: Vec<ObjectId>,
     /// What the user should mend, although everything runs.
     pub warnings: Vec<String>,
 }
@@ -172,8 +177,6 @@ pub struct Memory {
     pub fights: Arc<Mutex<Fights>>,
     /// The metric of what was put back.
     pub repairs: Repairs,
-    /// What the user should mend, although everything runs.
-    pub warnings: Vec<String>,
 }
 
 /// The means of an apply.
@@ -281,6 +284,7 @@ impl Applier {
             match result? {
                 (_, Fate::Unchanged) => applied.unchanged += 1,
                 (_, Fate::Held(held)) => applied.held.push(held),
+                (id, Fate::Kept) => applied.kept.push(id),
                 (id, Fate::Written(record, held)) => {
                     inventory.record(id, record);
                     applied.held.extend(held);

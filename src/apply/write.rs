@@ -44,6 +44,8 @@ pub(super) enum Fate {
     Written(Record, Option<Held>),
     /// It is left alone for now.
     Held(Held),
+    /// It is a definition that ours must not replace.
+    Kept,
 }
 
 /// An object that is left alone for now.
@@ -127,7 +129,7 @@ impl Hand<'_> {
         }
         let is_definition = stage == Stage::CustomResourceDefinitions;
         if is_definition && standing != Standing::AsApplied && !self.gate.lets_pass(&id, &manifest).await? {
-            return Ok(Fate::Unchanged);
+            return Ok(Fate::Kept);
         }
         let task = Task { stage, id, manifest, digest, record };
         match standing {

@@ -62,7 +62,7 @@ pub fn desired(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Desired, Error>
     if let Err(rejection) = validate::effective(&document) {
         return Ok(Desired::Rejected(rejection));
     }
-    let mut plan = match render(spec, basis) {
+    let mut plan = match plan(basis.bundle, &document, basis.kubernetes_version) {
         Ok(plan) => plan,
         Err(error) => return Ok(Desired::Rejected(validate::rejection(&unrenderable(spec, basis, error)?))),
     };
