@@ -248,6 +248,7 @@ fn reason_of(error: &reconcile::Error) -> Reason {
         | reconcile::Error::Memory { .. }
         | reconcile::Error::Watch { .. }
         | reconcile::Error::Installed { .. }
+        | reconcile::Error::Leftovers { .. }
         | reconcile::Error::LastApplied { .. }
         | reconcile::Error::Finalizer { .. } => Reason::ReconcileFailed,
         reconcile::Error::Plan { .. } => Reason::IstioCustomResourceMisconfigured,
