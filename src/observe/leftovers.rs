@@ -69,7 +69,7 @@ async fn list(
     let found = found.map_err(|source| Error { kind, source: Box::new(source) })?;
     let made = found.into_iter().flat_map(|list| list.items).filter_map(|object| {
         let metadata = object.metadata;
-        let component = made_by_an_installer(&metadata)?;
+        let component = made_by_an_installer(kind, &metadata)?;
         let id = ObjectId {
             group: group.to_owned(),
             version: version.to_owned(),
@@ -84,7 +84,7 @@ async fn list(
 }
 
 /// The component of an object that an installer made for the default revision.
-fn made_by_an_installer(metadata: &ObjectMeta) -> Option<ComponentName> {
+fn made_by_an_installer(kind: &str, metadata: &ObjectMeta) -> Option<ComponentName> {
     let label = |name: &str| metadata.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
     let component = label("operator.istio.io/component")?;
     let component = ComponentName::ALL.into_iter().find(|known| known.as_str() == component)?;
@@ -92,7 +92,7 @@ fn made_by_an_installer(metadata: &ObjectMeta) -> Option<ComponentName> {
     let is_default = label("istio.io/rev").is_none_or(|revision| revision == "default");
     let may_go = label("install.operator.istio.io/owning-resource-not-pruned") != Some("true");
     let is_of_go_operator = label("install.operator.istio.io/owning-resource") == Some(GO_OPERATOR);
-    (is_default && may_go && (!is_gateway || is_of_go_operator) && our_entry(metadata).is_some())
+    (is_default && may_go && (!is_gateway || is_of_go_operator) && our_entry(kind, metadata).is_some())
         .then_some(component)
 }
 
@@ -102,6 +102,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "cases read better with values")]
     fn metadata(labels: Value, manager: &str) -> ObjectMeta {
         let mut all = json!({"operator.istio.io/component": "Pilot", "istio.io/rev": "default"});
         all.as_object_mut().unwrap().extend(labels.as_object().unwrap().clone());
@@ -136,7 +137,11 @@ mod tests {
                 true,
             ),
         ] {
-            assert_eq!(made_by_an_installer(&metadata(labels, manager)).is_some(), expected, "{case}");
+            assert_eq!(
+                made_by_an_installer("ConfigMap", &metadata(labels, manager)).is_some(),
+                expected,
+                "{case}"
+            );
         }
     }
 }

@@ -62,7 +62,7 @@ pub fn desired(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Desired, Error>
     if let Err(rejection) = validate::effective(&document) {
         return Ok(Desired::Rejected(rejection));
     }
-    let mut plan = match plan(basis.bundle, &document, basis.kubernetes_version) {
+    let mut plan = match unfold(&document, spec, basis) {
         Ok(plan) => plan,
         Err(error) => return Ok(Desired::Rejected(validate::rejection(&unrenderable(spec, basis, error)?))),
     };
@@ -79,7 +79,11 @@ pub fn desired(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Desired, Error>
 
 fn render(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Plan, Error> {
     let document = configuration::configuration(spec, basis.facts, basis.images)?;
-    plan(basis.bundle, &document, basis.kubernetes_version, extras(spec, basis.facts, basis.owner))
+    unfold(&document, spec, basis)
+}
+
+fn unfold(document: &Value, spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Plan, Error> {
+    plan(basis.bundle, document, basis.kubernetes_version, extras(spec, basis.facts, basis.owner))
 }
 
 /// The names of values that the charts know, and those that the operator itself uses.

@@ -107,7 +107,7 @@ async fn prune(client: &Client, object: ObjectId, record: Record) -> Result<Opti
     let live = if_found(object.api(client.clone()).get(&object.name).await);
     let live =
         live.map_err(|source| Error::Read { object: Box::new(object.clone()), source: Box::new(source) })?;
-    let ours = live.filter(|live| is_ours(&live.metadata, &record));
+    let ours = live.filter(|live| is_ours(&object.kind, &live.metadata, &record));
     Ok(ours.map(|live| Change { object, before: Some(comparable(to_value(&live))), after: None }))
 }
 
