@@ -20,6 +20,7 @@ demo: requirements tools build ## Install Istio on a control plane on this machi
 	@tools/demo.sh
 
 test: requirements tools charts ## Every test, those on a real control plane included
+	@tools/build.sh istioctl
 	cargo test --workspace
 
 test-full: requirements tools charts ## Every test, with all products instead of pairs where tests compare with Helm (an hour)

@@ -18,11 +18,11 @@ use crate::apply::inventory::Store;
 use crate::apply::server_side::passes_by_itself;
 use crate::kubernetes::{self, ConnectError};
 use crate::observe::cluster::ClusterWatch;
-use crate::observe::{self, observe};
+use crate::observe::{self, installed, observe};
 use crate::plan::configuration::{self, Images};
 use crate::plan::{self, Basis, Desired};
 use crate::preview::{self, Change, Style};
-use crate::validate::{self, Flavour, Rejection};
+use crate::validate::{self, Flavour, Rejection, version};
 
 /// Waits for the API server to serve a new kind.
 const DEFINITION_DELAYS: [Duration; 3] =
@@ -46,6 +46,9 @@ pub enum DiffError {
     /// The cluster cannot be read.
     #[error("cannot observe the cluster")]
     Observe(#[from] observe::Error),
+    /// It cannot be told which version is installed.
+    #[error("cannot tell which Istio is installed")]
+    Installed(#[from] installed::Error),
     /// The charts are not there.
     #[error("cannot load Istio's charts")]
     Charts(#[from] istio_charts::BundleError),
@@ -133,6 +136,9 @@ async fn diff(arguments: &DiffArguments) -> Result<usize, DiffError> {
     let resource = in_its_place(&client, resource).await?;
     let spec = validate::validate(&resource.spec, Flavour::of(arguments.allow_experimental))?;
     let bundle = Bundle::select(arguments.charts_dir.as_deref(), arguments.istio_version.as_deref())?;
+    let installed = installed::version(&client, Some(&resource)).await?;
+    let allowed = resource.annotations().get(names::ALLOW_DOWNGRADE_ANNOTATION);
+    version::step(installed.as_deref(), bundle.version(), allowed.map(String::as_str))?;
     let images = Images::from_environment(|name| std::env::var(name).ok(), bundle.version())?;
     let namespace = identity::namespace(arguments.operator_namespace.as_deref());
     let cluster = ClusterWatch::start(client.clone(), &namespace);
@@ -181,6 +187,9 @@ async fn in_its_place(client: &Client, mut resource: Istio) -> Result<Istio, Dif
     if let Some(live) = live {
         resource.metadata.uid = live.uid;
         resource.metadata.creation_timestamp = live.creation_timestamp;
+        // An apply leaves the annotations that are not in the file.
+        let own = resource.metadata.annotations.take().unwrap_or_default();
+        resource.metadata.annotations = Some(live.annotations.into_iter().flatten().chain(own).collect());
     }
     match validate::eligibility(&all, &resource, names::OPERATOR_NAMESPACE).rejection() {
         Some(rejection) => Err(rejection.into()),

@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod installed;
+pub mod leftovers;
 mod live;
 
 use kube::Client;

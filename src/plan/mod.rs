@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 pub use self::desired::{Basis, Desired, desired};
-pub use self::stages::Stage;
-use self::stages::{rank, stage_of};
+use self::stages::rank;
+pub use self::stages::{Stage, stage_of};
 use crate::api::names;
 use crate::object::{self, ObjectId};
 

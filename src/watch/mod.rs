@@ -177,6 +177,7 @@ fn each_change(receiver: watch::Receiver<()>) -> impl Stream<Item = ()> + Send {
 }
 
 /// What of a resource starts a reconcile when it changes: what is described, and the annotations that say how to follow it.
+#[expect(clippy::unnecessary_wraps, reason = "the signature is the predicate's")]
 fn order(resource: &Istio) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
     resource.metadata.generation.hash(&mut hasher);
@@ -264,6 +265,7 @@ fn reason_of(error: &reconcile::Error) -> Reason {
         | reconcile::Error::Memory { .. }
         | reconcile::Error::Watch { .. }
         | reconcile::Error::Installed { .. }
+        | reconcile::Error::Leftovers { .. }
         | reconcile::Error::LastApplied { .. }
         | reconcile::Error::Finalizer { .. } => Reason::ReconcileFailed,
         reconcile::Error::Plan { .. } => Reason::IstioCustomResourceMisconfigured,

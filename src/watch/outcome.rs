@@ -65,8 +65,9 @@ pub enum Next {
     OnChange,
 }
 
-/// How often it is looked whether Helm has forgotten what was taken over.
-const RELEASE_RETRY: Duration = Duration::from_secs(60);
+/// How often it is looked whether something was mended that is not watched: a Helm release that lists what was taken over, or
+/// a definition that is not ours.
+const UNWATCHED_RETRY: Duration = Duration::from_secs(60);
 /// Objects that a description names at most.
 const NAMED: usize = 5;
 
@@ -136,8 +137,9 @@ impl Outcome {
 /// When an installation is looked at again: something may end before the interval does.
 fn next_after(applied: &Applied) -> Next {
     let now = Timestamp::now();
-    let releases = (!applied.releases.is_empty()).then_some(RELEASE_RETRY);
-    let soonest = applied.held.iter().filter_map(|held| held.look_again(now)).chain(releases).min();
+    let unwatched = !applied.releases.is_empty() || !applied.warnings.is_empty();
+    let retry = unwatched.then_some(UNWATCHED_RETRY);
+    let soonest = applied.held.iter().filter_map(|held| held.look_again(now)).chain(retry).min();
     soonest.map_or(Next::Interval, Next::After)
 }
 

@@ -15,6 +15,7 @@ use super::outcome::Outcome;
 use super::remark::Remark;
 use crate::api::conditions::{Reason, State};
 use crate::api::{Istio, last_applied, names};
+use crate::apply::inventory::Inventory;
 use crate::apply::pause::Pause;
 use crate::apply::{self, Applier};
 use crate::dataplane::removal::Removal;
@@ -23,9 +24,9 @@ use crate::kubernetes::if_found;
 use crate::memory;
 use crate::object::ObjectId;
 use crate::observe::cluster::Outlook;
-use crate::observe::{self, installed, observe_all_but_live};
+use crate::observe::{self, installed, leftovers, observe_all_but_live};
 use crate::plan::cluster::{Memory, Verdict};
-use crate::plan::{self, Basis, Desired};
+use crate::plan::{self, Basis, Desired, Plan};
 use crate::remove::{self, DELETION_POLICY_ANNOTATION, ORPHAN, Remover, blockers};
 use crate::status::{Announcement, Progress, Settled};
 use crate::validate::version::{self, Step};
@@ -71,6 +72,13 @@ pub enum Error {
         /// What happened.
         #[from]
         source: installed::Error,
+    },
+    /// What the installer before us left could not be looked for.
+    #[error("cannot tell what the installer before left")]
+    Leftovers {
+        /// What happened.
+        #[from]
+        source: leftovers::Error,
     },
     /// Writing it.
     #[error("cannot install Istio{}", step.advice())]
@@ -130,7 +138,8 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
         Ok(spec) => spec,
         Err(rejection) => return Ok(Outcome::Rejected(rejection)),
     };
-    let step = match step(operator, resource).await? {
+    let installed = installed::version(&operator.context.client, Some(resource)).await?;
+    let step = match step(operator, resource, installed.as_deref()) {
         Ok(step) => step,
         Err(rejection) => return Ok(Outcome::Rejected(rejection)),
     };
@@ -156,6 +165,9 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
     };
     add_finalizer(operator, resource).await?;
     remember_cluster(operator, &verdict, &remembered, progress).await?;
+    if observed.inventory.is_empty() && installed.is_some() {
+        adopt_leftovers(operator, &plan, &mut observed.inventory).await?;
+    }
     let round = operator.drift.begin();
     let applier = Applier {
         client: operator.context.client.clone(),
@@ -215,10 +227,21 @@ async fn remarks_on(operator: &Operator, verdict: &Verdict) -> Vec<Remark> {
 }
 
 /// Judges the step from what was complete last to the version of this operator.
-async fn step(operator: &Operator, resource: &Istio) -> Result<Result<Step, Rejection>, Error> {
-    let installed = installed::version(&operator.context.client, Some(resource)).await?;
+fn step(operator: &Operator, resource: &Istio, installed: Option<&str>) -> Result<Step, Rejection> {
     let allowed = resource.annotations().get(names::ALLOW_DOWNGRADE_ANNOTATION);
-    Ok(version::step(installed.as_deref(), operator.bundle.version(), allowed.map(String::as_str)))
+    version::step(installed, operator.bundle.version(), allowed.map(String::as_str))
+}
+
+/// Takes what the installer before us made, and what is not planned, into the inventory, so that it is pruned.
+async fn adopt_leftovers(operator: &Operator, plan: &Plan, inventory: &mut Inventory) -> Result<(), Error> {
+    let planned = plan.ids().map_err(|(_, source)| source)?;
+    for (id, record) in leftovers::leftovers(&operator.context.client).await? {
+        if !planned.iter().any(|(_, planned)| planned.same_object(&id)) {
+            tracing::info!(object = %id, "left by the installer before, to be pruned");
+            inventory.record(id, record);
+        }
+    }
+    Ok(())
 }
 
 /// Notes on the resource that this version and this spec are installed completely.

@@ -12,6 +12,7 @@ mod install;
 mod interruption;
 #[path = "../matrix_cases.rs"]
 mod matrix;
+mod overrides;
 mod packaging;
 #[path = "../parity_cases.rs"]
 mod parity;
@@ -28,8 +29,8 @@ use std::time::Duration;
 // A test is listed once, below; listing it here as well would only be one more place to forget.
 #[allow(clippy::wildcard_imports)]
 use {
-    check::*, cluster_kinds::*, diff::*, drift::*, faults::*, install::*, interruption::*, packaging::*,
-    rejection::*, removal::*, schema::*, settings::*, takeover::*, upgrade::*,
+    check::*, cluster_kinds::*, diff::*, drift::*, faults::*, install::*, interruption::*, overrides::*,
+    packaging::*, rejection::*, removal::*, schema::*, settings::*, takeover::*, upgrade::*,
 };
 
 fn main() -> ExitCode {
@@ -47,6 +48,8 @@ fn main() -> ExitCode {
         vertical_autoscalers_come_with_their_definition_and_go_with_their_switch,
         a_filter_of_a_user_at_the_ingress_gateway_is_a_warning_until_it_goes,
         every_setting_of_the_mesh_is_accepted_by_istiod,
+        a_value_reaches_the_cluster_and_an_unknown_one_is_refused,
+        a_patch_is_followed_only_where_the_operator_allows_it,
         every_rendering_is_accepted_by_the_api_server,
         every_kind_of_installation_is_accepted_by_the_api_server,
         a_diff_of_an_unchanged_resource_is_empty,
@@ -102,6 +105,7 @@ fn main() -> ExitCode {
         one_node_more_or_less_does_not_change_the_size_but_another_cluster_does,
         the_load_balancer_decides_about_the_proxy_protocol,
         ambient_mode_is_installed_where_experiments_are_allowed,
+        a_definition_that_would_lose_something_stays_and_is_named_until_it_is_mended,
     ]
     .map(|test| test.within(Duration::from_secs(240)).on_own_control_plane());
     testbed::run_tests(&[&shared[..], &own[..]].concat())

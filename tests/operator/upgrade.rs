@@ -5,7 +5,7 @@ use istio_manager::api::{Istio, last_applied};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use testbed::{ControlPlane, TestResult};
@@ -112,6 +112,7 @@ pub async fn an_installation_by_istioctl_is_taken_over_and_upgraded(
     let home = control_plane.dir().display().to_string();
     let output = testbed::run(&istioctl, arguments, &[("HOME", home)]).await?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    a_user_copies_a_config_map(control_plane).await?;
     let before = uids(control_plane).await?;
 
     let take_over = async {
@@ -124,6 +125,19 @@ pub async fn an_installation_by_istioctl_is_taken_over_and_upgraded(
     assert!(istiod(control_plane).await?.contains("pilot:1.31.0-distroless"));
     assert_eq!(definition_version(control_plane).await?, CURRENT);
     assert_eq!(uids(control_plane).await?, before);
+    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), "istio-system");
+    assert!(maps.get_opt("istio-retired").await?.is_none(), "an object of the older version is still there");
+    assert!(maps.get_opt("copy").await?.is_some(), "an object of a user is gone");
+    Ok(())
+}
+
+/// A `ConfigMap` of a user with the labels of one of Istio's, as from a copy of its manifest.
+async fn a_user_copies_a_config_map(control_plane: &ControlPlane) -> Result {
+    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), "istio-system");
+    let mut copy = maps.get("istio-retired").await?;
+    copy.metadata =
+        ObjectMeta { name: Some("copy".to_owned()), labels: copy.metadata.labels, ..ObjectMeta::default() };
+    maps.create(&PostParams::default(), &copy).await?;
     Ok(())
 }
 
@@ -170,7 +184,10 @@ async fn while_pods_are_created<T>(
     let mut created = 0;
     let probe = async {
         loop {
-            let probe = pods.create(&PostParams::default(), &pod).await;
+            let probe = match pods.create(&PostParams::default(), &pod).await {
+                Err(error) if is_cut_off(&error) => pods.create(&PostParams::default(), &pod).await,
+                answer => answer,
+            };
             let probe = probe.map_err(|error| format!("pod {created} was refused: {error}"))?;
             let spec = probe.spec.clone().unwrap_or_default();
             let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
@@ -187,6 +204,14 @@ async fn while_pods_are_created<T>(
     };
     assert!(created > 0, "no pod was created meanwhile");
     Ok(done)
+}
+
+/// Whether the API server lost its connection to an istiod while using it. It keeps one open for all its calls, and an istiod
+/// that ends closes it, at times just then; whoever creates pods in earnest tries again. Being refused twice is refused.
+fn is_cut_off(error: &kube::Error) -> bool {
+    let text = error.to_string();
+    text.contains("failed to call webhook")
+        && ["broken pipe", "connection reset", "EOF"].iter().any(|cut| text.contains(cut))
 }
 
 /// The Deployment of istiod as text.

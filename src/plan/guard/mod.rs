@@ -29,6 +29,8 @@ const FROZEN: [&str; 11] = [
 ];
 /// Kinds whose objects an installation cannot do without.
 const ESSENTIAL: [&str; 4] = ["ConfigMap", "DaemonSet", "Deployment", "Service"];
+/// Kinds of which a value may bring one more: budgets, autoscalers and the like do no harm, nor does a file for istiod.
+const WELCOME: [&str; 1] = ["ConfigMap"];
 /// Labels and annotations of these domains mean something to us, to Istio or to its tools.
 const LABEL_DOMAINS: [&str; 2] = ["kyma-project.io", "istio.io"];
 const ANNOTATION_DOMAINS: [&str; 1] = ["kyma-project.io"];
@@ -71,20 +73,27 @@ impl fmt::Display for Violation {
 pub fn violations(before: &[(ObjectId, Value)], after: &[(ObjectId, Value)]) -> Vec<Violation> {
     let old: BTreeMap<&ObjectId, &Value> = before.iter().map(|(id, object)| (id, object)).collect();
     let new: BTreeMap<&ObjectId, &Value> = after.iter().map(|(id, object)| (id, object)).collect();
-    let gone = old.keys().filter(|id| !new.contains_key(*id)).filter_map(|id| appearance(id));
+    let gone = old.keys().filter(|id| !new.contains_key(*id)).filter_map(|id| vanished(id));
     let present = new.iter().flat_map(|(id, object)| match old.get(id) {
         Some(before) => changes(id, before, object),
-        None => appearance(id).into_iter().collect(),
+        None => appeared(id).into_iter().collect(),
     });
     gone.chain(present).collect()
 }
 
-/// Whether an object must not appear or vanish.
-fn appearance(id: &ObjectId) -> Option<Violation> {
-    let what = closed_kind(id).or_else(|| {
-        let is_fixed = ESSENTIAL.contains(&id.kind.as_str()) || id.namespace.is_none();
-        is_fixed.then_some("which objects there are")
-    })?;
+fn vanished(id: &ObjectId) -> Option<Violation> {
+    coming_and_going(id, ESSENTIAL.contains(&id.kind.as_str()))
+}
+
+fn appeared(id: &ObjectId) -> Option<Violation> {
+    let kind = id.kind.as_str();
+    coming_and_going(id, ESSENTIAL.contains(&kind) && !WELCOME.contains(&kind))
+}
+
+/// Why an object must not appear or vanish: its kind is closed, it is essential, or it is there for the whole cluster.
+fn coming_and_going(id: &ObjectId, is_essential: bool) -> Option<Violation> {
+    let fixed = (is_essential || id.namespace.is_none()).then_some("which objects there are");
+    let what = closed_kind(id).or(fixed)?;
     Some(Violation { object: id.clone(), path: String::new(), what })
 }
 

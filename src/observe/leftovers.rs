@@ -1,0 +1,147 @@
+//! What the installer before us made: `istioctl`, or the Go operator. Looked for once, when an installation is taken over.
+//!
+//! Labels alone prove nothing, since others copy them; what counts besides is that the installer's field manager, which is
+//! ours now, applied the object. Gateways are an exception: one that we would not make may well be in use, so only those
+//! that the Go operator made, which deletes them itself, are among the leftovers.
+
+use istio_charts::ComponentName;
+use kube::api::{DynamicObject, ListParams, ObjectMeta};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, Client};
+use serde_json::json;
+use thiserror::Error;
+
+use crate::apply::inventory::Record;
+use crate::apply::server_side::our_entry;
+use crate::kubernetes::if_found;
+use crate::object::ObjectId;
+use crate::plan::stage_of;
+
+/// The kinds that Istio's installer itself prunes, of those that its charts render.
+const KINDS: [(&str, &str, &str); 13] = [
+    ("", "v1", "ConfigMap"),
+    ("", "v1", "Service"),
+    ("", "v1", "ServiceAccount"),
+    ("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration"),
+    ("admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration"),
+    ("apps", "v1", "DaemonSet"),
+    ("apps", "v1", "Deployment"),
+    ("autoscaling", "v2", "HorizontalPodAutoscaler"),
+    ("policy", "v1", "PodDisruptionBudget"),
+    ("rbac.authorization.k8s.io", "v1", "ClusterRole"),
+    ("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding"),
+    ("rbac.authorization.k8s.io", "v1", "Role"),
+    ("rbac.authorization.k8s.io", "v1", "RoleBinding"),
+];
+/// Istio's installer puts both labels on all that it applies.
+const SELECTOR: &str = "operator.istio.io/managed=Reconcile,operator.istio.io/component";
+/// The owner that the Go operator writes on its objects.
+const GO_OPERATOR: &str = "default-operator";
+
+/// The objects of one kind could not be listed.
+#[derive(Debug, Error)]
+#[error("cannot list objects of kind {kind}")]
+pub struct Error {
+    /// The kind.
+    pub kind: &'static str,
+    /// What the API server said.
+    pub source: Box<kube::Error>,
+}
+
+/// The objects of the default revision that an installer made, whether they are planned or not.
+pub async fn leftovers(client: &Client) -> Result<Vec<(ObjectId, Record)>, Error> {
+    let mut found = Vec::new();
+    for (group, version, kind) in KINDS {
+        found.extend(list(client.clone(), group, version, kind).await?);
+    }
+    Ok(found)
+}
+
+async fn list(
+    client: Client,
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+) -> Result<Vec<(ObjectId, Record)>, Error> {
+    let api: Api<DynamicObject> =
+        Api::all_with(client, &ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind)));
+    let found = if_found(api.list_metadata(&ListParams::default().labels(SELECTOR)).await);
+    let found = found.map_err(|source| Error { kind, source: Box::new(source) })?;
+    let made = found.into_iter().flat_map(|list| list.items).filter_map(|object| {
+        let metadata = object.metadata;
+        let component = made_by_an_installer(kind, &metadata)?;
+        let id = ObjectId {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind: kind.to_owned(),
+            namespace: metadata.namespace,
+            name: metadata.name?,
+        };
+        let stage = stage_of(component, &json!({"kind": kind}));
+        Some((id, Record { uid: metadata.uid, ..Record::planned(stage) }))
+    });
+    Ok(made.collect())
+}
+
+/// The component of an object that an installer made for the default revision.
+fn made_by_an_installer(kind: &str, metadata: &ObjectMeta) -> Option<ComponentName> {
+    let label = |name: &str| metadata.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
+    let component = label("operator.istio.io/component")?;
+    let component = ComponentName::ALL.into_iter().find(|known| known.as_str() == component)?;
+    let is_gateway = matches!(component, ComponentName::IngressGateways | ComponentName::EgressGateways);
+    let is_default = label("istio.io/rev").is_none_or(|revision| revision == "default");
+    let may_go = label("install.operator.istio.io/owning-resource-not-pruned") != Some("true");
+    let is_of_go_operator = label("install.operator.istio.io/owning-resource") == Some(GO_OPERATOR);
+    (is_default && may_go && (!is_gateway || is_of_go_operator) && our_entry(kind, metadata).is_some())
+        .then_some(component)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[expect(clippy::needless_pass_by_value, reason = "cases read better with values")]
+    fn metadata(labels: Value, manager: &str) -> ObjectMeta {
+        let mut all = json!({"operator.istio.io/component": "Pilot", "istio.io/rev": "default"});
+        all.as_object_mut().unwrap().extend(labels.as_object().unwrap().clone());
+        let managers = json!([{"manager": manager, "operation": "Apply", "fieldsV1": {"f:data": {}}}]);
+        serde_json::from_value(json!({"name": "x", "labels": all, "managedFields": managers})).unwrap()
+    }
+
+    #[test]
+    fn what_an_installer_applied_for_the_default_revision_is_left_by_it() {
+        let owner = "install.operator.istio.io/owning-resource";
+        for (case, labels, manager, expected) in [
+            ("istiod", json!({}), "istio-operator", true),
+            ("copied labels", json!({}), "endpointslice-controller", false),
+            ("another revision", json!({"istio.io/rev": "canary"}), "istio-operator", false),
+            ("unknown component", json!({"operator.istio.io/component": "Mine"}), "istio-operator", false),
+            (
+                "kept",
+                json!({"install.operator.istio.io/owning-resource-not-pruned": "true"}),
+                "istio-operator",
+                false,
+            ),
+            (
+                "gateway of istioctl",
+                json!({"operator.istio.io/component": "EgressGateways", owner: "unknown"}),
+                "istio-operator",
+                false,
+            ),
+            (
+                "gateway of the Go operator",
+                json!({"operator.istio.io/component": "EgressGateways", owner: "default-operator"}),
+                "istio-operator",
+                true,
+            ),
+        ] {
+            assert_eq!(
+                made_by_an_installer("ConfigMap", &metadata(labels, manager)).is_some(),
+                expected,
+                "{case}"
+            );
+        }
+    }
+}
