@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::fields::push_field;
-use crate::plan::cluster::quantity::thousandths;
+use crate::plan::configuration::quantity::thousandths;
 
 /// The fields of `manifest` that have another value in `live`, the answer to its apply.
 ///
