@@ -38,7 +38,7 @@ spec: {networkPoliciesEnabled: true}
 ";
 
 /// What the code does besides applying, watching and removing what the charts render.
-const OWN: [(&str, &str, &[&str]); 22] = [
+const OWN: &[(&str, &str, &[&str])] = &[
     // The resource: followed, held by a finalizer, reported on.
     ("operator.kyma-project.io", "istios", &["get", "list", "watch", "patch"]),
     ("operator.kyma-project.io", "istios/status", &["get", "patch"]),
@@ -134,7 +134,9 @@ fn needed(objects: &[Value]) -> BTreeSet<Right> {
         needed.extend(APPLY.map(|verb| (group.clone(), plural.clone(), verb.to_owned())));
     }
     for (group, resource, verbs) in OWN {
-        needed.extend(verbs.iter().map(|verb| (group.to_owned(), resource.to_owned(), (*verb).to_owned())));
+        needed.extend(
+            verbs.iter().map(|verb| ((*group).to_owned(), (*resource).to_owned(), (*verb).to_owned())),
+        );
     }
     needed
 }
