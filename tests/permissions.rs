@@ -38,7 +38,7 @@ spec: {networkPoliciesEnabled: true}
 ";
 
 /// What the code does besides applying, watching and removing what the charts render.
-const OWN: [(&str, &str, &[&str]); 22] = [
+const OWN: [(&str, &str, &[&str]); 23] = [
     // The resource: followed, held by a finalizer, reported on.
     ("operator.kyma-project.io", "istios", &["get", "list", "watch", "patch"]),
     ("operator.kyma-project.io", "istios/status", &["get", "patch"]),
