@@ -14,6 +14,7 @@ use crate::telemetry::{Encoder, Level, Logging, TimeEncoding};
 use crate::validate::Flavour;
 
 /// What `run` is told on the command line.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch on the command line")]
 #[derive(Args, Debug)]
 pub struct RunArguments {
     /// Kubeconfig file; without it: the files named by KUBECONFIG, else the Pod's service account, else

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::components;
+use super::course::{self, INTERVAL, SOON, TAKEN_IN};
 use super::events::Announcer;
 use super::finding::{Decision, Finding, Hindrance, Method, Weight};
 use super::judge::Proven;
@@ -20,7 +21,6 @@ use super::mesh::Mesh;
 use super::metrics::Metrics;
 use super::names::RELEASE_ANNOTATION;
 use super::newcomers::Newcomers;
-use super::pace::needs_release;
 use super::report;
 use super::settings::Settings;
 use super::survey::{self, ControlPlane, Survey, Surveyor};
@@ -33,23 +33,12 @@ use crate::context::Context;
 use crate::status::{self, Writer};
 use crate::telemetry::one_line;
 
-/// Looks without a trigger.
-const INTERVAL: Duration = Duration::from_secs(600);
-/// The next look where an annotation may have been set, and what it adds in a large mesh.
-const ANNOTATED: Duration = Duration::from_secs(60);
-const LARGE: Duration = Duration::from_millis(20);
-/// The next look where something may pass soon, and after a failure.
-const SOON: Duration = Duration::from_secs(30);
 /// Pods without the label of injection, all of the cluster's, are looked at so often.
 const UNLABELLED: Duration = Duration::from_secs(6 * 3600);
 /// The next look after one of Istio's own workloads was restarted.
 const COMPONENT: Duration = Duration::from_secs(3);
 /// Changes come in groups.
 const GROUP: Duration = Duration::from_secs(1);
-/// A "no" of injection is final when istiod had this long to take its configuration in; a kubelet takes a minute to
-/// bring a ConfigMap to its pod.
-const TAKEN_IN: Duration = Duration::from_secs(120);
-
 /// A generation of a resource that runs as described.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installed {
@@ -232,10 +221,12 @@ impl Controller {
         self.revisit.clone_from(&survey.found.stale);
         self.judged = &survey.found.stale | &survey.found.suspects;
         self.wait_after_refusal(&mut survey);
-        let held = Self::hold(resource, &mesh, &settings, &mut memory, &mut survey);
+        let released = resource.metadata.annotations.as_ref().and_then(|all| all.get(RELEASE_ANNOTATION));
+        let held =
+            course::hold(&mut survey, &mut memory, &settings, &mesh.hash, released.map(String::as_str));
         self.metrics.found(survey.found.total, &survey.decisions);
         self.announce(&survey, memory.settled.as_deref() == Some(&mesh.hash)).await;
-        let plan = plan(&mut survey);
+        let plan = course::plan(&survey);
         if plan.is_empty() {
             self.settle(&mesh, settled, &mut store, &mut memory, &survey).await?;
             self.tell(resource, reporter, &survey, held.as_deref());
@@ -245,7 +236,9 @@ impl Controller {
                 unknown = survey.found.unproven.len(),
                 "looked at the data plane"
             );
-            return Ok(self.next(&mesh, &survey));
+            let known = self.mesh.as_ref().filter(|(hash, _)| *hash == mesh.hash);
+            let age = known.map(|(_, since)| since.elapsed());
+            return Ok(course::next_look(&survey, age, Timestamp::now().as_second()));
         }
         self.restart(resource, reporter, &mesh, &settings, (&mut store, &mut memory), survey, plan).await?;
         Ok(Duration::ZERO)
@@ -293,47 +286,6 @@ impl Controller {
         }
     }
 
-    /// Holds the wave back where it was stopped or nothing explains its size; returns what it waits for.
-    fn hold(
-        resource: &Istio,
-        mesh: &Mesh,
-        settings: &Settings,
-        memory: &mut Memory,
-        survey: &mut Survey,
-    ) -> Option<String> {
-        let release = resource.metadata.annotations.as_ref().and_then(|all| all.get(RELEASE_ANNOTATION));
-        let waits = survey.decisions.iter().filter(|(_, decision)| matches!(decision, Decision::Restart(_)));
-        let waits = waits.count();
-        if waits == 0 {
-            return None;
-        }
-        let explained = memory.settled.as_deref() != Some(&mesh.hash);
-        let stopped = memory.stopped.clone().filter(|stopped| stopped.starts_with(&mesh.hash));
-        let (why, identity) = if let Some(stopped) = stopped {
-            (format!("Restarts were stopped after {} failed rollouts", settings.failure_limit), stopped)
-        } else if needs_release(waits, survey.found.total, explained, settings) {
-            let why = format!(
-                "{waits} of {} workloads are outdated without a change of Istio's version or configuration",
-                survey.found.total
-            );
-            (why, mesh.hash.clone())
-        } else {
-            return None;
-        };
-        if release == Some(&identity) {
-            memory.stopped = None;
-            return None;
-        }
-        for (_, decision) in &mut survey.decisions {
-            if matches!(decision, Decision::Restart(_)) {
-                *decision = Decision::Hold(Hindrance::WaveHeld);
-            }
-        }
-        Some(format!(
-            "{why}; {waits} restarts wait. To release them, annotate this resource with {RELEASE_ANNOTATION}={identity}"
-        ))
-    }
-
     /// Leaves alone for a while what could not be restarted.
     fn wait_after_refusal(&mut self, survey: &mut Survey) {
         self.refused.retain(|_, (_, _, since)| since.elapsed() < INTERVAL);
@@ -378,7 +330,7 @@ impl Controller {
         survey: &Survey,
     ) -> Result<(), Error> {
         let before = memory.clone();
-        if !survey.decisions.iter().any(|(_, decision)| is_to_come(decision)) {
+        if !survey.decisions.iter().any(|(_, decision)| course::is_to_come(decision)) {
             memory.settled = Some(mesh.hash.clone());
         }
         // What the pods do not show would be overlooked after a start, so that all are asked then.
@@ -402,43 +354,6 @@ impl Controller {
         };
         self.last = part.status.clone();
         reporter.data_plane(part);
-    }
-
-    /// When to look again without a trigger.
-    fn next(&self, mesh: &Mesh, survey: &Survey) -> Duration {
-        let holds = survey.decisions.iter().filter_map(|(_, decision)| match decision {
-            Decision::Hold(why) => Some(why),
-            Decision::Restart(_) => None,
-        });
-        let now = Timestamp::now().as_second();
-        let mut next = INTERVAL;
-        for why in holds {
-            match why {
-                Hindrance::OutsideWindow(opens) => {
-                    let wait = u64::try_from(opens - now).unwrap_or_default();
-                    next = next.min(Duration::from_secs(wait + 1));
-                }
-                why if why.weight() == Weight::Passing => next = next.min(SOON),
-                // A look costs a page for each hundred pods.
-                _ => {
-                    next = next.min(
-                        ANNOTATED
-                            + LARGE.saturating_mul(u32::try_from(survey.found.total).unwrap_or(u32::MAX)),
-                    )
-                }
-            }
-        }
-        if !survey.found.unproven.is_empty() {
-            next = next.min(SOON);
-        }
-        // istiod may take its configuration in only now.
-        match &self.mesh {
-            Some((hash, since)) if *hash == mesh.hash && since.elapsed() < TAKEN_IN => {
-                let left = TAKEN_IN.checked_sub(since.elapsed()).unwrap_or_default();
-                next.min(SOON).min(left + GROUP)
-            }
-            _ => next,
-        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "the state of one cycle, taken apart for the wave")]
@@ -491,21 +406,6 @@ impl Controller {
         }
         Ok(())
     }
-}
-
-/// Takes the restarts out of what was decided, which then holds what is left over.
-fn plan(survey: &mut Survey) -> Vec<(Finding, Method)> {
-    let restart = |(finding, decision): &(Finding, Decision)| match decision {
-        Decision::Restart(method) => Some((finding.clone(), *method)),
-        Decision::Hold(_) => None,
-    };
-    survey.decisions.iter().filter_map(restart).collect()
-}
-
-/// Whether a restart only waits for its time: it belongs to the change that made it necessary, not to the next.
-fn is_to_come(decision: &Decision) -> bool {
-    use Hindrance::{OutsideWindow, SwitchedOff, WaveHeld};
-    matches!(decision, Decision::Restart(_) | Decision::Hold(WaveHeld | SwitchedOff | OutsideWindow(_)))
 }
 
 fn is_current(given: &DataPlane, resource: &Istio) -> bool {

@@ -252,7 +252,7 @@ mod tests {
         ] {
             let mesh = mesh(&json!({"enablePrometheusMerge": false}), cni);
             let found = reasons(&mesh, |pod| {
-                pod["spec"]["initContainers"] = json!([{"name": container, "image": IMAGE}])
+                pod["spec"]["initContainers"] = json!([{"name": container, "image": IMAGE}]);
             });
             assert_eq!(found == ["Cni"], suspected, "{cni} {container} {found:?}");
         }
@@ -278,7 +278,7 @@ mod tests {
         ] {
             let mesh = mesh(&json!({"enablePrometheusMerge": false, "defaultConfig": wanted}), true);
             let set = |pod: &mut Value| {
-                proxy(pod)["env"] = json!([{"name": "PROXY_CONFIG", "value": live.to_string()}])
+                proxy(pod)["env"] = json!([{"name": "PROXY_CONFIG", "value": live.to_string()}]);
             };
             assert_eq!(reasons(&mesh, set), expected, "{wanted} {live}");
             let own = reasons(&mesh, |pod| {

@@ -7,6 +7,7 @@ pub mod act;
 pub mod compare;
 pub mod components;
 mod controller;
+pub mod course;
 pub mod detect;
 pub mod disruption;
 pub mod events;

@@ -215,7 +215,7 @@ mod tests {
             (with_many([Failed, Done, Failed]), false),
             (with_many([Done, Failed, Failed]), true),
         ] {
-            let items = (0..ends.len() + 1).map(|id| item(id, "a", false));
+            let items = (0..=ends.len()).map(|id| item(id, "a", false));
             let mut pace = Pace::new(&settings(1, 1, 2), items);
             for end in &ends {
                 let [id] = pace.start(0)[..] else { panic!("one at a time") };

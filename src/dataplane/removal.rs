@@ -106,11 +106,10 @@ impl Removal {
             superseded: &|| false,
             progress: &progress,
         };
-        match tokio::time::timeout(self.deadline, wave.run(plan)).await {
-            Ok(outcome) => {
-                outcome?;
-            }
-            Err(_) => tracing::warn!("not every workload was restarted in time; the removal goes on"),
+        if let Ok(outcome) = tokio::time::timeout(self.deadline, wave.run(plan)).await {
+            outcome?;
+        } else {
+            tracing::warn!("not every workload was restarted in time; the removal goes on");
         }
         Ok(())
     }

@@ -131,7 +131,7 @@ pub fn failure(text: String, last: DataPlaneStatus) -> DataPlane {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
@@ -142,7 +142,7 @@ mod tests {
     use crate::dataplane::rollout::Rollout;
     use crate::dataplane::sweep::Found;
 
-    fn finding(name: &str) -> Finding {
+    pub fn finding(name: &str) -> Finding {
         Finding {
             workload: ObjectId {
                 group: "apps".into(),
@@ -168,7 +168,7 @@ mod tests {
         }
     }
 
-    fn survey(holds: &[Hindrance]) -> Survey {
+    pub fn survey(holds: &[Hindrance]) -> Survey {
         let decision = |(index, why): (usize, &Hindrance)| {
             (finding(&format!("w{}", index + 1)), Decision::Hold(why.clone()))
         };

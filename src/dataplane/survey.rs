@@ -68,7 +68,7 @@ pub enum Error {
 #[derive(Debug)]
 pub enum ControlPlane {
     /// istiod serves this mesh.
-    Serves(Mesh),
+    Serves(Box<Mesh>),
     /// Not yet, and why; what injection gives now is not what it will give.
     NotReady(String),
 }
@@ -110,7 +110,8 @@ pub async fn control_plane(client: &Client) -> Result<ControlPlane, Error> {
     let template = parse(istiod.spec.template.as_deref());
     let image = template.pointer("/spec/containers/0/image").and_then(serde_json::Value::as_str);
     let data = |map: ConfigMap| map.data.unwrap_or_default();
-    Ok(ControlPlane::Serves(Mesh::read(&data(injector), &data(mesh), image.unwrap_or_default())?))
+    let mesh = Mesh::read(&data(injector), &data(mesh), image.unwrap_or_default())?;
+    Ok(ControlPlane::Serves(Box::new(mesh)))
 }
 
 async fn config_map(client: &Client, name: &'static str) -> Result<Option<ConfigMap>, Error> {
