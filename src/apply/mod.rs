@@ -229,7 +229,9 @@ impl Applier {
         let gate = Gate::new(self.client.clone());
         for stage in Stage::ALL {
             self.write_stage(plan, stage, inventory, live, &gate, &mut applied).await?;
-            let gates = wait::gates(stage, planned);
+            // A definition that stays as it is may lack the label by which ours are watched.
+            let ours = planned.iter().filter(|(_, id)| !applied.kept.contains(id)).cloned();
+            let gates = wait::gates(stage, &ours.collect::<Vec<_>>());
             if gates.is_empty() {
                 continue;
             }
@@ -318,6 +320,8 @@ fn settled(
     applied: &Applied,
 ) -> Live {
     let done = planned.iter().filter(|(of, _)| *of <= stage).map(|(_, id)| id);
-    let not_held = done.filter(|id| !applied.held.iter().any(|held| held.object == **id));
-    not_held.filter_map(|id| Some((id.clone(), inventory.get(id)?.as_seen(live.get(id))))).collect()
+    let left_alone =
+        |id: &ObjectId| applied.kept.contains(id) || applied.held.iter().any(|held| held.object == *id);
+    let written = done.filter(|id| !left_alone(id));
+    written.filter_map(|id| Some((id.clone(), inventory.get(id)?.as_seen(live.get(id))))).collect()
 }

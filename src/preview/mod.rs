@@ -13,6 +13,7 @@ use thiserror::Error;
 
 pub use self::text::{Style, unified};
 use crate::apply::concede;
+use crate::apply::definitions::{self, Verdict};
 use crate::apply::deletion::is_ours;
 use crate::apply::inventory::{Inventory, Record};
 use crate::apply::server_side::FIELD_MANAGER;
@@ -92,6 +93,10 @@ async fn apply(
     let before = read(client, &object).await?;
     if let Some(before) = &before {
         concede::concede(&mut manifest, before);
+        if is_kept(&object, &manifest, before) {
+            let kept = Some(comparable(before.clone()));
+            return Ok(Change { object, before: kept.clone(), after: kept });
+        }
     }
     let params = PatchParams::apply(FIELD_MANAGER).force().dry_run();
     let after = match api.patch(&object.name, &params, &Patch::Apply(&manifest)).await {
@@ -101,6 +106,11 @@ async fn apply(
         Err(source) => return Err(Error::DryRun { object: Box::new(object), source: Box::new(source) }),
     };
     Ok(Change { object, before: before.map(comparable), after: Some(comparable(after)) })
+}
+
+/// Whether the object is a definition that ours must not replace.
+fn is_kept(object: &ObjectId, ours: &Value, live: &Value) -> bool {
+    object.kind == "CustomResourceDefinition" && definitions::judge(ours, live) != Verdict::Replace
 }
 
 async fn prune(client: &Client, object: ObjectId, record: Record) -> Result<Option<Change>, Error> {

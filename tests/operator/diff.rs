@@ -8,7 +8,7 @@ use crate::bed::{Bed, Result};
 use crate::chart;
 
 /// What the command ends with for a resource `default` of this spec: exit code, standard output, standard error.
-async fn diff(control_plane: &ControlPlane, spec: Value) -> Result<(i32, String, String)> {
+pub async fn diff(control_plane: &ControlPlane, spec: Value) -> Result<(i32, String, String)> {
     let file = control_plane.dir().join("diff.yaml");
     let resource = json!({"apiVersion": "operator.kyma-project.io/v1alpha2", "kind": "Istio",
         "metadata": {"name": "default", "namespace": "kyma-system"}, "spec": spec});

@@ -104,6 +104,8 @@ pub async fn a_definition_that_would_lose_something_stays_and_is_named_until_it_
         let kept = definitions.get(name).await?;
         assert!(kept.data.pointer(&format!("{field}/ofTheFuture")).is_some(), "{name} was replaced");
     }
+    let (_, shown, _) = crate::diff::diff(control_plane, json!({})).await?;
+    assert!(!shown.contains("CustomResourceDefinition"), "{shown}");
     let reconciles = bed.operator.log().matches("reconciled").count();
     assert!(reconciles < 4, "what is kept was taken for drift {reconciles} times");
 
