@@ -83,7 +83,8 @@ fn render(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Plan, Error> {
 }
 
 fn unfold(document: &Value, spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Plan, Error> {
-    plan(basis.bundle, document, basis.kubernetes_version, extras(spec, basis.facts, basis.owner))
+    let extras = extras(spec, basis.facts, document, basis.owner);
+    plan(basis.bundle, document, basis.kubernetes_version, extras)
 }
 
 /// The names of values that the charts know, and those that the operator itself uses.

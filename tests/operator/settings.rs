@@ -211,6 +211,12 @@ pub async fn every_setting_of_the_mesh_is_accepted_by_istiod(control_plane: &Con
     });
     bed.edit("default", json!({"config": config, "compatibilityMode": true})).await?;
     bed.settles("default", State::Ready).await?;
+    let metrics = bed.metrics().await?;
+    for line in
+        ["istio_trust_domain_configured 1", "istio_ext_auth_providers_total 1", "istio_egress_gateway_used 0"]
+    {
+        assert!(metrics.lines().any(|shown| shown == line), "{line} is missing in\n{metrics}");
+    }
     let mesh = mesh_of_istiod(control_plane, "mesh.example.com").await?;
     let providers = mesh["extensionProviders"].as_array().cloned().unwrap_or_default();
     let authorizer = &providers.last().ok_or("no provider")?["envoyExtAuthzHttp"];

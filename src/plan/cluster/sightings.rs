@@ -32,8 +32,12 @@ impl Machine {
     #[must_use]
     pub fn of(node: &Value) -> Self {
         let status = &node["status"];
-        let amount =
-            |resource: &str| status["capacity"][resource].as_str().and_then(thousandths).unwrap_or_default();
+        let amount = |resource: &str| match &status["capacity"][resource] {
+            Value::String(text) => thousandths(text).unwrap_or_default(),
+            // In a file written by hand.
+            Value::Number(number) => thousandths(&number.to_string()).unwrap_or_default(),
+            _ => 0,
+        };
         let info = |field: &str| status["nodeInfo"][field].as_str().unwrap_or_default();
         let provider_id = node["spec"]["providerID"].as_str().unwrap_or_default();
         Self {
@@ -65,11 +69,16 @@ pub struct Sightings {
 }
 
 impl Sightings {
-    /// Takes in what Kubernetes objects in their JSON form tell, and passes over all others.
+    /// Takes in what Kubernetes objects in their JSON form tell, single ones or lists as `kubectl get` prints them, and
+    /// passes over all others.
     #[must_use]
     pub fn of_objects(objects: &[Value]) -> Self {
         let mut seen = Self::default();
-        for (index, object) in objects.iter().enumerate() {
+        let singles = objects.iter().flat_map(|object| match object["items"].as_array() {
+            Some(items) => items.iter().collect(),
+            None => vec![object],
+        });
+        for (index, object) in singles.enumerate() {
             seen.take_in(index, object);
         }
         seen

@@ -25,6 +25,15 @@ fn the_size_follows_the_capacity_of_all_nodes() {
 }
 
 #[test]
+fn lists_and_plain_numbers_are_read_as_well() {
+    let written = json!({"kind": "Node", "metadata": {"name": "n"}, "status": {"capacity": {"cpu": 8, "memory": "32Gi"}}});
+    let list = json!({"kind": "List", "items": [written]});
+    let small = json!({"kind": "List", "items": [node("1", "1Gi")]});
+    assert_eq!(ClusterFacts::from_objects(&[list]).unwrap().size, Size::Production);
+    assert_eq!(ClusterFacts::from_objects(&[small]).unwrap().size, Size::Evaluation);
+}
+
+#[test]
 fn the_provider_is_told_by_the_first_node_that_knows_it() {
     let node = |kubelet: &str, id: &str, os: &str| {
         json!({

@@ -59,8 +59,7 @@ pub fn configuration(spec: &ValidatedSpec, facts: &ClusterFacts, images: &Images
 }
 
 /// Whether Istio gets addresses of both IP families: an experimental option, of clusters that have both.
-#[must_use]
-pub fn is_dual_stack(spec: &ValidatedSpec, facts: &ClusterFacts) -> bool {
+fn is_dual_stack(spec: &ValidatedSpec, facts: &ClusterFacts) -> bool {
     spec.flavour == Flavour::Experimental && facts.dual_stack
 }
 

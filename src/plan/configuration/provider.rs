@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 
 use super::{LoadBalancer, Provider, merge};
 
+const AWS_PROXY_PROTOCOL: &str = "service.beta.kubernetes.io/aws-load-balancer-proxy-protocol";
+const OPENSTACK_PROXY_PROTOCOL: &str = "loadbalancer.openstack.org/proxy-protocol";
+
 /// Merges what `provider` needs into the document.
 pub(super) fn merge(document: &mut Value, provider: Provider, dual_stack: bool) {
     let values = match provider {
@@ -19,22 +22,23 @@ pub(super) fn merge(document: &mut Value, provider: Provider, dual_stack: bool) 
             "resourceQuotas": {"enabled": true},
         }}),
         Provider::Aws { load_balancer } => ingress_annotations(&aws_annotations(load_balancer, dual_stack)),
-        Provider::OpenStack { garden: true } => {
-            ingress_annotations(&json!({"loadbalancer.openstack.org/proxy-protocol": "v1"}))
-        }
+        Provider::OpenStack { garden: true } => ingress_annotations(&json!({OPENSTACK_PROXY_PROTOCOL: "v1"})),
     };
     merge::merge(document, &json!({"spec": {"values": values}}));
 }
 
-/// Whether the load balancer in front of the ingress gateway is asked, by the annotations set here, to tell the client's
-/// address by the PROXY protocol. A gateway that expects it must not stand behind one that does not.
+/// Whether the load balancer in front of the ingress gateway is asked to tell the client's address by the PROXY protocol:
+/// by an annotation of the gateway's Service in the finished document, whoever set it.
+///
+/// A gateway that expects it must not stand behind a load balancer that does not speak it, nor the other way round.
 #[must_use]
-pub fn speaks_proxy_protocol(provider: Provider, dual_stack: bool) -> bool {
-    match provider {
-        Provider::Unknown | Provider::K3d | Provider::Gke => false,
-        Provider::Aws { load_balancer } => load_balancer == LoadBalancer::Classic || dual_stack,
-        Provider::OpenStack { garden } => garden,
-    }
+pub fn speaks_proxy_protocol(document: &Value) -> bool {
+    let annotations = document.pointer("/spec/values/gateways/istio-ingressgateway/serviceAnnotations");
+    let is_asked = |annotation: &str| {
+        let value = annotations.and_then(|annotations| annotations.get(annotation)).and_then(Value::as_str);
+        value.is_some_and(|value| !matches!(value, "" | "false"))
+    };
+    is_asked(AWS_PROXY_PROTOCOL) || is_asked(OPENSTACK_PROXY_PROTOCOL)
 }
 
 fn ingress_annotations(annotations: &Value) -> Value {
@@ -52,10 +56,10 @@ fn aws_annotations(load_balancer: LoadBalancer, dual_stack: bool) -> Value {
             "service.beta.kubernetes.io/aws-load-balancer-type": "external",
             "service.beta.kubernetes.io/aws-load-balancer-scheme": "internet-facing",
             "service.beta.kubernetes.io/aws-load-balancer-nlb-target-type": "instance",
-            "service.beta.kubernetes.io/aws-load-balancer-proxy-protocol": "*",
+            AWS_PROXY_PROTOCOL: "*",
         }),
         (LoadBalancer::Classic, _) => json!({
-            "service.beta.kubernetes.io/aws-load-balancer-proxy-protocol": "*",
+            AWS_PROXY_PROTOCOL: "*",
             "service.beta.kubernetes.io/aws-load-balancer-connection-idle-timeout": "4000",
         }),
     }

@@ -11,14 +11,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
 
 use super::cluster::ClusterFacts;
-use super::configuration::{is_dual_stack, speaks_proxy_protocol};
+use super::configuration::speaks_proxy_protocol;
 use crate::api::names;
 use crate::validate::ValidatedSpec;
 
-/// Everything beside the charts for a resource on a cluster, the namespace excepted. `owner` is the resource itself,
-/// where it exists.
+/// Everything beside the charts for a resource on a cluster, the namespace excepted. `document` is the configuration that
+/// was made of both; `owner` is the resource itself, where it exists.
 #[must_use]
-pub fn extras(spec: &ValidatedSpec, facts: &ClusterFacts, owner: Option<&OwnerReference>) -> Vec<Value> {
+pub fn extras(
+    spec: &ValidatedSpec,
+    facts: &ClusterFacts,
+    document: &Value,
+    owner: Option<&OwnerReference>,
+) -> Vec<Value> {
     let mut objects = vec![mesh_wide_mtls()];
     if spec.network_policies_enabled {
         objects.extend(network_policies::all(facts.api_port));
@@ -29,7 +34,7 @@ pub fn extras(spec: &ValidatedSpec, facts: &ClusterFacts, owner: Option<&OwnerRe
             objects.extend(vertical_autoscalers::of_istio(spec, facts));
         }
     }
-    if speaks_proxy_protocol(facts.provider, is_dual_stack(spec, facts)) {
+    if speaks_proxy_protocol(document) {
         objects.push(proxy_protocol::filter());
     }
     objects

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::super::cluster::{ApiPort, Features, LoadBalancer, Provider};
+use super::super::configuration::{Images, configuration};
 use super::*;
 use crate::validate::{Flavour, validate};
 
@@ -8,8 +9,13 @@ fn spec(spec: Value) -> ValidatedSpec {
     validate(&serde_json::from_value(spec).unwrap(), Flavour::Experimental).unwrap()
 }
 
+fn made(spec: &ValidatedSpec, facts: &ClusterFacts, owner: Option<&OwnerReference>) -> Vec<Value> {
+    let document = configuration(spec, facts, &Images::official("1.31.0")).unwrap();
+    extras(spec, facts, &document, owner)
+}
+
 fn names(spec: &ValidatedSpec, facts: &ClusterFacts) -> Vec<String> {
-    extras(spec, facts, None)
+    made(spec, facts, None)
         .iter()
         .map(|object| {
             format!("{} {}", object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap())
@@ -50,6 +56,19 @@ fn the_gateway_reads_the_proxy_protocol_where_the_load_balancer_speaks_it() {
 }
 
 #[test]
+fn a_user_who_makes_the_load_balancer_speak_gets_the_filter_as_well() {
+    let annotated = |value: &str| {
+        spec(json!({"values": {"gateways": {"istio-ingressgateway": {
+            "serviceAnnotations": {"loadbalancer.openstack.org/proxy-protocol": value},
+        }}}}))
+    };
+    for (value, expected) in [("v2", true), ("true", true), ("false", false)] {
+        let found = names(&annotated(value), &on(Provider::OpenStack { garden: false }));
+        assert_eq!(found.contains(&FILTER.to_owned()), expected, "{value}");
+    }
+}
+
+#[test]
 fn network_policies_are_a_choice() {
     let found = names(&spec(json!({"networkPoliciesEnabled": true})), &ClusterFacts::default());
     let expected = [
@@ -69,7 +88,7 @@ fn network_policies_are_a_choice() {
 #[test]
 fn whoever_asks_the_api_server_may_reach_the_port_behind_its_service() {
     let facts = ClusterFacts { api_port: ApiPort(6443), ..ClusterFacts::default() };
-    let objects = extras(&spec(json!({"networkPoliciesEnabled": true})), &facts, None);
+    let objects = made(&spec(json!({"networkPoliciesEnabled": true})), &facts, None);
     let reaching: Vec<&str> = objects
         .iter()
         .filter(|object| object["spec"]["egress"].to_string().contains("6443"))
@@ -122,7 +141,7 @@ fn the_operators_own_autoscaler_belongs_to_the_resource() {
         uid: "u".into(),
         ..OwnerReference::default()
     };
-    let found: Vec<Value> = extras(&spec(json!({"networkPoliciesEnabled": true})), &facts, Some(&owner))
+    let found: Vec<Value> = made(&spec(json!({"networkPoliciesEnabled": true})), &facts, Some(&owner))
         .into_iter()
         .filter(|object| object["metadata"].get("ownerReferences").is_some())
         .collect();
@@ -139,7 +158,7 @@ fn every_extra_resource_says_whose_it_is_and_from_which_version() {
         features: Features { enable_control_plane_vpa: true, ..Features::default() },
         ..on(Provider::OpenStack { garden: true })
     };
-    for object in extras(&spec(json!({"networkPoliciesEnabled": true})), &facts, None) {
+    for object in made(&spec(json!({"networkPoliciesEnabled": true})), &facts, None) {
         let metadata = &object["metadata"];
         assert_eq!(metadata["labels"]["app.kubernetes.io/version"], env!("CARGO_PKG_VERSION"), "{object}");
         assert_eq!(metadata["annotations"][names::DISCLAIMER_ANNOTATION], names::DISCLAIMER, "{object}");
