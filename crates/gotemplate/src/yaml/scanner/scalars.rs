@@ -241,9 +241,7 @@ impl<'t> Scanner<'t> {
             match last_break.take() {
                 // A folded line break is a blank, unless one of the lines is indented further.
                 Some('\n') if !is_literal && !after_blank && !starts_blank => {
-                    if breaks.is_empty() {
-                        text.push(' ');
-                    }
+                    text.push_str(if breaks.is_empty() { " " } else { "" });
                 }
                 Some(c) => text.push(c),
                 None => {}
