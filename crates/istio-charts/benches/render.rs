@@ -28,7 +28,7 @@ fn main() -> Result<()> {
         return Ok(());
     }
     println!("| what | time | peak memory |\n|---|---:|---:|");
-    let ours = measured(|| command_of_ours())?;
+    let ours = measured(command_of_ours)?;
     row("the default installation, this library, one process", ours);
     let helm = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin/helm");
     if helm.is_file() {
@@ -98,7 +98,7 @@ fn measured(command: impl Fn() -> Result<Command>) -> Result<(Duration, u64)> {
             command()?.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let status = format!("/proc/{}/status", process.id());
         let mut output = process.stdout.take().ok_or("no output")?;
-        let mut buffer = [0; 1 << 16];
+        let mut buffer = [0; 1 << 13];
         let mut elapsed = started.elapsed();
         // As long as the process prints, its memory can be seen.
         while std::io::Read::read(&mut output, &mut buffer)? > 0 {

@@ -6,6 +6,7 @@
 mod emitter;
 mod reader;
 mod scalar;
+mod scanner;
 mod style;
 
 use crate::value::{ConversionError, Value};

@@ -1,12 +1,12 @@
-//! Reads documents: events of the parser become values.
+//! Reads documents: tokens become values.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
-
 use super::Error;
 use super::scalar::{Meaning, resolve};
+use super::scanner::{Scanner, Spanned, Tag, Token};
 use crate::value::{List, Map, Value};
 
 /// Nodes of one document, aliases counted as often as they are used; guards against alias bombs.
@@ -15,10 +15,12 @@ const NODE_LIMIT: usize = 1_000_000;
 const DEPTH_LIMIT: usize = 150;
 
 pub(super) struct Reader<'t> {
-    events: Parser<'t, StrInput<'t>>,
-    anchors: BTreeMap<usize, (Value, usize)>,
+    scanner: Scanner<'t>,
+    anchors: BTreeMap<&'t str, Node>,
     nodes: usize,
+    depth: usize,
     at: (usize, usize),
+    is_first: bool,
 }
 
 /// A value with its number of nodes, which each alias to it counts again.
@@ -27,34 +29,62 @@ type Node = (Value, usize);
 impl<'t> Reader<'t> {
     pub(super) fn new(text: &'t str) -> Result<Self, Error> {
         check_characters(text)?;
-        Ok(Self { events: Parser::new_from_str(text), anchors: BTreeMap::new(), nodes: 0, at: (1, 1) })
+        Ok(Self {
+            scanner: Scanner::new(text),
+            anchors: BTreeMap::new(),
+            nodes: 0,
+            depth: 0,
+            at: (1, 1),
+            is_first: true,
+        })
     }
 
     /// The next document; `None` at the end.
     pub(super) fn document(&mut self) -> Result<Option<Value>, Error> {
-        loop {
-            match self.next()? {
-                Event::StreamEnd => return Ok(None),
-                Event::DocumentStart(_) => {
-                    self.anchors.clear();
-                    self.nodes = 0;
-                    let event = self.next()?;
-                    return Ok(Some(self.node(event, 0)?.0));
-                }
-                _ => {}
-            }
+        while !self.is_first && self.peek()? == &Token::DocumentEnd {
+            self.take()?;
         }
+        if self.peek()? == &Token::StreamEnd {
+            return Ok(None);
+        }
+        let is_implicit = self.is_first && !matches!(self.peek()?, Token::Directive | Token::DocumentStart);
+        self.is_first = false;
+        self.anchors.clear();
+        self.nodes = 0;
+        if !is_implicit {
+            while self.peek()? == &Token::Directive {
+                self.take()?;
+            }
+            self.expect(&Token::DocumentStart, "did not find expected <document start>")?;
+        }
+        let is_empty = matches!(
+            self.peek()?,
+            Token::Directive | Token::DocumentStart | Token::DocumentEnd | Token::StreamEnd
+        );
+        if is_empty && !is_implicit {
+            return Ok(Some(Value::Nil));
+        }
+        Ok(Some(self.node(Place::Block)?.0))
     }
 
-    fn next(&mut self) -> Result<Event<'t>, Error> {
-        match self.events.next() {
-            None => Ok(Event::StreamEnd),
-            Some(Ok((event, span))) => {
-                self.at = (span.start.line(), span.start.col() + 1);
-                Ok(event)
-            }
-            Some(Err(error)) => Err(scan_error(&error)),
+    fn peek(&mut self) -> Result<&Token<'t>, Error> {
+        let spanned = self.scanner.peek()?;
+        self.at = (spanned.line + 1, spanned.column + 1);
+        Ok(&spanned.token)
+    }
+
+    fn take(&mut self) -> Result<Token<'t>, Error> {
+        let Spanned { token, line, column } = self.scanner.take()?;
+        self.at = (line + 1, column + 1);
+        Ok(token)
+    }
+
+    fn expect(&mut self, wanted: &Token<'t>, message: &str) -> Result<(), Error> {
+        if self.peek()? != wanted {
+            return Err(self.error(message));
         }
+        self.take()?;
+        Ok(())
     }
 
     fn error(&self, message: impl Into<String>) -> Error {
@@ -69,78 +99,187 @@ impl<'t> Reader<'t> {
         Ok(())
     }
 
-    fn node(&mut self, event: Event<'t>, depth: usize) -> Result<Node, Error> {
-        if depth > DEPTH_LIMIT {
+    /// Reads a node with its anchor and tag.
+    fn node(&mut self, place: Place) -> Result<Node, Error> {
+        if self.depth >= DEPTH_LIMIT {
             return Err(self.error(format!("nested more than {DEPTH_LIMIT} levels deep")));
         }
+        self.depth += 1;
+        let node = self.node_within(place);
+        self.depth -= 1;
+        node
+    }
+
+    fn node_within(&mut self, place: Place) -> Result<Node, Error> {
         self.count(1)?;
-        let (value, size, anchor) = match event {
-            Event::Alias(anchor) => return self.alias(anchor),
-            Event::Scalar(text, style, anchor, tag) => {
-                (self.scalar(&text, style, tag.as_deref())?, 1, anchor)
+        if let Token::Alias(anchor) = self.peek()? {
+            let anchor = *anchor;
+            self.take()?;
+            return self.alias(anchor);
+        }
+        let (mut anchor, mut tag) = (None, None);
+        loop {
+            match self.peek()? {
+                Token::Anchor(name) if anchor.is_none() => anchor = Some(*name),
+                Token::Tag(read) if tag.is_none() => tag = Some(*read),
+                _ => break,
             }
-            Event::SequenceStart(anchor, _) => {
-                let (value, size) = self.sequence(depth)?;
-                (value, size, anchor)
-            }
-            Event::MappingStart(anchor, _) => {
-                let (value, size) = self.mapping(depth)?;
-                (value, size, anchor)
-            }
-            other => return Err(self.error(format!("unexpected {other:?}"))),
-        };
-        if anchor > 0 {
+            self.take()?;
+        }
+        let (value, size) = self.content(place, tag, anchor.is_some())?;
+        if let Some(anchor) = anchor {
             self.anchors.insert(anchor, (value.clone(), size));
         }
         Ok((value, size))
     }
 
+    fn content(&mut self, place: Place, tag: Option<Tag<'t>>, has_anchor: bool) -> Result<Node, Error> {
+        let is_block = place != Place::Flow;
+        match self.peek()? {
+            Token::Scalar { .. } => match self.take()? {
+                Token::Scalar { text, is_plain } => Ok((self.scalar(&text, is_plain, tag)?, 1)),
+                _ => Err(self.error("did not find expected node content")),
+            },
+            Token::BlockEntry if place == Place::Indentless => self.block_sequence(false),
+            Token::FlowSequenceStart => self.flow_sequence(),
+            Token::FlowMappingStart => self.flow_mapping(),
+            Token::BlockSequenceStart if is_block => {
+                self.take()?;
+                self.block_sequence(true)
+            }
+            Token::BlockMappingStart if is_block => self.block_mapping(),
+            _ if has_anchor || tag.is_some() => Ok((self.scalar("", true, tag)?, 1)),
+            _ => Err(self.error("did not find expected node content")),
+        }
+    }
+
+    /// A node, or nil where one of some tokens comes first.
+    fn node_unless(&mut self, place: Place, ends: &[Token<'static>]) -> Result<Node, Error> {
+        let next = self.peek()?;
+        if ends.iter().any(|end| end == next) { Ok((Value::Nil, 1)) } else { self.node(place) }
+    }
+
+    /// Entries behind dashes. A sequence that is not indented below its key ends where the next key starts.
+    fn block_sequence(&mut self, is_indented: bool) -> Result<Node, Error> {
+        let (mut values, mut size) = (Vec::new(), 1);
+        while self.peek()? == &Token::BlockEntry {
+            self.take()?;
+            let (value, nodes) = if is_indented {
+                self.node_unless(Place::Block, &[Token::BlockEntry, Token::BlockEnd])?
+            } else {
+                let ends = [Token::BlockEntry, Token::Key, Token::Value, Token::BlockEnd];
+                self.node_unless(Place::Block, &ends)?
+            };
+            values.push(value);
+            size += nodes;
+        }
+        if is_indented {
+            self.expect(&Token::BlockEnd, "did not find expected '-' indicator")?;
+        }
+        Ok((Value::List(List::new(values)), size))
+    }
+
+    fn block_mapping(&mut self) -> Result<Node, Error> {
+        const ENDS: [Token<'static>; 3] = [Token::Key, Token::Value, Token::BlockEnd];
+        self.take()?;
+        let (map, mut size) = (Map::new(), 1);
+        loop {
+            match self.peek()? {
+                Token::Key => drop(self.take()?),
+                Token::BlockEnd => break,
+                // A colon without a key before it: the key is empty.
+                Token::Value => {}
+                _ => return Err(self.error("did not find expected key")),
+            }
+            let key = self.key(Place::Indentless, &ENDS)?;
+            let (value, nodes) = if self.peek()? == &Token::Value {
+                self.take()?;
+                self.node_unless(Place::Indentless, &ENDS)?
+            } else {
+                (Value::Nil, 1)
+            };
+            size += nodes + 1;
+            self.insert(&map, key, value)?;
+        }
+        self.take()?;
+        Ok((Value::Map(map), size))
+    }
+
+    fn flow_sequence(&mut self) -> Result<Node, Error> {
+        const ENDS: [Token<'static>; 2] = [Token::FlowEntry, Token::FlowSequenceEnd];
+        self.take()?;
+        let (mut values, mut size) = (Vec::new(), 1);
+        while self.peek()? != &Token::FlowSequenceEnd {
+            let (value, nodes) = if self.peek()? == &Token::Key {
+                self.take()?;
+                // A pair in a sequence is a map of its own.
+                let map = Map::new();
+                let key = self.key(Place::Flow, &[Token::Value, Token::FlowEntry, Token::FlowSequenceEnd])?;
+                let (value, nodes) = self.flow_value(&ENDS)?;
+                self.insert(&map, key, value)?;
+                (Value::Map(map), nodes + 2)
+            } else {
+                self.node(Place::Flow)?
+            };
+            values.push(value);
+            size += nodes;
+            if self.peek()? != &Token::FlowSequenceEnd {
+                self.expect(&Token::FlowEntry, "did not find expected ',' or ']'")?;
+            }
+        }
+        self.take()?;
+        Ok((Value::List(List::new(values)), size))
+    }
+
+    fn flow_mapping(&mut self) -> Result<Node, Error> {
+        const ENDS: [Token<'static>; 2] = [Token::FlowEntry, Token::FlowMappingEnd];
+        self.take()?;
+        let (map, mut size) = (Map::new(), 1);
+        while self.peek()? != &Token::FlowMappingEnd {
+            let (key, (value, nodes)) = if self.peek()? == &Token::Key {
+                self.take()?;
+                let key = self.key(Place::Flow, &[Token::Value, Token::FlowEntry, Token::FlowMappingEnd])?;
+                (key, self.flow_value(&ENDS)?)
+            } else {
+                (self.key(Place::Flow, &[])?, (Value::Nil, 1))
+            };
+            size += nodes + 1;
+            self.insert(&map, key, value)?;
+            if self.peek()? != &Token::FlowMappingEnd {
+                self.expect(&Token::FlowEntry, "did not find expected ',' or '}'")?;
+            }
+        }
+        self.take()?;
+        Ok((Value::Map(map), size))
+    }
+
+    /// What follows a key in a flow collection.
+    fn flow_value(&mut self, ends: &[Token<'static>]) -> Result<Node, Error> {
+        if self.peek()? != &Token::Value {
+            return Ok((Value::Nil, 1));
+        }
+        self.take()?;
+        self.node_unless(Place::Flow, ends)
+    }
+
+    /// Sets a key; of two equal ones the last wins, be it a merged one.
+    fn insert(&self, map: &Map, key: Key, value: Value) -> Result<(), Error> {
+        match key {
+            Key::Merge => self.merge(map, &value)?,
+            Key::Text(key) => map.insert(key, value),
+        }
+        Ok(())
+    }
+
     /// In Go each use of an alias is decoded anew, so nobody shares it.
-    fn alias(&mut self, anchor: usize) -> Result<Node, Error> {
-        let found = self.anchors.get(&anchor).cloned();
-        let (value, size) = found.ok_or_else(|| self.error("anchor value contains itself"))?;
+    fn alias(&mut self, anchor: &str) -> Result<Node, Error> {
+        let found = self.anchors.get(anchor).cloned();
+        let (value, size) = found.ok_or_else(|| {
+            self.error(format!("unknown anchor '{anchor}' referenced, or one that contains itself"))
+        })?;
         self.count(size)?;
         let copy = value.deep_copy().map_err(|error| self.error(error.to_string()))?;
         Ok((copy, size))
-    }
-
-    fn sequence(&mut self, depth: usize) -> Result<Node, Error> {
-        let (mut values, mut size) = (Vec::new(), 1);
-        loop {
-            match self.next()? {
-                Event::SequenceEnd => return Ok((Value::List(List::new(values)), size)),
-                event => {
-                    let (value, nodes) = self.node(event, depth + 1)?;
-                    values.push(value);
-                    size += nodes;
-                }
-            }
-        }
-    }
-
-    /// Keys in their order: of two equal ones the last wins, be it a merged one.
-    fn mapping(&mut self, depth: usize) -> Result<Node, Error> {
-        let (map, mut size) = (Map::new(), 1);
-        loop {
-            let event = self.next()?;
-            let is_merge = match &event {
-                Event::MappingEnd => return Ok((Value::Map(map), size)),
-                Event::Scalar(text, ScalarStyle::Plain, _, tag) => text == "<<" && tag.is_none(),
-                _ => false,
-            };
-            if is_merge {
-                let event = self.next()?;
-                let (value, nodes) = self.node(event, depth + 1)?;
-                size += nodes + 1;
-                self.merge(&map, &value)?;
-                continue;
-            }
-            let key = self.key(event, depth)?;
-            let event = self.next()?;
-            let (value, nodes) = self.node(event, depth + 1)?;
-            size += nodes + 1;
-            map.insert(key, value);
-        }
     }
 
     /// What stands behind `<<`: a map, or several of which the first wins.
@@ -160,29 +299,35 @@ impl<'t> Reader<'t> {
     }
 
     /// A key as JSON has it: a string.
-    fn key(&mut self, event: Event<'t>, depth: usize) -> Result<Rc<str>, Error> {
-        if let Event::Scalar(text, ScalarStyle::Plain, 0, None) = &event {
+    fn key(&mut self, place: Place, ends: &[Token<'static>]) -> Result<Key, Error> {
+        if let Token::Scalar { text, is_plain: true } = self.peek()? {
+            let text: Cow<'t, str> = text.clone();
+            self.take()?;
             self.count(1)?;
-            return match resolve(text) {
-                Meaning::Bool(value) => Ok(Rc::from(if value { "true" } else { "false" })),
-                Meaning::Integer(number) => Ok(Rc::from(number.to_string())),
-                Meaning::Float(number) => Ok(float_key(number)),
+            return match resolve(&text) {
+                Meaning::Bool(value) => Ok(Key::Text(Rc::from(if value { "true" } else { "false" }))),
+                Meaning::Integer(number) => Ok(Key::Text(Rc::from(number.to_string()))),
+                Meaning::Float(number) => Ok(Key::Text(float_key(number))),
                 Meaning::Null => Err(self.error("null cannot be a key")),
-                Meaning::Timestamp | Meaning::Text => Ok(Rc::from(&**text)),
+                Meaning::Timestamp | Meaning::Text if text == "<<" => Ok(Key::Merge),
+                Meaning::Timestamp | Meaning::Text => Ok(Key::Text(Rc::from(&*text))),
             };
         }
-        let (key, _) = self.node(event, depth + 1)?;
+        let (key, _) = self.node_unless(place, ends)?;
         match key {
-            Value::String(text) => Ok(text),
-            Value::Bool(value) => Ok(Rc::from(if value { "true" } else { "false" })),
-            Value::Float(number) if number.fract() == 0.0 => Ok(Rc::from(number.to_string())),
-            Value::Float(number) => Ok(float_key(number)),
+            Value::String(text) => Ok(Key::Text(text)),
+            Value::Bool(value) => Ok(Key::Text(Rc::from(if value { "true" } else { "false" }))),
+            Value::Float(number) if number.fract() == 0.0 => Ok(Key::Text(Rc::from(number.to_string()))),
+            Value::Float(number) => Ok(Key::Text(float_key(number))),
             other => Err(self.error(format!("a {} cannot be a key", other.kind()))),
         }
     }
 
-    fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, Error> {
-        let core = tag.filter(|tag| tag.is_yaml_core_schema()).map(|tag| tag.suffix.as_str());
+    fn scalar(&self, text: &str, is_plain: bool, tag: Option<Tag<'t>>) -> Result<Value, Error> {
+        let core = match tag {
+            Some(Tag::Core(name)) => Some(name),
+            _ => None,
+        };
         let wrong = |kind: &str| self.error(format!("cannot decode {text:?} as a !!{kind}"));
         match (core, tag) {
             (Some("binary"), _) => crate::encoding::from_base64(text.as_bytes())
@@ -198,7 +343,7 @@ impl<'t> Reader<'t> {
                     _ => Err(wrong(kind)),
                 }
             }
-            (None, None) if style == ScalarStyle::Plain => self.plain(text),
+            (None, None) if is_plain => self.plain(text),
             _ => Ok(Value::string(text)),
         }
     }
@@ -242,8 +387,20 @@ fn float_key(number: f64) -> Rc<str> {
     Rc::from(crate::format::float(short))
 }
 
-fn scan_error(error: &ScanError) -> Error {
-    Error { line: error.marker().line(), column: error.marker().col() + 1, message: error.info().to_owned() }
+/// Where a node stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Block,
+    /// In a block mapping, where a sequence need not be indented.
+    Indentless,
+    Flow,
+}
+
+/// A key of a mapping.
+enum Key {
+    Text(Rc<str>),
+    /// `<<`
+    Merge,
 }
 
 /// Go's library reads no control characters.

@@ -161,7 +161,7 @@ impl Chart {
                 "values.schema.json" => chart.schema = Some(file.data),
                 "requirements.yaml" | "requirements.lock" if !is_first_version => {}
                 path if path.starts_with("templates/") => chart.templates.push(template(file)?),
-                path if path.starts_with("charts/") && !path.ends_with(".prov") => {
+                path if path.starts_with("charts/") && !has_extension(path, "prov") => {
                     let path = path.strip_prefix("charts/").unwrap_or_default().to_owned();
                     let name = path.split('/').next().unwrap_or_default().to_owned();
                     below.entry(name).or_default().push(File { path, data: file.data });
@@ -184,9 +184,14 @@ impl Chart {
     }
 }
 
+/// Extensions count in lower case only, as in Helm.
+fn has_extension(path: &str, extension: &str) -> bool {
+    path.rsplit_once('.').is_some_and(|(_, found)| found == extension)
+}
+
 /// A chart below `charts/`: an archive, or a folder with its name before every path.
 fn subchart(name: &str, mut files: Vec<File>, depth: usize) -> Result<Chart, ChartError> {
-    if name.ends_with(".tgz") {
+    if has_extension(name, "tgz") {
         let packed = files.pop().filter(|file| file.path == name && files.is_empty());
         let packed = packed.ok_or_else(|| ChartError::Archive(format!("'{name}' is a folder")))?;
         return Chart::assemble(archive::unpack(&packed.data)?, depth + 1);

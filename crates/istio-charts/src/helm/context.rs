@@ -66,7 +66,7 @@ pub(super) fn scopes<'c>(
     let mut builder =
         Builder { release: release.value(), capabilities: capabilities.value(), scopes: Vec::new() };
     let values = Data::from_json(values);
-    builder.chart(chart, String::new(), values.as_map().cloned().unwrap_or_default());
+    builder.chart(chart, "", &values.as_map().cloned().unwrap_or_default());
     builder.scopes
 }
 
@@ -78,7 +78,7 @@ struct Builder<'c> {
 
 impl<'c> Builder<'c> {
     /// Adds a chart with the charts within it; returns its dot.
-    fn chart(&mut self, chart: &'c Chart, above: String, values: Map) -> Map {
+    fn chart(&mut self, chart: &'c Chart, above: &str, values: &Map) -> Map {
         let is_root = above.is_empty();
         let path = if is_root { chart.name().to_owned() } else { format!("{above}/charts/{}", chart.name()) };
         let dot = Map::of(MapType::Values, []);
@@ -92,7 +92,7 @@ impl<'c> Builder<'c> {
         for subchart in &chart.dependencies {
             let own =
                 values.get(subchart.name()).and_then(|values| values.as_map().cloned()).unwrap_or_default();
-            let inner = self.chart(subchart, path.clone(), own);
+            let inner = self.chart(subchart, &path, &own);
             subcharts.insert(subchart.name(), Data::Map(inner.seen_as(MapType::Any)));
         }
         self.scopes.push(Scope { chart, path, dot: dot.clone() });

@@ -75,7 +75,7 @@ pub(super) fn coalesce_tables(target: &mut Table, source: Table, nulls: Nulls) {
             None => drop(target.insert(key, value)),
             // A user's null removes a default; a null without default stays.
             Some(Value::Null) if nulls == Nulls::Coalesce && !value.is_null() => {
-                drop(target.shift_remove(&key))
+                drop(target.shift_remove(&key));
             }
             Some(Value::Object(own)) => {
                 if let Value::Object(value) = value {
@@ -101,10 +101,7 @@ fn remove_nulls(table: &mut Table) {
 fn add_globals(values: &mut Table, globals: Option<Value>) {
     let own = values.entry("global").or_insert_with(|| json!({}));
     let Value::Object(own) = own else { return };
-    let globals = match globals {
-        Some(Value::Object(globals)) => globals,
-        _ => return,
-    };
+    let Some(Value::Object(globals)) = globals else { return };
     for (key, value) in globals {
         match (own.get_mut(&key), value) {
             (Some(Value::Object(known)), Value::Object(mut table)) => {
