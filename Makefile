@@ -20,7 +20,6 @@ demo: requirements tools build ## Install Istio on a control plane on this machi
 	@tools/demo.sh
 
 test: requirements tools charts ## Every test, those on a real control plane included
-	@tools/build.sh istioctl
 	cargo test --workspace
 
 test-full: requirements tools charts ## Every test, with all products instead of pairs where tests compare with Helm (an hour)
@@ -60,11 +59,12 @@ check-generated: generate ## Fail if something generated was changed by hand
 charts: ## Export Istio's charts, which the build embeds
 	@tools/export-charts.sh
 
-tools: ## Build the programs of the test bed once: Kubernetes, etcd, kwok, istiod, helm (about 13 minutes)
+tools: ## Build the programs of the test bed once: Kubernetes, etcd, kwok, istiod, helm, istioctl (about 15 minutes)
 	@tools/build.sh
 
-bench: requirements tools build ## Measure, and write docs/benchmarks.md
+bench: requirements tools build ## Measure, and write docs/benchmarks.md and docs/benchmarks-dataplane.md
 	@cargo test --quiet --workspace --test bench
+	@cargo test --quiet --workspace --test bench_dataplane
 
 image: ## Build the container image; needs a container engine
 	docker build -t istio-manager:0.1.0 .

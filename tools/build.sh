@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the Go programs that the test bed and the oracle tests run, once per set of pins.
 #
-# usage: tools/build.sh [GROUP…]      groups: kubernetes etcd kwok istiod helm istioctl (default: all but istioctl)
+# usage: tools/build.sh [GROUP…]      groups: kubernetes etcd kwok istiod helm istioctl (default: all)
 # Results: .tools/bin/*, and a stamp per group in .tools/stamps that holds the hash of its pins.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -73,6 +73,6 @@ copy_kwok_stages() {
 binary_name() { case $1 in */etcd/server/v3) echo etcd ;; ./oracle) echo helm-oracle ;; *) basename "$1" ;; esac; }
 
 command -v go >/dev/null || { echo "tools/build.sh: Go is needed to build the test bed (https://go.dev/dl/); the operator itself does not need it" >&2; exit 1; }
-groups=("$@"); [ $# -gt 0 ] || groups=(kubernetes etcd kwok istiod helm)
+groups=("$@"); [ $# -gt 0 ] || groups=(kubernetes etcd kwok istiod helm istioctl)
 i=0
 for g in "${groups[@]}"; do i=$((i + 1)); build_group "$g" "$i of ${#groups[@]}"; done
