@@ -21,7 +21,6 @@ const DEADLINE: Duration = Duration::from_secs(120);
 pub struct Operator<'c> {
     control_plane: &'c ControlPlane,
     process: Process,
-    log_before: usize,
 }
 
 /// What an installation took.
@@ -69,9 +68,7 @@ impl<'c> Operator<'c> {
             ])
             .args(arguments.iter().copied())
             .only_given_env();
-        let log_before =
-            std::fs::read_to_string(control_plane.dir().join("operator.log")).map_or(0, |log| log.len());
-        let operator = Self { control_plane, process: control_plane.start(spec)?, log_before };
+        let operator = Self { control_plane, process: control_plane.start(spec)? };
         operator.says("leading", 1).await?;
         Ok(operator)
     }
@@ -135,7 +132,7 @@ impl<'c> Operator<'c> {
     }
 
     fn count(&self, words: &str) -> usize {
-        self.process.log().get(self.log_before..).unwrap_or_default().matches(words).count()
+        self.process.log().matches(words).count()
     }
 
     async fn says(&self, words: &str, times: usize) -> Result {

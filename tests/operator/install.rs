@@ -8,7 +8,7 @@ use kube::api::PostParams;
 use serde_json::json;
 use testbed::{ControlPlane, TestResult};
 
-use crate::bed::{Bed, DEADLINE, NAMESPACE, is_held, told};
+use crate::bed::{Bed, DEADLINE, NAMESPACE, USER, is_held, told};
 use crate::parity;
 
 pub async fn a_resource_is_installed_and_reported_ready(control_plane: &ControlPlane) -> TestResult {
@@ -57,13 +57,9 @@ pub async fn a_pod_in_a_labelled_namespace_gets_a_sidecar(control_plane: &Contro
 pub async fn an_unchanged_cluster_is_left_alone_after_a_restart(control_plane: &ControlPlane) -> TestResult {
     let mark = control_plane.audit().mark().await?;
     let bed = Bed::start(control_plane).await?;
-    let reconciled = || bed.operator.log().contains("reconciled");
-    let wait = async {
-        while !reconciled() {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, wait).await?;
+    bed.reconciled().await?;
+    let requests = control_plane.audit().since(&mark).await?.of(USER).without_leases();
+    assert!(!requests.is_empty(), "the operator has looked at nothing");
     assert_eq!(bed.writes_since(&mark).await?, Vec::<String>::new());
     bed.stop().await
 }

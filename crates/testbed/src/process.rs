@@ -64,6 +64,8 @@ pub struct Process {
     child: tokio::process::Child,
     pid: u32,
     log: PathBuf,
+    /// Where its output begins in the log, behind that of earlier processes of its name.
+    log_start: u64,
     ended: Option<ExitStatus>,
 }
 
@@ -125,6 +127,7 @@ impl ProcessSpec {
         let log = log_dir.join(format!("{name}.log"));
         let failed = |source| ProcessError::Start { name: name.clone(), program: program.clone(), source };
         let output = File::options().create(true).append(true).open(&log).map_err(failed)?;
+        let log_start = output.metadata().map_err(failed)?.len();
         let errors = output.try_clone().map_err(failed)?;
         let mut command = tokio::process::Command::new(&program);
         if clear_environment {
@@ -138,7 +141,7 @@ impl ProcessSpec {
         command.stdout(output).stderr(errors).process_group(0).kill_on_drop(true);
         let child = command.spawn().map_err(failed)?;
         let pid = child.id().unwrap_or_default();
-        Ok(Process { name, child, pid, log, ended: None })
+        Ok(Process { name, child, pid, log, log_start, ended: None })
     }
 }
 
@@ -155,10 +158,12 @@ impl Process {
         self.pid
     }
 
-    /// All that it printed so far.
+    /// All that it printed so far; nothing of an earlier process of that name.
     #[must_use]
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+        let all = std::fs::read(&self.log).unwrap_or_default();
+        let start = usize::try_from(self.log_start).unwrap_or_default();
+        String::from_utf8_lossy(all.get(start..).unwrap_or_default()).into_owned()
     }
 
     /// The file with its output.
