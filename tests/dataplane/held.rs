@@ -74,6 +74,7 @@ pub async fn workloads_that_may_not_be_restarted_are_left_alone_and_listed(
     for name in names {
         before.push(mesh.uids("held", name).await?);
     }
+    bed.edit("default", json!({"restarter": {"enabled": true}})).await?;
     make_outdated(&bed, "held").await?;
     let settled = told(&bed, "ProxySidecarManualRestartRequired", |resource| {
         let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
