@@ -118,7 +118,7 @@ impl Wave<'_> {
                 course.pace.cancel();
             }
             self.begin(&mut course).await?;
-            self.tell(&course);
+            self.tell(&course, interrupted);
             if course.pace.is_over() {
                 break;
             }
@@ -261,9 +261,11 @@ impl Wave<'_> {
         course.left.push((finding, why));
     }
 
-    fn tell(&self, course: &Course<'_>) {
+    /// What was interrupted is still to come, so that nobody takes the wave for complete.
+    fn tell(&self, course: &Course<'_>, interrupted: usize) {
         let (running, done, failed) = course.pace.counts();
-        let progress = Progress { waiting: course.pace.waiting().count(), running, done, failed };
+        let progress =
+            Progress { waiting: course.pace.waiting().count() + interrupted, running, done, failed };
         (self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner))(progress);
     }
 }

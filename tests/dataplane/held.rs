@@ -74,9 +74,12 @@ pub async fn workloads_that_may_not_be_restarted_are_left_alone_and_listed(
     for name in names {
         before.push(mesh.uids("held", name).await?);
     }
+    bed.edit("default", json!({"restarter": {"enabled": true}})).await?;
     make_outdated(&bed, "held").await?;
     let settled = told(&bed, "ProxySidecarManualRestartRequired", |resource| {
-        names.iter().all(|name| !leftover(resource, name).is_empty())
+        let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
+        let only_leftovers = status.stale == i64::try_from(status.leftovers.len()).unwrap_or_default();
+        only_leftovers && names.iter().all(|name| !leftover(resource, name).is_empty())
     })
     .await?;
     for (name, words) in [
