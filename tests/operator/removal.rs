@@ -1,7 +1,6 @@
 //! From a running Istio to none, without a loss.
 
 use istio_manager::api::conditions::State;
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
@@ -10,7 +9,7 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use testbed::{ControlPlane, TestResult};
 
-use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, told};
+use crate::bed::{Bed, NAMESPACE, Result, told};
 
 pub async fn a_resource_of_a_user_blocks_the_removal(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
@@ -69,12 +68,12 @@ pub async fn what_users_put_into_the_namespace_keeps_it(control_plane: &ControlP
     let secrets: Api<Secret> = Api::namespaced(control_plane.client(), "istio-system");
     let secret: Secret = serde_json::from_value(json!({"metadata": {"name": "cacerts"}}))?;
     secrets.create(&PostParams::default(), &secret).await?;
-    meshed_deployment(control_plane).await?;
+    meshed_pod(control_plane).await?;
     bed.delete("default").await?;
     // The last word is in the status before the resource goes.
     let (description, reason) = told(&bed.says("default", "Istio is removed").await?);
     assert_eq!(reason, "IstioUninstallSucceeded");
-    for words in ["Secret istio-system/cacerts", "1 pods still run a sidecar", "Deployment shop/cart"] {
+    for words in ["Secret istio-system/cacerts", "1 pods still run a sidecar", "Pod shop/cart"] {
         assert!(description.contains(words), "{description}");
     }
     bed.goes("default").await?;
@@ -84,23 +83,15 @@ pub async fn what_users_put_into_the_namespace_keeps_it(control_plane: &ControlP
     bed.stop().await
 }
 
-/// A Deployment whose pod has a real sidecar.
-async fn meshed_deployment(control_plane: &ControlPlane) -> Result {
+/// A pod with a real sidecar and without an owner, which nobody can restart.
+async fn meshed_pod(control_plane: &ControlPlane) -> Result {
     control_plane.create_namespace("shop", &[("istio-injection", "enabled")]).await?;
-    let deployments: Api<Deployment> = Api::namespaced(control_plane.client(), "shop");
-    let labels = json!({"app": "cart"});
-    let deployment: Deployment = serde_json::from_value(json!({
+    let pods: Api<Pod> = Api::namespaced(control_plane.client(), "shop");
+    let pod: Pod = serde_json::from_value(json!({
         "metadata": {"name": "cart"},
-        "spec": {"selector": {"matchLabels": labels}, "template": {
-            "metadata": {"labels": labels},
-            "spec": {"containers": [{"name": "cart", "image": "example.com/cart:1"}]},
-        }},
+        "spec": {"containers": [{"name": "cart", "image": "example.com/cart:1"}]},
     }))?;
-    deployments.create(&PostParams::default(), &deployment).await?;
-    let ready = |deployment: Option<&Deployment>| {
-        deployment.and_then(|deployment| deployment.status.as_ref()?.ready_replicas) == Some(1)
-    };
-    control_plane.wait_for(deployments, "cart", "ready Deployment", DEADLINE, ready).await?;
+    pods.create(&PostParams::default(), &pod).await?;
     Ok(())
 }
 
