@@ -61,6 +61,9 @@ async fn on_control_plane(binary: &Path) -> Result<Table> {
     let control_plane = ControlPlane::start(&Options::default()).await?;
     chart::install(&control_plane).await?;
     let operator = start(&control_plane, binary).await?;
+    // 600 proxies ask for more memory than the nodes of the test bed have.
+    let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(control_plane.client());
+    nodes.create(&PostParams::default(), &testbed::node("large", "256", "1Ti")).await?;
     create_resource(&control_plane).await?;
     settled(&control_plane, |_| true).await?;
     populate(&control_plane).await?;
