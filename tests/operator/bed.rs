@@ -7,7 +7,7 @@ use std::time::Duration;
 use istio_manager::api::Istio;
 use istio_manager::api::conditions::State;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -135,12 +135,29 @@ impl<'c> Bed<'c> {
 
     /// Waits until this process has reconciled once.
     pub async fn reconciled(&self) -> Result {
+        self.says_in_log("reconciled").await
+    }
+
+    /// Waits until this process has logged `words`.
+    pub async fn says_in_log(&self, words: &str) -> Result {
         let wait = async {
-            while !self.operator.log().contains("reconciled") {
+            while !self.operator.log().contains(words) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
         tokio::time::timeout(DEADLINE, wait).await?;
+        Ok(())
+    }
+
+    /// Waits until the operator has written down that no sidecar is outdated.
+    pub async fn data_plane_settled(&self) -> Result {
+        let api: Api<ConfigMap> = Api::namespaced(self.control_plane.client(), NAMESPACE);
+        let written = |memory: Option<&ConfigMap>| {
+            let data = memory.and_then(|memory| memory.data.as_ref());
+            data.is_some_and(|data| data.contains_key("settled"))
+        };
+        let name = "istio-manager-restarts";
+        self.control_plane.wait_for(api, name, "settled data plane", DEADLINE, written).await?;
         Ok(())
     }
 

@@ -55,9 +55,13 @@ pub async fn a_pod_in_a_labelled_namespace_gets_a_sidecar(control_plane: &Contro
 }
 
 pub async fn an_unchanged_cluster_is_left_alone_after_a_restart(control_plane: &ControlPlane) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.data_plane_settled().await?;
+    bed.stop().await?;
     let mark = control_plane.audit().mark().await?;
     let bed = Bed::start(control_plane).await?;
     bed.reconciled().await?;
+    bed.says_in_log("looked at the data plane").await?;
     let requests = control_plane.audit().since(&mark).await?.of(USER).without_leases();
     assert!(!requests.is_empty(), "the operator has looked at nothing");
     assert_eq!(bed.writes_since(&mark).await?, Vec::<String>::new());
