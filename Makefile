@@ -9,7 +9,7 @@ DENY := .tools/cargo/bin/cargo-deny
 RELEASE := target/release/istio-manager
 HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 
-.PHONY: help demo test test-full test-unit run build lint generate check-generated charts tools bench bench-dataplane image clean
+.PHONY: help demo test test-full test-unit run build lint generate check-generated charts tools bench image clean
 
 help: ## Explain the targets
 	@echo "istio-manager: installs Istio from one Istio resource. Targets:"
@@ -24,6 +24,7 @@ test: requirements tools charts ## Every test, those on a real control plane inc
 
 test-full: requirements tools charts ## Every test, with all products instead of pairs where tests compare with Helm (an hour)
 	JUDGE_FULL=1 cargo test --workspace
+	cargo test --workspace --test matrix -- --ignored
 
 test-unit: charts ## The tests that need no control plane
 	cargo test --workspace --exclude testbed --lib --bins --test command_line --test parity
@@ -65,9 +66,6 @@ tools: ## Build the programs of the test bed once: Kubernetes, etcd, kwok, istio
 bench: requirements tools build ## Measure, and write docs/benchmarks.md and docs/benchmarks-dataplane.md
 	@cargo test --quiet --workspace --test bench
 	@cargo test --quiet --workspace --test bench_dataplane
-
-bench-dataplane: requirements tools charts ## Measure restarts of 300 Deployments, and write docs/benchmarks-dataplane.md
-	@tools/bench-dataplane.sh
 
 image: ## Build the container image; needs a container engine
 	docker build -t istio-manager:0.1.0 .
