@@ -1,7 +1,8 @@
 //! Every kind of cluster with every setting gives a whole installation. Rendered offline.
 
 // Helpers of tests, which clippy does not take for tests.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+// Helpers of tests, which clippy does not take for tests.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod matrix_cases;
 

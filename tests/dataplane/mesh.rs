@@ -26,8 +26,10 @@ pub fn workload(kind: &str, name: &str, replicas: i64) -> Value {
         "metadata": {"name": name},
         "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template(name)},
     });
-    if kind == "DaemonSet" {
-        object["spec"].as_object_mut().expect("an object").remove("replicas");
+    if kind == "DaemonSet"
+        && let Some(spec) = object["spec"].as_object_mut()
+    {
+        spec.remove("replicas");
     }
     if kind == "StatefulSet" {
         object["spec"]["serviceName"] = json!(name);

@@ -10,11 +10,11 @@ mod drift;
 mod faults;
 mod install;
 mod interruption;
-#[path = "../matrix_cases.rs"]
+#[path = "../matrix_cases/mod.rs"]
 mod matrix;
 mod overrides;
 mod packaging;
-#[path = "../parity_cases.rs"]
+#[path = "../parity_cases/mod.rs"]
 mod parity;
 mod rejection;
 mod removal;

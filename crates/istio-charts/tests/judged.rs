@@ -297,7 +297,7 @@ fn charts_made_to_try_helms_rules_print_what_helm_prints() {
         let folder = tempfile::tempdir().unwrap();
         case.write(folder.path());
         let request = Request {
-            chart: folder.path().join(case.chart()).display().to_string(),
+            chart: folder.path().join(cases::PARENT).display().to_string(),
             name: "demo".to_owned(),
             namespace: "test".to_owned(),
             ..case.request.clone()
@@ -305,7 +305,7 @@ fn charts_made_to_try_helms_rules_print_what_helm_prints() {
         match compare(&mut oracle, &request) {
             Ok(rendered) if rendered == case.renders => {}
             Ok(rendered) => {
-                differences.push(format!("{}: rendered is {rendered}: {:?}", case.name, ours(&request)))
+                differences.push(format!("{}: rendered is {rendered}: {:?}", case.name, ours(&request)));
             }
             Err(difference) => differences.push(format!("{}: {difference}", case.name)),
         }

@@ -5,6 +5,9 @@ use flate2::{Compression, write::GzEncoder};
 use std::fs;
 use std::path::Path;
 
+/// Folder of the chart that is rendered.
+pub const PARENT: &str = "parent";
+
 /// A chart with what is asked of it.
 pub struct Case {
     pub name: &'static str,
@@ -59,12 +62,8 @@ impl Case {
         self
     }
 
-    pub fn chart(&self) -> &'static str {
-        "parent"
-    }
-
     pub fn write(&self, folder: &Path) {
-        let root = folder.join(self.chart());
+        let root = folder.join(PARENT);
         for (path, text) in &self.files {
             let path = root.join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -124,6 +123,7 @@ fn values() -> Vec<Case> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn dependencies() -> Vec<Case> {
     let parent = |name, more: &str, values: &str| {
         case(name, more, &[("values.yaml", values), ("templates/dump.yaml", DUMP)])
@@ -333,6 +333,7 @@ fn dependencies() -> Vec<Case> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn manifests() -> Vec<Case> {
     vec![
         case(
@@ -575,10 +576,10 @@ fn contexts() -> Vec<Case> {
         case("capabilities", "", &[text("kind: A\nv: {{ .Capabilities.KubeVersion }} {{ .Capabilities.KubeVersion.Version }} {{ .Capabilities.KubeVersion.GitVersion }} {{ .Capabilities.KubeVersion.Major }}.{{ .Capabilities.KubeVersion.Minor }}\na: {{ .Capabilities.APIVersions.Has \"apps/v1\" }}{{ .Capabilities.APIVersions.Has \"x/v1\" }}{{ has \"batch/v1\" .Capabilities.APIVersions }}{{ len .Capabilities.APIVersions }}\nh: {{ .Capabilities.HelmVersion.Version }}\ns: {{ semverCompare \">=1.19-0\" .Capabilities.KubeVersion.Version }}\nt: \"{{ typeOf .Capabilities }}{{ typeOf .Capabilities.KubeVersion }}{{ typeOf .Capabilities.APIVersions }}{{ kindOf .Capabilities.APIVersions }}{{ kindOf .Capabilities.KubeVersion }}\"\n{{ range .Capabilities.APIVersions }}# {{ . }}\n{{ end }}")]),
         case("another version", "", &[text("kind: A\nv: {{ .Capabilities.KubeVersion }} {{ .Capabilities.KubeVersion.Version }} {{ .Capabilities.KubeVersion.Minor }}\nq: {{ .Capabilities.KubeVersion.Version | quote }}\na: {{ .Capabilities.APIVersions.Has \"example.com/v1/Thing\" }}\n")])
             .asks(|request| {
-                request.kube_version = "1.29.4-gke.100".to_owned();
+                "1.29.4-gke.100".clone_into(&mut request.kube_version);
                 request.api_versions = vec!["example.com/v1/Thing".to_owned()];
             }),
-        case("kubeVersion fits", "kubeVersion: '>= 1.28'\n", &[text("kind: A\n")]).asks(|request| request.kube_version = "v1.29.4-eks".to_owned()),
+        case("kubeVersion fits", "kubeVersion: '>= 1.28'\n", &[text("kind: A\n")]).asks(|request| "v1.29.4-eks".clone_into(&mut request.kube_version)),
         case("kubeVersion does not fit", "kubeVersion: '< 1.28'\n", &[text("kind: A\n")]).fails(),
         case("kubeVersion is broken", "kubeVersion: 'abc'\n", &[text("kind: A\n")]).fails(),
         case("values are values", "", &[text("kind: A\nt: {{ typeOf .Values }}{{ typeOf .Values.m }}\ny: {{ .Values.AsMap.a }}\nz: {{ (.Values.Table \"m\").x }}\np: {{ .Values.PathValue \"m.x\" }}\n"), ("values.yaml", "a: 1\nm: {x: y}\n")]),
