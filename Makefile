@@ -9,7 +9,7 @@ DENY := .tools/cargo/bin/cargo-deny
 RELEASE := target/release/istio-manager
 HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 
-.PHONY: help demo test test-full test-unit run build lint generate check-generated charts tools bench image clean
+.PHONY: help demo test test-full test-unit run build lint generate check-generated charts tools bench bench-dataplane image clean
 
 help: ## Explain the targets
 	@echo "istio-manager: installs Istio from one Istio resource. Targets:"
@@ -63,8 +63,10 @@ charts: ## Export Istio's charts, which the build embeds
 tools: ## Build the programs of the test bed once: Kubernetes, etcd, kwok, istiod, helm, istioctl (about 15 minutes)
 	@tools/build.sh
 
-bench: requirements tools build ## Measure, and write docs/benchmarks.md and docs/benchmarks-dataplane.md
+bench: requirements tools build ## Measure, and write docs/benchmarks.md
 	@cargo test --quiet --workspace --test bench
+
+bench-dataplane: requirements tools build ## Measure restarts of 300 Deployments, and write docs/benchmarks-dataplane.md
 	@cargo test --quiet --workspace --test bench_dataplane
 
 image: ## Build the container image; needs a container engine

@@ -1,4 +1,4 @@
-//! Measures what it takes to bring 300 Deployments up to date. Not a test: `make bench` runs it.
+//! Measures what it takes to bring 300 Deployments up to date. Not a test: `make bench-dataplane` runs it.
 //!
 //! Requests are counted by the API server's audit log, CPU time and memory are the kernel's word, with the release binary.
 
