@@ -45,7 +45,7 @@ impl Table {
 
     pub fn write(&self, path: &Path) -> Result {
         let page = format!(
-            "# Benchmarks\n\nWritten by `make bench`: 2 cores, the release build, the control plane of the test bed on the same \
+            "# Benchmarks\n\nWritten by `make bench` or `make bench-dataplane`: 2 cores, the release build, the control plane of the test bed on the same \
              machine.\nThe figures of the Go operator were measured once in the same way; they are not part of the run.\n\n{}",
             self.text()
         );
