@@ -1,5 +1,5 @@
-//! Reads everything a reconcile decides on, before anything is decided: facts of the cluster, what was made so far, and
-//! how that looks now.
+//! Reads everything a reconcile decides on, before anything is decided: facts of the cluster and what
+//! was made so far.
 //!
 //! Only reads. A failed read is an error to be tried again and never taken for a default.
 
@@ -38,13 +38,6 @@ pub enum Error {
         #[from]
         source: inventory::Error,
     },
-    /// How the installed objects look now.
-    #[error("cannot look at what is installed")]
-    Live {
-        /// What happened.
-        #[from]
-        source: live::Error,
-    },
 }
 
 /// What a reconcile decides on.
@@ -56,26 +49,13 @@ pub struct Observed {
     pub kubernetes_version: String,
     /// What was made so far.
     pub inventory: Inventory,
-    /// How it looks now.
-    pub live: Live,
 }
 
-/// Observes the cluster.
+/// Observes the cluster. How the installed objects look now is known to the watches for drift.
 pub async fn observe(client: &Client, store: &Store, cluster: &ClusterWatch) -> Result<Observed, Error> {
-    let mut observed = observe_all_but_live(client, store, cluster).await?;
-    observed.live = live::live(client, &observed.inventory).await?;
-    Ok(observed)
-}
-
-/// Like [`observe`], for a caller who knows by himself how the installed objects look; `live` is left empty.
-pub async fn observe_all_but_live(
-    client: &Client,
-    store: &Store,
-    cluster: &ClusterWatch,
-) -> Result<Observed, Error> {
     let (outlook, version, inventory) =
         futures::try_join!(outlook(cluster), kubernetes_version(client), load(store))?;
-    Ok(Observed { outlook, kubernetes_version: version, inventory, live: Live::new() })
+    Ok(Observed { outlook, kubernetes_version: version, inventory })
 }
 
 async fn outlook(cluster: &ClusterWatch) -> Result<Outlook, Error> {

@@ -24,7 +24,7 @@ use crate::kubernetes::if_found;
 use crate::memory;
 use crate::object::ObjectId;
 use crate::observe::cluster::Outlook;
-use crate::observe::{self, installed, leftovers, observe_all_but_live};
+use crate::observe::{self, installed, leftovers, observe};
 use crate::plan::cluster::{Memory, Verdict};
 use crate::plan::{self, Basis, Desired, Plan};
 use crate::remove::{self, DELETION_POLICY_ANNOTATION, ORPHAN, Remover, blockers};
@@ -144,12 +144,12 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
         Err(rejection) => return Ok(Outcome::Rejected(rejection)),
     };
     let store = operator.inventory();
-    let mut observed = observe_all_but_live(&operator.context.client, &store, &operator.cluster).await?;
+    let mut observed = observe(&operator.context.client, &store, &operator.cluster).await?;
     let Outlook { verdict, remembered, .. } = observed.outlook.clone();
     if !verdict.is_decided {
         return Ok(Outcome::Rejected(undecided(&verdict)));
     }
-    observed.live = operator.drift.live(&observed.inventory).await?;
+    let live = operator.drift.live(&observed.inventory).await?;
     let owner = resource.owner_ref(&());
     let basis = Basis {
         bundle: &operator.bundle,
@@ -176,9 +176,9 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
         progress: progress.clone(),
         memory: operator.memory.clone(),
     };
-    let outcome = applier.apply(&plan, &mut observed.inventory, &observed.live, &round).await;
+    let outcome = applier.apply(&plan, &mut observed.inventory, &live, &round).await;
     let outcome = outcome.map_err(|source| Error::Apply { step: step.clone(), source })?;
-    round.end(&observed.inventory, &observed.live, &outcome.held());
+    round.end(&observed.inventory, &live, &outcome.held());
     let mut remarks = Vec::new();
     if let apply::Outcome::Complete(_) = outcome {
         remember(operator, resource).await?;
