@@ -8,14 +8,50 @@ use futures::stream::{BoxStream, SelectAll, StreamExt};
 use kube::Client;
 use kube::api::WatchParams;
 use kube::core::WatchEvent;
+use serde::Deserialize;
 
-use super::objects::Workload;
+use super::objects::{Meta, Workload, WorkloadSpec, WorkloadStatus};
 use super::owner::Kind;
 use super::requests;
 use super::rollout::{Rollout, rollout};
 use crate::object::ObjectId;
 
-type Event = (Kind, Result<WatchEvent<Workload>, kube::Error>);
+type Event = (Kind, Result<WatchEvent<Seen>, kube::Error>);
+
+/// What tells how far a rollout is. All changes of all workloads of a kind come by here, so that the rest of them,
+/// templates above all, is skipped while reading.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Seen {
+    metadata: SeenMeta,
+    spec: SeenSpec,
+    status: WorkloadStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SeenMeta {
+    uid: String,
+    resource_version: String,
+    generation: i64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct SeenSpec {
+    replicas: Option<i64>,
+}
+
+impl From<Seen> for Workload {
+    fn from(Seen { metadata, spec, status }: Seen) -> Self {
+        let SeenMeta { uid, resource_version, generation } = metadata;
+        Self {
+            metadata: Meta { uid, resource_version, generation, ..Meta::default() },
+            spec: WorkloadSpec { replicas: spec.replicas, ..WorkloadSpec::default() },
+            status,
+        }
+    }
+}
 
 /// A rollout that is followed.
 #[derive(Clone, Debug)]
@@ -77,7 +113,7 @@ impl Follow {
 
     async fn open(&mut self, kind: Kind, any: &ObjectId, version: &str) {
         let (resource, params) = (any.api_resource(), WatchParams::default());
-        match requests::watch::<Workload>(&self.client, &resource, &params, version).await {
+        match requests::watch::<Seen>(&self.client, &resource, &params, version).await {
             Ok(events) => {
                 let events = events.map(move |event| (kind, event));
                 // The end of a watch is an event, too: the API server ends each after some minutes.
@@ -108,16 +144,12 @@ impl Follow {
         }
     }
 
-    fn take(
-        &mut self,
-        kind: Kind,
-        event: Result<WatchEvent<Workload>, kube::Error>,
-    ) -> Option<(usize, Sight)> {
+    fn take(&mut self, kind: Kind, event: Result<WatchEvent<Seen>, kube::Error>) -> Option<(usize, Sight)> {
         match event {
             Ok(WatchEvent::Added(workload) | WatchEvent::Modified(workload)) => {
                 self.versions.insert(kind, workload.metadata.resource_version.clone());
                 let followed = self.followed.get(&workload.metadata.uid)?;
-                Some((followed.id, sight(followed, &workload)))
+                Some((followed.id, sight(followed, &workload.into())))
             }
             Ok(WatchEvent::Deleted(workload)) => {
                 Some((self.followed.get(&workload.metadata.uid)?.id, Sight::Gone))
@@ -151,10 +183,10 @@ impl Follow {
             };
             let mut version = None;
             for (uid, followed) in followed {
-                match requests::get::<Workload>(&self.client, &followed.workload).await {
+                match requests::get::<Seen>(&self.client, &followed.workload).await {
                     Ok(Some(workload)) if workload.metadata.uid == uid => {
                         version.get_or_insert_with(|| workload.metadata.resource_version.clone());
-                        sights.push((followed.id, sight(&followed, &workload)));
+                        sights.push((followed.id, sight(&followed, &workload.into())));
                     }
                     Ok(_) => sights.push((followed.id, Sight::Gone)),
                     Err(error) => tracing::debug!(%error, workload = %followed.workload, "cannot read"),

@@ -1,9 +1,11 @@
 //! The injected part of a pod: what the status annotation says was added, cut out of the pod. Pure.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::names::{PROXY_CONTAINER, STATUS_ANNOTATION};
 use super::objects::{Pod, parse};
@@ -40,9 +42,9 @@ impl Injected {
         let status: Status = serde_json::from_str(status).unwrap_or_default();
         Some(Self {
             revision: status.revision.unwrap_or_else(|| "default".to_owned()),
-            init_containers: named(&parse(pod.spec.init_containers.as_deref()), status.init_containers),
-            containers: named(&parse(pod.spec.containers.as_deref()), status.containers),
-            volumes: named(&parse(pod.spec.volumes.as_deref()), status.volumes),
+            init_containers: named(pod.spec.init_containers.as_deref(), status.init_containers),
+            containers: named(pod.spec.containers.as_deref(), status.containers),
+            volumes: named(pod.spec.volumes.as_deref(), status.volumes),
             prometheus: prometheus(&pod.metadata.annotations),
         })
     }
@@ -74,15 +76,23 @@ pub fn variable<'a>(container: &'a Value, name: &str) -> Option<&'a str> {
     variables.iter().find(|variable| variable["name"] == name)?.get("value")?.as_str()
 }
 
-fn named(all: &Value, names: Option<Vec<String>>) -> BTreeMap<String, Value> {
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+}
+
+/// The items that injection added. All others stay text: to parse them is most of the cost of a look at a pod.
+fn named(all: Option<&RawValue>, names: Option<Vec<String>>) -> BTreeMap<String, Value> {
     let names = names.unwrap_or_default();
-    let items = all.as_array().map_or(&[][..], Vec::as_slice).iter();
-    items
-        .filter_map(|item| Some((item.get("name")?.as_str()?, item)))
+    let items: Vec<&RawValue> = all.and_then(|all| serde_json::from_str(all.get()).ok()).unwrap_or_default();
+    let injected = |item: &RawValue| {
+        let Named { name } = serde_json::from_str(item.get()).ok()?;
         // Where the annotation is of an Istio that did not list a declared proxy, it is the proxy still.
-        .filter(|(name, _)| *name == PROXY_CONTAINER || names.iter().any(|injected| injected == name))
-        .map(|(name, item)| (name.to_owned(), item.clone()))
-        .collect()
+        let is_injected = name == PROXY_CONTAINER || names.iter().any(|injected| *injected == name);
+        is_injected.then(|| (name.into_owned(), parse(Some(item))))
+    };
+    items.into_iter().filter_map(injected).collect()
 }
 
 fn prometheus(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
