@@ -82,7 +82,7 @@ enum Command {
 }
 
 /// Runs the program with `arguments`, the program's name first, and tells its exit code: 0 when done, 1 after an
-/// error, 2 for a command line that cannot be understood. `diff` and `check` have codes of their own.
+/// error, 2 for a command line that cannot be understood. `diff`, `check` and `restarts` have codes of their own.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match parse(arguments) {
@@ -92,7 +92,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(CommandLine { command: Command::Diff(arguments) }) => diff::main(&arguments),
         Ok(CommandLine { command: Command::Check(arguments) }) => check::main(&arguments),
         Ok(CommandLine { command: Command::Images(arguments) }) => images(&arguments),
-        Ok(CommandLine { command: Command::Restarts(arguments) }) => run::execute(restarts::run(&arguments)),
+        Ok(CommandLine { command: Command::Restarts(arguments) }) => restarts::main(&arguments),
         Ok(CommandLine { command: Command::Run(arguments) }) => operate(&arguments),
         Err(error) => {
             // Help and the version are "errors" to clap as well; they go to standard output and exit with 0.

@@ -224,7 +224,9 @@ impl Controller {
         let released = resource.metadata.annotations.as_ref().and_then(|all| all.get(RELEASE_ANNOTATION));
         let held =
             course::hold(&mut survey, &mut memory, &settings, &mesh.hash, released.map(String::as_str));
-        self.metrics.found(survey.found.total, &survey.decisions);
+        self.metrics.serves(mesh.version().unwrap_or_default());
+        self.metrics.found(survey.found.total, &survey.decisions, survey.found.more);
+        self.metrics.window(survey.found.window_open);
         self.announce(&survey, memory.settled.as_deref() == Some(&mesh.hash)).await;
         let plan = course::plan(&survey);
         if plan.is_empty() {
@@ -260,6 +262,7 @@ impl Controller {
             settings,
             memory,
             proven: &self.proven,
+            metrics: &self.metrics,
             unlabelled,
             revisit: &self.revisit,
             settled,
@@ -401,7 +404,7 @@ impl Controller {
             "restarts ended"
         );
         if outcome.stopped {
-            memory.stopped = Some(format!("{}-{}", mesh.hash, Timestamp::now().as_second()));
+            memory.stop(&mesh.hash, Timestamp::now().as_second());
             store.save(memory).await?;
         }
         Ok(())

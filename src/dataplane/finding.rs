@@ -74,6 +74,12 @@ impl Steering {
             allow_interruption: is_true(ALLOW_INTERRUPTION_ANNOTATION),
         }
     }
+
+    /// Whether there is a window, and it is open at this second since the epoch.
+    #[must_use]
+    pub fn is_open(&self, now: i64) -> bool {
+        matches!(&self.window, Some(Ok(window)) if window.contains(now))
+    }
 }
 
 /// How a workload is restarted.

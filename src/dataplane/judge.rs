@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use kube::Client;
 use serde_json::Value;
@@ -12,6 +13,7 @@ use super::compare::differences;
 use super::disruption::{Replacement, matches, replacement};
 use super::finding::{Finding, Steering, template_labels};
 use super::mesh::{Mesh, hash};
+use super::metrics::Metrics;
 use super::names::PROXY_IMAGE_ANNOTATION;
 use super::objects::{Meta, Workload};
 use super::owner::{self, Claim, Kind};
@@ -78,6 +80,8 @@ pub struct Judge<'a> {
     pub namespaces: &'a Namespaces,
     /// What was proven before.
     pub proven: &'a Proven,
+    /// Counts judgements.
+    pub metrics: &'a Metrics,
     /// Whether istiod has had the time to take its configuration in, so that a "no" is final.
     pub settled: bool,
     /// How many pods unknown owners want, by identity: several pods of one owner ask once.
@@ -94,10 +98,11 @@ impl Judge<'_> {
         mesh: &Mesh,
         scope: Scope,
     ) -> Verdict {
-        match self.try_judge(claim, candidate, workloads, mesh, scope).await {
-            Ok(verdict) => verdict,
-            Err(why) => Verdict::Unproven(named(claim).1.clone(), why),
-        }
+        let started = Instant::now();
+        let verdict = self.try_judge(claim, candidate, workloads, mesh, scope).await;
+        let (kind, id) = named(claim);
+        self.metrics.judged(kind, started.elapsed());
+        verdict.unwrap_or_else(|why| Verdict::Unproven(id.clone(), why))
     }
 
     async fn try_judge(

@@ -5,6 +5,7 @@
 //! workload and is made up for; one that happened and is not remembered could happen twice.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -44,7 +45,7 @@ pub enum Error {
 }
 
 /// One restart.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Attempt {
     /// What it was for.
     pub target: String,
@@ -114,6 +115,25 @@ impl Memory {
         true
     }
 
+    /// Remembers that the wave for `mesh` was stopped; returns what releases it.
+    pub fn stop(&mut self, mesh: &str, now: i64) -> String {
+        let identity = format!("{mesh}-{now}");
+        self.stopped = Some(identity.clone());
+        identity
+    }
+
+    /// Takes over what another process wrote, beside the restarts, which are only made by one at a time.
+    fn adopt(&mut self, written: Self) {
+        *self = Self { attempts: std::mem::take(&mut self.attempts), ..written };
+    }
+
+    /// Identity of the restarts.
+    fn restarts(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.attempts.hash(&mut hasher);
+        hasher.finish()
+    }
+
     fn encode(&self) -> BTreeMap<String, String> {
         let line = |(uid, attempt): (&String, &Attempt)| {
             format!("{uid} {} {} {}\n", attempt.target, attempt.generation, attempt.at)
@@ -161,13 +181,17 @@ pub struct Store {
     api: Api<ConfigMap>,
     namespace: String,
     version: Option<String>,
+    /// Identity of the restarts in that version.
+    restarts: u64,
 }
 
 impl Store {
     /// A store in the operator's own namespace.
     #[must_use]
     pub fn new(client: Client, namespace: &str) -> Self {
-        Self { api: Api::namespaced(client, namespace), namespace: namespace.to_owned(), version: None }
+        let restarts = Memory::default().restarts();
+        let namespace = namespace.to_owned();
+        Self { api: Api::namespaced(client, &namespace), namespace, version: None, restarts }
     }
 
     /// Reads what is remembered; empty if nothing ever was.
@@ -176,7 +200,25 @@ impl Store {
         let found = found
             .map_err(|source| Error::Read { namespace: self.namespace.clone(), source: Box::new(source) })?;
         self.version = found.as_ref().and_then(|found| found.metadata.resource_version.clone());
-        Ok(found.and_then(|found| found.data).map(Memory::decode).unwrap_or_default())
+        let memory = found.and_then(|found| found.data).map(Memory::decode).unwrap_or_default();
+        self.restarts = memory.restarts();
+        Ok(memory)
+    }
+
+    /// Writes the memory also if somebody else did since it was read, unless he restarts workloads: two who do that at
+    /// the same time would restart more at once than either may.
+    pub async fn save_beside(&mut self, memory: &mut Memory) -> Result<(), Error> {
+        match self.save(memory).await {
+            Err(Error::Conflict) => {}
+            saved => return saved,
+        }
+        let known = self.restarts;
+        let written = self.load().await?;
+        if written.restarts() != known {
+            return Err(Error::Conflict);
+        }
+        memory.adopt(written);
+        self.save(memory).await
     }
 
     /// Writes the memory, unless somebody else did since it was read.
@@ -198,6 +240,7 @@ impl Store {
         match written {
             Ok(metadata) => {
                 self.version = metadata.resource_version;
+                self.restarts = memory.restarts();
                 Ok(())
             }
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Err(Error::Conflict),
@@ -250,6 +293,24 @@ mod tests {
         ] {
             assert_eq!(memory.tried(uid, target, generation), tried, "{name}");
         }
+    }
+
+    #[test]
+    fn what_another_process_wrote_is_taken_over_beside_the_restarts() {
+        let mut memory = remembering(3);
+        let before = memory.restarts();
+        memory.adopt(Memory { settled: Some("mesh".into()), ..Memory::default() });
+        assert_eq!((memory.settled.as_deref(), memory.restarts()), (Some("mesh"), before));
+        assert!(memory.tried("u", "t", 4));
+    }
+
+    #[test]
+    fn restarts_of_another_process_are_told_from_what_else_it_writes() {
+        let memory = remembering(3);
+        assert_ne!(memory.restarts(), remembering(4).restarts());
+        assert_ne!(memory.restarts(), Memory::default().restarts());
+        let settled = Memory { settled: Some("mesh".into()), ..memory.clone() };
+        assert_eq!(memory.restarts(), settled.restarts());
     }
 
     #[test]

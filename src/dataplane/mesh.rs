@@ -96,6 +96,14 @@ impl Mesh {
 }
 
 impl Mesh {
+    /// The version of Istio, as the tag of the proxy image tells it.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        let (name, _digest) = self.image.as_deref()?.split_once('@').unwrap_or((self.image.as_deref()?, ""));
+        let (_, tag) = name.rsplit('/').next()?.split_once(':')?;
+        tag.split('-').next()
+    }
+
     /// The mesh of a resource that goes: injection gives nothing any more.
     #[must_use]
     pub fn leaving(uid: &str) -> Self {
@@ -168,4 +176,24 @@ pub fn hash(texts: &[&str]) -> String {
         sha.update(text.as_bytes());
     }
     sha.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_istio_is_that_of_the_tag() {
+        for (image, version) in [
+            (Some("europe-docker.pkg.dev/kyma-project/proxyv2:1.31.0-distroless"), Some("1.31.0")),
+            (Some("registry:5000/istio/proxyv2:1.31.0"), Some("1.31.0")),
+            (Some("registry/proxyv2:1.31.0@sha256:0123"), Some("1.31.0")),
+            (Some("registry:5000/proxyv2@sha256:0123"), None),
+            (Some("proxyv2"), None),
+            (None, None),
+        ] {
+            let mesh = Mesh { image: image.map(str::to_owned), ..Mesh::leaving("uid") };
+            assert_eq!(mesh.version(), version, "{image:?}");
+        }
+    }
 }

@@ -78,6 +78,7 @@ impl Removal {
             settings: &settings,
             memory: &memory,
             proven: &Proven::default(),
+            metrics: &Metrics::default(),
             unlabelled: true,
             revisit: &HashSet::new(),
             settled: true,

@@ -131,7 +131,7 @@ pub fn failure(text: String, last: DataPlaneStatus) -> DataPlane {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;

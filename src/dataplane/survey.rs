@@ -1,6 +1,6 @@
 //! A look at the data plane with everything decided, but nothing done: shared by the operator and the command line.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
 
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -10,18 +10,19 @@ use kube::{Api, Client};
 use thiserror::Error;
 
 use super::disruption::Budget;
-use super::finding::{Decision, Finding, Method, decide};
+use super::finding::{Decision, Finding, Method, Steering, decide};
 use super::judge::{Judge, Proven};
 use super::memory::Memory;
 use super::mesh::{self, Mesh};
+use super::metrics::Metrics;
 use super::names::{INJECTED_SELECTOR, INJECTOR_CONFIG_MAP, ISTIOD, MESH_CONFIG_MAP, UNLABELLED_SELECTOR};
-use super::objects::{Workload, parse};
+use super::objects::{Meta, Workload, parse};
 use super::owner::Kind;
 use super::prove::Prover;
 use super::requests;
 use super::rollout::{Rollout, rollout};
 use super::settings::Settings;
-use super::sweep::{self, Found, Scope, Sweep};
+use super::sweep::{self, Found, Namespaces, Scope, Sweep};
 use crate::api::names::ISTIO_NAMESPACE;
 use crate::object::ObjectId;
 
@@ -133,6 +134,8 @@ pub struct Surveyor<'a> {
     pub memory: &'a Memory,
     /// What was proven before.
     pub proven: &'a Proven,
+    /// Counts judgements.
+    pub metrics: &'a Metrics,
     /// Whether pods without the label of injection are looked at, too: all pods of the cluster.
     pub unlabelled: bool,
     /// Owners that were outdated at the last look, by hash; asked for in any case.
@@ -154,6 +157,7 @@ impl Surveyor<'_> {
             prover: &prover,
             namespaces: &namespaces,
             proven: self.proven,
+            metrics: self.metrics,
             settled: self.settled,
             scales: &scales,
         };
@@ -174,6 +178,7 @@ impl Surveyor<'_> {
             found.add(unlabelled);
         }
         let findings = std::mem::take(&mut found.findings);
+        found.window_open = self.is_window_open(&namespaces, &findings);
         let budgets = if findings.is_empty() { Vec::new() } else { budgets(self.client).await? };
         let mut decisions: Vec<(Finding, Decision)> = findings
             .into_iter()
@@ -184,6 +189,11 @@ impl Surveyor<'_> {
             .collect();
         decisions.sort_by_cached_key(|(finding, _)| order(finding));
         Ok(Survey { found, decisions })
+    }
+
+    fn is_window_open(&self, namespaces: &Namespaces, findings: &[Finding]) -> bool {
+        let is_open = |meta: &Meta| Steering::of(&meta.annotations, &BTreeMap::new()).is_open(self.now);
+        namespaces.values().any(is_open) || findings.iter().any(|finding| finding.steering.is_open(self.now))
     }
 
     fn decide(&self, finding: &Finding, budgets: &[Budget]) -> Decision {

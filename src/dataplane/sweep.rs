@@ -86,6 +86,8 @@ pub struct Found {
     pub suspects: HashSet<u64>,
     /// Version from which a watch of the pods goes on.
     pub version: String,
+    /// Whether a maintenance window is open, of a namespace or of an outdated workload.
+    pub window_open: bool,
 }
 
 /// A pod that stands for its workload.

@@ -20,8 +20,8 @@ use super::pace::{End, Item, Pace};
 use super::rollout::Rollout;
 use super::settings::Settings;
 
-/// New restarts begin in batches, so that the memory is written once for several.
-const TICK: Duration = Duration::from_secs(1);
+/// New restarts begin in batches, so that memory and status are written once for several.
+const TICK: Duration = Duration::from_secs(2);
 /// Restarts that are written at once.
 const WRITES_AT_ONCE: usize = 4;
 
@@ -145,7 +145,7 @@ impl Wave<'_> {
                 return Err(memory::Error::Conflict.into());
             }
         }
-        self.store.save(self.memory).await?;
+        self.store.save_beside(self.memory).await?;
         let client = self.client;
         let plan = &course.plan;
         let restarts = futures::stream::iter(started).map(|id| async move {
