@@ -9,7 +9,7 @@ DENY := .tools/cargo/bin/cargo-deny
 RELEASE := target/release/istio-manager
 HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 
-.PHONY: help demo test test-full test-unit run build lint generate check-generated charts tools bench bench-dataplane image clean
+.PHONY: help demo test test-full test-unit run build lint generate check-generated charts tools bench bench-dataplane bench-large image clean
 
 help: ## Explain the targets
 	@echo "istio-manager: installs Istio from one Istio resource. Targets:"
@@ -68,6 +68,9 @@ bench: requirements tools build ## Measure, and write docs/benchmarks.md
 
 bench-dataplane: requirements tools build ## Measure restarts of 300 Deployments, and write docs/benchmarks-dataplane.md
 	@cargo test --quiet --workspace --test bench_dataplane
+
+bench-large: requirements tools build ## Measure a mesh of up to 50 000 pods, and write docs/benchmarks-large.md (half an hour)
+	@cargo test --quiet --workspace --test bench_large
 
 image: ## Build the container image; needs a container engine
 	docker build -t istio-manager:0.1.0 .

@@ -9,12 +9,12 @@ mod operator;
 mod rendering;
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use testbed::{ControlPlane, Options, namespace};
 
-use self::operator::Operator;
+use self::operator::{Operator, release_binary};
 use self::table::{Row, Table};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -51,7 +51,7 @@ fn measure() -> Result {
     ));
     table.push(Row::new("memory limit that the chart asks for", "4 GiB", "128 MiB", memory_limit()?));
     table.print();
-    table.write(&root().join("docs/benchmarks.md"))
+    table.write("benchmarks.md")
 }
 
 async fn on_control_plane(binary: &Path) -> Result<Table> {
@@ -95,14 +95,6 @@ async fn on_control_plane(binary: &Path) -> Result<Table> {
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn release_binary() -> Result<PathBuf> {
-    let binary = root().join("target/release/istio-manager");
-    if !binary.is_file() {
-        return Err("there is no release build; `make build` makes one, and `make bench` all of it".into());
-    }
-    Ok(binary)
 }
 
 fn memory_limit() -> Result<String> {

@@ -1,6 +1,6 @@
-//! The operator as a process, and what is read off it.
+//! The operator as a process, and what is read off it. Shared by everything that measures.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use istio_manager::api::Istio;
@@ -12,10 +12,20 @@ use testbed::{ControlPlane, Mark, Process, ProcessSpec, Requests};
 
 use super::Result;
 
-const NAMESPACE: &str = "kyma-system";
+pub const NAMESPACE: &str = "kyma-system";
 const SERVICE_ACCOUNT: &str = "istio-controller-manager";
 const USER: &str = "system:serviceaccount:kyma-system:istio-controller-manager";
 const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The release build, or the one that the variable `ISTIO_MANAGER` names.
+pub fn release_binary() -> Result<PathBuf> {
+    let built = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/release/istio-manager");
+    let binary = std::env::var_os("ISTIO_MANAGER").map_or_else(built, PathBuf::from);
+    if binary.is_file() {
+        return Ok(binary);
+    }
+    Err(format!("{} is not there; `make build` makes a release build", binary.display()).into())
+}
 
 /// A running operator under its own `ServiceAccount`.
 pub struct Operator<'c> {
@@ -69,7 +79,7 @@ impl<'c> Operator<'c> {
             .args(arguments.iter().copied())
             .only_given_env();
         let operator = Self { control_plane, process: control_plane.start(spec)? };
-        operator.says("leading", 1).await?;
+        operator.says("leading", 1, DEADLINE).await?;
         Ok(operator)
     }
 
@@ -101,7 +111,7 @@ impl<'c> Operator<'c> {
     /// Waits until `more` reconciles have ended.
     pub async fn reconciles(&self, more: usize) -> Result {
         let present = self.count("reconciled");
-        self.says("reconciled", present + more).await
+        self.says("reconciled", present + more, DEADLINE).await
     }
 
     /// Its memory once that stopped to change.
@@ -122,7 +132,7 @@ impl<'c> Operator<'c> {
         Ok(())
     }
 
-    fn memory(&self) -> Result<Memory> {
+    pub fn memory(&self) -> Result<Memory> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid()))?;
         let field = |name: &str| -> Result<u64> {
             let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such field")?;
@@ -131,14 +141,30 @@ impl<'c> Operator<'c> {
         Ok(Memory { resident: field("VmRSS")?, peak: field("VmHWM")? })
     }
 
-    fn count(&self, words: &str) -> usize {
+    /// User and system time, from proc(5) in hundredths of a second.
+    pub fn cpu(&self) -> Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.pid()))?;
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks: u64 = [11, 12].iter().filter_map(|index| fields.get(*index)?.parse::<u64>().ok()).sum();
+        Ok(Duration::from_millis(ticks * 10))
+    }
+
+    /// The end of its log.
+    pub fn last_words(&self) -> String {
+        let log = self.process.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+
+    pub fn count(&self, words: &str) -> usize {
         self.process.log().matches(words).count()
     }
 
-    async fn says(&self, words: &str, times: usize) -> Result {
+    /// Waits until the log has `words` so often.
+    pub async fn says(&self, words: &str, times: usize, deadline: Duration) -> Result {
         let started = Instant::now();
         while self.count(words) < times {
-            if started.elapsed() > DEADLINE {
+            if started.elapsed() > deadline {
                 return Err(format!("the operator never said {words:?}:\n{}", self.process.log()).into());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -7,7 +7,7 @@ use super::Result;
 
 /// One measured figure beside that of the Go operator and the bar that was set for this one.
 pub struct Row {
-    what: &'static str,
+    what: String,
     reference: &'static str,
     bar: &'static str,
     measured: String,
@@ -15,16 +15,16 @@ pub struct Row {
 
 impl Row {
     pub fn new(
-        what: &'static str,
+        what: impl Into<String>,
         reference: &'static str,
         bar: &'static str,
         measured: impl Display,
     ) -> Self {
-        Self { what, reference, bar, measured: measured.to_string() }
+        Self { what: what.into(), reference, bar, measured: measured.to_string() }
     }
 
     fn cells(&self) -> [&str; 4] {
-        [self.what, self.reference, self.bar, &self.measured]
+        [&self.what, self.reference, self.bar, &self.measured]
     }
 }
 
@@ -43,13 +43,14 @@ impl Table {
         println!("{}", self.text());
     }
 
-    pub fn write(&self, path: &Path) -> Result {
+    /// Writes the page `docs/<name>`.
+    pub fn write(&self, name: &str) -> Result {
         let page = format!(
-            "# Benchmarks\n\nWritten by `make bench` or `make bench-dataplane`: 2 cores, the release build, the control plane of the test bed on the same \
+            "# Benchmarks\n\nWritten by `make bench`, `make bench-dataplane` or `make bench-large`: 2 cores, the release build, the control plane of the test bed on the same \
              machine.\nThe figures of the Go operator were measured once in the same way; they are not part of the run.\n\n{}",
             self.text()
         );
-        std::fs::write(path, page)?;
+        std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name), page)?;
         Ok(())
     }
 

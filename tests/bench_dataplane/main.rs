@@ -4,10 +4,13 @@
 
 #[path = "../operator/chart.rs"]
 mod chart;
+#[path = "../bench/operator.rs"]
+#[allow(dead_code, reason = "each program measures other things")]
+mod operator;
 #[path = "../bench/table.rs"]
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -17,15 +20,13 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
-use testbed::{ControlPlane, Options, Process, ProcessSpec, namespace};
+use testbed::{ControlPlane, Options, namespace};
 
+use self::operator::{NAMESPACE, Operator, release_binary};
 use self::table::{Row, Table};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-const NAMESPACE: &str = "kyma-system";
-const SERVICE_ACCOUNT: &str = "istio-controller-manager";
-const USER: &str = "system:serviceaccount:kyma-system:istio-controller-manager";
 const NAMESPACES: usize = 10;
 const PER_NAMESPACE: usize = 30;
 const DEADLINE: Duration = Duration::from_secs(900);
@@ -46,43 +47,35 @@ fn measure() -> Result {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let table = runtime.block_on(on_control_plane(&binary))?;
     table.print();
-    table.write(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/benchmarks-dataplane.md"))
-}
-
-fn release_binary() -> Result<PathBuf> {
-    let binary = std::env::var_os("ISTIO_MANAGER").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/release/istio-manager"),
-        PathBuf::from,
-    );
-    if binary.is_file() { Ok(binary) } else { Err("build the operator first: make build".into()) }
+    table.write("benchmarks-dataplane.md")
 }
 
 async fn on_control_plane(binary: &Path) -> Result<Table> {
     let control_plane = ControlPlane::start(&Options::default()).await?;
     chart::install(&control_plane).await?;
-    let operator = start(&control_plane, binary).await?;
+    let operator = Operator::start(&control_plane, binary, &[]).await?;
     // 600 proxies ask for more memory than the nodes of the test bed have.
     let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(control_plane.client());
     nodes.create(&PostParams::default(), &testbed::node("large", "256", "1Ti")).await?;
-    create_resource(&control_plane).await?;
+    operator.install().await?;
     settled(&control_plane, |_| true).await?;
     populate(&control_plane).await?;
-    stop(operator).await?;
+    operator.stop().await?;
     // A fresh process, so that its peak is that of the restarts.
-    let operator = start(&control_plane, binary).await?;
+    let operator = Operator::start(&control_plane, binary, &[]).await?;
     settled(&control_plane, |status| status["total"] == NAMESPACES * PER_NAMESPACE).await?;
 
-    let (mark, cpu) = (control_plane.audit().mark().await?, cpu(&operator)?);
+    let (mark, cpu) = (control_plane.audit().mark().await?, operator.cpu()?);
     let started = Instant::now();
     make_outdated(&control_plane).await?;
     settled(&control_plane, |status| status["done"] == NAMESPACES * PER_NAMESPACE && status["stale"] == 0)
         .await?;
     let took = started.elapsed();
-    let requests = control_plane.audit().since(&mark).await?.of(USER).without_leases();
-    let cpu = self::cpu(&operator)?.saturating_sub(cpu);
-    let peak = peak(&operator)?;
+    let requests = operator.requests_since(&mark).await?;
+    let cpu = operator.cpu()?.saturating_sub(cpu);
+    let peak = operator.memory()?.peak();
     println!("{requests}");
-    stop(operator).await?;
+    operator.stop().await?;
     let plain = kubectl_restart(&control_plane).await?;
 
     let mut table = Table::default();
@@ -97,7 +90,7 @@ async fn on_control_plane(binary: &Path) -> Result<Table> {
         format!("{per_deployment:.2}"),
     ));
     table.push(row("CPU time for those restarts", "5.1 s", "0.5 s", format!("{:.2} s", cpu.as_secs_f64())));
-    table.push(row("peak memory there (VmHWM)", "170 MiB", "25 MiB", format!("{peak:.1} MiB")));
+    table.push(row("peak memory there (VmHWM)", "170 MiB", "25 MiB", peak));
     table.push(row("time until all are restarted, paced", "-", "-", format!("{:.0} s", took.as_secs_f64())));
     table.push(row(
         "the same by kubectl rollout restart, all at once",
@@ -106,33 +99,6 @@ async fn on_control_plane(binary: &Path) -> Result<Table> {
         format!("{:.0} s", plain.as_secs_f64()),
     ));
     Ok(table)
-}
-
-async fn start(control_plane: &ControlPlane, binary: &Path) -> Result<Process> {
-    let kubeconfig = control_plane.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT).await?;
-    let spec = ProcessSpec::new("operator", binary)
-        .args([
-            "run".to_owned(),
-            format!("--kubeconfig={}", kubeconfig.display()),
-            "--leader-elect".to_owned(),
-        ])
-        .only_given_env();
-    Ok(control_plane.start(spec)?)
-}
-
-async fn stop(mut operator: Process) -> Result {
-    operator.terminate(Duration::from_secs(10)).await?;
-    Ok(())
-}
-
-async fn create_resource(control_plane: &ControlPlane) -> Result {
-    let api: Api<Istio> = Api::namespaced(control_plane.client(), NAMESPACE);
-    let resource: Istio = serde_json::from_value(json!({
-        "apiVersion": "operator.kyma-project.io/v1alpha2", "kind": "Istio",
-        "metadata": {"name": "default", "namespace": NAMESPACE}, "spec": {},
-    }))?;
-    api.create(&PostParams::default(), &resource).await?;
-    Ok(())
 }
 
 async fn make_outdated(control_plane: &ControlPlane) -> Result {
@@ -226,19 +192,4 @@ async fn kubectl_restart(control_plane: &ControlPlane) -> Result<Duration> {
     }
     complete(control_plane).await?;
     Ok(started.elapsed())
-}
-
-/// User and system time of a process, from proc(5) in hundredths of a second.
-fn cpu(process: &Process) -> Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid()))?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks: u64 = [11, 12].iter().filter_map(|index| fields.get(*index)?.parse::<u64>().ok()).sum();
-    Ok(Duration::from_millis(ticks * 10))
-}
-
-/// Peak of the resident memory, in MiB.
-fn peak(process: &Process) -> Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
-    Ok(line.trim_end_matches("kB").trim().parse::<f64>()? / 1024.0)
 }

@@ -1,0 +1,155 @@
+//! Measures what a large mesh with nothing outdated costs the operator. Not a test: `make bench-large` runs it.
+//!
+//! One pod is injected by the real istiod; all others are copies of it, written with their node and status. The programs
+//! that would look after them, and take most of the machine, stand still meanwhile.
+
+#[path = "../operator/chart.rs"]
+mod chart;
+mod mesh;
+#[path = "../bench/operator.rs"]
+#[allow(dead_code, reason = "each program measures other things")]
+mod operator;
+#[path = "../bench/table.rs"]
+mod table;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::DeleteParams;
+use testbed::{ControlPlane, Options, namespace};
+
+use self::mesh::{Mesh, PODS_PER_WORKLOAD};
+use self::operator::{Memory, NAMESPACE, Operator, release_binary};
+use self::table::{Row, Table};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Pods in the mesh, step by step; the variable `BENCH_LARGE` names others, such as `1000,10000`.
+const STEPS: [usize; 3] = [1_000, 10_000, 50_000];
+/// What a look may take on a machine that is busy with other things.
+const DEADLINE: Duration = Duration::from_secs(1800);
+/// What it logs after a look.
+const LOOKED: &str = "looked at the data plane";
+/// What the operator remembers of its looks and restarts.
+const MEMORY: &str = "istio-manager-restarts";
+
+fn main() -> ExitCode {
+    match measure() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure() -> Result {
+    namespace::enter()?;
+    let binary = release_binary()?;
+    let steps = steps()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let table = runtime.block_on(on_control_plane(&binary, &steps))?;
+    table.print();
+    // What was measured with other steps is no figure for the documentation.
+    if steps == STEPS { table.write("benchmarks-large.md") } else { Ok(()) }
+}
+
+fn steps() -> Result<Vec<usize>> {
+    let Ok(text) = std::env::var("BENCH_LARGE") else { return Ok(STEPS.to_vec()) };
+    let steps = text.split(',').map(|step| step.trim().parse()).collect::<std::result::Result<Vec<_>, _>>();
+    steps.map_err(|error| format!("BENCH_LARGE={text} is no list of numbers: {error}").into())
+}
+
+async fn on_control_plane(binary: &Path, steps: &[usize]) -> Result<Table> {
+    let control_plane = ControlPlane::start(&Options::default()).await?;
+    chart::install(&control_plane).await?;
+    let operator = Operator::start(&control_plane, binary, &[]).await?;
+    operator.install().await?;
+    remembers(&control_plane).await?;
+    operator.stop().await?;
+    let mut mesh = Mesh::model(&control_plane).await?;
+    let others = look(&control_plane, binary).await?.workloads;
+    let mut table = Table::default();
+    for pods in steps {
+        let started = Instant::now();
+        mesh.grow(*pods).await?;
+        println!("{pods} pods were written in {:.0} s", started.elapsed().as_secs_f64());
+        let known = look(&control_plane, binary).await?;
+        forget(&control_plane).await?;
+        let unknown = look(&control_plane, binary).await?;
+        for look in [&known, &unknown] {
+            if look.workloads != pods / PODS_PER_WORKLOAD + others {
+                return Err(format!("{} workloads were seen of {pods} pods", look.workloads).into());
+            }
+        }
+        push(&mut table, *pods, &known, &unknown);
+    }
+    control_plane.stop().await?;
+    Ok(table)
+}
+
+/// One complete look by an operator that starts.
+struct Look {
+    workloads: usize,
+    time: Duration,
+    cpu: Duration,
+    peak: Memory,
+    rest: Memory,
+}
+
+async fn look(control_plane: &ControlPlane, binary: &Path) -> Result<Look> {
+    let operator = Operator::start(control_plane, binary, &[]).await?;
+    operator.reconciles(1).await?;
+    let started = Instant::now();
+    operator.says(LOOKED, 1, DEADLINE).await?;
+    let (time, cpu, peak) = (started.elapsed(), operator.cpu()?, operator.memory()?);
+    let words = operator.last_words();
+    let told = words.lines().find(|line| line.contains(LOOKED)).unwrap_or_default();
+    let (Some(workloads), Some(0), Some(0)) =
+        (number(told, "total"), number(told, "outdated"), number(told, "unknown"))
+    else {
+        return Err(format!("not all is up to date: {words}").into());
+    };
+    let rest = operator.memory_at_rest().await?;
+    operator.stop().await?;
+    Ok(Look { workloads, time, cpu, peak, rest })
+}
+
+/// The number that a line of the log gives for `name`.
+fn number(line: &str, name: &str) -> Option<usize> {
+    let (_, after) = line.split_once(&format!("{name}="))?;
+    after.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// Waits until the operator need not ask about every workload any more.
+async fn remembers(control_plane: &ControlPlane) -> Result {
+    let api: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
+    let asked = |memory: Option<&ConfigMap>| {
+        memory.and_then(|memory| memory.data.as_ref()).is_some_and(|data| data.contains_key("asked"))
+    };
+    control_plane.wait_for(api, MEMORY, "memory of a mesh that was asked for", DEADLINE, asked).await?;
+    Ok(())
+}
+
+/// Has the next look ask injection about every workload, as after a change of the mesh.
+async fn forget(control_plane: &ControlPlane) -> Result {
+    let api: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
+    api.delete(MEMORY, &DeleteParams::default()).await?;
+    Ok(())
+}
+
+fn push(table: &mut Table, pods: usize, known: &Look, unknown: &Look) {
+    let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
+    let mut row = |what: &str, bar, measured: String| {
+        table.push(Row::new(format!("{pods} pods: {what}"), "-", bar, measured));
+    };
+    row("peak memory of a look at all pods (VmHWM)", "25 MiB", known.peak.peak());
+    row("peak memory when injection is asked about every workload", "25 MiB", unknown.peak.peak());
+    row("memory at rest after it (VmRSS)", "-", unknown.rest.resident());
+    row("time of a look at all pods", "-", seconds(known.time));
+    row("time when injection is asked about every workload", "-", seconds(unknown.time));
+    row("CPU time since the start, the latter included", "-", seconds(unknown.cpu));
+}
