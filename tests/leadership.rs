@@ -2,7 +2,7 @@
 //! moves on when the leader stops, dies, hangs or loses its Lease.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
-use testbed::{Cluster, ControlPlane, Process, ProcessSpec, TestResult};
+use testbed::{Cluster, ControlPlane, FaultProxy, Process, ProcessSpec, TestResult};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
@@ -39,6 +39,10 @@ fn main() -> ExitCode {
         a_leader_that_is_told_to_stop_hands_over_at_once,
         a_leader_that_was_killed_is_followed_when_its_lease_is_over,
         a_leader_that_hung_does_not_write_when_it_wakes_up,
+        a_leader_that_was_cut_off_is_followed_and_does_not_write_when_it_is_back,
+        with_the_default_times_a_killed_leader_is_followed_within_twenty_seconds,
+        with_the_default_times_a_stopped_leader_is_followed_within_two_seconds,
+        // Last, since it leaves the Lease to somebody who is not there.
         a_leader_whose_lease_was_taken_exits_with_an_error,
     ])
 }
@@ -124,6 +128,57 @@ async fn a_leader_whose_lease_was_taken_exits_with_an_error(control_plane: &Cont
     Ok(())
 }
 
+async fn a_leader_that_was_cut_off_is_followed_and_does_not_write_when_it_is_back(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::new(control_plane).await?;
+    let proxy = FaultProxy::start(&control_plane.kubeconfig(), 1).await?;
+    let through = proxy.kubeconfig(&bed.kubeconfig("k").await?)?;
+    let mut cut_off = bed.start("k", &through, EXPIRES_SOON)?;
+    cut_off.leads().await?;
+    let mut standby = bed.replica("l", EXPIRES_SOON).await?;
+    standby.says("standing by").await?;
+    proxy.cut(true);
+    standby.leads().await?;
+    let holder = bed.holder().await?;
+    let written = bed.writes_of("k").await?;
+    proxy.cut(false);
+    assert_eq!(cut_off.process.wait(DEADLINE).await?.code(), Some(1));
+    assert_eq!(bed.writes_of("k").await?, written);
+    assert_eq!(bed.holder().await?, holder, "the one that was cut off must not take the Lease back");
+    assert_eq!(standby.process.terminate(Duration::from_secs(5)).await?.code(), Some(0));
+    Ok(())
+}
+
+/// The bound is what users are promised, so it is the deadline of the wait.
+async fn with_the_default_times_a_killed_leader_is_followed_within_twenty_seconds(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::new(control_plane).await?;
+    let mut leader = bed.replica("m", &[]).await?;
+    leader.leads().await?;
+    let mut standby = bed.replica("n", &[]).await?;
+    standby.says("standing by").await?;
+    leader.process.kill().await?;
+    standby.follows(Duration::from_secs(20)).await?;
+    assert_eq!(standby.process.terminate(Duration::from_secs(5)).await?.code(), Some(0));
+    Ok(())
+}
+
+async fn with_the_default_times_a_stopped_leader_is_followed_within_two_seconds(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::new(control_plane).await?;
+    let mut leader = bed.replica("o", &[]).await?;
+    leader.leads().await?;
+    let mut standby = bed.replica("p", &[]).await?;
+    standby.says("standing by").await?;
+    assert_eq!(leader.process.terminate(Duration::from_secs(5)).await?.code(), Some(0));
+    standby.follows(Duration::from_secs(2)).await?;
+    assert_eq!(standby.process.terminate(Duration::from_secs(5)).await?.code(), Some(0));
+    Ok(())
+}
+
 /// The cluster with the operator's namespace, where a replica may do nothing but take part in the election.
 struct Bed<'a> {
     cluster: &'a Cluster,
@@ -165,7 +220,10 @@ impl<'a> Bed<'a> {
     }
 
     async fn replica(&self, name: &str, timing: &[&str]) -> Result<Replica> {
-        let kubeconfig = self.kubeconfig(name).await?;
+        self.start(name, &self.kubeconfig(name).await?, timing)
+    }
+
+    fn start(&self, name: &str, kubeconfig: &Path, timing: &[&str]) -> Result<Replica> {
         let (probes, metrics) = (free_port()?, free_port()?);
         let process = ProcessSpec::new(format!("operator-{name}"), env!("CARGO_BIN_EXE_istio-manager"))
             .args([format!("--kubeconfig={}", kubeconfig.display()), "--leader-elect".to_owned()])
@@ -238,12 +296,24 @@ impl Replica {
         Ok(())
     }
 
+    /// Waits until this replica leads after another, and prints how long that took.
+    async fn follows(&mut self, deadline: Duration) -> Result {
+        let started = Instant::now();
+        self.says_within("leading", deadline).await?;
+        println!("followed after {:.1} s", started.elapsed().as_secs_f64());
+        Ok(())
+    }
+
     /// Waits until the log has `text`.
     async fn says(&mut self, text: &str) -> Result {
+        self.says_within(text, DEADLINE).await
+    }
+
+    async fn says_within(&mut self, text: &str, deadline: Duration) -> Result {
         let started = Instant::now();
         while !self.process.log().contains(text) {
             self.process.check_running()?;
-            if started.elapsed() > DEADLINE {
+            if started.elapsed() > deadline {
                 return Err(
                     format!("{} did not say {text:?}:\n{}", self.process.name(), self.process.log()).into()
                 );

@@ -201,6 +201,19 @@ fn a_wildcard_is_held_only_where_a_chart_grants_that_very_wildcard() -> Result {
     Ok(())
 }
 
+/// Without these the API server lets nobody grant what he does not hold himself.
+#[test]
+fn nothing_may_be_granted_that_is_not_held() -> Result {
+    let beyond = ["escalate", "bind", "impersonate", "*"];
+    let about_permissions = |(group, resource, verb): &&Right| {
+        let any = ["rbac.authorization.k8s.io", "*"].contains(&group.as_str()) && !resource.contains('/');
+        (any && beyond.contains(&verb.as_str())) || verb == "impersonate"
+    };
+    let held = held()?;
+    assert_eq!(held.iter().filter(about_permissions).collect::<Vec<_>>(), Vec::<&Right>::new());
+    Ok(())
+}
+
 fn is_scale((group, resource, verb): &Right) -> bool {
     (group.as_str(), resource.as_str(), [verb.as_str()].as_slice()) == SCALE
 }

@@ -59,14 +59,12 @@ pub fn gates(stage: Stage, applied: &[(Stage, ObjectId)]) -> Vec<Gate> {
             if definitions.is_empty() { Vec::new() } else { vec![Gate::Definitions(definitions)] }
         }
         Stage::Istiod => {
-            let rest = of(&[Stage::Istiod]).filter_map(|id| match (id.kind.as_str(), id.name.as_str()) {
-                ("Service", "istiod") => Some(Gate::Endpoint(id.clone())),
-                ("MutatingWebhookConfiguration", name) if name.starts_with("istio-revision-tag-") => {
-                    Some(Gate::Object(id.clone()))
-                }
-                _ => None,
-            });
-            workloads(&[Stage::Istiod]).chain(rest).collect()
+            let services = of(&[Stage::Istiod]).filter(|id| id.is("", "Service") && id.name == "istiod");
+            workloads(&[Stage::Istiod]).chain(services.cloned().map(Gate::Endpoint)).collect()
+        }
+        Stage::Injection => {
+            let live = of(&[Stage::Injection]).filter(|id| id.name.starts_with("istio-revision-tag-"));
+            live.cloned().map(Gate::Object).collect()
         }
         Stage::Gateways => workloads(&[Stage::Cni, Stage::Gateways]).collect(),
         _ => Vec::new(),
@@ -281,7 +279,7 @@ mod tests {
             (Stage::Istiod, id("", "Service", "istiod-revision-tag-default")),
             (Stage::Istiod, id("apps", "Deployment", "istiod")),
             (
-                Stage::Istiod,
+                Stage::Injection,
                 id(
                     "admissionregistration.k8s.io",
                     "MutatingWebhookConfiguration",
@@ -289,7 +287,7 @@ mod tests {
                 ),
             ),
             (
-                Stage::Istiod,
+                Stage::Injection,
                 id("admissionregistration.k8s.io", "MutatingWebhookConfiguration", "istio-sidecar-injector"),
             ),
             (Stage::Cni, id("apps", "DaemonSet", "istio-cni-node")),
@@ -298,16 +296,13 @@ mod tests {
     }
 
     #[test]
-    fn istiod_is_awaited_with_its_endpoint_and_the_live_injector() {
-        let names: Vec<String> = initial_states(&gates(Stage::Istiod, &applied())).into_keys().collect();
+    fn istiod_is_awaited_with_its_endpoint_and_after_it_the_live_injector() {
+        let names = |stage| initial_states(&gates(stage, &applied())).into_keys().collect::<Vec<String>>();
         assert_eq!(
-            names,
-            [
-                "Deployment istio-system/istiod",
-                "MutatingWebhookConfiguration istio-revision-tag-default",
-                "the endpoint of Service istio-system/istiod",
-            ]
+            names(Stage::Istiod),
+            ["Deployment istio-system/istiod", "the endpoint of Service istio-system/istiod"]
         );
+        assert_eq!(names(Stage::Injection), ["MutatingWebhookConfiguration istio-revision-tag-default"]);
     }
 
     #[test]

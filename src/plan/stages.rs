@@ -24,8 +24,10 @@ pub enum Stage {
     RoleBindings,
     /// ConfigMaps and quotas, which workloads read when they start.
     Configuration,
-    /// istiod with its Services and webhooks; complete when it serves.
+    /// istiod with its Services and validators; complete when it serves.
     Istiod,
+    /// Webhooks that inject sidecars. Not before istiod serves: until then they would only refuse pods.
+    Injection,
     /// The CNI agent on each node.
     Cni,
     /// Ingress and egress gateways, and ztunnel.
@@ -36,7 +38,7 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, first to last.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Namespace,
         Self::CustomResourceDefinitions,
         Self::ServiceAccounts,
@@ -44,6 +46,7 @@ impl Stage {
         Self::RoleBindings,
         Self::Configuration,
         Self::Istiod,
+        Self::Injection,
         Self::Cni,
         Self::Gateways,
         Self::Extras,
@@ -57,7 +60,7 @@ impl Stage {
         match self {
             Self::CustomResourceDefinitions => 3,
             Self::ServiceAccounts | Self::Roles | Self::RoleBindings | Self::Configuration => 6,
-            Self::Namespace | Self::Istiod | Self::Cni | Self::Gateways | Self::Extras => 1,
+            Self::Namespace | Self::Istiod | Self::Injection | Self::Cni | Self::Gateways | Self::Extras => 1,
         }
     }
 }
@@ -72,6 +75,7 @@ impl fmt::Display for Stage {
             Self::RoleBindings => "role bindings",
             Self::Configuration => "configuration",
             Self::Istiod => "istiod",
+            Self::Injection => "sidecar injection",
             Self::Cni => "CNI",
             Self::Gateways => "gateways",
             Self::Extras => "extra resources",
@@ -89,6 +93,7 @@ pub fn stage_of(component: ComponentName, object: &Value) -> Stage {
         "ClusterRole" | "Role" => Stage::Roles,
         "ClusterRoleBinding" | "RoleBinding" => Stage::RoleBindings,
         "ConfigMap" | "ResourceQuota" => Stage::Configuration,
+        "MutatingWebhookConfiguration" => Stage::Injection,
         _ => match component {
             ComponentName::Base | ComponentName::Pilot => Stage::Istiod,
             ComponentName::Cni => Stage::Cni,
@@ -153,6 +158,14 @@ mod tests {
             let stage = |kind| stage_of(ComponentName::Pilot, &object(kind));
             assert!(stage(role) < stage(binding), "{binding}");
         }
+    }
+
+    #[test]
+    fn pods_are_injected_only_when_there_is_an_istiod_and_before_gateways_need_it() {
+        let stage = |component, kind| stage_of(component, &object(kind));
+        let injector = stage(ComponentName::Pilot, "MutatingWebhookConfiguration");
+        assert!(stage(ComponentName::Pilot, "Deployment") < injector);
+        assert!(injector < stage(ComponentName::IngressGateways, "Deployment"));
     }
 
     #[test]

@@ -172,3 +172,18 @@ fn a_resource_that_is_not_followed_is_told_which_one_is() {
     assert!(rejection.message.contains("kyma-system"));
     assert_eq!(Eligibility::Eligible.rejection(), None);
 }
+
+/// A resource that cannot be read would end the list of all of them. Older definitions let such values into the cluster.
+#[test]
+fn one_resource_with_unusable_values_stops_no_other() {
+    let metadata = json!({"name": "default", "namespace": "kyma-system"});
+    for authorizer in [
+        json!({"name": "a", "service": "a.b", "port": -1, "timeout": "soon"}),
+        json!({"name": "", "port": i64::MAX}),
+    ] {
+        let resource = json!({"apiVersion": "operator.kyma-project.io/v1alpha2", "kind": "Istio", "metadata": metadata,
+            "spec": {"config": {"authorizers": [authorizer]}, "unknown": [1]}});
+        let read: Istio = serde_json::from_value(resource).unwrap();
+        assert!(validate(&read.spec, Flavour::Regular).is_err());
+    }
+}

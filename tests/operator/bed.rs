@@ -27,6 +27,7 @@ pub const DEADLINE: Duration = Duration::from_secs(120);
 pub struct Bed<'c> {
     pub control_plane: &'c ControlPlane,
     pub operator: Process,
+    kubeconfig: PathBuf,
     metrics: u16,
 }
 
@@ -36,30 +37,34 @@ impl<'c> Bed<'c> {
     }
 
     pub async fn start_with(control_plane: &'c ControlPlane, arguments: &[&str]) -> Result<Self> {
-        crate::chart::install(control_plane).await?;
+        let direct = install(control_plane).await?;
         forget_leader(control_plane).await?;
-        let metrics = free_port()?;
-        let operator = operator(control_plane, metrics, arguments).await?;
-        Ok(Self { control_plane, operator, metrics })
+        Self::start_by(control_plane, direct, LONG_LEASE, arguments)
     }
 
     /// The operator behind a proxy that loses requests.
     pub async fn start_through(control_plane: &'c ControlPlane, proxy: &FaultProxy) -> Result<Self> {
-        crate::chart::install(control_plane).await?;
-        let direct = control_plane.kubeconfig_for(NAMESPACE, "istio-controller-manager").await?;
-        let metrics = free_port()?;
-        let kubeconfig = proxy.kubeconfig(&direct)?;
-        let replica = Replica { name: "operator", kubeconfig, metrics, lease: LONG_LEASE };
-        Ok(Self { control_plane, operator: replica.start(control_plane, &[])?, metrics })
+        let through = proxy.kubeconfig(&install(control_plane).await?)?;
+        forget_leader(control_plane).await?;
+        Self::start_by(control_plane, through, LONG_LEASE, &[])
     }
 
-    /// The operator with a Lease that is soon over when it hangs.
-    pub async fn start_short_of_lease(control_plane: &'c ControlPlane) -> Result<Self> {
-        crate::chart::install(control_plane).await?;
-        let kubeconfig = control_plane.kubeconfig_for(NAMESPACE, "istio-controller-manager").await?;
+    /// The operator behind a proxy, with a Lease that is soon over when it hangs.
+    pub async fn start_short_of_lease(control_plane: &'c ControlPlane, proxy: &FaultProxy) -> Result<Self> {
+        let through = proxy.kubeconfig(&install(control_plane).await?)?;
+        Self::start_by(control_plane, through, SHORT_LEASE, &[])
+    }
+
+    fn start_by(
+        control_plane: &'c ControlPlane,
+        kubeconfig: PathBuf,
+        lease: [&str; 3],
+        arguments: &[&str],
+    ) -> Result<Self> {
         let metrics = free_port()?;
-        let replica = Replica { name: "operator", kubeconfig, metrics, lease: SHORT_LEASE };
-        Ok(Self { control_plane, operator: replica.start(control_plane, &[])?, metrics })
+        let replica = Replica { name: "operator", kubeconfig: kubeconfig.clone(), metrics, lease };
+        let operator = replica.start(control_plane, arguments)?;
+        Ok(Self { control_plane, operator, kubeconfig, metrics })
     }
 
     /// One more replica, under a ServiceAccount of its own.
@@ -73,15 +78,21 @@ impl<'c> Bed<'c> {
     pub async fn crash(&mut self) -> Result {
         self.operator.kill().await?;
         forget_leader(self.control_plane).await?;
-        self.operator = operator(self.control_plane, self.metrics, &[]).await?;
+        self.operator = self.anew(&[])?;
         Ok(())
     }
 
     /// Ends the operator and starts it anew with other arguments, as an update of its Deployment does.
     pub async fn restart_with(&mut self, arguments: &[&str]) -> Result {
         self.operator.terminate(Duration::from_secs(10)).await?;
-        self.operator = operator(self.control_plane, self.metrics, arguments).await?;
+        self.operator = self.anew(arguments)?;
         Ok(())
+    }
+
+    fn anew(&self, arguments: &[&str]) -> Result<Process> {
+        let kubeconfig = self.kubeconfig.clone();
+        let replica = Replica { name: "operator", kubeconfig, metrics: self.metrics, lease: LONG_LEASE };
+        replica.start(self.control_plane, arguments)
     }
 
     pub async fn stop(mut self) -> Result {
@@ -285,10 +296,10 @@ pub async fn command(control_plane: &ControlPlane, arguments: &[&str]) -> Result
     Ok((output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr)))
 }
 
-async fn operator(control_plane: &ControlPlane, metrics: u16, arguments: &[&str]) -> Result<Process> {
-    let kubeconfig = control_plane.kubeconfig_for(NAMESPACE, "istio-controller-manager").await?;
-    let replica = Replica { name: "operator", kubeconfig, metrics, lease: LONG_LEASE };
-    replica.start(control_plane, arguments)
+/// Installs the operator's chart; returns the kubeconfig file of its ServiceAccount.
+async fn install(control_plane: &ControlPlane) -> Result<PathBuf> {
+    crate::chart::install(control_plane).await?;
+    Ok(control_plane.kubeconfig_for(NAMESPACE, "istio-controller-manager").await?)
 }
 
 /// Takes the Lease from one that was killed: to wait until it is over would only cost time.

@@ -56,7 +56,7 @@ pub async fn applied(control_plane: &ControlPlane) -> Result<Vec<Target>> {
 }
 
 /// Everything about an object that the operator writes, so that a repair can be told from a near miss.
-fn content(object: &DynamicObject) -> Value {
+pub fn content(object: &DynamicObject) -> Value {
     let mut data = object.data.clone();
     if let Some(data) = data.as_object_mut() {
         data.remove("status");

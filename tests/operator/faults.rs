@@ -9,11 +9,12 @@ use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Pos
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, ResourceExt};
 use serde_json::json;
-use testbed::{ControlPlane, FaultProxy, Process, TestResult};
+use testbed::{ControlPlane, FaultProxy, HeldAnswer, Process, Request, Requests, TestResult};
 
 use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, USER, told};
-use crate::interruption::shows;
 use crate::removal::nothing_is_left;
+
+const SECOND_USER: &str = "system:serviceaccount:kyma-system:second";
 
 pub async fn a_lossy_network_neither_stops_an_installation_nor_a_removal(
     control_plane: &ControlPlane,
@@ -32,21 +33,83 @@ pub async fn a_lossy_network_neither_stops_an_installation_nor_a_removal(
     bed.stop().await
 }
 
+/// Writes at which the API server is restarted, while the operator waits for the answer.
+const RESTARTS: [&[(&str, &str)]; 2] = [
+    &[("PATCH", "/clusterrolebindings/"), ("PATCH", "/deployments/istiod?")],
+    &[("DELETE", "/mutatingwebhookconfigurations/"), ("DELETE", "/deployments/istiod?")],
+];
+
 pub async fn an_api_server_that_restarts_neither_stops_an_installation_nor_a_removal(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let proxy = FaultProxy::start(&control_plane.kubeconfig(), 1).await?;
+    let bed = Bed::start_through(control_plane, &proxy).await?;
+    let mut server = None;
+    let [installing, removing] = RESTARTS;
     bed.create("default", json!({})).await?;
-    shows(&bed, "istiod").await?;
-    let first = control_plane.restart_api_server(None).await?;
+    for write in installing {
+        let held = caught(&proxy, *write).await?;
+        server = Some(control_plane.restart_api_server(server).await?);
+        drop(held);
+    }
     bed.settles("default", State::Ready).await?;
     bed.delete("default").await?;
-    let second = control_plane.restart_api_server(Some(first)).await?;
+    for write in removing {
+        let held = caught(&proxy, *write).await?;
+        server = Some(control_plane.restart_api_server(server).await?);
+        drop(held);
+    }
     bed.goes("default").await?;
     nothing_is_left(&bed).await?;
     bed.stop().await?;
-    drop(second);
+    drop(server);
     Ok(())
+}
+
+/// Waits until the API server has done the write, whose answer is held back from the operator.
+pub async fn caught(proxy: &FaultProxy, (method, path): (&str, &str)) -> Result<HeldAnswer> {
+    let mut held = proxy.hold_answer(method.parse()?, path);
+    let caught = tokio::time::timeout(DEADLINE, held.caught()).await;
+    caught.map_err(|_| format!("no {method} {path} within {DEADLINE:?}"))??;
+    Ok(held)
+}
+
+/// For how long a slow disk makes etcd stand still, and for how long it then works.
+const STALL: [Duration; 2] = [Duration::from_millis(400), Duration::from_millis(100)];
+
+pub async fn an_etcd_that_is_slow_delays_an_installation_and_a_removal_and_stops_neither(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    let work = async {
+        bed.create("default", json!({})).await?;
+        bed.settles("default", State::Ready).await?;
+        bed.delete("default").await?;
+        bed.goes("default").await
+    };
+    tokio::select! {
+        done = work => done?,
+        failed = stall_etcd(control_plane) => return Err(failed.err().unwrap_or_else(|| "etcd is gone".into())),
+    }
+    etcd(control_plane)?.resume()?;
+    nothing_is_left(&bed).await?;
+    bed.stop().await
+}
+
+fn etcd(control_plane: &ControlPlane) -> Result<&Process> {
+    Ok(control_plane.processes().iter().find(|process| process.name() == "etcd").ok_or("no etcd")?)
+}
+
+/// Lets etcd stand still most of the time, until this is dropped.
+async fn stall_etcd(control_plane: &ControlPlane) -> Result {
+    let etcd = etcd(control_plane)?;
+    let [still, working] = STALL;
+    loop {
+        etcd.pause()?;
+        tokio::time::sleep(still).await;
+        etcd.resume()?;
+        tokio::time::sleep(working).await;
+    }
 }
 
 pub async fn a_webhook_of_someone_else_that_is_down_is_named_until_it_is_gone(
@@ -102,22 +165,61 @@ async fn cordon(control_plane: &ControlPlane, unschedulable: bool) -> Result {
 pub async fn a_leader_that_hangs_while_installing_is_followed_and_writes_nothing_when_it_wakes_up(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let mut bed = Bed::start_short_of_lease(control_plane).await?;
-    bed.create("default", json!({})).await?;
-    shows(&bed, "istiod").await?;
-    bed.operator.pause()?;
+    let proxy = FaultProxy::start(&control_plane.kubeconfig(), 2).await?;
+    let bed = Bed::start_short_of_lease(control_plane, &proxy).await?;
+    is_followed(bed, &proxy, Loss::Hangs).await
+}
+
+pub async fn a_leader_that_is_cut_off_while_installing_is_followed_and_writes_nothing_when_it_is_back(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let proxy = FaultProxy::start(&control_plane.kubeconfig(), 3).await?;
+    let bed = Bed::start_short_of_lease(control_plane, &proxy).await?;
+    is_followed(bed, &proxy, Loss::CutOff).await
+}
+
+/// How a leader is lost that does not know it.
+#[derive(Clone, Copy, PartialEq)]
+enum Loss {
+    Hangs,
+    CutOff,
+}
+
+/// The leader is lost in the middle of an installation, another replica finishes it, and the first one comes back.
+async fn is_followed(mut bed: Bed<'_>, proxy: &FaultProxy, loss: Loss) -> TestResult {
+    let control_plane = bed.control_plane;
     second_account(control_plane).await?;
+    let mark = control_plane.audit().mark().await?;
+    bed.create("default", json!({})).await?;
+    let held = caught(proxy, ("PATCH", "/deployments/istiod?")).await?;
+    match loss {
+        Loss::Hangs => bed.operator.pause()?,
+        Loss::CutOff => proxy.cut(true),
+    }
+    drop(held);
     let follower = bed.replica("second").await?;
     logs(&follower, "reconciled").await?;
     bed.settles("default", State::Ready).await?;
-    let mark = control_plane.audit().mark().await?;
-    bed.operator.resume()?;
+    match loss {
+        Loss::Hangs => bed.operator.resume()?,
+        Loss::CutOff => proxy.cut(false),
+    }
     let ended = bed.operator.wait(DEADLINE).await?;
     assert_eq!(ended.code(), Some(1), "{}", bed.operator.log());
-    let written = control_plane.audit().since(&mark).await?.of(USER).writes();
-    assert!(written.iter().next().is_none(), "{written:?}");
+    let writes = control_plane.audit().since(&mark).await?.writes();
+    let late = written_after_succession(&writes);
+    assert!(late.is_empty(), "{late:?}");
     drop(follower);
     Ok(())
+}
+
+/// What the first replica still wrote after the second had the Lease, by the clock of the API server.
+fn written_after_succession(writes: &Requests) -> Vec<&Request> {
+    let succession = writes.iter().find(|write| {
+        write.user == SECOND_USER && write.resource == "leases.coordination.k8s.io" && write.code == 200
+    });
+    let Some(succession) = succession else { return writes.iter().collect() };
+    writes.iter().filter(|write| write.user == USER && write.received > succession.received).collect()
 }
 
 async fn logs(process: &Process, text: &str) -> Result {

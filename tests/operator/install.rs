@@ -1,10 +1,12 @@
 //! From the resource to a running Istio.
 
+use istio_manager::api::Istio;
 use istio_manager::api::conditions::State;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{DynamicObject, PostParams};
+use kube::core::ApiResource;
 use serde_json::json;
 use testbed::{ControlPlane, TestResult};
 
@@ -23,6 +25,15 @@ pub async fn a_resource_is_installed_and_reported_ready(control_plane: &ControlP
         assert!(status.ready_replicas > Some(0), "{name} {status:?}");
     }
     bed.stop().await
+}
+
+pub async fn a_spec_stays_as_its_user_wrote_it(control_plane: &ControlPlane) -> TestResult {
+    let kind = ApiResource::erase::<Istio>(&());
+    let resources: Api<DynamicObject> = Api::namespaced_with(control_plane.client(), NAMESPACE, &kind);
+    let resource = resources.get("default").await?;
+    assert_eq!(resource.data["spec"], json!({}));
+    assert_eq!(resource.metadata.generation, Some(1), "the spec was written by somebody else");
+    Ok(())
 }
 
 pub async fn a_change_of_the_reason_is_an_event(control_plane: &ControlPlane) -> TestResult {

@@ -5,6 +5,7 @@ mod bundle;
 mod chart;
 mod check;
 mod cluster_kinds;
+mod crash;
 mod diff;
 mod drift;
 mod faults;
@@ -29,8 +30,8 @@ use std::time::Duration;
 // A test is listed once, below; listing it here as well would only be one more place to forget.
 #[allow(clippy::wildcard_imports)]
 use {
-    check::*, cluster_kinds::*, diff::*, drift::*, faults::*, install::*, interruption::*, overrides::*,
-    packaging::*, rejection::*, removal::*, schema::*, settings::*, takeover::*, upgrade::*,
+    check::*, cluster_kinds::*, crash::*, diff::*, drift::*, faults::*, install::*, interruption::*,
+    overrides::*, packaging::*, rejection::*, removal::*, schema::*, settings::*, takeover::*, upgrade::*,
 };
 
 fn main() -> ExitCode {
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         a_check_of_a_cluster_without_the_operator_says_what_is_missing,
         a_diff_before_the_installation_shows_every_object_as_new,
         a_resource_is_installed_and_reported_ready,
+        a_spec_stays_as_its_user_wrote_it,
         a_change_of_the_reason_is_an_event,
         a_pod_in_a_labelled_namespace_gets_a_sidecar,
         an_unchanged_cluster_is_left_alone_after_a_restart,
@@ -64,7 +66,7 @@ fn main() -> ExitCode {
         every_rule_of_the_schema_lets_through_and_refuses,
         what_only_fails_together_with_the_defaults_is_a_warning_and_changes_nothing,
         a_resource_of_a_user_blocks_the_removal,
-        a_deleted_resource_takes_istio_with_it,
+        a_deleted_resource_takes_istio_with_it_and_no_copy_of_its_objects,
         an_edited_object_is_put_back_with_an_event_and_a_count,
         every_object_comes_back_after_its_label_was_stripped,
         every_object_comes_back_after_it_was_deleted,
@@ -83,22 +85,22 @@ fn main() -> ExitCode {
     .map(|test| test.within(Duration::from_secs(180)));
     let own = testbed::tests![
         an_image_that_cannot_be_pulled_is_told_in_the_pods_words,
-        an_operator_that_is_killed_again_and_again_finishes_the_installation,
+        an_operator_that_is_killed_at_every_stage_installs_and_removes_what_one_does_that_is_not,
+        an_installation_that_cannot_start_istiod_refuses_no_pod,
         an_edit_does_not_wait_for_an_installation_that_hangs,
-        an_operator_that_is_killed_while_removing_finishes_the_removal,
+        an_etcd_that_is_slow_delays_an_installation_and_a_removal_and_stops_neither,
         what_users_put_into_the_namespace_keeps_it,
         a_lossy_network_neither_stops_an_installation_nor_a_removal,
         an_api_server_that_restarts_neither_stops_an_installation_nor_a_removal,
         a_webhook_of_someone_else_that_is_down_is_named_until_it_is_gone,
         a_shortage_of_nodes_is_told_and_ends_with_the_shortage,
         a_leader_that_hangs_while_installing_is_followed_and_writes_nothing_when_it_wakes_up,
+        a_leader_that_is_cut_off_while_installing_is_followed_and_writes_nothing_when_it_is_back,
         the_kustomization_runs_the_operator,
         the_chart_runs_the_operator,
         an_installation_of_the_go_operator_is_taken_over_without_replacing_a_pod,
         an_installation_of_istioctl_is_taken_over_while_istiod_is_down,
         a_helm_release_that_was_taken_over_is_a_warning_until_helm_forgets_it,
-        the_kustomization_runs_the_operator,
-        the_chart_runs_the_operator,
         an_installation_of_an_older_version_is_upgraded_in_place,
         an_upgrade_that_fails_says_how_to_go_back_and_going_back_works,
         an_installation_by_istioctl_is_taken_over_and_upgraded,

@@ -30,13 +30,25 @@ pub async fn a_resource_of_a_user_blocks_the_removal(control_plane: &ControlPlan
     bed.stop().await
 }
 
-pub async fn a_deleted_resource_takes_istio_with_it(control_plane: &ControlPlane) -> TestResult {
+pub async fn a_deleted_resource_takes_istio_with_it_and_no_copy_of_its_objects(
+    control_plane: &ControlPlane,
+) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.create("default", json!({})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.installed().await?;
+    control_plane.create_namespace("shop", &[]).await?;
+    let client = control_plane.client();
+    let original = Api::<ConfigMap>::namespaced(client.clone(), "istio-system").get("istio").await?;
+    let mut copy = ConfigMap { data: original.data, ..ConfigMap::default() };
+    copy.metadata.name = Some("istio".to_owned());
+    copy.metadata.labels = original.metadata.labels;
+    assert!(copy.labels().contains_key("operator.istio.io/component"), "{:?}", copy.labels());
+    let copies: Api<ConfigMap> = Api::namespaced(client, "shop");
+    copies.create(&PostParams::default(), &copy).await?;
     bed.delete("default").await?;
     bed.goes("default").await?;
     nothing_is_left(&bed).await?;
+    assert!(copies.get_opt("istio").await?.is_some());
+    copies.delete("istio", &DeleteParams::default()).await?;
     bed.stop().await
 }
 

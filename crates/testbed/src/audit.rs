@@ -67,6 +67,8 @@ pub struct Request {
     pub code: u16,
     /// The path with its query.
     pub uri: String,
+    /// When the API server received it; of fixed width, so the texts are ordered as the times are.
+    pub received: String,
 }
 
 /// Requests since a mark.
@@ -205,6 +207,7 @@ impl From<Event> for Request {
             name,
             code: event.response_status.code,
             uri: event.request_uri,
+            received: event.request_received_timestamp,
         }
     }
 }

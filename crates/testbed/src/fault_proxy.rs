@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::kubeconfig::KubeconfigError;
+use crate::trap::{HeldAnswer, Traps};
 
 /// Larger than any object that the API server takes.
 const BODY_LIMIT: usize = 8 << 20;
@@ -34,6 +35,12 @@ pub enum FaultProxyError {
     /// The client behind it could not be made.
     #[error(transparent)]
     Kubeconfig(#[from] KubeconfigError),
+    /// Another write was waited for before this one came.
+    #[error("no {what} was caught")]
+    NotCaught {
+        /// Method and part of the path.
+        what: String,
+    },
 }
 
 /// In which way a request is lost.
@@ -60,6 +67,7 @@ struct Shared {
     cut: AtomicBool,
     random: AtomicU64,
     injected: AtomicUsize,
+    traps: Traps,
 }
 
 #[derive(Clone)]
@@ -78,6 +86,7 @@ impl FaultProxy {
             cut: AtomicBool::new(false),
             random: AtomicU64::new(seed),
             injected: AtomicUsize::new(0),
+            traps: Traps::default(),
         });
         let forward = Forward { client: anonymous(kubeconfig).await?, shared: shared.clone() };
         let router = axum::Router::new().fallback(handle).with_state(forward);
@@ -96,6 +105,13 @@ impl FaultProxy {
     /// Lets nothing through at all, Leases included, until it is joined again.
     pub fn cut(&self, cut: bool) {
         self.shared.cut.store(cut, Ordering::Relaxed);
+    }
+
+    /// Lets the next write with `method` and `path` in its path reach the API server, and holds its answer back as long as
+    /// the returned value lives.
+    #[must_use]
+    pub fn hold_answer(&self, method: Method, path: &str) -> HeldAnswer {
+        self.shared.traps.set(method, path)
     }
 
     /// How many requests were lost so far.
@@ -143,7 +159,11 @@ async fn handle(State(forward): State<Forward>, request: Request) -> Response<Bo
     if let Some(Fault::Refused(code)) = fault {
         return refusal(code);
     }
+    let trap = forward.shared.traps.spring(request.method(), request.uri());
     let answer = pass_on(&forward.client, request).await;
+    if let Some(trap) = trap {
+        trap.hold().await;
+    }
     if fault == Some(Fault::AnswerLost) {
         tokio::time::sleep(SILENCE).await;
         return refusal(StatusCode::GATEWAY_TIMEOUT);
@@ -220,6 +240,7 @@ mod tests {
             cut: AtomicBool::new(false),
             random: AtomicU64::new(7),
             injected: AtomicUsize::new(0),
+            traps: Traps::default(),
         }
     }
 

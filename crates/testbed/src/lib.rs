@@ -19,6 +19,7 @@ mod pki;
 mod process;
 mod shim_thread;
 mod tools;
+mod trap;
 
 pub use audit::{AuditError, AuditLog, Mark, Request, Requests};
 pub use cluster::{Cluster, ClusterError};
@@ -30,3 +31,4 @@ pub use nodes::{Size, node};
 pub use pki::PkiError;
 pub use process::{Process, ProcessError, ProcessSpec, run};
 pub use tools::{Tools, ToolsError};
+pub use trap::HeldAnswer;
