@@ -1,6 +1,10 @@
 //! Base64, Base32 and checksums that need no library.
 
+use std::borrow::Cow;
+
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+/// The alphabet of bcrypt's hashes.
+const BCRYPT64: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// Standard Base64 with padding.
@@ -12,6 +16,11 @@ pub fn base64(bytes: &[u8]) -> String {
 /// Standard Base32 with padding.
 pub(crate) fn base32(bytes: &[u8]) -> String {
     encode(bytes, BASE32, 5, 8)
+}
+
+/// Base64 as bcrypt has it: another alphabet and no padding.
+pub(crate) fn bcrypt64(bytes: &[u8]) -> String {
+    encode(bytes, BCRYPT64, 6, 1)
 }
 
 /// Reads standard Base64. Line breaks do not count, as in Go; the error is Go's, with the place that it names.
@@ -124,6 +133,55 @@ pub(crate) fn adler32(bytes: &[u8]) -> u32 {
         b = (b + a) % MODULUS;
     }
     b << 16 | a
+}
+
+/// Text in which each byte that is no text is replaced, as Go does; Rust replaces several at a time.
+pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(bytes.len() + 8);
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    Cow::Owned(text)
+}
+
+/// The private characters that stand for bytes that are no text.
+const MARKS: u32 = 0x10_ff00;
+
+/// Whether a character stands for a byte that is no text.
+pub(crate) fn is_mark(c: char) -> bool {
+    u32::from(c) >= MARKS
+}
+
+/// Text in which a private character stands for each byte that is no text, so that [`unmarked`] gives it back.
+pub(crate) fn marked(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(bytes.len() + 8);
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().filter_map(|byte| char::from_u32(MARKS + u32::from(*byte))));
+    }
+    Cow::Owned(text)
+}
+
+/// The bytes that a text stands for, part of which [`marked`] has marked.
+pub(crate) fn unmarked(text: &str, was_marked: bool) -> Vec<u8> {
+    if !was_marked {
+        return text.as_bytes().to_vec();
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    for c in text.chars() {
+        match u32::from(c).checked_sub(MARKS).and_then(|byte| u8::try_from(byte).ok()) {
+            Some(byte) => bytes.push(byte),
+            None => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    bytes
 }
 
 /// Bytes as lower-case hexadecimal digits.

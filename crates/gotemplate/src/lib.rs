@@ -1,17 +1,4 @@
-//! Go's `text/template` language with the functions of Sprig and Helm.
-//!
-//! [`Templates`] holds parsed templates and executes them over a [`Value`]; [`yaml`] reads and writes YAML as Go does;
-//! [`semver`] compares versions as Helm does. No clock, no environment, no network: the same input gives the same output.
-//!
-//! ```
-//! use gotemplate::{Templates, Value};
-//!
-//! let mut templates = Templates::new();
-//! templates.parse("greeting", "Hello {{ .name | upper }}")?;
-//! let dot = Value::from_json(&serde_json::json!({"name": "mesh"}));
-//! assert_eq!(templates.execute("greeting", &dot)?, "Hello MESH");
-//! # Ok::<(), gotemplate::Error>(())
-//! ```
+#![doc = include_str!("../README.md")]
 
 mod date;
 mod encoding;

@@ -10,7 +10,7 @@ const LONGEST_CONSTRAINT: usize = 512;
 const MOST_ALTERNATIVES: usize = 32;
 
 /// A version.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Version {
     /// First number.
     pub major: u64,
@@ -195,11 +195,13 @@ fn comparisons(group: &str) -> Option<Vec<Comparison>> {
     let mut reader = Reader { rest: group.trim_start() };
     let mut comparisons = Vec::new();
     while !reader.rest.is_empty() {
+        let before = reader.rest;
         let operator = reader.operator();
+        let is_implied = reader.rest == before;
         let comparison = reader.comparison(operator)?;
         let before = reader.rest;
         reader.rest = before.trim_start();
-        if reader.rest.starts_with('-') && before.len() > reader.rest.len() && operator == Operator::Equal {
+        if reader.rest.starts_with('-') && before.len() > reader.rest.len() && is_implied {
             let upper = reader.rest[1..].strip_prefix(|c: char| c.is_ascii_whitespace())?;
             reader.rest = upper.trim_start();
             let upper = reader.comparison(Operator::LessOrEqual)?;

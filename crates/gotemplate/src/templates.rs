@@ -34,8 +34,9 @@ impl Default for Limits {
 pub struct Environment {
     /// The time of `now`, in seconds since 1970. Without it, functions that need a clock fail.
     pub now: Option<i64>,
-    /// Where random functions start. Without it they fail; with it they give the same each time.
-    pub seed: Option<u64>,
+    /// Where random functions start. Without it they fail; with it they give the same each time. Passwords, keys and
+    /// salts are as hard to guess as these bytes: take them from the operating system.
+    pub seed: Option<[u8; 32]>,
 }
 
 /// A parsed template with its source, which errors quote.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like the tests")]
 
-use gotemplate::{Error, Limits, Map, Templates, Value, yaml};
+use gotemplate::{Environment, Error, Limits, Map, Templates, Value, yaml};
 
 /// Limits that let a test end soon.
 const SMALL: Limits = Limits { steps: 20_000, output: 1 << 20, memory: 64 << 20, stack: 512 << 10 };
@@ -180,6 +180,146 @@ fn mutated(text: &str, other: &str, random: &mut Random) -> String {
 }
 
 #[test]
+fn each_kind_of_harm_is_told_with_its_place() {
+    let cycle = "{{ $x := dict }}{{ $_ := set $x \"self\" $x }}\n";
+    for (source, line, expression) in [
+        (
+            "\n{{ define \"a\" }}{{ template \"a\" }}{{ end }}{{ template \"a\" }}".to_owned(),
+            2,
+            "template \"a\"",
+        ),
+        (
+            "{{ define \"a\" }}\n{{ include \"a\" . }}{{ end }}{{ include \"a\" . }}".to_owned(),
+            2,
+            "include \"a\" .",
+        ),
+        ("x\n\n  {{ range 1000000000 }}{{ end }}".to_owned(), 3, "1000000000"),
+        ("{{ repeat 1000000000 \"abc\" }}".to_owned(), 1, "repeat 1000000000 \"abc\""),
+        ("{{ range until 2000 }}\n{{ repeat 100000 \"x\" }}{{ end }}".to_owned(), 2, "repeat 100000 \"x\""),
+        (
+            "{{ range until 2000 }}\n{{ $x := repeat 90000 \"x\" }}{{ end }}".to_owned(),
+            2,
+            "repeat 90000 \"x\"",
+        ),
+        (format!("{cycle}{{{{ $x }}}}"), 2, "$x"),
+        (format!("{cycle}{{{{ mustToJson $x }}}}"), 2, "mustToJson $x"),
+        (format!("{cycle}{{{{ deepCopy $x }}}}"), 2, "deepCopy $x"),
+        (
+            "{{ mustRegexMatch \"((a{1000}){1000}){1000}\" \"a\" }}".to_owned(),
+            1,
+            "mustRegexMatch \"((a{1000}){1000}){1000}\" \"a\"",
+        ),
+        ("a: 1\n{{ tpl (repeat 3000 \"{{ if 1 }}\") . }}".to_owned(), 1, ""),
+    ] {
+        let error = run(&source).unwrap_err();
+        assert_eq!((error.line, error.expression.as_str()), (line, expression), "{source}: {error}");
+        assert!(error.pretty().lines().count() == 4 && error.pretty().ends_with('^'), "{}", error.pretty());
+    }
+}
+
+/// How many texts are tried; `FUZZ_FACTOR` makes it so many times as many.
+fn rounds(usual: usize) -> usize {
+    let factor = std::env::var("FUZZ_FACTOR").ok().and_then(|text| text.parse().ok());
+    usual * factor.unwrap_or(1usize)
+}
+
+/// Texts of everything that functions read.
+const TEXTS: [&str; 24] = [
+    "{\"a\": [1, 2.5e-3, null, \"\\u00e4\"], \"b\": {\"c\": true}}",
+    "a: &x {b: [1, *x]}\nc: |2-\n   text\n? d\n: !!int 5\n",
+    "a = 1\n[b.\"c d\"]\ne = [1, 2]\nf = 1979-05-27T07:32:00Z\n[[g]]\nh = '''x'''\n",
+    "^(?P<a>[[:alpha:]\\d-]+)(?i:b|c){1,3}?[^\\pL\\x{e4}]*\\Qx\\E$",
+    ">=1.2.3-a.1 <2 || ~3.x, !=3.1.4 - 5",
+    "v1.2.3-alpha.1+build.5",
+    "Mon Jan _2 15:04:05.000 2006 -07:00 MST PM",
+    "2024-02-29T12:30:45.123+05:30",
+    "Europe/Berlin",
+    "1h2m3.5s",
+    "%+#0-12.[2]*[1]v %q %x %[3]d %!",
+    "{{ range $i, $e := .l }}{{ if eq $i 1 }}{{ break }}{{ end }}{{ $e | quote }}{{ else }}x{{ end }}",
+    "{{ define \"r\" }}{{ include \"r\" . }}{{ end }}{{ include \"r\" . }}",
+    "https://us%20er:p@[::1]:80/a%2Fb/../c?x=1&y=2#frag",
+    "aGVsbG8gd29ybGQgYWdhaW4gYW5kIGFnYWlu",
+    "NBSWY3DPEB3W64TMMQ======",
+    "SomeHTTPValue2Of_things-and more",
+    "1_000.5e+3",
+    "0x1.8p-2",
+    "-9223372036854775808",
+    "99999999999999999999999999999999",
+    "((((((((((x{2}){2}){2}){2}){2}){2}){2}){2}){2}){2})",
+    "[[[[[[[[[[[[[[[[[[[[{{{{{{{{{{{{{{",
+    "a,b,,c d  e\tf\n\n",
+];
+
+/// Functions with a text in every place that takes one.
+const READERS: [&str; 22] = [
+    "{{ fromJson .t | toJson }}{{ fromJsonArray .t | toPrettyJson }}",
+    "{{ fromYaml .t | toYaml }}{{ fromYamlArray .t | toYamlPretty }}",
+    "{{ fromToml .t | toToml }}",
+    "{{ regexReplaceAll .t .o .t }}{{ regexSplit .t .o 3 }}",
+    "{{ regexFindAll .o .t -1 }}{{ regexReplaceAllLiteral .o .t .o }}",
+    "{{ semverCompare .t \"1.2.3\" }}",
+    "{{ semverCompare \">1-0\" .t }}{{ (semver .t).IncPatch }}",
+    "{{ toDate .t .o }}{{ mustToDate .o .t }}",
+    "{{ dateInZone .t 1000000000 .o }}{{ dateInZone .t -9223372036854775808 .t }}",
+    "{{ date .t (toDate \"2006\" \"9999\") }}{{ dateModify .t (toDate \"2006\" \"9999\") }}",
+    "{{ mustToDuration .t }}{{ durationRound .t }}{{ durationRoundTo .t .o }}",
+    "{{ printf .t 1 \"a\" 2.5 .l }}{{ printf .o .t .t }}",
+    "{{ tpl .t . }}",
+    "{{ urlParse .t | urlJoin }}",
+    "{{ b64dec .t }}{{ b32dec .t }}{{ encryptAES .t .o | decryptAES .t }}{{ decryptAES .o .t }}",
+    "{{ snakecase .t }}{{ camelcase .t }}{{ kebabcase .t }}{{ title .t }}{{ swapcase .t }}{{ initials .t }}",
+    "{{ wrapWith 3 .o .t }}{{ wrap 5 .t }}{{ abbrev 9 .t }}{{ abbrevboth 5 9 .t }}{{ trunc -4 .t }}{{ substr 2 5 .t }}",
+    "{{ splitList .o .t | toJson }}{{ splitn .o 2 .t }}{{ replace .o .t .t }}{{ trimAll .o .t }}",
+    "{{ quote .t }}{{ squote .t }}{{ js .t }}{{ html .t }}{{ urlquery .t }}{{ regexQuoteMeta .t }}",
+    "{{ int .t }}{{ int64 .t }}{{ float64 .t }}{{ atoi .t }}{{ toDecimal .t }}{{ addf .t .o }}{{ divf 1 .t }}",
+    "{{ clean .t }}{{ dir .t }}{{ base .t }}{{ ext .t }}",
+    "{{ dict .t .o | toYaml }}{{ dict .t .o | toToml }}{{ sortAlpha (list .t .o) }}{{ nindent 2 .t }}",
+];
+
+#[test]
+fn no_text_makes_a_function_crash_or_hang() {
+    let mut templates = Templates::new();
+    templates.set_limits(SMALL);
+    templates.set_environment(Environment { now: Some(1_700_000_000), seed: Some([1; 32]) });
+    for (index, reader) in READERS.iter().enumerate() {
+        templates.parse(&index.to_string(), reader).unwrap();
+    }
+    let mut random = Random(11);
+    let (mut fine, mut broken) = (0, 0);
+    for round in 0..rounds(4000) {
+        let (text, other) = (TEXTS[random.below(TEXTS.len())], TEXTS[random.below(TEXTS.len())]);
+        let text = mutated(text, other, &mut random);
+        let dot = Map::new();
+        // Every other text ends in a byte that is no text.
+        let end: &[u8] = if round % 2 == 0 { b"" } else { b"\xe4" };
+        dot.insert("t", Value::text([text.as_bytes(), end].concat()));
+        dot.insert("o", Value::string(other));
+        dot.insert("l", Value::list(vec![Value::Int(1), Value::string("x"), Value::Nil]));
+        let reader = random.below(READERS.len()).to_string();
+        match templates.execute(&reader, &Value::Map(dot)) {
+            Ok(_) => fine += 1,
+            Err(error) => {
+                assert!(error.line > 0 && error.column > 0 && !error.pretty().is_empty(), "{text}");
+                broken += 1;
+            }
+        }
+    }
+    assert!(fine > 100 && broken > 100, "{fine} fine, {broken} broken");
+}
+
+#[test]
+fn numbers_have_as_many_digits_as_they_are_asked_for() {
+    // More than Rust itself prints.
+    for verb in
+        ["%.1000000f", "%.70000e", "%.70000g", "%.70000x", "%.70000d", "%.70000U", "%70000d", "%070000f"]
+    {
+        let source = format!("{{{{ printf \"{verb}\" 1.5 }}}}{{{{ printf \"{verb}\" 1 }}}}");
+        assert!(run_within(Limits::default(), &source).is_ok(), "{verb}");
+    }
+}
+
+#[test]
 fn broken_templates_and_yaml_never_crash() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snippets");
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -189,7 +329,7 @@ fn broken_templates_and_yaml_never_crash() {
         texts.iter().flat_map(|text| text.lines()).filter(|line| line.contains("{{")).collect();
     let mut random = Random(7);
     let (mut fine, mut broken) = (0, 0);
-    for _ in 0..6000 {
+    for _ in 0..rounds(6000) {
         let (line, other) = (lines[random.below(lines.len())], lines[random.below(lines.len())]);
         let text = mutated(line, other, &mut random);
         match run(&text) {

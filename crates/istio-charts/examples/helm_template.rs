@@ -7,7 +7,8 @@ use gotemplate::{Environment, Limits};
 use istio_charts::helm::{Capabilities, Operation, Options, render};
 use istio_charts::{Chart, merge_values, parse_values};
 use std::error::Error;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -59,8 +60,9 @@ fn template(arguments: &Arguments) -> Result<String> {
 fn arguments() -> Result<Arguments> {
     let mut options = Options::install("release-name", "default");
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    options.environment =
-        Environment { now: Some(now.as_secs().cast_signed()), seed: Some(u64::from(now.subsec_nanos())) };
+    let mut seed = [0; 32];
+    File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    options.environment = Environment { now: Some(now.as_secs().cast_signed()), seed: Some(seed) };
     options.limits = Limits { stack: STACK / 2, ..Limits::default() };
     let (mut chart, mut values, mut includes_crds) = (None, Vec::new(), false);
     let mut words = std::env::args().skip(1);

@@ -253,7 +253,9 @@ struct Reading<'t> {
     nanoseconds: u32,
     afternoon: Option<bool>,
     offset: Option<i32>,
-    zone: String,
+    /// What is in UTC by its name is so whatever its offset says.
+    is_utc: bool,
+    zone: Option<String>,
 }
 
 pub(super) fn parse(layout: &str, text: &str) -> Result<Time, String> {
@@ -273,7 +275,8 @@ pub(super) fn parse(layout: &str, text: &str) -> Result<Time, String> {
         nanoseconds: 0,
         afternoon: None,
         offset: None,
-        zone: "UTC".to_owned(),
+        is_utc: false,
+        zone: None,
     };
     let parts = parts(layout);
     for (index, part) in parts.iter().enumerate() {
@@ -379,12 +382,13 @@ impl Reading<'_> {
     }
 
     fn zone_name(&mut self) -> Option<()> {
-        let length = self.rest.bytes().take_while(u8::is_ascii_uppercase).count();
-        let (name, rest) = self.rest.split_at(length);
-        if !(3..=5).contains(&length) {
-            return None;
+        if let Some(rest) = self.rest.strip_prefix("UTC") {
+            self.rest = rest;
+            self.is_utc = true;
+            return Some(());
         }
-        name.clone_into(&mut self.zone);
+        let (name, rest) = self.rest.split_at(zone_length(self.rest)?);
+        self.zone = Some(name.to_owned());
         self.rest = rest;
         Some(())
     }
@@ -392,7 +396,7 @@ impl Reading<'_> {
     fn offset(&mut self, style: Offset) -> Option<()> {
         if style.z && self.rest.starts_with('Z') {
             self.rest = &self.rest[1..];
-            self.offset = Some(0);
+            self.is_utc = true;
             return Some(());
         }
         let sign = match self.rest.chars().next()? {
@@ -443,10 +447,22 @@ impl Reading<'_> {
             None => self.day()?,
         };
         let of_day = i64::from(hour) * 3600 + i64::from(self.minute) * 60 + i64::from(self.second);
-        let offset = self.offset.unwrap_or(0);
-        let zone = if offset == 0 { self.zone } else { String::new() };
+        // The name of a zone tells its offset only where it says so itself, and then the moment is that in UTC, as in Go.
+        let by_name = self.zone.as_deref().and_then(|zone| zone.strip_prefix("GMT")?.parse::<i32>().ok());
+        let offset = match self.offset {
+            _ if self.is_utc => 0,
+            Some(offset) => offset,
+            None => by_name.unwrap_or(0) * 3600,
+        };
+        let shift = if self.is_utc { 0 } else { self.offset.unwrap_or(0) };
+        let zone = match self.zone {
+            _ if self.is_utc => "UTC".to_owned(),
+            Some(zone) => zone,
+            None if offset == 0 => "UTC".to_owned(),
+            None => String::new(),
+        };
         Some(Time {
-            seconds: day * 86_400 + of_day - i64::from(offset),
+            seconds: day * 86_400 + of_day - i64::from(shift),
             nanoseconds: self.nanoseconds,
             offset,
             zone,
@@ -463,6 +479,34 @@ impl Reading<'_> {
         let days = start + i64::from(day) - 1;
         (days < days_before(year, next, 1)).then_some(days)
     }
+}
+
+/// The length of a zone's name: capitals, most of four or five of which end in T; `GMT` with an offset; or an offset alone.
+fn zone_length(text: &str) -> Option<usize> {
+    if text.starts_with("ChST") || text.starts_with("MeST") {
+        return Some(4);
+    }
+    if let Some(behind) = text.strip_prefix("GMT") {
+        return Some(3 + signed_hours(behind).unwrap_or(0));
+    }
+    if text.starts_with(['+', '-']) {
+        return signed_hours(text);
+    }
+    let capitals = text.bytes().take(6).take_while(u8::is_ascii_uppercase).count();
+    match capitals {
+        5 if text[..5].ends_with('T') => Some(5),
+        4 if text[..4].ends_with('T') || text.starts_with("WITA") => Some(4),
+        3 => Some(3),
+        _ => None,
+    }
+}
+
+/// The length of a sign with hours up to 23 behind it.
+fn signed_hours(text: &str) -> Option<usize> {
+    let digits = text.strip_prefix(['+', '-'])?;
+    let length = digits.bytes().take_while(u8::is_ascii_digit).count();
+    let hours: u64 = digits[..length].parse().ok()?;
+    (hours < 24).then_some(1 + length)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Points in time and durations, as Go's package `time` has them.
 //!
-//! There is no clock and no database of time zones here: the zone is UTC or a fixed offset, and `Local` is UTC.
+//! There is no clock here, and `Local` is UTC.
 
 mod duration;
 mod layout;
+mod zone;
 
 pub(crate) use duration::{parse as parse_duration, print as duration};
 

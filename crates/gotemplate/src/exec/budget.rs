@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::SeedableRng as _;
+
 use super::Failure;
 use crate::templates::Limits;
 
@@ -18,7 +21,7 @@ pub(crate) struct Budget {
     /// Where the stack was when the execution began.
     bottom: usize,
     includes: BTreeMap<Rc<str>, usize>,
-    random: Option<u64>,
+    random: Option<ChaCha20Rng>,
 }
 
 impl Budget {
@@ -36,8 +39,13 @@ impl Budget {
 
     /// Takes one step.
     pub(crate) fn step(&mut self) -> Result<(), Failure> {
-        self.steps =
-            self.steps.checked_sub(1).ok_or("the templates take more steps than any chart should")?;
+        self.steps(1)
+    }
+
+    /// Takes as many steps as something slow is worth.
+    pub(crate) fn steps(&mut self, count: u64) -> Result<(), Failure> {
+        let left = self.steps.checked_sub(count);
+        self.steps = left.ok_or("the templates take more steps than any chart should")?;
         Ok(())
     }
 
@@ -65,10 +73,10 @@ impl Budget {
         Ok(())
     }
 
-    /// Where the random numbers are, which begin at the seed.
-    pub(crate) fn random_state(&mut self, seed: Option<u64>) -> Option<&mut u64> {
+    /// Where random numbers come from, which begin at the seed.
+    pub(crate) fn random(&mut self, seed: Option<[u8; 32]>) -> Option<&mut ChaCha20Rng> {
         if self.random.is_none() {
-            self.random = seed;
+            self.random = seed.map(ChaCha20Rng::from_seed);
         }
         self.random.as_mut()
     }

@@ -84,7 +84,10 @@ impl Executor<'_> {
         let result = match &expression.kind {
             Operand::Bool(value) => Ok(Value::Bool(*value)),
             Operand::String(value) => Ok(value.clone()),
-            Operand::Number(number) => Ok(number.ideal()),
+            Operand::Number(number) => number
+                .ideal
+                .clone()
+                .ok_or_else(|| format!("{} overflows int", frame.source(expression)).into()),
             Operand::Nil => Ok(Value::Nil),
             Operand::Dot => Ok(dot.clone()),
             Operand::Field(chain) => follow(dot.clone(), chain),
@@ -195,12 +198,19 @@ impl Executor<'_> {
             frame.locate(format!("expected {what}; found {source}").into(), expression.offset, expression.end)
         };
         match (&expression.kind, wanted) {
-            (Operand::Nil, Type::Any | Type::Map) => Ok(Value::Nil),
+            (Operand::Nil, Type::Any | Type::Map) => wanted.check(Value::Nil),
             (Operand::Nil, _) => Err(format!("cannot assign nil to {}", wanted.name()).into()),
-            (Operand::Number(number), Type::Float) => Ok(Value::Float(number.float)),
+            (Operand::Number(number), Type::Float) => {
+                number.float.map(Value::Float).ok_or_else(|| wrong("float"))
+            }
             (Operand::Number(number), Type::Int) => {
                 number.integer.map(Value::Int).ok_or_else(|| wrong("integer"))
             }
+            (Operand::Number(number), Type::Uint32) => match number.unsigned {
+                // Go takes the lower half of a number that is too large.
+                Some(unsigned) => Ok(Value::Int64(i64::try_from(unsigned & 0xffff_ffff).unwrap_or_default())),
+                None => Err(wrong("unsigned integer")),
+            },
             (Operand::Bool(_) | Operand::String(_) | Operand::Number(_), Type::Time | Type::Map) => {
                 Err(format!("can't handle {} for arg of type {}", frame.source(expression), wanted.name())
                     .into())

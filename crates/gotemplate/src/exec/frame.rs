@@ -67,7 +67,7 @@ impl<'t> Frame<'t> {
         match failure {
             Failure::Message(message) => {
                 let (file, source) = (&self.template.file, &self.template.source);
-                let expression = source.get(offset..end).unwrap_or_default();
+                let expression = source.get(offset..end).unwrap_or_default().trim_end();
                 Failure::Located(Box::new(Error::at(file, source, offset, expression, message)))
             }
             located @ Failure::Located(_) => located,

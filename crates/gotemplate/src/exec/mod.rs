@@ -101,13 +101,13 @@ impl Executor<'_> {
             Node::If(branch) => return self.condition(frame, branch, dot, false, output),
             Node::With(branch) => return self.condition(frame, branch, dot, true, output),
             Node::Range(branch) => return self.range(frame, branch, dot, output),
-            Node::Template { offset, name, argument } => {
+            Node::Template { offset, end, name, argument } => {
                 let argument = match argument {
                     Some(pipeline) => self.pipeline(frame, pipeline, dot)?,
                     None => Value::Nil,
                 };
                 self.execute(name, &argument, output)
-                    .map_err(|failure| frame.locate(failure, *offset, *offset))?;
+                    .map_err(|failure| frame.locate(failure, *offset, *end))?;
             }
             Node::Break => return Ok(Flow::Break),
             Node::Continue => return Ok(Flow::Continue),

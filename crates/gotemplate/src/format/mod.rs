@@ -79,5 +79,5 @@ pub(crate) fn to_text(value: &Value) -> Result<Vec<u8>, ConversionError> {
 /// A value for error messages and tests.
 pub(crate) fn debug(value: &Value) -> String {
     verbatim(value)
-        .map_or_else(|_| value.type_name().to_owned(), |text| String::from_utf8_lossy(&text).into_owned())
+        .map_or_else(|_| value.type_name().to_owned(), |text| crate::encoding::lossy(&text).into_owned())
 }

@@ -6,7 +6,7 @@ pub fn float(value: f64) -> String {
     float_with(value, 'g', None)
 }
 
-/// `strconv.FormatFloat` for the formats e, E, f, F, g and G; `None` is the shortest form that reads back the same.
+/// `strconv.FormatFloat` for the formats b, e, E, f, F, g, G, x and X; `None` is the shortest form that reads back the same.
 pub(crate) fn float_with(value: f64, format: char, precision: Option<usize>) -> String {
     if value.is_nan() {
         return "NaN".into();
@@ -18,21 +18,32 @@ pub(crate) fn float_with(value: f64, format: char, precision: Option<usize>) -> 
     let text = match format.to_ascii_lowercase() {
         'e' => scientific(value, precision),
         'f' => match precision {
-            Some(precision) => format!("{value:.precision$}"),
+            Some(precision) => fixed(value, precision),
             None => format!("{value}"),
         },
+        'x' => hexadecimal(value, precision),
+        'b' => return binary(value),
         _ => general(value, precision),
     };
     if upper { text.to_uppercase() } else { text }
 }
 
+/// No float has more digits behind its point; Rust prints no more than 65535.
+const MOST_DIGITS: usize = 1100;
+
+fn fixed(value: f64, precision: usize) -> String {
+    let zeros = precision.saturating_sub(MOST_DIGITS);
+    format!("{value:.*}{}", precision.min(MOST_DIGITS), "0".repeat(zeros))
+}
+
 fn scientific(value: f64, precision: Option<usize>) -> String {
     let text = match precision {
-        Some(precision) => format!("{value:.precision$e}"),
+        Some(precision) => format!("{value:.*e}", precision.min(MOST_DIGITS)),
         None => format!("{value:e}"),
     };
     let (mantissa, exponent) = split(&text);
-    with_exponent(mantissa, exponent)
+    let zeros = precision.unwrap_or(0).saturating_sub(MOST_DIGITS);
+    with_exponent(&format!("{mantissa}{}", "0".repeat(zeros)), exponent)
 }
 
 fn with_exponent(mantissa: &str, exponent: i32) -> String {
@@ -48,7 +59,7 @@ fn split(text: &str) -> (&str, i32) {
 fn general(value: f64, precision: Option<usize>) -> String {
     let wanted = precision.map(|precision| precision.max(1));
     let text = match wanted {
-        Some(digits) => format!("{value:.*e}", digits - 1),
+        Some(digits) => format!("{value:.*e}", (digits - 1).min(MOST_DIGITS)),
         None => format!("{value:e}"),
     };
     let (mantissa, exponent) = split(&text);
@@ -66,8 +77,71 @@ fn general(value: f64, precision: Option<usize>) -> String {
     let decimals = usize::try_from((digits - 1 - exponent).max(0)).unwrap_or_default();
     match wanted {
         None => format!("{value}"),
-        Some(_) => format!("{value:.decimals$}"),
+        Some(_) => fixed(value, decimals),
     }
+}
+
+/// The fraction of a float and its exponent of two; the fraction is an integer.
+fn parts(value: f64) -> (u64, i32) {
+    const FRACTION: u32 = 52;
+    const BIAS: i32 = 1023;
+    let bits = value.to_bits();
+    let fraction = bits & ((1 << FRACTION) - 1);
+    let exponent = i32::try_from(bits >> FRACTION & 0x7ff).unwrap_or_default();
+    match exponent {
+        0 => (fraction, 1 - BIAS),
+        _ => (fraction | 1 << FRACTION, exponent - BIAS),
+    }
+}
+
+/// A decimal fraction with an exponent of two.
+fn binary(value: f64) -> String {
+    let (fraction, exponent) = parts(value);
+    let sign = if value.is_sign_negative() { "-" } else { "" };
+    format!("{sign}{fraction}p{:+}", exponent - 52)
+}
+
+/// A hexadecimal fraction with an exponent of two.
+fn hexadecimal(value: f64, precision: Option<usize>) -> String {
+    /// The leading digit stands here, fifteen digits of four bits below it.
+    const LEAD: u32 = 60;
+    let (mut fraction, mut exponent) = parts(value);
+    fraction <<= 8;
+    if fraction == 0 {
+        exponent = 0;
+    } else {
+        let shift = fraction.leading_zeros() - (63 - LEAD);
+        fraction <<= shift;
+        exponent -= i32::try_from(shift).unwrap_or_default();
+    }
+    if let Some(digits) =
+        precision.and_then(|digits| u32::try_from(digits).ok()).filter(|digits| *digits < 15)
+    {
+        let dropped = LEAD - 4 * digits;
+        let rest = fraction & ((1 << dropped) - 1);
+        fraction >>= dropped;
+        // Halves go to the even neighbour.
+        if rest > 1 << (dropped - 1) || rest == 1 << (dropped - 1) && fraction & 1 == 1 {
+            fraction += 1;
+        }
+        fraction <<= dropped;
+        if fraction >> (LEAD + 1) != 0 {
+            fraction >>= 1;
+            exponent += 1;
+        }
+    }
+    let digits = format!("{:015x}", fraction & ((1 << LEAD) - 1));
+    let shown = match precision {
+        None => digits.trim_end_matches('0').to_owned(),
+        Some(precision) => {
+            let zeros = "0".repeat(precision.saturating_sub(digits.len()));
+            (digits + &zeros).get(..precision).unwrap_or_default().to_owned()
+        }
+    };
+    let sign = if value.is_sign_negative() { "-" } else { "" };
+    let point = if shown.is_empty() { "" } else { "." };
+    let exponent_sign = if exponent < 0 { '-' } else { '+' };
+    format!("{sign}0x{}{point}{shown}p{exponent_sign}{:02}", fraction >> LEAD, exponent.abs())
 }
 
 fn without_zeros(mantissa: &str) -> &str {
@@ -122,9 +196,13 @@ mod tests {
             ('g', 3, "1.23e+03"),
             ('g', 5, "1234.6"),
             ('G', 2, "1.2E+03"),
+            ('x', 2, "0x1.35p+10"),
+            ('X', 0, "0X1P+10"),
         ] {
             assert_eq!(float_with(1234.5678, format, Some(precision)), text);
         }
+        assert_eq!(float_with(0.5, 'f', Some(100_000)), format!("0.5{}", "0".repeat(99_999)));
+        assert_eq!(float_with(0.5, 'e', Some(100_000)), format!("5.{}e-01", "0".repeat(100_000)));
         assert_eq!(float_with(100_000.0, 'g', Some(3)), "1e+05");
         assert_eq!(float_with(100.0, 'g', Some(10)), "100");
     }

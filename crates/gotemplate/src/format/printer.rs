@@ -24,13 +24,15 @@ pub(crate) struct Flags {
 pub(crate) struct Printer {
     text: Vec<u8>,
     walk: Walk,
+    /// Whether it is being told that a verb does not fit a value.
+    tells_misfit: bool,
 }
 
 type Printed = Result<(), ConversionError>;
 
 impl Printer {
     pub(crate) fn new() -> Self {
-        Self { text: Vec::new(), walk: Walk::new() }
+        Self { text: Vec::new(), walk: Walk::new(), tells_misfit: false }
     }
 
     pub(crate) fn finish(self) -> Vec<u8> {
@@ -46,19 +48,24 @@ impl Printer {
         let missing = flags.width.unwrap_or(0).saturating_sub(length);
         if flags.minus {
             self.push(bytes);
-            self.text.resize(self.text.len() + missing, b' ');
+            self.fill(missing, flags);
         } else {
-            let filler = if flags.zero { b'0' } else { b' ' };
-            self.text.resize(self.text.len() + missing, filler);
+            self.fill(missing, flags);
             self.push(bytes);
         }
+    }
+
+    /// Adds what a text lacks of its width; zeros stand only on its left.
+    fn fill(&mut self, missing: usize, flags: Flags) {
+        let filler = if flags.zero && !flags.minus { b'0' } else { b' ' };
+        self.text.resize(self.text.len() + missing, filler);
     }
 
     /// Prints an operand of a print function.
     pub(crate) fn argument(&mut self, value: &Value, verb: char, flags: Flags) -> Printed {
         match (value, verb) {
             (Value::Nil | Value::NilElement, 'T' | 'v') => self.pad(b"<nil>", flags),
-            (_, 'T') => self.pad(value.type_name().as_bytes(), flags),
+            (_, 'T') => self.pad(truncated(value.type_name().as_bytes(), flags.precision), flags),
             (Value::Nil | Value::NilElement, _) => self.push(format!("%!{verb}(<nil>)").as_bytes()),
             _ => self.value(value, verb, flags)?,
         }
@@ -69,25 +76,38 @@ impl Printer {
         if self.text.len() > TEXT_LIMIT {
             return Err(ConversionError::TooLarge);
         }
+        // Values with methods print themselves, unless it is told that a verb does not fit them.
+        let prints_itself =
+            matches!(verb, 'v' | 's' | 'q' | 'x' | 'X') && !flags.syntax && !self.tells_misfit;
+        if verb == 'w' && !self.tells_misfit && is_compound(value) {
+            return self.misfit(value, verb, flags);
+        }
         match value {
             Value::Nil | Value::NilElement if flags.syntax => self.push(b"interface {}(nil)"),
             Value::Nil | Value::NilElement => self.push(b"<nil>"),
             Value::Bool(flag) if matches!(verb, 't' | 'v') => self.pad(flag.to_string().as_bytes(), flags),
-            Value::Bool(_) => self.bad(value, verb)?,
+            Value::Bool(_) => self.misfit(value, verb, flags)?,
             Value::Int(number) | Value::Int64(number) => self.integer(value, *number, verb, flags)?,
             Value::Uint8(number) => {
-                let flags = Flags { sharp: flags.sharp || flags.syntax, ..flags };
                 let verb = if flags.syntax && verb == 'v' { 'x' } else { verb };
+                let flags = Flags { sharp: flags.sharp || flags.syntax, ..flags };
                 self.integer(value, i64::from(*number), verb, flags)?;
             }
-            Value::Float(number) => self.float(value, *number, verb, flags)?,
+            Value::Float(number) => match float_verb(verb) {
+                Some(verb) => self.float(*number, verb, flags),
+                None => self.misfit(value, verb, flags)?,
+            },
+            Value::Complex(real, imaginary) => match float_verb(verb) {
+                Some(verb) => self.complex(*real, *imaginary, verb, flags),
+                None => self.misfit(value, verb, flags)?,
+            },
             Value::String(text) => self.string(value, text.as_bytes(), verb, flags)?,
             Value::Binary(bytes) => self.string(value, bytes, verb, flags)?,
             Value::Bytes(bytes) => match verb {
                 's' | 'q' | 'x' | 'X' => self.string(value, bytes, verb, flags)?,
                 _ => self.list(value, bytes.iter().map(|byte| Value::Uint8(*byte)), verb, flags)?,
             },
-            Value::Duration(nanoseconds) if matches!(verb, 'v' | 's' | 'q' | 'x' | 'X') && !flags.syntax => {
+            Value::Duration(nanoseconds) if prints_itself => {
                 self.string(value, crate::date::duration(*nanoseconds).as_bytes(), verb, flags)?;
             }
             Value::Duration(nanoseconds) => self.integer(value, *nanoseconds, verb, flags)?,
@@ -98,6 +118,9 @@ impl Printer {
             Value::List(list) => {
                 let elements = list.values().clone();
                 self.list(value, elements.into_iter(), verb, flags)?;
+            }
+            Value::Map(map) if flags.syntax && map.is_nil() => {
+                self.push(format!("{}(nil)", value.type_name()).as_bytes());
             }
             Value::Map(map) => self.map(value, map.entries(), verb, flags)?,
             Value::Object(object) => match (object.entries(), object.elements()) {
@@ -161,11 +184,13 @@ impl Printer {
     }
 
     /// What Go prints for a verb that does not fit the value.
-    fn bad(&mut self, value: &Value, verb: char) -> Printed {
+    fn misfit(&mut self, value: &Value, verb: char, flags: Flags) -> Printed {
         self.push(format!("%!{verb}({}=", value.type_name()).as_bytes());
-        self.nested(value, 'v', Flags::default())?;
+        self.tells_misfit = true;
+        let result = self.nested(value, 'v', flags);
+        self.tells_misfit = false;
         self.push(b")");
-        Ok(())
+        result
     }
 
     fn integer(&mut self, value: &Value, number: i64, verb: char, flags: Flags) -> Printed {
@@ -178,11 +203,11 @@ impl Printer {
                 self.character(number, verb, flags);
                 return Ok(());
             }
-            _ => return self.bad(value, verb),
+            _ => return self.misfit(value, verb, flags),
         };
         let magnitude = digits(number.unsigned_abs(), base, verb == 'X');
         if flags.precision == Some(0) && number == 0 {
-            self.pad(b"", Flags { zero: false, ..flags });
+            self.fill(flags.width.unwrap_or(0), Flags { zero: false, ..flags });
             return Ok(());
         }
         let signed = number < 0 || flags.plus || flags.space;
@@ -194,13 +219,15 @@ impl Printer {
         let mut text = format!("{}{magnitude}", "0".repeat(least.saturating_sub(magnitude.len())));
         let prefix = match (flags.sharp, base, verb) {
             (true, 2, _) => "0b",
-            (_, 8, 'O') => "0o",
             (true, 8, _) if !text.starts_with('0') => "0",
             (true, 16, 'X') => "0X",
             (true, 16, _) => "0x",
             _ => "",
         };
         text.insert_str(0, prefix);
+        if verb == 'O' {
+            text.insert_str(0, "0o");
+        }
         if number < 0 {
             text.insert(0, '-');
         } else if flags.plus {
@@ -216,74 +243,126 @@ impl Printer {
         let c = u32::try_from(number).ok().and_then(char::from_u32).unwrap_or('\u{fffd}');
         let mut buffer = [0; 4];
         let encoded = c.encode_utf8(&mut buffer);
-        let text = match verb {
-            'c' => encoded.to_owned(),
-            'q' => quote_bytes(encoded.as_bytes(), '\'', flags.plus),
-            _ if flags.sharp && is_printable(c) => format!("U+{number:04X} '{c}'"),
-            _ => format!("U+{number:04X}"),
-        };
-        self.pad(text.as_bytes(), flags);
+        match verb {
+            'c' => self.pad(encoded.as_bytes(), flags),
+            'q' => self.pad(quote_bytes(encoded.as_bytes(), '\'', flags.plus).as_bytes(), flags),
+            _ => {
+                let digits = flags.precision.unwrap_or(0).max(4);
+                let code = format!("{number:X}");
+                let mut text = format!("U+{}{code}", "0".repeat(digits.saturating_sub(code.len())));
+                if flags.sharp
+                    && u32::try_from(number).is_ok_and(|code| char::from_u32(code).is_some_and(is_printable))
+                {
+                    text.push_str(&format!(" '{c}'"));
+                }
+                self.pad(text.as_bytes(), Flags { zero: false, ..flags });
+            }
+        }
     }
 
-    fn float(&mut self, value: &Value, number: f64, verb: char, flags: Flags) -> Printed {
-        let (format, precision) = match verb {
-            'v' => ('g', flags.precision),
-            'e' | 'E' | 'f' | 'F' => (verb, Some(flags.precision.unwrap_or(6))),
-            'g' | 'G' => (verb, flags.precision),
-            _ => return self.bad(value, verb),
+    fn float(&mut self, number: f64, verb: char, flags: Flags) {
+        let default = if matches!(verb, 'e' | 'E' | 'f') { Some(6) } else { None };
+        let precision = flags.precision.or(default);
+        let printed = float_with(number, verb, precision);
+        let (sign, digits) = match printed.strip_prefix(['-', '+']) {
+            Some(digits) if printed.starts_with('-') => ('-', digits),
+            Some(digits) => ('+', digits),
+            None => ('+', printed.as_str()),
         };
-        let mut text = float_with(number, format, precision);
+        let sign = if sign == '+' && flags.space && !flags.plus { ' ' } else { sign };
+        // These have no digits, so nothing is filled up with zeros.
         if !number.is_finite() {
-            let text = text.strip_prefix('+').filter(|_| !flags.plus).unwrap_or(&text);
+            let shows_sign = !number.is_nan() || flags.space || flags.plus;
+            let text = if shows_sign { format!("{sign}{digits}") } else { digits.to_owned() };
             self.pad(text.as_bytes(), Flags { zero: false, ..flags });
-            return Ok(());
+            return;
         }
-        if flags.sharp && !text.contains('.') {
-            let end = text.find(['e', 'E']).unwrap_or(text.len());
-            let missing = match format {
-                'g' | 'G' => precision.unwrap_or(6).saturating_sub(text[..end].trim_start_matches('-').len()),
-                _ => 0,
-            };
-            text.insert_str(end, &format!(".{}", "0".repeat(missing)));
+        let digits =
+            if flags.sharp && verb != 'b' { pointed(digits, verb, precision) } else { digits.to_owned() };
+        if !flags.plus && sign == '+' {
+            self.pad(digits.as_bytes(), flags);
+            return;
         }
-        if !text.starts_with('-') && (flags.plus || flags.space) {
-            text.insert(0, if flags.plus { '+' } else { ' ' });
+        let missing = flags.width.unwrap_or(0).saturating_sub(digits.len() + 1);
+        if flags.zero && !flags.minus && missing > 0 {
+            self.push(format!("{sign}{}{digits}", "0".repeat(missing)).as_bytes());
+        } else {
+            self.pad(format!("{sign}{digits}").as_bytes(), flags);
         }
-        let missing = flags.width.unwrap_or(0).saturating_sub(text.len());
-        if flags.zero && !flags.minus && missing > 0 && text.starts_with(['-', '+', ' ']) {
-            text.insert_str(1, &"0".repeat(missing));
-        }
-        self.pad(text.as_bytes(), flags);
-        Ok(())
+    }
+
+    /// The imaginary part always has a sign.
+    fn complex(&mut self, real: f64, imaginary: f64, verb: char, flags: Flags) {
+        self.push(b"(");
+        self.float(real, verb, flags);
+        self.float(imaginary, verb, Flags { plus: true, ..flags });
+        self.push(b"i)");
     }
 
     fn string(&mut self, value: &Value, bytes: &[u8], verb: char, flags: Flags) -> Printed {
         let cut = truncated(bytes, flags.precision);
         match verb {
-            'v' if flags.syntax => self.pad(quote_bytes(cut, '"', false).as_bytes(), flags),
-            'v' | 's' => self.pad(cut, flags),
-            'q' if flags.sharp && can_backquote(cut) => {
-                self.pad(&[b"`", cut, b"`"].concat(), flags);
+            'q' | 'v' if verb == 'q' || flags.syntax => {
+                if flags.sharp && can_backquote(cut) {
+                    self.pad(&[b"`", cut, b"`"].concat(), flags);
+                } else {
+                    self.pad(quote_bytes(cut, '"', flags.plus).as_bytes(), flags);
+                }
             }
-            'q' => self.pad(quote_bytes(cut, '"', flags.plus).as_bytes(), flags),
+            'v' | 's' => self.pad(cut, flags),
             'x' | 'X' => {
                 let bytes = bytes.get(..flags.precision.unwrap_or(usize::MAX)).unwrap_or(bytes);
                 self.pad(hexadecimal(bytes, verb == 'X', flags).as_bytes(), flags);
             }
-            _ => return self.bad(value, verb),
+            _ => return self.misfit(value, verb, flags),
         }
         Ok(())
     }
 }
 
+/// Whether a value is none of the types that Go prints without looking for their methods.
+fn is_compound(value: &Value) -> bool {
+    matches!(value, Value::List(_) | Value::Map(_) | Value::Object(_) | Value::Duration(_) | Value::Time(_))
+}
+
+/// The format of a float that a verb stands for.
+fn float_verb(verb: char) -> Option<char> {
+    match verb {
+        'v' => Some('g'),
+        'F' => Some('f'),
+        'b' | 'e' | 'E' | 'f' | 'g' | 'G' | 'x' | 'X' => Some(verb),
+        _ => None,
+    }
+}
+
+/// A number with its point, and with the zeros that only `#` shows.
+fn pointed(number: &str, verb: char, precision: Option<usize>) -> String {
+    let is_hexadecimal = matches!(verb, 'x' | 'X');
+    let exponent = |c: char| matches!(c, 'p' | 'P') || !is_hexadecimal && matches!(c, 'e' | 'E');
+    let (mantissa, tail) = number.split_at(number.find(exponent).unwrap_or(number.len()));
+    let wanted = if matches!(verb, 'g' | 'G' | 'x') { precision.unwrap_or(6) } else { 0 };
+    // Go counts the `x` of a hexadecimal prefix as a digit.
+    let shown = mantissa.trim_start_matches(['0', '.']).chars().filter(|c| *c != '.').count();
+    let has_point = mantissa.contains('.');
+    let shown = shown + usize::from(!has_point && mantissa == "0");
+    let point = if has_point { "" } else { "." };
+    format!("{mantissa}{point}{}{tail}", "0".repeat(wanted.saturating_sub(shown)))
+}
+
 /// The first characters of a string.
 fn truncated(bytes: &[u8], precision: Option<usize>) -> &[u8] {
     let Some(precision) = precision else { return bytes };
-    let end = match std::str::from_utf8(bytes) {
-        Ok(text) => text.char_indices().nth(precision).map_or(bytes.len(), |(index, _)| index),
-        Err(_) => precision.min(bytes.len()),
-    };
-    bytes.get(..end).unwrap_or(bytes)
+    let (mut end, mut left) = (0, precision);
+    for chunk in bytes.utf8_chunks() {
+        // Each byte that is no text counts as a character.
+        let sizes = chunk.valid().chars().map(char::len_utf8).chain(chunk.invalid().iter().map(|_| 1));
+        for size in sizes {
+            let Some(less) = left.checked_sub(1) else { return bytes.get(..end).unwrap_or(bytes) };
+            left = less;
+            end += size;
+        }
+    }
+    bytes
 }
 
 fn can_backquote(bytes: &[u8]) -> bool {

@@ -76,7 +76,7 @@ impl Formatter<'_> {
         if !indexed {
             self.index();
         }
-        let rest = String::from_utf8_lossy(self.format.get(self.at..).unwrap_or_default());
+        let rest = crate::encoding::lossy(self.format.get(self.at..).unwrap_or_default());
         let Some(verb) = rest.chars().next() else {
             self.printer.push(b"%!(NOVERB)");
             return Ok(());
@@ -98,7 +98,7 @@ impl Formatter<'_> {
             self.printer.push(format!("%!{verb}(MISSING)").as_bytes());
             return Ok(());
         };
-        if verb == 'v' {
+        if matches!(verb, 'v' | 'w') {
             flags.syntax = std::mem::take(&mut flags.sharp);
             // `%+v` names the fields of structs, which templates do not have.
             flags.plus = false;
@@ -125,7 +125,10 @@ impl Formatter<'_> {
     fn star_width(&mut self, flags: &mut Flags) {
         match self.star() {
             Some(width) => {
-                flags.minus |= width < 0;
+                if width < 0 {
+                    flags.minus = true;
+                    flags.zero = false;
+                }
                 flags.width = usize::try_from(width.unsigned_abs()).ok();
             }
             None => self.printer.push(b"%!(BADWIDTH)"),
@@ -173,13 +176,15 @@ impl Formatter<'_> {
         }
         self.reordered = true;
         let rest = self.format.get(self.at..).unwrap_or_default();
-        let Some(length) = rest.iter().position(|byte| *byte == b']') else {
+        let length = rest.iter().position(|byte| *byte == b']').filter(|_| rest.len() > 2);
+        let Some(length) = length else {
             self.good_index = false;
             self.at += 1;
             return false;
         };
-        let inner = rest.get(1..length).and_then(|inner| std::str::from_utf8(inner).ok());
-        let number = inner.and_then(|inner| inner.parse::<usize>().ok());
+        let digits = rest.get(1..length).and_then(|inner| std::str::from_utf8(inner).ok());
+        let digits = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        let number = digits.and_then(|digits| digits.parse::<usize>().ok()).filter(|n| *n <= 10_000_000);
         self.at += length + 1;
         match number {
             Some(number) if (1..=self.arguments.len()).contains(&number) => {

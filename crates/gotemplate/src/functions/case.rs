@@ -1,7 +1,8 @@
 //! Upper and lower case, and words.
 
 use super::Type::String as Text;
-use super::{Answer, Function, plain, text};
+use super::{Answer, Function, bytes, kept_one, plain, text};
+use crate::encoding::is_mark;
 use crate::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -12,8 +13,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     plain("swapcase", &[Text], swap_case),
     plain("initials", &[Text], initials),
     plain("camelcase", &[Text], |a| Ok(Value::string(pascal_case(&text(a, 0))))),
-    plain("snakecase", &[Text], |a| Ok(Value::string(separated(&text(a, 0), '_')))),
-    plain("kebabcase", &[Text], |a| Ok(Value::string(separated(&text(a, 0), '-')))),
+    plain("snakecase", &[Text], |a| Ok(kept_one([bytes(a, 0)], |[text]| separated(text, '_')))),
+    plain("kebabcase", &[Text], |a| Ok(kept_one([bytes(a, 0)], |[text]| separated(text, '-')))),
 ];
 
 /// Go maps each character to one character; those that become several stay.
@@ -166,11 +167,14 @@ fn is_punctuation(c: char) -> bool {
 
 /// The word that a text starts with, and the rest.
 fn next_word(text: &str) -> (Word, &str, &str) {
-    let Some(first) = text.chars().next() else { return (Word::None, "", "") };
+    // Bytes that are no text belong to the word that they stand in.
+    let Some((at, first)) = text.char_indices().find(|(_, c)| !is_mark(*c)) else {
+        return (if text.is_empty() { Word::None } else { Word::Other }, text, "");
+    };
+    let start = at + first.len_utf8();
     let run = |belongs: &dyn Fn(char) -> bool| {
-        let start = first.len_utf8();
         let rest = text.get(start..).unwrap_or_default();
-        start + rest.find(|c| !belongs(c)).unwrap_or(rest.len())
+        start + rest.find(|c| !belongs(c) && !is_mark(c)).unwrap_or(rest.len())
     };
     let lower_letters = |c: char| is_letter(c) && !c.is_uppercase();
     let (word, length) = if is_connector(first) {

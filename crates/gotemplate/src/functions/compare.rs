@@ -39,6 +39,7 @@ enum Basic<'v> {
     Bool(bool),
     Integer(i64),
     Float(f64),
+    Complex(f64, f64),
     String(&'v [u8]),
     None,
 }
@@ -47,6 +48,7 @@ fn basic(value: &Value) -> Basic<'_> {
     match value {
         Value::Bool(value) => Basic::Bool(*value),
         Value::Float(number) => Basic::Float(*number),
+        Value::Complex(real, imaginary) => Basic::Complex(*real, *imaginary),
         other => match (other.as_integer(), other.as_bytes()) {
             (Some(number), _) => Basic::Integer(number),
             (None, Some(bytes)) => Basic::String(bytes),
@@ -63,6 +65,8 @@ fn equal(a: &Value, b: &Value) -> Result<bool, Failure> {
         // The comparison is exact on purpose, as Go's is.
         #[allow(clippy::float_cmp)]
         (Basic::Float(a), Basic::Float(b)) => Ok(a == b),
+        #[allow(clippy::float_cmp)]
+        (Basic::Complex(a, b), Basic::Complex(x, y)) => Ok(a == x && b == y),
         (Basic::String(a), Basic::String(b)) => Ok(a == b),
         (Basic::None, Basic::None) => equal_others(a, b),
         _ if a.is_nil() || b.is_nil() => Ok(false),
@@ -74,6 +78,7 @@ fn equal(a: &Value, b: &Value) -> Result<bool, Failure> {
 fn equal_others(a: &Value, b: &Value) -> Result<bool, Failure> {
     let is_nil = |value: &Value| match value {
         Value::List(list) => list.is_nil(),
+        Value::Map(map) => map.is_nil(),
         other => other.is_nil(),
     };
     if a.kind() != b.kind() && !a.is_nil() && !b.is_nil() {
@@ -96,7 +101,10 @@ fn incompatible(a: &Value, b: &Value) -> Failure {
 fn ordered(arguments: &[Value], wanted: fn(Option<Ordering>) -> bool) -> Answer {
     let (a, b) = (any(arguments, 0), any(arguments, 1));
     let ordering = match (basic(&a), basic(&b)) {
-        (Basic::None, _) | (_, Basic::None) | (Basic::Bool(_), Basic::Bool(_)) => {
+        (Basic::None, _)
+        | (_, Basic::None)
+        | (Basic::Bool(_), Basic::Bool(_))
+        | (Basic::Complex(..), Basic::Complex(..)) => {
             return Err("invalid type for comparison".into());
         }
         (Basic::Integer(a), Basic::Integer(b)) => Some(a.cmp(&b)),

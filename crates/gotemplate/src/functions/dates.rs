@@ -1,18 +1,18 @@
 //! Dates, durations and their methods.
 
 use super::Type::{Any, String as Text, Time as Moment};
-use super::{Answer, Function, any, numbers, plain, text, within};
+use super::{Answer, Function, any, bytes, kept_one, numbers, plain, text, within};
 use crate::date::{Time, duration, parse_duration};
 use crate::exec::{Executor, Failure};
 use crate::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     within("now", &[], |executor, _| Ok(Value::Time(now(executor)?.into()))),
-    within("date", &[Text, Any], |e, a| formatted(e, &text(a, 0), &any(a, 1), "Local")),
-    within("dateInZone", &[Text, Any, Text], |e, a| formatted(e, &text(a, 0), &any(a, 1), &text(a, 2))),
-    within("date_in_zone", &[Text, Any, Text], |e, a| formatted(e, &text(a, 0), &any(a, 1), &text(a, 2))),
-    within("htmlDate", &[Any], |e, a| formatted(e, "2006-01-02", &any(a, 0), "Local")),
-    within("htmlDateInZone", &[Any, Text], |e, a| formatted(e, "2006-01-02", &any(a, 0), &text(a, 1))),
+    within("date", &[Text, Any], |e, a| formatted(e, bytes(a, 0), &any(a, 1), "Local")),
+    within("dateInZone", &[Text, Any, Text], |e, a| formatted(e, bytes(a, 0), &any(a, 1), &text(a, 2))),
+    within("date_in_zone", &[Text, Any, Text], |e, a| formatted(e, bytes(a, 0), &any(a, 1), &text(a, 2))),
+    within("htmlDate", &[Any], |e, a| formatted(e, b"2006-01-02", &any(a, 0), "Local")),
+    within("htmlDateInZone", &[Any, Text], |e, a| formatted(e, b"2006-01-02", &any(a, 0), &text(a, 1))),
     plain("dateModify", &[Text, Moment], |a| Ok(modified(a).unwrap_or_else(|_| any(a, 1)))),
     plain("date_modify", &[Text, Moment], |a| Ok(modified(a).unwrap_or_else(|_| any(a, 1)))),
     plain("mustDateModify", &[Text, Moment], modified),
@@ -62,13 +62,9 @@ fn moment(executor: &Executor<'_>, value: &Value) -> Result<Time, Failure> {
     }
 }
 
-fn formatted(executor: &Executor<'_>, layout: &str, value: &Value, zone: &str) -> Answer {
-    if !matches!(zone, "Local" | "UTC" | "") {
-        return Err(
-            format!("time zone {zone:?} is not supported: there is no database of time zones here").into()
-        );
-    }
-    Ok(Value::string(moment(executor, value)?.in_utc().format(layout)))
+fn formatted(executor: &Executor<'_>, layout: &[u8], value: &Value, zone: &str) -> Answer {
+    let moment = moment(executor, value)?.in_zone(zone);
+    Ok(kept_one([layout], |[layout]| moment.format(layout)))
 }
 
 fn modified(arguments: &[Value]) -> Answer {

@@ -38,7 +38,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
 fn key(value: &Value) -> Result<Rc<str>, Failure> {
     match value {
         Value::String(text) => Ok(text.clone()),
-        other => Ok(Rc::from(String::from_utf8_lossy(&format::to_text(other)?))),
+        other => Ok(Rc::from(crate::encoding::lossy(&format::to_text(other)?))),
     }
 }
 
@@ -52,7 +52,7 @@ fn dict(arguments: &[Value]) -> Answer {
 
 fn set(arguments: &[Value]) -> Answer {
     match any(arguments, 0) {
-        Value::Map(map) => {
+        Value::Map(map) if !map.is_nil() => {
             map.insert(text(arguments, 1).into_owned(), any(arguments, 2));
             Ok(Value::Map(map))
         }
@@ -68,9 +68,12 @@ fn chosen(arguments: &[Value], wanted: bool) -> Value {
 }
 
 fn merged(arguments: &[Value], merge: fn(&Map, &Map) -> Result<(), ConversionError>) -> Answer {
-    let target = map(arguments, 0);
+    let mut target = map(arguments, 0);
     for source in from(arguments, 1) {
         if let Value::Map(source) = source {
+            if target.is_nil() && !source.is_nil() {
+                target = Map::new();
+            }
             merge(&target, source)?;
         }
     }
@@ -92,21 +95,18 @@ fn dig(arguments: &[Value]) -> Answer {
     if keys.is_empty() {
         return Err("dig needs at least three arguments".into());
     }
+    let wrong = |value: &Value, wanted: &str| -> Failure {
+        format!("interface conversion: interface {{}} is {}, not {wanted}", value.type_name()).into()
+    };
+    if let Some(other) = keys.iter().find(|key| key.as_bytes().is_none()) {
+        return Err(wrong(other, "string"));
+    }
     let mut value = root.clone();
     for key in keys {
-        let Value::String(key) = key else {
-            return Err(
-                format!("interface conversion: interface {{}} is {}, not string", key.type_name()).into()
-            );
-        };
         let Some(map) = value.as_map().filter(|map| map.map_type() == MapType::Any) else {
-            return Err(format!(
-                "interface conversion: interface {{}} is {}, not map[string]interface {{}}",
-                value.type_name()
-            )
-            .into());
+            return Err(wrong(&value, "map[string]interface {}"));
         };
-        match map.get(key) {
+        match key.as_str().and_then(|key| map.get(key)) {
             Some(next) => value = next,
             None => return Ok(default.clone()),
         }

@@ -21,7 +21,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     plain("adler32sum", &[Text], |a| Ok(Value::string(encoding::adler32(bytes(a, 0)).to_string()))),
     variadic("html", &[], Any, |a| escaped(a, html)),
     variadic("js", &[], Any, |a| escaped(a, js)),
-    variadic("urlquery", &[], Any, |a| escaped(a, super::urls::query_escape)),
+    variadic("urlquery", &[], Any, |a| Ok(Value::string(super::urls::query_escape(&printed(a)?)))),
 ];
 
 /// What does not decode becomes the message, as in Sprig.
@@ -31,7 +31,11 @@ fn decoded(result: Result<Vec<u8>, String>) -> Value {
 
 /// The text of all arguments, escaped.
 fn escaped(arguments: &[Value], escape: fn(&str) -> String) -> Answer {
-    let text = match arguments {
+    Ok(super::kept_one([&printed(arguments)?], |[text]| escape(text)))
+}
+
+fn printed(arguments: &[Value]) -> Result<Vec<u8>, Failure> {
+    Ok(match arguments {
         [only] => format::print(only)?,
         all => {
             let shown: Vec<Value> = all
@@ -40,8 +44,7 @@ fn escaped(arguments: &[Value], escape: fn(&str) -> String) -> Answer {
                 .collect();
             format::sprint(&shown)?
         }
-    };
-    Ok::<_, Failure>(Value::string(escape(&String::from_utf8_lossy(&text))))
+    })
 }
 
 fn html(text: &str) -> String {
@@ -70,7 +73,7 @@ fn js(text: &str) -> String {
             }
             '<' | '>' | '&' | '=' => escaped.push_str(&format!("\\u{:04X}", u32::from(c))),
             c if c < ' ' => escaped.push_str(&format!("\\u{:04X}", u32::from(c))),
-            c if c.is_ascii() || format::is_printable(c) => escaped.push(c),
+            c if c.is_ascii() || encoding::is_mark(c) || format::is_printable(c) => escaped.push(c),
             c => escaped.push_str(&format!("\\u{:04X}", u32::from(c))),
         }
     }

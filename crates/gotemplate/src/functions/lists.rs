@@ -1,7 +1,7 @@
 //! Sprig's lists.
 
 use super::Type::{Any, Int, String as Text};
-use super::{Answer, Function, any, bytes, count, from, integer, numbers, plain, variadic};
+use super::{Answer, Function, any, bytes, from, integer, numbers, plain, variadic};
 use crate::exec::Failure;
 use crate::value::{Element, List, Value, same};
 
@@ -38,7 +38,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     plain("chunk", &[Int, Any], chunk),
     plain("mustChunk", &[Int, Any], chunk),
     plain("sortAlpha", &[Any], sort_alpha),
-    plain("toStrings", &[Any], |a| Ok(texts(super::strings::texts(&any(a, 0))?))),
+    plain("toStrings", &[Any], |a| to_strings(&any(a, 0))),
     plain("until", &[Int], |a| {
         let end = integer(a, 0);
         steps(0, end, if end < 0 { -1 } else { 1 })
@@ -46,7 +46,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     plain("untilStep", &[Int, Int, Int], |a| steps(integer(a, 0), integer(a, 1), integer(a, 2))),
     variadic("seq", &[], Int, sequence),
     variadic("pluck", &[Text], super::Type::Map, |a| {
-        let key = String::from_utf8_lossy(bytes(a, 0));
+        let key = crate::encoding::lossy(bytes(a, 0));
         Ok(Value::list(from(a, 1).iter().filter_map(|map| map.get(&key)).collect()))
     }),
 ];
@@ -194,22 +194,37 @@ fn concat(arguments: &[Value]) -> Answer {
 }
 
 fn chunk(arguments: &[Value]) -> Answer {
-    let size = count(arguments, 0)?;
+    let size = integer(arguments, 0);
     let values = elements(arguments, 1, "chunk")?;
-    if size == 0 {
-        return Err("a chunk holds at least one element".into());
-    }
+    // Sprig counts the chunks by dividing, which gives no sense for these.
+    let size = match (usize::try_from(size), values.len()) {
+        (Ok(size), _) if size > 0 => size,
+        (Err(_), 1) => 1,
+        (Err(_), length) if length > 1 && length as u64 <= size.unsigned_abs().saturating_add(1) => {
+            return Ok(Value::List(List::of(Element::List, Vec::new())));
+        }
+        _ => return Err("makeslice: len out of range".into()),
+    };
     let chunks = values.chunks(size).map(|chunk| Value::list(chunk.to_vec())).collect();
     Ok(Value::List(List::of(Element::List, chunks)))
 }
 
-fn sort_alpha(arguments: &[Value]) -> Answer {
-    let mut sorted = super::strings::texts(&any(arguments, 0))?;
-    if any(arguments, 0).is_nil() {
-        sorted = vec![b"<nil>".to_vec()];
+/// Texts as they are, all else as its text.
+fn to_strings(value: &Value) -> Answer {
+    match value {
+        Value::List(list) if list.element() == Element::String => Ok(value.clone()),
+        other => Ok(texts(super::strings::texts(other)?)),
     }
-    sorted.sort();
-    Ok(texts(sorted))
+}
+
+/// In Go, a list of texts is sorted in its place.
+fn sort_alpha(arguments: &[Value]) -> Answer {
+    let value = any(arguments, 0);
+    let sorted = if value.is_nil() { texts(vec![b"<nil>".to_vec()]) } else { to_strings(&value)? };
+    if let Value::List(list) = &sorted {
+        list.sort_by(|a, b| a.as_bytes().cmp(&b.as_bytes()));
+    }
+    Ok(sorted)
 }
 
 /// The numbers from one up or down to another, which is left out.

@@ -17,6 +17,7 @@ mod numbers;
 mod paths;
 mod random;
 mod reflection;
+mod secrets;
 mod strings;
 mod structured;
 mod template;
@@ -28,6 +29,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
+use crate::encoding;
 use crate::exec::{Executor, Failure};
 use crate::value::{Map, Value};
 
@@ -43,6 +45,8 @@ pub(crate) enum Type {
     String,
     Int,
     Float,
+    /// No value that templates can hold is of this type; only literals fit.
+    Uint32,
     Bool,
     Map,
     Time,
@@ -125,6 +129,7 @@ impl Type {
             Self::String => "string",
             Self::Int => "int",
             Self::Float => "float64",
+            Self::Uint32 => "uint32",
             Self::Bool => "bool",
             Self::Map => "map[string]interface {}",
             Self::Time => "time.Time",
@@ -136,12 +141,16 @@ impl Type {
         use crate::value::MapType;
         let fits = match (self, &value) {
             (Self::Any, Value::NilElement) => return Ok(Value::Nil),
-            (Self::String | Self::Int | Self::Float | Self::Bool | Self::Time, Value::Nil) => {
+            (Self::String | Self::Int | Self::Float | Self::Uint32 | Self::Bool | Self::Time, Value::Nil) => {
                 return Err(format!("invalid value; expected {}", self.name()).into());
             }
             (Self::String, value) => value.as_bytes().is_some(),
+            (Self::Map, Value::Nil) => return Ok(Value::Map(Map::nil())),
+            // What is passed is of the parameter's type from then on.
+            (Self::Map, Value::Map(map)) if map.map_type() == MapType::Values => {
+                return Ok(Value::Map(map.seen_as(MapType::Any)));
+            }
             (Self::Any, _)
-            | (Self::Map, Value::Nil)
             | (Self::Int, Value::Int(_))
             | (Self::Float, Value::Float(_))
             | (Self::Bool, Value::Bool(_))
@@ -165,7 +174,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Function> {
     by_name.get(name).copied()
 }
 
-static TABLES: [&[Function]; 17] = [
+static TABLES: [&[Function]; 18] = [
     case::FUNCTIONS,
     collections::FUNCTIONS,
     compare::FUNCTIONS,
@@ -178,6 +187,7 @@ static TABLES: [&[Function]; 17] = [
     paths::FUNCTIONS,
     random::FUNCTIONS,
     reflection::FUNCTIONS,
+    secrets::FUNCTIONS,
     strings::FUNCTIONS,
     structured::FUNCTIONS,
     template::FUNCTIONS,
@@ -202,12 +212,25 @@ fn any(arguments: &[Value], index: usize) -> Value {
 
 /// A string argument; bytes that are no text are replaced.
 fn text(arguments: &[Value], index: usize) -> Cow<'_, str> {
-    String::from_utf8_lossy(bytes(arguments, index))
+    crate::encoding::lossy(bytes(arguments, index))
 }
 
 /// A string argument as Go has it.
 fn bytes(arguments: &[Value], index: usize) -> &[u8] {
     arguments.get(index).and_then(Value::as_bytes).unwrap_or_default()
+}
+
+/// What a function makes of texts that cares for no more than their bytes: bytes that are no text are kept.
+fn kept<const N: usize>(texts: [&[u8]; N], run: impl FnOnce([&str; N]) -> Vec<String>) -> Vec<Value> {
+    let marked = texts.map(encoding::marked);
+    let is_marked = marked.iter().any(|text| matches!(text, Cow::Owned(_)));
+    let made = run(std::array::from_fn(|index| &*marked[index]));
+    made.iter().map(|text| Value::text(encoding::unmarked(text, is_marked))).collect()
+}
+
+/// The same for a function that makes one text.
+fn kept_one<const N: usize>(texts: [&[u8]; N], run: impl FnOnce([&str; N]) -> String) -> Value {
+    kept(texts, |texts| vec![run(texts)]).pop().unwrap_or_default()
 }
 
 /// An integer argument.

@@ -97,7 +97,7 @@ pub(super) fn parse_float(text: &str) -> Option<f64> {
 /// A text as an octal number.
 fn to_decimal(arguments: &[Value]) -> Answer {
     let text = format::sprint(arguments)?;
-    let text = String::from_utf8_lossy(&text);
+    let text = crate::encoding::lossy(&text);
     let digits = text.strip_prefix(['+', '-']).unwrap_or(&text);
     let is_octal = !digits.is_empty() && digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
     Ok(Value::Int64(if is_octal { i64::from_str_radix(&text, 8).unwrap_or(0) } else { 0 }))
@@ -150,7 +150,8 @@ fn decimals(arguments: &[Value], operation: Operation) -> Answer {
             Operation::Add => result + number,
             Operation::Subtract => result - number,
             Operation::Multiply => result * number,
-            Operation::Divide => result / number,
+            // Quotients have sixteen decimals.
+            Operation::Divide => format!("{:.16}", result / number).parse().unwrap_or(0.0) + 0.0,
         };
         exact = exact.zip(Decimal::of(number)).and_then(|(a, b)| a.apply(b, operation));
     }

@@ -1,5 +1,7 @@
-//! Functions that are random by design: the same for the same seed, an error without one. Those that make keys,
-//! certificates and salted hashes are errors that say so: what is predictable must not look like a secret.
+//! Functions that are random by design: the same for the same seed, an error without one.
+
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::Rng as _;
 
 use super::Type::{Any, Int, String as Text};
 use super::{Answer, Function, count, integer, plain, text, within};
@@ -15,61 +17,51 @@ pub(super) const FUNCTIONS: &[Function] = &[
     within("randBytes", &[Int], random_bytes),
     within("shuffle", &[Text], shuffle),
     within("uuidv4", &[], uuid),
-    within("bcrypt", &[Text], |_, _| Err(refused("bcrypt", "its salt is random"))),
-    within("htpasswd", &[Text, Text], |_, _| Err(refused("htpasswd", "its salt is random"))),
-    within("encryptAES", &[Text, Text], |_, _| {
-        Err(refused("encryptAES", "its initialization vector is random"))
+    plain("genPrivateKey", &[Text], |_| Err(refused("genPrivateKey"))),
+    plain("genCA", &[Text, Int], |_| Err(refused("genCA"))),
+    plain("genCAWithKey", &[Text, Int, Text], |_| Err(refused("genCAWithKey"))),
+    plain("genSelfSignedCert", &[Text, Any, Any, Int], |_| Err(refused("genSelfSignedCert"))),
+    plain("genSelfSignedCertWithKey", &[Text, Any, Any, Int, Text], |_| {
+        Err(refused("genSelfSignedCertWithKey"))
     }),
-    within("genPrivateKey", &[Text], |_, _| Err(refused("genPrivateKey", KEYS))),
-    within("genCA", &[Text, Int], |_, _| Err(refused("genCA", KEYS))),
-    within("genCAWithKey", &[Text, Int, Text], |_, _| Err(refused("genCAWithKey", KEYS))),
-    within("genSelfSignedCert", &[Text, Any, Any, Int], |_, _| Err(refused("genSelfSignedCert", KEYS))),
-    within("genSelfSignedCertWithKey", &[Text, Any, Any, Int, Text], |_, _| {
-        Err(refused("genSelfSignedCertWithKey", KEYS))
+    plain("genSignedCert", &[Text, Any, Any, Int, Any], |_| Err(refused("genSignedCert"))),
+    plain("genSignedCertWithKey", &[Text, Any, Any, Int, Any, Text], |_| {
+        Err(refused("genSignedCertWithKey"))
     }),
-    within("genSignedCert", &[Text, Any, Any, Int, Any], |_, _| Err(refused("genSignedCert", KEYS))),
-    within("genSignedCertWithKey", &[Text, Any, Any, Int, Any, Text], |_, _| {
-        Err(refused("genSignedCertWithKey", KEYS))
-    }),
-    plain("buildCustomCert", &[Text, Text], |_| {
-        Err(refused("buildCustomCert", "only certificates made here would need it"))
-    }),
-    plain("derivePassword", &[Int, Text, Text, Text, Text], |_| {
-        Err(refused("derivePassword", "there is no scrypt here"))
-    }),
-    plain("decryptAES", &[Text, Text], |_| Err(refused("decryptAES", "there is no AES here"))),
+    plain("buildCustomCert", &[Text, Text], |_| Err(refused("buildCustomCert"))),
 ];
 
-const KEYS: &str = "it makes keys or certificates, which are random";
-
-fn refused(name: &str, why: &str) -> Failure {
-    format!("{name} is not supported: {why}").into()
+/// No keys and certificates are made here: a template that needs a secret should be given one.
+fn refused(name: &str) -> Failure {
+    format!("{name} is not supported: it makes or reads keys and certificates").into()
 }
 
 impl Executor<'_> {
-    /// The next random number, by the generator `SplitMix64`.
-    fn random(&mut self) -> Result<u64, Failure> {
-        let state = self.budget.random_state(self.environment.seed).ok_or(
-            "it is random by design, and no seed was given: the same input shall give the same output",
-        )?;
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = *state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Ok(mixed ^ (mixed >> 31))
+    /// Where random numbers come from, if a seed was given.
+    pub(super) fn random(&mut self) -> Result<&mut ChaCha20Rng, Failure> {
+        self.budget.random(self.environment.seed).ok_or_else(|| {
+            "it is random by design, and no seed was given: the same input shall give the same output".into()
+        })
+    }
+
+    pub(super) fn random_bytes<const N: usize>(&mut self) -> Result<[u8; N], Failure> {
+        let mut bytes = [0; N];
+        self.random()?.fill_bytes(&mut bytes);
+        Ok(bytes)
     }
 
     /// A random number below a limit.
     fn below(&mut self, limit: usize) -> Result<usize, Failure> {
         let limit = u64::try_from(limit.max(1)).unwrap_or(u64::MAX);
-        Ok(usize::try_from(self.random()? % limit).unwrap_or_default())
+        Ok(usize::try_from(self.random()?.next_u64() % limit).unwrap_or_default())
     }
 }
 
 fn characters(executor: &mut Executor<'_>, arguments: &[Value], wanted: fn(char) -> bool) -> Answer {
     let alphabet: Vec<char> = (' '..='~').filter(|c| wanted(*c)).collect();
     let mut text = String::new();
-    for _ in 0..count(arguments, 0)? {
+    // A length below zero gives nothing, as in Sprig, which drops the error.
+    for _ in 0..count(arguments, 0).unwrap_or(0) {
         text.extend(alphabet.get(executor.below(alphabet.len())?));
     }
     Ok(Value::string(text))
@@ -84,10 +76,8 @@ fn random_integer(executor: &mut Executor<'_>, arguments: &[Value]) -> Answer {
 }
 
 fn random_bytes(executor: &mut Executor<'_>, arguments: &[Value]) -> Answer {
-    let mut bytes = Vec::new();
-    for _ in 0..count(arguments, 0)? {
-        bytes.push(u8::try_from(executor.random()? & 0xff).unwrap_or_default());
-    }
+    let mut bytes = vec![0; count(arguments, 0)?];
+    executor.random()?.fill_bytes(&mut bytes);
     Ok(Value::string(crate::encoding::base64(&bytes)))
 }
 
@@ -101,15 +91,10 @@ fn shuffle(executor: &mut Executor<'_>, arguments: &[Value]) -> Answer {
 }
 
 fn uuid(executor: &mut Executor<'_>, _: &[Value]) -> Answer {
-    let (high, low) = (executor.random()?, executor.random()?);
-    let text = format!("{high:016x}{low:016x}");
-    let variant = ["8", "9", "a", "b"].get(executor.below(4)?).copied().unwrap_or("8");
-    Ok(Value::string(format!(
-        "{}-{}-4{}-{variant}{}-{}",
-        &text[..8],
-        &text[8..12],
-        &text[13..16],
-        &text[17..20],
-        &text[20..]
-    )))
+    let mut bytes: [u8; 16] = executor.random_bytes()?;
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let digits = crate::encoding::hexadecimal(&bytes);
+    let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+    Ok(Value::string(parts.join("-")))
 }

@@ -1,10 +1,13 @@
 //! Strings: printing, trimming, replacing, cutting.
 
 use super::Type::{Any, Int, String as Text};
-use super::{Answer, Function, any, bytes, check_length, count, from, integer, plain, text, variadic};
+use super::{
+    Answer, Function, any, bytes, check_length, count, from, integer, kept, kept_one, plain, text, variadic,
+};
+use crate::encoding;
 use crate::exec::Failure;
 use crate::format;
-use crate::regular_expression as regex;
+use crate::regular_expression::Pattern;
 use crate::value::{Element, List, Map, MapType, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -48,16 +51,16 @@ pub(super) const FUNCTIONS: &[Function] = &[
     plain("contains", &[Text, Text], |a| Ok(Value::Bool(text(a, 1).contains(&*text(a, 0))))),
     plain("hasPrefix", &[Text, Text], |a| Ok(Value::Bool(bytes(a, 1).starts_with(bytes(a, 0))))),
     plain("hasSuffix", &[Text, Text], |a| Ok(Value::Bool(bytes(a, 1).ends_with(bytes(a, 0))))),
-    plain("split", &[Text, Text], |a| Ok(keyed(pieces(&text(a, 0), &text(a, 1), None)))),
-    plain("splitn", &[Text, Int, Text], |a| Ok(keyed(pieces(&text(a, 0), &text(a, 2), Some(integer(a, 1)))))),
-    plain("splitList", &[Text, Text], |a| Ok(Value::strings(pieces(&text(a, 0), &text(a, 1), None)))),
+    plain("split", &[Text, Text], |a| Ok(keyed(pieces(bytes(a, 0), bytes(a, 1), None)))),
+    plain("splitn", &[Text, Int, Text], |a| Ok(keyed(pieces(bytes(a, 0), bytes(a, 2), Some(integer(a, 1)))))),
+    plain("splitList", &[Text, Text], |a| {
+        Ok(Value::List(List::of(Element::String, pieces(bytes(a, 0), bytes(a, 1), None))))
+    }),
     plain("join", &[Text, Any], join),
     plain("regexMatch", &[Text, Text], |a| {
-        Ok(Value::Bool(regex::compile(&text(a, 0)).is_ok_and(|r| r.is_match(&text(a, 1)))))
+        Ok(Value::Bool(pattern(a).is_ok_and(|r| r.is_match(&text(a, 1)))))
     }),
-    plain("mustRegexMatch", &[Text, Text], |a| {
-        Ok(Value::Bool(regex::compile(&text(a, 0))?.is_match(&text(a, 1))))
-    }),
+    plain("mustRegexMatch", &[Text, Text], |a| Ok(Value::Bool(pattern(a)?.is_match(&text(a, 1))))),
     plain("regexFind", &[Text, Text], find),
     plain("mustRegexFind", &[Text, Text], find),
     plain("regexFindAll", &[Text, Text, Int], find_all),
@@ -123,8 +126,10 @@ fn indent(arguments: &[Value], before: &str) -> Answer {
 }
 
 fn trim_all(arguments: &[Value]) -> Answer {
-    let cut: Vec<char> = text(arguments, 0).chars().collect();
-    Ok(Value::string(text(arguments, 1).trim_matches(cut.as_slice())))
+    Ok(kept_one([bytes(arguments, 0), bytes(arguments, 1)], |[cut, whole]| {
+        let cut: Vec<char> = cut.chars().collect();
+        whole.trim_matches(cut.as_slice()).to_owned()
+    }))
 }
 
 /// Go's library looks at bytes and takes each for a character.
@@ -139,12 +144,13 @@ fn nospace(arguments: &[Value]) -> Answer {
 }
 
 fn replace(arguments: &[Value]) -> Answer {
-    let (old, new, whole) = (text(arguments, 0), text(arguments, 1), text(arguments, 2));
+    let (old, new, whole) = (bytes(arguments, 0), bytes(arguments, 1), bytes(arguments, 2));
     let matches = if old.is_empty() { whole.len() + 1 } else { whole.len() / old.len() };
     if matches.saturating_mul(new.len()) > super::LARGEST_TEXT {
-        check_length(whole.matches(&*old).count().saturating_mul(new.len()))?;
+        let count = encoding::marked(whole).matches(&*encoding::marked(old)).count();
+        check_length(count.saturating_mul(new.len()))?;
     }
-    Ok(Value::string(whole.replace(&*old, &new)))
+    Ok(kept_one([old, new, whole], |[old, new, whole]| whole.replace(old, new)))
 }
 
 fn repeat(arguments: &[Value]) -> Answer {
@@ -240,7 +246,11 @@ fn wrap(width: i64, separator: &str, whole: &[u8], cuts: bool) -> Answer {
 }
 
 /// `strings.SplitN`: all pieces, or at most so many.
-fn pieces(separator: &str, whole: &str, limit: Option<i64>) -> Vec<String> {
+fn pieces(separator: &[u8], whole: &[u8], limit: Option<i64>) -> Vec<Value> {
+    kept([separator, whole], |[separator, whole]| text_pieces(separator, whole, limit))
+}
+
+fn text_pieces(separator: &str, whole: &str, limit: Option<i64>) -> Vec<String> {
     let limit = match limit {
         None | Some(..0) => usize::MAX,
         Some(limit) => usize::try_from(limit).unwrap_or(usize::MAX),
@@ -264,11 +274,8 @@ fn pieces(separator: &str, whole: &str, limit: Option<i64>) -> Vec<String> {
 }
 
 /// The pieces as a map with keys `_0`, `_1`, …
-fn keyed(pieces: Vec<String>) -> Value {
-    let entries = pieces
-        .into_iter()
-        .enumerate()
-        .map(|(index, piece)| (format!("_{index}").into(), Value::string(piece)));
+fn keyed(pieces: Vec<Value>) -> Value {
+    let entries = pieces.into_iter().enumerate().map(|(index, piece)| (format!("_{index}").into(), piece));
     Value::Map(Map::of(MapType::String, entries))
 }
 
@@ -289,10 +296,17 @@ fn join(arguments: &[Value]) -> Answer {
     Ok(Value::text(texts.join(separator)))
 }
 
+/// The first argument as a pattern.
+fn pattern(arguments: &[Value]) -> Result<Pattern, String> {
+    let pattern = std::str::from_utf8(bytes(arguments, 0));
+    Pattern::parse(pattern.map_err(|_| "error parsing regexp: invalid UTF-8")?)
+}
+
 fn find(arguments: &[Value]) -> Answer {
-    let regex = regex::compile(&text(arguments, 0))?;
-    let whole = text(arguments, 1);
-    Ok(Value::string(regex.find(&whole).map_or("", |found| found.as_str())))
+    let regex = pattern(arguments)?;
+    Ok(kept_one([bytes(arguments, 1)], |[whole]| {
+        regex.find(whole).map_or("", |found| found.as_str()).to_owned()
+    }))
 }
 
 /// How many matches a count asks for; a negative one asks for all.
@@ -301,71 +315,82 @@ fn limit(number: i64) -> usize {
 }
 
 fn find_all(arguments: &[Value]) -> Answer {
-    let regex = regex::compile(&text(arguments, 0))?;
-    let whole = text(arguments, 1);
-    let found: Vec<_> =
-        regex.find_iter(&whole).take(limit(integer(arguments, 2))).map(|found| found.as_str()).collect();
+    let regex = pattern(arguments)?;
+    let most = limit(integer(arguments, 2));
+    let found = kept([bytes(arguments, 1)], |[whole]| {
+        regex.find_iter(whole).take(most).map(|found| found.as_str().to_owned()).collect()
+    });
     if found.is_empty() {
         return Ok(Value::List(List::nil(Element::String)));
     }
-    Ok(Value::strings(found))
+    Ok(Value::List(List::of(Element::String, found)))
 }
 
 fn replace_all(arguments: &[Value], expands: bool) -> Answer {
-    let regex = regex::compile(&text(arguments, 0))?;
-    let (whole, new) = (text(arguments, 1), text(arguments, 2));
-    let mut replaced = String::new();
-    let mut at = 0;
-    for captures in regex.captures_iter(&whole) {
-        let Some(found) = captures.get(0) else { continue };
-        replaced.push_str(whole.get(at..found.start()).unwrap_or_default());
-        if expands {
-            captures.expand(&new, &mut replaced);
-        } else {
-            replaced.push_str(&new);
+    let regex = pattern(arguments)?;
+    let mut checked = Ok(());
+    let replaced = kept_one([bytes(arguments, 1), bytes(arguments, 2)], |[whole, new]| {
+        let mut replaced = String::new();
+        let mut at = 0;
+        for captures in regex.captures_iter(whole) {
+            let Some(found) = captures.get(0) else { continue };
+            replaced.push_str(whole.get(at..found.start()).unwrap_or_default());
+            if expands {
+                regex.expand(&captures, new, &mut replaced);
+            } else {
+                replaced.push_str(new);
+            }
+            at = found.end();
+            checked = check_length(replaced.len());
+            if checked.is_err() {
+                break;
+            }
         }
-        at = found.end();
-        check_length(replaced.len())?;
-    }
-    replaced.push_str(whole.get(at..).unwrap_or_default());
-    Ok(Value::string(replaced))
+        replaced.push_str(whole.get(at..).unwrap_or_default());
+        replaced
+    });
+    checked.map(|()| replaced)
 }
 
 fn regex_split(arguments: &[Value]) -> Answer {
-    let pattern = text(arguments, 0);
-    let regex = regex::compile(&pattern)?;
-    let (whole, number) = (text(arguments, 1), integer(arguments, 2));
-    if number == 0 {
+    let regex = pattern(arguments)?;
+    let most = integer(arguments, 2);
+    if most == 0 {
         return Ok(Value::List(List::nil(Element::String)));
     }
-    if !pattern.is_empty() && whole.is_empty() {
+    if !bytes(arguments, 0).is_empty() && bytes(arguments, 1).is_empty() {
         return Ok(Value::strings([""]));
     }
-    let most = limit(number);
+    let pieces = kept([bytes(arguments, 1)], |[whole]| pieces_between(&regex, whole, limit(most)));
+    Ok(Value::List(List::of(Element::String, pieces)))
+}
+
+/// What stands between matches, in at most so many pieces.
+fn pieces_between(regex: &Pattern, whole: &str, most: usize) -> Vec<String> {
     let (mut pieces, mut start, mut end) = (Vec::new(), 0, 0);
-    for found in regex.find_iter(&whole).take(most) {
+    for found in regex.find_iter(whole).take(most) {
         if pieces.len() + 1 == most {
             break;
         }
         end = found.start();
         if found.end() != 0 {
-            pieces.push(whole.get(start..end).unwrap_or_default());
+            pieces.push(whole.get(start..end).unwrap_or_default().to_owned());
         }
         start = found.end();
     }
     if end != whole.len() {
-        pieces.push(whole.get(start..).unwrap_or_default());
+        pieces.push(whole.get(start..).unwrap_or_default().to_owned());
     }
-    Ok(Value::strings(pieces))
+    pieces
 }
 
 fn quote_meta(arguments: &[Value]) -> Answer {
-    let mut quoted = String::new();
-    for c in text(arguments, 0).chars() {
-        if "\\.+*?()|[]{}^$".contains(c) {
-            quoted.push('\\');
+    let mut quoted = Vec::new();
+    for byte in bytes(arguments, 0) {
+        if b"\\.+*?()|[]{}^$".contains(byte) {
+            quoted.push(b'\\');
         }
-        quoted.push(c);
+        quoted.push(*byte);
     }
-    Ok(Value::string(quoted))
+    Ok(Value::text(quoted))
 }

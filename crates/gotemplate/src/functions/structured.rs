@@ -2,6 +2,7 @@
 
 use super::Type::{Any, String as Text};
 use super::{Function, any, plain, text, toml};
+use crate::exec::Failure;
 use crate::json::{self, Style};
 use crate::value::{ConversionError, Element, List, Map, Value};
 use crate::yaml;
@@ -22,17 +23,29 @@ pub(super) const FUNCTIONS: &[Function] = &[
     plain("mustFromJson", &[Text], |a| Ok(json::read(&text(a, 0))?)),
     plain("toYaml", &[Any], |a| Ok(to_yaml(&any(a, 0)).unwrap_or_else(|_| Value::string("")))),
     plain("mustToYaml", &[Any], |a| Ok(to_yaml(&any(a, 0))?)),
-    plain("toYamlPretty", &[Any], |a| Ok(or_empty(yaml::to_pretty_string(&any(a, 0))))),
+    plain("toYamlPretty", &[Any], |a| match yaml::to_pretty_string(&any(a, 0)) {
+        // The library that prints this fails in a way that nobody catches.
+        Err(error @ ConversionError::NotData(_)) => Err(error.into()),
+        written => Ok(or_empty(written)),
+    }),
     plain("fromYaml", &[Text], |a| Ok(as_map(read_yaml(&text(a, 0))))),
     plain("fromYamlArray", &[Text], |a| {
         // Unlike JSON's, YAML's null leaves the list as it is, which is empty.
         let read = read_yaml(&text(a, 0));
         Ok(as_list(read.map(|value| if value.is_nil() { Value::list(Vec::new()) } else { value })))
     }),
-    plain("toToml", &[Any], |a| Ok(Value::string(toml::write(&any(a, 0)).unwrap_or_else(|message| message)))),
-    plain("mustToToml", &[Any], |a| Ok(Value::string(toml::write(&any(a, 0))?))),
+    plain("toToml", &[Any], |a| Ok(toml::write(&not_nil(a)?).unwrap_or_else(Value::string))),
+    plain("mustToToml", &[Any], |a| Ok(toml::write(&not_nil(a)?)?)),
     plain("fromToml", &[Text], |a| Ok(as_map(toml::read(&text(a, 0))))),
 ];
+
+/// Go's library for TOML fails at nil in a way that nobody catches.
+fn not_nil(arguments: &[Value]) -> Result<Value, Failure> {
+    match any(arguments, 0) {
+        Value::Nil => Err("reflect: call of reflect.Value.Type on zero Value".into()),
+        value => Ok(value),
+    }
+}
 
 /// What cannot be written is nothing, as in Helm.
 fn or_empty(written: Result<String, ConversionError>) -> Value {
@@ -40,7 +53,12 @@ fn or_empty(written: Result<String, ConversionError>) -> Value {
 }
 
 fn to_yaml(value: &Value) -> Result<Value, String> {
-    let json = value.to_json().map_err(|error| error.to_string())?;
+    let mut json = value.to_json().map_err(|error| error.to_string())?;
+    // Helm reads the JSON as YAML, to which this character is a line break.
+    let text = json::write(value, COMPACT).map_err(|error| error.to_string())?;
+    if text.contains('\u{85}') {
+        json = yaml::parse_json(&text).map_err(|error| error.to_string())?;
+    }
     if !yaml::can_be_written(&json) {
         return Err("yaml: control characters are not allowed".to_owned());
     }

@@ -24,6 +24,9 @@ fn tpl(executor: &mut Executor<'_>, arguments: &[Value]) -> Answer {
     let source = text(arguments, 0);
     // Most values that charts pass are no templates at all.
     if !source.contains("{{") {
+        if matches!(arguments.first(), Some(Value::Binary(_))) {
+            return Ok(any(arguments, 0));
+        }
         return Ok(Value::string(source.replace("<no value>", "")));
     }
     let output = execute_text(executor, &source, &any(arguments, 1))?;

@@ -1,15 +1,21 @@
 //! TOML, as Helm's `toToml` writes it: the simple values of a table first, then its tables, keys in order.
 
+use crate::encoding;
 use crate::value::{ConversionError, Map, Value, Walk};
 
 /// Writes a map; the error is a sentence.
-pub(super) fn write(value: &Value) -> Result<String, String> {
+pub(super) fn write(value: &Value) -> Result<Value, String> {
     let mut writer = Writer { text: String::new() };
     match value {
         Value::Map(map) => writer.table(&[], map, &mut Walk::new())?,
-        _ => return Err("toml: top-level values must be Go maps or structs".to_owned()),
+        value if is_table(value) => {
+            return Err("toml: top-level values must be Go maps or structs".to_owned());
+        }
+        Value::Complex(..) => return Err("unsupported type for key '': complex128".to_owned()),
+        // What has no keys is written as it would be behind one.
+        scalar => writer.inline(scalar, &mut Walk::new())?,
     }
-    Ok(writer.text)
+    Ok(Value::text(encoding::unmarked(&writer.text, true)))
 }
 
 /// Reads a document.
@@ -127,11 +133,14 @@ impl Writer {
                 Value::Float(number) => self.push(&float(*number)),
                 Value::Time(time) => self.push(&time.rfc3339()),
                 Value::Duration(nanoseconds) => self.push(&quoted(&crate::date::duration(*nanoseconds))),
+                Value::Object(object) if object.data().is_some() => {
+                    self.inline(&object.data().unwrap_or_default(), walk)?;
+                }
                 Value::List(list) => self.inline_list(&list.values(), walk)?,
                 Value::Map(map) => self.inline_table(map, walk)?,
                 other => match (other.as_integer(), other.as_bytes()) {
                     (Some(number), _) => self.push(&number.to_string()),
-                    (None, Some(bytes)) => self.push(&quoted(&String::from_utf8_lossy(bytes))),
+                    (None, Some(bytes)) => self.push(&quoted(&encoding::marked(bytes))),
                     (None, None) => {
                         return Err(Failed(format!("toml: unsupported type: {}", other.type_name())));
                     }

@@ -1,7 +1,8 @@
 //! URLs.
 
 use super::Type::{Map as Dict, String as Text};
-use super::{Answer, Function, map, plain, text};
+use super::{Answer, Function, bytes, map, plain};
+use crate::encoding;
 use crate::exec::Failure;
 use crate::value::{Map, Value};
 
@@ -21,7 +22,9 @@ struct Url {
 }
 
 fn parse(arguments: &[Value]) -> Answer {
-    let url = Url::parse(&text(arguments, 0)).map_err(|message| format!("unable to parse url: {message}"))?;
+    let marked = encoding::marked(bytes(arguments, 0));
+    let is_marked = matches!(marked, std::borrow::Cow::Owned(_));
+    let url = Url::parse(&marked).map_err(|message| format!("unable to parse url: {message}"))?;
     let user = url.user.as_ref().map(user_info).unwrap_or_default();
     let parts = [
         ("scheme", url.scheme.as_str()),
@@ -33,7 +36,12 @@ fn parse(arguments: &[Value]) -> Answer {
         ("fragment", &url.fragment),
         ("userinfo", &user),
     ];
-    Ok(Value::Map(parts.into_iter().map(|(key, part)| (key.into(), Value::string(part))).collect::<Map>()))
+    Ok(Value::Map(
+        parts
+            .into_iter()
+            .map(|(key, part)| (key.into(), Value::text(encoding::unmarked(part, is_marked))))
+            .collect::<Map>(),
+    ))
 }
 
 fn join(arguments: &[Value]) -> Answer {
@@ -218,20 +226,20 @@ fn unescape(text: &str, is_host: bool) -> Result<String, String> {
             _ => {
                 return Err(format!(
                     "invalid URL escape {:?}",
-                    String::from_utf8_lossy(&rest[..rest.len().min(3)])
+                    crate::encoding::lossy(&rest[..rest.len().min(3)])
                 ));
             }
         }
         rest = behind.get(2..).unwrap_or_default();
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(crate::encoding::lossy(&bytes).into_owned())
 }
 
 /// Escapes all but letters, digits, `-._~` and what else is allowed.
-fn escape(text: &str, allowed: impl Fn(char) -> bool) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        let c = char::from(byte);
+fn escape(text: impl AsRef<[u8]>, allowed: impl Fn(char) -> bool) -> String {
+    let mut escaped = String::new();
+    for byte in text.as_ref() {
+        let c = char::from(*byte);
         if c.is_ascii_alphanumeric() || "-._~".contains(c) || (c.is_ascii() && allowed(c)) {
             escaped.push(c);
         } else {
@@ -242,6 +250,6 @@ fn escape(text: &str, allowed: impl Fn(char) -> bool) -> String {
 }
 
 /// A text as a part of a query.
-pub(super) fn query_escape(text: &str) -> String {
+pub(super) fn query_escape(text: &[u8]) -> String {
     escape(text, |c| c == ' ').replace(' ', "+")
 }

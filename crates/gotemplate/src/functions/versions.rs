@@ -58,6 +58,11 @@ impl Object for SemVer {
         self.0.to_string()
     }
 
+    /// Sprig's copies do not have what Go hides in a version, which is all of it.
+    fn deep_copy(&self) -> Option<Value> {
+        Some(Value::Object(Rc::new(Self(Version::default()))))
+    }
+
     fn data(&self) -> Option<Value> {
         Some(Value::string(self.0.to_string()))
     }
@@ -81,11 +86,14 @@ impl SemVer {
     fn incremented(&self, method: &str) -> Result<Version, String> {
         let Version { major, minor, patch, .. } = self.0;
         let is_release = self.0.pre.is_empty();
+        let next = |number: u64, step: u64| {
+            number.checked_add(step).ok_or_else(|| "version increment would overflow uint64".to_owned())
+        };
         let text = match method {
-            "IncMajor" => format!("{}.0.0", major + 1),
-            "IncMinor" => format!("{major}.{}.0", minor + 1),
+            "IncMajor" => format!("{}.0.0", next(major, 1)?),
+            "IncMinor" => format!("{major}.{}.0", next(minor, 1)?),
             // The version that a pre-release leads to.
-            _ => format!("{major}.{minor}.{}", patch + u64::from(is_release)),
+            _ => format!("{major}.{minor}.{}", next(patch, u64::from(is_release))?),
         };
         version(&text)
     }

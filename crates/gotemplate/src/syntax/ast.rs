@@ -16,7 +16,7 @@ pub(crate) enum Node {
     If(Branch),
     With(Branch),
     Range(Branch),
-    Template { offset: usize, name: Rc<str>, argument: Option<Pipeline> },
+    Template { offset: usize, end: usize, name: Rc<str>, argument: Option<Pipeline> },
     Break,
     Continue,
 }
@@ -73,21 +73,14 @@ pub(crate) enum Operand {
 }
 
 /// A number, which has every type that can hold it until it is used.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Number {
-    /// As an integer, if it is whole.
+    /// As an `int`, if it is whole.
     pub integer: Option<i64>,
-    pub float: f64,
-    /// Whether it is an `int` where any type will do.
-    pub is_integer: bool,
-}
-
-impl Number {
-    /// The value where any type will do.
-    pub(crate) fn ideal(&self) -> Value {
-        match self.integer {
-            Some(integer) if self.is_integer => Value::Int(integer),
-            _ => Value::Float(self.float),
-        }
-    }
+    /// As an unsigned integer, likewise.
+    pub unsigned: Option<u64>,
+    /// As a float, if it is not imaginary.
+    pub float: Option<f64>,
+    /// The value where any type will do; `None` for an integer that is too large for an `int`.
+    pub ideal: Option<Value>,
 }

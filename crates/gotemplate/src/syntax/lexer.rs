@@ -229,10 +229,16 @@ impl<'s> Lexer<'s> {
     fn number(&self) -> Result<(Token<'s>, usize), Error> {
         let rest = self.rest();
         let mut scan = Scan { bytes: rest.as_bytes(), at: 0 };
+        let is_name_next = |at: usize| rest.get(at..).is_some_and(|behind| behind.starts_with(is_name));
         scan.number();
+        let mut is_fine = !is_name_next(scan.at);
+        // A sign that follows makes it a complex number, such as `1+2i`.
+        if is_fine && matches!(rest.as_bytes().get(scan.at), Some(b'+' | b'-')) {
+            scan.number();
+            is_fine = !is_name_next(scan.at) && rest.get(..scan.at).is_some_and(|text| text.ends_with('i'));
+        }
         let text = rest.get(..scan.at).unwrap_or_default();
-        let behind = rest.get(scan.at..).unwrap_or_default();
-        if behind.starts_with(is_name) || behind.starts_with(['+', '-']) {
+        if !is_fine {
             return Err(self.error(self.at, format!("bad number syntax: {text:?}")));
         }
         Ok((Token::Number(text), scan.at))

@@ -221,9 +221,10 @@ impl<'s> Parser<'s> {
         self.next();
         let name = self.name("block clause")?;
         let argument = self.pipeline(Token::Close, "block clause")?;
+        let end = self.closed_at();
         let nodes = self.body(opened, "block")?;
         self.add_definition(name.clone(), nodes, opened)?;
-        Ok(Statement::Node(Node::Template { offset: opened, name, argument: Some(argument) }))
+        Ok(Statement::Node(Node::Template { offset: opened, end, name, argument: Some(argument) }))
     }
 
     /// A body has no access to the variables and loops around it.
@@ -266,7 +267,12 @@ impl<'s> Parser<'s> {
         } else {
             Some(self.pipeline(Token::Close, "template clause")?)
         };
-        Ok(Statement::Node(Node::Template { offset, name, argument }))
+        Ok(Statement::Node(Node::Template { offset, end: self.closed_at(), name, argument }))
+    }
+
+    /// Where the delimiter stands that was read last.
+    fn closed_at(&self) -> usize {
+        self.position.checked_sub(1).and_then(|last| self.tokens.get(last)).map_or(0, |token| token.offset)
     }
 
     fn name(&mut self, context: &str) -> Result<Rc<str>, Error> {

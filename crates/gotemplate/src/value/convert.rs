@@ -67,21 +67,25 @@ impl Converter {
         Ok(match value {
             Value::Nil | Value::NilElement => serde_json::Value::Null,
             Value::Bool(value) => (*value).into(),
+            // Floats are kept for a printer that knows durations, too.
+            Value::Duration(number) if self.keeps_floats => crate::date::duration(*number).into(),
             Value::Int(number) | Value::Int64(number) | Value::Duration(number) => (*number).into(),
             Value::Uint8(number) => (*number).into(),
             Value::Float(number) if self.keeps_floats => {
                 Number::from_f64(*number).ok_or_else(|| not_a_number(*number))?.into()
             }
             Value::Float(number) => json_number(*number)?.into(),
+            Value::Complex(..) => return Err(ConversionError::NotData(value.type_name())),
             Value::String(text) => (&**text).into(),
-            Value::Binary(bytes) => String::from_utf8_lossy(bytes).into(),
+            Value::Binary(bytes) => crate::encoding::lossy(bytes).into(),
             Value::Bytes(bytes) => crate::encoding::base64(bytes).into(),
             Value::Time(time) => time.rfc3339().into(),
-            Value::List(list) if list.is_nil() => serde_json::Value::Null,
+            Value::List(list) if list.is_nil() && !self.keeps_floats => serde_json::Value::Null,
             Value::List(list) => {
                 let values: Result<Vec<_>, _> = list.values().iter().map(|value| self.value(value)).collect();
                 serde_json::Value::Array(values?)
             }
+            Value::Map(map) if map.is_nil() && !self.keeps_floats => serde_json::Value::Null,
             Value::Map(map) => {
                 let mut entries = serde_json::Map::new();
                 for (key, value) in map.entries() {

@@ -83,10 +83,15 @@ impl List {
         self.0.values.borrow().get(index).cloned()
     }
 
-    /// The values; no function of templates changes a list, so they can be borrowed freely.
+    /// The values. They must not be held while a template is executed, which may sort them.
     #[must_use]
     pub fn values(&self) -> Ref<'_, Vec<Value>> {
         self.0.values.borrow()
+    }
+
+    /// Puts the values in order, for all who hold this list.
+    pub(crate) fn sort_by(&self, compare: impl FnMut(&Value, &Value) -> std::cmp::Ordering) {
+        self.0.values.borrow_mut().sort_by(compare);
     }
 
     /// Its contents, if nobody else holds the list.

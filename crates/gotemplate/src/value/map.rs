@@ -47,6 +47,8 @@ pub struct Map {
 
 #[derive(Default)]
 struct Inner {
+    /// Go tells a map that was never made from an empty one, and so does its JSON.
+    is_nil: bool,
     entries: RefCell<BTreeMap<Rc<str>, Value>>,
 }
 
@@ -57,10 +59,20 @@ impl Map {
         Self::default()
     }
 
+    /// Go's nil of the map type: an empty map that JSON writes as null, and that takes no keys.
+    pub(crate) fn nil() -> Self {
+        Self { map_type: MapType::Any, inner: Rc::new(Inner { is_nil: true, entries: RefCell::default() }) }
+    }
+
+    pub(crate) fn is_nil(&self) -> bool {
+        self.inner.is_nil
+    }
+
     /// A map of one of Go's map types.
     #[must_use]
     pub fn of(map_type: MapType, entries: impl IntoIterator<Item = (Rc<str>, Value)>) -> Self {
-        Self { map_type, inner: Rc::new(Inner { entries: RefCell::new(entries.into_iter().collect()) }) }
+        let entries = RefCell::new(entries.into_iter().collect());
+        Self { map_type, inner: Rc::new(Inner { is_nil: false, entries }) }
     }
 
     /// The same map, seen as of another type.

@@ -43,6 +43,10 @@ pub trait Object {
     fn elements(&self) -> Option<Vec<Value>> {
         None
     }
+    /// What `deepCopy` makes of it; `None` when the copy is the same thing.
+    fn deep_copy(&self) -> Option<Value> {
+        None
+    }
     /// The data that `toJson` and `toYaml` write.
     fn data(&self) -> Option<Value> {
         None
@@ -68,6 +72,8 @@ pub enum Value {
     Uint8(u8),
     /// A Go `float64`, the type of all numbers that come from YAML or JSON.
     Float(f64),
+    /// A Go `complex128`: the real and the imaginary part.
+    Complex(f64, f64),
     /// A string.
     String(Rc<str>),
     /// A string that is not valid UTF-8. Go's strings are bytes, so charts can hold what they decoded from base64.
@@ -182,6 +188,7 @@ impl Value {
             Self::Int(number) | Self::Int64(number) | Self::Duration(number) => *number != 0,
             Self::Uint8(number) => *number != 0,
             Self::Float(number) => *number != 0.0,
+            Self::Complex(real, imaginary) => *real != 0.0 || *imaginary != 0.0,
             Self::String(text) => !text.is_empty(),
             Self::Binary(bytes) | Self::Bytes(bytes) => !bytes.is_empty(),
             Self::Time(_) => true,
@@ -206,6 +213,7 @@ impl Value {
             Self::Int64(_) => "int64",
             Self::Uint8(_) => "uint8",
             Self::Float(_) => "float64",
+            Self::Complex(..) => "complex128",
             Self::String(_) | Self::Binary(_) => "string",
             Self::Bytes(_) => "[]uint8",
             Self::Duration(_) => "time.Duration",
@@ -226,6 +234,7 @@ impl Value {
             Self::Int64(_) | Self::Duration(_) => "int64",
             Self::Uint8(_) => "uint8",
             Self::Float(_) => "float64",
+            Self::Complex(..) => "complex128",
             Self::String(_) | Self::Binary(_) => "string",
             Self::Bytes(_) | Self::List(_) => "slice",
             Self::Time(_) => "struct",

@@ -59,10 +59,12 @@ fn copy(value: &Value, walk: &mut Walk) -> Result<Value, ConversionError> {
             let values = list.values().iter().map(|value| copy(value, walk)).collect::<Result<_, _>>()?;
             Ok(Value::List(List::of(list.element(), values)))
         }
+        Value::Map(map) if map.is_nil() => Ok(value.clone()),
         Value::Map(map) => {
             let entries = map.entries().into_iter().map(|(key, value)| Ok((key, copy(&value, walk)?)));
             Ok(Value::Map(Map::of(map.map_type(), entries.collect::<Result<Vec<_>, ConversionError>>()?)))
         }
+        Value::Object(object) => Ok(object.deep_copy().unwrap_or_else(|| value.clone())),
         other => Ok(other.clone()),
     })
 }
@@ -92,7 +94,7 @@ fn equal(a: &Value, b: &Value, walk: &mut Walk) -> Result<bool, ConversionError>
             if a.is_same(b) {
                 return Ok(true);
             }
-            if a.len() != b.len() {
+            if a.is_nil() != b.is_nil() || a.len() != b.len() {
                 return Ok(false);
             }
             for ((key, value), (other_key, other)) in a.entries().iter().zip(b.entries().iter()) {
@@ -112,6 +114,8 @@ fn same_scalar(a: &Value, b: &Value) -> bool {
         // The comparison is exact on purpose, as Go's is.
         #[allow(clippy::float_cmp)]
         (Value::Float(a), Value::Float(b)) => a == b,
+        #[allow(clippy::float_cmp)]
+        (Value::Complex(a, b), Value::Complex(x, y)) => a == x && b == y,
         (Value::Bytes(a), Value::Bytes(b)) => a == b,
         (Value::Time(a), Value::Time(b)) => a == b,
         (Value::Object(a), Value::Object(b)) => std::rc::Rc::ptr_eq(a, b),

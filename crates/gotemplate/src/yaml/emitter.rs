@@ -40,8 +40,10 @@ impl Emitter {
         self.column = if c == '\n' { 0 } else { self.column + 1 };
     }
 
+    /// Adds a text without line breaks.
     fn write(&mut self, text: &str) {
-        text.chars().for_each(|c| self.put(c));
+        self.text.push_str(text);
+        self.column += if text.is_ascii() { text.len() } else { text.chars().count() };
     }
 
     fn new_line(&mut self, indent: usize) {
@@ -50,7 +52,8 @@ impl Emitter {
     }
 
     fn blanks(&mut self, count: usize) {
-        (0..count).for_each(|_| self.put(' '));
+        self.text.extend(std::iter::repeat_n(' ', count));
+        self.column += count;
     }
 
     fn root(&mut self, json: &Json) {
@@ -74,7 +77,7 @@ impl Emitter {
     fn mapping(&mut self, json: &Json, indent: usize) {
         let Json::Object(map) = json else { return };
         let mut entries: Vec<(&String, &Json)> = map.iter().collect();
-        entries.sort_by(|(a, _), (b, _)| natural_order(a, b));
+        entries.sort_by(|(a, _), (b, _)| natural_order(a, b, self.form));
         for (index, (key, value)) in entries.into_iter().enumerate() {
             if index > 0 {
                 self.blanks(indent);
@@ -185,6 +188,11 @@ impl Emitter {
     }
 
     fn plain(&mut self, text: &str, indent: usize, folds: bool) {
+        // Only what reaches beyond the width is looked at closely.
+        if !folds || self.column + text.len() <= WIDTH {
+            self.write(text);
+            return;
+        }
         let mut after_space = false;
         let mut chars = text.chars().peekable();
         while let Some(c) = chars.next() {
@@ -292,49 +300,47 @@ impl Emitter {
             _ => {}
         }
         self.put('\n');
-        let mut after_break = true;
-        for c in text.chars() {
-            if is_break(c) {
-                self.put(c);
-            } else {
-                if after_break {
-                    self.blanks(indent);
-                }
-                self.put(c);
+        for line in text.split_inclusive(is_break) {
+            if !line.starts_with(is_break) {
+                self.blanks(indent);
             }
-            after_break = is_break(c);
+            self.text.push_str(line);
         }
+        self.column = usize::from(!text.ends_with('\n'));
     }
 }
 
 /// The order of keys in Go's library: numbers within keys count as numbers, letters come last.
-fn natural_order(a: &str, b: &str) -> Ordering {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let Some(at) = a.iter().zip(&b).position(|(a, b)| a != b) else { return a.len().cmp(&b.len()) };
-    let (x, y) = (a[at], b[at]);
+fn natural_order(a: &str, b: &str, form: Form) -> Ordering {
+    let Some(at) = a.char_indices().zip(b.chars()).find(|((_, x), y)| x != y).map(|((at, _), _)| at) else {
+        return a.len().cmp(&b.len());
+    };
+    let (common, rest_a) = a.split_at(at);
+    let rest_b = b.get(at..).unwrap_or_default();
+    let first = |rest: &str| rest.chars().next().unwrap_or_default();
+    let (x, y) = (first(rest_a), first(rest_b));
+    // The newer library puts letters behind digits first.
+    let behind_digit = form == Form::Pretty && common.ends_with(char::is_numeric);
     match (x.is_alphabetic(), y.is_alphabetic()) {
         (true, true) => return x.cmp(&y),
-        (false, true) => return Ordering::Less,
-        (true, false) => return Ordering::Greater,
+        (false, true) if !behind_digit => return Ordering::Less,
+        (true, false) if behind_digit => return Ordering::Less,
+        (false, true) | (true, false) => return Ordering::Greater,
         (false, false) => {}
     }
     // A zero that does not lead counts as a digit of a longer number.
     let start = if x == '0' || y == '0' {
-        let before = a[..at].iter().rev().take_while(|c| c.is_numeric());
-        u64::from(before.into_iter().any(|c| *c != '0'))
+        i64::from(common.chars().rev().take_while(|c| c.is_numeric()).any(|c| c != '0'))
     } else {
         0
     };
-    let number = |chars: &[char]| {
-        let digits = chars[at..].iter().map_while(|c| c.to_digit(10));
-        let (mut value, mut count) = (start, 0);
-        for digit in digits {
-            value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
-            count += 1;
-        }
-        (value, count)
+    let number = |rest: &str| {
+        let digits = rest.chars().map_while(|c| c.to_digit(10));
+        digits.fold((start, 0), |(value, count), digit| {
+            (value.wrapping_mul(10).wrapping_add(i64::from(digit)), count + 1)
+        })
     };
-    number(&a).cmp(&number(&b)).then(x.cmp(&y))
+    number(rest_a).cmp(&number(rest_b)).then(x.cmp(&y))
 }
 
 #[cfg(test)]
@@ -344,7 +350,7 @@ mod tests {
     #[test]
     fn keys_are_ordered_as_people_count() {
         let mut keys = ["b", "a10", "a2", "a", "A", "_x", "1", "10", "9", "a-b", "ab", "a01"];
-        keys.sort_by(|a, b| natural_order(a, b));
+        keys.sort_by(|a, b| natural_order(a, b, Form::Usual));
         assert_eq!(keys, ["_x", "1", "9", "10", "A", "a", "a-b", "a01", "a2", "a10", "ab", "b"]);
     }
 }

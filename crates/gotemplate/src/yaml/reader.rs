@@ -30,7 +30,8 @@ impl<'t> Reader<'t> {
     pub(super) fn new(text: &'t str) -> Result<Self, Error> {
         check_characters(text)?;
         Ok(Self {
-            scanner: Scanner::new(text),
+            // Only the first mark of a byte order is none of the text.
+            scanner: Scanner::new(text.strip_prefix('\u{feff}').unwrap_or(text)),
             anchors: BTreeMap::new(),
             nodes: 0,
             depth: 0,
@@ -64,7 +65,10 @@ impl<'t> Reader<'t> {
         if is_empty && !is_implicit {
             return Ok(Some(Value::Nil));
         }
-        Ok(Some(self.node(Place::Block)?.0))
+        let (value, _) = self.node(Place::Block)?;
+        // Go looks whether the document ends here, and finds what is no token.
+        self.peek()?;
+        Ok(Some(value))
     }
 
     fn peek(&mut self) -> Result<&Token<'t>, Error> {
@@ -105,19 +109,19 @@ impl<'t> Reader<'t> {
             return Err(self.error(format!("nested more than {DEPTH_LIMIT} levels deep")));
         }
         self.depth += 1;
-        let node = self.node_within(place);
+        let node = self.node_within(place, None);
         self.depth -= 1;
         node
     }
 
-    fn node_within(&mut self, place: Place) -> Result<Node, Error> {
+    fn node_within(&mut self, place: Place, mut anchor: Option<&'t str>) -> Result<Node, Error> {
         self.count(1)?;
         if let Token::Alias(anchor) = self.peek()? {
             let anchor = *anchor;
             self.take()?;
             return self.alias(anchor);
         }
-        let (mut anchor, mut tag) = (None, None);
+        let mut tag = None;
         loop {
             match self.peek()? {
                 Token::Anchor(name) if anchor.is_none() => anchor = Some(*name),
@@ -300,12 +304,25 @@ impl<'t> Reader<'t> {
 
     /// A key as JSON has it: a string.
     fn key(&mut self, place: Place, ends: &[Token<'static>]) -> Result<Key, Error> {
+        let anchor = match self.peek()? {
+            Token::Anchor(name) => Some(*name),
+            _ => None,
+        };
+        if anchor.is_some() {
+            self.take()?;
+        }
         if let Token::Scalar { text, is_plain: true } = self.peek()? {
             let text: Cow<'t, str> = text.clone();
             self.take()?;
             self.count(1)?;
+            if let Some(anchor) = anchor {
+                self.anchors.insert(anchor, (self.plain(&text)?, 1));
+            }
             return match resolve(&text) {
                 Meaning::Bool(value) => Ok(Key::Text(Rc::from(if value { "true" } else { "false" }))),
+                Meaning::Integer(number) if i64::try_from(number).is_err() => {
+                    Err(self.error("unsupported map key"))
+                }
                 Meaning::Integer(number) => Ok(Key::Text(Rc::from(number.to_string()))),
                 Meaning::Float(number) => Ok(Key::Text(float_key(number))),
                 Meaning::Null => Err(self.error("null cannot be a key")),
@@ -313,7 +330,10 @@ impl<'t> Reader<'t> {
                 Meaning::Timestamp | Meaning::Text => Ok(Key::Text(Rc::from(&*text))),
             };
         }
-        let (key, _) = self.node_unless(place, ends)?;
+        let (key, _) = match anchor {
+            Some(anchor) => self.node_within(place, Some(anchor))?,
+            None => self.node_unless(place, ends)?,
+        };
         match key {
             Value::String(text) => Ok(Key::Text(text)),
             Value::Bool(value) => Ok(Key::Text(Rc::from(if value { "true" } else { "false" }))),
@@ -331,12 +351,13 @@ impl<'t> Reader<'t> {
         let wrong = |kind: &str| self.error(format!("cannot decode {text:?} as a !!{kind}"));
         match (core, tag) {
             (Some("binary"), _) => crate::encoding::from_base64(text.as_bytes())
-                .map(|bytes| Value::string(String::from_utf8_lossy(&bytes)))
+                .map(|bytes| Value::string(crate::encoding::lossy(&bytes)))
                 .map_err(|_| self.error("!!binary value contains invalid base64 data")),
             (Some(kind @ ("null" | "bool" | "int" | "float" | "timestamp")), _) => {
                 match (kind, resolve(text)) {
                     ("null", Meaning::Null) => Ok(Value::Nil),
                     ("bool", Meaning::Bool(value)) => Ok(Value::Bool(value)),
+                    ("float", Meaning::Integer(number)) if i64::try_from(number).is_err() => Err(wrong(kind)),
                     ("int" | "float", Meaning::Integer(number)) => Ok(float(number)),
                     ("float", Meaning::Float(number)) => self.finite(number),
                     ("timestamp", Meaning::Timestamp) => Ok(Value::string(text)),
@@ -405,6 +426,10 @@ enum Key {
 
 /// Go's library reads no control characters.
 fn check_characters(text: &str) -> Result<(), Error> {
+    // Most texts are plain, which is soon seen.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t' | b'\r')) {
+        return Ok(());
+    }
     let is_control = |c: char| {
         matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}'
             | '\u{fffe}' | '\u{ffff}')

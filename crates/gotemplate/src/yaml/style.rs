@@ -41,42 +41,53 @@ struct Traits {
 }
 
 impl Traits {
+    /// One pass: most of what is written are short texts, and there are many of them.
     fn of(text: &str) -> Self {
-        let chars: Vec<char> = text.chars().collect();
-        let (Some(first), Some(last)) = (chars.first().copied(), chars.last().copied()) else {
+        if text.is_empty() {
             return Self { multiline: false, plain: true, single: true, block: false };
-        };
-        let pairs = || chars.iter().zip(chars.iter().skip(1));
-        let breaks = chars.iter().any(|c| is_break(*c));
-        let break_space = pairs().any(|(a, b)| is_break(*a) && *b == ' ');
-        let space_break = pairs().any(|(a, b)| *a == ' ' && is_break(*b));
-        let special = chars.iter().any(|c| !is_printable(*c));
-        let edge = [first, last].iter().any(|c| *c == ' ' || is_break(*c));
+        }
+        let (mut breaks, mut break_space, mut space_break, mut special) = (false, false, false, false);
+        let mut indicates = starts_with_indicator(text);
+        let mut before = None;
+        for (at, c) in text.char_indices() {
+            let breaks_here = is_break(c);
+            breaks |= breaks_here;
+            break_space |= c == ' ' && before.is_some_and(is_break);
+            space_break |= breaks_here && before == Some(' ');
+            special |= !is_printable(c);
+            indicates |= match (c, before) {
+                (_, None) => false,
+                (':', _) => is_blank_or_end(text[at + 1..].chars().next()),
+                ('#', before) => is_blank_or_end(before),
+                _ => false,
+            };
+            before = Some(c);
+        }
+        let is_edge = |c: Option<char>| c.is_some_and(|c| c == ' ' || is_break(c));
+        let edge = is_edge(before) || is_edge(text.chars().next());
         Self {
             multiline: breaks,
-            plain: !(edge || breaks || break_space || space_break || special || has_indicators(text, &chars)),
+            plain: !(edge || breaks || special || indicates),
             single: !(break_space || space_break || special),
-            block: !(last == ' ' || space_break || special),
+            block: !(before == Some(' ') || space_break || special),
         }
     }
 }
 
-/// Whether something in the text would mean something to a parser.
-fn has_indicators(text: &str, chars: &[char]) -> bool {
-    let blank_at = |index: usize| chars.get(index).is_none_or(|c| *c == ' ' || *c == '\t' || is_break(*c));
-    let starts = match chars.first() {
+fn is_blank_or_end(c: Option<char>) -> bool {
+    c.is_none_or(|c| c == ' ' || c == '\t' || is_break(c))
+}
+
+/// Whether the start of the text would mean something to a parser.
+fn starts_with_indicator(text: &str) -> bool {
+    let mut chars = text.chars();
+    match chars.next() {
         Some(
             '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`',
         ) => true,
-        Some('?' | ':' | '-') => blank_at(1),
-        _ => false,
-    };
-    let inside = chars.iter().enumerate().skip(1).any(|(index, c)| match c {
-        ':' => blank_at(index + 1),
-        '#' => blank_at(index - 1),
-        _ => false,
-    });
-    starts || inside || text.starts_with("---") || text.starts_with("...")
+        Some('?' | ':' | '-') => is_blank_or_end(chars.next()) || text.starts_with("---"),
+        _ => text.starts_with("..."),
+    }
 }
 
 pub(super) fn is_break(c: char) -> bool {

@@ -309,9 +309,6 @@ impl<'t> Scanner<'t> {
     /// Skips white space, comments and line breaks. Behind a line break of a block, a key may start.
     fn skip_to_token(&mut self) {
         loop {
-            if self.column == 0 && self.char() == Some('\u{feff}') {
-                self.skip();
-            }
             while self.char() == Some(' ')
                 || (self.char() == Some('\t') && (self.flow_level > 0 || !self.key_allowed))
             {
