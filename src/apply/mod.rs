@@ -23,6 +23,7 @@ pub mod takeover;
 pub mod wait;
 mod write;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,13 +32,12 @@ use futures::stream::{self, StreamExt};
 use kube::Client;
 use thiserror::Error;
 
-use self::definition_gate::Gate;
 use self::deletion::Deletion;
 use self::fight::Fights;
 use self::inventory::{Inventory, Store};
 pub use self::repairs::Repairs;
 use self::wait::Verdict;
-use self::write::{Fate, Hand};
+use self::write::{Fate, Ground, Hand};
 pub use self::write::{Held, Why};
 use crate::object::ObjectId;
 use crate::observe::Live;
@@ -177,6 +177,9 @@ pub struct Memory {
     pub fights: Arc<Mutex<Fights>>,
     /// The metric of what was put back.
     pub repairs: Repairs,
+    /// Whether the last apply ended with everything ready. What is not written again is not waited for again then: that
+    /// istiod is down for a while later is not for an installation to tell.
+    pub(crate) complete: Arc<AtomicBool>,
 }
 
 /// The means of an apply.
@@ -209,7 +212,10 @@ impl Applier {
             self.store.save(inventory).await?;
         }
         let extended = inventory.clone();
-        let result = self.apply_stages(plan, &planned, inventory, live, vigil).await;
+        // Until it is complete again: it may be dropped at any time.
+        let was_complete = self.memory.complete.swap(false, Ordering::Relaxed);
+        let result = self.apply_stages(plan, &planned, inventory, live, vigil, was_complete).await;
+        self.memory.complete.store(matches!(result, Ok(Outcome::Complete(_))), Ordering::Relaxed);
         // What was written is remembered even if a later stage failed.
         if *inventory != extended && *inventory != before {
             self.store.save(inventory).await?;
@@ -224,15 +230,16 @@ impl Applier {
         inventory: &mut Inventory,
         live: &Live,
         vigil: &dyn Vigil,
+        was_complete: bool,
     ) -> Result<Outcome, Error> {
         let mut applied = Applied::default();
-        let gate = Gate::new(self.client.clone());
+        let ground = Ground::new(&self.client);
         for stage in Stage::ALL {
-            self.write_stage(plan, stage, inventory, live, &gate, &mut applied).await?;
+            self.write_stage(plan, stage, inventory, live, &ground, &mut applied).await?;
             // A definition that stays as it is may lack the label by which ours are watched.
             let ours = planned.iter().filter(|(_, id)| !applied.kept.contains(id)).cloned();
             let gates = wait::gates(stage, &ours.collect::<Vec<_>>());
-            if gates.is_empty() {
+            if gates.is_empty() || (was_complete && applied.written == 0) {
                 continue;
             }
             vigil.content_with(settled(planned, stage, inventory, live, &applied));
@@ -249,7 +256,7 @@ impl Applier {
         let wanted: Vec<ObjectId> = planned.iter().map(|(_, id)| id.clone()).collect();
         applied.pruned = self.prune(&wanted, inventory).await?;
         applied.releases = releases::remaining(&self.client, inventory).await?;
-        applied.warnings = plan.warnings().iter().cloned().chain(gate.into_warnings()).collect();
+        applied.warnings = plan.warnings().iter().cloned().chain(ground.gate.into_warnings()).collect();
         Ok(Outcome::Complete(applied))
     }
 
@@ -262,7 +269,7 @@ impl Applier {
         stage: Stage,
         inventory: &mut Inventory,
         live: &Live,
-        gate: &Gate,
+        ground: &Ground,
         applied: &mut Applied,
     ) -> Result<(), Error> {
         let known = inventory.clone();
@@ -274,7 +281,7 @@ impl Applier {
             fights: &self.memory.fights,
             repairs: &self.memory.repairs,
             progress: &progress,
-            gate,
+            ground,
         };
         let mut writes = stream::iter(plan.objects(stage))
             .map(|object| async {

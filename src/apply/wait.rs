@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::explain;
 use super::ready::{self, Readiness};
+use crate::kubernetes::streamed;
 use crate::object::ObjectId;
 use crate::plan::Stage;
 use crate::status::Progress;
@@ -241,7 +242,7 @@ fn observe<K>(api: Api<K>, config: watcher::Config) -> BoxStream<'static, K>
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
 {
-    watcher(api, config)
+    streamed(api, config)
         .default_backoff()
         .applied_objects()
         .filter_map(|event| async move {

@@ -1,7 +1,8 @@
 //! Brings one object to what is planned, whatever became of it since the last time.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -26,8 +27,8 @@ use crate::status::Progress;
 const READ_BEFORE_WRITE: [&str; 3] =
     ["Deployment", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
 /// Further kinds that are read before the first write: what a predecessor left must go in the same write as ours comes, or
-/// pods would be replaced twice.
-const READ_BEFORE_ADOPTION: [&str; 2] = ["DaemonSet", "Service"];
+/// pods would be replaced twice. A namespace that is not there yet saves the reading of all that belongs into it.
+const READ_BEFORE_ADOPTION: [&str; 3] = ["DaemonSet", "Namespace", "Service"];
 /// The injector of an installation without revisions, which is deactivated behind that of the revision tag.
 const CANONICAL_INJECTOR: &str = "istio-sidecar-injector";
 /// How often a rewrite of the managed fields is tried when others write at the same time.
@@ -104,7 +105,24 @@ pub(super) struct Hand<'a> {
     pub(super) fights: &'a Mutex<Fights>,
     pub(super) repairs: &'a Repairs,
     pub(super) progress: &'a Progress,
-    pub(super) gate: &'a Gate,
+    pub(super) ground: &'a Ground,
+}
+
+/// What one apply finds out about the cluster on its way.
+pub(super) struct Ground {
+    pub(super) gate: Gate,
+    /// Namespaces that were not there when the apply came to them: nothing in them is of someone before us.
+    new_namespaces: Mutex<BTreeSet<String>>,
+}
+
+impl Ground {
+    pub(super) fn new(client: &Client) -> Self {
+        Self { gate: Gate::new(client.clone()), new_namespaces: Mutex::default() }
+    }
+
+    fn new_namespaces(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.new_namespaces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One object with all that is to be known for its write.
@@ -128,7 +146,10 @@ impl Hand<'_> {
             return Ok(held);
         }
         let is_definition = stage == Stage::CustomResourceDefinitions;
-        if is_definition && standing != Standing::AsApplied && !self.gate.lets_pass(&id, &manifest).await? {
+        if is_definition
+            && standing != Standing::AsApplied
+            && !self.ground.gate.lets_pass(&id, &manifest).await?
+        {
             return Ok(Fate::Kept);
         }
         let task = Task { stage, id, manifest, digest, record };
@@ -147,8 +168,7 @@ impl Hand<'_> {
 
     /// Writes an object for the first time; it may be there already, made by someone before us.
     async fn adopt(&self, task: Task) -> Result<Fate, Error> {
-        let kinds = [&READ_BEFORE_WRITE[..], &READ_BEFORE_ADOPTION[..]].concat();
-        if let Some(live) = self.read_if(&kinds, &task.id).await? {
+        if let Some(live) = self.predecessor(&task.id).await? {
             if let Some(held) = paused(&task.id, Some(&seen(&live))) {
                 return Ok(held);
             }
@@ -165,6 +185,18 @@ impl Hand<'_> {
         }
         let live = self.read(&task.id).await?;
         self.write(task, live.as_ref()).await
+    }
+
+    /// The object as someone before us made it, where that has to be known before ours is written.
+    async fn predecessor(&self, id: &ObjectId) -> Result<Option<Value>, Error> {
+        if id.namespace.as_ref().is_some_and(|namespace| self.ground.new_namespaces().contains(namespace)) {
+            return Ok(None);
+        }
+        let live = self.read_if(&[&READ_BEFORE_WRITE[..], &READ_BEFORE_ADOPTION[..]].concat(), id).await?;
+        if live.is_none() && id.kind == "Namespace" {
+            self.ground.new_namespaces().insert(id.name.clone());
+        }
+        Ok(live)
     }
 
     /// The live injector as it has to be made where another injects already: with the certificate that one has.
@@ -286,7 +318,7 @@ impl Hand<'_> {
         }
     }
 
-    fn fights(&self) -> std::sync::MutexGuard<'_, Fights> {
+    fn fights(&self) -> MutexGuard<'_, Fights> {
         self.fights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -55,7 +55,7 @@ pub enum RunError {
 pub async fn run(arguments: &RunArguments) -> Result<(), RunError> {
     let timing = arguments.timing()?;
     let shutdown = shutdown::on_signal()?;
-    let client = kubernetes::connect(arguments.kubeconfig.as_deref()).await?;
+    let connections = kubernetes::connections(arguments.kubeconfig.as_deref()).await?;
     let operator_namespace = identity::namespace(arguments.operator_namespace.as_deref());
     let identity = identity::identity();
     info!(
@@ -65,13 +65,14 @@ pub async fn run(arguments: &RunArguments) -> Result<(), RunError> {
         "istio-manager starting"
     );
 
-    let candidate = Election::new(client.clone(), &operator_namespace, identity.clone(), timing);
+    let candidate =
+        Election::new(connections.requests.clone(), &operator_namespace, identity.clone(), timing);
     let (leadership, election) = Candidacy::start(arguments.leader_elect, candidate);
     let readiness = Readiness::default();
     let metrics = Metrics::new(leadership.clone());
     serve(arguments, &readiness, &metrics, &shutdown).await?;
 
-    let (client, writes) = kubernetes::guarded(client, leadership.clone(), Limits::default());
+    let (client, writes) = kubernetes::guarded(connections, leadership.clone(), Limits::default());
     let settings = arguments.settings();
     let context = Context {
         client,

@@ -127,6 +127,9 @@ impl Controller {
     }
 
     async fn work(mut self) {
+        self.installed().await;
+        // So do those of a start or an installation, whose status is to be told first.
+        tokio::time::sleep(GROUP).await;
         loop {
             let resource = self.installed().await;
             let next = self.cycle(&resource).await;

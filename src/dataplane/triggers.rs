@@ -21,6 +21,7 @@ use super::names::{
     WINDOW_ANNOTATION,
 };
 use crate::api::names::ISTIO_NAMESPACE;
+use crate::kubernetes::streamed;
 
 /// Labels and annotations of a namespace that matter here.
 const NAMESPACE_LABELS: [&str; 4] =
@@ -109,7 +110,7 @@ where
         + serde::de::DeserializeOwned
         + 'static,
 {
-    watcher::watcher(api, config)
+    streamed(api, config)
         .default_backoff()
         .filter_map(move |event| {
             let key = |object: &PartialObjectMeta<K>| format!("{} {}", K::kind(&()), object.name_any());
@@ -129,7 +130,7 @@ where
 fn istiod(client: &Client) -> Changes {
     let api: Api<Deployment> = Api::namespaced(client.clone(), ISTIO_NAMESPACE);
     let config = watcher::Config::default().fields(&format!("metadata.name={ISTIOD}"));
-    watcher::watcher(api, config)
+    streamed(api, config)
         .default_backoff()
         .filter_map(|event| {
             let change = match event {

@@ -1,14 +1,46 @@
 //! Finds the API server and opens a client on it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::Config;
+use kube::client::{Body, ConfigExt};
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use tower::{BoxError, ServiceBuilder};
 
 /// Reaching the address of an API server takes milliseconds or does not happen.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Those that a burst of writes needed are closed soon after it. Renewals of the Lease keep one open.
+const IDLE: Duration = Duration::from_secs(10);
+/// Each connection keeps what it once needed.
+const READ_BUFFER: usize = 64 << 10;
+/// A shared connection that died silently takes all watches along, so that it is asked for a sign of life.
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// What one stream may have sent that nobody has read, and all of them: more than a hundred times as much, which is as many
+/// streams as an API server allows, so that none that is not read holds the others up.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 8 << 20;
+
+/// What is offered to the API server, best first.
+const HTTP1: [&[u8]; 1] = [b"http/1.1"];
+const HTTP2: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// The two ways to one API server.
+#[derive(Clone)]
+pub struct Connections {
+    /// For requests that end, by HTTP/1.1: one that is given up takes its connection along, so that the next, a renewal of
+    /// the Lease for example, does not wait on a connection that is dead.
+    pub requests: kube::Client,
+    /// For answers that go on: by HTTP/2, if the API server speaks it, all on one connection, which costs memory but once.
+    pub streams: kube::Client,
+}
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -66,10 +98,50 @@ pub async fn connect_as(kubeconfig: Option<&Path>, user: Option<&str>) -> Result
         let value = HeaderValue::from_str(user).map_err(|_| ConnectError::User { user: user.to_owned() })?;
         config.headers.push((HeaderName::from_static("impersonate-user"), value));
     }
-    config.default_retry = false;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
-    let address = config.cluster_url.to_string();
-    kube::Client::try_from(config).map_err(|source| ConnectError::Setup { address, source: Box::new(source) })
+    open(&config, &HTTP1)
+}
+
+/// Both ways to the cluster that [`connect`] finds.
+pub async fn connections(kubeconfig: Option<&Path>) -> Result<Connections, ConnectError> {
+    let config = find(kubeconfig).await?;
+    Ok(Connections { requests: open(&config, &HTTP1)?, streams: open(&config, &HTTP2)? })
+}
+
+fn open(config: &Config, protocols: &[&[u8]]) -> Result<kube::Client, ConnectError> {
+    let failed =
+        |source| ConnectError::Setup { address: config.cluster_url.to_string(), source: Box::new(source) };
+    // It would know what to do with a proxy, or rather that nothing here does.
+    if config.proxy_url.is_some() {
+        return kube::Client::try_from(config.clone()).map_err(failed);
+    }
+    client(config, protocols).map_err(failed)
+}
+
+/// kube's own client cannot be told to speak HTTP/2, nor to send each part of a large request at once.
+fn client(config: &Config, protocols: &[&[u8]]) -> Result<kube::Client, kube::Error> {
+    let mut tls = config.rustls_client_config()?;
+    tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let client: Client<_, Body> = Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .http1_max_buf_size(READ_BUFFER)
+        .http2_initial_stream_window_size(STREAM_WINDOW)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .http2_keep_alive_timeout(PING_TIMEOUT)
+        .build(HttpsConnector::from((tcp, Arc::new(tls))));
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(client);
+    Ok(kube::Client::new(service, config.default_namespace.clone()))
 }
 
 async fn find(kubeconfig: Option<&Path>) -> Result<Config, ConnectError> {

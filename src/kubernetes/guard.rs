@@ -12,8 +12,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tower::{BoxError, Service};
 
+use super::connect::Connections;
 use super::deadline::DeadlineBody;
-use super::limits::{Kind, Limits, RequestTimeout, WriteDenied};
+use super::limits::{Kind, Limits, RequestTimeout, WriteDenied, fresh};
 use crate::leader::Leadership;
 
 /// Waits between attempts; their number bounds the attempts.
@@ -62,24 +63,24 @@ impl Drop for InFlight {
     }
 }
 
-/// A client over the connections of `client` that keeps to `limits` and writes only while `leadership` allows it,
+/// A client over `connections` that keeps to `limits` and writes only while `leadership` allows it,
 /// and the gate that ends its writing.
 ///
 /// A refused write fails with [`WriteDenied`] inside [`kube::Error::Service`]; [`super::write_denied`] finds it there.
 #[must_use]
 pub fn guarded(
-    client: kube::Client,
+    connections: Connections,
     leadership: watch::Receiver<Leadership>,
     limits: Limits,
 ) -> (kube::Client, WriteGate) {
     let gate = WriteGate::new();
-    let namespace = client.default_namespace().to_owned();
-    let guard = Guard { client, leadership, limits, gate: gate.clone() };
+    let namespace = connections.requests.default_namespace().to_owned();
+    let guard = Guard { connections, leadership, limits, gate: gate.clone() };
     (kube::Client::new(guard, namespace), gate)
 }
 
 struct Guard {
-    client: kube::Client,
+    connections: Connections,
     leadership: watch::Receiver<Leadership>,
     limits: Limits,
     gate: WriteGate,
@@ -112,13 +113,18 @@ impl Service<Request<Body>> for Guard {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        if let Some(fresh) = fresh(request.uri()) {
+            *request.uri_mut() = fresh;
+        }
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        tracing::trace!(%method, uri = %request.uri(), "requesting");
         let kind = Kind::of(&method, request.uri());
         let Some((limit, mark)) = self.admit(kind, Instant::now()) else {
             return Box::pin(async { Err(WriteDenied { method, path }.into()) });
         };
-        let client = self.client.clone();
+        let Connections { requests, streams } = &self.connections;
+        let client = if kind == Kind::Stream { streams.clone() } else { requests.clone() };
         Box::pin(async move {
             let timed_out = RequestTimeout { method, path, after: limit.after };
             let answer = timeout_at(limit.deadline, send(&client, request)).await;
@@ -205,7 +211,9 @@ mod tests {
         let server = Server { delay, ..Server::default() };
         let requests = server.requests.clone();
         let (publish, leadership) = watch::channel(leadership);
-        let (client, gate) = guarded(kube::Client::new(server, "default"), leadership, Limits::default());
+        let client = kube::Client::new(server, "default");
+        let connections = Connections { requests: client.clone(), streams: client };
+        let (client, gate) = guarded(connections, leadership, Limits::default());
         Bench { client, gate, publish, requests }
     }
 
@@ -257,6 +265,24 @@ mod tests {
         let bench = bench(Duration::from_secs(3600), Leadership::Standby { holder: None });
         let error = send(&bench.client, "GET", "/api/v1/nodes").await.unwrap_err();
         assert!(error.to_string().contains("GET /api/v1/nodes was given up after 30s"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_goes_on_shares_a_connection() {
+        let (one, shared) = (Server::default(), Server::default());
+        let counts = [one.requests.clone(), shared.requests.clone()];
+        let connections = Connections {
+            requests: kube::Client::new(one, "default"),
+            streams: kube::Client::new(shared, "default"),
+        };
+        let (_lead, leadership) = watch::channel(Leadership::Leading { until: None });
+        let (client, _gate) = guarded(connections, leadership, Limits::default());
+        for (method, uri) in
+            [("GET", "/api/v1/nodes"), ("PATCH", "/api/v1/nodes/a"), ("GET", "/api/v1/nodes?watch=true")]
+        {
+            send(&client, method, uri).await.unwrap();
+        }
+        assert_eq!(counts.map(|count| count.load(Ordering::Relaxed)), [2, 1]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -52,6 +52,23 @@ impl Kind {
     }
 }
 
+/// The address of a streamed list, asking for the present; `None` for any other request.
+///
+/// kube asks for a list of any age there, which may be older than what we wrote a moment ago.
+#[must_use]
+pub fn fresh(uri: &Uri) -> Option<Uri> {
+    let query = uri.query()?;
+    if !query.split('&').any(|pair| pair == "sendInitialEvents=true") {
+        return None;
+    }
+    let pairs =
+        query.split('&').map(|pair| if pair == "resourceVersion=0" { "resourceVersion=" } else { pair });
+    let address = format!("{}?{}", uri.path(), pairs.collect::<Vec<_>>().join("&"));
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(address.parse().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
 impl Limits {
     /// How long a request of this kind may take that starts at `now`, or `None` if it must not start.
     #[must_use]
@@ -114,6 +131,15 @@ mod tests {
             (Method::DELETE, "/api/v1/nodes/a", Kind::Write),
         ] {
             assert_eq!(Kind::of(&method, &uri.parse().unwrap()), kind, "{method} {uri}");
+        }
+    }
+
+    #[test]
+    fn a_streamed_list_is_asked_for_as_it_is_now() {
+        let streamed = "/api/v1/pods?&watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=";
+        assert_eq!(fresh(&format!("{streamed}0").parse().unwrap()), Some(streamed.parse().unwrap()));
+        for other in ["/api/v1/pods?&watch=true&resourceVersion=0", "/api/v1/pods"] {
+            assert_eq!(fresh(&other.parse().unwrap()), None);
         }
     }
 

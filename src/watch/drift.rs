@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use self::sightings::Sightings;
 use crate::apply::Vigil;
 use crate::apply::inventory::Inventory;
-use crate::kubernetes::is_not_found;
+use crate::kubernetes::{is_not_served, streamed};
 use crate::object::ObjectId;
 use crate::observe::{Live, Seen};
 use crate::plan::MODULE_SELECTOR;
@@ -31,6 +31,9 @@ use crate::plan::MODULE_SELECTOR;
 /// A difference must last so long before it is looked at: events of one change arrive one by one, and those of our own
 /// writes a moment after their answers.
 const SETTLE: Duration = Duration::from_millis(300);
+/// A watch that no reconcile waits for is opened so long after it was first asked for. What happens before is in its list,
+/// and an installation in good health is over by then: it is not slowed down by what only matters later.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Objects of one page; keeps the memory for a list bounded.
 const PAGE: u32 = 100;
 /// How long the first lists may take.
@@ -113,7 +116,7 @@ impl Drift {
     /// difference has to be confirmed by a read; that nothing differs need not be, as the watch will tell.
     pub async fn live(&self, inventory: &Inventory) -> Result<Live, Error> {
         let kinds = kinds(inventory);
-        self.state().watch(kinds.iter().cloned());
+        self.state().need(&kinds);
         self.changed.notify_one();
         let all_listed = async {
             loop {
@@ -191,6 +194,7 @@ async fn run(client: Client, drift: Drift, announce: watch::Sender<()>) {
     // Polled while there is nothing to watch, `SelectAll` would end at once.
     watches.reports.push(stream::pending().boxed());
     let mut look_at: Option<Instant> = None;
+    let mut open_at: Option<Instant> = None;
     loop {
         tokio::select! {
             Some((kind, report)) = watches.reports.next() => {
@@ -200,7 +204,18 @@ async fn run(client: Client, drift: Drift, announce: watch::Sender<()>) {
                     drift.listed.notify_waiters();
                 }
             }
-            () = drift.changed.notified() => watches.keep(&drift.state().kinds().clone()),
+            () = drift.changed.notified() => {
+                open_at = if drift.state().is_needed() || !watches.lack_any(drift.state().kinds()) {
+                    watches.keep(drift.state().kinds());
+                    None
+                } else {
+                    open_at.or_else(|| Some(Instant::now() + PATIENCE))
+                };
+            }
+            () = until(open_at) => {
+                open_at = None;
+                watches.keep(drift.state().kinds());
+            }
             () = until(look_at) => {
                 look_at = None;
                 let different = drift.state().report_differences();
@@ -234,6 +249,11 @@ struct Watches {
 }
 
 impl Watches {
+    /// Whether one of `kinds` is not watched.
+    fn lack_any(&self, kinds: &BTreeSet<Kind>) -> bool {
+        !kinds.iter().all(|kind| self.open.contains_key(kind))
+    }
+
     /// Opens and closes watches until they are those of `kinds`.
     fn keep(&mut self, kinds: &BTreeSet<Kind>) {
         self.open.retain(|kind, _| kinds.contains(kind));
@@ -256,7 +276,7 @@ fn watch_kind(
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, name));
     let api: Api<Metadata> = Api::all_with(client, &resource);
     let config = watcher::Config::default().labels(MODULE_SELECTOR).page_size(PAGE);
-    watcher(api, config)
+    streamed(api, config)
         .default_backoff()
         .take_until(ended)
         .filter_map(move |event| {
@@ -273,7 +293,7 @@ fn report(kind: &Kind, event: Result<watcher::Event<Metadata>, watcher::Error>) 
         Ok(InitApply(object) | Apply(object)) => is(kind, &object.metadata),
         Ok(InitDone) => Some(Report::Listed),
         Ok(Delete(object)) => Some(Report::Gone(identity(kind, &object.metadata))),
-        Err(watcher::Error::InitialListFailed(error)) if is_not_found(&error) => Some(Report::Unknown),
+        Err(error) if is_not_served(&error) => Some(Report::Unknown),
         Err(error) => {
             tracing::debug!(%error, kind = kind.2, "watch interrupted, opening it again");
             None

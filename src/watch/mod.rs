@@ -32,6 +32,7 @@ use crate::apply::pause::PAUSE_ANNOTATION;
 use crate::apply::{self, Repairs, inventory};
 use crate::context::Context;
 use crate::dataplane::{DataPlane, Installed};
+use crate::kubernetes::streamed;
 use crate::memory;
 use crate::observe::cluster::ClusterWatch;
 use crate::plan::configuration::Images;
@@ -141,7 +142,7 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
         drift,
         memory,
     };
-    let events = watcher(api, watcher::Config::default())
+    let events = streamed(api, watcher::Config::default())
         .default_backoff()
         .reflect(store_writer)
         .inspect(move |event| {
@@ -236,7 +237,9 @@ impl Operator {
         }
         let uid = resource.metadata.uid.as_deref().unwrap_or_default();
         if matches!(outcome, Outcome::Ready { .. }) {
-            self.installed.send_replace(Some(Installed::of(resource)));
+            let now = Some(Installed::of(resource));
+            // The data plane looks again when it is told; that nothing changed is no reason to.
+            self.installed.send_if_modified(|known| std::mem::replace(known, now.clone()) != now);
         }
         if outcome.next() != Next::BackOff {
             self.back_off.succeeded(uid);

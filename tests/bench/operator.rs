@@ -15,6 +15,7 @@ use super::Result;
 pub const NAMESPACE: &str = "kyma-system";
 const SERVICE_ACCOUNT: &str = "istio-controller-manager";
 const USER: &str = "system:serviceaccount:kyma-system:istio-controller-manager";
+const IDLE_RECONCILES: usize = 5;
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The release build, or the one that the variable `ISTIO_MANAGER` names.
@@ -35,7 +36,7 @@ pub struct Operator<'c> {
 
 /// What an installation took.
 pub struct Install {
-    time: Duration,
+    pub time: Duration,
     pub requests: Requests,
 }
 
@@ -46,7 +47,7 @@ pub struct Memory {
 }
 
 impl Install {
-    pub fn time(&self) -> String {
+    pub fn seconds(&self) -> String {
         format!("{:.1} s", self.time.as_secs_f64())
     }
 }
@@ -106,6 +107,20 @@ impl<'c> Operator<'c> {
     /// The requests of the operator since `mark`, its Lease not counted.
     pub async fn requests_since(&self, mark: &Mark) -> Result<Requests> {
         Ok(self.control_plane.audit().since(mark).await?.of(USER).without_leases())
+    }
+
+    /// The requests from the end of one reconcile to that of the next: the median of some, because now and then the data
+    /// plane looks around between two.
+    pub async fn idle_reconcile(&self) -> Result<Requests> {
+        self.reconciles(1).await?;
+        let mut windows = Vec::new();
+        for _ in 0..IDLE_RECONCILES {
+            let mark = self.control_plane.audit().mark().await?;
+            self.reconciles(1).await?;
+            windows.push(self.requests_since(&mark).await?);
+        }
+        windows.sort_by_key(Requests::len);
+        Ok(windows.swap_remove(IDLE_RECONCILES / 2))
     }
 
     /// Waits until `more` reconciles have ended.

@@ -160,6 +160,19 @@ impl<'c> Bed<'c> {
         Ok(())
     }
 
+    /// Waits until this process has logged `words` so often more.
+    pub async fn says_again_in_log(&self, words: &str, times: usize) -> Result {
+        let count = || self.operator.log().matches(words).count();
+        let target = count() + times;
+        let wait = async {
+            while count() < target {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, wait).await?;
+        Ok(())
+    }
+
     /// Waits until the operator has written down that no sidecar is outdated.
     pub async fn data_plane_settled(&self) -> Result {
         let api: Api<ConfigMap> = Api::namespaced(self.control_plane.client(), NAMESPACE);
@@ -169,6 +182,10 @@ impl<'c> Bed<'c> {
         };
         let name = "istio-manager-restarts";
         self.control_plane.wait_for(api, name, "settled data plane", DEADLINE, written).await?;
+        let told = |resource: Option<&Istio>| {
+            resource.and_then(|resource| resource.status.as_ref()?.data_plane.as_ref()).is_some()
+        };
+        self.control_plane.wait_for(self.resources(), "default", "told data plane", DEADLINE, told).await?;
         Ok(())
     }
 

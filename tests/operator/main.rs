@@ -19,6 +19,7 @@ mod packaging;
 mod parity;
 mod rejection;
 mod removal;
+mod requests;
 mod schema;
 mod settings;
 mod takeover;
@@ -31,7 +32,8 @@ use std::time::Duration;
 #[allow(clippy::wildcard_imports)]
 use {
     check::*, cluster_kinds::*, crash::*, diff::*, drift::*, faults::*, install::*, interruption::*,
-    overrides::*, packaging::*, rejection::*, removal::*, schema::*, settings::*, takeover::*, upgrade::*,
+    overrides::*, packaging::*, rejection::*, removal::*, requests::*, schema::*, settings::*, takeover::*,
+    upgrade::*,
 };
 
 fn main() -> ExitCode {
@@ -43,6 +45,9 @@ fn main() -> ExitCode {
         a_change_of_the_reason_is_an_event,
         a_pod_in_a_labelled_namespace_gets_a_sidecar,
         an_unchanged_cluster_is_left_alone_after_a_restart,
+        a_reconcile_without_news_reads_nothing_that_is_watched,
+        what_is_watched_is_not_listed_before,
+        an_api_server_that_streams_no_lists_is_asked_for_lists,
         a_changed_setting_reaches_its_object,
         a_component_that_is_turned_off_is_pruned,
         network_policies_are_made_and_taken_away_by_their_switch,

@@ -65,6 +65,7 @@ struct Shared {
     /// Faults in a thousand requests.
     rate: AtomicU32,
     cut: AtomicBool,
+    streams_no_lists: AtomicBool,
     random: AtomicU64,
     injected: AtomicUsize,
     traps: Traps,
@@ -84,6 +85,7 @@ impl FaultProxy {
         let shared = Arc::new(Shared {
             rate: AtomicU32::new(0),
             cut: AtomicBool::new(false),
+            streams_no_lists: AtomicBool::new(false),
             random: AtomicU64::new(seed),
             injected: AtomicUsize::new(0),
             traps: Traps::default(),
@@ -112,6 +114,11 @@ impl FaultProxy {
     #[must_use]
     pub fn hold_answer(&self, method: Method, path: &str) -> HeldAnswer {
         self.shared.traps.set(method, path)
+    }
+
+    /// From now on refuses watches that begin with a list, as API servers do that cannot stream lists.
+    pub fn stream_no_lists(&self) {
+        self.shared.streams_no_lists.store(true, Ordering::Relaxed);
     }
 
     /// How many requests were lost so far.
@@ -155,6 +162,10 @@ async fn handle(State(forward): State<Forward>, request: Request) -> Response<Bo
         tokio::time::sleep(SILENCE).await;
         return StatusCode::BAD_GATEWAY.into_response();
     }
+    let asks_for_stream = request.uri().query().is_some_and(|query| query.contains("sendInitialEvents=true"));
+    if asks_for_stream && forward.shared.streams_no_lists.load(Ordering::Relaxed) {
+        return refusal(StatusCode::UNPROCESSABLE_ENTITY);
+    }
     let fault = forward.shared.draw(request.uri().path(), request.method());
     if let Some(Fault::Refused(code)) = fault {
         return refusal(code);
@@ -191,6 +202,7 @@ fn refusal(code: StatusCode) -> Response<Body> {
         StatusCode::CONFLICT => "Conflict",
         StatusCode::TOO_MANY_REQUESTS => "TooManyRequests",
         StatusCode::INTERNAL_SERVER_ERROR => "InternalError",
+        StatusCode::UNPROCESSABLE_ENTITY => "Invalid",
         _ => "Timeout",
     };
     let status = serde_json::json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason,
@@ -238,6 +250,7 @@ mod tests {
         Shared {
             rate: AtomicU32::new(rate),
             cut: AtomicBool::new(false),
+            streams_no_lists: AtomicBool::new(false),
             random: AtomicU64::new(7),
             injected: AtomicUsize::new(0),
             traps: Traps::default(),

@@ -223,10 +223,12 @@ impl Process {
     /// SIGKILL by one who does not own it; whoever does may find it ended.
     pub(crate) async fn kill_from_aside(&self) -> Result<(), ProcessError> {
         self.signal(Signal::KILL, "kill")?;
-        // Its ports are free when it is dead, though its owner has not looked yet: the state is `Z` then, see proc(5).
+        // Its ports are free when it is dead, though its owner has not looked yet: the state is `Z` then, see proc(5). That is the
+        // state of its first thread; as long as there are others, they keep its files open.
         let runs = || {
             let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid));
-            stat.is_ok_and(|stat| !stat.contains(") Z "))
+            let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid)).map_or(0, Iterator::count);
+            stat.is_ok_and(|stat| !stat.contains(") Z ")) || threads > 1
         };
         while runs() {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -7,7 +7,7 @@ use kube::runtime::watcher;
 use serde_json::Value;
 
 use super::source::{Change, Fact, Source};
-use crate::kubernetes::is_not_found;
+use crate::kubernetes::is_not_served;
 use crate::plan::cluster::{Memory, Sightings, api_port, load_balancer_type};
 
 /// What one watch has told so far.
@@ -134,7 +134,7 @@ fn log(source: Source, error: &watcher::Error) {
     let cause = crate::telemetry::one_line(error);
     match error {
         // A kind is served a moment after it has been defined.
-        watcher::Error::InitialListFailed(error) if is_not_found(error) => {
+        error if is_not_served(error) => {
             tracing::debug!(cause, "cannot watch {source} yet");
         }
         _ => tracing::warn!(cause, "cannot watch {source}, trying again"),

@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use self::collection::Collection;
-use self::source::{Changes, Source};
+use self::source::{Change, Changes, Source};
 use crate::plan::cluster::{ClusterFacts, Memory, Verdict, decide};
 
 /// A list takes milliseconds or has trouble.
@@ -103,10 +103,12 @@ impl ClusterWatch {
 /// What a reconcile depends on; it is woken when this changes.
 type Consequences = (ClusterFacts, Vec<String>, bool, Option<Vec<String>>);
 
-fn consequences(outlook: &Outlook) -> Consequences {
+/// Filters that are not known for a moment are taken to be those of `before`: that they are being listed is no news.
+fn consequences(outlook: &Outlook, before: Option<&Consequences>) -> Consequences {
     let verdict = &outlook.verdict;
     let complaints = verdict.complaints.iter().map(ToString::to_string).collect();
-    (verdict.facts.clone(), complaints, verdict.is_decided, outlook.filters.clone().ok())
+    let filters = outlook.filters.clone().ok().or_else(|| before?.3.clone());
+    (verdict.facts.clone(), complaints, verdict.is_decided, filters)
 }
 
 async fn run(client: Client, namespace: String, publish: watch::Sender<State>, announce: watch::Sender<()>) {
@@ -122,13 +124,14 @@ async fn run(client: Client, namespace: String, publish: watch::Sender<State>, a
             () = publish.closed() => return,
         };
         let Some((source, change)) = change else { return };
+        let is_new = matches!(change, Change::Seen(..));
         if !collection.take_in(source, change) {
             continue;
         }
-        follow_definition(&client, &namespace, &mut collection, &mut filters);
+        follow_definition(&client, &mut collection, &mut filters, is_new);
         let state = state(&collection);
         if let State::Read(outlook) = &state {
-            let now = consequences(outlook);
+            let now = consequences(outlook, before.as_ref());
             let is_other = before.as_ref().is_some_and(|before| *before != now);
             before = Some(now);
             publish.send_replace(state);
@@ -151,12 +154,13 @@ async fn next(changes: &mut Option<Changes>) -> Option<(Source, source::Change)>
 /// Filters can be watched only while they are defined.
 fn follow_definition(
     client: &Client,
-    namespace: &str,
     collection: &mut Collection,
     filters: &mut Option<Changes>,
+    is_new: bool,
 ) {
     match (collection.exists(Source::FilterDefinition), &filters) {
-        (true, None) => *filters = Some(source::changes(Source::Filters, client, namespace)),
+        (true, None) if is_new => *filters = Some(source::new_filters(client.clone())),
+        (true, None) => *filters = Some(source::filters(client.clone())),
         (false, Some(_)) => {
             *filters = None;
             collection.forget(Source::Filters);
@@ -173,4 +177,24 @@ fn state(collection: &Collection) -> State {
     let remembered = collection.memory();
     let verdict = Arc::new(decide(&collection.sightings(), &remembered));
     State::Read(Outlook { verdict, remembered, filters: collection.filters() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::cluster::Sightings;
+
+    fn outlook(filters: Result<Vec<String>, Option<String>>) -> Outlook {
+        let remembered = Memory::default();
+        Outlook { verdict: Arc::new(decide(&Sightings::default(), &remembered)), remembered, filters }
+    }
+
+    #[test]
+    fn that_filters_are_being_listed_is_no_news_but_what_is_found_then_is() {
+        let none = consequences(&outlook(Ok(vec![])), None);
+        let listing = consequences(&outlook(Err(None)), Some(&none));
+        assert_eq!(listing, none);
+        assert_eq!(consequences(&outlook(Ok(vec![])), Some(&listing)), none);
+        assert_ne!(consequences(&outlook(Ok(vec!["mine".to_owned()])), Some(&listing)), none);
+    }
 }

@@ -1,8 +1,9 @@
 //! The watches from which the settings of the cluster follow, each reduced to what is decided on.
 
 use std::fmt;
+use std::time::Duration;
 
-use futures::stream::{BoxStream, StreamExt};
+use futures::stream::{self, BoxStream, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Service};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DynamicObject, ObjectMeta};
@@ -14,8 +15,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::api::names;
+use crate::kubernetes::streamed;
 use crate::plan::cluster::{Machine, changes_ingress_gateway};
 
+/// A kind is served a moment after its definition has appeared. To ask before costs requests that fail, and longer and longer
+/// waits, for which an installation would have to wait in the end.
+const SERVED_AFTER: Duration = Duration::from_millis(1500);
 /// Nodes of one page; keeps the memory bounded in large clusters.
 const NODE_PAGE: u32 = 100;
 const ENVOY_FILTERS: &str = "envoyfilters.networking.istio.io";
@@ -159,17 +164,17 @@ fn nodes(client: Client) -> Changes {
     let api: Api<NodeSummary> = Api::all(client);
     let config = watcher::Config::default().page_size(NODE_PAGE);
     let machine = |node: &NodeSummary| Fact::Machine(Machine::of(&json!(node)));
-    reduced(Source::Nodes, watcher(api, config), machine)
+    reduced(Source::Nodes, streamed(api, config), machine)
 }
 
 fn config_map(source: Source, client: Client, namespace: &str, name: &str) -> Changes {
     let api: Api<ConfigMap> = Api::namespaced(client, namespace);
-    reduced(source, watcher(api, named(name)), |map| Fact::Object(json!({"data": map.data})))
+    reduced(source, streamed(api, named(name)), |map| Fact::Object(json!({"data": map.data})))
 }
 
 fn service(source: Source, client: Client, namespace: &str, name: &str) -> Changes {
     let api: Api<Service> = Api::namespaced(client, namespace);
-    reduced(source, watcher(api, named(name)), |service| {
+    reduced(source, streamed(api, named(name)), |service| {
         let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_ref());
         let annotations = &service.metadata.annotations;
         Fact::Object(json!({"metadata": {"annotations": annotations}, "spec": {"ports": ports}}))
@@ -179,14 +184,19 @@ fn service(source: Source, client: Client, namespace: &str, name: &str) -> Chang
 /// Metadata only: a definition can have hundreds of kilobytes.
 fn definition(source: Source, client: Client, name: &str) -> Changes {
     let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(client);
-    reduced(source, watcher(api, named(name)), |_| Fact::Exists)
+    reduced(source, streamed(api, named(name)), |_| Fact::Exists)
 }
 
-fn filters(client: Client) -> Changes {
+/// The filters, once they are surely served, if their definition has only just appeared.
+pub(super) fn new_filters(client: Client) -> Changes {
+    stream::once(tokio::time::sleep(SERVED_AFTER)).flat_map(move |()| filters(client.clone())).boxed()
+}
+
+pub(super) fn filters(client: Client) -> Changes {
     let kind =
         ApiResource::from_gvk(&GroupVersionKind::gvk("networking.istio.io", "v1alpha3", "EnvoyFilter"));
     let api: Api<DynamicObject> = Api::namespaced_with(client, names::ISTIO_NAMESPACE, &kind);
-    reduced(Source::Filters, watcher(api, watcher::Config::default()), |filter| {
+    reduced(Source::Filters, streamed(api, watcher::Config::default()), |filter| {
         Fact::ChangesGateway(changes_ingress_gateway(&json!(filter)))
     })
 }

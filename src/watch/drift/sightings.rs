@@ -15,6 +15,8 @@ pub(super) type Expected = BTreeMap<ObjectId, Option<Seen>>;
 #[derive(Default)]
 pub(super) struct Sightings {
     kinds: BTreeSet<Kind>,
+    /// Kinds that a reconcile needs to know all objects of.
+    needed: BTreeSet<Kind>,
     /// Kinds whose objects are all known.
     listed: BTreeSet<Kind>,
     /// Kinds that are being listed again, with what was found so far.
@@ -29,8 +31,15 @@ pub(super) struct Sightings {
 }
 
 impl Sightings {
-    pub(super) fn watch(&mut self, kinds: impl IntoIterator<Item = Kind>) {
-        self.kinds.extend(kinds);
+    /// A reconcile cannot go on before these kinds are listed.
+    pub(super) fn need(&mut self, kinds: &BTreeSet<Kind>) {
+        self.kinds.extend(kinds.iter().cloned());
+        self.needed.clone_from(kinds);
+    }
+
+    /// Whether a reconcile waits for a list.
+    pub(super) fn is_needed(&self) -> bool {
+        !self.needed.is_subset(&self.listed)
     }
 
     pub(super) fn kinds(&self) -> &BTreeSet<Kind> {
@@ -60,6 +69,7 @@ impl Sightings {
     /// Ends a reconcile, and forgets the kinds that it does not care for any more.
     pub(super) fn expect(&mut self, expected: Expected) {
         self.kinds = expected.keys().map(kind_of).collect();
+        self.needed.clear();
         self.listed.retain(|kind| self.kinds.contains(kind));
         self.seen.retain(|id, seen| seen.entry.is_some() || expected.contains_key(id));
         self.expected = expected;
@@ -196,6 +206,19 @@ mod tests {
         let mut sightings = settled();
         list(&mut sightings, &[]);
         assert_eq!(sightings.report_differences(), [id("a")]);
+    }
+
+    #[test]
+    fn a_list_is_needed_until_it_is_complete_or_the_reconcile_ends() {
+        let mut sightings = Sightings::default();
+        assert!(!sightings.is_needed());
+        sightings.need(&BTreeSet::from([kind()]));
+        assert!(sightings.is_needed());
+        list(&mut sightings, &[]);
+        assert!(!sightings.is_needed());
+        sightings.need(&BTreeSet::from([(String::new(), "v1".into(), "Secret".into())]));
+        sightings.expect(BTreeMap::from([(id("a"), None)]));
+        assert!(!sightings.is_needed());
     }
 
     #[test]
