@@ -108,6 +108,20 @@ fn restore(document: &mut Value, base: &Value, path: &str) {
 }
 
 #[test]
+fn a_value_of_the_resource_wins_over_what_the_provider_needs() {
+    let annotation = "service.beta.kubernetes.io/aws-load-balancer-scheme";
+    let facts = ClusterFacts {
+        provider: Provider::Aws { load_balancer: LoadBalancer::Network },
+        ..ClusterFacts::default()
+    };
+    let annotations = json!({"istio-ingressgateway": {"serviceAnnotations": {annotation: "internal"}}});
+    let document = document_for(json!({"values": {"gateways": annotations}}), &facts);
+    let gateway = at(&document, "/spec/values/gateways/istio-ingressgateway/serviceAnnotations");
+    assert_eq!(gateway[annotation], "internal");
+    assert_eq!(gateway["service.beta.kubernetes.io/aws-load-balancer-type"], "nlb", "the rest stays");
+}
+
+#[test]
 fn authorizers_follow_the_providers_of_the_base() {
     let document = document(json!({"config": {"authorizers": [
         {
@@ -122,7 +136,7 @@ fn authorizers_follow_the_providers_of_the_base() {
     assert_eq!(
         providers[4]["envoyExtAuthzHttp"],
         json!({
-            "service": "a.b", "port": 80, "timeout": "0.5s",
+            "service": "a.b", "port": 80, "timeout": "0.500s",
             "includeAdditionalHeadersInCheck": {"x": "y"}, "headersToDownstreamOnDeny": ["z"],
         })
     );
