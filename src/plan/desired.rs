@@ -48,7 +48,7 @@ pub enum Desired {
 pub fn desired(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Desired, Error> {
     let mut problems: Vec<Problem> = ambient_without_agent(spec, basis.facts).into_iter().collect();
     if !spec.values.is_empty() {
-        problems.extend(check_values(&spec.values, &known_names(basis)?));
+        problems.extend(check_values(&spec.values, &known_names(basis)?, basis.bundle.version()));
     }
     if !spec.patches.is_empty() && !basis.allow_patches {
         problems.push(Problem::warning(

@@ -88,7 +88,7 @@ async fn annotation(control_plane: &ControlPlane, key: &str) -> Result<Option<St
     Ok(service.annotations().get(&key).cloned())
 }
 
-pub async fn ambient_mode_is_installed_where_experiments_are_allowed(
+pub async fn experiments_are_installed_where_they_are_allowed_and_end_with_their_cause(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start_with(control_plane, &["--allow-experimental"]).await?;
@@ -96,11 +96,22 @@ pub async fn ambient_mode_is_installed_where_experiments_are_allowed(
         "enableAmbient": true,
         "pilot": {"enableAlphaGatewayAPI": true, "enableMultiNetworkDiscoverGatewayAPI": true},
     });
+    provisioning_info(control_plane, "networkDetails: {dualStackIPEnabled: true}").await?;
     bed.create("default", json!({"experimental": experimental})).await?;
     bed.settles("default", State::Ready).await?;
     let daemon_sets: Api<DaemonSet> = Api::namespaced(control_plane.client(), ISTIO);
     let ztunnel = daemon_sets.get("ztunnel").await?.status.unwrap_or_default();
     assert_eq!(ztunnel.number_ready, 3);
+    let services: Api<Service> = Api::namespaced(control_plane.client(), ISTIO);
+    for name in ["istiod", "istio-ingressgateway"] {
+        assert_eq!(families(Some(&services.get(name).await?)), ["IPv4", "IPv6"], "{name}");
+    }
+
+    provisioning_info(control_plane, "networkDetails: {dualStackIPEnabled: false}").await?;
+    let is_single = |service: Option<&Service>| families(service) == ["IPv4"];
+    for name in ["istiod", "istio-ingressgateway"] {
+        control_plane.wait_for(services.clone(), name, "one IP family", DEADLINE, is_single).await?;
+    }
     bed.edit("default", json!({"experimental": null})).await?;
     bed.settles("default", State::Ready).await?;
     assert!(daemon_sets.get_opt("ztunnel").await?.is_none());
@@ -108,4 +119,20 @@ pub async fn ambient_mode_is_installed_where_experiments_are_allowed(
     bed.goes("default").await?;
     crate::removal::nothing_is_left(&bed).await?;
     bed.stop().await
+}
+
+fn families(service: Option<&Service>) -> Vec<String> {
+    service.and_then(|service| service.spec.as_ref()?.ip_families.clone()).unwrap_or_default()
+}
+
+async fn provisioning_info(control_plane: &ControlPlane, details: &str) -> Result {
+    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
+    let map = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "kyma-provisioning-info"},
+        "data": {"details": details},
+    });
+    maps.patch("kyma-provisioning-info", &PatchParams::apply("test").force(), &Patch::Apply(&map)).await?;
+    Ok(())
 }

@@ -106,7 +106,7 @@ fn main() -> ExitCode {
         an_installation_by_istioctl_is_taken_over_and_upgraded,
         one_node_more_or_less_does_not_change_the_size_but_another_cluster_does,
         the_load_balancer_decides_about_the_proxy_protocol,
-        ambient_mode_is_installed_where_experiments_are_allowed,
+        experiments_are_installed_where_they_are_allowed_and_end_with_their_cause,
         a_definition_that_would_lose_something_stays_and_is_named_until_it_is_mended,
     ]
     .map(|test| test.within(Duration::from_secs(240)).on_own_control_plane());

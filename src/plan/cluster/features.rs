@@ -19,7 +19,11 @@ impl Features {
     /// operator; unknown ones are for other versions and are passed over.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let Value::Object(switches) = value else { return Err("it is no object".to_owned()) };
+        let switches = match value {
+            Value::Object(switches) => switches,
+            Value::Null => Map::new(),
+            _ => return Err("it is no object".to_owned()),
+        };
         Ok(Self {
             disable_cni: switch(&switches, DISABLE_CNI)?,
             enable_control_plane_vpa: switch(&switches, CONTROL_PLANE_VPA)?,
@@ -51,6 +55,7 @@ mod tests {
         let on = Features { disable_cni: true, enable_control_plane_vpa: true };
         for (text, expected) in [
             ("{}", Features::default()),
+            ("null", Features::default()),
             (r#"{"disableCni": null, "later": [1]}"#, Features::default()),
             (r#"{"disableCni": true}"#, Features { disable_cni: true, ..Features::default() }),
             (r#"{"disableCNI": true, "enablecontrolplanevpa": true}"#, on),
@@ -66,7 +71,7 @@ mod tests {
             ("", "EOF"),
             ("{", "EOF"),
             ("[]", "no object"),
-            ("null", "no object"),
+            ("1", "no object"),
             (r#"{"disableCni": "yes"}"#, "disableCni is \"yes\""),
             (r#"{"enableControlPlaneVPA": 1}"#, "enableControlPlaneVPA is 1"),
         ] {

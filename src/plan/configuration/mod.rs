@@ -7,6 +7,8 @@ mod components;
 mod images;
 mod merge;
 mod mesh;
+mod mesh_fields;
+mod mesh_values;
 mod provider;
 pub(crate) mod quantity;
 mod values;

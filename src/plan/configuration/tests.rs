@@ -35,6 +35,27 @@ fn evaluation_asks_for_less_and_for_no_second_replica() {
 }
 
 #[test]
+fn the_cni_agent_gets_what_the_documentation_promises_until_the_resource_says_otherwise() {
+    let evaluation = ClusterFacts { size: Size::Evaluation, ..ClusterFacts::default() };
+    for (facts, requests, limits) in [
+        (
+            ClusterFacts::default(),
+            json!({"cpu": "100m", "memory": "512Mi"}),
+            json!({"cpu": "500m", "memory": "1024Mi"}),
+        ),
+        (evaluation, json!({"cpu": "10m", "memory": "128Mi"}), json!({"cpu": "250m", "memory": "384Mi"})),
+    ] {
+        let document = document_for(json!({}), &facts);
+        let cni = at(&document, "/spec/components/cni");
+        assert_eq!(cni["namespace"], "istio-system");
+        assert_eq!(cni["k8s"]["resources"], json!({"requests": requests, "limits": limits}));
+        let spread = "/k8s/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution/0";
+        let term = cni.pointer(spread).unwrap();
+        assert_eq!(term["podAffinityTerm"]["topologyKey"], "kubernetes.io/hostname");
+    }
+}
+
+#[test]
 fn a_setting_changes_what_it_names_and_nothing_else() {
     let base = document(json!({}));
     for (spec, path, value) in [
