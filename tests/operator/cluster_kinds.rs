@@ -4,13 +4,14 @@ use istio_manager::api::conditions::State;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, Service};
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use testbed::{ControlPlane, TestResult};
 
-use crate::bed::{Bed, DEADLINE, NAMESPACE, Result};
+use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, told};
 
 const ISTIO: &str = "istio-system";
 
@@ -48,6 +49,48 @@ pub async fn one_node_more_or_less_does_not_change_the_size_but_another_cluster_
     let told = events.iter().any(|event| event.reason.as_deref() == Some("ClusterSizeChanged"));
     assert!(told, "{:?}", events.iter().map(|event| &event.reason).collect::<Vec<_>>());
     bed.stop().await
+}
+
+pub async fn nodes_that_cannot_be_read_are_named_and_nothing_is_decided_until_they_can(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let roles: Api<ClusterRole> = Api::all(control_plane.client());
+    let whole = roles.get("istio-manager-role").await?.rules.unwrap_or_default();
+    grant(&roles, without_nodes(&whole)).await?;
+    let outcome = told_of_nodes(control_plane).await;
+    grant(&roles, whole).await?;
+    let bed = outcome?;
+    bed.settles("default", State::Ready).await?;
+    bed.edit("default", json!({"config": null})).await?;
+    bed.settles("default", State::Ready).await?;
+    bed.stop().await
+}
+
+/// An operator that has to do something, and may not read the nodes.
+async fn told_of_nodes(control_plane: &ControlPlane) -> Result<Bed<'_>> {
+    let bed = Bed::start(control_plane).await?;
+    bed.edit("default", json!({"config": {"numTrustedProxies": 3}})).await?;
+    let (description, _) = told(&bed.settles("default", State::Error).await?);
+    assert!(description.contains("the nodes"), "{description}");
+    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), ISTIO);
+    let mesh = maps.get("istio").await?.data.unwrap_or_default();
+    assert!(!mesh.values().any(|text| text.contains("numTrustedProxies")), "{mesh:?}");
+    Ok(bed)
+}
+
+fn without_nodes(rules: &[PolicyRule]) -> Vec<PolicyRule> {
+    let mut rules = rules.to_vec();
+    for resources in rules.iter_mut().filter_map(|rule| rule.resources.as_mut()) {
+        resources.retain(|resource| resource != "nodes");
+    }
+    rules.retain(|rule| rule.resources.as_ref().is_none_or(|resources| !resources.is_empty()));
+    rules
+}
+
+async fn grant(roles: &Api<ClusterRole>, rules: Vec<PolicyRule>) -> Result {
+    let patch = Patch::Merge(json!({"rules": rules}));
+    roles.patch("istio-manager-role", &PatchParams::default(), &patch).await?;
+    Ok(())
 }
 
 pub async fn the_load_balancer_decides_about_the_proxy_protocol(control_plane: &ControlPlane) -> TestResult {

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         a_component_that_is_turned_off_is_pruned,
         network_policies_are_made_and_taken_away_by_their_switch,
         a_feature_takes_effect_at_once_and_an_unreadable_one_leaves_the_last_in_force,
+        nodes_that_cannot_be_read_are_named_and_nothing_is_decided_until_they_can,
         vertical_autoscalers_come_with_their_definition_and_go_with_their_switch,
         a_filter_of_a_user_at_the_ingress_gateway_is_a_warning_until_it_goes,
         every_setting_of_the_mesh_is_accepted_by_istiod,
