@@ -16,8 +16,11 @@ const CONTROL_PLANE_VPA: &str = "enableControlPlaneVPA";
 
 impl Features {
     /// Reads the key `features` of the ConfigMap, a JSON object. Names of switches match in any case, as in the Go
-    /// operator; unknown ones are for other versions and are passed over.
+    /// operator; unknown ones are for other versions and are passed over. Nothing at all is no switch.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
         let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let switches = match value {
             Value::Object(switches) => switches,
@@ -56,6 +59,7 @@ mod tests {
         for (text, expected) in [
             ("{}", Features::default()),
             ("null", Features::default()),
+            (" \n", Features::default()),
             (r#"{"disableCni": null, "later": [1]}"#, Features::default()),
             (r#"{"disableCni": true}"#, Features { disable_cni: true, ..Features::default() }),
             (r#"{"disableCNI": true, "enablecontrolplanevpa": true}"#, on),
@@ -68,7 +72,6 @@ mod tests {
     #[test]
     fn what_is_no_object_of_switches_is_refused_with_the_reason() {
         for (text, words) in [
-            ("", "EOF"),
             ("{", "EOF"),
             ("[]", "no object"),
             ("1", "no object"),
