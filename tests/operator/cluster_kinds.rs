@@ -89,8 +89,8 @@ fn without_nodes(rules: &[PolicyRule]) -> Vec<PolicyRule> {
     rules
 }
 
-async fn grant(roles: &Api<ClusterRole>, rules: Vec<PolicyRule>) -> Result {
-    let patch = Patch::Merge(json!({"rules": rules}));
+async fn grant(roles: &Api<ClusterRole>, permissions: Vec<PolicyRule>) -> Result {
+    let patch = Patch::Merge(json!({"rules": permissions}));
     roles.patch("istio-manager-role", &PatchParams::default(), &patch).await?;
     Ok(())
 }
