@@ -1,7 +1,6 @@
 //! Every kind of cluster with every setting gives a whole installation. Rendered offline.
 
 // Helpers of tests, which clippy does not take for tests.
-// Helpers of tests, which clippy does not take for tests.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod matrix_cases;
@@ -55,7 +54,7 @@ fn identities_are_unique_and_labelled(case: &Case, planned: &[(ObjectId, Value)]
 fn switches_are_followed(case: &Case, planned: &[(ObjectId, Value)]) {
     for (kind, name, wanted) in [
         ("DaemonSet", "istio-cni-node", !case.disables_cni()),
-        ("DaemonSet", "ztunnel", case.is("ambient")),
+        ("DaemonSet", "ztunnel", case.is_ambient()),
         ("Deployment", "istio-egressgateway", case.is("egress gateway")),
         ("PeerAuthentication", "default", true),
         ("VerticalPodAutoscaler", "istio-operator-vpa", case.is("autoscaler definition")),

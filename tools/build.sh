@@ -15,7 +15,8 @@ describe() {
       pkgs="k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kube-controller-manager k8s.io/kubernetes/cmd/kube-scheduler k8s.io/kubernetes/cmd/kubectl" ;;
     etcd) mod=etcd why="the database of the API server, under a minute" pkgs="go.etcd.io/etcd/server/v3" ;;
     kwok) mod=kwok why="makes nodes and pods ready without containers, about a minute" pkgs="sigs.k8s.io/kwok/cmd/kwok" ;;
-    istiod) mod=istio why="the real istiod behind each istiod pod, about 4 minutes" pkgs="istio.io/istio/pilot/cmd/pilot-discovery" ;;
+    istiod) mod=istio why="the real istiod behind each istiod pod, and a judge of its configuration, about 4 minutes"
+      pkgs="istio.io/istio/pilot/cmd/pilot-discovery ./oracle" ;;
     istioctl) mod=istio why="Istio's own command line, for comparisons, about 2 minutes" pkgs="istio.io/istio/istioctl/cmd/istioctl" ;;
     helm) mod=helm why="installs our chart, and judges our renderer, about 4 minutes" pkgs="helm.sh/helm/v4/cmd/helm ./oracle" ;;
     *) echo "tools/build.sh: unknown group '$1'; use: kubernetes etcd kwok istiod helm istioctl" >&2; exit 2 ;;
@@ -70,7 +71,7 @@ copy_kwok_stages() {
 }
 
 # The main package of etcd is its module root, so its folder name is a version. A package of our own is named after its module.
-binary_name() { case $1 in */etcd/server/v3) echo etcd ;; ./oracle) echo helm-oracle ;; *) basename "$1" ;; esac; }
+binary_name() { case $1 in */etcd/server/v3) echo etcd ;; ./oracle) echo "$mod-oracle" ;; *) basename "$1" ;; esac; }
 
 command -v go >/dev/null || { echo "tools/build.sh: Go is needed to build the test bed (https://go.dev/dl/); the operator itself does not need it" >&2; exit 1; }
 groups=("$@"); [ $# -gt 0 ] || groups=(kubernetes etcd kwok istiod helm istioctl)

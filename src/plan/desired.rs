@@ -13,6 +13,7 @@ use super::configuration::{self, Images, check_values};
 use super::extras::extras;
 use super::guard::{self, Violation};
 use super::{Error, Plan, patches, plan};
+use crate::api::names::{FEATURES_CONFIG_MAP, OPERATOR_NAMESPACE};
 use crate::object::ObjectId;
 use crate::telemetry::one_line;
 use crate::validate::{self, Problem, Rejection, ValidatedSpec};
@@ -45,9 +46,9 @@ pub enum Desired {
 
 /// Plans the objects that should exist.
 pub fn desired(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Desired, Error> {
-    let mut problems = Vec::new();
+    let mut problems: Vec<Problem> = ambient_without_agent(spec, basis.facts).into_iter().collect();
     if !spec.values.is_empty() {
-        problems.extend(check_values(&spec.values, &known_names(basis)?));
+        problems.extend(check_values(&spec.values, &known_names(basis)?, basis.bundle.version()));
     }
     if !spec.patches.is_empty() && !basis.allow_patches {
         problems.push(Problem::warning(
@@ -74,6 +75,19 @@ pub fn desired(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Desired, Error>
         Desired::Plan(plan)
     } else {
         Desired::Rejected(validate::rejection(&problems))
+    })
+}
+
+/// In ambient mode it is the CNI agent that leads the traffic of pods to ztunnel: without it they would have no mTLS.
+fn ambient_without_agent(spec: &ValidatedSpec, facts: &ClusterFacts) -> Option<Problem> {
+    (spec.experimental.enable_ambient == Some(true) && facts.features.disable_cni).then(|| {
+        Problem::warning(
+            "spec.experimental.enableAmbient",
+            format!(
+                "ambient mode needs the CNI agent, which disableCni in ConfigMap {OPERATOR_NAMESPACE}/{FEATURES_CONFIG_MAP} \
+                 switches off; remove one of the two"
+            ),
+        )
     })
 }
 

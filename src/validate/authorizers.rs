@@ -56,8 +56,8 @@ fn check_one(authorizer: Authorizer, refuse: &mut dyn FnMut(&str, String)) -> Va
         refuse("service", message);
     }
     let path_prefix = authorizer.path_prefix.filter(|prefix| !prefix.is_empty());
-    if let Some(prefix) = path_prefix.as_deref().filter(|prefix| !prefix.starts_with('/')) {
-        refuse("pathPrefix", format!("{prefix:?} must begin with a slash"));
+    if let Some(Err(message)) = path_prefix.as_deref().map(check_path_prefix) {
+        refuse("pathPrefix", message);
     }
     let port = read_port(authorizer.port).unwrap_or_else(|message| {
         refuse("port", message);
@@ -92,13 +92,10 @@ fn check_name(name: &str, names: &mut BTreeSet<String>) -> Result<(), String> {
     Ok(())
 }
 
-/// Accepts what Istio's `validateExtensionProviderService` accepts: a DNS name, an address, or `namespace/host`.
 fn check_service(service: &str) -> Result<(), String> {
     let valid = match service.split_once('/') {
-        Some((namespace, host)) => is_dns_label(namespace) && is_dns_name(host),
-        None => {
-            is_dns_name(service.strip_suffix('.').unwrap_or(service)) || service.parse::<IpAddr>().is_ok()
-        }
+        Some((namespace, host)) => is_namespace(namespace) && is_host_pattern(host),
+        None => is_host(service) || service.parse::<IpAddr>().is_ok(),
     };
     if valid {
         return Ok(());
@@ -106,6 +103,41 @@ fn check_service(service: &str) -> Result<(), String> {
     Err(format!(
         "{service:?} names no service; write its full host name, for example \"authorizer.my-namespace.svc.cluster.local\""
     ))
+}
+
+/// A host name as Istio's `ValidateFQDN` takes it: it may end in a dot, and what is all digits at its end is meant to be an
+/// address.
+fn is_host(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_number = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
+    !is_number && is_dns_name(name.strip_suffix('.').unwrap_or(name))
+}
+
+/// A namespace before a host, as Istio's `ValidateNamespaceSlashWildcardHostname` takes it.
+fn is_namespace(namespace: &str) -> bool {
+    let named = namespace.strip_prefix('~').unwrap_or(namespace);
+    !namespace.is_empty() && (matches!(named, "" | "*" | ".") || is_dns_label(named))
+}
+
+/// A host after a namespace: no short name, and a wildcard at most for its first label.
+fn is_host_pattern(host: &str) -> bool {
+    host == "*"
+        || host.split_once('.').is_some_and(|(first, rest)| {
+            host.len() <= 255 && (first == "*" || is_dns_label(first)) && (rest.is_empty() || is_host(rest))
+        })
+}
+
+/// A path that Istio's parser of URLs takes.
+fn check_path_prefix(prefix: &str) -> Result<(), String> {
+    if !prefix.starts_with('/') {
+        return Err(format!("{prefix:?} must begin with a slash"));
+    }
+    let path = prefix.split('?').next().unwrap_or_default();
+    let is_escape = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    if prefix.bytes().any(|byte| byte.is_ascii_control()) || !path.split('%').skip(1).all(is_escape) {
+        return Err(format!("{prefix:?} is no path of a URL; write special characters as %20"));
+    }
+    Ok(())
 }
 
 fn read_port(port: i64) -> Result<u16, String> {
@@ -124,4 +156,57 @@ fn read_timeout(timeout: &str) -> Result<Duration, String> {
         ));
     }
     Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Istio's `validateExtensionProviderService` gives the same answers.
+    #[test]
+    fn a_service_is_what_istio_takes_for_one() {
+        for service in [
+            "authz.shop.svc.cluster.local",
+            "Authz.Example.com.",
+            "localhost",
+            "10.0.0.1",
+            "fd00::1",
+            "shop/authz.shop.svc.cluster.local",
+            "*/authz.example.com",
+            "./authz.example.com",
+            "~shop/*.example.com",
+            "shop/*",
+            "a.1.",
+        ] {
+            assert_eq!(check_service(service), Ok(()), "{service}");
+        }
+        for service in [
+            "",
+            ".",
+            "a..b",
+            "a.1",
+            "10.0.0.256",
+            "a_b.c",
+            "-a.b",
+            "*.example.com",
+            "shop/authz",
+            "/a.b",
+            "a/b/c.d",
+            "shop/a*.b",
+            "shop/a.*.b",
+            "shop/a.1",
+        ] {
+            assert!(check_service(service).is_err(), "{service}");
+        }
+    }
+
+    #[test]
+    fn a_path_prefix_is_what_istio_takes_for_one() {
+        for prefix in ["/", "/check?x=%", "/a%20b", "/a b", "/ü"] {
+            assert_eq!(check_path_prefix(prefix), Ok(()), "{prefix}");
+        }
+        for prefix in ["check", "/a%2", "/a%zz", "/a\tb", "/a%"] {
+            assert!(check_path_prefix(prefix).is_err(), "{prefix}");
+        }
+    }
 }

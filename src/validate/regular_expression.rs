@@ -130,7 +130,7 @@ impl Parser<'_> {
         let (set, cleared) = flags.split_once('-').unwrap_or((flags, "i"));
         let known = |flags: &str| flags.bytes().all(|flag| b"imsU".contains(&flag));
         let is_group = after.starts_with(':');
-        if !known(set) || !known(cleared) || cleared.is_empty() || (flags.is_empty() && !is_group) {
+        if !known(set) || !known(cleared) || cleared.is_empty() {
             return Err(format!("(?{flags} is not a kind of group that RE2 has"));
         }
         self.rest = &after[1..];
@@ -180,7 +180,7 @@ impl Parser<'_> {
             after
         } else {
             property
-                .strip_prefix(|c: char| c.is_ascii_alphabetic())
+                .strip_prefix(['C', 'L', 'M', 'N', 'P', 'S', 'Z'])
                 .ok_or(r"\p needs the name of a Unicode class")?
         };
         Ok(true)
@@ -343,6 +343,7 @@ mod tests {
             "[a&&b]",
             r"[\d\p{Greek}[:^alpha:]]",
             r"\pN\PL\p{^Lu}",
+            "(?)",
             r"\A\z\b\B\C",
             r"\x41\x{10FFFF}\07\12",
             r"\.\-\/\~",
@@ -395,7 +396,7 @@ mod tests {
             "(?P<a>.)(?P<a>.)",
             "(?P<a-b>.)",
             "(?x)a",
-            "(?)",
+            r"\pX",
             "(?i-)a",
             "(?#a)",
         ] {

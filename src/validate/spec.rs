@@ -125,15 +125,15 @@ fn check_regular_expressions(expressions: &[String], problems: &mut Vec<Problem>
     }
 }
 
-/// Whether every label of a name is a DNS label as in RFC 1123, lower case.
+/// Whether every label of a name is a DNS label, as Istio takes it.
 pub(super) fn is_dns_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 255 && name.split('.').all(is_dns_label)
 }
 
-/// Whether a text is a DNS label as in RFC 1123, lower case.
+/// Whether a text is a DNS label, in any case: Istio does not mind.
 pub(super) fn is_dns_label(label: &str) -> bool {
     (1..=63).contains(&label.len())
-        && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         && !label.starts_with('-')
         && !label.ends_with('-')
 }

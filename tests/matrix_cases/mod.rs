@@ -65,6 +65,11 @@ impl Case {
         self.value("features") & 1 == 1
     }
 
+    /// Whether the resource asks for ambient mode, which a cluster without the CNI agent cannot have.
+    pub fn is_ambient(&self) -> bool {
+        self.is("ambient") && !self.disables_cni()
+    }
+
     /// Whether the cluster wants vertical autoscalers.
     pub fn scales_vertically(&self) -> bool {
         self.value("features") & 2 == 2
@@ -124,7 +129,7 @@ impl Case {
         spec.insert(
             "experimental".into(),
             json!({
-                "enableAmbient": self.is("ambient"),
+                "enableAmbient": self.is_ambient(),
                 "pilot": {"enableAlphaGatewayAPI": experiments, "enableMultiNetworkDiscoverGatewayAPI": experiments},
             }),
         );

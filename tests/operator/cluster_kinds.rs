@@ -4,13 +4,14 @@ use istio_manager::api::conditions::State;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, Service};
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use testbed::{ControlPlane, TestResult};
 
-use crate::bed::{Bed, DEADLINE, NAMESPACE, Result};
+use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, told};
 
 const ISTIO: &str = "istio-system";
 
@@ -48,6 +49,50 @@ pub async fn one_node_more_or_less_does_not_change_the_size_but_another_cluster_
     let told = events.iter().any(|event| event.reason.as_deref() == Some("ClusterSizeChanged"));
     assert!(told, "{:?}", events.iter().map(|event| &event.reason).collect::<Vec<_>>());
     bed.stop().await
+}
+
+pub async fn nodes_that_cannot_be_read_are_named_and_nothing_is_decided_until_they_can(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let mut bed = Bed::start(control_plane).await?;
+    bed.settles("default", State::Ready).await?;
+    let roles: Api<ClusterRole> = Api::all(control_plane.client());
+    let whole = roles.get("istio-manager-role").await?.rules.unwrap_or_default();
+    grant(&roles, without_nodes(&whole)).await?;
+    let outcome = told_of_nodes(&mut bed).await;
+    grant(&roles, whole).await?;
+    outcome?;
+    bed.settles("default", State::Ready).await?;
+    bed.edit("default", json!({"config": null})).await?;
+    bed.settles("default", State::Ready).await?;
+    bed.stop().await
+}
+
+/// A new operator that has to do something, and may not read the nodes.
+async fn told_of_nodes(bed: &mut Bed<'_>) -> Result {
+    bed.restart_with(&[]).await?;
+    bed.edit("default", json!({"config": {"numTrustedProxies": 3}})).await?;
+    let (description, _) = told(&bed.settles("default", State::Error).await?);
+    assert!(description.contains("the nodes"), "{description}");
+    let maps: Api<ConfigMap> = Api::namespaced(bed.control_plane.client(), ISTIO);
+    let mesh = maps.get("istio").await?.data.unwrap_or_default();
+    assert!(!mesh.values().any(|text| text.contains("numTrustedProxies")), "{mesh:?}");
+    Ok(())
+}
+
+fn without_nodes(rules: &[PolicyRule]) -> Vec<PolicyRule> {
+    let mut rules = rules.to_vec();
+    for resources in rules.iter_mut().filter_map(|rule| rule.resources.as_mut()) {
+        resources.retain(|resource| resource != "nodes");
+    }
+    rules.retain(|rule| rule.resources.as_ref().is_none_or(|resources| !resources.is_empty()));
+    rules
+}
+
+async fn grant(roles: &Api<ClusterRole>, permissions: Vec<PolicyRule>) -> Result {
+    let patch = Patch::Merge(json!({"rules": permissions}));
+    roles.patch("istio-manager-role", &PatchParams::default(), &patch).await?;
+    Ok(())
 }
 
 pub async fn the_load_balancer_decides_about_the_proxy_protocol(control_plane: &ControlPlane) -> TestResult {
@@ -88,7 +133,7 @@ async fn annotation(control_plane: &ControlPlane, key: &str) -> Result<Option<St
     Ok(service.annotations().get(&key).cloned())
 }
 
-pub async fn ambient_mode_is_installed_where_experiments_are_allowed(
+pub async fn experiments_are_installed_where_they_are_allowed_and_end_with_their_cause(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start_with(control_plane, &["--allow-experimental"]).await?;
@@ -96,11 +141,26 @@ pub async fn ambient_mode_is_installed_where_experiments_are_allowed(
         "enableAmbient": true,
         "pilot": {"enableAlphaGatewayAPI": true, "enableMultiNetworkDiscoverGatewayAPI": true},
     });
+    provisioning_info(control_plane, "networkDetails: {dualStackIPEnabled: true}").await?;
     bed.create("default", json!({"experimental": experimental})).await?;
     bed.settles("default", State::Ready).await?;
     let daemon_sets: Api<DaemonSet> = Api::namespaced(control_plane.client(), ISTIO);
     let ztunnel = daemon_sets.get("ztunnel").await?.status.unwrap_or_default();
     assert_eq!(ztunnel.number_ready, 3);
+    let services: Api<Service> = Api::namespaced(control_plane.client(), ISTIO);
+    for name in ["istiod", "istio-ingressgateway"] {
+        let families = services.get(name).await?.spec.and_then(|spec| spec.ip_families);
+        assert_eq!(families, Some(vec!["IPv4".to_owned(), "IPv6".to_owned()]), "{name}");
+    }
+
+    // The Services keep both families: the API server takes none away because a field is no longer applied.
+    provisioning_info(control_plane, "networkDetails: {dualStackIPEnabled: false}").await?;
+    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), ISTIO);
+    let is_single = |map: Option<&ConfigMap>| {
+        let mesh = map.and_then(|map| map.data.as_ref()?.get("mesh"));
+        mesh.is_some_and(|mesh| !mesh.contains("ISTIO_DUAL_STACK"))
+    };
+    control_plane.wait_for(maps, "istio", "mesh of one IP family", DEADLINE, is_single).await?;
     bed.edit("default", json!({"experimental": null})).await?;
     bed.settles("default", State::Ready).await?;
     assert!(daemon_sets.get_opt("ztunnel").await?.is_none());
@@ -108,4 +168,16 @@ pub async fn ambient_mode_is_installed_where_experiments_are_allowed(
     bed.goes("default").await?;
     crate::removal::nothing_is_left(&bed).await?;
     bed.stop().await
+}
+
+async fn provisioning_info(control_plane: &ControlPlane, details: &str) -> Result {
+    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
+    let map = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "kyma-provisioning-info"},
+        "data": {"details": details},
+    });
+    maps.patch("kyma-provisioning-info", &PatchParams::apply("test").force(), &Patch::Apply(&map)).await?;
+    Ok(())
 }

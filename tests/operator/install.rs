@@ -101,7 +101,8 @@ pub async fn a_changed_setting_reaches_its_object(control_plane: &ControlPlane) 
 
 pub async fn every_rendering_is_accepted_by_the_api_server(control_plane: &ControlPlane) -> TestResult {
     let kubectl = control_plane.tools().program("kubectl")?;
-    for case in parity::cases(&["01-default-production", "02-default-evaluation", "03-gateway-topology"])? {
+    let names = ["01-default-production", "02-default-evaluation", "03-gateway-topology", "17-dual-stack"];
+    for case in parity::cases(&names)? {
         let rendered = control_plane.dir().join("rendered.yaml");
         std::fs::write(&rendered, parity::render(&case)?)?;
         let arguments = [

@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         a_component_that_is_turned_off_is_pruned,
         network_policies_are_made_and_taken_away_by_their_switch,
         a_feature_takes_effect_at_once_and_an_unreadable_one_leaves_the_last_in_force,
+        nodes_that_cannot_be_read_are_named_and_nothing_is_decided_until_they_can,
         vertical_autoscalers_come_with_their_definition_and_go_with_their_switch,
         a_filter_of_a_user_at_the_ingress_gateway_is_a_warning_until_it_goes,
         every_setting_of_the_mesh_is_accepted_by_istiod,
@@ -111,7 +112,7 @@ fn main() -> ExitCode {
         an_installation_by_istioctl_is_taken_over_and_upgraded,
         one_node_more_or_less_does_not_change_the_size_but_another_cluster_does,
         the_load_balancer_decides_about_the_proxy_protocol,
-        ambient_mode_is_installed_where_experiments_are_allowed,
+        experiments_are_installed_where_they_are_allowed_and_end_with_their_cause,
         a_definition_that_would_lose_something_stays_and_is_named_until_it_is_mended,
     ]
     .map(|test| test.within(Duration::from_secs(240)).on_own_control_plane());

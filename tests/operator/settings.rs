@@ -263,14 +263,14 @@ async fn debug(ip: &str, path: &str) -> Result<Value> {
     Ok(serde_json::from_str(body)?)
 }
 
-/// Of everything that can be planned for any cluster; dual stack is left out, as this control plane has one IP family.
+/// Of everything that can be planned for any cluster.
 pub async fn every_kind_of_installation_is_accepted_by_the_api_server(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
     bed.settles("default", State::Ready).await?;
     let mut tried = BTreeSet::new();
-    for case in matrix::pairwise().into_iter().filter(|case| !case.is("dual stack")) {
+    for case in matrix::pairwise() {
         let planned = case.planned()?;
         let fresh: Vec<_> = planned
             .into_iter()

@@ -152,10 +152,8 @@ impl ValueNames {
 
     /// A name of the same place that looks alike, else a place that has this very name.
     fn suggestion(&self, node: &Node, path: &str, name: &str) -> Option<String> {
-        let likeness = |known: &str| strsim::jaro_winkler(&name.to_lowercase(), &known.to_lowercase());
-        let alike = node.children.keys().map(|known| (likeness(known), known));
-        let best = alike.filter(|(likeness, _)| *likeness >= SIMILAR).max_by(|(a, _), (b, _)| a.total_cmp(b));
-        best.map(|(_, known)| join(path, known)).or_else(|| self.root.find(name, ""))
+        let best = most_alike(name, node.children.keys().map(String::as_str));
+        best.map(|known| join(path, known)).or_else(|| self.root.find(name, ""))
     }
 }
 
@@ -201,6 +199,15 @@ impl Node {
         let below = self.children.iter().filter_map(|(child, node)| node.find(name, &join(path, child)));
         below.min_by_key(|path| path.matches('.').count())
     }
+}
+
+/// The one of the names `known` that was probably meant by `name`; `None` if none looks like it.
+#[must_use]
+pub fn most_alike<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let likeness = |known: &str| strsim::jaro_winkler(&name.to_lowercase(), &known.to_lowercase());
+    let alike = known.into_iter().map(|known| (likeness(known), known));
+    let best = alike.filter(|(likeness, _)| *likeness >= SIMILAR).max_by(|(a, _), (b, _)| a.total_cmp(b));
+    best.map(|(_, known)| known)
 }
 
 fn join(path: &str, name: &str) -> String {

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::cluster::{Cluster, ClusterError};
 use crate::kubeconfig::{self, KubeconfigError};
 use crate::kwok;
-use crate::namespace::{POD_CIDR, SERVICE_CIDR};
+use crate::namespace::{POD_CIDR, SERVICE_CIDR, SERVICE_CIDR_V6};
 use crate::nodes::Size;
 use crate::pki::{self, Identity, Pki, PkiError};
 use crate::process::{Process, ProcessError, ProcessSpec};
@@ -203,7 +203,7 @@ fn start_api_server(tools: &Tools, dir: &Path, pki: &Pki) -> Result<Process, Sta
         format!("--bind-address={API_ADDRESS}"),
         format!("--advertise-address={API_ADDRESS}"),
         "--secure-port=443".into(),
-        format!("--service-cluster-ip-range={SERVICE_CIDR}"),
+        format!("--service-cluster-ip-range={SERVICE_CIDR},{SERVICE_CIDR_V6}"),
         format!("--tls-cert-file={}", text(&pki.server_cert)),
         format!("--tls-private-key-file={}", text(&pki.server_key)),
         format!("--cert-dir={}", text(dir)),

@@ -16,6 +16,8 @@ pub(crate) const INSIDE: &str = "TESTBED_INSIDE";
 
 /// Addresses of Services. Local in the namespace, so that a process can be bound to each of them.
 pub const SERVICE_CIDR: &str = "10.96.0.0/16";
+/// Further addresses of Services, for those that ask for both IP families; nothing answers there.
+pub const SERVICE_CIDR_V6: &str = "fd00:10:96::/112";
 /// Addresses of pods. Local in the namespace, so that a process can answer for a pod.
 pub const POD_CIDR: &str = "10.244.0.0/16";
 

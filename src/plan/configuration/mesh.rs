@@ -82,14 +82,18 @@ fn extension_provider(authorizer: &ValidatedAuthorizer) -> Value {
     json!({"name": authorizer.name, "envoyExtAuthzHttp": http})
 }
 
-/// A duration as protocol buffers write it in JSON: seconds with as much of a fraction as there is.
+/// A duration as protocol buffers write it in JSON: seconds with a fraction of 0, 3, 6 or 9 digits.
 fn proto_duration(duration: Duration) -> String {
     let (seconds, nanoseconds) = (duration.as_secs(), duration.subsec_nanos());
     if nanoseconds == 0 {
-        return format!("{seconds}s");
+        format!("{seconds}s")
+    } else if nanoseconds % 1_000_000 == 0 {
+        format!("{seconds}.{:03}s", nanoseconds / 1_000_000)
+    } else if nanoseconds % 1_000 == 0 {
+        format!("{seconds}.{:06}s", nanoseconds / 1_000)
+    } else {
+        format!("{seconds}.{nanoseconds:09}s")
     }
-    let fraction = format!("{nanoseconds:09}");
-    format!("{seconds}.{}s", fraction.trim_end_matches('0'))
 }
 
 #[cfg(test)]
@@ -97,11 +101,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_keep_their_fraction() {
-        for (milliseconds, expected) in
-            [(1_000, "1s"), (90_000, "90s"), (500, "0.5s"), (1_900, "1.9s"), (1, "0.001s")]
-        {
-            assert_eq!(proto_duration(Duration::from_millis(milliseconds)), expected);
+    fn durations_keep_their_fraction_in_groups_of_three_digits() {
+        for (nanoseconds, expected) in [
+            (1_000_000_000, "1s"),
+            (90_000_000_000, "90s"),
+            (500_000_000, "0.500s"),
+            (1_900_000_000, "1.900s"),
+            (1_000_000, "0.001s"),
+            (1_001_000, "0.001001s"),
+            (1_000_000_015, "1.000000015s"),
+        ] {
+            assert_eq!(proto_duration(Duration::from_nanos(nanoseconds)), expected);
         }
     }
 }

@@ -7,6 +7,8 @@ mod components;
 mod images;
 mod merge;
 mod mesh;
+mod mesh_fields;
+mod mesh_values;
 mod provider;
 pub(crate) mod quantity;
 mod values;
@@ -41,9 +43,10 @@ pub enum Error {
 
 /// Makes the `IstioOperator` document for a resource on a cluster.
 ///
-/// Later steps win over earlier ones: base, values of the resource, its other fields, experimental options, images, provider.
+/// Later steps win over earlier ones: base, provider, values of the resource, its other fields, experimental options, images.
 pub fn configuration(spec: &ValidatedSpec, facts: &ClusterFacts, images: &Images) -> Result<Value, Error> {
     let mut document = base::document(facts.size).map_err(Error::Base)?;
+    provider::merge(&mut document, facts.provider, is_dual_stack(spec, facts));
     values::merge_into(&mut document, &spec.values);
     mesh::merge(&mut document, &spec.mesh);
     components::merge(&mut document, spec, facts.features)?;
@@ -54,7 +57,6 @@ pub fn configuration(spec: &ValidatedSpec, facts: &ClusterFacts, images: &Images
         ambient(&mut document, images)?;
     }
     images.merge_into(&mut document);
-    provider::merge(&mut document, facts.provider, is_dual_stack(spec, facts));
     Ok(document)
 }
 

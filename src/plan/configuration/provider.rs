@@ -1,5 +1,5 @@
 //! What a cloud provider needs: load balancer annotations, and the folders of the network plugins.
-//! Merged last, over everything else, as in the Go operator.
+//! Part of what an installation starts from: values of the resource win over it.
 
 use serde_json::{Value, json};
 

@@ -35,6 +35,27 @@ fn evaluation_asks_for_less_and_for_no_second_replica() {
 }
 
 #[test]
+fn the_cni_agent_gets_what_the_documentation_promises_until_the_resource_says_otherwise() {
+    let evaluation = ClusterFacts { size: Size::Evaluation, ..ClusterFacts::default() };
+    for (facts, requests, limits) in [
+        (
+            ClusterFacts::default(),
+            json!({"cpu": "100m", "memory": "512Mi"}),
+            json!({"cpu": "500m", "memory": "1024Mi"}),
+        ),
+        (evaluation, json!({"cpu": "10m", "memory": "128Mi"}), json!({"cpu": "250m", "memory": "384Mi"})),
+    ] {
+        let document = document_for(json!({}), &facts);
+        let cni = at(&document, "/spec/components/cni");
+        assert_eq!(cni["namespace"], "istio-system");
+        assert_eq!(cni["k8s"]["resources"], json!({"requests": requests, "limits": limits}));
+        let spread = "/k8s/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution/0";
+        let term = cni.pointer(spread).unwrap();
+        assert_eq!(term["podAffinityTerm"]["topologyKey"], "kubernetes.io/hostname");
+    }
+}
+
+#[test]
 fn a_setting_changes_what_it_names_and_nothing_else() {
     let base = document(json!({}));
     for (spec, path, value) in [
@@ -108,6 +129,20 @@ fn restore(document: &mut Value, base: &Value, path: &str) {
 }
 
 #[test]
+fn a_value_of_the_resource_wins_over_what_the_provider_needs() {
+    let annotation = "service.beta.kubernetes.io/aws-load-balancer-scheme";
+    let facts = ClusterFacts {
+        provider: Provider::Aws { load_balancer: LoadBalancer::Network },
+        ..ClusterFacts::default()
+    };
+    let annotations = json!({"istio-ingressgateway": {"serviceAnnotations": {annotation: "internal"}}});
+    let document = document_for(json!({"values": {"gateways": annotations}}), &facts);
+    let gateway = at(&document, "/spec/values/gateways/istio-ingressgateway/serviceAnnotations");
+    assert_eq!(gateway[annotation], "internal");
+    assert_eq!(gateway["service.beta.kubernetes.io/aws-load-balancer-type"], "nlb", "the rest stays");
+}
+
+#[test]
 fn authorizers_follow_the_providers_of_the_base() {
     let document = document(json!({"config": {"authorizers": [
         {
@@ -122,7 +157,7 @@ fn authorizers_follow_the_providers_of_the_base() {
     assert_eq!(
         providers[4]["envoyExtAuthzHttp"],
         json!({
-            "service": "a.b", "port": 80, "timeout": "0.5s",
+            "service": "a.b", "port": 80, "timeout": "0.500s",
             "includeAdditionalHeadersInCheck": {"x": "y"}, "headersToDownstreamOnDeny": ["z"],
         })
     );

@@ -8,6 +8,7 @@ use istio_charts::ValueNames;
 use serde_json::{Map, Value, json};
 
 use super::merge::merge;
+use super::mesh_values;
 use crate::api::names::{EGRESS_GATEWAY, INGRESS_GATEWAY};
 use crate::validate::Problem;
 
@@ -62,9 +63,10 @@ const COMPONENTS: [(&[&str], &str, Option<&str>); 4] = [
     (&["gateways", EGRESS_GATEWAY], "egressGateways", Some(EGRESS_GATEWAY)),
 ];
 
-/// What is wrong with `values`, given the names that the charts know.
+/// What is wrong with `values`, given the names that the charts of Istio `version` know.
 #[must_use]
-pub fn check(values: &Map<String, Value>, names: &ValueNames) -> Vec<Problem> {
+pub fn check(values: &Map<String, Value>, names: &ValueNames, version: &str) -> Vec<Problem> {
+    let mesh = values.get("meshConfig").map(|mesh| mesh_values::check(mesh, version)).unwrap_or_default();
     let values = Value::Object(values.clone());
     let unknown = names.unknown(&values).into_iter().map(|unknown| {
         let advice = unknown.suggestion.map(|known| format!(", did you mean {known}?")).unwrap_or_default();
@@ -79,7 +81,7 @@ pub fn check(values: &Map<String, Value>, names: &ValueNames) -> Vec<Problem> {
             Problem::warning(format!("spec.values.{path}"), format!("cannot be set here: {advice}"))
         })
     });
-    unknown.chain(decided).collect()
+    unknown.chain(mesh).chain(decided).collect()
 }
 
 fn get<'v>(values: &'v Value, path: &str) -> Option<&'v Value> {

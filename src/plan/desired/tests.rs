@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::plan::configuration::Size;
+use crate::api::conditions::State;
+use crate::plan::configuration::{Features, Size};
 use crate::validate::Flavour;
 
 fn spec(content: Value) -> ValidatedSpec {
@@ -44,6 +45,33 @@ fn refused(content: Value) -> String {
 fn object(plan: &Plan, kind: &str, name: &str) -> Value {
     let found = plan.rendered().into_iter().find(|(id, _)| id.kind == kind && id.name == name);
     found.unwrap_or_else(|| panic!("no {kind} {name}")).1
+}
+
+#[test]
+fn ambient_mode_without_the_cni_agent_is_refused_with_both_places_named() {
+    let bundle = Bundle::embedded();
+    let images = Images::official(bundle.version());
+    let spec = json!({"experimental": {"enableAmbient": true}});
+    let spec = validate::validate(&serde_json::from_value(spec).unwrap(), Flavour::Experimental).unwrap();
+    let outcome = |disable_cni| {
+        let features = Features { disable_cni, ..Features::default() };
+        let facts = ClusterFacts { features, ..ClusterFacts::default() };
+        let basis = Basis {
+            bundle: &bundle,
+            facts: &facts,
+            images: &images,
+            kubernetes_version: "v1.36.0",
+            allow_patches: false,
+            owner: None,
+        };
+        desired(&spec, basis).unwrap()
+    };
+    assert!(matches!(outcome(false), Desired::Plan(_)));
+    let Desired::Rejected(rejection) = outcome(true) else { panic!("not refused") };
+    assert_eq!(rejection.state, State::Warning);
+    for words in ["spec.experimental.enableAmbient", "kyma-system/istio-features"] {
+        assert!(rejection.message.contains(words), "{rejection}");
+    }
 }
 
 #[test]

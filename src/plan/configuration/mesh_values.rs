@@ -1,0 +1,187 @@
+//! The mesh configuration that a user sets (`spec.values.meshConfig`): which fields there are, and what each holds.
+//!
+//! The charts do not know: they hand it on whole. istiod passes over a field that it does not know, and starts no more with
+//! one of the wrong type, so both are told before anything is applied. `mesh_names.txt` has the fields of the newest
+//! Istio; a test compares it with Istio's own definition and writes it anew with `UPDATE=1`.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::mesh_fields::{Field, Kind};
+use crate::validate::Problem;
+
+const NAMES: &str = include_str!("mesh_names.txt");
+/// Where a user writes it.
+const HERE: &str = "spec.values.meshConfig";
+/// In the place of a name in a path: any name.
+const ANY: &str = "*";
+
+/// What is wrong with a mesh configuration for Istio `version`. Nothing is known of versions to come.
+pub(super) fn check(mesh: &Value, version: &str) -> Vec<Problem> {
+    if minor(version) > minor(version_of_names()) {
+        return Vec::new();
+    }
+    let fields = NAMES.lines().skip(1).filter_map(|line| {
+        let (path, holds) = line.split_once(' ')?;
+        Some((path, Field::parse(holds)))
+    });
+    let mut check = Check { fields: fields.collect(), problems: Vec::new() };
+    check.value(&Kind::Message, "", HERE, mesh);
+    check.problems
+}
+
+/// From the first line, which names the module that the fields come from: `# istio.io/api v1.31.0`.
+fn version_of_names() -> &'static str {
+    NAMES.lines().next().and_then(|line| line.rsplit_once(" v")).map_or("", |(_, version)| version)
+}
+
+fn minor(version: &str) -> Option<(u64, u64)> {
+    let version = semver::Version::parse(version).ok()?;
+    Some((version.major, version.minor))
+}
+
+struct Check {
+    fields: BTreeMap<&'static str, Field>,
+    problems: Vec<Problem>,
+}
+
+impl Check {
+    /// Judges a value that should be of `kind`; its fields are known by the path `known` and shown by the path `shown`.
+    fn value(&mut self, kind: &Kind, known: &str, shown: &str, value: &Value) {
+        match (kind, value) {
+            // Takes away what the base configuration says.
+            (_, Value::Null) => {}
+            (Kind::Message, Value::Object(map)) => {
+                for (name, value) in map {
+                    self.field(known, name, &format!("{shown}.{name}"), value);
+                }
+            }
+            (kind, value) if kind.fits(value) => {}
+            (kind, value) => self.add(shown, format!("{value} is not {kind}")),
+        }
+    }
+
+    fn field(&mut self, parent: &str, name: &str, shown: &str, value: &Value) {
+        let path = |name: &str| if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") };
+        let found =
+            [name, ANY].iter().find_map(|name| Some((path(name), self.fields.get(&*path(name))?.clone())));
+        let Some((known, field)) = found else {
+            let alike = istio_charts::most_alike(name, self.below(parent));
+            let advice = alike.map(|alike| format!(", did you mean {alike}?")).unwrap_or_default();
+            return self.add(shown, format!("the mesh configuration of Istio has no such field{advice}"));
+        };
+        match value {
+            Value::Array(items) if field.is_list => {
+                for (index, item) in items.iter().enumerate() {
+                    self.value(&field.kind, &known, &format!("{shown}[{index}]"), item);
+                }
+            }
+            Value::Null => {}
+            value if field.is_list => self.add(shown, format!("{value} is not a list")),
+            value => self.value(&field.kind, &known, shown, value),
+        }
+    }
+
+    /// The names of the fields at a place.
+    fn below(&self, parent: &str) -> impl Iterator<Item = &'static str> {
+        self.fields.keys().filter_map(move |path| {
+            let rest = path.strip_prefix(parent)?;
+            let name = if parent.is_empty() { rest } else { rest.strip_prefix('.')? };
+            (!name.contains('.') && name != ANY).then_some(name)
+        })
+    }
+
+    fn add(&mut self, shown: &str, message: String) {
+        self.problems.push(Problem::warning(shown, message));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn told(mesh: &Value) -> Vec<String> {
+        check(mesh, "1.31.0").iter().map(Problem::to_string).collect()
+    }
+
+    #[test]
+    fn what_istio_knows_is_taken() {
+        let mesh = json!({
+            "accessLogFile": "/dev/stdout",
+            "enableTracing": true,
+            "connectTimeout": "10s",
+            "outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"},
+            "defaultConfig": {
+                "concurrency": 2,
+                "drainDuration": "0.250s",
+                "proxyMetadata": {"ANY.name": "x"},
+                "tracing": null,
+                "image": {"imageType": "distroless"},
+            },
+            "extensionProviders": [{"name": "a", "zipkin": {"service": "b", "port": 9411}}],
+            "discoverySelectors": [{"matchLabels": {"a": "b"}}],
+            "trustDomainAliases": ["a", "b"],
+        });
+        assert_eq!(told(&mesh), [""; 0]);
+        assert_eq!(told(&Value::Null), [""; 0]);
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_with_the_one_that_was_meant() {
+        for (mesh, problem) in [
+            (
+                json!({"accessLogFil": "x"}),
+                "accessLogFil: the mesh configuration of Istio has no such field, did you mean accessLogFile?",
+            ),
+            (
+                json!({"trust_domain": "x"}),
+                "trust_domain: the mesh configuration of Istio has no such field, did you mean trustDomain?",
+            ),
+            (
+                json!({"defaultConfig": {"gatewayTopology": {"numTrustedProxy": 1}}}),
+                "defaultConfig.gatewayTopology.numTrustedProxy: the mesh configuration of Istio has no such field, did you mean numTrustedProxies?",
+            ),
+            (
+                json!({"extensionProviders": [{"name": "a"}, {"zipkn": {}}]}),
+                "extensionProviders[1].zipkn: the mesh configuration of Istio has no such field, did you mean zipkin?",
+            ),
+            (json!({"qqqqq": 1}), "qqqqq: the mesh configuration of Istio has no such field"),
+        ] {
+            assert_eq!(told(&mesh), [format!("{HERE}.{problem}")]);
+        }
+    }
+
+    #[test]
+    fn a_value_that_istiod_could_not_read_is_told_with_what_is_wanted() {
+        for (mesh, problem) in [
+            (json!({"enableTracing": "yes"}), "enableTracing: \"yes\" is not true or false"),
+            (json!({"accessLogFile": 1}), "accessLogFile: 1 is not a text"),
+            (
+                json!({"connectTimeout": "10 seconds"}),
+                "connectTimeout: \"10 seconds\" is not a duration in seconds, such as 1.5s",
+            ),
+            (json!({"connectTimeout": 10}), "connectTimeout: 10 is not a duration in seconds, such as 1.5s"),
+            (
+                json!({"defaultConfig": {"proxyMetadata": {"A": true}}}),
+                "defaultConfig.proxyMetadata.A: true is not a text",
+            ),
+            (json!({"defaultConfig": []}), "defaultConfig: [] is not a map"),
+            (json!({"trustDomainAliases": "a"}), "trustDomainAliases: \"a\" is not a list"),
+            (
+                json!({"outboundTrafficPolicy": {"mode": "ALLOW_ALL"}}),
+                "outboundTrafficPolicy.mode: \"ALLOW_ALL\" is not one of REGISTRY_ONLY, ALLOW_ANY, ALLOW_ANY_DYNAMIC_DNS",
+            ),
+        ] {
+            assert_eq!(told(&mesh), [format!("{HERE}.{problem}")]);
+        }
+    }
+
+    #[test]
+    fn fields_of_versions_to_come_are_not_judged() {
+        assert_eq!(check(&json!({"fieldOfTomorrow": 1}), "1.99.0"), []);
+        assert_eq!(check(&json!({"fieldOfTomorrow": 1}), "1.30.3").len(), 1);
+    }
+}

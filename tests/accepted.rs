@@ -1,0 +1,125 @@
+//! What is rendered is accepted by the real Istio: its mesh configuration, and its injection templates with their values.
+
+// Helpers of tests, which clippy does not take for tests.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod matrix_cases;
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use istio_manager::object::ObjectId;
+use serde_json::{Value, json};
+
+use matrix_cases::{Case, pairwise, product};
+
+/// The packages of istiod, as a process that answers one request after the other; see `tools/istio/oracle`.
+struct Istio {
+    process: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Istio {
+    fn start() -> Self {
+        let mut command = Command::new(program());
+        let mut process =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap_or_else(|error| {
+                panic!("{}: {error}; build it with tools/build.sh istiod", program().display())
+            });
+        let answers = BufReader::new(process.stdout.take().unwrap());
+        Self { process, answers }
+    }
+
+    /// The containers that a plain pod has after injection, or why Istio takes the configuration not.
+    fn containers(&mut self, mesh: &str, injector: &Value) -> Result<Vec<String>, String> {
+        let request = json!({"mesh": mesh, "injection": injector["config"], "values": injector["values"]});
+        writeln!(self.process.stdin.as_mut().unwrap(), "{request}").unwrap();
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        match answer["error"].as_str() {
+            Some(error) => Err(error.to_owned()),
+            None => Ok(serde_json::from_value(answer["containers"].clone()).unwrap()),
+        }
+    }
+}
+
+impl Drop for Istio {
+    fn drop(&mut self) {
+        // It ends when there are no more questions.
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+}
+
+fn program() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/istio-oracle")
+}
+
+fn data(planned: &[(ObjectId, Value)], config_map: &str) -> Value {
+    let is_it = |id: &ObjectId| id.kind == "ConfigMap" && id.name == config_map;
+    planned.iter().find(|(id, _)| is_it(id)).unwrap().1["data"].clone()
+}
+
+#[test]
+fn every_kind_of_installation_has_a_mesh_and_an_injection_that_istiod_accepts() {
+    accepts(&pairwise());
+}
+
+/// Some minutes.
+#[test]
+#[ignore = "thousands of renderings; part of the full tests"]
+fn every_combination_of_settings_has_a_mesh_and_an_injection_that_istiod_accepts() {
+    accepts(&product());
+}
+
+fn accepts(cases: &[Case]) {
+    let mut istio = Istio::start();
+    // Many cases differ in what neither of the two depends on.
+    let mut asked = BTreeSet::new();
+    for case in cases {
+        let planned = case.planned().unwrap();
+        let (mesh, injector) = (data(&planned, "istio"), data(&planned, "istio-sidecar-injector"));
+        if !asked.insert(format!("{mesh}{injector}")) {
+            continue;
+        }
+        let containers = istio.containers(mesh["mesh"].as_str().unwrap(), &injector);
+        let containers = containers.unwrap_or_else(|error| panic!("{case:?}: {error}"));
+        let setup = if case.disables_cni() { "istio-init" } else { "istio-validation" };
+        assert_eq!(containers, [setup, "istio-proxy", "app"], "{case:?}");
+    }
+    assert!(asked.len() > 1);
+}
+
+#[test]
+fn istiod_does_not_accept_just_anything() {
+    let mut istio = Istio::start();
+    let planned = Case::plain().planned().unwrap();
+    let injector = data(&planned, "istio-sidecar-injector");
+    for (mesh, words) in [
+        ("fieldOfTomorrow: 1", "fieldOfTomorrow"),
+        ("trustDomain: a..b", "trust domain"),
+        ("defaultConfig: {proxyMetadata: {A: true}}", "cannot unmarshal bool"),
+    ] {
+        let error = istio.containers(mesh, &injector).unwrap_err();
+        assert!(error.contains(words), "{error}");
+    }
+    let mut broken = injector;
+    broken["config"] = json!("templates: {sidecar: '{{ .NoSuchThing }}'}\ndefaultTemplates: [sidecar]");
+    assert!(istio.containers("{}", &broken).is_err());
+}
+
+/// `UPDATE=1 cargo test --test accepted` writes the list anew.
+#[test]
+fn the_names_of_a_mesh_configuration_are_those_of_istio() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/plan/configuration/mesh_names.txt");
+    let output = Command::new(program()).arg("mesh-names").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &output.stdout).unwrap();
+    }
+    let committed = std::fs::read(&path).unwrap();
+    assert!(committed == output.stdout, "{} is not what Istio has, run: UPDATE=1 cargo test", path.display());
+}
