@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::injected::{Injected, variable};
-use super::names::{INIT_CONTAINER, PROXY_CONTAINER, VALIDATION_CONTAINER};
+use super::names::{INIT_CONTAINER, PROXY_CONTAINER, PROXY_IMAGE_ANNOTATION, VALIDATION_CONTAINER};
+use super::objects::Pod;
 use super::reason::Reason;
 use crate::plan::configuration::thousandths;
 
@@ -26,11 +27,26 @@ const FIELDS: [&str; 6] =
 const DNS_VARIABLES: [&str; 2] = ["ISTIO_META_DNS_CAPTURE", "ISTIO_META_DNS_AUTO_ALLOCATE"];
 const RESOURCES: [&str; 4] = ["/requests/cpu", "/requests/memory", "/limits/cpu", "/limits/memory"];
 
-/// Everything that differs, in a stable order; empty if `live` is what injection gives now.
+/// Why a pod is outdated: everything that differs, apart from what its owner looks after himself.
 ///
 /// `wanted` is `None` where injection would give no sidecar any more.
 #[must_use]
-pub fn differences(live: &Injected, wanted: Option<&Injected>) -> Vec<Reason> {
+pub fn reasons(pod: &Pod, wanted: Option<&Injected>) -> Vec<Reason> {
+    let Some(live) = Injected::of(pod) else {
+        return wanted.map(|_| Reason::MissingSidecar).into_iter().collect();
+    };
+    let mut reasons = differences(&live, wanted);
+    // Who chooses the image of a proxy looks after it himself, resources included.
+    if pod.metadata.annotations.contains_key(PROXY_IMAGE_ANNOTATION) {
+        reasons.retain(|reason| !matches!(reason, Reason::Image { .. } | Reason::Resources { .. }));
+    }
+    reasons
+}
+
+/// Everything that differs, in a stable order; empty if `live` is what injection gives now.
+///
+/// `wanted` is `None` where injection would give no sidecar any more.
+fn differences(live: &Injected, wanted: Option<&Injected>) -> Vec<Reason> {
     let Some(wanted) = wanted else { return vec![Reason::NoLongerInjected] };
     let (Some(has), Some(wants)) = (live.proxy(), wanted.proxy()) else {
         return vec![Reason::Field("the proxy container".to_owned())];
@@ -47,7 +63,7 @@ pub fn differences(live: &Injected, wanted: Option<&Injected>) -> Vec<Reason> {
     }
     reasons.extend(traffic_redirection(live, wanted));
     reasons.extend(image(has, wants));
-    reasons.extend(resources(has, wants));
+    reasons.extend(resources(has, wants, wanted.undefaulted));
     reasons.extend(environment(has, wants));
     reasons.extend(fields(PROXY_CONTAINER, has, wants, live.is_native() != wanted.is_native()));
     reasons.extend(other_containers(live, wanted));
@@ -68,11 +84,15 @@ fn image(has: &Value, wants: &Value) -> Option<Reason> {
     (has != wants).then_some(Reason::Image { has, wants })
 }
 
-fn resources(has: &Value, wants: &Value) -> Option<Reason> {
+/// What is left open is filled in by the API server and by limit ranges; `undefaulted` says that it is open still.
+fn resources(has: &Value, wants: &Value, undefaulted: bool) -> Option<Reason> {
     let part = |container: &Value| container.get("resources").cloned().unwrap_or_default();
     let (has, wants) = (part(has), part(wants));
-    let differs =
-        RESOURCES.iter().any(|pointer| !same_quantity(has.pointer(pointer), wants.pointer(pointer)));
+    let differs = RESOURCES.iter().any(|pointer| {
+        let wanted = wants.pointer(pointer);
+        let is_open = undefaulted && wanted.is_none();
+        !is_open && !same_quantity(has.pointer(pointer), wanted)
+    });
     differs.then(|| Reason::Resources { has: describe_resources(&has), wants: describe_resources(&wants) })
 }
 
@@ -264,7 +284,8 @@ fn other_containers(live: &Injected, wanted: &Injected) -> Vec<Reason> {
             let redirects = matches!(name.as_str(), INIT_CONTAINER | VALIDATION_CONTAINER);
             match (has.get(name), wants.get(name)) {
                 (Some(has), Some(wants)) => {
-                    reasons.extend(image(has, wants));
+                    // What has run to its end has no image any more.
+                    reasons.extend(image(has, wants).filter(|_| is_running(live, name)));
                     reasons.extend(fields(name, has, wants, false));
                 }
                 _ if redirects && redirection_differs => {}
@@ -273,6 +294,12 @@ fn other_containers(live: &Injected, wanted: &Injected) -> Vec<Reason> {
         }
     }
     reasons
+}
+
+/// Whether a container runs as long as its pod, as all do but init containers that are no native sidecars.
+fn is_running(pod: &Injected, name: &str) -> bool {
+    let init = pod.init_containers.get(name);
+    init.is_none_or(|container| container.get("restartPolicy").is_some_and(|policy| policy == "Always"))
 }
 
 fn volumes(live: &BTreeMap<String, Value>, wanted: &BTreeMap<String, Value>) -> Vec<Reason> {
@@ -303,3 +330,7 @@ fn without_defaults(variable: &Value) -> Value {
 fn text(value: &Value, field: &str) -> String {
     value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
+
+#[cfg(test)]
+#[path = "compare_tests.rs"]
+mod tests;

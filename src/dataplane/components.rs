@@ -182,6 +182,7 @@ fn finding(kind: Kind, id: ObjectId, workload: &Workload, target: String) -> Fin
         pod_created: 0,
         labels: std::collections::BTreeMap::new(),
         steering: Steering::default(),
+        wanted: None,
     }
 }
 

@@ -21,6 +21,16 @@ const ANNOTATED: Duration = Duration::from_secs(60);
 /// What each workload adds to that: a look costs a page for each hundred pods.
 const LARGE: Duration = Duration::from_millis(20);
 
+/// The next look after a failure, where the look before did not fail.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// When to look again after so many failures in a row.
+#[must_use]
+pub fn after_failure(failures: u32) -> Duration {
+    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+    AGAIN.saturating_mul(doubled).min(SOON)
+}
+
 /// The restarts of a survey, in its order.
 #[must_use]
 pub fn plan(survey: &Survey) -> Vec<(Finding, Method)> {
@@ -135,6 +145,11 @@ mod tests {
         assert_eq!(held(&mut settled(), Some("mesh")), None);
         assert!(held(&mut settled(), Some("another")).is_some());
         assert_eq!(held(&mut Memory::default(), None), None, "the mesh changed");
+    }
+
+    #[test]
+    fn failures_in_a_row_make_looks_rarer() {
+        assert_eq!([1, 2, 3, 4, 99].map(|failures| after_failure(failures).as_secs()), [5, 10, 20, 30, 30]);
     }
 
     #[test]

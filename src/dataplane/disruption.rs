@@ -22,6 +22,8 @@ pub enum Replacement {
     Recreate,
     /// Only pods that somebody deletes are replaced.
     OnDelete,
+    /// As before, and some are of an older template, which would go with them.
+    Withheld,
     /// A part of the pods stays at the old template until the owner moves on.
     Partitioned,
 }
@@ -31,7 +33,8 @@ pub enum Replacement {
 pub fn replacement(kind: Kind, workload: &Workload, replicas: i64) -> Replacement {
     match kind {
         Kind::Deployment => deployment(workload.spec.strategy.as_ref(), replicas),
-        Kind::StatefulSet => stateful_set(workload.spec.update_strategy.as_ref(), replicas),
+        Kind::StatefulSet | Kind::DaemonSet if is_on_delete(workload) => on_delete(kind, workload, replicas),
+        Kind::StatefulSet => stateful_set(workload, replicas),
         Kind::DaemonSet => daemon_set(workload.spec.update_strategy.as_ref(), replicas),
         // Argo replaces one pod after the other at a restart, whatever the strategy of updates is.
         _ => Replacement::Rolling { keeps: (replicas - 1).max(0) },
@@ -51,23 +54,40 @@ fn deployment(strategy: Option<&Value>, replicas: i64) -> Replacement {
     Replacement::Rolling { keeps: (replicas - unavailable).max(0) }
 }
 
-fn stateful_set(strategy: Option<&Value>, replicas: i64) -> Replacement {
-    if strategy.and_then(|strategy| strategy.get("type")).is_some_and(|kind| kind == "OnDelete") {
-        return Replacement::OnDelete;
-    }
-    let rolling = strategy.and_then(|strategy| strategy.get("rollingUpdate"));
-    if rolling.and_then(|rolling| rolling.get("partition")?.as_i64()).unwrap_or(0) > 0 {
+/// Whether the pods of a set are replaced only when somebody deletes them.
+#[must_use]
+pub fn is_on_delete(workload: &Workload) -> bool {
+    let strategy = workload.spec.update_strategy.as_ref();
+    strategy.and_then(|strategy| strategy.get("type")).is_some_and(|kind| kind == "OnDelete")
+}
+
+/// How many pods of a `StatefulSet`, the first ones, stay at the template before.
+#[must_use]
+pub fn partition(workload: &Workload) -> i64 {
+    let strategy = workload.spec.update_strategy.as_ref();
+    let partition = strategy.and_then(|strategy| strategy.pointer("/rollingUpdate/partition")?.as_i64());
+    partition.unwrap_or(0)
+}
+
+fn on_delete(kind: Kind, workload: &Workload, replicas: i64) -> Replacement {
+    let status = &workload.status;
+    let updated =
+        if kind == Kind::DaemonSet { status.updated_number_scheduled } else { status.updated_replicas };
+    if updated < replicas { Replacement::Withheld } else { Replacement::OnDelete }
+}
+
+fn stateful_set(workload: &Workload, replicas: i64) -> Replacement {
+    if partition(workload) > 0 {
         return Replacement::Partitioned;
     }
+    let strategy = workload.spec.update_strategy.as_ref();
+    let rolling = strategy.and_then(|strategy| strategy.get("rollingUpdate"));
     let unavailable =
         scaled(rolling.and_then(|rolling| rolling.get("maxUnavailable")), "1", replicas, Round::Up).max(1);
     Replacement::Rolling { keeps: (replicas - unavailable).max(0) }
 }
 
 fn daemon_set(strategy: Option<&Value>, replicas: i64) -> Replacement {
-    if strategy.and_then(|strategy| strategy.get("type")).is_some_and(|kind| kind == "OnDelete") {
-        return Replacement::OnDelete;
-    }
     let rolling = strategy.and_then(|strategy| strategy.get("rollingUpdate"));
     let surge = scaled(rolling.and_then(|rolling| rolling.get("maxSurge")), "0", replicas, Round::Up);
     let unavailable =
@@ -174,8 +194,11 @@ mod tests {
 
     use super::*;
 
+    /// Two of its pods are of the present template.
     fn workload(spec: &Value) -> Workload {
-        serde_json::from_str(&json!({"metadata": {"name": "w"}, "spec": spec}).to_string()).unwrap()
+        let status = json!({"updatedReplicas": 2, "updatedNumberScheduled": 2});
+        let object = json!({"metadata": {"name": "w"}, "spec": spec, "status": status});
+        serde_json::from_str(&object.to_string()).unwrap()
     }
 
     #[test]
@@ -205,7 +228,8 @@ mod tests {
             ),
             (Kind::StatefulSet, json!({}), 3, keeps(2)),
             (Kind::StatefulSet, json!({}), 1, keeps(0)),
-            (Kind::StatefulSet, json!({"updateStrategy": {"type": "OnDelete"}}), 3, Replacement::OnDelete),
+            (Kind::StatefulSet, json!({"updateStrategy": {"type": "OnDelete"}}), 2, Replacement::OnDelete),
+            (Kind::StatefulSet, json!({"updateStrategy": {"type": "OnDelete"}}), 3, Replacement::Withheld),
             (
                 Kind::StatefulSet,
                 json!({"updateStrategy": {"rollingUpdate": {"partition": 2}}}),
@@ -219,7 +243,8 @@ mod tests {
                 5,
                 keeps(5),
             ),
-            (Kind::DaemonSet, json!({"updateStrategy": {"type": "OnDelete"}}), 5, Replacement::OnDelete),
+            (Kind::DaemonSet, json!({"updateStrategy": {"type": "OnDelete"}}), 2, Replacement::OnDelete),
+            (Kind::DaemonSet, json!({"updateStrategy": {"type": "OnDelete"}}), 5, Replacement::Withheld),
         ] {
             assert_eq!(replacement(kind, &workload(&spec), replicas), expected, "{kind:?} {spec}");
         }

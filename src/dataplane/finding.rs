@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::disruption::{Budget, Replacement};
+use super::injected::Injected;
 use super::names::{ALLOW_INTERRUPTION_ANNOTATION, EXCLUDE_ANNOTATION, WINDOW_ANNOTATION};
 use super::owner::Kind;
 use super::reason::{Consequence, Reason, consequence};
@@ -47,6 +49,18 @@ pub struct Finding {
     pub labels: BTreeMap<String, String>,
     /// What its owner and its namespace say about restarts.
     pub steering: Steering,
+    /// What injection gives its pods now, where they are evicted one by one.
+    pub wanted: Option<Arc<Injected>>,
+}
+
+impl Finding {
+    /// Takes in what another pod of the same workload showed.
+    pub fn merge(&mut self, other: &Self) {
+        self.reasons.extend(other.reasons.iter().cloned());
+        self.reasons.sort();
+        self.reasons.dedup();
+        self.pod_created = self.pod_created.min(other.pod_created);
+    }
 }
 
 /// What people say about restarts of a workload.
@@ -123,8 +137,8 @@ pub enum Hindrance {
     Budget(String),
     /// It is paused.
     Paused,
-    /// Its owner replaces only a part of its pods.
-    Partitioned,
+    /// Its pods are of an older template, and its owner decides when they go.
+    TemplateWithheld,
     /// A rollout is under way.
     RolloutUnderWay(String),
     /// It is not healthy; a restart would take away pods that still work.
@@ -173,7 +187,7 @@ impl Hindrance {
             | Self::Interrupts
             | Self::Budget(_)
             | Self::Paused
-            | Self::Partitioned
+            | Self::TemplateWithheld
             | Self::BarePod
             | Self::UnknownOwner
             | Self::WaveHeld
@@ -195,7 +209,7 @@ impl Hindrance {
             Self::Interrupts => "interrupts",
             Self::Budget(_) => "disruption_budget",
             Self::Paused => "paused",
-            Self::Partitioned => "partitioned",
+            Self::TemplateWithheld => "template_withheld",
             Self::RolloutUnderWay(_) => "rollout_under_way",
             Self::Unhealthy(_) => "unhealthy",
             Self::EndsByItself => "job",
@@ -226,7 +240,9 @@ impl fmt::Display for Hindrance {
             ),
             Self::Budget(name) => write!(f, "a restart would break PodDisruptionBudget {name}"),
             Self::Paused => f.write_str("it is paused"),
-            Self::Partitioned => f.write_str("its update strategy keeps a part of the pods back"),
+            Self::TemplateWithheld => {
+                f.write_str("its pods are of an older template, which an eviction would replace, too; delete them when that is wanted")
+            }
             Self::RolloutUnderWay(what) => write!(f, "a rollout is under way: {what}"),
             Self::Unhealthy(what) => write!(f, "it is not healthy: {what}"),
             Self::EndsByItself => f.write_str("its pods end by themselves"),
@@ -258,6 +274,7 @@ pub fn decide(finding: &Finding, settings: &Settings, budgets: &[Budget], tried:
 #[must_use]
 pub fn method(finding: &Finding) -> Option<Method> {
     match (finding.kind, &finding.replacement) {
+        (_, Replacement::Withheld) => None,
         (Kind::StatefulSet | Kind::DaemonSet, Replacement::OnDelete | Replacement::Partitioned)
         | (Kind::ReplicaSet | Kind::ReplicationController, _) => Some(Method::Evict),
         (Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet, _) => Some(Method::Template),
@@ -293,6 +310,9 @@ fn hindrance(
     }
     if finding.paused {
         return Some(Hindrance::Paused);
+    }
+    if finding.replacement == Replacement::Withheld {
+        return Some(Hindrance::TemplateWithheld);
     }
     match &finding.rollout {
         Rollout::Complete => {}

@@ -23,6 +23,8 @@ pub struct Injected {
     pub volumes: BTreeMap<String, Value>,
     /// The annotations by which Prometheus finds the metrics.
     pub prometheus: BTreeMap<String, String>,
+    /// Whether this is the word of injection alone, without the defaults of the API server.
+    pub undefaulted: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -46,6 +48,7 @@ impl Injected {
             containers: named(pod.spec.containers.as_deref(), status.containers),
             volumes: named(pod.spec.volumes.as_deref(), status.volumes),
             prometheus: prometheus(&pod.metadata.annotations),
+            undefaulted: false,
         })
     }
 

@@ -3,18 +3,18 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use kube::Client;
 use serde_json::Value;
 
-use super::compare::differences;
+use super::compare::reasons;
 use super::disruption::{Replacement, matches, replacement};
-use super::finding::{Finding, Steering, template_labels};
+use super::finding::{Finding, Method, Steering, method, template_labels};
+use super::memory;
 use super::mesh::{Mesh, hash};
 use super::metrics::Metrics;
-use super::names::PROXY_IMAGE_ANNOTATION;
 use super::objects::{Meta, Workload};
 use super::owner::{self, Claim, Kind};
 use super::probe;
@@ -44,29 +44,33 @@ pub enum Verdict {
     Unproven(ObjectId, String),
 }
 
-/// Workloads that were proven to be up to date, by UID and target. Outlives one look, and can be lost.
+/// Workloads that were proven to be up to date, by UID, target and how their pods look. Outlives one look, and can be
+/// lost.
+///
+/// Pods of one workload may look different: those that were replaced, and those that are to come.
 #[derive(Debug, Default)]
 pub struct Proven(Mutex<HashSet<u64>>);
 
 impl Proven {
-    fn key(uid: &str, target: &str) -> u64 {
+    fn key(finding: &Finding, suspicions: &[Reason]) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (uid, target).hash(&mut hasher);
+        (&finding.uid, &finding.target, suspicions).hash(&mut hasher);
         hasher.finish()
     }
 
-    fn contains(&self, uid: &str, target: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&Self::key(uid, target))
+    fn contains(&self, finding: &Finding, suspicions: &[Reason]) -> bool {
+        let key = Self::key(finding, suspicions);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&key)
     }
 
-    fn insert(&self, uid: &str, target: &str) {
+    fn insert(&self, finding: &Finding, suspicions: &[Reason]) {
         // Far more workloads than a cluster has: a sign of many targets, of which the old ones are of no use.
         const LIMIT: usize = 100_000;
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= LIMIT {
             known.clear();
         }
-        known.insert(Self::key(uid, target));
+        known.insert(Self::key(finding, suspicions));
     }
 }
 
@@ -128,17 +132,17 @@ impl Judge<'_> {
             finding.steering.window = None;
             return Ok(Verdict::Stale(Box::new(finding)));
         }
-        if self.proven.contains(&finding.uid, &finding.target) {
+        if self.proven.contains(&finding, &candidate.suspicions) {
             return Ok(Verdict::Fresh);
         }
-        finding.reasons = match kind {
+        match kind {
             // Nothing is done about these, so that a look at the pod is proof enough.
-            Kind::Pod | Kind::Job | Kind::CronJob => candidate.suspicions.clone(),
-            _ => self.differences(candidate, template).await?,
-        };
+            Kind::Pod | Kind::Job | Kind::CronJob => finding.reasons.clone_from(&candidate.suspicions),
+            _ => self.prove(&mut finding, candidate, template).await?,
+        }
         if finding.reasons.is_empty() {
             if self.settled {
-                self.proven.insert(&finding.uid, &finding.target);
+                self.proven.insert(&finding, &candidate.suspicions);
             }
             return Ok(Verdict::Fresh);
         }
@@ -172,14 +176,18 @@ impl Judge<'_> {
         else {
             return Ok(None);
         };
-        let workload = match kind {
-            Kind::Pod | Kind::Other => Some(Workload::default()),
-            _ => super::requests::get(self.client, &id).await.map_err(|error| one_line(&error))?,
-        };
+        let workload: Option<Workload> =
+            super::requests::get(self.client, &id).await.map_err(|error| one_line(&error))?;
         Ok(workload.map(|workload| (kind, id, workload)))
     }
 
-    async fn differences(&self, candidate: &Candidate, template: Value) -> Result<Vec<Reason>, String> {
+    /// Notes in `finding` why it is outdated, and what its pods would get.
+    async fn prove(
+        &self,
+        finding: &mut Finding,
+        candidate: &Candidate,
+        template: Value,
+    ) -> Result<(), String> {
         let probe = if template.is_null() {
             probe::from_pod(&candidate.pod, &candidate.injected)
         } else {
@@ -191,17 +199,14 @@ impl Judge<'_> {
         if wanted.as_ref().is_some_and(|wanted| foreign(&wanted.revision))
             && foreign(&candidate.injected.revision)
         {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        if candidate.suspicions == [Reason::MissingSidecar] {
-            return Ok(wanted.map(|_| Reason::MissingSidecar).into_iter().collect());
+        finding.reasons = reasons(&candidate.pod, wanted.as_ref());
+        // Only evictions need it, since they choose among the pods.
+        if method(finding) == Some(Method::Evict) {
+            finding.wanted = wanted.map(Arc::new);
         }
-        let mut reasons = differences(&candidate.injected, wanted.as_ref());
-        // Who chooses the image of a proxy looks after it himself, resources included.
-        if candidate.pod.metadata.annotations.contains_key(PROXY_IMAGE_ANNOTATION) {
-            reasons.retain(|reason| !matches!(reason, Reason::Image { .. } | Reason::Resources { .. }));
-        }
-        Ok(reasons)
+        Ok(())
     }
 
     fn target(&self, id: &ObjectId, template: &Value, mesh: &Mesh, scope: Scope) -> String {
@@ -211,7 +216,7 @@ impl Judge<'_> {
         let namespace = id.namespace.as_deref().and_then(|namespace| self.namespaces.get(namespace));
         let label = |key: &&str| namespace.and_then(|namespace| namespace.labels.get(*key)).cloned();
         let labels: Vec<String> = INJECTION_LABELS.iter().map(|key| label(key).unwrap_or_default()).collect();
-        hash(&[&mesh.hash, &labels.join(","), &probe::template_hash(template)])
+        memory::target(&mesh.hash, &hash(&[&labels.join(","), &probe::template_hash(template)]))
     }
 
     fn finding(
@@ -248,6 +253,7 @@ impl Judge<'_> {
             pod_created: pod.creation_timestamp.as_ref().map_or(0, |created| created.0.as_second()),
             labels,
             steering: Steering::of(&workload.metadata.annotations, &namespace.unwrap_or_default()),
+            wanted: None,
             workload: id,
         }
     }

@@ -27,6 +27,8 @@ enum Event {
     Mesh(u8),
     /// An annotation comes or goes.
     Exclude(bool),
+    /// Injection, a registry or an autoscaler of resources answers differently from before.
+    Answer(u8),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,12 +45,28 @@ struct World {
     generation: i64,
     target: u8,
     excluded: bool,
+    answer: u8,
     memory: Memory,
     /// Restarts that took place since the target changed last.
     restarts: usize,
 }
 
+/// What differs this time.
+fn reason(answer: u8) -> Reason {
+    let text = || format!("of answer {answer}");
+    match answer % 4 {
+        0 => Reason::DnsCapture,
+        1 => Reason::Image { has: "live".into(), wants: text() },
+        2 => Reason::Resources { has: "live".into(), wants: text() },
+        _ => Reason::ProxyMetadata(vec![text()]),
+    }
+}
+
 impl World {
+    fn new() -> Self {
+        Self { generation: 1, target: 0, excluded: false, answer: 0, memory: Memory::default(), restarts: 0 }
+    }
+
     fn finding(&self) -> Finding {
         Finding {
             workload: ObjectId {
@@ -63,7 +81,7 @@ impl World {
             generation: self.generation,
             kyma: false,
             gateway: false,
-            reasons: vec![Reason::DnsCapture],
+            reasons: vec![reason(self.answer)],
             target: self.target.to_string(),
             replicas: 2,
             replacement: Replacement::Rolling { keeps: 2 },
@@ -72,6 +90,7 @@ impl World {
             pod_created: 0,
             labels: BTreeMap::new(),
             steering: Steering { excluded: self.excluded, ..Steering::default() },
+            wanted: None,
         }
     }
 
@@ -91,6 +110,7 @@ impl World {
             }
             Event::Mesh(_) => {}
             Event::Exclude(excluded) => self.excluded = *excluded,
+            Event::Answer(answer) => self.answer = *answer,
         }
     }
 
@@ -115,6 +135,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Scale),
         1 => (0..3_u8).prop_map(Event::Mesh),
         1 => any::<bool>().prop_map(Event::Exclude),
+        2 => any::<u8>().prop_map(Event::Answer),
     ]
 }
 
@@ -122,8 +143,7 @@ proptest! {
     /// However often it looks outdated, whoever reverts, whenever the operator crashes: one restart for each target.
     #[test]
     fn a_workload_is_restarted_at_most_once_for_what_the_mesh_is(events in prop::collection::vec(event(), 0..60)) {
-        let mut world =
-            World { generation: 1, target: 0, excluded: false, memory: Memory::default(), restarts: 0 };
+        let mut world = World::new();
         for event in &events {
             world.happens(event);
             prop_assert!(world.restarts <= 1, "{} restarts", world.restarts);
@@ -133,8 +153,7 @@ proptest! {
     /// Whatever happened before: once nothing hinders it, a look restarts what was not restarted yet, or says that it was.
     #[test]
     fn a_workload_is_never_forgotten(events in prop::collection::vec(event(), 0..60)) {
-        let mut world =
-            World { generation: 1, target: 0, excluded: false, memory: Memory::default(), restarts: 0 };
+        let mut world = World::new();
         for event in &events {
             world.happens(event);
         }
@@ -144,17 +163,74 @@ proptest! {
         prop_assert!(told || matches!(decision, Decision::Restart(_)), "{decision:?}");
     }
 
-    /// After a settled wave, nothing is restarted without a change of the mesh, whatever the annotations.
+    /// After a settled wave, nothing is restarted without a change of the mesh, whatever else happens.
     #[test]
-    fn a_settled_mesh_stays_as_it_is(excluded in prop::collection::vec(any::<bool>(), 1..20)) {
-        let mut world =
-            World { generation: 1, target: 0, excluded: false, memory: Memory::default(), restarts: 0 };
+    fn a_settled_mesh_stays_as_it_is(events in prop::collection::vec(event(), 1..40)) {
+        let mut world = World::new();
         world.look(Crash::Never);
-        let generation = world.generation;
-        for excluded in excluded {
-            world.happens(&Event::Exclude(excluded));
+        for event in events.iter().filter(|event| !matches!(event, Event::Mesh(_))) {
+            world.happens(event);
             world.look(Crash::Never);
         }
-        prop_assert_eq!(world.generation, generation);
+        prop_assert_eq!(world.restarts, 1);
+    }
+}
+
+/// A workload whose pods are evicted one by one, and whose replacements look outdated, too.
+struct Evictions {
+    /// When the pod of each slot was made.
+    pods: Vec<i64>,
+    /// Evictions of each slot for the present target.
+    evicted: Vec<usize>,
+    target: u8,
+    memory: Memory,
+    now: i64,
+}
+
+impl Evictions {
+    fn new(pods: usize) -> Self {
+        Self { pods: vec![0; pods], evicted: vec![0; pods], target: 0, memory: Memory::default(), now: 100 }
+    }
+
+    /// One look with the evictions that follow from it, cut short after `until` of them.
+    fn look(&mut self, until: usize) {
+        let target = self.target.to_string();
+        let oldest = self.pods.iter().copied().min().unwrap_or(self.now);
+        if self.memory.replaced("u", &target, oldest) {
+            return;
+        }
+        let since = self.memory.remember("u", Attempt { target, generation: 1, at: self.now });
+        // No eviction in the second of the beginning.
+        self.now = self.now.max(since + 1);
+        let due: Vec<usize> = (0..self.pods.len()).filter(|slot| self.pods[*slot] <= since).collect();
+        for slot in due.into_iter().take(until) {
+            self.pods[slot] = self.now;
+            self.evicted[slot] += 1;
+        }
+    }
+}
+
+proptest! {
+    /// Whenever the operator crashes and whatever injection answers: each pod goes at most once for what the mesh is, and
+    /// none is forgotten.
+    #[test]
+    fn a_replacement_is_never_evicted_and_no_pod_is_forgotten(
+        pods in 1..6_usize,
+        events in prop::collection::vec((0..8_usize, 0..3_i64, prop::option::weighted(0.1, 0..3_u8)), 0..40),
+    ) {
+        let mut world = Evictions::new(pods);
+        for (until, passes, target) in events {
+            world.now += passes;
+            if let Some(target) = target.filter(|target| *target != world.target) {
+                world.target = target;
+                world.evicted = vec![0; pods];
+                world.memory.forget_others("");
+            }
+            world.look(until);
+            prop_assert!(world.evicted.iter().all(|times| *times <= 1), "{:?}", world.evicted);
+        }
+        world.look(usize::MAX);
+        let old = world.pods.iter().filter(|created| !world.memory.replaced("u", &world.target.to_string(), **created));
+        prop_assert_eq!(old.count(), 0);
     }
 }

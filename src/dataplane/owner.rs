@@ -140,7 +140,12 @@ pub async fn follow(client: &Client, pod: &Meta) -> Result<Option<(Kind, ObjectI
         })?;
         let Some(read) = read else { return Ok(None) };
         let Some(above) = read.metadata.controller() else { break };
-        at = (kind_of(above), above.id(&pod.namespace));
+        let kind = kind_of(above);
+        // What an unknown owner does is not known; what it owns replaces pods, or ends, as it always does.
+        if kind == Kind::Other {
+            break;
+        }
+        at = (kind, above.id(&pod.namespace));
     }
     Ok(Some(at))
 }

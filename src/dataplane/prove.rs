@@ -70,7 +70,7 @@ impl Prover {
     async fn ask_istiod(&self, probe: &Value) -> Result<Option<Injected>, injector::Error> {
         let injector = self.injector.get_or_try_init(|| Injector::find(&self.client)).await?;
         let pod = injector.inject(probe).await?;
-        Ok(Injected::of(&pod))
+        Ok(Injected::of(&pod).map(|injected| Injected { undefaulted: true, ..injected }))
     }
 }
 

@@ -15,7 +15,7 @@ pub enum Consequence {
 }
 
 /// One difference between a live proxy and the one that injection would give.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// Another proxy image.
     Image {

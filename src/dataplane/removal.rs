@@ -9,17 +9,24 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use thiserror::Error;
+use tokio::time::Instant;
 
 use super::events::Announcer;
-use super::finding::{Decision, Finding, Method};
+use super::finding::{Decision, Finding, Hindrance, Method};
 use super::judge::Proven;
-use super::memory::{self, Store};
+use super::memory::{self, Memory, Store};
 use super::mesh::Mesh;
 use super::metrics::Metrics;
 use super::settings::Settings;
 use super::survey::{self, Surveyor};
 use super::sweep::Scope;
-use super::wave::{self, Progress, Wave};
+use super::wave::{self, Outcome, Progress, Wave};
+
+/// How often rollouts are looked at that a process before this one began.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How long rollouts of others are waited for: pods that came before injection was off have a sidecar.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The sidecars could not be taken out.
 #[derive(Debug, Error)]
@@ -63,20 +70,59 @@ pub struct Removal {
     pub deadline: Duration,
 }
 
+/// What there is to do at one moment.
+struct Outlook {
+    restarts: Vec<(Finding, Method)>,
+    /// Restarts without a sidecar that are not through, begun by a process before this one.
+    under_way: usize,
+    /// Rollouts of others, a wave that was under way among them.
+    others: usize,
+}
+
 impl Removal {
     /// Restarts every workload that has a sidecar and may be restarted, and waits for it until the deadline.
     ///
     /// What cannot be restarted, or is not done in time, is left; who goes on removing names it.
     pub async fn run(&self, say: &(dyn Fn(&dyn Display) + Sync)) -> Result<(), Error> {
+        if let Ok(ended) = tokio::time::timeout(self.deadline, self.until_settled(say)).await {
+            return ended;
+        }
+        tracing::warn!("not every workload was restarted in time; the removal goes on");
+        Ok(())
+    }
+
+    async fn until_settled(&self, say: &(dyn Fn(&dyn Display) + Sync)) -> Result<(), Error> {
         let settings = Settings { allow_interruption: true, ..self.settings.clone() };
-        let mut store = Store::new(self.client.clone(), &self.namespace);
-        let mut memory = store.load().await?;
+        let mut given_up = HashSet::new();
+        let started = Instant::now();
+        loop {
+            let mut store = Store::new(self.client.clone(), &self.namespace);
+            let mut memory = store.load().await?;
+            let Outlook { restarts, under_way, others } = self.look(&settings, &memory, &given_up).await?;
+            if !restarts.is_empty() {
+                let outcome = self.restart(&settings, (&mut store, &mut memory), restarts, say).await?;
+                given_up.extend(outcome.left.into_iter().map(|(finding, _)| finding.uid));
+            } else if under_way > 0 || (others > 0 && started.elapsed() < PATIENCE) {
+                say(&format_args!("waiting for the rollouts of {} workloads", under_way + others));
+                tokio::time::sleep(LOOK).await;
+            } else {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn look(
+        &self,
+        settings: &Settings,
+        memory: &Memory,
+        given_up: &HashSet<String>,
+    ) -> Result<Outlook, Error> {
         let surveyor = Surveyor {
             client: &self.client,
             mesh: &Mesh::leaving(&self.uid),
             scope: Scope::Removal,
-            settings: &settings,
-            memory: &memory,
+            settings,
+            memory,
             proven: &Proven::default(),
             metrics: &Metrics::default(),
             unlabelled: true,
@@ -84,11 +130,34 @@ impl Removal {
             settled: true,
             now: Timestamp::now().as_second(),
         };
-        let plan: Vec<(Finding, Method)> =
-            surveyor.survey().await?.decisions.into_iter().filter_map(restart).collect();
-        if plan.is_empty() {
-            return Ok(());
+        let mut outlook = Outlook { restarts: Vec::new(), under_way: 0, others: 0 };
+        for (finding, decision) in surveyor.survey().await?.decisions {
+            match decision {
+                // Gateways without Istio serve nothing; their image is named by injection, so that a restart would only
+                // break them.
+                _ if finding.gateway => {}
+                Decision::Restart(method) if !given_up.contains(&finding.uid) => {
+                    outlook.restarts.push((finding, method));
+                }
+                Decision::Hold(Hindrance::RolloutUnderWay(_))
+                    if memory.is_remembered(&finding.uid, &finding.target) =>
+                {
+                    outlook.under_way += 1;
+                }
+                Decision::Hold(Hindrance::RolloutUnderWay(_)) => outlook.others += 1,
+                Decision::Restart(_) | Decision::Hold(_) => {}
+            }
         }
+        Ok(outlook)
+    }
+
+    async fn restart(
+        &self,
+        settings: &Settings,
+        (store, memory): (&mut Store, &mut Memory),
+        plan: Vec<(Finding, Method)>,
+        say: &(dyn Fn(&dyn Display) + Sync),
+    ) -> Result<Outcome, Error> {
         let total = plan.len();
         let progress = Mutex::new(|progress: Progress| {
             let ended = progress.done + progress.failed;
@@ -99,32 +168,19 @@ impl Removal {
         });
         let mut wave = Wave {
             client: &self.client,
-            store: &mut store,
-            memory: &mut memory,
-            settings: &settings,
+            store,
+            memory,
+            settings,
             events: &Announcer::new(self.client.clone(), self.identity.clone()),
             metrics: &Metrics::default(),
             superseded: &|| false,
             progress: &progress,
         };
-        if let Ok(outcome) = tokio::time::timeout(self.deadline, wave.run(plan)).await {
-            outcome?;
-        } else {
-            tracing::warn!("not every workload was restarted in time; the removal goes on");
-        }
-        Ok(())
+        Ok(wave.run(plan).await?)
     }
 
     /// Forgets all restarts, once Istio is gone.
     pub async fn forget(&self) -> Result<(), Error> {
         Ok(Store::new(self.client.clone(), &self.namespace).delete().await?)
-    }
-}
-
-/// Gateways without Istio serve nothing; their image is named by injection, so that a restart would only break them.
-fn restart((finding, decision): (Finding, Decision)) -> Option<(Finding, Method)> {
-    match decision {
-        Decision::Restart(method) if !finding.gateway => Some((finding, method)),
-        _ => None,
     }
 }

@@ -165,6 +165,7 @@ pub(crate) mod tests {
             pod_created: 0,
             labels: BTreeMap::new(),
             steering: Steering::default(),
+            wanted: None,
         }
     }
 

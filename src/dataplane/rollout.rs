@@ -1,5 +1,6 @@
 //! How far the rollout of a workload is. Pure judgements over live workloads, as `kubectl rollout status` makes them.
 
+use super::disruption::{is_on_delete, partition};
 use super::objects::{Condition, Workload, WorkloadStatus};
 use super::owner::Kind;
 
@@ -30,9 +31,7 @@ pub fn rollout(kind: Kind, workload: &Workload) -> Rollout {
     match kind {
         Kind::Deployment => deployment(status, wanted(workload)),
         Kind::StatefulSet => stateful_set(workload),
-        Kind::DaemonSet => {
-            counted(status.desired_number_scheduled, status.updated_number_scheduled, status.number_available)
-        }
+        Kind::DaemonSet => daemon_set(workload),
         Kind::Rollout => argo(status),
         _ => counted(wanted(workload), wanted(workload), status.ready_replicas),
     }
@@ -62,9 +61,22 @@ fn deployment(status: &WorkloadStatus, wanted: i64) -> Rollout {
     counted(wanted, status.updated_replicas, status.available_replicas)
 }
 
+/// Where pods go only when somebody deletes them, no rollout is to come, however old their template.
+fn daemon_set(workload: &Workload) -> Rollout {
+    let status = &workload.status;
+    let wanted = status.desired_number_scheduled;
+    let updated = if is_on_delete(workload) { wanted } else { status.updated_number_scheduled };
+    counted(wanted, updated, status.number_available)
+}
+
+/// The revisions of a set with a partition stay apart when its rollout is over, those of one with `OnDelete` for ever.
 fn stateful_set(workload: &Workload) -> Rollout {
-    let (status, wanted) = (&workload.status, wanted(workload));
-    if wanted > 0 && !status.update_revision.is_empty() && status.current_revision != status.update_revision {
+    let (status, wanted, partition) = (&workload.status, wanted(workload), partition(workload));
+    let is_mixed = !status.update_revision.is_empty() && status.current_revision != status.update_revision;
+    let is_complete = is_on_delete(workload)
+        || !is_mixed
+        || (partition > 0 && status.updated_replicas >= wanted - partition);
+    if wanted > 0 && !is_complete {
         return Rollout::waits(format!(
             "{} of {wanted} pods are of the new template",
             status.updated_replicas
@@ -155,6 +167,25 @@ mod tests {
         ] {
             assert_eq!(judge(Kind::StatefulSet, &json!({"replicas": 3}), &status), expected);
         }
+    }
+
+    #[test]
+    fn pods_that_are_kept_at_an_older_template_are_not_waited_for() {
+        let status = |updated: i64| {
+            json!({"observedGeneration": 2, "currentRevision": "a", "updateRevision": "b",
+                "updatedReplicas": updated, "readyReplicas": 3})
+        };
+        let partition = json!({"replicas": 3, "updateStrategy": {"rollingUpdate": {"partition": 2}}});
+        let on_delete = json!({"replicas": 3, "updateStrategy": {"type": "OnDelete"}});
+        for (spec, updated, expected) in [
+            (&partition, 0, "0 of 3 pods are of the new template"),
+            (&partition, 1, "complete"),
+            (&on_delete, 0, "complete"),
+        ] {
+            assert_eq!(judge(Kind::StatefulSet, spec, &status(updated)), expected, "{spec}");
+        }
+        let agents = json!({"observedGeneration": 2, "desiredNumberScheduled": 2, "numberAvailable": 2});
+        assert_eq!(judge(Kind::DaemonSet, &on_delete, &agents), "complete");
     }
 
     #[test]

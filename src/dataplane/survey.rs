@@ -177,7 +177,7 @@ impl Surveyor<'_> {
             found.missing = unlabelled.stale.len();
             found.add(unlabelled);
         }
-        let findings = std::mem::take(&mut found.findings);
+        let findings = merged(std::mem::take(&mut found.findings));
         found.window_open = self.is_window_open(&namespaces, &findings);
         let budgets = if findings.is_empty() { Vec::new() } else { budgets(self.client).await? };
         let mut decisions: Vec<(Finding, Decision)> = findings
@@ -205,6 +205,19 @@ impl Surveyor<'_> {
     }
 }
 
+/// One finding for each workload: its pods may look different, and be told by different owners in between.
+fn merged(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort_by(|left, right| left.uid.cmp(&right.uid));
+    findings.dedup_by(|later, first| {
+        let same = later.uid == first.uid;
+        if same {
+            first.merge(later);
+        }
+        same
+    });
+    findings
+}
+
 /// Kyma first, gateways last; what has no state before what has some; then by name.
 fn order(finding: &Finding) -> (bool, bool, bool, ObjectId) {
     let stateful = !matches!(finding.kind, Kind::Deployment | Kind::ReplicaSet | Kind::Rollout);
@@ -222,5 +235,45 @@ async fn budgets(client: &Client) -> Result<Vec<Budget>, Error> {
             Some(token) => params = params.continue_token(&token),
             None => return Ok(budgets),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::reason::Reason;
+    use crate::dataplane::report::tests::finding;
+
+    #[test]
+    fn a_workload_whose_pods_look_different_is_restarted_once_for_all_of_them() {
+        let with = |name: &str, reason: Reason, pod_created: i64| Finding {
+            reasons: vec![reason],
+            pod_created,
+            ..finding(name)
+        };
+        let found = vec![
+            with("a", Reason::StatsMatcher, 20),
+            with("b", Reason::DnsCapture, 5),
+            with("a", Reason::DnsCapture, 10),
+        ];
+        let merged = merged(found);
+        let told: Vec<_> = merged
+            .iter()
+            .map(|finding| (finding.uid.as_str(), finding.reasons.len(), finding.pod_created))
+            .collect();
+        assert_eq!(told, [("a", 2, 10), ("b", 1, 5)]);
+    }
+
+    #[test]
+    fn workloads_of_kyma_come_first_and_gateways_last() {
+        let mut all = [
+            Finding { gateway: true, ..finding("gateway") },
+            Finding { kind: Kind::StatefulSet, ..finding("database") },
+            finding("web"),
+            Finding { kyma: true, kind: Kind::StatefulSet, ..finding("kyma") },
+        ];
+        all.sort_by_cached_key(order);
+        let names: Vec<_> = all.iter().map(|finding| finding.uid.as_str()).collect();
+        assert_eq!(names, ["kyma", "web", "database", "gateway"]);
     }
 }

@@ -170,7 +170,9 @@ impl Sweep<'_> {
         }
     }
 
-    /// The first pod of each workload that is to be judged.
+    /// One pod for each workload that is to be judged and each way in which its pods look.
+    ///
+    /// While pods are replaced, the new ones say nothing about the old ones.
     fn candidates(
         &self,
         pods: Vec<Pod>,
@@ -191,7 +193,7 @@ impl Sweep<'_> {
             }
             let asked =
                 self.scope != Scope::Suspects || !suspicions.is_empty() || self.revisit.contains(&owner);
-            if asked && judged.insert(owner) {
+            if asked && judged.insert(look_hash(self.scope, owner, &suspicions)) {
                 candidates.push((claim, Candidate { pod, injected, suspicions }));
             }
         }
@@ -257,6 +259,14 @@ pub fn look(pod: &Pod, mesh: &Mesh) -> Option<(Injected, Vec<Reason>)> {
     Some((injected, suspicions))
 }
 
+/// A workload and how one of its pods looks, as a number. All sidecars look the same while they are taken out.
+fn look_hash(scope: Scope, owner: u64, suspicions: &[Reason]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let suspicions = if scope == Scope::Removal { &[] } else { suspicions };
+    (owner, suspicions).hash(&mut hasher);
+    hasher.finish()
+}
+
 /// The owner of a pod as a number, which takes less room than its name.
 #[must_use]
 pub fn owner_hash(claim: &Claim) -> u64 {
@@ -271,4 +281,102 @@ pub fn owner_hash(claim: &Claim) -> u64 {
 pub fn named(claim: &Claim) -> (Kind, &ObjectId) {
     let (Claim::Known(kind, id) | Claim::Intermediate(kind, id)) = claim;
     (*kind, id)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn mesh() -> Mesh {
+        let values =
+            json!({"global": {"proxy": {"image": "new/proxyv2:2"}}, "pilot": {"cni": {"enabled": true}}});
+        let map = |key: &str, text: String| BTreeMap::from([(key.to_owned(), text)]);
+        let config = "enablePrometheusMerge: false".to_owned();
+        Mesh::read(&map("values", values.to_string()), &map("mesh", config), "istiod").unwrap()
+    }
+
+    /// A running pod with an outdated sidecar, after `change`.
+    fn pod(change: impl FnOnce(&mut Value)) -> Pod {
+        let mut pod = json!({
+            "metadata": {"name": "p", "namespace": "n", "annotations": {
+                "sidecar.istio.io/status": "{\"containers\":[\"istio-proxy\"]}"}},
+            "spec": {"containers": [{"name": "istio-proxy", "image": "new/proxyv2:1"}]},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+        });
+        change(&mut pod);
+        serde_json::from_str(&pod.to_string()).unwrap()
+    }
+
+    #[test]
+    fn a_pod_counts_while_it_runs_and_has_a_sidecar_however_it_feels() {
+        type Change = fn(&mut Value);
+        let cases: [(&str, Change, bool); 8] = [
+            ("running", |_| {}, true),
+            (
+                "not ready: the outdated sidecar may be why",
+                |pod| pod["status"]["conditions"][0]["status"] = json!("False"),
+                true,
+            ),
+            (
+                "held by a gate of its own",
+                |pod| {
+                    pod["status"]["conditions"] = json!([{"type": "example.com/gate", "status": "Unknown"}]);
+                },
+                true,
+            ),
+            ("pending", |pod| pod["status"]["phase"] = json!("Pending"), false),
+            ("ended", |pod| pod["status"]["phase"] = json!("Succeeded"), false),
+            ("going", |pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"), false),
+            ("without a sidecar", |pod| pod["metadata"]["annotations"] = json!({}), false),
+            (
+                "with a native sidecar",
+                |pod| {
+                    pod["spec"]["initContainers"] = pod["spec"]["containers"].take();
+                    pod["metadata"]["annotations"]["sidecar.istio.io/status"] =
+                        json!("{\"initContainers\":[\"istio-proxy\"]}");
+                },
+                true,
+            ),
+        ];
+        for (name, change, counts) in cases {
+            let suspected = look(&pod(change), &mesh()).is_some_and(|(_, suspicions)| {
+                suspicions.iter().any(|reason| matches!(reason, Reason::Image { .. }))
+            });
+            assert_eq!(suspected, counts, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_container_of_another_name_is_none_of_ours() {
+        let other = |pod: &mut Value| pod["spec"]["containers"][0]["name"] = json!("istio-proxy-helper");
+        let seen = look(&pod(other), &mesh());
+        assert!(
+            seen.is_some_and(|(injected, suspicions)| injected.proxy().is_none() && suspicions.is_empty())
+        );
+    }
+
+    #[test]
+    fn what_looks_different_is_judged_apart_and_an_owner_is_counted_once() {
+        let in_set = |name: &str, image: &str| {
+            pod(|pod| {
+                pod["metadata"]["name"] = json!(name);
+                pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "u", "controller": true}]);
+                pod["spec"]["containers"][0]["image"] = json!(image);
+            })
+        };
+        let pods = ["new/proxyv2:2", "new/proxyv2:1", "new/proxyv2:1", "new/proxyv2:2"];
+        let pods: Vec<Pod> =
+            (0..).zip(pods).map(|(index, image)| in_set(&format!("db-{index}"), image)).collect();
+        let mesh = mesh();
+        let (mut owners, mut looks) = (HashSet::new(), HashSet::new());
+        for pod in &pods {
+            let (_, suspicions) = look(pod, &mesh).unwrap();
+            let owner = owner_hash(&claim(&pod.metadata));
+            owners.insert(owner);
+            looks.insert(look_hash(Scope::All, owner, &suspicions));
+        }
+        assert_eq!((owners.len(), looks.len()), (1, 2));
+    }
 }

@@ -1,5 +1,6 @@
 //! One wave of restarts: begins as many as the pace allows, follows them, and ends when all are settled or it is stopped.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -134,6 +135,7 @@ impl Wave<'_> {
         if started.is_empty() {
             return Ok(());
         }
+        let mut since = HashMap::new();
         for id in &started {
             let finding = &course.plan[*id].0;
             let attempt = Attempt {
@@ -141,9 +143,7 @@ impl Wave<'_> {
                 generation: finding.generation,
                 at: now.as_second(),
             };
-            if !self.memory.remember(&finding.uid, attempt) {
-                return Err(memory::Error::Conflict.into());
-            }
+            since.insert(*id, self.memory.remember(&finding.uid, attempt));
         }
         self.store.save_beside(self.memory).await?;
         let client = self.client;
@@ -160,7 +160,7 @@ impl Wave<'_> {
         let results: Vec<_> = restarts.buffer_unordered(WRITES_AT_ONCE).collect().await;
         for (id, result) in results {
             match result {
-                None => self.evict(course, id, now.as_second()),
+                None => self.evict(course, id, since.get(&id).copied().unwrap_or_else(|| now.as_second())),
                 Some(result) => self.begun(course, id, result).await,
             }
         }

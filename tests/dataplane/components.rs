@@ -1,12 +1,16 @@
 //! Istio's own workloads are restarted when they would not take a change in otherwise, once, and never else.
 
+use std::collections::BTreeMap;
+
 use istio_manager::api::conditions::State;
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::Api;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{ListParams, PostParams};
+use kube::{Api, ResourceExt};
 use serde_json::json;
 use testbed::{ControlPlane, TestResult};
 
-use crate::bed::{Bed, DEADLINE, Result};
+use crate::bed::{Bed, DEADLINE, NAMESPACE, Result};
 
 const RESTARTED_AT: &str = "istio-operator.kyma-project.io/restartedAt";
 
@@ -18,6 +22,62 @@ fn restarted_at(deployment: &Deployment) -> Option<String> {
 async fn present(control_plane: &ControlPlane, name: &str) -> Result<Option<String>> {
     let api: Api<Deployment> = Api::namespaced(control_plane.client(), "istio-system");
     Ok(restarted_at(&api.get(name).await?))
+}
+
+/// When each of Istio's own workloads was restarted, those that are there.
+async fn restarts(control_plane: &ControlPlane) -> Result<BTreeMap<String, Option<String>>> {
+    let (client, mut restarts) = (control_plane.client(), BTreeMap::new());
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), "istio-system");
+    for deployment in deployments.list(&ListParams::default()).await? {
+        restarts.insert(deployment.name_any(), restarted_at(&deployment));
+    }
+    let sets: Api<DaemonSet> = Api::namespaced(client, "istio-system");
+    for set in sets.list(&ListParams::default()).await? {
+        let metadata = set.spec.as_ref().and_then(|spec| spec.template.metadata.clone()).unwrap_or_default();
+        restarts.insert(set.name_any(), metadata.annotations.and_then(|all| all.get(RESTARTED_AT).cloned()));
+    }
+    Ok(restarts)
+}
+
+pub async fn network_policies_that_come_into_force_cut_the_connections_of_before_once(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    let egress = json!({"components": {"egressGateway": {"enabled": true}}, "networkPoliciesEnabled": true});
+    bed.create("default", egress).await?;
+    bed.settles("default", State::Ready).await?;
+    crate::restart::told(&bed, "ProxySidecarRestartSucceeded", |_| true).await?;
+    let all = ["istio-cni-node", "istio-egressgateway", "istio-ingressgateway", "istiod"];
+    let untouched = restarts(control_plane).await?;
+    assert_eq!(untouched.keys().collect::<Vec<_>>(), all);
+    assert!(untouched.values().all(Option::is_none), "restarted after an installation: {untouched:?}");
+    // Off: old connections are as good as new ones.
+    bed.edit("default", json!({"networkPoliciesEnabled": false})).await?;
+    bed.settles("default", State::Ready).await?;
+    crate::restart::looked_again(&bed).await?;
+    assert_eq!(restarts(control_plane).await?, untouched);
+    // On, without the CNI agent: what is not there is no failure, and no reason to restart the others again.
+    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
+    let features =
+        json!({"metadata": {"name": "istio-features"}, "data": {"features": "{\"disableCni\": true}"}});
+    maps.create(&PostParams::default(), &serde_json::from_value(features)?).await?;
+    bed.edit("default", json!({"networkPoliciesEnabled": true})).await?;
+    let wait = async {
+        loop {
+            let restarts = restarts(control_plane).await?;
+            if restarts.len() == 3 && restarts.values().all(Option::is_some) {
+                return Result::Ok(restarts);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    };
+    let first = tokio::time::timeout(2 * DEADLINE, wait).await.map_err(|_| bed.operator.log())??;
+    bed.stop().await?;
+    let bed = Bed::start(control_plane).await?;
+    bed.settles("default", State::Ready).await?;
+    crate::restart::looked_again(&bed).await?;
+    assert_eq!(restarts(control_plane).await?, first);
+    bed.stop().await
 }
 
 pub async fn the_gateway_restarts_once_for_what_it_reads_at_its_start(

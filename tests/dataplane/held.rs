@@ -16,7 +16,7 @@ const EXCLUDE: &str = "restarter.istio-operator.kyma-project.io/exclude";
 const WINDOW: &str = "restarter.istio-operator.kyma-project.io/maintenance-window";
 
 /// A window of a day that is not today, nor about to begin.
-fn closed_window() -> String {
+pub fn closed_window() -> String {
     let day = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |now| now.as_secs() / 86_400);
@@ -58,6 +58,7 @@ pub async fn workloads_that_may_not_be_restarted_are_left_alone_and_listed(
         guarded,
         on_delete,
         workload("StatefulSet", "single", 1),
+        workload("Deployment", "refused", 1),
     ] {
         mesh.create("held", object).await?;
     }
@@ -68,8 +69,9 @@ pub async fn workloads_that_may_not_be_restarted_are_left_alone_and_listed(
     let budget = json!({"metadata": {"name": "all"},
         "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "guarded"}}}});
     budgets.create(&PostParams::default(), &serde_json::from_value(budget)?).await?;
+    refuse_restarts_of(&mesh, "refused").await?;
     let on_delete = mesh.uids("held", "on-delete").await?;
-    let names = ["excluded", "weekend", "nonsense", "paused", "recreate", "guarded", "single"];
+    let names = ["excluded", "weekend", "nonsense", "paused", "recreate", "guarded", "single", "refused"];
     let mut before = Vec::new();
     for name in names {
         before.push(mesh.uids("held", name).await?);
@@ -90,6 +92,7 @@ pub async fn workloads_that_may_not_be_restarted_are_left_alone_and_listed(
         ("recreate", "would interrupt"),
         ("guarded", "would break PodDisruptionBudget all"),
         ("single", "would interrupt"),
+        ("refused", "the restart was refused"),
     ] {
         let why = leftover(&settled, name);
         assert!(why.contains(words), "{name}: {why}");
@@ -102,7 +105,25 @@ pub async fn workloads_that_may_not_be_restarted_are_left_alone_and_listed(
         after.iter().all(|uid| !on_delete.contains(uid)),
         "pods that only go when deleted were not evicted"
     );
+    crate::refused::allow(control_plane.client(), "held").await?;
     bed.stop().await
+}
+
+/// Somebody's policy that lets nobody change one Deployment.
+async fn refuse_restarts_of(mesh: &Mesh<'_>, name: &str) -> Result {
+    let changes = json!({"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"],
+        "resources": ["deployments"]});
+    let other = json!({"expression": format!("object.metadata.name != '{name}'"), "message": "frozen"});
+    crate::refused::forbid(mesh.0.client(), "held", &changes, &other).await?;
+    let deployments: Api<Deployment> = Api::namespaced(mesh.0.client(), "held");
+    let change = Patch::Merge(json!({"metadata": {"annotations": {"change": "1"}}}));
+    let dry_run = PatchParams { dry_run: true, ..PatchParams::default() };
+    let refused = async {
+        while deployments.patch(name, &dry_run, &change).await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    Ok(tokio::time::timeout(crate::bed::DEADLINE, refused).await?)
 }
 
 /// Keeps a namespace at the pods that it has: dry runs are refused, and so are new pods.

@@ -4,21 +4,33 @@
 #[path = "../operator/bed.rs"]
 #[allow(dead_code)]
 mod bed;
+#[path = "../operator/bundle.rs"]
+#[allow(dead_code)]
+mod bundle;
 #[path = "../operator/chart.rs"]
 mod chart;
 mod components;
 mod faults;
 mod held;
 mod mesh;
+mod newcomers;
+mod owners;
+mod refused;
 mod report;
 mod restart;
+mod told;
+mod upgrade;
+mod waves;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 // A test is listed once, below; listing it here as well would only be one more place to forget.
 #[allow(clippy::wildcard_imports)]
-use {components::*, faults::*, held::*, report::*, restart::*};
+use {
+    components::*, faults::*, held::*, newcomers::*, refused::*, report::*, restart::*, told::*, upgrade::*,
+    waves::*,
+};
 
 fn main() -> ExitCode {
     let shared = testbed::tests![
@@ -30,10 +42,27 @@ fn main() -> ExitCode {
         an_operator_that_is_killed_in_a_wave_restarts_nothing_twice_and_forgets_nothing,
         an_owner_that_takes_restarts_back_is_told_and_not_fought,
         rollouts_that_fail_stop_the_wave_until_somebody_releases_it,
+        a_sidecar_that_becomes_outdated_is_seen_at_once_and_one_without_its_label_by_the_slow_look,
+        a_workload_that_is_not_ready_in_a_wave_is_restarted_when_it_is,
+        a_target_that_changes_in_a_wave_restarts_nothing_twice_for_nothing,
+        a_lossy_network_in_a_wave_neither_repeats_nor_forgets_a_restart,
+        an_api_server_that_is_cut_off_in_a_wave_is_waited_for,
+        the_operator_can_make_pods_in_dry_runs_only,
         a_removal_takes_the_sidecars_out_before_istiod_goes,
     ]
-    .map(|test| test.within(Duration::from_secs(240)));
-    let own = testbed::tests![the_gateway_restarts_once_for_what_it_reads_at_its_start]
-        .map(|test| test.within(Duration::from_secs(240)).on_own_control_plane());
-    testbed::run_tests(&[&shared[..], &own[..]].concat())
+    .map(|test| test.within(Duration::from_secs(400)));
+    let on_demand = testbed::tests![
+        each_setting_of_the_mesh_is_told_by_its_own_reason,
+        workloads_whose_pods_are_refused_are_judged_by_istiod_itself,
+    ]
+    .map(|test| test.within(Duration::from_secs(400)).ignored());
+    let own = testbed::tests![
+        an_upgrade_reaches_every_workload_in_the_way_that_its_owner_allows,
+        a_surprise_that_concerns_much_of_the_mesh_waits_for_a_person,
+        an_edit_and_a_deletion_do_not_wait_for_a_wave_that_hangs,
+        network_policies_that_come_into_force_cut_the_connections_of_before_once,
+        the_gateway_restarts_once_for_what_it_reads_at_its_start,
+    ]
+    .map(|test| test.within(Duration::from_secs(600)).on_own_control_plane());
+    testbed::run_tests(&[&shared[..], &on_demand[..], &own[..]].concat())
 }

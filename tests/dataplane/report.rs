@@ -40,10 +40,28 @@ async fn populate(mesh: &Mesh<'_>) -> TestResult {
         object["spec"]["template"]["metadata"]["annotations"] = annotations;
         mesh.create("settings", object).await?;
     }
+    let mut own_init = workload("Deployment", "own-init", 1);
+    own_init["spec"]["template"]["spec"]["initContainers"] =
+        json!([{"name": "istio-init", "image": "example.com/init:1"}]);
+    mesh.create("settings", own_init).await?;
+    mesh.create("settings", gateway("gateway")).await?;
     let mut declared = workload("Deployment", "declared-proxy", 1);
     declared["spec"]["template"]["spec"]["containers"].as_array_mut().ok_or("no list")?.push(json!({
         "name": "istio-proxy", "image": "auto", "resources": {"requests": {"cpu": "77m"}}}));
     mesh.create("settings", declared).await
+}
+
+/// What Istio's own chart of gateways makes.
+fn gateway(name: &str) -> Value {
+    let mut object = workload("Deployment", name, 1);
+    object["spec"]["template"]["metadata"] = json!({
+        "labels": {"app": name, "sidecar.istio.io/inject": "true"},
+        "annotations": {"inject.istio.io/templates": "gateway", "prometheus.io/port": "15020",
+            "prometheus.io/path": "/stats/prometheus", "prometheus.io/scrape": "true"},
+    });
+    object["spec"]["template"]["spec"]["containers"] = json!([{"name": "istio-proxy", "image": "auto",
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}}}]);
+    object
 }
 
 fn pod(name: &str, annotations: Value) -> Value {
@@ -66,7 +84,7 @@ pub async fn workloads_that_are_up_to_date_are_not_listed_whatever_their_setting
     let report = mesh.report(&[]).await?;
     assert_eq!(report["workloads"], json!([]), "{report:#}");
     assert_eq!(report["unknown"], json!([]), "{report:#}");
-    assert_eq!(report["total"], 13);
+    assert_eq!(report["total"], 15);
     bed.stop().await
 }
 
@@ -98,10 +116,12 @@ pub async fn a_change_of_the_mesh_is_told_for_each_workload_that_it_concerns(
         ("settings", "amounts", without_resources(), "switched_off"),
         ("settings", "image", without_resources(), "switched_off"),
         ("settings", "declared-proxy", without_resources(), "switched_off"),
+        ("settings", "own-init", all(), "switched_off"),
+        ("settings", "gateway", without_resources(), "switched_off"),
     ] {
         assert_eq!(told(namespace, name), (outdated, json!(prevented)), "{namespace}/{name} {report:#}");
     }
     let table = mesh.run(&[]).await?;
-    assert!(table.contains("13 workloads with a sidecar, 13 of them outdated"), "{table}");
+    assert!(table.contains("15 workloads with a sidecar, 15 of them outdated"), "{table}");
     bed.stop().await
 }

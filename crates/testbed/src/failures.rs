@@ -52,10 +52,20 @@ impl Cluster {
         name_prefix: &str,
         failure: Failure,
     ) -> Result<(), ClusterError> {
+        self.fail_new_pods(namespace, name_prefix, failure).await?;
+        self.label_pods(namespace, name_prefix, json!(failure.as_str())).await
+    }
+
+    /// As [`Cluster::fail_pods`], but for pods to come only.
+    pub async fn fail_new_pods(
+        &self,
+        namespace: &str,
+        name_prefix: &str,
+        failure: Failure,
+    ) -> Result<(), ClusterError> {
         let name = policy_name(namespace, name_prefix);
         self.create_policy(&name, namespace, name_prefix, failure).await?;
-        self.await_policy(namespace, name_prefix, failure).await?;
-        self.label_pods(namespace, name_prefix, json!(failure.as_str())).await
+        self.await_policy(namespace, name_prefix, failure).await
     }
 
     /// Ends what [`Cluster::fail_pods`] with the same arguments began; the pods become ready.

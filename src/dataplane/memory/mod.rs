@@ -4,21 +4,24 @@
 //! Written before a restart, never after: a restart that is remembered and did not happen shows by the generation of its
 //! workload and is made up for; one that happened and is not remembered could happen twice.
 
+mod store;
+
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, Client};
-use serde_json::json;
 use thiserror::Error;
 
-use super::names::{FIELD_MANAGER, MEMORY_CONFIG_MAP};
+pub use self::store::Store;
+use super::names::MEMORY_CONFIG_MAP;
 
-/// Restarts that fit into one ConfigMap with room to spare.
-const CAPACITY: usize = 12_000;
+/// Restarts of one ConfigMap: a third of what an object may hold, since all of it is written for each batch of restarts.
+const CAPACITY: usize = 4_000;
 /// Prefix of the keys of concerns.
 const CONCERN: &str = "concern.";
+/// Key of the restarts.
+const ATTEMPTS: &str = "attempts";
+/// Key of the number of ConfigMaps.
+const PARTS: &str = "parts";
 
 /// The memory could not be kept.
 #[derive(Debug, Error)]
@@ -75,23 +78,45 @@ pub struct Memory {
     pub stopped: Option<String>,
     /// What Istio's own workloads take in when they start, by name.
     pub concerns: BTreeMap<String, Concern>,
-    /// The last restart of each workload, by its UID.
-    pub attempts: BTreeMap<String, Attempt>,
+    /// The last restart of each workload, by its UID, in parts of bounded size. A workload stays in its part.
+    pub(super) attempts: Vec<BTreeMap<String, Attempt>>,
+}
+
+/// Identity of what a workload is restarted for: the mesh, and what of the workload itself counts.
+///
+/// The mesh can be told from it, since what was done for another is of no use any more.
+#[must_use]
+pub fn target(mesh: &str, own: &str) -> String {
+    format!("{}.{own}", short(mesh))
+}
+
+fn short(mesh: &str) -> &str {
+    mesh.get(..8).unwrap_or(mesh)
 }
 
 impl Memory {
+    fn attempt(&self, uid: &str) -> Option<&Attempt> {
+        self.attempts.iter().find_map(|part| part.get(uid))
+    }
+
+    /// Whether a restart for `target` is remembered, made or not.
+    #[must_use]
+    pub fn is_remembered(&self, uid: &str, target: &str) -> bool {
+        self.attempt(uid).is_some_and(|attempt| attempt.target == target)
+    }
+
     /// Whether a workload was restarted for `target`. Its generation tells whether a remembered restart took place.
     #[must_use]
     pub fn tried(&self, uid: &str, target: &str, generation: i64) -> bool {
-        self.attempts
-            .get(uid)
-            .is_some_and(|attempt| attempt.target == target && attempt.generation != generation)
+        let attempt = self.attempt(uid).filter(|attempt| attempt.target == target);
+        attempt.is_some_and(|attempt| attempt.generation != generation)
     }
 
     /// Whether pods of a workload were evicted for `target` before `created`, so that these are replacements already.
     #[must_use]
     pub fn replaced(&self, uid: &str, target: &str, created: i64) -> bool {
-        self.attempts.get(uid).is_some_and(|attempt| attempt.target == target && created > attempt.at)
+        let attempt = self.attempt(uid).filter(|attempt| attempt.target == target);
+        attempt.is_some_and(|attempt| created > attempt.at)
     }
 
     /// Notes the present content of a concern, and the time if it changed in a way that `matters`.
@@ -106,13 +131,34 @@ impl Memory {
         self.concerns.insert(name.to_owned(), Concern { digest: digest.to_owned(), since });
     }
 
-    /// Remembers a restart that is about to be made; false if there is no room.
-    pub fn remember(&mut self, uid: &str, attempt: Attempt) -> bool {
-        if self.attempts.len() >= CAPACITY && !self.attempts.contains_key(uid) {
-            return false;
+    /// Remembers a restart that is about to be made, and tells since when it is under way.
+    ///
+    /// Evictions for the same target go on where they were, so that no replacement is taken for a pod that was there before.
+    pub fn remember(&mut self, uid: &str, attempt: Attempt) -> i64 {
+        let known = self.attempt(uid).filter(|known| known.target == attempt.target);
+        let at = known.map_or(attempt.at, |known| known.at);
+        self.part_of(uid).insert(uid.to_owned(), Attempt { at, ..attempt });
+        at
+    }
+
+    fn part_of(&mut self, uid: &str) -> &mut BTreeMap<String, Attempt> {
+        let known = self.attempts.iter().position(|part| part.contains_key(uid));
+        let room = || self.attempts.iter().position(|part| part.len() < CAPACITY);
+        let index = known.or_else(room).unwrap_or(self.attempts.len());
+        if index == self.attempts.len() {
+            self.attempts.push(BTreeMap::new());
         }
-        self.attempts.insert(uid.to_owned(), attempt);
-        true
+        &mut self.attempts[index]
+    }
+
+    /// Forgets the restarts of workloads for other states of the mesh than this one: it would have to come back, and then
+    /// it is a change like any other.
+    pub fn forget_others(&mut self, mesh: &str) {
+        let is_other =
+            |attempt: &Attempt| attempt.target.split_once('.').is_some_and(|(other, _)| other != short(mesh));
+        for part in &mut self.attempts {
+            part.retain(|_, attempt| !is_other(attempt));
+        }
     }
 
     /// Remembers that the wave for `mesh` was stopped; returns what releases it.
@@ -130,143 +176,70 @@ impl Memory {
     /// Identity of the restarts.
     fn restarts(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        self.attempts.hash(&mut hasher);
+        self.attempts.iter().flatten().for_each(|attempt| attempt.hash(&mut hasher));
         hasher.finish()
     }
 
-    fn encode(&self) -> BTreeMap<String, String> {
+    /// The contents of the ConfigMaps.
+    fn encode(&self) -> Vec<BTreeMap<String, String>> {
         let line = |(uid, attempt): (&String, &Attempt)| {
             format!("{uid} {} {} {}\n", attempt.target, attempt.generation, attempt.at)
         };
-        let mut data = BTreeMap::from([("attempts".to_owned(), self.attempts.iter().map(line).collect())]);
+        let part = |part: &BTreeMap<String, Attempt>| {
+            BTreeMap::from([(ATTEMPTS.to_owned(), part.iter().map(line).collect::<String>())])
+        };
+        let mut parts: Vec<_> = self.attempts.iter().map(part).collect();
+        if parts.is_empty() {
+            parts.push(part(&BTreeMap::new()));
+        }
+        let count = (parts.len() > 1).then(|| (PARTS.to_owned(), parts.len().to_string()));
         let concern = |(name, concern): (&String, &Concern)| {
             (format!("{CONCERN}{name}"), format!("{} {}", concern.digest, concern.since))
         };
-        data.extend(self.concerns.iter().map(concern));
-        data.extend(self.settled.clone().map(|mesh| ("settled".to_owned(), mesh)));
-        data.extend(self.asked.clone().map(|mesh| ("asked".to_owned(), mesh)));
-        data.extend(self.stopped.clone().map(|wave| ("stopped".to_owned(), wave)));
-        data
+        if let Some(data) = parts.first_mut() {
+            data.extend(count);
+            data.extend(self.concerns.iter().map(concern));
+            data.extend(self.settled.clone().map(|mesh| ("settled".to_owned(), mesh)));
+            data.extend(self.asked.clone().map(|mesh| ("asked".to_owned(), mesh)));
+            data.extend(self.stopped.clone().map(|wave| ("stopped".to_owned(), wave)));
+        }
+        parts
+    }
+
+    /// How many ConfigMaps the first one says there are.
+    fn parts(first: &BTreeMap<String, String>) -> usize {
+        first.get(PARTS).and_then(|count| count.parse().ok()).unwrap_or(1)
     }
 
     /// A line that cannot be read is of a version to come; forgetting it is the smaller evil.
-    fn decode(mut data: BTreeMap<String, String>) -> Self {
-        let attempt = |line: &str| {
-            let mut words = line.split(' ');
-            let mut next = || words.next();
-            let (uid, target) = (next()?.to_owned(), next()?.to_owned());
-            let (generation, at) = (next()?.parse().ok()?, next()?.parse().ok()?);
-            Some((uid, Attempt { target, generation, at }))
-        };
+    fn decode<'a>(parts: impl IntoIterator<Item = &'a BTreeMap<String, String>>) -> Self {
+        let mut parts = parts.into_iter().peekable();
+        let first = parts.peek().copied();
+        let text = |key: &str| first.and_then(|data| data.get(key)).cloned();
         let concern = |(key, value): (&String, &String)| {
             let (digest, since) = value.split_once(' ')?;
             let concern = Concern { digest: digest.to_owned(), since: since.parse().ok()? };
             Some((key.strip_prefix(CONCERN)?.to_owned(), concern))
         };
-        let concerns = data.iter().filter_map(concern).collect();
-        let attempts = data.remove("attempts").unwrap_or_default();
         Self {
-            settled: data.remove("settled"),
-            asked: data.remove("asked"),
-            stopped: data.remove("stopped"),
-            concerns,
-            attempts: attempts.lines().filter_map(attempt).collect(),
+            settled: text("settled"),
+            asked: text("asked"),
+            stopped: text("stopped"),
+            concerns: first.into_iter().flatten().filter_map(concern).collect(),
+            attempts: parts.map(attempts).collect(),
         }
     }
 }
 
-/// Reads and writes the memory.
-#[derive(Clone, Debug)]
-pub struct Store {
-    api: Api<ConfigMap>,
-    namespace: String,
-    version: Option<String>,
-    /// Identity of the restarts in that version.
-    restarts: u64,
-}
-
-impl Store {
-    /// A store in the operator's own namespace.
-    #[must_use]
-    pub fn new(client: Client, namespace: &str) -> Self {
-        let restarts = Memory::default().restarts();
-        let namespace = namespace.to_owned();
-        Self { api: Api::namespaced(client, &namespace), namespace, version: None, restarts }
-    }
-
-    /// Reads what is remembered; empty if nothing ever was.
-    pub async fn load(&mut self) -> Result<Memory, Error> {
-        let found = self.api.get_opt(MEMORY_CONFIG_MAP).await;
-        let found = found
-            .map_err(|source| Error::Read { namespace: self.namespace.clone(), source: Box::new(source) })?;
-        self.version = found.as_ref().and_then(|found| found.metadata.resource_version.clone());
-        let memory = found.and_then(|found| found.data).map(Memory::decode).unwrap_or_default();
-        self.restarts = memory.restarts();
-        Ok(memory)
-    }
-
-    /// Writes the memory also if somebody else did since it was read, unless he restarts workloads: two who do that at
-    /// the same time would restart more at once than either may.
-    pub async fn save_beside(&mut self, memory: &mut Memory) -> Result<(), Error> {
-        match self.save(memory).await {
-            Err(Error::Conflict) => {}
-            saved => return saved,
-        }
-        let known = self.restarts;
-        let written = self.load().await?;
-        if written.restarts() != known {
-            return Err(Error::Conflict);
-        }
-        memory.adopt(written);
-        self.save(memory).await
-    }
-
-    /// Writes the memory, unless somebody else did since it was read.
-    pub async fn save(&mut self, memory: &Memory) -> Result<(), Error> {
-        let data = memory.encode();
-        let metadata = json!({"name": MEMORY_CONFIG_MAP, "resourceVersion": self.version,
-            "labels": {"kyma-project.io/module": "istio"}});
-        let written = if self.version.is_none() {
-            self.create(&json!({"metadata": metadata, "data": data})).await
-        } else {
-            let mut content = json!({"settled": null, "asked": null, "stopped": null});
-            if let Some(content) = content.as_object_mut() {
-                content.extend(data.into_iter().map(|(key, value)| (key, json!(value))));
-            }
-            let patch = Patch::Merge(json!({"metadata": metadata, "data": content}));
-            let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-            self.api.patch_metadata(MEMORY_CONFIG_MAP, &params, &patch).await.map(|object| object.metadata)
-        };
-        match written {
-            Ok(metadata) => {
-                self.version = metadata.resource_version;
-                self.restarts = memory.restarts();
-                Ok(())
-            }
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Err(Error::Conflict),
-            Err(source) => Err(Error::Write { namespace: self.namespace.clone(), source: Box::new(source) }),
-        }
-    }
-
-    /// Forgets everything.
-    pub async fn delete(&self) -> Result<(), Error> {
-        match self.api.delete(MEMORY_CONFIG_MAP, &kube::api::DeleteParams::default()).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-            Err(source) => Err(Error::Write { namespace: self.namespace.clone(), source: Box::new(source) }),
-        }
-    }
-
-    async fn create(
-        &self,
-        object: &serde_json::Value,
-    ) -> Result<k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta, kube::Error> {
-        let mut object: ConfigMap =
-            serde_json::from_value(object.clone()).map_err(kube::Error::SerdeError)?;
-        object.metadata.resource_version = None;
-        let params = PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.into()) };
-        Ok(self.api.create(&params, &object).await?.metadata)
-    }
+fn attempts(data: &BTreeMap<String, String>) -> BTreeMap<String, Attempt> {
+    let attempt = |line: &str| {
+        let mut words = line.split(' ');
+        let mut next = || words.next();
+        let (uid, target) = (next()?.to_owned(), next()?.to_owned());
+        let (generation, at) = (next()?.parse().ok()?, next()?.parse().ok()?);
+        Some((uid, Attempt { target, generation, at }))
+    };
+    data.get(ATTEMPTS).map_or_else(BTreeMap::new, |text| text.lines().filter_map(attempt).collect())
 }
 
 #[cfg(test)]
@@ -336,6 +309,55 @@ mod tests {
         assert!(!memory.replaced("u", "x", 150));
     }
 
+    #[test]
+    fn evictions_that_go_on_know_when_they_began() {
+        let mut memory = remembering(3);
+        let again = |target: &str| Attempt { target: target.into(), generation: 3, at: 200 };
+        assert_eq!(memory.remember("u", again("t")), 100);
+        assert!(memory.replaced("u", "t", 150), "a replacement would be taken for an old pod");
+        assert_eq!(memory.remember("u", again("new")), 200);
+    }
+
+    #[test]
+    fn a_mesh_that_is_gone_takes_its_restarts_with_it_and_those_of_istio_itself_stay() {
+        let mut memory = Memory::default();
+        for (uid, target) in [
+            ("old", target("aaaaaaaa1", "x")),
+            ("new", target("bbbbbbbb1", "x")),
+            ("istiod", "0123".to_owned()),
+        ] {
+            memory.remember(uid, Attempt { target, generation: 1, at: 0 });
+        }
+        memory.forget_others("bbbbbbbb1");
+        let kept = |uid| memory.attempt(uid).is_some();
+        assert_eq!([kept("old"), kept("new"), kept("istiod")], [false, true, true]);
+    }
+
+    #[test]
+    fn a_mesh_of_any_size_is_remembered_in_objects_that_the_api_server_takes() {
+        const WORKLOADS: i64 = 50_000;
+        const LIMIT: usize = 1 << 20;
+        let mut memory = Memory::default();
+        let uid = |index: i64| format!("{index:08x}-0000-0000-0000-000000000000");
+        let restart = |generation| Attempt {
+            target: target("0123456789abcdef", "0123456789abcdef"),
+            generation,
+            at: 1_795_392_000,
+        };
+        for index in 0..WORKLOADS {
+            memory.remember(&uid(index), restart(7));
+        }
+        let before = memory.encode();
+        assert!(before.iter().flat_map(BTreeMap::values).all(|text| text.len() < LIMIT / 2));
+        let read = Memory::decode(&before);
+        assert_eq!(read, memory);
+        assert!((0..WORKLOADS).all(|index| read.is_remembered(&uid(index), &restart(7).target)));
+        // One more restart changes one object.
+        memory.remember(&uid(3), restart(8));
+        let after = memory.encode();
+        assert_eq!(before.iter().zip(&after).filter(|(before, after)| before != after).count(), 1);
+    }
+
     proptest! {
         #[test]
         fn what_is_written_is_read_back(
@@ -345,10 +367,11 @@ mod tests {
         ) {
             let concerns = concerns.into_iter()
                 .map(|(name, (digest, since))| (name, Concern { digest, since })).collect();
-            let attempts = attempts.into_iter()
-                .map(|(uid, (target, generation, at))| (uid, Attempt { target, generation, at })).collect();
-            let memory = Memory { settled, asked, stopped, concerns, attempts };
-            prop_assert_eq!(Memory::decode(memory.encode()), memory);
+            let mut memory = Memory { settled, asked, stopped, concerns, attempts: vec![BTreeMap::new()] };
+            for (uid, (target, generation, at)) in attempts {
+                memory.remember(&uid, Attempt { target, generation, at });
+            }
+            prop_assert_eq!(Memory::decode(&memory.encode()), memory);
         }
     }
 }

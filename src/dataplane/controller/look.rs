@@ -1,0 +1,95 @@
+//! Looking: with what it is begun, what it leaves alone, and what is remembered when nothing is left to do.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{Controller, Error, Ground};
+use crate::dataplane::course::{self, INTERVAL, TAKEN_IN};
+use crate::dataplane::finding::Decision;
+use crate::dataplane::memory::{Memory, Store};
+use crate::dataplane::mesh::Mesh;
+use crate::dataplane::survey::{Survey, Surveyor};
+use crate::dataplane::sweep::Scope;
+
+/// Pods without the label of injection, all of the cluster's, are looked at so often.
+const UNLABELLED: Duration = Duration::from_secs(6 * 3600);
+
+impl Controller {
+    pub(super) async fn survey(
+        &mut self,
+        ground: &Ground,
+        memory: &Memory,
+        settled: bool,
+    ) -> Result<Survey, Error> {
+        let Ground { mesh, settings, .. } = ground;
+        let asked = memory.asked.as_deref() == Some(&mesh.hash);
+        let unlabelled = self.unlabelled.is_none_or(|last| last.elapsed() >= UNLABELLED);
+        let surveyor = Surveyor {
+            client: &self.given.context.client,
+            mesh,
+            scope: if asked { Scope::Suspects } else { Scope::All },
+            settings,
+            memory,
+            proven: &self.proven,
+            metrics: &self.metrics,
+            unlabelled,
+            revisit: &self.revisit,
+            settled,
+            now: Timestamp::now().as_second(),
+        };
+        let survey = surveyor.survey().await?;
+        if unlabelled && survey.found.missing == 0 {
+            self.unlabelled = Some(Instant::now());
+        }
+        Ok(survey)
+    }
+
+    /// Whether istiod has had the time to take the present configuration in.
+    pub(super) fn taken_in(&mut self, mesh: &Mesh, memory: &Memory) -> bool {
+        if memory.asked.as_deref() == Some(&mesh.hash) {
+            return true;
+        }
+        match &self.mesh {
+            Some((hash, since)) if *hash == mesh.hash => since.elapsed() >= TAKEN_IN,
+            _ => {
+                self.mesh = Some((mesh.hash.clone(), Instant::now()));
+                false
+            }
+        }
+    }
+
+    /// Leaves alone for a while what could not be restarted.
+    pub(super) fn wait_after_refusal(&mut self, survey: &mut Survey) {
+        self.refused.retain(|_, (_, _, since)| since.elapsed() < INTERVAL);
+        for (finding, decision) in &mut survey.decisions {
+            let refused = self.refused.get(&finding.uid).filter(|(target, _, _)| *target == finding.target);
+            if let (Some((_, why, _)), Decision::Restart(_)) = (refused, &decision) {
+                *decision = Decision::Hold(why.clone());
+            }
+        }
+    }
+}
+
+/// Remembers that the mesh is settled, once nothing is left to restart.
+pub(super) async fn settle(
+    mesh: &Mesh,
+    taken_in: bool,
+    (store, memory): (&mut Store, &mut Memory),
+    survey: &Survey,
+) -> Result<(), Error> {
+    let before = memory.clone();
+    if !survey.decisions.iter().any(|(_, decision)| course::is_to_come(decision)) {
+        memory.settled = Some(mesh.hash.clone());
+    }
+    // What the pods do not show would be overlooked after a start, so that all are asked then.
+    let shown = survey.found.stale.is_subset(&survey.found.suspects);
+    if taken_in && shown && survey.found.unproven.is_empty() {
+        memory.asked = Some(mesh.hash.clone());
+    }
+    if *memory != before {
+        store.save(memory).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Restarting what a look found: one wave, until it is over or what it was planned for no longer holds.
+
+use std::sync::Mutex;
+
+use k8s_openapi::jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{Controller, DataPlane, Error, Ground};
+use crate::api::Istio;
+use crate::dataplane::finding::{Finding, Hindrance, Method};
+use crate::dataplane::memory::{Memory, Store};
+use crate::dataplane::report;
+use crate::dataplane::survey::Survey;
+use crate::dataplane::wave::{Progress, Wave};
+
+impl Controller {
+    /// Restarts the workloads of `plan`.
+    pub(super) async fn restart(
+        &mut self,
+        ground: &Ground,
+        (store, memory): (&mut Store, &mut Memory),
+        survey: Survey,
+        plan: Vec<(Finding, Method)>,
+    ) -> Result<(), Error> {
+        tracing::info!(workloads = plan.len(), total = survey.found.total, "restarting outdated workloads");
+        let (triggers, given) = (&self.triggers, &self.given);
+        let superseded = || *triggers.mesh.borrow() != ground.changes || !is_current(given, &ground.resource);
+        let told = ground.reporter.clone();
+        let progress = Mutex::new(move |progress: Progress| {
+            told.data_plane(report::report(&survey, &progress, None));
+        });
+        memory.forget_others(&ground.mesh.hash);
+        let mut wave = Wave {
+            client: &self.given.context.client,
+            store,
+            memory,
+            settings: &ground.settings,
+            events: &self.events,
+            metrics: &self.metrics,
+            superseded: &superseded,
+            progress: &progress,
+        };
+        let outcome = wave.run(plan).await?;
+        self.done = Some(outcome.done);
+        let now = Instant::now();
+        let left = outcome.left.iter().filter(|(_, why)| *why != Hindrance::WaveHeld);
+        self.refused.extend(
+            left.map(|(finding, why)| (finding.uid.clone(), (finding.target.clone(), why.clone(), now))),
+        );
+        tracing::info!(
+            done = outcome.done,
+            failed = outcome.failed,
+            left = outcome.left.len(),
+            interrupted = outcome.interrupted,
+            stopped = outcome.stopped,
+            "restarts ended"
+        );
+        if outcome.stopped {
+            memory.stop(&ground.mesh.hash, Timestamp::now().as_second());
+            store.save(memory).await?;
+        }
+        Ok(())
+    }
+}
+
+fn is_current(given: &DataPlane, resource: &Istio) -> bool {
+    let present =
+        given.resources.state().into_iter().find(|present| present.metadata.uid == resource.metadata.uid);
+    present.is_some_and(|present| {
+        present.metadata.generation == resource.metadata.generation
+            && present.metadata.deletion_timestamp.is_none()
+    })
+}

@@ -1,0 +1,142 @@
+//! Sidecars that become outdated without any change of the mesh: seen as they come, or by the slow look at all pods; too
+//! many of them at once wait for a person.
+
+use istio_manager::api::Istio;
+use istio_manager::api::conditions::State;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use testbed::{ControlPlane, Failure, TestResult};
+
+use crate::bed::{Bed, DEADLINE, Result};
+use crate::mesh::{Mesh, workload};
+use crate::restart::told;
+
+/// Gives the pods of a workload another proxy, as tools do that change images in place.
+async fn change_images(mesh: &Mesh<'_>, namespace: &str, name: &str) -> Result {
+    let api: Api<Pod> = Api::namespaced(mesh.0.client(), namespace);
+    for pod in mesh.pods(namespace, name).await? {
+        let image = json!([{"name": "istio-proxy", "image": "registry.example/proxyv2:patched"}]);
+        let patch = Patch::Strategic(json!({"spec": {"containers": image}}));
+        api.patch(&pod.name_any(), &PatchParams::default(), &patch).await?;
+    }
+    Ok(())
+}
+
+/// Waits until every pod of a workload is another than those of before.
+async fn replaced(
+    bed: &Bed<'_>,
+    mesh: &Mesh<'_>,
+    namespace: &str,
+    name: &str,
+    before: &[String],
+) -> TestResult {
+    let wait = async {
+        while mesh.uids(namespace, name).await?.iter().any(|uid| before.contains(uid)) {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        Result::Ok(())
+    };
+    // The next look without a trigger is ten minutes away.
+    let ended = tokio::time::timeout(DEADLINE, wait).await;
+    ended.map_err(|_| format!("{name} is not restarted\n{}", bed.operator.log()))?
+}
+
+pub async fn a_sidecar_that_becomes_outdated_is_seen_at_once_and_one_without_its_label_by_the_slow_look(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let mesh = Mesh(control_plane);
+    let bed = Bed::start(control_plane).await?;
+    bed.edit("default", json!({"restarter": null})).await?;
+    crate::restart::applied(&bed).await?;
+    mesh.namespace("changing").await?;
+    for name in ["watched", "unlabelled"] {
+        mesh.create("changing", workload("Deployment", name, 1)).await?;
+    }
+    crate::restart::looked_again(&bed).await?;
+    let before = mesh.uids("changing", "watched").await?;
+    change_images(&mesh, "changing", "watched").await?;
+    replaced(&bed, &mesh, "changing", "watched", &before).await?;
+    bed.stop().await?;
+
+    let before = mesh.uids("changing", "unlabelled").await?;
+    change_images(&mesh, "changing", "unlabelled").await?;
+    let api: Api<Pod> = Api::namespaced(control_plane.client(), "changing");
+    for pod in mesh.pods("changing", "unlabelled").await? {
+        let patch = Patch::Merge(json!({"metadata": {"labels": {"security.istio.io/tlsMode": null}}}));
+        api.patch(&pod.name_any(), &PatchParams::default(), &patch).await?;
+    }
+    let bed = Bed::start(control_plane).await?;
+    replaced(&bed, &mesh, "changing", "unlabelled", &before).await?;
+    bed.stop().await
+}
+
+pub async fn a_workload_that_is_not_ready_in_a_wave_is_restarted_when_it_is(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let mesh = Mesh(control_plane);
+    let bed = Bed::start(control_plane).await?;
+    mesh.namespace("unready").await?;
+    mesh.create("unready", workload("Deployment", "web", 1)).await?;
+    let before = mesh.uids("unready", "web").await?;
+    control_plane.fail_pods("unready", "web", Failure::Unready).await?;
+    crate::restart::make_outdated(&bed, "unready").await?;
+    let told = |resource: &Istio| {
+        let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
+        let web = status.leftovers.iter().find(|left| left.namespace == "unready");
+        web.is_some_and(|web| web.prevented.contains("0 of 1 pods are available"))
+    };
+    bed.settles_when("default", "workload that is not ready", told).await?;
+    assert_eq!(mesh.uids("unready", "web").await?, before);
+    control_plane.stop_failing_pods("unready", "web").await?;
+    replaced(&bed, &mesh, "unready", "web", &before).await?;
+    bed.stop().await
+}
+
+pub async fn a_surprise_that_concerns_much_of_the_mesh_waits_for_a_person(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let mesh = Mesh(control_plane);
+    let bed = Bed::start(control_plane).await?;
+    bed.create("default", json!({})).await?;
+    bed.settles("default", State::Ready).await?;
+    mesh.namespace("mirrored").await?;
+    let names = ["a", "b", "c", "d"];
+    for name in names {
+        mesh.create("mirrored", workload("Deployment", name, 1)).await?;
+    }
+    bed.data_plane_settled().await?;
+    // One after the other they would be no surprise.
+    bed.edit("default", json!({"restarter": {"enabled": false}})).await?;
+    bed.settles("default", State::Ready).await?;
+    let mut before = Vec::new();
+    for name in names {
+        change_images(&mesh, "mirrored", name).await?;
+        before.extend(mesh.uids("mirrored", name).await?);
+    }
+    let seen = |resource: &Istio| {
+        resource.status.clone().and_then(|status| status.data_plane).is_some_and(|seen| seen.stale == 4)
+    };
+    bed.settles_when("default", "four outdated workloads", seen).await?;
+    bed.edit("default", json!({"restarter": null})).await?;
+    let held = told(&bed, "ProxySidecarManualRestartRequired", |resource| {
+        crate::restart::sidecars(resource).1.contains("without a change of Istio's version or configuration")
+    })
+    .await?;
+    for name in names {
+        assert!(
+            mesh.uids("mirrored", name).await?.iter().all(|uid| before.contains(uid)),
+            "{name} was restarted"
+        );
+    }
+    let text = crate::restart::sidecars(&held).1;
+    let (key, release) =
+        text.rsplit_once(' ').and_then(|(_, last)| last.split_once('=')).ok_or("no release is told")?;
+    let release = json!({"metadata": {"annotations": {key: release}}});
+    bed.resources().patch("default", &PatchParams::default(), &Patch::Merge(release)).await?;
+    for name in names {
+        replaced(&bed, &mesh, "mirrored", name, &before).await?;
+    }
+    bed.stop().await
+}

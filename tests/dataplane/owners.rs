@@ -1,0 +1,471 @@
+//! Workloads of every kind of owner, and what is to become of each when its sidecars are outdated.
+
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, Client, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::bed::Result;
+use crate::mesh::{Mesh, template, workload};
+
+/// What becomes of a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// One patch of its template, and all its pods are new.
+    RollsOut,
+    /// One patch of the time at which Argo restarts it.
+    RestartsAt,
+    /// Each pod is evicted once, the workload itself is left alone.
+    Evicted,
+    /// Nothing is touched; the report tells this reason.
+    Left(&'static str),
+    /// Nothing is touched, and nobody is bothered.
+    UpToDate,
+}
+
+use Outcome::{Evicted, Left, RestartsAt, RollsOut, UpToDate};
+
+/// One workload with what is expected of it.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub namespace: &'static str,
+    pub object: Value,
+    pub outcome: Outcome,
+    /// How many pods it has.
+    pub pods: usize,
+    /// The kind that owns it, in its namespace and under the name `owner`.
+    owner: Option<&'static str>,
+}
+
+impl Case {
+    fn new(object: Value, outcome: Outcome) -> Self {
+        let pods = match (object["kind"].as_str(), object["spec"]["replicas"].as_u64()) {
+            (Some("DaemonSet"), _) => 3,
+            (_, Some(replicas)) => usize::try_from(replicas).unwrap_or(0),
+            _ => 1,
+        };
+        Self { namespace: "shop", object, outcome, pods, owner: None }
+    }
+
+    fn in_namespace(self, namespace: &'static str) -> Self {
+        Self { namespace, ..self }
+    }
+
+    fn owned_by(self, owner: &'static str) -> Self {
+        Self { owner: Some(owner), ..self }
+    }
+
+    pub fn name(&self) -> &str {
+        self.object["metadata"]["name"].as_str().unwrap_or_default()
+    }
+
+    pub fn kind(&self) -> &str {
+        self.object["kind"].as_str().unwrap_or_default()
+    }
+}
+
+const PREFIX: &str = "restarter.istio-operator.kyma-project.io";
+
+fn deployment(name: &str) -> Value {
+    workload("Deployment", name, 2)
+}
+
+fn with(mut object: Value, pointer: &str, value: Value) -> Value {
+    let mut at = &mut object;
+    for key in pointer.split('/') {
+        at = &mut at[key];
+    }
+    *at = value;
+    object
+}
+
+fn steered(object: Value, key: &str, value: &str) -> Value {
+    with(object, "metadata/annotations", json!({format!("{PREFIX}/{key}"): value}))
+}
+
+/// With an annotation on its pods.
+fn annotated(object: Value, key: &str, value: &str) -> Value {
+    with(object, "spec/template/metadata/annotations", json!({key: value}))
+}
+
+/// With one more label on its pods.
+fn labelled(mut object: Value, key: &str, value: &str) -> Value {
+    object["spec"]["template"]["metadata"]["labels"][key] = json!(value);
+    object
+}
+
+fn with_strategy(object: Value, strategy: Value) -> Value {
+    with(object, "spec/strategy", strategy)
+}
+
+fn with_update(object: Value, strategy: Value) -> Value {
+    with(object, "spec/updateStrategy", strategy)
+}
+
+fn without_surge(object: Value) -> Value {
+    with_strategy(object, json!({"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}))
+}
+
+fn single(name: &str) -> Value {
+    workload("Deployment", name, 1)
+}
+
+/// A proxy that the template declares itself.
+fn declaring(name: &str, image: &str) -> Value {
+    let mut object = deployment(name);
+    let containers = &mut object["spec"]["template"]["spec"]["containers"];
+    if let Some(containers) = containers.as_array_mut() {
+        containers.push(json!({"name": "istio-proxy", "image": image}));
+    }
+    object
+}
+
+fn gateway(name: &str) -> Value {
+    let mut object = annotated(deployment(name), "inject.istio.io/templates", "gateway");
+    object["spec"]["template"]["spec"]["containers"] = json!([{"name": "istio-proxy", "image": "auto"}]);
+    labelled(object, "sidecar.istio.io/inject", "true")
+}
+
+/// A pod template whose pods run until somebody ends them, which those of Jobs otherwise do not do here.
+fn lasting(name: &str) -> Value {
+    let mut template = template(name);
+    template["metadata"]["labels"][testbed::LAST_LABEL] = json!("true");
+    template["spec"]["restartPolicy"] = json!("Never");
+    template
+}
+
+fn job(name: &str) -> Value {
+    json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": {"template": lasting(name)}})
+}
+
+fn replication_controller(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": name},
+        "spec": {"replicas": 2, "selector": {"app": name}, "template": template(name)}})
+}
+
+fn bare(name: &str) -> Value {
+    let mut pod = template(name);
+    pod["apiVersion"] = json!("v1");
+    pod["kind"] = json!("Pod");
+    pod["metadata"]["name"] = json!(name);
+    pod
+}
+
+/// A resource of a kind that only its own controller knows.
+fn custom(api_version: &str, kind: &str, name: &str) -> Value {
+    json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, "spec": {"replicas": 2}})
+}
+
+fn rollout(name: &str) -> Value {
+    let mut object = workload("Rollout", name, 2);
+    object["apiVersion"] = json!("argoproj.io/v1alpha1");
+    object
+}
+
+/// The cases, more than fifty.
+pub fn cases(closed_window: &str) -> Vec<Case> {
+    let plain = (1..=12).map(|number| Case::new(deployment(&format!("plain-{number}")), RollsOut));
+    plain.chain(deployments(closed_window)).chain(sets()).chain(others()).chain(elsewhere()).collect()
+}
+
+fn deployments(closed_window: &str) -> Vec<Case> {
+    let unsurged = |name: &str| without_surge(single(name));
+    vec![
+        Case::new(single("one-with-surge"), RollsOut),
+        Case::new(unsurged("one-without-surge"), Left("interrupts")),
+        Case::new(steered(unsurged("one-allowed"), "allow-interruption", "true"), RollsOut),
+        Case::new(with_strategy(deployment("recreate"), json!({"type": "Recreate"})), Left("interrupts")),
+        Case::new(
+            steered(
+                with_strategy(deployment("recreate-in-window"), json!({"type": "Recreate"})),
+                "maintenance-window",
+                "00:00-24:00",
+            ),
+            RollsOut,
+        ),
+        Case::new(steered(deployment("closed"), "maintenance-window", closed_window), Left("outside_window")),
+        Case::new(steered(deployment("nonsense"), "maintenance-window", "soon"), Left("window_invalid")),
+        Case::new(steered(deployment("excluded"), "exclude", "true"), Left("excluded")),
+        Case::new(deployment("paused"), Left("paused")),
+        Case::new(deployment("budget-kept"), RollsOut),
+        Case::new(without_surge(deployment("budget-broken")), Left("disruption_budget")),
+        Case::new(
+            annotated(deployment("own-image"), "sidecar.istio.io/proxyImage", "example.com/p:1"),
+            UpToDate,
+        ),
+        Case::new(annotated(deployment("own-amounts"), "sidecar.istio.io/proxyCPU", "20m"), RollsOut),
+        Case::new(labelled(deployment("not-injected"), "sidecar.istio.io/inject", "false"), UpToDate),
+        Case::new(annotated(deployment("native"), "sidecar.istio.io/nativeSidecar", "true"), RollsOut),
+        Case::new(annotated(deployment("not-native"), "sidecar.istio.io/nativeSidecar", "false"), RollsOut),
+        Case::new(declaring("declares-proxy", "auto"), RollsOut),
+        Case::new(declaring("declares-image", "example.com/own-proxy:1"), UpToDate),
+        Case::new(labelled(deployment("module"), "kyma-project.io/module", "billing"), RollsOut),
+        Case::new(gateway("gateway"), RollsOut),
+    ]
+}
+
+fn sets() -> Vec<Case> {
+    let partition = |partition: i64| json!({"rollingUpdate": {"partition": partition}});
+    vec![
+        Case::new(workload("StatefulSet", "set", 3), RollsOut),
+        Case::new(workload("StatefulSet", "set-of-one", 1), Left("interrupts")),
+        Case::new(with_update(workload("StatefulSet", "set-partition", 3), partition(2)), Evicted),
+        Case::new(with_update(workload("StatefulSet", "set-canary", 3), partition(2)), Evicted),
+        Case::new(
+            with_update(workload("StatefulSet", "set-on-delete", 2), json!({"type": "OnDelete"})),
+            Evicted,
+        ),
+        Case::new(
+            with_update(workload("StatefulSet", "set-withheld", 2), json!({"type": "OnDelete"})),
+            Left("template_withheld"),
+        ),
+        Case::new(workload("DaemonSet", "agent", 0), RollsOut),
+        Case::new(
+            with_update(workload("DaemonSet", "agent-on-delete", 0), json!({"type": "OnDelete"})),
+            Evicted,
+        ),
+    ]
+}
+
+fn others() -> Vec<Case> {
+    vec![
+        Case::new(workload("ReplicaSet", "unmanaged", 2), Evicted),
+        Case::new(replication_controller("controller"), Evicted),
+        Case::new(job("job"), Left("job")),
+        Case { pods: 1, ..Case::new(cron_job("nightly"), Left("cron_job")) },
+        Case::new(bare("bare"), Left("bare_pod")),
+        Case::new(rollout("argo"), RestartsAt),
+        Case::new(custom("example.com/v1", "CloneSet", "clones"), Evicted),
+        Case::new(custom("example.com/v1", "Widget", "widget"), Left("unknown_owner")),
+        Case::new(deployment("owned"), RollsOut).owned_by("Widget"),
+        Case::new(workload("ReplicaSet", "owned-set", 2), Evicted).owned_by("Widget"),
+        Case::new(job("owned-job"), Left("job")).owned_by("Widget"),
+    ]
+}
+
+fn elsewhere() -> Vec<Case> {
+    let asking = |name: &str| labelled(deployment(name), "sidecar.istio.io/inject", "true");
+    let open = steered(deployment("open"), "maintenance-window", "00:00-24:00");
+    vec![
+        Case::new(asking("asks"), RollsOut).in_namespace("unlabelled"),
+        Case::new(deployment("revision"), RollsOut).in_namespace("revision"),
+        Case::new(deployment("leaves"), Left("report_only")).in_namespace("leaving"),
+        Case::new(deployment("quiet"), Left("excluded")).in_namespace("quiet"),
+        Case::new(steered(deployment("loud"), "exclude", "false"), RollsOut).in_namespace("quiet"),
+        Case::new(deployment("shut"), Left("outside_window")).in_namespace("shut"),
+        Case::new(open, RollsOut).in_namespace("shut"),
+        Case::new(asking("kyma"), RollsOut).in_namespace("kyma-system"),
+    ]
+}
+
+fn cron_job(name: &str) -> Value {
+    json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": name},
+        "spec": {"schedule": "0 0 1 1 *", "suspend": true, "jobTemplate": {"spec": {"template": lasting(name)}}}})
+}
+
+/// The API of any kind.
+pub fn api(
+    client: Client,
+    namespace: &str,
+    api_version: &str,
+    kind: &str,
+) -> (Api<DynamicObject>, ApiResource) {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    (Api::namespaced_with(client, namespace, &resource), resource)
+}
+
+impl Mesh<'_> {
+    /// Makes namespaces, kinds and workloads of the cases.
+    pub async fn make_cases(&self, cases: &[Case], closed_window: &str) -> Result {
+        let enabled = [("istio-injection", "enabled")];
+        for name in ["shop", "leaving", "quiet", "shut"] {
+            self.0.create_namespace(name, &enabled).await?;
+        }
+        self.0.create_namespace("unlabelled", &[]).await?;
+        self.0.create_namespace("revision", &[("istio.io/rev", "default")]).await?;
+        self.annotate_namespace("quiet", "exclude", "true").await?;
+        self.annotate_namespace("shut", "maintenance-window", closed_window).await?;
+        for (kind, group, has_scale) in [
+            ("Rollout", "argoproj.io", false),
+            ("CloneSet", "example.com", true),
+            ("Widget", "example.com", false),
+        ] {
+            self.define(kind, group, has_scale).await?;
+        }
+        self.object("shop", custom("example.com/v1", "Widget", "owner")).await?;
+        for case in cases {
+            self.make_case(case).await?;
+        }
+        Ok(())
+    }
+
+    async fn make_case(&self, case: &Case) -> Result {
+        let mut object = case.object.clone();
+        if let Some(owner) = case.owner {
+            object["metadata"]["ownerReferences"] =
+                json!([self.reference(case.namespace, "example.com/v1", owner, "owner").await?]);
+        }
+        let made = self.object(case.namespace, object).await?;
+        let reference = json!({"apiVersion": case.object["apiVersion"], "kind": case.kind(), "name": case.name(),
+            "uid": made.uid(), "controller": true});
+        match case.kind() {
+            "CronJob" => {
+                let mut run = job(case.name());
+                run["metadata"] =
+                    json!({"name": format!("{}-1", case.name()), "ownerReferences": [reference]});
+                self.object(case.namespace, run).await?;
+            }
+            "Rollout" => self.replica_set_of_argo(case, &reference).await?,
+            "CloneSet" | "Widget" => {
+                for _ in 0..case.pods {
+                    self.object(case.namespace, pod_of(case.name(), &reference)).await?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What Argo's controller makes of a Rollout.
+    async fn replica_set_of_argo(&self, case: &Case, reference: &Value) -> Result {
+        const HASH: &str = "7d4b9c";
+        const KEY: &str = "rollouts-pod-template-hash";
+        let mut set = labelled(workload("ReplicaSet", &format!("{}-{HASH}", case.name()), 2), KEY, HASH);
+        set["spec"]["template"]["metadata"]["labels"]["app"] = json!(case.name());
+        set["spec"]["selector"]["matchLabels"] = json!({"app": case.name(), KEY: HASH});
+        set["metadata"]["ownerReferences"] = json!([reference]);
+        self.object(case.namespace, set).await?;
+        Ok(())
+    }
+
+    /// Makes any object.
+    pub async fn object(&self, namespace: &str, object: Value) -> Result<DynamicObject> {
+        let text = |key: &str| object[key].as_str().unwrap_or_default().to_owned();
+        let (api, _) = api(self.0.client(), namespace, &text("apiVersion"), &text("kind"));
+        let made = api.create(&PostParams::default(), &serde_json::from_value(object.clone())?).await;
+        Ok(made.map_err(|error| format!("{error}: {object}"))?)
+    }
+
+    async fn reference(&self, namespace: &str, api_version: &str, kind: &str, name: &str) -> Result<Value> {
+        let owner = api(self.0.client(), namespace, api_version, kind).0.get(name).await?;
+        Ok(
+            json!({"apiVersion": api_version, "kind": kind, "name": name, "uid": owner.uid(), "controller": true}),
+        )
+    }
+
+    async fn annotate_namespace(&self, name: &str, key: &str, value: &str) -> Result {
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {format!("{PREFIX}/{key}"): value}}}));
+        let api: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.0.client());
+        api.patch(name, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
+    /// A kind of somebody else, and waits until it is served.
+    async fn define(&self, kind: &str, group: &str, has_scale: bool) -> Result {
+        use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+        let plural = format!("{}s", kind.to_lowercase());
+        let version = if group == "argoproj.io" { "v1alpha1" } else { "v1" };
+        let mut subresources = json!({"status": {}});
+        if has_scale {
+            subresources["scale"] =
+                json!({"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"});
+        }
+        let name = format!("{plural}.{group}");
+        let definition = json!({
+            "metadata": {"name": name},
+            "spec": {
+                "group": group, "scope": "Namespaced",
+                "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase(), "listKind": format!("{kind}List")},
+                "versions": [{"name": version, "served": true, "storage": true, "subresources": subresources,
+                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}],
+            },
+        });
+        let api: Api<CustomResourceDefinition> = Api::all(self.0.client());
+        api.create(&PostParams::default(), &serde_json::from_value(definition)?).await?;
+        let served = |definition: Option<&CustomResourceDefinition>| {
+            let status = definition.and_then(|definition| definition.status.as_ref());
+            let conditions = status.and_then(|status| status.conditions.as_ref());
+            conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Established" && c.status == "True"))
+        };
+        self.0.wait_for(api, &name, "served kind", crate::bed::DEADLINE, served).await?;
+        Ok(())
+    }
+
+    /// What owners do between the creation of their workloads and the upgrade.
+    pub async fn owners_act(&self) -> Result {
+        let client = self.0.client();
+        let change = async |namespace: &str, kind: &str, name: &str, patch: Value| -> Result {
+            let (api, _) = api(client.clone(), namespace, "apps/v1", kind);
+            api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+            Ok(())
+        };
+        change("shop", "Deployment", "paused", json!({"spec": {"paused": true}})).await?;
+        // One follows its template with some pods, the other with none, until its owner goes on.
+        for name in ["set-canary", "set-withheld"] {
+            let patch = json!({"spec": {"template": {"metadata": {"annotations": {"change": "1"}}}}});
+            change("shop", "StatefulSet", name, patch).await?;
+        }
+        for (name, minimum) in [("budget-kept", 1), ("budget-broken", 2)] {
+            let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": name},
+                "spec": {"minAvailable": minimum, "selector": {"matchLabels": {"app": name}}}});
+            self.object("shop", budget).await?;
+        }
+        let labels = json!({"metadata": {"labels": {"istio-injection": null, "istio.io/rev": "elsewhere"}}});
+        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
+        namespaces.patch("leaving", &PatchParams::default(), &Patch::Merge(labels)).await?;
+        Ok(())
+    }
+
+    /// Acts as the controllers of the kinds of others: restarts what Argo is asked to restart, and replaces clones.
+    /// Never ends.
+    pub async fn act_as_controllers(&self) -> Result<std::convert::Infallible> {
+        loop {
+            self.act_as_argo().await?;
+            self.act_as_clone_controller().await?;
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    }
+
+    async fn act_as_argo(&self) -> Result {
+        let (api, _) = api(self.0.client(), "shop", "argoproj.io/v1alpha1", "Rollout");
+        let Some(argo) = api.get_opt("argo").await? else { return Ok(()) };
+        let asked = argo.data["spec"]["restartAt"].clone();
+        let seen = argo.data["status"]["observedGeneration"].as_str()
+            == Some(&argo.metadata.generation.unwrap_or(0).to_string());
+        if seen {
+            return Ok(());
+        }
+        if !asked.is_null() {
+            for pod in self.pods("shop", "argo").await? {
+                let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.0.client(), "shop");
+                pods.delete(&pod.name_any(), &kube::api::DeleteParams::default()).await?;
+            }
+            self.settles("shop", "argo").await?;
+        }
+        let status = json!({"status": {"phase": "Healthy", "restartedAt": asked,
+            "observedGeneration": argo.metadata.generation.unwrap_or(0).to_string()}});
+        api.patch_status("argo", &PatchParams::default(), &Patch::Merge(status)).await?;
+        Ok(())
+    }
+
+    async fn act_as_clone_controller(&self) -> Result {
+        let (api, _) = api(self.0.client(), "shop", "example.com/v1", "CloneSet");
+        let Some(clones) = api.get_opt("clones").await? else { return Ok(()) };
+        let wanted = clones.data["spec"]["replicas"].as_u64().unwrap_or(0);
+        let reference = self.reference("shop", "example.com/v1", "CloneSet", "clones").await?;
+        let live = self.pods("shop", "clones").await?;
+        let live = live.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).count();
+        for _ in live..usize::try_from(wanted).unwrap_or(0) {
+            self.object("shop", pod_of("clones", &reference)).await?;
+        }
+        Ok(())
+    }
+}
+
+fn pod_of(name: &str, reference: &Value) -> Value {
+    let mut pod = bare(name);
+    pod["metadata"] =
+        json!({"generateName": format!("{name}-"), "labels": {"app": name}, "ownerReferences": [reference]});
+    pod
+}

@@ -1,0 +1,123 @@
+//! Each setting of the mesh that sidecars start with is told by a reason of its own, with a real sidecar of before.
+
+use k8s_openapi::api::core::v1::{ConfigMap, Node};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use testbed::{ControlPlane, TestResult};
+
+use crate::bed::{Bed, DEADLINE, NAMESPACE, Result};
+use crate::mesh::{Mesh, entry, reasons, workload};
+
+/// Changes of `spec`, the reasons by which they are told, and what would be done.
+fn changes() -> Vec<(Value, Value, &'static [&'static str], &'static str)> {
+    let metadata = |value: Value| json!({"values": {"meshConfig": {"defaultConfig": value}}});
+    vec![
+        (
+            json!({"config": {"trustDomain": "new.example"}}),
+            json!({"config": {"trustDomain": null}}),
+            &["TrustDomain"],
+            "report_only",
+        ),
+        (
+            json!({"config": {"telemetry": {"metrics": {"prometheusMerge": true}}}}),
+            json!({"config": {"telemetry": null}}),
+            &["PrometheusMerge"],
+            "switched_off",
+        ),
+        (
+            metadata(json!({"proxyMetadata": {"COLOR": "blue"}})),
+            json!({"values": null}),
+            &["ProxyMetadata"],
+            "switched_off",
+        ),
+        (metadata(json!({"drainDuration": "7s"})), json!({"values": null}), &["ProxyConfig"], "report_only"),
+    ]
+}
+
+pub async fn each_setting_of_the_mesh_is_told_by_its_own_reason(control_plane: &ControlPlane) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    let mesh = Mesh(control_plane);
+    bed.edit("default", json!({"restarter": {"enabled": false}})).await?;
+    crate::restart::applied(&bed).await?;
+    mesh.namespace("told").await?;
+    mesh.create("told", workload("Deployment", "web", 1)).await?;
+    // Injection does not write where metrics are where these say something themselves.
+    for (name, annotations) in [
+        ("unscraped", json!({"prometheus.io/scrape": "false"})),
+        ("unmerged", json!({"prometheus.istio.io/merge-metrics": "false"})),
+        ("elsewhere", json!({"prometheus.io/path": "/metrics", "prometheus.io/port": "15020"})),
+    ] {
+        let mut object = workload("Deployment", name, 1);
+        object["spec"]["template"]["metadata"]["annotations"] = annotations;
+        mesh.create("told", object).await?;
+    }
+    for (change, back, expected, prevented) in changes() {
+        bed.edit("default", change).await?;
+        let report = is_told(&mesh, expected, prevented).await?;
+        if expected == ["PrometheusMerge"] {
+            for name in ["unscraped", "unmerged", "elsewhere"] {
+                assert_eq!(entry(&report, "told", name), None, "a restart would not change {name}");
+            }
+        }
+        bed.edit("default", back).await?;
+        is_told(&mesh, &[], "").await?;
+    }
+    features(control_plane, Some(r#"{"disableCni": true}"#)).await?;
+    is_told(&mesh, &["Cni"], "switched_off").await?;
+    features(control_plane, None).await?;
+    is_told(&mesh, &[], "").await?;
+    // Nodes that know native sidecars make injection give them; no setting changes.
+    kubelets(control_plane, "v1.36.3").await?;
+    is_told(&mesh, &["NativeSidecar"], "report_only").await?;
+    kubelets(control_plane, "v1.32.0").await?;
+    is_told(&mesh, &[], "").await?;
+    // A switch of istiod alone is none of the sidecars' business.
+    bed.edit("default", json!({"compatibilityMode": true})).await?;
+    crate::restart::applied(&bed).await?;
+    is_told(&mesh, &[], "").await?;
+    bed.edit("default", json!({"compatibilityMode": null, "restarter": null})).await?;
+    crate::restart::applied(&bed).await?;
+    bed.stop().await
+}
+
+/// Waits until the workload is told with these reasons and no other, as soon as istiod knows of the change.
+async fn is_told(mesh: &Mesh<'_>, expected: &[&str], prevented: &str) -> Result<Value> {
+    let mut last = Value::Null;
+    let wait = async {
+        loop {
+            // While istiod rolls out, nobody can tell.
+            if let Ok(report) = mesh.report(&[]).await {
+                last = entry(&report, "told", "web").cloned().unwrap_or_default();
+                let told = last["prevented"]["reason"].as_str().unwrap_or_default();
+                if reasons(&last) == expected && told == prevented {
+                    return report;
+                }
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        }
+    };
+    let ended = tokio::time::timeout(DEADLINE, wait).await;
+    Ok(ended.map_err(|_| format!("not told as {expected:?} {prevented}, but as {last:#}"))?)
+}
+
+async fn features(control_plane: &ControlPlane, features: Option<&str>) -> Result {
+    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
+    if let Some(features) = features {
+        let map = json!({"metadata": {"name": "istio-features"}, "data": {"features": features}});
+        maps.create(&PostParams::default(), &serde_json::from_value(map)?).await?;
+    } else {
+        maps.delete("istio-features", &DeleteParams::default()).await?;
+    }
+    Ok(())
+}
+
+/// Says that the nodes run this version.
+async fn kubelets(control_plane: &ControlPlane, version: &str) -> Result {
+    let nodes: Api<Node> = Api::all(control_plane.client());
+    for node in nodes.list(&ListParams::default()).await? {
+        let patch = Patch::Merge(json!({"status": {"nodeInfo": {"kubeletVersion": version}}}));
+        nodes.patch_status(&node.name_any(), &PatchParams::default(), &patch).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,260 @@
+//! An upgrade of Istio over workloads of every kind of owner: each is brought up to date in the way that its owner allows,
+//! once, or is named with what prevents it; nothing else is touched.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use istio_manager::api::Istio;
+use istio_manager::api::conditions::State;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use testbed::{ControlPlane, Requests, TestResult};
+
+use crate::bed::{Bed, Result, USER};
+use crate::bundle::{Variant, derive};
+use crate::mesh::{Mesh, entry};
+use crate::owners::{Case, Outcome, cases};
+use crate::restart::counts;
+
+const OLDER: &str = "1.30.3";
+const CURRENT: &str = "1.31.0";
+/// Far longer than the slowest chain of evictions takes, also on a loaded machine.
+const DEADLINE: Duration = Duration::from_secs(420);
+
+/// Image and UID of each pod's proxy, by namespace and label `app`.
+type Pods = BTreeMap<(String, String), BTreeMap<String, String>>;
+
+pub async fn an_upgrade_reaches_every_workload_in_the_way_that_its_owner_allows(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let cases = cases(&crate::held::closed_window());
+    assert!(cases.len() >= 50, "{} workloads", cases.len());
+    let mesh = Mesh(control_plane);
+    let mut bed = install_older(control_plane).await?;
+    mesh.make_cases(&cases, &crate::held::closed_window()).await?;
+    let controllers = mesh.act_as_controllers();
+    let test = async {
+        there_are(&mesh, &cases).await?;
+        mesh.owners_act().await?;
+        there_are(&mesh, &cases).await?;
+        let before = pods(&mesh).await?;
+        assert!(proxies(&before, "shop", "plain-1").iter().all(|image| image.contains(OLDER)), "{before:#?}");
+        let mark = control_plane.audit().mark().await?;
+        bed.restart_with(&[]).await?;
+        settled(&bed, left(&cases).count()).await?;
+        let requests = control_plane.audit().since(&mark).await?.of(USER).writes();
+        every_case_ended_as_expected(&mesh, &cases, &before, &requests).await?;
+        the_order_was_kept(&requests);
+        bed.stop().await
+    };
+    tokio::select! {
+        done = test => done,
+        ended = controllers => Err(format!("the controllers of the test ended: {ended:?}").into()),
+    }
+}
+
+async fn install_older(control_plane: &ControlPlane) -> Result<Bed<'_>> {
+    let charts = derive(control_plane.dir(), OLDER, Variant::Older)?;
+    let arguments = [format!("--charts-dir={}", charts.display()), format!("--istio-version={OLDER}")];
+    let bed = Bed::start_with(control_plane, &arguments.each_ref().map(String::as_str)).await?;
+    // As many at once as there are, so that the test ends soon; the pace is another test's.
+    let restarter = json!({"maxUnfinished": 60, "maxUnfinishedPerNamespace": 60});
+    bed.create("default", json!({"restarter": restarter})).await?;
+    bed.settles("default", State::Ready).await?;
+    Ok(bed)
+}
+
+fn left(cases: &[Case]) -> impl Iterator<Item = &Case> {
+    cases.iter().filter(|case| matches!(case.outcome, Outcome::Left(_)))
+}
+
+async fn pods(mesh: &Mesh<'_>) -> Result<Pods> {
+    let api: Api<Pod> = Api::all(mesh.0.client());
+    let mut pods = Pods::new();
+    for pod in api.list(&kube::api::ListParams::default()).await? {
+        let Some(app) = pod.labels().get("app").cloned() else { continue };
+        if pod.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        let spec = pod.spec.clone().unwrap_or_default();
+        let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        let proxy = containers.find(|container| container.name == "istio-proxy");
+        let image = proxy.and_then(|proxy| proxy.image.clone()).unwrap_or_default();
+        let key = (pod.namespace().unwrap_or_default(), app);
+        pods.entry(key).or_default().insert(pod.uid().unwrap_or_default(), image);
+    }
+    Ok(pods)
+}
+
+fn of<'a>(pods: &'a Pods, namespace: &str, name: &str) -> Option<&'a BTreeMap<String, String>> {
+    pods.get(&(namespace.to_owned(), name.to_owned()))
+}
+
+fn uids(pods: &Pods, case: &Case) -> BTreeSet<String> {
+    of(pods, case.namespace, case.name()).into_iter().flat_map(BTreeMap::keys).cloned().collect()
+}
+
+fn proxies<'a>(pods: &'a Pods, namespace: &str, name: &str) -> Vec<&'a String> {
+    of(pods, namespace, name).into_iter().flat_map(BTreeMap::values).collect()
+}
+
+/// Waits until every workload has all its pods, running.
+async fn there_are(mesh: &Mesh<'_>, cases: &[Case]) -> TestResult {
+    let mut missing = String::new();
+    let wait = async {
+        for case in cases {
+            loop {
+                let pods = mesh.pods(case.namespace, case.name()).await?;
+                let running = pods.iter().filter(|pod| {
+                    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+                    phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
+                });
+                let running = running.count();
+                if running == case.pods && pods.len() == case.pods {
+                    break;
+                }
+                missing = format!("{}/{}: {running} of {} pods", case.namespace, case.name(), case.pods);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            mesh.settles(case.namespace, case.name()).await?;
+        }
+        Result::Ok(())
+    };
+    tokio::time::timeout(DEADLINE, wait).await.map_err(|_| missing)?
+}
+
+async fn settled(bed: &Bed<'_>, left: usize) -> TestResult {
+    let is_settled = |resource: Option<&Istio>| {
+        resource.is_some_and(|resource| {
+            let (reason, _) = crate::restart::sidecars(resource);
+            let told = counts(resource);
+            reason == "ProxySidecarManualRestartRequired" && told["stale"] == left && told["restarting"] == 0
+        })
+    };
+    let what = format!("data plane with {left} leftovers");
+    let found = bed.control_plane.wait_for(bed.resources(), "default", &what, DEADLINE, is_settled).await;
+    found.map_err(|error| format!("{error}\noperator says:\n{}", bed.operator.log()))?;
+    Ok(())
+}
+
+async fn every_case_ended_as_expected(
+    mesh: &Mesh<'_>,
+    cases: &[Case],
+    before: &Pods,
+    requests: &Requests,
+) -> TestResult {
+    let after = pods(mesh).await?;
+    let report = mesh.report(&[]).await?;
+    let mut wrong = Vec::new();
+    for case in cases {
+        let told = entry(&report, case.namespace, case.name()).cloned().unwrap_or_default();
+        let expected = expected(case);
+        let seen = Seen {
+            patches: patches(requests, case),
+            evictions: evictions(requests, case),
+            told: told["prevented"]["reason"].as_str().unwrap_or_default().to_owned(),
+            replaced: uids(before, case).is_disjoint(&uids(&after, case)),
+            kept: uids(before, case) == uids(&after, case),
+            current: proxies(&after, case.namespace, case.name()).iter().all(|image| image.contains(CURRENT)),
+        };
+        if seen != expected {
+            wrong.push(format!(
+                "{} {}/{}: {seen:?}, expected {expected:?}; {told}",
+                case.kind(),
+                case.namespace,
+                case.name()
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let restarts = requests.iter().filter(|request| is_restart(&request.resource, &request.namespace));
+    let expected: usize =
+        cases.iter().map(|case| self::expected(case)).map(|e| e.patches + e.evictions).sum();
+    assert_eq!(restarts.count(), expected, "something else was restarted: {requests:#?}");
+    Ok(())
+}
+
+/// What can be seen of one workload.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    patches: usize,
+    evictions: usize,
+    told: String,
+    replaced: bool,
+    kept: bool,
+    current: bool,
+}
+
+fn expected(case: &Case) -> Seen {
+    let restarted = |patches, evictions| Seen {
+        patches,
+        evictions,
+        told: String::new(),
+        replaced: true,
+        kept: false,
+        current: true,
+    };
+    match case.outcome {
+        Outcome::RollsOut | Outcome::RestartsAt => restarted(1, 0),
+        Outcome::Evicted => restarted(0, case.pods),
+        Outcome::Left(_) | Outcome::UpToDate => Seen {
+            patches: 0,
+            evictions: 0,
+            told: if let Outcome::Left(why) = case.outcome { why.to_owned() } else { String::new() },
+            replaced: false,
+            kept: true,
+            current: false,
+        },
+    }
+}
+
+fn is_restart(resource: &str, namespace: &str) -> bool {
+    const KINDS: [&str; 6] = [
+        "deployments.apps",
+        "statefulsets.apps",
+        "daemonsets.apps",
+        "rollouts.argoproj.io",
+        "replicasets.apps",
+        "pods/eviction",
+    ];
+    namespace != "istio-system" && KINDS.contains(&resource)
+}
+
+fn patches(requests: &Requests, case: &Case) -> usize {
+    let resource = |kind: &str| format!("{}s", kind.to_lowercase());
+    let patch = |request: &&testbed::Request| {
+        request.verb == "patch"
+            && request.namespace == case.namespace
+            && request.name == case.name()
+            && request.resource.starts_with(&resource(case.kind()))
+    };
+    requests.iter().filter(patch).count()
+}
+
+fn evictions(requests: &Requests, case: &Case) -> usize {
+    let own = |pod: &str| {
+        let rest = pod.strip_prefix(case.name()).and_then(|rest| rest.strip_prefix('-'));
+        rest.is_some_and(|rest| !rest.contains('-'))
+    };
+    let eviction = |request: &&testbed::Request| {
+        request.resource == "pods/eviction" && request.namespace == case.namespace && own(&request.name)
+    };
+    requests.iter().filter(eviction).count()
+}
+
+/// Workloads of Kyma first, those with a state after those without, gateways at the very end.
+fn the_order_was_kept(requests: &Requests) {
+    // Several are written at once.
+    const AT_ONCE: usize = 4;
+    let patched: Vec<&str> = requests
+        .iter()
+        .filter(|request| request.verb == "patch" && is_restart(&request.resource, &request.namespace))
+        .map(|request| request.name.as_str())
+        .collect();
+    for kyma in ["kyma", "module"] {
+        let position = patched.iter().position(|name| *name == kyma);
+        assert!(position.is_some_and(|position| position < 2 * AT_ONCE), "{patched:?}");
+    }
+    assert_eq!(patched.last(), Some(&"gateway"), "{patched:?}");
+}

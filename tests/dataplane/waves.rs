@@ -1,0 +1,230 @@
+//! What happens in the middle of a wave: faults of the API server, edits, a deletion, another target. Nothing is restarted
+//! twice, nothing is forgotten, and nobody waits for the wave.
+
+use istio_manager::api::Istio;
+use istio_manager::api::conditions::State;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use testbed::{ControlPlane, Failure, FaultProxy, Mark, TestResult};
+
+use crate::bed::{Bed, Result, USER};
+use crate::mesh::{Mesh, workload};
+use crate::restart::make_outdated;
+
+/// Workloads of one test, in a namespace of its own.
+const WORKLOADS: usize = 6;
+
+async fn populate(mesh: &Mesh<'_>, namespace: &str) -> TestResult {
+    mesh.namespace(namespace).await?;
+    for index in 0..WORKLOADS {
+        mesh.create(namespace, workload("Deployment", &format!("w{index}"), 1)).await?;
+    }
+    // Evictions leave less behind that tells whether they were made.
+    mesh.create(namespace, workload("ReplicaSet", "evicted", 2)).await
+}
+
+/// A wave that goes one by one in each namespace, so that there is a middle.
+async fn slow_wave(bed: &Bed<'_>) -> Result {
+    bed.edit("default", json!({"restarter": {"enabled": true, "maxUnfinishedPerNamespace": 1}})).await?;
+    Ok(())
+}
+
+/// Waits until so many Deployments of `namespace` were restarted by a wave that is not over.
+async fn some_of(control_plane: &ControlPlane, namespace: &str, restarted: usize) -> TestResult {
+    let wait = async {
+        loop {
+            let generations = generations(control_plane, namespace).await?;
+            let done = generations.values().filter(|generation| **generation > 1).count();
+            if done >= restarted {
+                assert!(done < WORKLOADS, "the wave is over");
+                return Result::Ok(());
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(crate::bed::DEADLINE, wait).await?
+}
+
+/// Waits until nothing in `namespace` is outdated or under way.
+async fn settled(bed: &Bed<'_>, namespace: &str) -> TestResult {
+    let is_settled = |resource: &Istio| {
+        let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
+        let only_leftovers = status.stale == i64::try_from(status.leftovers.len()).unwrap_or_default();
+        let here = status.leftovers.iter().any(|left| left.namespace == namespace);
+        status.restarting == 0 && only_leftovers && !here && status.held.is_none()
+    };
+    let settled = |resource: Option<&Istio>| {
+        let over = ["ProxySidecarManualRestartRequired", "ProxySidecarRestartSucceeded"];
+        resource.is_some_and(|r| over.contains(&crate::restart::sidecars(r).0.as_str()) && is_settled(r))
+    };
+    let deadline = 2 * crate::bed::DEADLINE;
+    let found =
+        bed.control_plane.wait_for(bed.resources(), "default", "settled wave", deadline, settled).await;
+    found.map_err(|error| format!("{error}\noperator says:\n{}", bed.operator.log()))?;
+    Ok(())
+}
+
+/// Asserts that each Deployment was rolled out `times`, and that all of them
+/// have what the mesh gives now: `regexp` among the statistics.
+async fn each_was_restarted(mesh: &Mesh<'_>, namespace: &str, times: i64, regexp: &str) -> TestResult {
+    let deployments: Api<Deployment> = Api::namespaced(mesh.0.client(), namespace);
+    for deployment in deployments.list(&ListParams::default()).await? {
+        let name = deployment.name_any();
+        assert_eq!(deployment.metadata.generation, Some(1 + times), "{namespace}/{name}");
+    }
+    each_pod_has(mesh, namespace, regexp).await
+}
+
+async fn each_pod_has(mesh: &Mesh<'_>, namespace: &str, regexp: &str) -> TestResult {
+    let pods: Api<Pod> = Api::namespaced(mesh.0.client(), namespace);
+    for pod in pods.list(&ListParams::default()).await? {
+        let text = serde_json::to_string(&pod.spec)?;
+        assert!(text.contains(regexp), "{} was forgotten: {text}", pod.name_any());
+    }
+    Ok(())
+}
+
+/// Evictions in a namespace that the API server carried out.
+async fn evictions(control_plane: &ControlPlane, mark: &Mark, namespace: &str) -> Result<usize> {
+    let requests = control_plane.audit().since(mark).await?.of(USER);
+    let made = |request: &&testbed::Request| {
+        request.resource == "pods/eviction" && request.namespace == namespace && request.code == 201
+    };
+    Ok(requests.iter().filter(made).count())
+}
+
+pub async fn a_lossy_network_in_a_wave_neither_repeats_nor_forgets_a_restart(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let proxy = FaultProxy::start(&control_plane.kubeconfig(), 7).await?;
+    let bed = Bed::start_through(control_plane, &proxy).await?;
+    let mesh = Mesh(control_plane);
+    populate(&mesh, "lossy").await?;
+    slow_wave(&bed).await?;
+    make_outdated(&bed, "lossy").await?;
+    some_of(control_plane, "lossy", 1).await?;
+    let mark = control_plane.audit().mark().await?;
+    proxy.lose(150);
+    let enough = async {
+        while proxy.lost() < 10 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(crate::bed::DEADLINE, enough).await?;
+    proxy.lose(0);
+    settled(&bed, "lossy").await?;
+    each_was_restarted(&mesh, "lossy", 1, "lossy").await?;
+    assert!(evictions(control_plane, &mark, "lossy").await? <= 2, "a replacement was evicted");
+    bed.stop().await
+}
+
+pub async fn an_api_server_that_is_cut_off_in_a_wave_is_waited_for(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let proxy = FaultProxy::start(&control_plane.kubeconfig(), 11).await?;
+    let bed = Bed::start_through(control_plane, &proxy).await?;
+    let mesh = Mesh(control_plane);
+    populate(&mesh, "cut").await?;
+    slow_wave(&bed).await?;
+    make_outdated(&bed, "cut").await?;
+    some_of(control_plane, "cut", 1).await?;
+    let mark = control_plane.audit().mark().await?;
+    proxy.cut(true);
+    // The last restart that was begun goes on without the operator.
+    let said = "cannot bring the data plane up to date";
+    bed.says_in_log(said).await?;
+    let meanwhile = control_plane.audit().since(&mark).await?.of(USER).writes();
+    assert!(meanwhile.len() <= 1, "the cut lets requests through: {meanwhile:?}");
+    proxy.cut(false);
+    settled(&bed, "cut").await?;
+    each_was_restarted(&mesh, "cut", 1, "cut").await?;
+    bed.stop().await
+}
+
+type Generations = std::collections::BTreeMap<String, i64>;
+
+async fn generations(control_plane: &ControlPlane, namespace: &str) -> Result<Generations> {
+    let deployments: Api<Deployment> = Api::namespaced(control_plane.client(), namespace);
+    let list = deployments.list(&ListParams::default()).await?;
+    Ok(list.iter().map(|d| (d.name_any(), d.metadata.generation.unwrap_or(0))).collect())
+}
+
+pub async fn a_target_that_changes_in_a_wave_restarts_nothing_twice_for_nothing(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    let mesh = Mesh(control_plane);
+    populate(&mesh, "retargeted").await?;
+    slow_wave(&bed).await?;
+    make_outdated(&bed, "first").await?;
+    some_of(control_plane, "retargeted", 2).await?;
+    make_outdated(&bed, "second").await?;
+    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), "istio-system");
+    let changed = |map: Option<&ConfigMap>| {
+        map.and_then(|map| map.data.as_ref()?.get("mesh")).is_some_and(|text| text.contains("second"))
+    };
+    control_plane.wait_for(maps, "istio", "changed mesh", crate::bed::DEADLINE, changed).await?;
+    let then = generations(control_plane, "retargeted").await?;
+    assert!(then.values().any(|generation| *generation == 1), "the wave was over: {then:?}");
+    settled(&bed, "retargeted").await?;
+    let now = generations(control_plane, "retargeted").await?;
+    // What was restarted for the first target is outdated again; the rest is restarted for the second one only. One may
+    // just have begun.
+    let twice = now.iter().filter(|(name, generation)| **generation > then[*name] + 1).count();
+    assert!(twice <= 1, "{then:?} became {now:?}");
+    each_pod_has(&mesh, "retargeted", "second").await?;
+    bed.stop().await
+}
+
+/// Lets the wave hang: the pods that come in `namespace` never start.
+async fn hanging_wave(bed: &Bed<'_>, namespace: &'static str) -> TestResult {
+    let mesh = Mesh(bed.control_plane);
+    mesh.namespace(namespace).await?;
+    mesh.create(namespace, workload("Deployment", "hangs", 1)).await?;
+    slow_wave(bed).await?;
+    bed.control_plane.fail_new_pods(namespace, "hangs", Failure::Hang).await?;
+    make_outdated(bed, namespace).await?;
+    let deployments: Api<Deployment> = Api::namespaced(bed.control_plane.client(), namespace);
+    let begun = |deployment: Option<&Deployment>| {
+        deployment.is_some_and(|deployment| deployment.metadata.generation == Some(2))
+    };
+    bed.control_plane.wait_for(deployments, "hangs", "begun restart", crate::bed::DEADLINE, begun).await?;
+    Ok(())
+}
+
+pub async fn an_edit_and_a_deletion_do_not_wait_for_a_wave_that_hangs(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    const NAMESPACE: &str = "hanging";
+    let bed = Bed::start_with(control_plane, &["--install-timeout=30s"]).await?;
+    bed.create("default", json!({})).await?;
+    bed.settles("default", State::Ready).await?;
+    hanging_wave(&bed, NAMESPACE).await?;
+    let replicas = json!({"min": 2, "max": 7});
+    let gateway =
+        json!({"k8s": {"hpaSpec": {"minReplicas": replicas["min"], "maxReplicas": replicas["max"]}}});
+    bed.edit("default", json!({"components": {"ingressGateway": gateway}})).await?;
+    let scalers: Api<HorizontalPodAutoscaler> = Api::namespaced(control_plane.client(), "istio-system");
+    let scaled =
+        |scaler: Option<&HorizontalPodAutoscaler>| scaler.is_some_and(|scaler| scaler.spec.max_replicas == 7);
+    control_plane.wait_for(scalers, "istio-ingressgateway", "edit", crate::bed::DEADLINE, scaled).await?;
+    assert!(is_hanging(control_plane, NAMESPACE).await?, "the wave did not hang");
+    bed.delete("default").await?;
+    // The restart that hangs is waited for, until the deadline of the removal, and then named.
+    bed.goes("default").await?;
+    assert!(is_hanging(control_plane, NAMESPACE).await?, "the wave did not hang");
+    let log = bed.operator.log();
+    assert!(log.contains("Deployment hanging/hangs"), "what is left is not named: {log}");
+    control_plane.stop_failing_pods(NAMESPACE, "hangs").await?;
+    bed.stop().await
+}
+
+async fn is_hanging(control_plane: &ControlPlane, namespace: &str) -> Result<bool> {
+    let deployments: Api<Deployment> = Api::namespaced(control_plane.client(), namespace);
+    let status = deployments.get("hangs").await?.status.unwrap_or_default();
+    Ok(status.replicas == Some(2) && status.available_replicas == Some(1))
+}
