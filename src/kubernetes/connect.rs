@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::header::USER_AGENT;
 use http::{HeaderName, HeaderValue};
 use kube::Config;
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
@@ -66,6 +67,10 @@ pub async fn connect_as(kubeconfig: Option<&Path>, user: Option<&str>) -> Result
         let value = HeaderValue::from_str(user).map_err(|_| ConnectError::User { user: user.to_owned() })?;
         config.headers.push((HeaderName::from_static("impersonate-user"), value));
     }
+    // Without a name of their own, writes are noted in `managedFields` as those of "unknown".
+    config
+        .headers
+        .push((USER_AGENT, HeaderValue::from_static(concat!("istio-manager/", env!("CARGO_PKG_VERSION")))));
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     let address = config.cluster_url.to_string();
