@@ -19,6 +19,8 @@ demo: requirements tools build ## Install Istio on a control plane on this machi
 	@cargo build --quiet --package testbed --bin testbed
 	@tools/demo.sh
 
+# With ISTIO_BUNDLES=<folder> the tests of upgrades start from real charts, <folder>/1.30.3/{charts,profiles} (the folder
+# `manifests` of an Istio release), instead of ones derived from the embedded charts.
 test: requirements tools charts ## Every test, those on a real control plane included
 	cargo test --workspace
 

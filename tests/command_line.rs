@@ -56,6 +56,36 @@ fn help_of_run_tells_the_flags_of_the_go_operator_with_their_defaults() {
 }
 
 #[test]
+fn help_of_a_command_shows_how_it_is_used_and_what_its_exit_codes_mean() {
+    for (command, expected) in [
+        ("render", ["Examples:", "--charts-dir ./charts --istio-version 1.30.3"]),
+        ("images", ["Examples:", "private registry"]),
+        ("diff", ["Examples:", "Exit codes: 0 without differences, 1 with some, 2 after an error"]),
+        ("check", ["Examples:", "Exit codes: 0 if nothing speaks against an installation"]),
+    ] {
+        let (code, stdout, _) = output(&format!("{command} --help"));
+        assert_eq!(code, 0);
+        for expected in expected {
+            assert!(stdout.contains(expected), "{expected} is missing in:\n{stdout}");
+        }
+    }
+}
+
+#[test]
+fn a_command_that_answers_with_1_fails_with_2() {
+    for (line, because) in [
+        ("diff -f /does/not/exist", "cannot read /does/not/exist"),
+        ("diff", "--filename <FILE>"),
+        ("check", "--kubeconfig"),
+        ("check --istio-version 1.0.0", "--kubeconfig"),
+    ] {
+        let (code, stdout, stderr) = output(line);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{line}");
+        assert!(stderr.contains(because), "{line}: {stderr}");
+    }
+}
+
+#[test]
 fn flags_of_a_go_operator_without_a_subcommand_reach_run() {
     let flags = "-kubeconfig /does/not/exist -leader-elect -metrics-bind-address=0 -health-probe-bind-address=0 \
                  -zap-devel=false -zap-encoder=console -zap-log-level=error -zap-stacktrace-level=panic \

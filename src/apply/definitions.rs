@@ -108,6 +108,9 @@ fn lost_fields(ours: &Value, live: &Value, path: &str, lost: &mut Vec<String>) {
     if keeps_everything(ours) {
         return;
     }
+    if keeps_everything(live) {
+        lost.push(format!("{path}.*"));
+    }
     for (name, live) in properties(live) {
         let path = format!("{path}.{name}");
         match ours.get("properties").and_then(|own| own.get(name)) {
@@ -117,8 +120,10 @@ fn lost_fields(ours: &Value, live: &Value, path: &str, lost: &mut Vec<String>) {
         }
     }
     for (inner, suffix) in [("items", "[]"), ("additionalProperties", ".*")] {
-        if let (Some(live), Some(ours)) = (live.get(inner), ours.get(inner)) {
-            lost_fields(ours, live, &format!("{path}{suffix}"), lost);
+        match (live.get(inner), ours.get(inner)) {
+            (Some(live), Some(ours)) => lost_fields(ours, live, &format!("{path}{suffix}"), lost),
+            (Some(_), None) => lost.push(format!("{path}{suffix}")),
+            (None, _) => {}
         }
     }
 }
@@ -133,10 +138,12 @@ fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
 
 #[cfg(test)]
 mod tests {
+    use istio_charts::Bundle;
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+    use crate::validate::version::release;
 
     fn definition(version: Option<&str>, versions: &[(&str, bool, Value)]) -> Value {
         let versions: Vec<Value> = versions
@@ -224,6 +231,65 @@ mod tests {
         assert_eq!(losses, ["v1.list[].b", "v1.map.*.b"]);
         let open = definition(None, &[("v1", true, json!({"x-kubernetes-preserve-unknown-fields": true}))]);
         assert_eq!(judge(&open, &live), Verdict::Replace);
+        assert_eq!(
+            judge(&live, &open),
+            Verdict::Loses(vec!["v1.*".to_owned()]),
+            "it keeps whatever users write"
+        );
+        let closed = definition(None, &[("v1", true, json!({"properties": {"list": {}, "map": {}}}))]);
+        let lost = ["v1.list[]", "v1.map.*"].map(str::to_owned);
+        assert_eq!(judge(&closed, &live), Verdict::Loses(lost.into()));
+    }
+
+    /// Istio's own definitions, without their label as the Go operator and Helm leave them.
+    fn unstamped(bundle: &Bundle) -> Vec<Value> {
+        let definitions = bundle.crds().map(|definition| {
+            let mut definition = definition.unwrap();
+            definition["metadata"]["labels"] = Value::Null;
+            definition
+        });
+        definitions.collect()
+    }
+
+    #[test]
+    fn istios_own_definitions_replace_themselves_but_not_those_of_a_newer_istio() {
+        const SPEC: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+        let definitions = unstamped(&Bundle::embedded());
+        assert!(definitions.len() > 10);
+        for ours in &definitions {
+            assert_eq!(judge(ours, ours), Verdict::Replace);
+            let mut newer = ours.clone();
+            newer.pointer_mut(SPEC).unwrap()["ofTheFuture"] = json!({"type": "string"});
+            assert_eq!(judge(&newer, ours), Verdict::Replace);
+            let version = ours.pointer("/spec/versions/0/name").and_then(Value::as_str).unwrap();
+            let lost = format!("{version}.spec.ofTheFuture");
+            assert_eq!(judge(ours, &newer), Verdict::Loses(vec![lost]), "{}", ours["metadata"]["name"]);
+        }
+    }
+
+    /// With real charts of older versions at hand (`ISTIO_BUNDLES`): each may be upgraded, and none may come back.
+    #[test]
+    fn definitions_of_real_older_versions_are_replaced_and_do_not_come_back() {
+        let Some(folder) = std::env::var_os("ISTIO_BUNDLES").map(std::path::PathBuf::from) else { return };
+        let ours = unstamped(&Bundle::embedded());
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let version = entry.unwrap().file_name().into_string().unwrap();
+            let Some(older) =
+                release(&version).filter(|version| version < &release(Bundle::embedded().version()).unwrap())
+            else {
+                continue;
+            };
+            let theirs = unstamped(&Bundle::open(&folder, &version).unwrap());
+            let same = |definition: &&Value| {
+                ours.iter().find(|ours| ours["metadata"]["name"] == definition["metadata"]["name"])
+            };
+            let pairs = || theirs.iter().map(|theirs| (same(&theirs).unwrap(), theirs));
+            for (ours, theirs) in pairs() {
+                assert_eq!(judge(ours, theirs), Verdict::Replace, "{older}: {}", theirs["metadata"]["name"]);
+            }
+            let kept = pairs().filter(|(ours, theirs)| judge(theirs, ours) != Verdict::Replace).count();
+            assert!(kept > 0, "{older} has all fields of {}", Bundle::embedded().version());
+        }
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! `check`: looks at a cluster before an installation or upgrade.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use istio_charts::Bundle;
 use serde_json::json;
 
-use super::{identity, report};
+use super::report;
+use super::shared::{self, ClusterArguments, VersionArguments};
 use crate::check::{self, Basis, Finding, Severity, Subject};
 use crate::kubernetes::{self, ConnectError};
 
@@ -38,29 +37,33 @@ enum Output {
     Json,
 }
 
+/// How it is used.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  Before an upgrade, with the program of the new version:
+    istio-manager check
+  Before the installation of another version of Istio:
+    istio-manager check --charts-dir ./charts --istio-version 1.30.3
+  What the operator's own ServiceAccount may not do:
+    istio-manager check --as system:serviceaccount:kyma-system:istio-controller-manager
+  In a pipeline:
+    istio-manager check -o json | jq -r '.findings[] | select(.severity == \"error\") | .message'
+
+Nothing is written to the cluster. Exit codes: 0 if nothing speaks against an installation (notes and warnings do not), 1 if
+an error was found, 2 if nothing could be checked.";
+
 /// What `check` is told on the command line.
 #[derive(Args, Debug)]
 pub struct CheckArguments {
-    /// Kubeconfig file; without it: the files named by KUBECONFIG, else the Pod's service account, else
-    /// ~/.kube/config
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterArguments,
 
     /// User as whom to look, such as system:serviceaccount:kyma-system:istio-controller-manager
-    #[arg(long = "as", value_name = "USER")]
+    #[arg(long = "as", value_name = "USER", help_heading = "Cluster")]
     user: Option<String>,
 
-    /// Namespace of the operator; without it: that of the Pod, else kyma-system
-    #[arg(long = "operator-namespace", env = "POD_NAMESPACE", value_name = "NAMESPACE")]
-    operator_namespace: Option<String>,
-
-    /// Further Istio versions, <DIRECTORY>/<version>/{charts,profiles}, beside the embedded one
-    #[arg(long, value_name = "DIRECTORY")]
-    charts_dir: Option<PathBuf>,
-
-    /// Istio version to install; without it the embedded one
-    #[arg(long, env = "ISTIO_VERSION", value_name = "VERSION")]
-    istio_version: Option<String>,
+    #[command(flatten)]
+    version: VersionArguments,
 
     /// Form of the findings
     #[arg(short, long, value_enum, default_value = "text", value_name = "FORM")]
@@ -82,13 +85,14 @@ pub fn main(arguments: &CheckArguments) -> ExitCode {
 }
 
 async fn check(arguments: &CheckArguments) -> Result<Vec<Finding>, CheckError> {
-    let client = kubernetes::connect_as(arguments.kubeconfig.as_deref(), arguments.user.as_deref()).await?;
-    let bundle = Bundle::select(arguments.charts_dir.as_deref(), arguments.istio_version.as_deref())?;
-    let namespace = identity::namespace(arguments.operator_namespace.as_deref());
+    let client =
+        kubernetes::connect_as(arguments.cluster.kubeconfig.as_deref(), arguments.user.as_deref()).await?;
+    let bundle = arguments.version.bundle()?;
+    let namespace = arguments.cluster.namespace();
     let basis = Basis { client: &client, bundle: &bundle, operator_namespace: &namespace };
     let findings = check::check(basis).await;
     let text = match arguments.output {
-        Output::Text => text(&findings),
+        Output::Text => text(&findings, shared::is_coloured()),
         Output::Json => format!("{:#}\n", json!({"istioVersion": bundle.version(), "findings": findings})),
     };
     match io::stdout().write_all(text.as_bytes()) {
@@ -97,18 +101,37 @@ async fn check(arguments: &CheckArguments) -> Result<Vec<Finding>, CheckError> {
     }
 }
 
-fn text(findings: &[Finding]) -> String {
+const RED: &str = "\x1b[31m";
+const YELLOW: &str = "\x1b[33m";
+const CYAN: &str = "\x1b[36m";
+const GREEN: &str = "\x1b[32m";
+const RESET: &str = "\x1b[0m";
+
+fn text(findings: &[Finding], coloured: bool) -> String {
+    let mark = |word: &str, colour: &str| {
+        let word = format!("{word:<8}");
+        if coloured { format!("{colour}{word}{RESET}") } else { word }
+    };
     let mut text = String::new();
     for subject in Subject::ALL {
         let found: Vec<_> = findings.iter().filter(|finding| finding.subject == subject).collect();
         if found.is_empty() {
-            text.push_str(&format!("ok       {subject}\n"));
+            text.push_str(&format!("{} {subject}\n", mark("ok", GREEN)));
         }
         for Finding { severity, message, advice, .. } in found {
-            text.push_str(&format!("{severity:<8} {subject}: {message}\n           -> {advice}\n"));
+            let mark = mark(&severity.to_string(), colour(*severity));
+            text.push_str(&format!("{mark} {subject}: {message}\n           -> {advice}\n"));
         }
     }
     text
+}
+
+fn colour(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Note => CYAN,
+        Severity::Warning => YELLOW,
+        Severity::Error => RED,
+    }
 }
 
 #[cfg(test)]
@@ -123,7 +146,11 @@ mod tests {
             message: "is being deleted".to_owned(),
             advice: "wait".to_owned(),
         };
-        let text = text(&[finding]);
+        let coloured = text(std::slice::from_ref(&finding), true);
+        let text = text(&[finding], false);
+        let bare = [RED, GREEN, RESET].iter().fold(coloured.clone(), |text, code| text.replace(code, ""));
+        assert_eq!(bare, text, "colours are added around the same text");
+        assert!(coloured.contains("\x1b[31merror   \x1b[0m namespace"), "{coloured:?}");
         assert!(
             text.contains("error    namespace istio-system: is being deleted\n           -> wait\n"),
             "{text}"

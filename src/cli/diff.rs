@@ -1,28 +1,27 @@
 //! `diff`: what applying a resource would change in the cluster, without changing it.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use futures::StreamExt;
-use istio_charts::Bundle;
 use kube::api::ListParams;
 use kube::{Api, Client, Resource, ResourceExt};
 
-use super::flags::parse_bool;
-use super::{identity, render, report};
+use super::shared::{self, AllowArguments, ClusterArguments, VersionArguments};
+use super::{render, report};
 use crate::api::{Istio, names};
 use crate::apply::inventory::Store;
 use crate::apply::server_side::passes_by_itself;
 use crate::kubernetes::{self, ConnectError};
 use crate::observe::cluster::ClusterWatch;
 use crate::observe::{self, installed, observe};
-use crate::plan::configuration::{self, Images};
+use crate::plan::configuration;
 use crate::plan::{self, Basis, Desired};
 use crate::preview::{self, Change, Style};
-use crate::validate::{self, Flavour, Rejection, version};
+use crate::validate::{self, Rejection, version};
 
 /// Waits for the API server to serve a new kind.
 const DEFINITION_DELAYS: [Duration; 3] =
@@ -80,6 +79,20 @@ enum Colour {
     Never,
 }
 
+/// How it is used.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  What applying the resource would change:
+    istio-manager diff -f istio.yaml
+  What an upgrade would change, with the program of the new version:
+    kubectl get istio default -n kyma-system -o yaml | istio-manager diff -f -
+  Whether the cluster is as the resource says:
+    istio-manager diff -f istio.yaml > /dev/null && echo nothing would change
+
+Nothing is written: the API server is asked by dry run. Give this command the flags and image variables that the operator
+runs with. Exit codes: 0 without differences, 1 with some, 2 after an error. Differences go to standard output, a summary
+and warnings to standard error.";
+
 /// What `diff` is told on the command line.
 #[derive(Args, Debug)]
 pub struct DiffArguments {
@@ -87,31 +100,14 @@ pub struct DiffArguments {
     #[arg(short = 'f', long, value_name = "FILE")]
     filename: PathBuf,
 
-    /// Kubeconfig file; without it: the files named by KUBECONFIG, else the Pod's service account, else
-    /// ~/.kube/config
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterArguments,
 
-    /// Namespace of the operator, which has its inventory; without it: that of the Pod, else kyma-system
-    #[arg(long = "operator-namespace", env = "POD_NAMESPACE", value_name = "NAMESPACE")]
-    operator_namespace: Option<String>,
+    #[command(flatten)]
+    version: VersionArguments,
 
-    /// Further Istio versions, <DIRECTORY>/<version>/{charts,profiles}, beside the embedded one
-    #[arg(long, value_name = "DIRECTORY")]
-    charts_dir: Option<PathBuf>,
-
-    /// Istio version to compare with; without it the embedded one
-    #[arg(long, env = "ISTIO_VERSION", value_name = "VERSION")]
-    istio_version: Option<String>,
-
-    /// Follow spec.patches, as an operator with this flag does
-    #[arg(long)]
-    allow_patches: bool,
-
-    /// Follow spec.experimental, as an operator with this flag does
-    #[arg(long, env = "ALLOW_EXPERIMENTAL", num_args = 0..=1, require_equals = true, default_value = "false",
-          default_missing_value = "true", value_parser = parse_bool, action = clap::ArgAction::Set, value_name = "BOOL")]
-    allow_experimental: bool,
+    #[command(flatten)]
+    allow: AllowArguments,
 
     /// When to colour the differences
     #[arg(long, visible_alias = "colour", value_enum, default_value = "auto", value_name = "WHEN")]
@@ -132,15 +128,15 @@ pub fn main(arguments: &DiffArguments) -> ExitCode {
 /// Prints the differences and returns how many objects would change.
 async fn diff(arguments: &DiffArguments) -> Result<usize, DiffError> {
     let resource = render::resource(&arguments.filename)?;
-    let client = kubernetes::connect(arguments.kubeconfig.as_deref()).await?;
+    let client = arguments.cluster.connect().await?;
     let resource = in_its_place(&client, resource).await?;
-    let spec = validate::validate(&resource.spec, Flavour::of(arguments.allow_experimental))?;
-    let bundle = Bundle::select(arguments.charts_dir.as_deref(), arguments.istio_version.as_deref())?;
+    let spec = validate::validate(&resource.spec, arguments.allow.flavour())?;
+    let bundle = arguments.version.bundle()?;
     let installed = installed::version(&client, Some(&resource)).await?;
     let allowed = resource.annotations().get(names::ALLOW_DOWNGRADE_ANNOTATION);
     version::step(installed.as_deref(), bundle.version(), allowed.map(String::as_str))?;
-    let images = Images::from_environment(|name| std::env::var(name).ok(), bundle.version())?;
-    let namespace = identity::namespace(arguments.operator_namespace.as_deref());
+    let images = shared::images(&bundle)?;
+    let namespace = arguments.cluster.namespace();
     let cluster = ClusterWatch::start(client.clone(), &namespace);
     let observed = observe(&client, &Store::new(client.clone(), &namespace), &cluster).await?;
     let verdict = &observed.outlook.verdict;
@@ -153,7 +149,7 @@ async fn diff(arguments: &DiffArguments) -> Result<usize, DiffError> {
         facts: &verdict.facts,
         images: &images,
         kubernetes_version: &observed.kubernetes_version,
-        allow_patches: arguments.allow_patches,
+        allow_patches: arguments.allow.allow_patches,
         owner: owner.as_ref(),
     };
     let plan = match plan::desired(&spec, basis)? {
@@ -213,7 +209,7 @@ fn style(colour: Colour) -> Style {
     let coloured = match colour {
         Colour::Always => true,
         Colour::Never => false,
-        Colour::Auto => io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        Colour::Auto => shared::is_coloured(),
     };
     if coloured { Style::Coloured } else { Style::Plain }
 }
@@ -255,6 +251,20 @@ impl std::fmt::Display for Summary {
         if self.total() == 0 {
             return f.write_str("nothing would change");
         }
-        write!(f, "{created} objects would be created, {changed} changed, {deleted} deleted")
+        let objects = if *created == 1 { "object" } else { "objects" };
+        write!(f, "{created} {objects} would be created, {changed} changed, {deleted} deleted")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_counts_what_would_be_done() {
+        let summary = |created, changed, deleted| Summary { created, changed, deleted }.to_string();
+        assert_eq!(summary(0, 0, 0), "nothing would change");
+        assert_eq!(summary(1, 2, 0), "1 object would be created, 2 changed, 0 deleted");
+        assert_eq!(summary(53, 0, 1), "53 objects would be created, 0 changed, 1 deleted");
     }
 }

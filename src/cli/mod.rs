@@ -12,6 +12,7 @@ mod render;
 mod report;
 mod restarts;
 mod run;
+mod shared;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -64,13 +65,17 @@ enum Command {
     /// Run the operator until it is told to stop
     Run(Box<RunArguments>),
     /// Print every object that would be applied for an Istio resource, in order, without a cluster
+    #[command(after_help = render::EXAMPLES)]
     Render(RenderArguments),
     /// Show what applying an Istio resource would change in the cluster; exits with 1 if anything
+    #[command(after_help = diff::EXAMPLES)]
     Diff(DiffArguments),
     /// Look at the cluster before an installation or upgrade, and say what to do; exits with 1 if something speaks
     /// against it
+    #[command(after_help = check::EXAMPLES)]
     Check(CheckArguments),
     /// Print every container image that an Istio resource needs, one a line, for mirroring into a registry
+    #[command(after_help = images::EXAMPLES)]
     Images(ImagesArguments),
     /// Show which workloads have outdated sidecars, why, and what would be done about it
     #[command(visible_alias = "proxy-status")]

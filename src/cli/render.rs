@@ -5,17 +5,31 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use gotemplate::yaml;
-use istio_charts::Bundle;
 use serde_json::Value;
 
-use super::flags::parse_bool;
+use super::shared::{self, AllowArguments, VersionArguments};
 use crate::api::{Istio, names};
-use crate::plan::configuration::{self, ClusterFacts, Images};
+use crate::plan::configuration::{self, ClusterFacts};
 use crate::plan::{self, Basis, Desired, Plan, Stage};
-use crate::validate::{self, Flavour, Rejection};
+use crate::validate::{self, Rejection};
 
 /// The API server that is assumed where there is none; any supported version renders the same.
 const KUBERNETES_VERSION: &str = "v1.36.0";
+
+/// How it is used.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  Every object, in the order of its writing:
+    istio-manager render -f istio.yaml
+  For the kind of cluster that a file describes by its Nodes and ConfigMaps:
+    kubectl get nodes -o yaml > cluster.yaml
+    istio-manager render -f istio.yaml --cluster cluster.yaml
+  Of another version of Istio, whose release is unpacked (mv istio-1.30.3/manifests ./charts/1.30.3):
+    istio-manager render -f istio.yaml --charts-dir ./charts --istio-version 1.30.3
+  What an edit changes, without a cluster:
+    diff <(istio-manager render -f old.yaml) <(istio-manager render -f new.yaml)
+
+Warnings go to standard error. A resource that the operator would refuse is refused here with the same words.";
 
 /// Why nothing was rendered, or not all of it.
 #[derive(Debug, thiserror::Error)]
@@ -82,21 +96,11 @@ pub struct RenderArguments {
     #[arg(long, value_name = "FILE")]
     pub cluster: Option<PathBuf>,
 
-    /// Further Istio versions, <DIRECTORY>/<version>/{charts,profiles}, beside the embedded one
-    #[arg(long, value_name = "DIRECTORY")]
-    pub charts_dir: Option<PathBuf>,
+    #[command(flatten)]
+    version: VersionArguments,
 
-    /// Istio version to render; without it the embedded one
-    #[arg(long, env = "ISTIO_VERSION", value_name = "VERSION")]
-    pub istio_version: Option<String>,
-
-    /// Follow spec.patches, as an operator with this flag does
-    #[arg(long)]
-    pub allow_patches: bool,
-    /// Follow spec.experimental, which is refused otherwise
-    #[arg(long, env = "ALLOW_EXPERIMENTAL", num_args = 0..=1, require_equals = true, default_value = "false",
-          default_missing_value = "true", value_parser = parse_bool, action = clap::ArgAction::Set, value_name = "BOOL")]
-    pub allow_experimental: bool,
+    #[command(flatten)]
+    allow: AllowArguments,
 }
 
 /// Renders the resource and prints its objects as YAML documents.
@@ -127,19 +131,19 @@ pub(super) fn planned(arguments: &RenderArguments) -> Result<Plan, RenderError> 
     {
         return Err(rejection.into());
     }
-    let spec = validate::validate(&resource.spec, Flavour::of(arguments.allow_experimental))?;
+    let spec = validate::validate(&resource.spec, arguments.allow.flavour())?;
     let objects = match &arguments.cluster {
         Some(path) => documents(path)?,
         None => Vec::new(),
     };
-    let bundle = Bundle::select(arguments.charts_dir.as_deref(), arguments.istio_version.as_deref())?;
-    let images = Images::from_environment(|name| std::env::var(name).ok(), bundle.version())?;
+    let bundle = arguments.version.bundle()?;
+    let images = shared::images(&bundle)?;
     let basis = Basis {
         bundle: &bundle,
         facts: &ClusterFacts::from_objects(&objects)?,
         images: &images,
         kubernetes_version: KUBERNETES_VERSION,
-        allow_patches: arguments.allow_patches,
+        allow_patches: arguments.allow.allow_patches,
         owner: None,
     };
     match plan::desired(&spec, basis)? {
@@ -165,5 +169,34 @@ fn documents(path: &Path) -> Result<Vec<Value>, RenderError> {
     } else {
         text = std::fs::read_to_string(path).map_err(failed)?;
     }
-    yaml::parse_json_documents(&text).map_err(|source| RenderError::Yaml { path: path.to_owned(), source })
+    let documents = yaml::parse_json_documents(&text);
+    let documents = documents.map_err(|source| RenderError::Yaml { path: path.to_owned(), source })?;
+    Ok(documents.into_iter().flat_map(items).collect())
+}
+
+/// The objects of a `List`, as `kubectl get` prints several, or the object itself.
+fn items(mut document: Value) -> Vec<Value> {
+    if document["kind"] != "List" {
+        return vec![document];
+    }
+    match document["items"].take() {
+        Value::Array(items) => items,
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_kubectl_prints_for_several_objects_is_taken_apart() {
+        let node = |name: &str| json!({"kind": "Node", "metadata": {"name": name}});
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": [node("a"), node("b")]});
+        assert_eq!(items(list), [node("a"), node("b")]);
+        assert_eq!(items(node("a")), [node("a")]);
+        assert_eq!(items(Value::Null), [Value::Null]);
+    }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::USER_AGENT;
 use http::{HeaderName, HeaderValue};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -108,13 +109,18 @@ pub async fn connections(kubeconfig: Option<&Path>) -> Result<Connections, Conne
 }
 
 fn open(config: &Config, protocols: &[&[u8]]) -> Result<kube::Client, ConnectError> {
-    let failed =
-        |source| ConnectError::Setup { address: config.cluster_url.to_string(), source: Box::new(source) };
-    // It would know what to do with a proxy, or rather that nothing here does.
-    if config.proxy_url.is_some() {
-        return kube::Client::try_from(config.clone()).map_err(failed);
-    }
-    client(config, protocols).map_err(failed)
+    let address = config.cluster_url.to_string();
+    let mut config = config.clone();
+    // Without a name of their own, writes are noted in `managedFields` as those of "unknown".
+    config
+        .headers
+        .push((USER_AGENT, HeaderValue::from_static(concat!("istio-manager/", env!("CARGO_PKG_VERSION")))));
+    config.default_retry = false;
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    // Only kube's own client knows what to do with a proxy.
+    let opened =
+        if config.proxy_url.is_some() { kube::Client::try_from(config) } else { client(&config, protocols) };
+    opened.map_err(|source| ConnectError::Setup { address, source: Box::new(source) })
 }
 
 /// kube's own client cannot be told to speak HTTP/2, nor to send each part of a large request at once.

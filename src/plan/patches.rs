@@ -11,8 +11,9 @@ use crate::api::v1alpha2::ObjectPatch;
 use crate::object::ObjectId;
 use crate::validate::Problem;
 
-/// Directives of strategic merge patches that would be taken for fields.
-const UNSUPPORTED_DIRECTIVES: [&str; 3] = ["$retainKeys", "$setElementOrder", "$deleteFromPrimitiveList"];
+/// The directive of strategic merge patches that is known, and what it may say.
+const DIRECTIVE: &str = "$patch";
+const DIRECTIONS: [&str; 2] = ["delete", "replace"];
 
 /// What became of the patches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,9 +84,9 @@ impl Change {
         match (&patch.strategic_merge, &patch.json) {
             (Some(merge), None) => {
                 let merge = Value::Object(merge.clone());
-                match directive(&merge) {
-                    Some(name) => {
-                        Err(format!("the directive {name} is not supported, use a JSON patch instead"))
+                match unknown_directive(&merge) {
+                    Some(directive) => {
+                        Err(format!("the directive {directive} is not supported, use a JSON patch instead"))
                     }
                     None => Ok(Self::StrategicMerge(merge)),
                 }
@@ -115,14 +116,16 @@ impl Change {
     }
 }
 
-/// The first directive in a patch that would be taken for a field.
-fn directive(patch: &Value) -> Option<String> {
+/// The first directive in a patch that would be taken for a field, or for nothing.
+fn unknown_directive(patch: &Value) -> Option<String> {
     match patch {
-        Value::Object(fields) => fields.iter().find_map(|(name, value)| {
-            let is_one = UNSUPPORTED_DIRECTIVES.iter().any(|directive| name.starts_with(directive));
-            if is_one { Some(name.clone()) } else { directive(value) }
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| match value.as_str() {
+            Some(direction) if name == DIRECTIVE && DIRECTIONS.contains(&direction) => None,
+            _ if name == DIRECTIVE => Some(format!("{name}: {value}")),
+            _ if name.starts_with('$') => Some(name.clone()),
+            _ => unknown_directive(value),
         }),
-        Value::Array(items) => items.iter().find_map(directive),
+        Value::Array(items) => items.iter().find_map(unknown_directive),
         _ => None,
     }
 }
@@ -133,9 +136,10 @@ mod tests {
 
     fn objects() -> Vec<(ObjectId, Value)> {
         [
-            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "istiod", "namespace": "istio-system"},
-                "spec": {"replicas": 1, "template": {"spec": {
-                    "containers": [{"name": "discovery", "image": "pilot", "env": [{"name": "A", "value": "1"}]}]}}}}),
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "istiod", "namespace": "istio-system", "labels": {"app": "istiod"}},
+                "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "istiod"}}, "template": {"spec": {
+                    "serviceAccountName": "istiod",
+                    "containers": [{"name": "discovery", "image": "pilot", "securityContext": {"runAsNonRoot": true}, "env": [{"name": "A", "value": "1"}]}]}}}}),
             json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "istiod"}, "rules": []}),
         ]
         .into_iter()
@@ -193,6 +197,91 @@ mod tests {
         assert_eq!(objects[0].1["spec"]["replicas"], 2);
     }
 
+    /// A closed field, reached in every way that patches have.
+    #[test]
+    fn no_way_round_leads_to_what_is_closed() {
+        let pod = |pod: Value| json!({"spec": {"template": {"spec": pod}}});
+        let container = "/spec/template/spec/containers/0";
+        let cases = [
+            // By moving and copying, so that no value of the patch shows it.
+            operations(&json!([
+                {"op": "add", "path": "/metadata/annotations", "value": {"a": "root"}},
+                {"op": "copy", "from": "/metadata/annotations/a", "path": "/spec/template/spec/serviceAccountName"},
+                {"op": "remove", "path": "/metadata/annotations"},
+            ])),
+            operations(
+                &json!([{"op": "move", "from": "/metadata/labels/app", "path": "/metadata/labels/other"}]),
+            ),
+            operations(&json!([{"op": "remove", "path": "/metadata/labels/app"}])),
+            operations(&json!([{"op": "remove", "path": "/spec/template"}])),
+            operations(&json!([{"op": "remove", "path": container}])),
+            operations(&json!([{"op": "replace", "path": "", "value": {}}])),
+            operations(&json!([{"op": "replace", "path": "", "value": "x"}])),
+            operations(&json!([{"op": "replace", "path": "/spec", "value": "x"}])),
+            operations(&json!([{"op": "replace", "path": "/spec/template", "value": []}])),
+            // By their place in a list instead of their name.
+            operations(
+                &json!([{"op": "add", "path": format!("{container}/securityContext"), "value": {"privileged": true}}]),
+            ),
+            operations(
+                &json!([{"op": "add", "path": "/spec/template/spec/containers/-", "value": {"name": "x", "securityContext": {"privileged": true}}}]),
+            ),
+            operations(
+                &json!([{"op": "add", "path": "/spec/template/spec/containers/0", "value": {"name": "discovery", "image": "pilot"}},
+                {"op": "remove", "path": "/spec/template/spec/containers/1"}]),
+            ),
+            operations(
+                &json!([{"op": "add", "path": "/spec/template/spec/volumes", "value": [{"name": "x", "hostPath": {"path": "/"}}]}]),
+            ),
+            // By directives.
+            merge("Deployment", "istiod", &json!({"$patch": "delete"})),
+            merge("Deployment", "istiod", &json!({"$patch": "replace", "spec": {}})),
+            merge(
+                "Deployment",
+                "istiod",
+                &json!({"metadata": {"labels": {"$patch": "replace", "app": "other"}}}),
+            ),
+            merge("Deployment", "istiod", &json!({"metadata": {"labels": {"$patch": "delete"}}})),
+            merge(
+                "Deployment",
+                "istiod",
+                &json!({"spec": {"selector": {"$patch": "replace", "matchLabels": {}}}}),
+            ),
+            merge("Deployment", "istiod", &pod(json!({"$patch": "replace", "hostPID": true}))),
+            merge("Deployment", "istiod", &pod(json!({"$patch": "delete"}))),
+            merge(
+                "Deployment",
+                "istiod",
+                &pod(json!({"containers": [{"$patch": "replace"}, {"name": "x"}]})),
+            ),
+            merge(
+                "Deployment",
+                "istiod",
+                &pod(json!({"containers": [{"name": "discovery", "$patch": "delete"}]})),
+            ),
+            // Without the key by which elements are told apart, the whole list is replaced.
+            merge("Deployment", "istiod", &pod(json!({"containers": [{"image": "x"}]}))),
+            merge("Deployment", "istiod", &json!({"spec": {"template": null}})),
+            merge("Deployment", "istiod", &json!({"spec": null})),
+            merge("Deployment", "istiod", &json!({"metadata": null})),
+            merge("Deployment", "istiod", &json!({"kind": "DaemonSet"})),
+            merge("Deployment", "istiod", &json!({"metadata": {"namespace": "kube-system"}})),
+        ];
+        for patch in cases {
+            let result = apply(std::slice::from_ref(&patch), &mut objects());
+            assert!(!result.problems.is_empty(), "{patch:?} is followed");
+        }
+    }
+
+    #[test]
+    fn a_refused_patch_leaves_its_object_as_it_was() {
+        let before = objects();
+        let mut after = objects();
+        let host = json!({"spec": {"replicas": 7, "template": {"spec": {"hostIPC": true}}}});
+        assert_eq!(apply(&[merge("Deployment", "istiod", &host)], &mut after).problems.len(), 1);
+        assert_eq!(before, after);
+    }
+
     #[test]
     fn a_patch_that_cannot_be_followed_is_named() {
         for (patch, words) in [
@@ -207,6 +296,15 @@ mod tests {
             (
                 merge("Deployment", "istiod", &json!({"spec": {"$setElementOrder/x": []}})),
                 "$setElementOrder/x",
+            ),
+            (merge("Deployment", "istiod", &json!({"spec": {"$retainKeys": ["replicas"]}})), "$retainKeys"),
+            (
+                merge("Deployment", "istiod", &json!({"spec": {"$deleteFromPrimitiveList/x": [1]}})),
+                "$deleteFromPrimitiveList/x",
+            ),
+            (
+                merge("Deployment", "istiod", &json!({"spec": {"$patch": "frobnicate"}})),
+                "$patch: \"frobnicate\"",
             ),
             (merge("ClusterRole", "istiod", &json!({})), "a permission"),
             (merge("CustomResourceDefinition", "gateways.networking.istio.io", &json!({})), "a definition"),

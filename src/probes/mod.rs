@@ -3,10 +3,12 @@
 
 mod metrics;
 mod readiness;
+mod reconciles;
 mod resource;
 mod server;
 
 pub use metrics::Metrics;
 pub use readiness::{Pending, Readiness};
+pub use reconciles::{End, Reconciles};
 pub use resource::ResourceGauges;
 pub use server::{BindError, Server};

@@ -11,6 +11,7 @@ mod remark;
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::stream::{self, Stream, StreamExt};
 use istio_charts::Bundle;
@@ -36,7 +37,7 @@ use crate::kubernetes::streamed;
 use crate::memory;
 use crate::observe::cluster::ClusterWatch;
 use crate::plan::configuration::Images;
-use crate::probes::ResourceGauges;
+use crate::probes::{End, Reconciles, ResourceGauges};
 use crate::remove::DELETION_POLICY_ANNOTATION;
 use crate::status::{Condition, Progress, Settled, Writer};
 use crate::telemetry::one_line;
@@ -81,6 +82,7 @@ pub(crate) struct Operator {
     cluster: ClusterWatch,
     cluster_memory: memory::Store,
     gauges: ResourceGauges,
+    reconciles: Reconciles,
 }
 
 /// Runs the controllers until `context.shutdown` is cancelled.
@@ -131,6 +133,7 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
         cluster: cluster.clone(),
         cluster_memory: memory::Store::new(context.client.clone(), &context.operator_namespace),
         gauges: ResourceGauges::register(&context.metrics),
+        reconciles: Reconciles::register(&context.metrics),
         context,
         bundle,
         images,
@@ -195,17 +198,24 @@ fn never_fails(_: Arc<Istio>, error: &Infallible, _: Arc<Operator>) -> Action {
 
 /// Reconciles once, reports, and tells when to look again.
 async fn run_once(operator: &Operator, resource: &Istio) -> Result<Action, Infallible> {
+    let started = Instant::now();
+    let (action, end) = reconciled(operator, resource).await;
+    operator.reconciles.note(end, started.elapsed());
+    Ok(action)
+}
+
+async fn reconciled(operator: &Operator, resource: &Istio) -> (Action, End) {
     let progress = operator.writer.report_on(resource);
     let result = tokio::select! {
         result = reconcile::reconcile(operator, resource, &progress) => result,
         // The queue holds the newer state already; an installation that waits must not keep an edit waiting.
-        () = operator.superseded(resource) => return Ok(Action::await_change()),
-        () = operator.context.shutdown.cancelled() => return Ok(Action::await_change()),
+        () = operator.superseded(resource) => return (Action::await_change(), End::Requeue),
+        () = operator.context.shutdown.cancelled() => return (Action::await_change(), End::Requeue),
     };
-    Ok(match result {
-        Ok(outcome) => operator.settle(resource, &outcome, &progress),
-        Err(error) => operator.fail(resource, &error, &progress),
-    })
+    match result {
+        Ok(outcome) => (operator.settle(resource, &outcome, &progress), End::Success),
+        Err(error) => (operator.fail(resource, &error, &progress), End::Error),
+    }
 }
 
 impl Operator {

@@ -1,4 +1,5 @@
-//! Other versions of Istio than the embedded one, derived from its charts: no other can be had offline.
+//! Other versions of Istio than the embedded one: derived from its charts, for no other can be had offline, or from real
+//! ones that whoever runs the tests has (`ISTIO_BUNDLES`, see the Makefile).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,11 +7,17 @@ use std::path::{Path, PathBuf};
 use crate::bed::Result;
 
 const DISCOVERY: &str = "charts/istio-control/istio-discovery/templates";
+const CRDS: &str = "charts/base/files/crd-all.gen.yaml";
+/// The folder of real charts, `<folder>/<version>/{charts,profiles}`.
+const REAL: &str = "ISTIO_BUNDLES";
+/// A field of the embedded `DestinationRule` that 1.30 does not have.
+pub const NEW_FIELD: &str = "zoneAwareLbSetting";
 
 /// What a derived version has that the embedded one has not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variant {
-    /// An environment variable of istiod, and a `ConfigMap`, that are gone in the embedded version.
+    /// An environment variable of istiod, and a `ConfigMap`, that are gone in the embedded version, and definitions that
+    /// lack [`NEW_FIELD`].
     Older,
     /// An image of istiod that cannot be pulled.
     Broken,
@@ -18,10 +25,10 @@ pub enum Variant {
 
 /// Derives `version` into a folder of charts below `parent`, and returns that folder.
 pub fn derive(parent: &Path, version: &str, variant: Variant) -> Result<PathBuf> {
-    let embedded = istio_charts_version();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(".charts").join(&embedded);
     let charts = parent.join("charts");
     let target = charts.join(version);
+    let real = real(version);
+    let source = real.clone().unwrap_or_else(embedded);
     for part in ["charts", "profiles"] {
         copy(&source.join(part), &target.join(part))?;
     }
@@ -31,6 +38,9 @@ pub fn derive(parent: &Path, version: &str, variant: Variant) -> Result<PathBuf>
             let variable = "- name: RETIRED_SETTING\n            value: \"on\"\n          - name: REVISION\n";
             replace(&deployment, "- name: REVISION\n", variable)?;
             fs::write(target.join(DISCOVERY).join("retired.yaml"), RETIRED)?;
+            if real.is_none() {
+                remove_field(&target.join(CRDS), NEW_FIELD)?;
+            }
         }
         Variant::Broken => {
             let label = "sidecar.istio.io/inject: \"false\"\n        testbed.dev/fail: pull\n";
@@ -40,9 +50,16 @@ pub fn derive(parent: &Path, version: &str, variant: Variant) -> Result<PathBuf>
     Ok(charts)
 }
 
-/// The version that the program has built in.
-fn istio_charts_version() -> String {
-    istio_charts::Bundle::embedded().version().to_owned()
+/// The charts that the program has built in, as they were exported for it.
+fn embedded() -> PathBuf {
+    let version = istio_charts::Bundle::embedded().version().to_owned();
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(".charts").join(version)
+}
+
+/// Charts of that very version, if there are some.
+fn real(version: &str) -> Option<PathBuf> {
+    let folder = PathBuf::from(std::env::var_os(REAL)?).join(version);
+    folder.join("charts").is_dir().then_some(folder)
 }
 
 const RETIRED: &str = "\
@@ -62,6 +79,28 @@ fn replace(file: &Path, from: &str, to: &str) -> Result {
         return Err(format!("{} does not contain {from:?} any more", file.display()).into());
     }
     Ok(fs::write(file, text.replacen(from, to, 1))?)
+}
+
+/// Takes a field, with all that is indented below it, out of a YAML file.
+fn remove_field(file: &Path, field: &str) -> Result {
+    let text = fs::read_to_string(file)?;
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut removing = None;
+    let mut kept = String::new();
+    for line in text.lines() {
+        if removing.is_some_and(|depth| line.trim().is_empty() || indent(line) > depth) {
+            continue;
+        }
+        removing = (line.trim() == format!("{field}:")).then(|| indent(line));
+        if removing.is_none() {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    if kept.len() == text.len() {
+        return Err(format!("{} does not have {field} any more", file.display()).into());
+    }
+    Ok(fs::write(file, kept)?)
 }
 
 fn copy(from: &Path, to: &Path) -> Result {

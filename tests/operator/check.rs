@@ -9,6 +9,78 @@ use testbed::{ControlPlane, TestResult};
 
 use crate::bed::{Result, command};
 
+/// Neighbours of Istio that a check has to notice: network plug-ins with settings that collide, and other installations.
+const NEIGHBOURS: &str = r"
+{apiVersion: v1, kind: ConfigMap, metadata: {name: cilium-config, namespace: kube-system}, data: {cni-exclusive: 'true', bpf-lb-sock: 'true'}}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: felixconfigurations.crd.projectcalico.org}
+spec:
+  group: crd.projectcalico.org
+  names: {kind: FelixConfiguration, plural: felixconfigurations}
+  scope: Cluster
+  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: istios.sailoperator.io}
+spec:
+  group: sailoperator.io
+  names: {kind: Istio, plural: istios}
+  scope: Cluster
+  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: mesh}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: istiod-canary, namespace: mesh, labels: {app: istiod, istio.io/rev: canary}}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: istiod}}
+  template: {metadata: {labels: {app: istiod}}, spec: {containers: [{name: discovery, image: pilot}]}}
+";
+const FELIX: &str =
+    "{apiVersion: crd.projectcalico.org/v1, kind: FelixConfiguration, metadata: {name: default},
+  spec: {bpfConnectTimeLoadBalancing: TCP}}";
+
+async fn kubectl(control_plane: &ControlPlane, arguments: &[&str]) -> Result {
+    let kubeconfig = format!("--kubeconfig={}", control_plane.kubeconfig().display());
+    let arguments = arguments.iter().copied().chain([kubeconfig.as_str()]);
+    let output = testbed::run(&control_plane.tools().program("kubectl")?, arguments, &[]).await?;
+    if !output.status.success() {
+        return Err(format!("kubectl: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(())
+}
+
+pub async fn a_check_names_the_neighbours_that_get_in_the_way(control_plane: &ControlPlane) -> TestResult {
+    let file = |name: &str, content: &str| -> Result<String> {
+        let path = control_plane.dir().join(name);
+        std::fs::write(&path, content)?;
+        Ok(path.display().to_string())
+    };
+    let (neighbours, felix) = (file("neighbours.yaml", NEIGHBOURS)?, file("felix.yaml", FELIX)?);
+    kubectl(control_plane, &["apply", "-f", &neighbours]).await?;
+    let definition = "crd/felixconfigurations.crd.projectcalico.org";
+    kubectl(control_plane, &["wait", "--for=condition=Established", "--timeout=60s", definition]).await?;
+    kubectl(control_plane, &["apply", "-f", &felix]).await?;
+    let (code, found) = check(control_plane, &[]).await?;
+    kubectl(control_plane, &["delete", "--wait=false", "-f", &neighbours]).await?;
+    for (subject, words) in [
+        ("network", "cni-exclusive=true"),
+        ("network", "bpf-lb-sock=true"),
+        ("network", "FelixConfiguration default"),
+        ("other-istio", "istios.sailoperator.io"),
+        ("other-istio", "Deployment mesh/istiod-canary is another istiod, of revision canary"),
+    ] {
+        assert!(has(&found, "warning", subject, words), "{words} is missing in {found:?}");
+    }
+    assert_eq!(code, 0, "warnings do not speak against an installation: {found:?}");
+    Ok(())
+}
+
 /// Exit code and the findings as severity, subject and message.
 async fn check(control_plane: &ControlPlane, arguments: &[&str]) -> Result<(i32, Vec<[String; 3]>)> {
     let (code, shown, said) = command(control_plane, &[&["check", "-o", "json"], arguments].concat()).await?;

@@ -69,7 +69,10 @@ async fn document(control_plane: &ControlPlane) -> Result<Value> {
     let facts = ClusterFacts::from_objects(&objects.collect::<serde_json::Result<Vec<_>>>()?)?;
     let spec = validate(&IstioSpec::default(), Flavour::Regular)?;
     let images = Images::from_environment(|_| None, Bundle::select(None, None)?.version())?;
-    Ok(configuration(&spec, &facts, &images)?)
+    let mut document = configuration(&spec, &facts, &images)?;
+    // It loses the settings of its base configuration here.
+    document["spec"]["components"]["cni"] = json!({"enabled": true});
+    Ok(document)
 }
 
 async fn before(control_plane: &ControlPlane) -> Result<Before> {
@@ -180,7 +183,7 @@ async fn managers(control_plane: &ControlPlane) -> Result<Vec<String>> {
     Ok(managers)
 }
 
-pub async fn an_installation_of_the_go_operator_is_taken_over_without_replacing_a_pod(
+pub async fn an_installation_of_the_go_operator_is_taken_over_and_only_its_cni_agent_is_replaced(
     control_plane: &ControlPlane,
 ) -> TestResult {
     crate::chart::install(control_plane).await?;
@@ -195,8 +198,11 @@ pub async fn an_installation_of_the_go_operator_is_taken_over_without_replacing_
         bed.settles("default", State::Ready).await
     }))
     .await?;
-    assert_eq!(compare(control_plane, &earlier).await?, Vec::<String>::new());
-    assert!(events(control_plane, "TakenOverWithRollout").await?.is_empty());
+    // The one whose resources and affinity the Go operator loses.
+    let agent = "DaemonSet istio-cni-node";
+    assert_eq!(compare(control_plane, &earlier).await?, [agent]);
+    told_in_an_event(control_plane, "TakenOverWithRollout", agent, &["spec.template."]).await?;
+    assert_eq!(events(control_plane, "TakenOverWithRollout").await?.len(), 1);
     let managers = managers(control_plane).await?;
     for gone in ["manager Update", "istio-operator Update", "istioctl Update", "pilot-discovery Apply"] {
         assert!(!managers.contains(&gone.to_owned()), "{managers:?}");

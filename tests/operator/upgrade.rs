@@ -11,7 +11,7 @@ use serde_json::json;
 use testbed::{ControlPlane, TestResult};
 
 use crate::bed::{Bed, DEADLINE, Result, told};
-use crate::bundle::{Variant, derive};
+use crate::bundle::{NEW_FIELD, Variant, derive};
 
 const OLDER: &str = "1.30.3";
 const CURRENT: &str = "1.31.0";
@@ -25,6 +25,7 @@ pub async fn an_installation_of_an_older_version_is_upgraded_in_place(
     bed.create("default", json!({})).await?;
     installed(&bed, OLDER).await?;
     assert!(istiod(control_plane).await?.contains("RETIRED_SETTING"));
+    assert!(!knows_new_field(control_plane).await?);
     let before = uids(control_plane).await?;
 
     let upgrade = async {
@@ -32,10 +33,13 @@ pub async fn an_installation_of_an_older_version_is_upgraded_in_place(
         installed(&bed, CURRENT).await
     };
     let upgraded = while_pods_are_created(control_plane, Box::pin(upgrade)).await?;
+    let entries = upgraded.metadata.managed_fields.clone().unwrap_or_default();
+    assert!(entries.iter().any(|entry| entry.manager.as_deref() == Some("istio-manager")), "{entries:?}");
     assert_eq!(upgraded.status.map(|status| status.state), Some(State::Ready));
     let istiod = istiod(control_plane).await?;
     assert!(istiod.contains("pilot:1.31.0-distroless") && !istiod.contains("RETIRED_SETTING"), "{istiod}");
     assert_eq!(definition_version(control_plane).await?, CURRENT);
+    assert!(knows_new_field(control_plane).await?);
     assert_eq!(uids(control_plane).await?, before);
     let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), "istio-system");
     assert!(maps.get_opt("istio-retired").await?.is_none(), "an object of the older version is still there");
@@ -61,6 +65,7 @@ async fn a_downgrade_is_refused_until_it_is_allowed(bed: &mut Bed<'_>, older: &[
     installed(bed, OLDER).await?;
     assert!(istiod(bed.control_plane).await?.contains("RETIRED_SETTING"));
     assert_eq!(definition_version(bed.control_plane).await?, CURRENT, "a definition went back");
+    assert!(knows_new_field(bed.control_plane).await?, "a definition went back");
     Ok(())
 }
 
@@ -184,10 +189,7 @@ async fn while_pods_are_created<T>(
     let mut created = 0;
     let probe = async {
         loop {
-            let probe = match pods.create(&PostParams::default(), &pod).await {
-                Err(error) if is_cut_off(&error) => pods.create(&PostParams::default(), &pod).await,
-                answer => answer,
-            };
+            let probe = pods.create(&PostParams::default(), &pod).await;
             let probe = probe.map_err(|error| format!("pod {created} was refused: {error}"))?;
             let spec = probe.spec.clone().unwrap_or_default();
             let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
@@ -206,14 +208,6 @@ async fn while_pods_are_created<T>(
     Ok(done)
 }
 
-/// Whether the API server lost its connection to an istiod while using it. It keeps one open for all its calls, and an istiod
-/// that ends closes it, at times just then; whoever creates pods in earnest tries again. Being refused twice is refused.
-fn is_cut_off(error: &kube::Error) -> bool {
-    let text = error.to_string();
-    text.contains("failed to call webhook")
-        && ["broken pipe", "connection reset", "EOF"].iter().any(|cut| text.contains(cut))
-}
-
 /// The Deployment of istiod as text.
 async fn istiod(control_plane: &ControlPlane) -> Result<String> {
     let api: Api<Deployment> = Api::namespaced(control_plane.client(), "istio-system");
@@ -229,6 +223,13 @@ async fn definition_version(control_plane: &ControlPlane) -> Result<String> {
     let api: Api<CustomResourceDefinition> = Api::all(control_plane.client());
     let definition = api.get_metadata("virtualservices.networking.istio.io").await?;
     Ok(definition.labels().get(VERSION_LABEL).cloned().unwrap_or_default())
+}
+
+/// Whether the definitions are as the embedded version has them, and not as the older one.
+async fn knows_new_field(control_plane: &ControlPlane) -> Result<bool> {
+    let api: Api<CustomResourceDefinition> = Api::all(control_plane.client());
+    let definition = api.get("destinationrules.networking.istio.io").await?;
+    Ok(serde_json::to_string(&definition.spec)?.contains(NEW_FIELD))
 }
 
 /// The UIDs of what must outlive an upgrade.

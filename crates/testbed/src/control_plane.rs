@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use axum::http::Request;
 use k8s_openapi::api::core::v1::{Node, ServiceAccount};
 use kube::api::{Api, ListParams, PostParams};
 use serde_json::json;
@@ -266,9 +267,13 @@ fn start_kwok(tools: &Tools, dir: &Path) -> Result<Process, StartError> {
 }
 
 async fn await_api_server(client: &kube::Client, processes: &mut [Process]) -> Result<(), StartError> {
-    let accounts: Api<ServiceAccount> = Api::all(client.clone());
-    poll("the API server answers", processes, async || {
-        accounts.list(&ListParams::default().limit(1)).await.is_ok()
+    // The controller manager waits for its health for ten seconds only, which is too short for a busy machine.
+    poll("the API server is healthy", processes, async || {
+        let question = Request::get("/healthz").body(Vec::new());
+        match question {
+            Ok(question) => client.request_text(question).await.is_ok(),
+            Err(_) => false,
+        }
     })
     .await
 }

@@ -2,27 +2,40 @@
 //! does: starts the process as the pod says, asks its readiness probe, writes the pod's status, restarts and ends it.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, Patch, PatchParams};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::cluster::{Cluster, ClusterError};
+use crate::door::Door;
 use crate::failures::FAIL_LABEL;
 use crate::process::{Process, ProcessSpec};
 
 /// A real kubelet asks every three seconds; tests would wait for nothing.
 const PROBE_PERIOD: Duration = Duration::from_millis(100);
-/// How long the endpoints of a deleted pod may still be used, as behind a real kubelet.
-const DRAIN: Duration = Duration::from_millis(500);
+/// How long an istiod that is to end serves on for the sake of its endpoint; a real kubelet gives it 30 s.
+const GRACE: Duration = Duration::from_secs(10);
+/// What istiod listens to, and the flag for it.
+const PORTS: [(&str, u16); 5] = [
+    ("httpAddr", 8080),
+    ("httpsAddr", 15017),
+    ("grpcAddr", 15010),
+    ("secureGRPCAddr", 15012),
+    ("monitoringAddr", 15014),
+];
 
 /// Runs until the future is dropped; every istiod it started ends with it. `kubelet` writes the status of the pods.
 pub(crate) async fn run(cluster: Cluster, kubelet: Client) {
@@ -44,7 +57,7 @@ struct Shim {
     cluster: Cluster,
     kubelet: Client,
     /// By UID of the pod; dropping the sender lets the task end its istiod.
-    running: HashMap<String, tokio::sync::oneshot::Sender<()>>,
+    running: HashMap<String, oneshot::Sender<()>>,
     tasks: JoinSet<()>,
     listed: Vec<String>,
 }
@@ -75,9 +88,10 @@ impl Shim {
         if self.running.contains_key(&uid) {
             return;
         }
-        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let (stop, stopped) = oneshot::channel();
         self.running.insert(uid, stop);
-        let istiod = Istiod { cluster: self.cluster.clone(), kubelet: self.kubelet.clone(), pod };
+        let (cluster, kubelet) = (self.cluster.clone(), self.kubelet.clone());
+        let istiod = Istiod { cluster, kubelet, pod, listens_at: own_address() };
         self.tasks.spawn(istiod.keep_running(stopped));
     }
 
@@ -97,24 +111,35 @@ fn should_run(pod: &Pod) -> bool {
         && !pod.labels().contains_key(FAIL_LABEL)
 }
 
+/// Why there is no istiod.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error("the pod has no address")]
+    Address(#[from] std::net::AddrParseError),
+    #[error("its ports cannot be had: {0}")]
+    Door(#[from] std::io::Error),
+}
+
 struct Istiod {
     cluster: Cluster,
     kubelet: Client,
     pod: Pod,
+    /// Not the address of the pod: kwok soon gives that to another one, while this istiod may not have ended yet.
+    listens_at: IpAddr,
 }
 
 impl Istiod {
-    async fn keep_running(self, mut stopped: tokio::sync::oneshot::Receiver<()>) {
+    async fn keep_running(self, mut stopped: oneshot::Receiver<()>) {
         let mut restarts = 0;
         loop {
-            let started = self.start().await;
-            let ended = match started {
-                Ok(mut process) => {
+            let ended = match self.start().await {
+                Ok((mut process, door)) => {
                     tokio::select! {
                         () = self.report_readiness(&mut process, restarts) => {}
                         _ = &mut stopped => {
-                            tokio::time::sleep(DRAIN).await;
-                            let _killed_on_drop = process.terminate(Duration::from_secs(5)).await;
+                            self.end(process, door).await;
                             return;
                         }
                     }
@@ -131,7 +156,35 @@ impl Istiod {
         }
     }
 
-    async fn start(&self) -> Result<Process, ClusterError> {
+    /// Lets nobody call it any more, then ends it.
+    async fn end(&self, mut process: Process, door: Door) {
+        let _still_there = tokio::time::timeout(GRACE, self.endpoint_is_gone()).await;
+        door.close().await;
+        let _killed_on_drop = process.terminate(Duration::from_secs(5)).await;
+    }
+
+    /// Waits until no Service leads to the pod.
+    async fn endpoint_is_gone(&self) {
+        let slices: Api<EndpointSlice> =
+            Api::namespaced(self.kubelet.clone(), &self.pod.namespace().unwrap_or_default());
+        loop {
+            if let Ok(slices) = slices.list(&ListParams::default()).await {
+                let mut endpoints = slices.iter().flat_map(|slice| slice.endpoints.iter().flatten());
+                if !endpoints.any(|endpoint| self.is_behind(endpoint)) {
+                    return;
+                }
+            }
+            tokio::time::sleep(PROBE_PERIOD).await;
+        }
+    }
+
+    fn is_behind(&self, endpoint: &Endpoint) -> bool {
+        let target = endpoint.target_ref.as_ref().and_then(|target| target.uid.as_ref());
+        let ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready);
+        target == self.pod.uid().as_ref() && ready != Some(false)
+    }
+
+    async fn start(&self) -> Result<(Process, Door), StartError> {
         let name = self.pod.name_any();
         let namespace = self.pod.namespace().unwrap_or_default();
         let spec = self.pod.spec.clone().unwrap_or_default();
@@ -141,11 +194,12 @@ impl Istiod {
         // A missing folder shows when the process is started in it.
         let _exists = std::fs::create_dir_all(&directory);
         let container = spec.containers.into_iter().next().unwrap_or_default();
-        let mut process = ProcessSpec::new(name, self.cluster.tools().program("pilot-discovery")?)
+        let program = self.cluster.tools().program("pilot-discovery").map_err(ClusterError::from)?;
+        let mut process = ProcessSpec::new(name, program)
             .only_given_env()
             .current_dir(&directory)
             .args(container.args.clone().unwrap_or_default())
-            .args(addresses(self.ip()))
+            .args(addresses(self.listens_at))
             .args(["--kubeconfig".into(), kubeconfig.to_string_lossy().into_owned()]);
         for variable in container.env.iter().flatten().filter(|variable| !is_ours(&variable.name)) {
             let value = variable.value.clone().or_else(|| field(&self.pod, variable)).unwrap_or_default();
@@ -153,7 +207,8 @@ impl Istiod {
         }
         // Several of them share a small machine with the control plane.
         process = process.env("GOMAXPROCS", "2").env("GOGC", "200").env("HOME", directory.to_string_lossy());
-        self.cluster.start(process)
+        let door = Door::open(self.ip().parse()?, self.listens_at, &PORTS.map(|(_, port)| port)).await?;
+        Ok((self.cluster.start(process)?, door))
     }
 
     fn ip(&self) -> &str {
@@ -164,7 +219,7 @@ impl Istiod {
     async fn report_readiness(&self, process: &mut Process, restarts: i32) {
         let mut reported = None;
         while let Ok(None) = process.try_wait() {
-            let ready = answers(self.ip()).await;
+            let ready = answers(self.listens_at).await;
             if reported != Some(ready) && (ready || reported.is_some() || restarts > 0) {
                 let readiness =
                     if ready { Readiness::Ready { restarts } } else { Readiness::NotReady { restarts } };
@@ -189,18 +244,16 @@ fn is_ours(variable: &str) -> bool {
     matches!(variable, "KUBECONFIG" | "GOMAXPROCS" | "GOMEMLIMIT" | "HOME")
 }
 
-fn addresses(ip: &str) -> Vec<String> {
-    let listeners = [
-        ("httpAddr", 8080),
-        ("httpsAddr", 15017),
-        ("grpcAddr", 15010),
-        ("secureGRPCAddr", 15012),
-        ("monitoringAddr", 15014),
-    ];
-    let mut arguments: Vec<_> =
-        listeners.iter().map(|(flag, port)| format!("--{flag}={ip}:{port}")).collect();
-    arguments.push(format!("--ctrlz_address={ip}"));
-    arguments
+fn addresses(ip: IpAddr) -> Vec<String> {
+    let listeners = PORTS.iter().map(|(flag, port)| format!("--{flag}={ip}:{port}"));
+    listeners.chain([format!("--ctrlz_address={ip}")]).collect()
+}
+
+/// An address of this machine that no other istiod has had.
+fn own_address() -> IpAddr {
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let number = TAKEN.fetch_add(1, Ordering::Relaxed) + 1;
+    IpAddr::V4(Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 0).to_bits() + number))
 }
 
 fn field(pod: &Pod, variable: &k8s_openapi::api::core::v1::EnvVar) -> Option<String> {
@@ -217,7 +270,7 @@ fn field(pod: &Pod, variable: &k8s_openapi::api::core::v1::EnvVar) -> Option<Str
 }
 
 /// Whether the readiness endpoint of the istiod at `ip` answers with 200.
-async fn answers(ip: &str) -> bool {
+async fn answers(ip: IpAddr) -> bool {
     let ask = async {
         let mut stream = TcpStream::connect((ip, 8080)).await.ok()?;
         stream.write_all(b"GET /ready HTTP/1.0\r\n\r\n").await.ok()?;

@@ -7,6 +7,7 @@
 mod audit;
 mod cluster;
 mod control_plane;
+mod door;
 mod failures;
 mod fault_proxy;
 mod harness;

@@ -2,15 +2,16 @@
 //!
 //! The ConfigMap holds texts; what counts is what istiod reads in them.
 
-use gotemplate::yaml;
 use serde_json::{Map, Value};
 
+use super::files::parsed;
 use super::{Findings, annotations};
 
 /// Values that the injection templates turn into privileges of every sidecar, init container or managed gateway, or into
 /// the image that they run. Only the switch of the CNI decides whether pods need an init container with `NET_ADMIN`.
-const CLOSED_VALUES: [&str; 9] = [
+const CLOSED_VALUES: [&str; 10] = [
     "/gateways",
+    "/global/agentgateway/image",
     "/global/proxy/capNetBindService",
     "/global/proxy/image",
     "/global/proxy/privileged",
@@ -23,14 +24,14 @@ const CLOSED_VALUES: [&str; 9] = [
 
 /// Compares the data of two injection ConfigMaps.
 pub(super) fn compare(found: &mut Findings, before: &Value, after: &Value) {
-    let (old, new) = (parsed(before, "values"), parsed(after, "values"));
+    let (old, new) = (parsed(before.get("values")), parsed(after.get("values")));
     for pointer in CLOSED_VALUES {
         if old.pointer(pointer) != new.pointer(pointer) {
             let path = pointer.trim_start_matches('/').replace('/', ".");
             found.add(&format!("data.values: {path}"), "the privilege of injected containers");
         }
     }
-    let (old, new) = (parsed(before, "config"), parsed(after, "config"));
+    let (old, new) = (parsed(before.get("config")), parsed(after.get("config")));
     for field in ["template", "templates", "defaultTemplates", "aliases"] {
         found.equal(&old, &new, "data.config", field, "an injection template");
     }
@@ -49,10 +50,4 @@ pub(super) fn compare(found: &mut Findings, before: &Value, after: &Value) {
     if other(before) != other(after) {
         found.add("data", "an injection template");
     }
-}
-
-/// A text of the ConfigMap as the value it stands for; what is not readable equals only itself.
-fn parsed(data: &Value, key: &str) -> Value {
-    let text = data.get(key).and_then(Value::as_str).unwrap_or_default();
-    yaml::parse_json(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }

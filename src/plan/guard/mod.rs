@@ -3,6 +3,7 @@
 //! Pure. It looks at results, not at names of values, so that no way to the same result is overlooked. Closed to users are
 //! what grants rights, what makes an object the one that others refer to, and what gives a pod power over its node.
 
+mod files;
 mod injector;
 mod pod;
 
@@ -29,8 +30,13 @@ const FROZEN: [&str; 11] = [
 ];
 /// Kinds whose objects an installation cannot do without.
 const ESSENTIAL: [&str; 4] = ["ConfigMap", "DaemonSet", "Deployment", "Service"];
-/// Kinds of which a value may bring one more: budgets, autoscalers and the like do no harm, nor does a file for istiod.
-const WELCOME: [&str; 1] = ["ConfigMap"];
+/// Kinds of which a value may bring one more. None of them runs anything or leads anybody elsewhere; what a file tells
+/// istiod is looked at.
+const WELCOME: [&str; 5] =
+    ["ConfigMap", "HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget", "ResourceQuota"];
+/// Fields of a `spec` that say what an object is about.
+const SELECTORS: [&str; 6] =
+    ["podSelector", "scaleTargetRef", "selector", "targetRef", "targetRefs", "workloadSelector"];
 /// Labels and annotations of these domains mean something to us, to Istio or to its tools.
 const LABEL_DOMAINS: [&str; 2] = ["kyma-project.io", "istio.io"];
 const ANNOTATION_DOMAINS: [&str; 1] = ["kyma-project.io"];
@@ -76,7 +82,7 @@ pub fn violations(before: &[(ObjectId, Value)], after: &[(ObjectId, Value)]) -> 
     let gone = old.keys().filter(|id| !new.contains_key(*id)).filter_map(|id| vanished(id));
     let present = new.iter().flat_map(|(id, object)| match old.get(id) {
         Some(before) => changes(id, before, object),
-        None => appeared(id).into_iter().collect(),
+        None => appeared(id).into_iter().chain(content(id, &Value::Null, object)).collect(),
     });
     gone.chain(present).collect()
 }
@@ -86,13 +92,12 @@ fn vanished(id: &ObjectId) -> Option<Violation> {
 }
 
 fn appeared(id: &ObjectId) -> Option<Violation> {
-    let kind = id.kind.as_str();
-    coming_and_going(id, ESSENTIAL.contains(&kind) && !WELCOME.contains(&kind))
+    coming_and_going(id, !WELCOME.contains(&id.kind.as_str()))
 }
 
-/// Why an object must not appear or vanish: its kind is closed, it is essential, or it is there for the whole cluster.
-fn coming_and_going(id: &ObjectId, is_essential: bool) -> Option<Violation> {
-    let fixed = (is_essential || id.namespace.is_none()).then_some("which objects there are");
+/// Why an object must not appear or vanish: its kind is closed or fixed, or it is there for the whole cluster.
+fn coming_and_going(id: &ObjectId, is_fixed: bool) -> Option<Violation> {
+    let fixed = (is_fixed || id.namespace.is_none()).then_some("which objects there are");
     let what = closed_kind(id).or(fixed)?;
     Some(Violation { object: id.clone(), path: String::new(), what })
 }
@@ -124,17 +129,39 @@ pub fn changes(id: &ObjectId, before: &Value, after: &Value) -> Vec<Violation> {
         found.equal(before, after, "", field, "its identity");
     }
     metadata(&mut found, "metadata", before.get("metadata"), after.get("metadata"));
-    for (field, what) in
-        [("selector", "a selector"), ("scaleTargetRef", "a selector"), ("externalName", "its identity")]
-    {
-        found.equal(&before["spec"], &after["spec"], "spec", field, what);
+    spec(&mut found, "spec", &before["spec"], &after["spec"]);
+    found.violations.extend(content(id, before, after));
+    found.violations
+}
+
+/// What the `spec` of any object has that is closed, pods included.
+fn spec(found: &mut Findings, path: &str, before: &Value, after: &Value) {
+    for field in SELECTORS {
+        found.equal(before, after, path, field, "a selector");
     }
-    if let (Some(before), Some(after)) = (before.pointer("/spec/template"), after.pointer("/spec/template")) {
-        metadata(&mut found, "spec.template.metadata", before.get("metadata"), after.get("metadata"));
-        pod::compare(&mut found, "spec.template.spec", &before["spec"], &after["spec"]);
+    found.equal(before, after, path, "externalName", "its identity");
+    if before.get("template") == after.get("template") {
+        return;
     }
-    if id.kind == "ConfigMap" && id.name.starts_with("istio-sidecar-injector") {
-        injector::compare(&mut found, &before["data"], &after["data"]);
+    let path = join(path, "template");
+    let (before, after) = (&before["template"], &after["template"]);
+    metadata(found, &join(&path, "metadata"), before.get("metadata"), after.get("metadata"));
+    pod::compare(found, &join(&path, "spec"), &before["spec"], &after["spec"]);
+}
+
+/// What changed in texts that istiod reads, and that it must not be told.
+fn content(id: &ObjectId, before: &Value, after: &Value) -> Vec<Violation> {
+    let mut found = Findings { object: id, violations: Vec::new() };
+    if id.kind != "ConfigMap" {
+        return found.violations;
+    }
+    let (old, new) = (&before["data"], &after["data"]);
+    if id.name.starts_with("istio-sidecar-injector") {
+        injector::compare(&mut found, old, new);
+    }
+    files::mesh(&mut found, old, new);
+    if after.pointer(files::DEFAULTS_FOR_CLASS).is_some() {
+        files::defaults_for_class(&mut found, old, new);
     }
     found.violations
 }
@@ -212,5 +239,7 @@ fn changed_keys(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<
     keys
 }
 
+#[cfg(test)]
+mod files_tests;
 #[cfg(test)]
 mod tests;

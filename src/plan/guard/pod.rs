@@ -18,6 +18,19 @@ const FIXED: [(&str, &str); 10] = [
     ("shareProcessNamespace", "the privilege of a pod"),
 ];
 const CONTAINER_LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
+/// What a container runs. Its arguments are not among it: the programs of Istio cannot be told by them to run another.
+const PROGRAM: [&str; 6] =
+    ["command", "image", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe"];
+/// Variables by which a program of Istio knows who it is.
+const IDENTITY: [&str; 7] = [
+    "INJECTION_WEBHOOK_CONFIG_NAME",
+    "KUBECONFIG",
+    "POD_NAME",
+    "POD_NAMESPACE",
+    "REVISION",
+    "SERVICE_ACCOUNT",
+    "VALIDATION_WEBHOOK_CONFIG_NAME",
+];
 
 /// Compares the specs of two pod templates at `path`.
 pub(super) fn compare(found: &mut Findings, path: &str, before: &Value, after: &Value) {
@@ -27,18 +40,56 @@ pub(super) fn compare(found: &mut Findings, path: &str, before: &Value, after: &
     volumes(found, path, before, after);
     for list in CONTAINER_LISTS {
         for container in items(after, list) {
-            let name = name(container);
-            let path = format!("{path}.{list}[{name}]");
-            match items(before, list).find(|old| super::pod::name(old) == name) {
-                Some(old) => {
-                    found.equal(old, container, &path, "securityContext", "the privilege of a container");
-                }
-                None => new_container(found, &path, container),
+            let path = format!("{path}.{list}[{}]", name(container));
+            match items(before, list).find(|old| name(old) == name(container)) {
+                Some(old) => known_container(found, &path, before, (old, container)),
+                None => new_container(found, &path, before, container),
             }
             host_ports(found, &path, before, container);
             host_mounts(found, &path, (before, after), container);
         }
+        for old in items(before, list) {
+            if !items(after, list).any(|container| name(container) == name(old)) {
+                found.add(&format!("{path}.{list}[{}]", name(old)), "which containers there are");
+            }
+        }
     }
+}
+
+/// A container of the charts keeps its rights, and what has rights over the node keeps its program.
+fn known_container(found: &mut Findings, path: &str, pod: &Value, (before, after): (&Value, &Value)) {
+    found.equal(before, after, path, "securityContext", "the privilege of a container");
+    if is_powerful(pod, before) {
+        for field in PROGRAM {
+            found.equal(before, after, path, field, "the program of a container with privileges");
+        }
+    }
+    for variable in IDENTITY {
+        if value_of(before, variable) != value_of(after, variable) {
+            found.add(&join(path, &format!("env[{variable}]")), "its identity");
+        }
+    }
+}
+
+/// The variable as a container gets it: the last one of its name counts.
+fn value_of<'v>(container: &'v Value, variable: &str) -> Option<&'v Value> {
+    items(container, "env").filter(|candidate| name(candidate) == variable).last()
+}
+
+/// Whether a container has more rights on its node than any pod.
+fn is_powerful(pod: &Value, container: &Value) -> bool {
+    container.get("securityContext").is_some_and(asks_for_privileges)
+        || host_namespaces(pod)
+        || items(container, "volumeMounts").any(|mount| is_mount_of_host(pod, mount))
+}
+
+fn host_namespaces(pod: &Value) -> bool {
+    ["hostIPC", "hostNetwork", "hostPID"].iter().any(|field| pod.get(*field) == Some(&Value::Bool(true)))
+}
+
+fn is_mount_of_host(pod: &Value, mount: &Value) -> bool {
+    items(pod, "volumes")
+        .any(|volume| volume.get("name") == mount.get("name") && volume.get("hostPath").is_some())
 }
 
 /// Volumes that reach into the node, or that hold a token of a service account.
@@ -58,23 +109,26 @@ fn volumes(found: &mut Findings, path: &str, before: &Value, after: &Value) {
     }
 }
 
-/// A container of the user's own may give up privileges, but not ask for any.
-fn new_container(found: &mut Findings, path: &str, container: &Value) {
-    let Some(context) = container.get("securityContext") else { return };
+/// A container of the user's own may give up privileges, but not ask for any, nor get those that its pod has.
+fn new_container(found: &mut Findings, path: &str, pod: &Value, container: &Value) {
+    if host_namespaces(pod) {
+        found.add(path, "a namespace of the host");
+    }
+    if container.get("securityContext").is_some_and(asks_for_privileges) {
+        found.add(&join(path, "securityContext"), "the privilege of a container");
+    }
+}
+
+fn asks_for_privileges(context: &Value) -> bool {
     let is = |field: &str, value: bool| context.get(field).and_then(Value::as_bool) == Some(value);
     let profile = |field: &str| context.get(field).and_then(|profile| profile.get("type")?.as_str());
-    let asks = is("privileged", true)
+    is("privileged", true)
         || is("allowPrivilegeEscalation", true)
         || is("runAsNonRoot", false)
         || context.get("runAsUser").and_then(Value::as_i64) == Some(0)
         || context.pointer("/capabilities/add").is_some()
-        || ["procMount", "seLinuxOptions", "windowsOptions"]
-            .iter()
-            .any(|field| context.get(*field).is_some())
-        || ["seccompProfile", "appArmorProfile"].iter().any(|field| profile(field) == Some("Unconfined"));
-    if asks {
-        found.add(&join(path, "securityContext"), "the privilege of a container");
-    }
+        || ["procMount", "seLinuxOptions", "windowsOptions"].iter().any(|field| context.get(*field).is_some())
+        || ["seccompProfile", "appArmorProfile"].iter().any(|field| profile(field) == Some("Unconfined"))
 }
 
 fn host_ports(found: &mut Findings, path: &str, before: &Value, container: &Value) {
@@ -92,9 +146,7 @@ fn host_mounts(found: &mut Findings, path: &str, (before, after): (&Value, &Valu
     let known: Vec<&Value> =
         same_container(before, container).map(|old| items(old, "volumeMounts").collect()).unwrap_or_default();
     for mount in items(container, "volumeMounts") {
-        let is_of_host =
-            |volume: &Value| volume.get("name") == mount.get("name") && volume.get("hostPath").is_some();
-        if items(after, "volumes").any(is_of_host) && !known.contains(&mount) {
+        if is_mount_of_host(after, mount) && !known.contains(&mount) {
             found.add(&join(path, &format!("volumeMounts[{}]", name(mount))), "a path of the host");
         }
     }

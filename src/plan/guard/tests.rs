@@ -23,7 +23,7 @@ fn deployment() -> Value {
 }
 
 /// Sets the value at `pointer`; at `/-` of a list it is added.
-fn set(mut object: Value, pointer: &str, value: Value) -> Value {
+pub(super) fn set(mut object: Value, pointer: &str, value: Value) -> Value {
     if let Some(list) = pointer.strip_suffix("/-") {
         object.pointer_mut(list).unwrap().as_array_mut().unwrap().push(value);
         return object;
@@ -37,7 +37,7 @@ fn set(mut object: Value, pointer: &str, value: Value) -> Value {
     object
 }
 
-fn told(before: &Value, after: &Value) -> Vec<String> {
+pub(super) fn told(before: &Value, after: &Value) -> Vec<String> {
     let id = ObjectId::of(before).unwrap();
     changes(&id, before, after)
         .iter()
@@ -98,6 +98,18 @@ fn identity_selectors_and_labels_that_others_rely_on_are_closed() {
     for field in ["selector", "externalName"] {
         let pointer = format!("/spec/{field}");
         assert_eq!(told(&service, &set(service.clone(), &pointer, json!("x"))).len(), 1, "{field}");
+    }
+    for (kind, field) in [
+        ("NetworkPolicy", "podSelector"),
+        ("EnvoyFilter", "workloadSelector"),
+        ("EnvoyFilter", "targetRefs"),
+        ("PeerAuthentication", "selector"),
+        ("VerticalPodAutoscaler", "targetRef"),
+    ] {
+        let object =
+            json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "x"}, "spec": {field: {"a": "b"}}});
+        let after = set(object.clone(), &format!("/spec/{field}"), json!({}));
+        assert_eq!(told(&object, &after), [format!("spec.{field}: a selector")]);
     }
     let scaler = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "istiod"},
         "spec": {"scaleTargetRef": {"name": "istiod"}}});
@@ -262,6 +274,9 @@ fn what_an_installation_needs_neither_appears_nor_vanishes() {
         ("DaemonSet", false, false),
         ("Service", false, false),
         ("ConfigMap", true, false),
+        ("EndpointSlice", false, true),
+        ("NetworkAttachmentDefinition", false, true),
+        ("Secret", false, true),
         ("HorizontalPodAutoscaler", true, true),
         ("PodDisruptionBudget", true, true),
         ("NetworkPolicy", true, true),
@@ -275,45 +290,62 @@ fn what_an_installation_needs_neither_appears_nor_vanishes() {
     assert_eq!(violations(&[], &[of_kind("Something", None)]).len(), 1, "a new object of the whole cluster");
 }
 
-fn injector(values: &Value, config: &str) -> Value {
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio-sidecar-injector", "namespace": "istio-system"},
-        "data": {"values": values.to_string(), "config": config}})
+/// The agent of the CNI: it has the rights of its node.
+fn agent() -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "istio-cni-node", "namespace": "istio-system"},
+    "spec": {"template": {"spec": {
+        "hostNetwork": true,
+        "containers": [{"name": "install-cni", "image": "install-cni", "args": ["--log_output_level=info"],
+            "securityContext": {"runAsUser": 0, "capabilities": {"add": ["NET_ADMIN"]}}}],
+    }}}})
 }
 
 #[test]
-fn what_would_give_injected_pods_power_is_closed() {
-    let config = "policy: enabled\ntemplates: {sidecar: a}\ninjectedAnnotations: {}\n";
-    let values = json!({"global": {"proxy": {"privileged": false, "logLevel": "warning"}}, "pilot": {"cni": {"enabled": true}}});
-    let before = injector(&values, config);
-    for (pointer, value) in [
-        ("/global/proxy/privileged", json!(true)),
-        ("/global/proxy/capNetBindService", json!("true")),
-        ("/global/proxy/image", json!("evil")),
-        ("/global/proxy/seccompProfile", json!({"type": "Unconfined"})),
-        ("/pilot/cni/enabled", json!(false)),
-        ("/gateways", json!({"securityContext": {}})),
-        ("/sidecarInjectorWebhook", json!({"templates": {"sidecar": "b"}})),
-    ] {
-        let after = injector(&set(values.clone(), pointer, value), config);
-        let expected = "the privilege of injected containers";
-        assert!(told(&before, &after).iter().any(|told| told.ends_with(expected)), "{pointer}");
+fn what_has_rights_over_its_node_keeps_its_program() {
+    let container = "/spec/template/spec/containers/0";
+    for field in ["command", "image", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+        let after = set(agent(), &format!("{container}/{field}"), json!("other"));
+        let path = format!("spec.template.spec.containers[install-cni].{field}");
+        assert_eq!(told(&agent(), &after), [format!("{path}: the program of a container with privileges")]);
     }
-    for changed in [
-        "policy: enabled\ntemplates: {sidecar: b}\n",
-        "policy: enabled\ntemplates: {sidecar: a}\ndefaultTemplates: [other]\n",
-        "policy: enabled\ntemplates: {sidecar: a}\ninjectedAnnotations: {sidecar.istio.io/userVolume: x}\n",
-        "not: [yaml",
-    ] {
-        assert_ne!(told(&before, &injector(&values, changed)), Vec::<String>::new(), "{changed}");
+    let added = set(agent(), "/spec/template/spec/containers/-", json!({"name": "x", "image": "x"}));
+    assert_eq!(told(&agent(), &added), ["spec.template.spec.containers[x]: a namespace of the host"]);
+    for (field, value) in
+        [("args", json!(["--log_output_level=debug"])), ("env", json!([{"name": "A", "value": "b"}]))]
+    {
+        let after = set(agent(), &format!("{container}/{field}"), value);
+        assert_eq!(told(&agent(), &after), Vec::<String>::new(), "{field}");
     }
-    let open = [
-        injector(&set(values.clone(), "/global/proxy/logLevel", json!("debug")), config),
-        injector(
-            &values,
-            "policy: disabled\ntemplates: {sidecar: a}\ninjectedAnnotations: {example.com/a: b}\n",
-        ),
-    ];
-    for after in open {
-        assert_eq!(told(&before, &after), Vec::<String>::new());
+    let image = set(deployment(), "/spec/template/spec/containers/0/image", json!("other"));
+    let because =
+        ["spec.template.spec.containers[discovery].image: the program of a container with privileges"];
+    assert_eq!(told(&deployment(), &image), because, "it mounts a path of the host");
+    let harmless = set(deployment(), "/spec/template/spec/volumes", json!([]));
+    assert_eq!(
+        told(&harmless, &set(harmless.clone(), &format!("{container}/image"), json!("other"))),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn a_container_of_the_charts_neither_vanishes_nor_forgets_who_it_is() {
+    let pod = "/spec/template/spec";
+    let gone = set(deployment(), &format!("{pod}/containers"), json!([]));
+    assert_eq!(
+        told(&deployment(), &gone),
+        ["spec.template.spec.containers[discovery]: which containers there are"]
+    );
+    assert!(!told(&deployment(), &set(deployment(), "/spec/template", json!({}))).is_empty());
+    let env = |value: Value| set(deployment(), &format!("{pod}/containers/0/env"), value);
+    let revision = |revision: &str| json!({"name": "REVISION", "value": revision});
+    let before = env(json!([revision("default"), {"name": "A", "value": "1"}]));
+    for (after, is_open) in [
+        (env(json!([revision("canary")])), false),
+        (env(json!([])), false),
+        (env(json!([revision("default"), revision("canary")])), false),
+        (env(json!([revision("default"), {"name": "POD_NAMESPACE", "value": "x"}])), false),
+        (env(json!([{"name": "B", "value": "1"}, revision("canary"), revision("default")])), true),
+    ] {
+        assert_eq!(told(&before, &after).is_empty(), is_open, "{after}");
     }
 }
