@@ -194,6 +194,9 @@ impl Constraint {
 fn comparisons(group: &str) -> Option<Vec<Comparison>> {
     let mut reader = Reader { rest: group.trim_start() };
     let mut comparisons = Vec::new();
+    // Go's library puts a range in the place of its text and of the blanks before it, which leaves nothing between it and
+    // what is before them.
+    let mut may_be_range = true;
     while !reader.rest.is_empty() {
         let before = reader.rest;
         let operator = reader.operator();
@@ -202,6 +205,9 @@ fn comparisons(group: &str) -> Option<Vec<Comparison>> {
         let before = reader.rest;
         reader.rest = before.trim_start();
         if reader.rest.starts_with('-') && before.len() > reader.rest.len() && is_implied {
+            if !may_be_range {
+                return None;
+            }
             let upper = reader.rest[1..].strip_prefix(|c: char| c.is_ascii_whitespace())?;
             reader.rest = upper.trim_start();
             let upper = reader.comparison(Operator::LessOrEqual)?;
@@ -212,6 +218,7 @@ fn comparisons(group: &str) -> Option<Vec<Comparison>> {
             comparisons.push(comparison);
         }
         let had_space = reader.rest.len() < before.len();
+        may_be_range = reader.rest.starts_with(',');
         if let Some(rest) = reader.rest.strip_prefix(',') {
             reader.rest = rest.trim_start();
             if reader.rest.is_empty() {
@@ -381,7 +388,7 @@ mod tests {
             let parsed = Constraint::parse(constraint).unwrap();
             assert_eq!(parsed.check(&Version::parse(version).unwrap()), fits, "{constraint} {version}");
         }
-        for improper in ["", "a", "1.2.3.4", ">>1", "1,", "1.2.3-"] {
+        for improper in ["", "a", "1.2.3.4", ">>1", "1,", "1.2.3-", "1 2 - 3", "=1 - 2"] {
             assert!(Constraint::parse(improper).is_err(), "{improper}");
         }
     }
