@@ -6,6 +6,7 @@ mod show;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use kube::{Api, Client, ResourceExt};
@@ -25,6 +26,10 @@ use crate::dataplane::survey::{self, ControlPlane, Survey, Surveyor};
 use crate::dataplane::sweep::Scope;
 use crate::dataplane::wave;
 use crate::kubernetes::{self, ConnectError};
+
+/// How long a report waits for istiod, and how often it looks meanwhile.
+const ISTIOD: Duration = Duration::from_secs(30);
+const ISTIOD_AGAIN: Duration = Duration::from_secs(1);
 
 const HELP: &str = "\
 Nothing is changed without --apply. A dry run shows what injection would give each workload now; one is outdated if its
@@ -154,10 +159,7 @@ async fn run(arguments: &RestartsArguments) -> Result<Ending, RestartsError> {
     let namespace = super::identity::namespace(arguments.operator_namespace.as_deref());
     let resource = resource(&client, &namespace).await?;
     let settings = settings(resource.as_ref(), arguments.apply);
-    let mesh = match survey::control_plane(&client).await? {
-        ControlPlane::Serves(mesh) => mesh,
-        ControlPlane::NotReady(why) => return Err(RestartsError::NotReady(why)),
-    };
+    let mesh = served(&client).await?;
     let mut store = Store::new(client.clone(), &namespace);
     let mut memory = store.load().await?;
     let mut survey = look(&client, &mesh, &settings, &memory).await?;
@@ -185,6 +187,20 @@ async fn run(arguments: &RestartsArguments) -> Result<Ending, RestartsError> {
         print_json(&report)?;
     }
     Ok(ending(&applied))
+}
+
+/// What injection gives, once istiod is ready: it is not for a moment whenever an autoscaler gives it another pod.
+async fn served(client: &Client) -> Result<Box<Mesh>, RestartsError> {
+    let deadline = Instant::now() + ISTIOD;
+    loop {
+        match survey::control_plane(client).await? {
+            ControlPlane::Serves(mesh) => return Ok(mesh),
+            ControlPlane::NotReady(why) if Instant::now() >= deadline => {
+                return Err(RestartsError::NotReady(why));
+            }
+            ControlPlane::NotReady(_) => tokio::time::sleep(ISTIOD_AGAIN).await,
+        }
+    }
 }
 
 async fn look(
