@@ -39,6 +39,10 @@ const UNLABELLED: Duration = Duration::from_secs(6 * 3600);
 const COMPONENT: Duration = Duration::from_secs(3);
 /// Changes come in groups.
 const GROUP: Duration = Duration::from_secs(1);
+/// How far a wave is, is written so often: rollouts take a minute, and each write is a request to an API server that has
+/// much to do just then.
+const TOLD: Duration = Duration::from_secs(5);
+
 /// A generation of a resource that runs as described.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installed {
@@ -375,8 +379,13 @@ impl Controller {
         let (triggers, given) = (&self.triggers, &self.given);
         let superseded = || *triggers.mesh.borrow() != seen || !is_current(given, resource);
         let told = reporter.clone();
+        let mut next = Instant::now();
         let progress = Mutex::new(move |progress: Progress| {
-            told.data_plane(report::report(&survey, &progress, None));
+            let is_over = progress.waiting + progress.running == 0;
+            if is_over || Instant::now() >= next {
+                next = Instant::now() + TOLD;
+                told.data_plane(report::report(&survey, &progress, None));
+            }
         });
         let mut wave = Wave {
             client: &self.given.context.client,
