@@ -34,9 +34,10 @@ const ISTIOD_AGAIN: Duration = Duration::from_secs(1);
 const HELP: &str = "\
 Nothing is changed without --apply. A dry run shows what injection would give each workload now; one is outdated if its
 sidecar is something else. With --apply, workloads are restarted as the operator does it: with the limits of
-spec.restarter of the Istio resource, outside of no maintenance window, never an excluded one, none that was restarted
-for the same before. That restarts are switched off (spec.restarter.enabled, --report-restarts-only) does not matter: you
-say now that they are wanted. Ctrl-C begins no further restart and waits for those under way; a second one leaves at once.
+spec.restarter of the Istio resource, only inside a maintenance window where there is one, never an excluded one, none
+that was restarted for the same before. That restarts are switched off (spec.restarter.enabled, --report-restarts-only)
+does not matter: you say now that they are wanted. Ctrl-C begins no further restart and waits for those under way; a
+second one leaves at once.
 
 Exit codes:
   0    the report is printed; with --apply, every restart that was to be made is complete
