@@ -86,6 +86,26 @@ fn a_command_that_answers_with_1_fails_with_2() {
 }
 
 #[test]
+fn help_of_restarts_tells_what_is_changed_and_what_the_exit_codes_mean() {
+    for name in ["restarts", "proxy-status"] {
+        let (code, stdout, _) = output(&format!("{name} --help"));
+        assert_eq!(code, 0);
+        for expected in ["Nothing is changed without --apply", "Exit codes:", "130", "Ctrl-C", "Examples:"] {
+            assert!(stdout.contains(expected), "{expected} is missing in:\n{stdout}");
+        }
+        let (_, explained) = stdout.split_once("Nothing is changed").unwrap();
+        assert!(explained.lines().all(|line| line.chars().count() <= 120), "{stdout}");
+    }
+}
+
+#[test]
+fn a_report_without_a_cluster_is_an_error_that_says_what_to_do() {
+    let (code, stdout, stderr) = output("restarts --kubeconfig=/does/not/exist");
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.contains("/does/not/exist"), "{stderr}");
+}
+
+#[test]
 fn flags_of_a_go_operator_without_a_subcommand_reach_run() {
     let flags = "-kubeconfig /does/not/exist -leader-elect -metrics-bind-address=0 -health-probe-bind-address=0 \
                  -zap-devel=false -zap-encoder=console -zap-log-level=error -zap-stacktrace-level=panic \

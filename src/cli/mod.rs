@@ -113,7 +113,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<CommandLin
     command.build();
     let mut arguments = arguments.into_iter();
     let program = arguments.next().unwrap_or_else(|| command.get_name().into());
-    let subcommands: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    let subcommands: Vec<&str> =
+        command.get_subcommands().flat_map(clap::Command::get_name_and_visible_aliases).collect();
     let flags: Vec<&str> = command
         .get_subcommands()
         .flat_map(clap::Command::get_arguments)

@@ -6,6 +6,7 @@ mod show;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use kube::{Api, Client, ResourceExt};
@@ -26,12 +27,17 @@ use crate::dataplane::sweep::Scope;
 use crate::dataplane::wave;
 use crate::kubernetes::{self, ConnectError};
 
+/// How long a report waits for istiod, and how often it looks meanwhile.
+const ISTIOD: Duration = Duration::from_secs(30);
+const ISTIOD_AGAIN: Duration = Duration::from_secs(1);
+
 const HELP: &str = "\
 Nothing is changed without --apply. A dry run shows what injection would give each workload now; one is outdated if its
 sidecar is something else. With --apply, workloads are restarted as the operator does it: with the limits of
-spec.restarter of the Istio resource, outside of no maintenance window, never an excluded one, none that was restarted
-for the same before. That restarts are switched off (spec.restarter.enabled, --report-restarts-only) does not matter: you
-say now that they are wanted. Ctrl-C begins no further restart and waits for those under way; a second one leaves at once.
+spec.restarter of the Istio resource, only inside a maintenance window where there is one, never an excluded one, none
+that was restarted for the same before. That restarts are switched off (spec.restarter.enabled, --report-restarts-only)
+does not matter: you say now that they are wanted. Ctrl-C begins no further restart and waits for those under way; a
+second one leaves at once.
 
 Exit codes:
   0    the report is printed; with --apply, every restart that was to be made is complete
@@ -154,10 +160,7 @@ async fn run(arguments: &RestartsArguments) -> Result<Ending, RestartsError> {
     let namespace = super::identity::namespace(arguments.operator_namespace.as_deref());
     let resource = resource(&client, &namespace).await?;
     let settings = settings(resource.as_ref(), arguments.apply);
-    let mesh = match survey::control_plane(&client).await? {
-        ControlPlane::Serves(mesh) => mesh,
-        ControlPlane::NotReady(why) => return Err(RestartsError::NotReady(why)),
-    };
+    let mesh = served(&client).await?;
     let mut store = Store::new(client.clone(), &namespace);
     let mut memory = store.load().await?;
     let mut survey = look(&client, &mesh, &settings, &memory).await?;
@@ -185,6 +188,20 @@ async fn run(arguments: &RestartsArguments) -> Result<Ending, RestartsError> {
         print_json(&report)?;
     }
     Ok(ending(&applied))
+}
+
+/// What injection gives, once istiod is ready: it is not for a moment whenever an autoscaler gives it another pod.
+async fn served(client: &Client) -> Result<Box<Mesh>, RestartsError> {
+    let deadline = Instant::now() + ISTIOD;
+    loop {
+        match survey::control_plane(client).await? {
+            ControlPlane::Serves(mesh) => return Ok(mesh),
+            ControlPlane::NotReady(why) if Instant::now() >= deadline => {
+                return Err(RestartsError::NotReady(why));
+            }
+            ControlPlane::NotReady(_) => tokio::time::sleep(ISTIOD_AGAIN).await,
+        }
+    }
 }
 
 async fn look(

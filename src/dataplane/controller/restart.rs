@@ -1,6 +1,7 @@
 //! Restarting what a look found: one wave, until it is over or what it was planned for no longer holds.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
@@ -12,6 +13,10 @@ use crate::dataplane::memory::{Memory, Store};
 use crate::dataplane::report;
 use crate::dataplane::survey::Survey;
 use crate::dataplane::wave::{Progress, Wave};
+
+/// How far a wave is, is written so often: rollouts take a minute, and each write is a request to an API server that has
+/// much to do just then.
+const TOLD: Duration = Duration::from_secs(5);
 
 impl Controller {
     /// Restarts the workloads of `plan`.
@@ -26,8 +31,13 @@ impl Controller {
         let (triggers, given) = (&self.triggers, &self.given);
         let superseded = || *triggers.mesh.borrow() != ground.changes || !is_current(given, &ground.resource);
         let told = ground.reporter.clone();
+        let mut next = Instant::now();
         let progress = Mutex::new(move |progress: Progress| {
-            told.data_plane(report::report(&survey, &progress, None));
+            let is_over = progress.waiting + progress.running == 0;
+            if is_over || Instant::now() >= next {
+                next = Instant::now() + TOLD;
+                told.data_plane(report::report(&survey, &progress, None));
+            }
         });
         memory.forget_others(&ground.mesh.hash);
         let mut wave = Wave {
