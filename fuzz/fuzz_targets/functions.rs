@@ -36,7 +36,7 @@ fuzz_target!(|input: (u8, &str, &[u8])| {
     let (choice, other, text) = input;
     let mut templates = Templates::new();
     templates.set_limits(Limits { steps: 200_000, output: 1 << 20, memory: 16 << 20, stack: 512 << 10 });
-    templates.set_environment(Environment { now: Some(0), seed: Some([1; 32]) });
+    templates.set_environment(Environment { now: Some(0), seed: Some([1; 32]), ..Environment::default() });
     let dot = Map::new();
     dot.insert("t", Value::text(text.to_vec()));
     dot.insert("o", Value::string(other));

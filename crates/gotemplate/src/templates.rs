@@ -29,14 +29,23 @@ impl Default for Limits {
     }
 }
 
+/// Makes what `genCA`, `genSignedCert`, `genPrivateKey`, `buildCustomCert` and their kin give, from the name of the function
+/// and its arguments. Their types are checked but for those that are lists or certificates; those of `buildCustomCert` are
+/// decoded.
+///
+/// Cryptography needs a library of its own and good randomness, so both are left to who renders.
+pub type Certificates = fn(function: &str, arguments: &[Value]) -> Result<Value, String>;
+
 /// What templates see of the world: nothing, unless it is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Environment {
     /// The time of `now`, in seconds since 1970. Without it, functions that need a clock fail.
     pub now: Option<i64>,
     /// Where random functions start. Without it they fail; with it they give the same each time. Passwords, keys and
     /// salts are as hard to guess as these bytes: take them from the operating system.
     pub seed: Option<[u8; 32]>,
+    /// What makes keys and certificates. Without it, functions that need them fail.
+    pub certificates: Option<Certificates>,
 }
 
 /// A parsed template with its source, which errors quote.

@@ -281,7 +281,11 @@ const READERS: [&str; 22] = [
 fn no_text_makes_a_function_crash_or_hang() {
     let mut templates = Templates::new();
     templates.set_limits(SMALL);
-    templates.set_environment(Environment { now: Some(1_700_000_000), seed: Some([1; 32]) });
+    templates.set_environment(Environment {
+        now: Some(1_700_000_000),
+        seed: Some([1; 32]),
+        ..Environment::default()
+    });
     for (index, reader) in READERS.iter().enumerate() {
         templates.parse(&index.to_string(), reader).unwrap();
     }

@@ -1,7 +1,8 @@
 //! Renders a chart to standard output, as `helm template` does.
 //!
-//! usage: `helm_template CHART [--name RELEASE] [-n NAMESPACE] [-f VALUES.yaml]… [--include-crds] [--is-upgrade]
-//! [--kube-version VERSION] [-a API_VERSION]… [--skip-schema-validation]`
+//! `helm_template --help` tells how it is called.
+
+mod certificates;
 
 use gotemplate::{Environment, Limits};
 use istio_charts::helm::{Capabilities, Operation, Options, render};
@@ -9,19 +10,53 @@ use istio_charts::{Chart, merge_values, parse_values};
 use std::error::Error;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-const USAGE: &str = "usage: helm_template CHART [--name RELEASE] [-n NAMESPACE] [-f VALUES.yaml]… [--include-crds] \
-    [--is-upgrade] [--kube-version VERSION] [-a API_VERSION]… [--skip-schema-validation]";
+const HELP: &str = "\
+Renders a Helm chart to standard output, as `helm template` does: without Helm, a cluster or a network.
+
+usage: helm_template CHART [OPTION]…
+
+  CHART                     folder or archive (.tgz) of a chart; what it depends on has to be in its charts/
+  --name RELEASE            name of the release (release-name)
+  -n, --namespace NAME      namespace of the release (default)
+  -f, --values FILE         values over the chart's own; `-` is standard input. Given more than once, the later
+                            file wins; null removes a default
+  --include-crds            print the definitions in crds/ first
+  --is-upgrade              render as for `helm upgrade`
+  --kube-version VERSION    version of Kubernetes that the chart sees
+  -a, --api-versions LIST   further APIs that the chart sees, such as monitoring.coreos.com/v1
+  --skip-schema-validation  do not check values against values.schema.json
+
+examples:
+  helm_template ./chart
+  helm_template ./chart --name demo -n test -f production.yaml -f secrets.yaml --include-crds
+  echo 'replicas: 3' | helm_template ./chart -f -
+
+What is random (passwords, keys, certificates) is new each time, as with Helm. `lookup` finds nothing.
+Notes are rendered, so that they can refuse values, but not printed.
+
+An error goes to standard error and gives exit code 1. That of a template shows its line:
+
+  Error: rendering chart 'demo': demo/templates/a.yaml:2:9: at <.Values.port.http>: nil pointer evaluating …
+    |
+  2 | port: {{ .Values.port.http }}
+    |          ^
+";
 
 /// Templates that call each other a thousand times, which is Helm's limit, need more than a usual stack.
 const STACK: usize = 512 << 20;
 
 /// What the command line asks for.
+enum Asked {
+    Help,
+    Rendering(Arguments),
+}
+
 struct Arguments {
     chart: PathBuf,
     values: Vec<PathBuf>,
@@ -30,8 +65,11 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let rendering =
-        std::thread::Builder::new().stack_size(STACK).spawn(|| arguments().and_then(|a| template(&a)));
+    let answer = || match arguments()? {
+        Asked::Help => Ok(HELP.to_owned()),
+        Asked::Rendering(arguments) => template(&arguments),
+    };
+    let rendering = std::thread::Builder::new().stack_size(STACK).spawn(answer);
     let printed = match rendering.map(std::thread::JoinHandle::join) {
         Ok(Ok(printed)) => printed,
         Ok(Err(_)) => Err("the rendering ended without a result".into()),
@@ -51,23 +89,34 @@ fn template(arguments: &Arguments) -> Result<String> {
     let mut values = serde_json::json!({});
     for path in &arguments.values {
         let named = |error: &(dyn Error + 'static)| format!("{}: {}", path.display(), told(error));
-        let text = std::fs::read_to_string(path).map_err(|error| named(&error))?;
+        let text = read_values(path).map_err(|error| named(&error))?;
         merge_values(&mut values, parse_values(&text).map_err(|error| named(&error))?);
     }
     Ok(render(&chart, &values, &arguments.options)?.print(arguments.includes_crds)?)
 }
 
-fn arguments() -> Result<Arguments> {
+fn read_values(path: &Path) -> std::io::Result<String> {
+    if path == Path::new("-") {
+        return std::io::read_to_string(std::io::stdin());
+    }
+    std::fs::read_to_string(path)
+}
+
+fn arguments() -> Result<Asked> {
     let mut options = Options::install("release-name", "default");
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let mut seed = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut seed)?;
-    options.environment = Environment { now: Some(now.as_secs().cast_signed()), seed: Some(seed) };
+    options.environment = Environment {
+        now: Some(now.as_secs().cast_signed()),
+        seed: Some(seed),
+        certificates: Some(certificates::make),
+    };
     options.limits = Limits { stack: STACK / 2, ..Limits::default() };
     let (mut chart, mut values, mut includes_crds) = (None, Vec::new(), false);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
-        let mut value = || words.next().ok_or_else(|| format!("{word} needs a value\n{USAGE}"));
+        let mut value = || words.next().ok_or_else(|| format!("{word} needs a value; --help tells more"));
         match word.as_str() {
             "--name" => options.release.name = value()?,
             "-n" | "--namespace" => options.release.namespace = value()?,
@@ -83,14 +132,15 @@ fn arguments() -> Result<Arguments> {
             "--include-crds" => includes_crds = true,
             "--is-upgrade" => options.release.operation = Operation::Upgrade,
             "--skip-schema-validation" => options.checks_schema = false,
-            "-h" | "--help" => return Err(USAGE.into()),
+            "-h" | "--help" => return Ok(Asked::Help),
             _ if word.starts_with('-') || chart.is_some() => {
-                return Err(format!("'{word}' is not known\n{USAGE}").into());
+                return Err(format!("'{word}' is not known; --help tells what is").into());
             }
             _ => chart = Some(PathBuf::from(word)),
         }
     }
-    Ok(Arguments { chart: chart.ok_or(USAGE)?, values, includes_crds, options })
+    let chart = chart.ok_or("no chart is named; --help tells more")?;
+    Ok(Asked::Rendering(Arguments { chart, values, includes_crds, options }))
 }
 
 /// An error with its causes; that of a template shows its line.

@@ -18,9 +18,3 @@ pub enum Error {
 pub(crate) fn parse(text: &str) -> Result<Value, Error> {
     gotemplate::yaml::parse(text).map_err(Error::Syntax)?.to_json().map_err(Error::NoJson)
 }
-
-/// Parses all documents of a text.
-pub(crate) fn parse_all(text: &str) -> Result<Vec<Value>, Error> {
-    let documents = gotemplate::yaml::parse_documents(text).map_err(Error::Syntax)?;
-    documents.iter().map(|document| document.to_json().map_err(Error::NoJson)).collect()
-}

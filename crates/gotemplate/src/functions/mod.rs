@@ -6,6 +6,7 @@
 #![expect(clippy::unnecessary_wraps, reason = "all functions have one signature, be it that some never fail")]
 
 mod case;
+mod certificates;
 mod collections;
 mod compare;
 mod dates;
@@ -174,8 +175,9 @@ pub(crate) fn find(name: &str) -> Option<&'static Function> {
     by_name.get(name).copied()
 }
 
-static TABLES: [&[Function]; 18] = [
+static TABLES: [&[Function]; 19] = [
     case::FUNCTIONS,
+    certificates::FUNCTIONS,
     collections::FUNCTIONS,
     compare::FUNCTIONS,
     dates::FUNCTIONS,

@@ -3,8 +3,8 @@
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::Rng as _;
 
-use super::Type::{Any, Int, String as Text};
-use super::{Answer, Function, count, integer, plain, text, within};
+use super::Type::{Int, String as Text};
+use super::{Answer, Function, count, integer, text, within};
 use crate::exec::{Executor, Failure};
 use crate::value::Value;
 
@@ -17,24 +17,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     within("randBytes", &[Int], random_bytes),
     within("shuffle", &[Text], shuffle),
     within("uuidv4", &[], uuid),
-    plain("genPrivateKey", &[Text], |_| Err(refused("genPrivateKey"))),
-    plain("genCA", &[Text, Int], |_| Err(refused("genCA"))),
-    plain("genCAWithKey", &[Text, Int, Text], |_| Err(refused("genCAWithKey"))),
-    plain("genSelfSignedCert", &[Text, Any, Any, Int], |_| Err(refused("genSelfSignedCert"))),
-    plain("genSelfSignedCertWithKey", &[Text, Any, Any, Int, Text], |_| {
-        Err(refused("genSelfSignedCertWithKey"))
-    }),
-    plain("genSignedCert", &[Text, Any, Any, Int, Any], |_| Err(refused("genSignedCert"))),
-    plain("genSignedCertWithKey", &[Text, Any, Any, Int, Any, Text], |_| {
-        Err(refused("genSignedCertWithKey"))
-    }),
-    plain("buildCustomCert", &[Text, Text], |_| Err(refused("buildCustomCert"))),
 ];
-
-/// No keys and certificates are made here: a template that needs a secret should be given one.
-fn refused(name: &str) -> Failure {
-    format!("{name} is not supported: it makes or reads keys and certificates").into()
-}
 
 impl Executor<'_> {
     /// Where random numbers come from, if a seed was given.

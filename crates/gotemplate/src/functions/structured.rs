@@ -18,8 +18,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     plain("mustToPrettyJson", &[Any], |a| Ok(Value::string(json::write(&any(a, 0), PRETTY)?))),
     plain("toRawJson", &[Any], |a| Ok(Value::string(json::write(&any(a, 0), RAW)?))),
     plain("mustToRawJson", &[Any], |a| Ok(Value::string(json::write(&any(a, 0), RAW)?))),
-    plain("fromJson", &[Text], |a| Ok(as_map(json::read(&text(a, 0))))),
-    plain("fromJsonArray", &[Text], |a| Ok(as_list(json::read(&text(a, 0))))),
+    plain("fromJson", &[Text], |a| Ok(as_map(json::read(&text(a, 0)), ""))),
+    plain("fromJsonArray", &[Text], |a| Ok(as_list(json::read(&text(a, 0)), ""))),
     plain("mustFromJson", &[Text], |a| Ok(json::read(&text(a, 0))?)),
     plain("toYaml", &[Any], |a| Ok(to_yaml(&any(a, 0)).unwrap_or_else(|_| Value::string("")))),
     plain("mustToYaml", &[Any], |a| Ok(to_yaml(&any(a, 0))?)),
@@ -28,15 +28,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Err(error @ ConversionError::NotData(_)) => Err(error.into()),
         written => Ok(or_empty(written)),
     }),
-    plain("fromYaml", &[Text], |a| Ok(as_map(read_yaml(&text(a, 0))))),
+    plain("fromYaml", &[Text], |a| Ok(as_map(read_yaml(&text(a, 0)), OF_YAML))),
     plain("fromYamlArray", &[Text], |a| {
         // Unlike JSON's, YAML's null leaves the list as it is, which is empty.
         let read = read_yaml(&text(a, 0));
-        Ok(as_list(read.map(|value| if value.is_nil() { Value::list(Vec::new()) } else { value })))
+        Ok(as_list(read.map(|value| if value.is_nil() { Value::list(Vec::new()) } else { value }), OF_YAML))
     }),
     plain("toToml", &[Any], |a| Ok(toml::write(&not_nil(a)?).unwrap_or_else(Value::string))),
     plain("mustToToml", &[Any], |a| Ok(toml::write(&not_nil(a)?)?)),
-    plain("fromToml", &[Text], |a| Ok(as_map(toml::read(&text(a, 0))))),
+    plain("fromToml", &[Text], |a| Ok(as_map(toml::read(&text(a, 0)), ""))),
 ];
 
 /// Go's library for TOML fails at nil in a way that nobody catches.
@@ -65,12 +65,15 @@ fn to_yaml(value: &Value) -> Result<Value, String> {
     Ok(Value::string(yaml::json_to_string(&json)))
 }
 
+/// The step in which YAML is found to be something else than was wanted, as Go tells it.
+const OF_YAML: &str = "error unmarshaling JSON: while decoding JSON: ";
+
 fn read_yaml(text: &str) -> Result<Value, String> {
     yaml::parse(text).map_err(|error| format!("error converting YAML to JSON: yaml: {error}"))
 }
 
 /// A map; what is none becomes a map with the error, as in Helm.
-fn as_map(read: Result<Value, String>) -> Value {
+fn as_map(read: Result<Value, String>, step: &str) -> Value {
     let failed = |message: String| {
         let map = Map::new();
         map.insert("Error", Value::string(message));
@@ -80,7 +83,7 @@ fn as_map(read: Result<Value, String>) -> Value {
         Ok(Value::Map(map)) => Value::Map(map),
         Ok(Value::Nil) => Value::Map(Map::new()),
         Ok(other) => failed(format!(
-            "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+            "{step}json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
             json_kind(&other)
         )),
         Err(message) => failed(message),
@@ -88,12 +91,12 @@ fn as_map(read: Result<Value, String>) -> Value {
 }
 
 /// A list; what is none becomes a list with the error.
-fn as_list(read: Result<Value, String>) -> Value {
+fn as_list(read: Result<Value, String>, step: &str) -> Value {
     match read {
         Ok(Value::List(list)) => Value::List(list),
         Ok(Value::Nil) => Value::List(List::nil(Element::Any)),
         Ok(other) => Value::list(vec![Value::string(format!(
-            "json: cannot unmarshal {} into Go value of type []interface {{}}",
+            "{step}json: cannot unmarshal {} into Go value of type []interface {{}}",
             json_kind(&other)
         ))]),
         Err(message) => Value::list(vec![Value::string(message)]),

@@ -4,8 +4,9 @@ use super::{ConversionError, List, Map, Value};
 
 /// Deepest nesting that is walked; deeper values are most likely cyclic.
 const DEPTH_LIMIT: usize = 200;
-/// Values that one walk visits. A value that holds another one twice, sixty times over, is small and yet never ends.
-const VISIT_LIMIT: usize = 1_000_000;
+/// Values that one walk visits. A value that holds another one twice, sixty times over, is small and yet never ends. But
+/// the context of a chart, printed byte by byte with all its files, must have room.
+const VISIT_LIMIT: usize = 10_000_000;
 
 /// What a walk may still visit.
 pub(crate) struct Walk {

@@ -33,7 +33,11 @@ pub fn ours(snippet: &str) -> Result<String, String> {
     root.insert("Template", Value::Map(Map::of(MapType::Values, template.entries())));
     let mut templates = Templates::new();
     // Some snippets ask what kind of thing `now` is; none asks for the time.
-    templates.set_environment(Environment { now: Some(1_700_000_000), seed: Some([7; 32]) });
+    templates.set_environment(Environment {
+        now: Some(1_700_000_000),
+        seed: Some([7; 32]),
+        ..Environment::default()
+    });
     templates.parse("snippet/templates/snippet.txt", snippet).map_err(|error| error.pretty())?;
     templates.parse("snippet/templates/_helpers.tpl", HELPERS).map_err(|error| error.pretty())?;
     let text = templates

@@ -203,6 +203,17 @@ impl Dependency {
     }
 }
 
+/// Checks the types in Chart.lock.
+pub(super) fn check_lock(lock: &Value) -> Read<()> {
+    if lock.is_null() {
+        return Ok(());
+    }
+    let fields = Fields::of(lock, "it")?;
+    fields.text("generated")?;
+    fields.text("digest")?;
+    fields.list("dependencies")?.iter().try_for_each(|dependency| Dependency::read(dependency).map(drop))
+}
+
 /// The fields of a map, read as Go reads them into a struct.
 struct Fields<'v>(&'v Map<String, Value>);
 

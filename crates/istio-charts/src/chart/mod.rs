@@ -42,9 +42,25 @@ pub enum ChartError {
     /// A field of Chart.yaml is missing or not what it should be.
     #[error("Chart.yaml: {0}")]
     Metadata(String),
+    /// A lock of dependencies is not what it should be.
+    #[error("{file}: {reason}")]
+    Lock {
+        /// Path in the chart.
+        file: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// Default values are a map.
     #[error("'{0}' holds no map")]
     NoMap(String),
+    /// A line starts like one that separates documents and goes on.
+    #[error("'{file}': invalid Yaml document separator: {line}")]
+    Separator {
+        /// Path in the chart.
+        file: String,
+        /// The line.
+        line: String,
+    },
     /// A chart within the chart does not load.
     #[error("subchart '{name}' of chart '{parent}'")]
     Subchart {
@@ -155,6 +171,9 @@ impl Chart {
         };
         let (mut others, mut below): (Vec<File>, BTreeMap<String, Vec<File>>) = Default::default();
         for file in files {
+            if matches!(file.path.as_str(), "Chart.lock" | "requirements.lock") {
+                check_lock(&file)?;
+            }
             match file.path.as_str() {
                 "Chart.yaml" | "Chart.lock" => {}
                 "values.yaml" => chart.values = read_values(&file)?,
@@ -217,6 +236,12 @@ fn read_metadata(files: &[File]) -> Result<Metadata, ChartError> {
     Metadata::read(&document).map_err(ChartError::Metadata)
 }
 
+/// What is locked does not count here, but Helm loads no chart whose lock it cannot read.
+fn check_lock(file: &File) -> Result<(), ChartError> {
+    let lock = document(file)?;
+    metadata::check_lock(&lock).map_err(|reason| ChartError::Lock { file: file.path.clone(), reason })
+}
+
 fn text(file: &File) -> Result<&str, ChartError> {
     std::str::from_utf8(&file.data).map_err(|_| ChartError::Encoding(file.path.clone()))
 }
@@ -235,14 +260,28 @@ fn template(file: File) -> Result<Template, ChartError> {
 fn read_values(file: &File) -> Result<Value, ChartError> {
     let unreadable = |source| ChartError::Yaml { file: file.path.clone(), source };
     let mut values = json!({});
-    for document in yaml::parse_all(text(file)?).map_err(unreadable)? {
-        match document {
+    for document in value_documents(file)? {
+        match yaml::parse(&document).map_err(unreadable)? {
             Value::Null => {}
-            Value::Object(_) => merge_maps(&mut values, document),
+            document @ Value::Object(_) => merge_maps(&mut values, document),
             _ => return Err(ChartError::NoMap(file.path.clone())),
         }
     }
     Ok(values)
+}
+
+/// The documents of a file with values. Helm finds them before YAML is read: lines that start with `---` separate them
+/// wherever they stand, and nothing but a comment may follow. A last line without an end gets one.
+fn value_documents(file: &File) -> Result<Vec<String>, ChartError> {
+    let mut documents = vec![String::new()];
+    for line in text(file)?.lines() {
+        match (line.strip_prefix("---").map(|rest| rest.trim().as_bytes()), documents.last_mut()) {
+            (None, Some(document)) => *document += &format!("{line}\n"),
+            (Some([] | [b'#', ..]), _) => documents.push(String::new()),
+            _ => return Err(ChartError::Separator { file: file.path.clone(), line: line.to_owned() }),
+        }
+    }
+    Ok(documents)
 }
 
 /// Merges values over others, as those of several files are: maps are merged, all else replaces, nulls too.

@@ -208,6 +208,20 @@ impl Object for HelmVersion {
     fn print(&self) -> String {
         "{v4.3   go1.26 v1.37}".to_owned()
     }
+
+    fn data(&self) -> Option<Data> {
+        let fields = [
+            ("version", "Version"),
+            ("go_version", "GoVersion"),
+            ("kube_client_version", "KubeClientVersion"),
+        ];
+        Some(Data::Map(
+            fields
+                .into_iter()
+                .map(|(name, field)| (name.into(), self.field(field).unwrap_or_default()))
+                .collect(),
+        ))
+    }
 }
 
 #[cfg(test)]

@@ -99,9 +99,9 @@ fn remove_nulls(table: &mut Table) {
 
 /// The globals of a chart go to those within it, and win there.
 fn add_globals(values: &mut Table, globals: Option<Value>) {
+    let Value::Object(globals) = globals.unwrap_or_else(|| json!({})) else { return };
     let own = values.entry("global").or_insert_with(|| json!({}));
     let Value::Object(own) = own else { return };
-    let Some(Value::Object(globals)) = globals else { return };
     for (key, value) in globals {
         match (own.get_mut(&key), value) {
             (Some(Value::Object(known)), Value::Object(mut table)) => {

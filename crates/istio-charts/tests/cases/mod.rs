@@ -1,5 +1,8 @@
 //! Charts made to try Helm's rules, one or a few at a time.
 
+mod loading;
+mod schemas;
+
 use super::oracle::Request;
 use flate2::{Compression, write::GzEncoder};
 use std::fs;
@@ -81,7 +84,7 @@ impl Case {
 }
 
 pub fn all() -> Vec<Case> {
-    [values(), dependencies(), manifests(), files(), contexts(), schemas(), metadatas()]
+    [values(), dependencies(), manifests(), files(), contexts(), schemas::all(), loading::all(), metadatas()]
         .into_iter()
         .flatten()
         .collect()
@@ -592,105 +595,6 @@ fn contexts() -> Vec<Case> {
             text("kind: A\nx: {{ include \"parent/templates/b.yaml\" . }}\n"),
             ("templates/b.yaml", "# {{ .Template.Name }}"),
         ]),
-    ]
-}
-
-fn schemas() -> Vec<Case> {
-    const SCHEMA: &str = r##"{"$schema": "http://json-schema.org/draft-07/schema#", "type": "object", "required": ["port"],
-        "properties": {"port": {"type": "integer", "minimum": 1, "maximum": 65535}, "name": {"type": "string", "pattern": "^[a-z]+$"},
-        "mode": {"enum": ["a", "b", null]}, "list": {"type": "array", "items": {"$ref": "#/definitions/item"}, "uniqueItems": true},
-        "address": {"format": "ipv4"}, "either": {"oneOf": [{"type": "string"}, {"type": "number"}]}},
-        "definitions": {"item": {"type": "object", "additionalProperties": false, "properties": {"x": {"type": ["string", "null"]}}}}}"##;
-    let with = |name, values: &str| {
-        case(
-            name,
-            "",
-            &[("values.schema.json", SCHEMA), ("templates/dump.yaml", DUMP), ("values.yaml", "port: 80\n")],
-        )
-        .values(values)
-    };
-    let with_draft = |name, draft: &str, schema: &str, values: &str| {
-        let schema = format!("{{\"$schema\": \"{draft}\", {schema}}}");
-        case(name, "", &[("values.schema.json", &schema), ("templates/dump.yaml", DUMP)]).values(values)
-    };
-    vec![
-        with("schema fits", "name: abc\nmode: a\nlist: [{x: z}, {}]\naddress: 10.0.0.1\neither: 1\n"),
-        with("wrong type", "port: '80'\n").fails(),
-        with("out of range", "port: 70000\n").fails(),
-        with("whole float", "port: 80.0\n"),
-        with("fraction", "port: 80.5\n").fails(),
-        with("missing", "port: null\n").fails(),
-        with("pattern", "name: ABC\n").fails(),
-        with("enum", "mode: c\n").fails(),
-        with("unknown property", "list: [{y: 1}]\n").fails(),
-        with("double item", "list: [{x: y}, {x: y}]\n").fails(),
-        with("format", "address: 300.0.0.1\n").fails(),
-        with("none of one", "either: []\n").fails(),
-        with_draft(
-            "format is no assertion in 2020-12",
-            "https://json-schema.org/draft/2020-12/schema",
-            "\"properties\": {\"a\": {\"format\": \"ipv4\"}}",
-            "a: x\n",
-        ),
-        with_draft(
-            "prefix items",
-            "https://json-schema.org/draft/2020-12/schema",
-            "\"properties\": {\"a\": {\"prefixItems\": [{\"type\": \"string\"}], \"items\": false}}",
-            "a: [x, y]\n",
-        )
-        .fails(),
-        with_draft(
-            "exclusive minimum of draft 4",
-            "http://json-schema.org/draft-04/schema#",
-            "\"properties\": {\"a\": {\"minimum\": 1, \"exclusiveMinimum\": true}}",
-            "a: 1\n",
-        )
-        .fails(),
-        with_draft(
-            "conditions",
-            "http://json-schema.org/draft-07/schema#",
-            "\"if\": {\"properties\": {\"a\": {\"const\": 1}}}, \"then\": {\"required\": [\"b\"]}, \"else\": {\"required\": [\"c\"]}",
-            "a: 1\nb: 1\n",
-        ),
-        with_draft(
-            "dependent",
-            "https://json-schema.org/draft/2019-09/schema",
-            "\"dependentRequired\": {\"a\": [\"b\"]}",
-            "a: 1\n",
-        )
-        .fails(),
-        case("broken schema", "", &[("values.schema.json", "{"), ("templates/dump.yaml", DUMP)]).fails(),
-        case(
-            "schema of a chart within",
-            "",
-            &[
-                ("values.yaml", "sub: {x: 1}\n"),
-                ("charts/sub/Chart.yaml", &metadata("sub", "")),
-                ("charts/sub/values.schema.json", "{\"properties\": {\"x\": {\"type\": \"string\"}}}"),
-            ],
-        )
-        .fails(),
-        case(
-            "schema of a chart within that is off",
-            "dependencies:\n- name: sub\n  version: '*'\n  condition: sub.enabled\n",
-            &[
-                ("values.yaml", "sub: {x: 1, enabled: false}\n"),
-                ("charts/sub/Chart.yaml", &metadata("sub", "")),
-                ("charts/sub/values.schema.json", "{\"properties\": {\"x\": {\"type\": \"string\"}}}"),
-            ],
-        ),
-        case(
-            "globals in a schema",
-            "",
-            &[
-                ("charts/sub/Chart.yaml", &metadata("sub", "")),
-                (
-                    "charts/sub/values.schema.json",
-                    "{\"additionalProperties\": false, \"properties\": {\"x\": {}}}",
-                ),
-            ],
-        )
-        .fails(),
     ]
 }
 
