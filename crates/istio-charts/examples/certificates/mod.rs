@@ -146,7 +146,9 @@ fn key_pem(key: &KeyPair) -> Made<String> {
         return Ok(pem("RSA PRIVATE KEY", without_envelope(der)));
     }
     if algorithm == &PKCS_ECDSA_P256_SHA256 {
-        return elliptic(der, key.public_key_raw()).map(|der| pem("EC PRIVATE KEY", &der));
+        let is_sec1 = der.starts_with(&SEC1);
+        let made = if is_sec1 { Ok(der.to_vec()) } else { elliptic(der, key.public_key_raw()) };
+        return made.map(|der| pem("EC PRIVATE KEY", &der));
     }
     Ok(pem("PRIVATE KEY", der))
 }
@@ -157,13 +159,15 @@ fn without_envelope(der: &[u8]) -> &[u8] {
     if der.get(7) == Some(&ALGORITHM) { der.get(26..).unwrap_or_default() } else { der }
 }
 
+/// How a key of the curve P-256 begins as SEC 1: a version and a private key of 32 bytes.
+const SEC1: [u8; 7] = [0x30, 0x77, 0x02, 0x01, 0x01, 0x04, 0x20];
+
 /// A key of the curve P-256 as SEC 1, which has parts of fixed length: version, private key, curve, public key.
 fn elliptic(pkcs8: &[u8], public: &[u8]) -> Made<Vec<u8>> {
-    const PRIVATE: [u8; 7] = [0x30, 0x77, 0x02, 0x01, 0x01, 0x04, 0x20];
     const CURVE: [u8; 12] = [0xa0, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
     const PUBLIC: [u8; 5] = [0xa1, 0x44, 0x03, 0x42, 0x00];
     let private = pkcs8.get(36..68).ok_or("the key has an unknown form")?;
-    Ok([&PRIVATE, private, &CURVE, &PUBLIC, public].concat())
+    Ok([&SEC1, private, &CURVE, &PUBLIC, public].concat())
 }
 
 fn pem(label: &str, der: &[u8]) -> String {

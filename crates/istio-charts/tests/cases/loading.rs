@@ -67,7 +67,7 @@ pub(super) fn all() -> Vec<Case> {
         ),
         case(
             "the whole context as a text",
-            "",
+            "annotations: {a: b}\n",
             &[
                 (
                     "templates/a.yaml",
