@@ -370,7 +370,9 @@ fn a_value_must_not_reach_what_is_closed_and_is_named() {
     ];
     // All in one resource, for each look costs a rendering; a harmless one beside them is not blamed.
     let mut values = json!({"telemetry": {"enabled": false}});
-    cases.iter().for_each(|(one, _, _)| istio_charts::strategic_merge::merge(&mut values, one));
+    for (one, _, _) in &cases {
+        istio_charts::strategic_merge::merge(&mut values, one);
+    }
     let message = refused(json!({"values": values}));
     for (_, path, words) in cases {
         let told = |problem: &str| problem.starts_with(&format!("{path}: ")) && problem.contains(words);
