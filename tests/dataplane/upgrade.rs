@@ -169,8 +169,7 @@ async fn every_case_ended_as_expected(
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let restarts = requests.iter().filter(|request| is_restart(&request.resource, &request.namespace));
-    let expected: usize =
-        cases.iter().map(self::expected).map(|e| e.patches + e.evictions).sum();
+    let expected: usize = cases.iter().map(self::expected).map(|e| e.patches + e.evictions).sum();
     assert_eq!(restarts.count(), expected, "something else was restarted: {requests:#?}");
     Ok(())
 }

@@ -39,7 +39,9 @@ fn main() -> ExitCode {
 /// Whether all is equal.
 fn compare(folders: &[PathBuf]) -> bool {
     let mut charts = Vec::new();
-    folders.iter().for_each(|folder| find_charts(folder, &mut charts));
+    for folder in folders {
+        find_charts(folder, &mut charts);
+    }
     let mut oracle = Oracle::start();
     let mut counts = Counts::default();
     for chart in &charts {
