@@ -52,11 +52,6 @@ An error goes to standard error and gives exit code 1. That of a template shows 
 const STACK: usize = 512 << 20;
 
 /// What the command line asks for.
-enum Asked {
-    Help,
-    Rendering(Arguments),
-}
-
 struct Arguments {
     chart: PathBuf,
     values: Vec<PathBuf>,
@@ -66,8 +61,8 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let answer = || match arguments()? {
-        Asked::Help => Ok(HELP.to_owned()),
-        Asked::Rendering(arguments) => template(&arguments),
+        Some(arguments) => template(&arguments),
+        None => Ok(HELP.to_owned()),
     };
     let rendering = std::thread::Builder::new().stack_size(STACK).spawn(answer);
     let printed = match rendering.map(std::thread::JoinHandle::join) {
@@ -102,7 +97,8 @@ fn read_values(path: &Path) -> std::io::Result<String> {
     std::fs::read_to_string(path)
 }
 
-fn arguments() -> Result<Asked> {
+/// What is asked; nothing when it is help.
+fn arguments() -> Result<Option<Arguments>> {
     let mut options = Options::install("release-name", "default");
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let mut seed = [0; 32];
@@ -132,7 +128,7 @@ fn arguments() -> Result<Asked> {
             "--include-crds" => includes_crds = true,
             "--is-upgrade" => options.release.operation = Operation::Upgrade,
             "--skip-schema-validation" => options.checks_schema = false,
-            "-h" | "--help" => return Ok(Asked::Help),
+            "-h" | "--help" => return Ok(None),
             _ if word.starts_with('-') || chart.is_some() => {
                 return Err(format!("'{word}' is not known; --help tells what is").into());
             }
@@ -140,7 +136,7 @@ fn arguments() -> Result<Asked> {
         }
     }
     let chart = chart.ok_or("no chart is named; --help tells more")?;
-    Ok(Asked::Rendering(Arguments { chart, values, includes_crds, options }))
+    Ok(Some(Arguments { chart, values, includes_crds, options }))
 }
 
 /// An error with its causes; that of a template shows its line.
