@@ -238,17 +238,16 @@ impl Applier {
             self.write_stage(plan, stage, inventory, live, &ground, &mut applied).await?;
             // A definition that stays as it is may lack the label by which ours are watched.
             let ours = planned.iter().filter(|(_, id)| !applied.kept.contains(id)).cloned();
-            let Some(awaited) = wait::awaited_after(stage) else { continue };
-            let gates = wait::gates(awaited, &ours.collect::<Vec<_>>());
+            let gates = wait::gates(stage, &ours.collect::<Vec<_>>());
             if gates.is_empty() || (was_complete && applied.written == 0) {
                 continue;
             }
             vigil.content_with(settled(planned, stage, inventory, live, &applied));
-            let progress = self.progress.within(awaited);
+            let progress = self.progress.within(stage);
             tokio::select! {
                 verdict = wait::wait(&self.client, &gates, self.deadline, &progress) => {
                     if let Verdict::NotReady(reason) = verdict {
-                        return Ok(Outcome::NotReady { stage: awaited, reason });
+                        return Ok(Outcome::NotReady { stage, reason });
                     }
                 }
                 () = vigil.disturbed() => return Ok(Outcome::Disturbed),

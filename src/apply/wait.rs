@@ -46,20 +46,7 @@ pub enum Gate {
     Endpoint(ObjectId),
 }
 
-/// The stage that is awaited once `stage` is written.
-///
-/// The API server takes a while to serve new kinds. Nobody needs them before istiod starts, so that identities and permissions
-/// are written meanwhile.
-#[must_use]
-pub const fn awaited_after(stage: Stage) -> Option<Stage> {
-    match stage {
-        Stage::RoleBindings => Some(Stage::CustomResourceDefinitions),
-        Stage::Istiod | Stage::Injection | Stage::Gateways => Some(stage),
-        _ => None,
-    }
-}
-
-/// What of `stage` must be ready before others may start, of the objects applied so far.
+/// What must be ready after `stage` before the next may start, of the objects applied so far.
 ///
 /// CNI and gateways roll out at the same time and are awaited together.
 #[must_use]
@@ -327,21 +314,6 @@ mod tests {
             names,
             ["DaemonSet istio-system/istio-cni-node", "Deployment istio-system/istio-ingressgateway"]
         );
-    }
-
-    #[test]
-    fn definitions_are_served_before_anyone_who_needs_them_starts() {
-        let awaited: Vec<_> =
-            Stage::ALL.into_iter().filter_map(|stage| Some((stage, awaited_after(stage)?))).collect();
-        let (before, _) = awaited[0];
-        assert_eq!(awaited[0].1, Stage::CustomResourceDefinitions);
-        assert!(Stage::CustomResourceDefinitions <= before && before < Stage::Configuration);
-        assert!(awaited[1..].iter().all(|(written, awaited)| written == awaited));
-        assert!(awaited[1..].iter().map(|(stage, _)| *stage).eq([
-            Stage::Istiod,
-            Stage::Injection,
-            Stage::Gateways
-        ]));
     }
 
     #[test]

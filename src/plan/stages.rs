@@ -14,8 +14,7 @@ use serde_json::Value;
 pub enum Stage {
     /// The namespace of the control plane.
     Namespace,
-    /// Istio's custom resource definitions; complete when the API server has established them, which is awaited before the
-    /// configuration is written.
+    /// Istio's custom resource definitions; complete when the API server has established them.
     CustomResourceDefinitions,
     /// Identities of the workloads.
     ServiceAccounts,
