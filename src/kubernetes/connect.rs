@@ -117,9 +117,9 @@ fn open(config: &Config, protocols: &[&[u8]]) -> Result<kube::Client, ConnectErr
         .push((USER_AGENT, HeaderValue::from_static(concat!("istio-manager/", env!("CARGO_PKG_VERSION")))));
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
-    // Only kube's own client knows what to do with a proxy.
-    let opened =
-        if config.proxy_url.is_some() { kube::Client::try_from(config) } else { client(&config, protocols) };
+    // Only kube's own client knows what to do with a proxy, or with a server that is called by another name.
+    let is_plain = config.proxy_url.is_none() && config.tls_server_name.is_none();
+    let opened = if is_plain { client(&config, protocols) } else { kube::Client::try_from(config) };
     opened.map_err(|source| ConnectError::Setup { address, source: Box::new(source) })
 }
 

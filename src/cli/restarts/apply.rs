@@ -80,8 +80,7 @@ impl Apply<'_> {
 
     /// Remembers that rollouts failed, so that the operator does not go on where a person was stopped.
     async fn stop(self, mesh: &str) -> Result<(), RestartsError> {
-        let release = self.memory.stop(mesh, Timestamp::now().as_second());
-        self.store.save(self.memory).await?;
+        let release = self.store.stop(self.memory, mesh, Timestamp::now().as_second()).await?;
         eprintln!(
             "stopped after {} failed rollouts; mend them, then release the rest with the annotation \
              {RELEASE_ANNOTATION}={release} on the Istio resource",

@@ -144,7 +144,7 @@ impl Controller {
 
     async fn work(mut self) {
         self.installed().await;
-        // So do those of a start or an installation, whose status is to be told first.
+        // Changes at a start come in groups, too, and the status of the installation is to be told first.
         tokio::time::sleep(GROUP).await;
         loop {
             let resource = self.installed().await;

@@ -66,8 +66,7 @@ impl Controller {
             "restarts ended"
         );
         if outcome.stopped {
-            memory.stop(&ground.mesh.hash, Timestamp::now().as_second());
-            store.save(memory).await?;
+            store.stop(memory, &ground.mesh.hash, Timestamp::now().as_second()).await?;
         }
         Ok(())
     }

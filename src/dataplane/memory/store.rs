@@ -12,6 +12,7 @@ use kube::{Api, Client};
 use serde_json::{Map, Value, json};
 
 use super::{Error, Memory};
+use crate::api::names::{MODULE_LABEL, MODULE_LABEL_VALUE};
 use crate::dataplane::act::is_passing;
 use crate::dataplane::names::{FIELD_MANAGER, MEMORY_CONFIG_MAP};
 
@@ -99,6 +100,20 @@ impl Store {
         Ok(())
     }
 
+    /// Remembers that the wave for `mesh` was stopped, whoever else writes meanwhile; returns what releases it.
+    ///
+    /// Were it lost, the next wave would go on to break workloads.
+    pub async fn stop(&mut self, memory: &mut Memory, mesh: &str, now: i64) -> Result<String, Error> {
+        for _ in 0..TRIES {
+            let release = memory.stop(mesh, now);
+            match self.save(memory).await {
+                Err(Error::Conflict) => *memory = self.load().await?,
+                saved => return saved.map(|()| release),
+            }
+        }
+        Err(Error::Conflict)
+    }
+
     /// Forgets everything.
     pub async fn delete(&mut self) -> Result<(), Error> {
         self.load().await?;
@@ -143,7 +158,7 @@ impl Store {
     async fn try_write(&self, index: usize, data: &Data) -> Result<Known, kube::Error> {
         let known = &self.known[index];
         let metadata = json!({"name": name(index), "resourceVersion": known.version,
-            "labels": {"kyma-project.io/module": "istio"}});
+            "labels": {MODULE_LABEL: MODULE_LABEL_VALUE}});
         if known.version.is_none() {
             let map = json!({"metadata": metadata, "data": data});
             let map: ConfigMap = serde_json::from_value(map).map_err(kube::Error::SerdeError)?;

@@ -2,7 +2,8 @@
 // without starting anew: the judge of what the operator renders.
 //
 // It reads one JSON request per line and answers each with one line: {"containers": […]} or {"error": …}. With the
-// argument `mesh-names` it prints the names of all fields of a mesh configuration instead, as docs in mesh_names.txt say.
+// argument `mesh-names` it prints the names of all fields of a mesh configuration instead, which tests/accepted.rs compares
+// with mesh_names.txt.
 // Nothing here talks to a cluster or to a network.
 package main
 
