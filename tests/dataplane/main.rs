@@ -2,10 +2,10 @@
 //! real clusters.
 
 #[path = "../operator/bed.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program needs other parts of it")]
 mod bed;
 #[path = "../operator/bundle.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program needs other parts of it")]
 mod bundle;
 #[path = "../operator/chart.rs"]
 mod chart;

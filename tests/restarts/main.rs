@@ -2,12 +2,12 @@
 //! with real sidecars.
 
 #[path = "../operator/bed.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program needs other parts of it")]
 mod bed;
 #[path = "../operator/chart.rs"]
 mod chart;
 #[path = "../dataplane/mesh.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each program needs other parts of it")]
 mod mesh;
 mod steps;
 
