@@ -101,7 +101,9 @@ fn find_charts(folder: &Path, charts: &mut Vec<PathBuf>) {
     let mut below: Vec<PathBuf> =
         fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
     below.sort();
-    below.iter().filter(|path| path.is_dir()).for_each(|path| find_charts(path, charts));
+    for path in below.iter().filter(|path| path.is_dir()) {
+        find_charts(path, charts);
+    }
 }
 
 fn request(chart: &Path, values: Option<String>) -> Request {

@@ -141,7 +141,8 @@ fn arguments() -> Result<Option<Arguments>> {
 
 /// An error with its causes; that of a template shows its line.
 fn told(error: &(dyn Error + 'static)) -> String {
-    let own = match error.downcast_ref::<gotemplate::Error>() {
+    let template = error.downcast_ref::<Box<gotemplate::Error>>().map(AsRef::as_ref);
+    let own = match template.or_else(|| error.downcast_ref::<gotemplate::Error>()) {
         Some(error) => error.pretty(),
         None => error.to_string(),
     };

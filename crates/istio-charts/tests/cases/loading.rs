@@ -101,6 +101,7 @@ const CERTIFICATES: &str = r#"kind: A
 {{- $self := genSelfSignedCert "self" nil nil 1 }}
 {{- $own := genCAWithKey "own" 5 (genPrivateKey "ecdsa") }}
 types: {{ typeOf $ca }} {{ kindOf $ca }} {{ keys (toJson $ca | fromJson) | sortAlpha }}
+made:
 {{- range list $ca.Cert $cert.Cert $self.Key $cert.Key $own.Key (genPrivateKey "rsa") (genPrivateKey "ed25519") }}
 - {{ . | splitList "\n" | first }} {{ hasSuffix "-----\n" . }} {{ . | splitList "\n" | rest | first | len }}
 {{- end }}
