@@ -61,14 +61,12 @@ impl Misfits {
             // A map of the user's own names, or a part that the definition says nothing of.
             return self.look(&schema["additionalProperties"], &path, value);
         };
-        match properties.get(name) {
-            Some(field) => self.look(field, &path, value),
-            None => {
-                let alike = istio_charts::most_alike(name, properties.keys().map(String::as_str));
-                let advice = alike.map(|alike| format!(", did you mean {alike}?")).unwrap_or_default();
-                self.unknown.push(format!("{path}: the Istio resource has no such field{advice}"));
-            }
+        if let Some(field) = properties.get(name) {
+            return self.look(field, &path, value);
         }
+        let alike = istio_charts::most_alike(name, properties.keys().map(String::as_str));
+        let advice = alike.map(|alike| format!(", did you mean {alike}?")).unwrap_or_default();
+        self.unknown.push(format!("{path}: the Istio resource has no such field{advice}"));
     }
 }
 

@@ -157,7 +157,7 @@ impl Collector for UnderWay {
             ("workqueue_longest_running_processor", "How long the longest of them has taken so far", longest),
         ] {
             let gauge = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
-            gauge_of(gauge, &QUEUE, ConstGauge::new(value))?;
+            gauge_of(gauge, &QUEUE, &ConstGauge::new(value))?;
         }
         let active = i64::try_from(ages.len()).unwrap_or(i64::MAX);
         for (name, help, value) in [
@@ -169,7 +169,7 @@ impl Collector for UnderWay {
             ),
         ] {
             let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            gauge_of(gauge, &[CONTROLLER], ConstGauge::new(value))?;
+            gauge_of(gauge, &[CONTROLLER], &ConstGauge::new(value))?;
         }
         Ok(())
     }
@@ -178,7 +178,7 @@ impl Collector for UnderWay {
 fn gauge_of(
     mut gauge: MetricEncoder<'_>,
     labels: &[(&str, &str)],
-    value: impl EncodeMetric,
+    value: &impl EncodeMetric,
 ) -> Result<(), std::fmt::Error> {
     let labels = labels.to_vec();
     value.encode(gauge.encode_family(&labels)?)

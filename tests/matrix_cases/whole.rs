@@ -10,6 +10,7 @@ use super::Case;
 /// Fails if what is planned for the case is no whole installation.
 pub fn check(case: &Case, planned: &[(ObjectId, Value)]) {
     identities_are_unique_and_labelled(case, planned);
+    the_namespace_and_what_people_might_edit_say_whose_they_are(case, planned);
     switches_are_followed(case, planned);
     the_gateway_expects_what_its_load_balancer_speaks(case, planned);
     autoscalers_fit(case, planned);
@@ -27,6 +28,25 @@ fn identities_are_unique_and_labelled(case: &Case, planned: &[(ObjectId, Value)]
         assert_eq!(object["metadata"]["labels"]["kyma-project.io/module"], "istio", "{case:?} {id}");
         let pods = &object["spec"]["template"]["metadata"]["labels"];
         assert!(pods.is_null() || pods["kyma-project.io/module"] == "istio", "{case:?} {id}");
+    }
+}
+
+/// Users see it on the objects that they would change first.
+fn the_namespace_and_what_people_might_edit_say_whose_they_are(case: &Case, planned: &[(ObjectId, Value)]) {
+    const NOTE: &str = "istios.operator.kyma-project.io/managed-by-disclaimer";
+    let metadata = |kind, name| &find(planned, kind, name).unwrap()["metadata"];
+    let namespace = metadata("Namespace", "istio-system");
+    assert_eq!(namespace["labels"]["namespaces.warden.kyma-project.io/validate"], "enabled", "{case:?}");
+    let pods = |name| &find(planned, "Deployment", name).unwrap()["spec"]["template"]["metadata"];
+    for (what, metadata) in [
+        ("namespace", namespace),
+        ("policy", metadata("PeerAuthentication", "default")),
+        ("Service of istiod", metadata("Service", "istiod")),
+        ("Service of the gateway", metadata("Service", "istio-ingressgateway")),
+        ("pods of istiod", pods("istiod")),
+        ("pods of the gateway", pods("istio-ingressgateway")),
+    ] {
+        assert!(metadata["annotations"][NOTE].is_string(), "{case:?}: {what}");
     }
 }
 

@@ -77,7 +77,9 @@ pub async fn a_diff_of_a_resource_that_would_be_refused_says_why(control_plane: 
     Ok(())
 }
 
-pub async fn a_diff_as_a_user_who_may_not_look_says_what_is_forbidden(control_plane: &ControlPlane) -> TestResult {
+pub async fn a_diff_as_a_user_who_may_not_look_says_what_is_forbidden(
+    control_plane: &ControlPlane,
+) -> TestResult {
     let file = control_plane.dir().join("forbidden.yaml");
     let resource = json!({"apiVersion": "operator.kyma-project.io/v1alpha2", "kind": "Istio",
         "metadata": {"name": "default", "namespace": "kyma-system"}});
