@@ -47,14 +47,7 @@ pub async fn make_outdated(bed: &Bed<'_>, name: &str) -> Result {
 
 /// Waits until the operator has looked at the data plane once more.
 pub async fn looked_again(bed: &Bed<'_>) -> Result {
-    let looks = || bed.operator.log().matches("looked at the data plane").count();
-    let before = looks();
-    let wait = async {
-        while looks() == before {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, wait).await.map_err(|_| bed.operator.log().into())
+    bed.says_again_in_log("looked at the data plane", 1).await
 }
 
 pub fn counts(resource: &Istio) -> Value {
@@ -104,18 +97,9 @@ pub async fn outdated_workloads_are_restarted_and_the_rest_is_named(
 pub async fn a_settled_mesh_is_left_alone_by_an_operator_that_starts(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let log = control_plane.dir().join("operator.log");
-    let looks =
-        || std::fs::read_to_string(&log).unwrap_or_default().matches("looked at the data plane").count();
-    let (mark, before) = (control_plane.audit().mark().await?, looks());
+    let mark = control_plane.audit().mark().await?;
     let bed = Bed::start(control_plane).await?;
-    let looked = || looks() > before;
-    let wait = async {
-        while !looked() {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, wait).await.map_err(|_| bed.operator.log())?;
+    bed.says_in_log("looked at the data plane").await?;
     let writes = bed.writes_since(&mark).await?;
     assert_eq!(writes, Vec::<String>::new());
     bed.stop().await
