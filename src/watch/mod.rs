@@ -11,7 +11,7 @@ mod remark;
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use futures::stream::{self, Stream, StreamExt};
 use istio_charts::Bundle;
@@ -198,9 +198,9 @@ fn never_fails(_: Arc<Istio>, error: &Infallible, _: Arc<Operator>) -> Action {
 
 /// Reconciles once, reports, and tells when to look again.
 async fn run_once(operator: &Operator, resource: &Istio) -> Result<Action, Infallible> {
-    let started = Instant::now();
+    let running = operator.reconciles.begin();
     let (action, end) = reconciled(operator, resource).await;
-    operator.reconciles.note(end, started.elapsed());
+    running.end(end);
     Ok(action)
 }
 
@@ -227,7 +227,7 @@ impl Operator {
             memory: apply::Memory { repairs: Repairs::new(&context.metrics), ..apply::Memory::default() },
             cluster_memory: memory::Store::new(context.client.clone(), &context.operator_namespace),
             gauges: ResourceGauges::register(&context.metrics),
-            reconciles: Reconciles::register(&context.metrics),
+            reconciles: Reconciles::register(&context.metrics, CONCURRENCY),
             context,
             bundle,
             images,
@@ -279,12 +279,18 @@ impl Operator {
             Next::Interval => Action::requeue(self.context.settings.reconciliation_interval),
             Next::After(delay) => Action::requeue(delay),
             Next::OnChange => Action::await_change(),
-            Next::BackOff => Action::requeue(self.back_off.failed(uid)),
+            Next::BackOff => Action::requeue(self.put_off(uid)),
         }
     }
 
+    /// How long to wait after one more failure.
+    fn put_off(&self, uid: &str) -> Duration {
+        self.reconciles.retry();
+        self.back_off.failed(uid)
+    }
+
     fn fail(&self, resource: &Istio, error: &reconcile::Error, progress: &Progress) -> Action {
-        let delay = self.back_off.failed(resource.metadata.uid.as_deref().unwrap_or_default());
+        let delay = self.put_off(resource.metadata.uid.as_deref().unwrap_or_default());
         let text = one_line(error);
         tracing::error!(resource = resource.name_any(), error = text, retry_in = ?delay, "reconcile failed");
         let condition = Condition { reason: reason_of(error), message: Some(text.clone()) };

@@ -89,6 +89,12 @@ impl<'c> Bed<'c> {
         Ok(())
     }
 
+    /// Starts the operator anew after it has ended.
+    pub fn start_again(&mut self) -> Result {
+        self.operator = self.anew(&[])?;
+        Ok(())
+    }
+
     fn anew(&self, arguments: &[&str]) -> Result<Process> {
         let kubeconfig = self.kubeconfig.clone();
         let replica = Replica { name: "operator", kubeconfig, metrics: self.metrics, lease: LONG_LEASE };

@@ -23,6 +23,7 @@ mod requests;
 mod schema;
 mod settings;
 mod stages;
+mod swap;
 mod takeover;
 mod upgrade;
 mod whole;
@@ -35,7 +36,7 @@ use std::time::Duration;
 use {
     check::*, cluster_kinds::*, crash::*, diff::*, drift::*, faults::*, install::*, interruption::*,
     overrides::*, packaging::*, rejection::*, removal::*, requests::*, schema::*, settings::*, stages::*,
-    takeover::*, upgrade::*, whole::*,
+    swap::*, takeover::*, upgrade::*, whole::*,
 };
 
 fn main() -> ExitCode {
@@ -48,13 +49,15 @@ fn main() -> ExitCode {
         a_pod_in_a_labelled_namespace_gets_a_sidecar,
         an_unchanged_cluster_is_left_alone_after_a_restart,
         a_reconcile_without_news_reads_nothing_that_is_watched,
+        the_metrics_that_every_operator_has_tell_what_the_audit_log_tells,
         what_is_watched_is_not_listed_before,
         an_api_server_that_streams_no_lists_is_asked_for_lists,
         a_changed_setting_reaches_its_object,
         a_component_that_is_turned_off_is_pruned,
         network_policies_are_made_and_taken_away_by_their_switch,
         a_feature_takes_effect_at_once_and_an_unreadable_one_leaves_the_last_in_force,
-        nodes_that_cannot_be_read_are_named_and_nothing_is_decided_until_they_can,
+        settings_that_cannot_be_read_are_named_and_nothing_is_decided_until_they_can,
+        the_last_good_settings_stay_in_force_while_they_cannot_be_read,
         vertical_autoscalers_come_with_their_definition_and_go_with_their_switch,
         a_filter_of_a_user_at_the_ingress_gateway_is_a_warning_until_it_goes,
         every_setting_of_the_mesh_is_accepted_by_istiod,
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         a_diff_of_an_unchanged_resource_is_empty,
         a_diff_shows_a_changed_setting_and_changes_nothing,
         a_diff_of_a_resource_that_would_be_refused_says_why,
+        a_diff_as_a_user_who_may_not_look_says_what_is_forbidden,
         a_check_of_a_healthy_installation_finds_nothing,
         a_check_as_a_user_without_permissions_names_them,
         a_check_names_what_stands_in_the_way,
@@ -114,6 +118,7 @@ fn main() -> ExitCode {
         an_installation_of_the_go_operator_is_taken_over_and_only_its_cni_agent_is_replaced,
         an_installation_of_istioctl_is_taken_over_while_istiod_is_down,
         a_helm_release_that_was_taken_over_is_a_warning_until_helm_forgets_it,
+        the_go_operator_and_ours_pass_an_installation_on_to_each_other_and_back,
         an_installation_of_an_older_version_is_upgraded_in_place,
         an_upgrade_that_fails_says_how_to_go_back_and_going_back_works,
         an_installation_by_istioctl_is_taken_over_and_upgraded,
