@@ -22,9 +22,11 @@ mod removal;
 mod requests;
 mod schema;
 mod settings;
+mod stages;
 mod swap;
 mod takeover;
 mod upgrade;
+mod whole;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,8 +35,8 @@ use std::time::Duration;
 #[allow(clippy::wildcard_imports)]
 use {
     check::*, cluster_kinds::*, crash::*, diff::*, drift::*, faults::*, install::*, interruption::*,
-    overrides::*, packaging::*, rejection::*, removal::*, requests::*, schema::*, settings::*, swap::*,
-    takeover::*, upgrade::*,
+    overrides::*, packaging::*, rejection::*, removal::*, requests::*, schema::*, settings::*, stages::*,
+    swap::*, takeover::*, upgrade::*, whole::*,
 };
 
 fn main() -> ExitCode {
@@ -81,8 +83,11 @@ fn main() -> ExitCode {
         an_edited_object_is_put_back_with_an_event_and_a_count,
         every_object_comes_back_after_its_label_was_stripped,
         every_object_comes_back_after_it_was_deleted,
-        an_object_that_someone_recreated_is_ours_again,
+        every_object_comes_back_after_it_was_edited,
+        an_object_of_any_kind_that_someone_recreated_is_ours_again,
         what_others_add_stays,
+        injection_that_somebody_deletes_comes_back_at_once_while_new_istiods_do_not_start,
+        a_workload_that_fails_after_the_installation_is_told_until_it_runs_again,
         a_paused_resource_writes_nothing_and_says_so,
         a_paused_object_is_left_alone_until_its_pause_is_over,
         one_who_keeps_changing_an_object_is_named_and_not_fought,
@@ -95,7 +100,6 @@ fn main() -> ExitCode {
     ]
     .map(|test| test.within(Duration::from_secs(180)));
     let own = testbed::tests![
-        an_image_that_cannot_be_pulled_is_told_in_the_pods_words,
         an_operator_that_is_killed_at_every_stage_installs_and_removes_what_one_does_that_is_not,
         an_installation_that_cannot_start_istiod_refuses_no_pod,
         an_edit_does_not_wait_for_an_installation_that_hangs,
@@ -103,8 +107,10 @@ fn main() -> ExitCode {
         what_users_put_into_the_namespace_keeps_it,
         a_lossy_network_neither_stops_an_installation_nor_a_removal,
         an_api_server_that_restarts_neither_stops_an_installation_nor_a_removal,
-        a_webhook_of_someone_else_that_is_down_is_named_until_it_is_gone,
-        a_shortage_of_nodes_is_told_and_ends_with_the_shortage,
+        a_webhook_of_someone_else_that_is_down_is_named_at_each_stage_until_it_is_gone,
+        whatever_keeps_the_pods_of_a_stage_from_running_is_told_in_their_words_and_ends_with_its_cause,
+        a_definition_that_the_api_server_forgot_to_establish_is_established_without_help,
+        a_leader_that_is_killed_while_installing_is_followed_and_nothing_of_it_arrives_later,
         a_leader_that_hangs_while_installing_is_followed_and_writes_nothing_when_it_wakes_up,
         a_leader_that_is_cut_off_while_installing_is_followed_and_writes_nothing_when_it_is_back,
         the_kustomization_runs_the_operator,

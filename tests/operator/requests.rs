@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use istio_manager::api::conditions::State;
 use serde_json::json;
-use testbed::{ControlPlane, FaultProxy, TestResult};
+use testbed::{ControlPlane, FaultProxy, Request, TestResult};
 
 use crate::bed::{Bed, Result, USER};
 
@@ -93,6 +93,11 @@ pub async fn what_is_watched_is_not_listed_before(control_plane: &ControlPlane) 
         .filter(|watch| watch.resource != "pods" && !watch.uri.contains("sendInitialEvents=true"))
         .collect();
     assert!(twice.is_empty(), "{twice:?}");
+    let path = |request: &Request| request.uri.split('?').next().unwrap_or_default().to_owned();
+    let streamed: BTreeSet<String> = watches().filter(|watch| watch.resource != "pods").map(path).collect();
+    let lists = requests.iter().filter(|request| request.verb == "list");
+    let before: Vec<_> = lists.filter(|list| streamed.contains(&path(list))).collect();
+    assert!(before.is_empty(), "{before:?}");
     bed.stop().await
 }
 
