@@ -66,13 +66,7 @@ fn spec() -> Value {
 /// The Go operator starts, comes to its end and is stopped.
 async fn the_go_operator_works(control_plane: &ControlPlane, programs: &Path) -> Result {
     let mut process = start(control_plane, programs)?;
-    let finished = async {
-        while !process.log().contains("Reconcile finished") {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    let finished = tokio::time::timeout(DEADLINE, finished).await;
-    finished.map_err(|_| format!("the Go operator does not finish:\n{}", process.log()))?;
+    process.says("Reconcile finished", DEADLINE).await?;
     process.terminate(Duration::from_secs(30)).await?;
     Ok(())
 }
