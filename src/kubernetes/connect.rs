@@ -13,14 +13,12 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::Config;
 use kube::client::{Body, ConfigExt};
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
-use tower::{BoxError, Layer, ServiceBuilder};
+use tower::{BoxError, ServiceBuilder};
 
-use super::counted::{CountLayer, RequestCount};
+use super::counted::RequestCount;
 
 /// Reaching the address of an API server takes milliseconds or does not happen.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// After this a person rather knows that there is no answer.
-const FIRST_ANSWER: Duration = Duration::from_secs(15);
 /// Those that a burst of writes needed are closed soon after it. Renewals of the Lease keep one open.
 const IDLE: Duration = Duration::from_secs(10);
 /// Each connection keeps what it once needed.
@@ -86,14 +84,6 @@ pub enum ConnectError {
         /// Why.
         source: Box<kube::Error>,
     },
-    /// It was reached and says nothing.
-    #[error("the API server at {address} has not answered within {limit:?}")]
-    Silent {
-        /// The address of the API server.
-        address: String,
-        /// How long it was waited for.
-        limit: Duration,
-    },
     /// The address, certificates or credentials that were found cannot be used.
     #[error("the client for the API server at {address} cannot be set up")]
     Setup {
@@ -116,18 +106,14 @@ pub async fn connect(kubeconfig: Option<&Path>, user: Option<&str>) -> Result<ku
         let value = HeaderValue::from_str(user).map_err(|_| ConnectError::User { user: user.to_owned() })?;
         config.headers.push((HeaderName::from_static("impersonate-user"), value));
     }
-    let client = open(&config, &HTTP1, &RequestCount::default())?;
-    ask(&client, config.cluster_url.to_string(), FIRST_ANSWER).await?;
-    Ok(client)
-}
-
-/// That this user may not even ask for the version is an answer, too.
-async fn ask(client: &kube::Client, address: String, limit: Duration) -> Result<(), ConnectError> {
-    match tokio::time::timeout(limit, client.apiserver_version()).await {
-        Err(_) => Err(ConnectError::Silent { address, limit }),
-        Ok(Err(kube::Error::Api(status))) if status.code == 403 => Ok(()),
-        Ok(Err(source)) => Err(ConnectError::Unreachable { address, source: Box::new(source) }),
-        Ok(Ok(_)) => Ok(()),
+    let client = open(&config, &HTTP1)?;
+    match client.apiserver_version().await {
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(client),
+        Err(source) => {
+            let address = config.cluster_url.to_string();
+            Err(ConnectError::Unreachable { address, source: Box::new(source) })
+        }
+        Ok(_) => Ok(client),
     }
 }
 
@@ -137,11 +123,12 @@ pub async fn connections(
     count: &RequestCount,
 ) -> Result<Connections, ConnectError> {
     let config = find(kubeconfig).await?;
-    Ok(Connections { requests: open(&config, &HTTP1, count)?, streams: open(&config, &HTTP2, count)? })
+    let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
+    let counted = |protocols| Ok(count.counting(open(&config, protocols)?, &host));
+    Ok(Connections { requests: counted(&HTTP1)?, streams: counted(&HTTP2)? })
 }
 
-fn open(config: &Config, protocols: &[&[u8]], count: &RequestCount) -> Result<kube::Client, ConnectError> {
-    let counting = count.layer(config.cluster_url.authority().map_or("", |authority| authority.as_str()));
+fn open(config: &Config, protocols: &[&[u8]]) -> Result<kube::Client, ConnectError> {
     let address = config.cluster_url.to_string();
     let mut config = config.clone();
     // Without a name of their own, writes are noted in `managedFields` as those of "unknown".
@@ -152,22 +139,12 @@ fn open(config: &Config, protocols: &[&[u8]], count: &RequestCount) -> Result<ku
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     // Only kube's own client knows what to do with a proxy, or with a server that is called by another name.
     let is_plain = config.proxy_url.is_none() && config.tls_server_name.is_none();
-    let opened = if is_plain { client(&config, protocols, counting) } else { proxied(config, &counting) };
+    let opened = if is_plain { client(&config, protocols) } else { kube::Client::try_from(config) };
     opened.map_err(|source| ConnectError::Setup { address, source: Box::new(source) })
 }
 
-fn proxied(config: Config, counting: &CountLayer) -> Result<kube::Client, kube::Error> {
-    let client = kube::Client::try_from(config)?;
-    let namespace = client.default_namespace().to_owned();
-    let service = tower::service_fn(move |request| {
-        let client = client.clone();
-        async move { client.send(request).await }
-    });
-    Ok(kube::Client::new(counting.layer(service), namespace))
-}
-
 /// kube's own client cannot be told to speak HTTP/2, nor to send each part of a large request at once.
-fn client(config: &Config, protocols: &[&[u8]], counting: CountLayer) -> Result<kube::Client, kube::Error> {
+fn client(config: &Config, protocols: &[&[u8]]) -> Result<kube::Client, kube::Error> {
     let mut tls = config.rustls_client_config()?;
     tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     let mut tcp = HttpConnector::new();
@@ -189,7 +166,6 @@ fn client(config: &Config, protocols: &[&[u8]], counting: CountLayer) -> Result<
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
-        .layer(counting)
         .service(client);
     Ok(kube::Client::new(service, config.default_namespace.clone()))
 }
@@ -243,14 +219,5 @@ clusters:
         assert_eq!(config.default_namespace, "team-a");
         let error = connect(Some(file.path()), None).await.err().unwrap();
         assert_eq!(error.to_string(), "the API server at http://127.0.0.1:1/ cannot be asked");
-    }
-
-    #[tokio::test]
-    async fn an_api_server_that_says_nothing_is_not_waited_for_for_ever() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}/", listener.local_addr().unwrap());
-        let client = open(&Config::new(address.parse().unwrap()), &HTTP1, &RequestCount::default()).unwrap();
-        let error = ask(&client, address.clone(), Duration::from_millis(100)).await.unwrap_err();
-        assert_eq!(error.to_string(), format!("the API server at {address} has not answered within 100ms"));
     }
 }

@@ -10,7 +10,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
-use tower::{Layer, Service};
+use tower::{BoxError, Service};
 
 /// In the place of a status code, as Go's client has it: there was no answer.
 const NO_ANSWER: &str = "<error>";
@@ -35,9 +35,10 @@ impl RequestCount {
         registry.register("rest_client_requests", help, self.requests.clone());
     }
 
-    /// Counts what goes through a service to the API server called `host`.
-    pub(super) fn layer(&self, host: &str) -> CountLayer {
-        CountLayer { host: host.to_owned(), count: self.clone() }
+    /// A client for the same API server, called `host`, whose requests are counted.
+    pub(super) fn counting(&self, client: kube::Client, host: &str) -> kube::Client {
+        let namespace = client.default_namespace().to_owned();
+        kube::Client::new(Counted { client, host: host.to_owned(), count: self.clone() }, namespace)
     }
 
     fn note(&self, code: String, host: String, method: &Method) {
@@ -45,57 +46,41 @@ impl RequestCount {
     }
 }
 
-/// Makes a [`Counted`] of a service.
-#[derive(Clone, Debug)]
-pub(super) struct CountLayer {
+struct Counted {
+    client: kube::Client,
     host: String,
     count: RequestCount,
 }
 
-impl<S> Layer<S> for CountLayer {
-    type Service = Counted<S>;
+impl Service<Request<Body>> for Counted {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
 
-    fn layer(&self, inner: S) -> Counted<S> {
-        Counted { inner, to: self.clone() }
-    }
-}
-
-/// A service whose requests are counted.
-#[derive(Clone, Debug)]
-pub(super) struct Counted<S> {
-    inner: S,
-    to: CountLayer,
-}
-
-impl<S, B> Service<Request<Body>> for Counted<S>
-where
-    S: Service<Request<Body>, Response = Response<B>> + 'static,
-    S::Future: Send,
-    B: 'static,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (method, CountLayer { host, count }) = (request.method().clone(), self.to.clone());
-        let answer = self.inner.call(request);
+        let Self { client, host, count } = self;
+        let (client, host, count) = (client.clone(), host.clone(), count.clone());
         Box::pin(async move {
-            let answer = answer.await;
+            let method = request.method().clone();
+            let answer = client.send(request).await;
             let code = answer.as_ref().map(|response| response.status().as_str().to_owned());
             count.note(code.unwrap_or_else(|_| NO_ANSWER.to_owned()), host, &method);
-            answer
+            answer.map_err(|error| match error {
+                // The client around this one wraps it again.
+                kube::Error::Service(inner) => inner,
+                other => other.into(),
+            })
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tower::{BoxError, service_fn};
+    use tower::service_fn;
 
     use super::*;
 
@@ -111,7 +96,8 @@ mod tests {
     #[tokio::test]
     async fn each_request_is_counted_by_its_answer() {
         let count = RequestCount::default();
-        let client = kube::Client::new(count.layer("10.96.0.1:443").layer(service_fn(answer)), "default");
+        let client = kube::Client::new(service_fn(answer), "default");
+        let client = count.counting(client, "10.96.0.1:443");
         for path in ["/api", "/api", "/absent", "/lost"] {
             let request = Request::get(path).body(Body::empty()).unwrap();
             let _ = client.send(request).await;
