@@ -82,3 +82,51 @@ pub fn is_passing(error: &kube::Error) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::{Request, Response};
+    use kube::client::Body;
+
+    use super::*;
+    use crate::dataplane::report::tests::finding;
+
+    /// An API server that answers with these codes, one after the other, and counts the requests.
+    fn server(codes: &'static [u16]) -> (Client, Arc<AtomicUsize>) {
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counter = requests.clone();
+        let answer = move |_: Request<Body>| {
+            let code = codes[counter.fetch_add(1, Ordering::Relaxed).min(codes.len() - 1)];
+            let object = match code {
+                200 => json!({"metadata": {"generation": 2, "resourceVersion": "7"}}),
+                _ => json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                    "message": "no", "reason": "No", "code": code}),
+            };
+            let body = Body::from(object.to_string().into_bytes());
+            let response = Response::builder().status(code).body(body);
+            std::future::ready(response)
+        };
+        (Client::new(tower::service_fn(answer), "default"), requests)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_workload_that_is_gone_is_no_failure_and_a_busy_api_server_is_asked_again() {
+        let refused = || Started::Refused("no".to_owned());
+        let rolling = Started::Rolling { generation: 2, version: "7".to_owned() };
+        let cases: [(&'static [u16], Started, usize); 5] = [
+            (&[404], Started::Gone, 1),
+            (&[409], Started::Gone, 1),
+            (&[403], refused(), 1),
+            (&[500, 429, 200], rolling, 3),
+            (&[503], refused(), 4),
+        ];
+        for (codes, expected, requests) in cases {
+            let (client, counter) = server(codes);
+            let started = restart(&client, &finding("w"), Method::Template, Timestamp::UNIX_EPOCH).await;
+            assert_eq!((started, counter.load(Ordering::Relaxed)), (expected, requests), "{codes:?}");
+        }
+    }
+}

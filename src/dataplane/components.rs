@@ -158,11 +158,16 @@ async fn due(
     let pods =
         requests::page::<Pod>(client, &resource, Some(ISTIO_NAMESPACE), &params).await.map_err(failed)?;
     let selector = workload.spec.selector.clone().unwrap_or_default();
-    let is_old = |pod: &Pod| {
-        let created = pod.metadata.creation_timestamp.as_ref().map_or(0, |created| created.0.as_second());
-        matches(&selector, &pod.metadata.labels) && created < concern.since
-    };
+    let is_old =
+        |pod: &Pod| matches(&selector, &pod.metadata.labels) && runs_since_before(pod, concern.since);
     Ok(pods.items.iter().any(is_old).then(|| finding(kind, id, &workload, target)))
+}
+
+/// Whether a pod was there before this second since the epoch and has not ended: what was evicted or has failed stays as
+/// an object, and reads nothing any more.
+fn runs_since_before(pod: &Pod, since: i64) -> bool {
+    let created = pod.metadata.creation_timestamp.as_ref().map_or(0, |created| created.0.as_second());
+    created < since && !matches!(pod.status.phase.as_str(), "Failed" | "Succeeded")
 }
 
 fn finding(kind: Kind, id: ObjectId, workload: &Workload, target: String) -> Finding {
@@ -206,6 +211,25 @@ async fn restart(
         Started::Refused(why) => {
             tracing::warn!(workload = %finding.workload, why, "cannot be restarted");
             Ok(None)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_that_have_ended_ask_for_no_restart() {
+        for (phase, created, asks) in
+            [("Running", 99, true), ("Running", 100, false), ("Pending", 99, true), ("Failed", 99, false)]
+        {
+            let pod = serde_json::json!({
+                "metadata": {"creationTimestamp": Timestamp::from_second(created).unwrap().to_string()},
+                "status": {"phase": phase},
+            });
+            let pod: Pod = serde_json::from_str(&pod.to_string()).unwrap();
+            assert_eq!(runs_since_before(&pod, 100), asks, "{phase} {created}");
         }
     }
 }

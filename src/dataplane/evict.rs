@@ -5,20 +5,26 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use kube::api::ListParams;
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::act::is_passing;
 use super::compare;
 use super::finding::Finding;
 use super::injected::Injected;
-use super::objects::Pod;
-use super::requests::{self, PAGE};
+use super::objects::{Pod, Workload};
+use super::owner::Kind;
+use super::requests;
+use super::rollout;
+use super::scale;
+use super::siblings::{Sibling, Siblings};
 use crate::telemetry::one_line;
 
-/// How often pods are looked at while one is awaited.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the owner is asked how many pods it wants while there are fewer.
+const RECOUNT: Duration = Duration::from_secs(5);
+/// The waits between evictions that are not allowed, from one to the next twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// Requests that meet an API server in trouble are tried so often.
 const TRIES: u32 = 4;
 
@@ -35,12 +41,13 @@ pub enum Evicted {
 /// these evictions began), until `timeout` passes for one.
 pub async fn evict(client: &Client, finding: &Finding, since: i64, timeout: Duration) -> Evicted {
     second_is_over(since).await;
-    loop {
-        match replace_one(client, finding, since, timeout).await {
-            Ok(true) => {}
-            Ok(false) => return Evicted::All,
-            Err(why) => return Evicted::Stopped(why),
-        }
+    let namespace = finding.workload.namespace.clone().unwrap_or_default();
+    let is_due = move |pod: &Pod| is_due(pod, finding.wanted.as_deref(), since);
+    let pods = Siblings::new(client.clone(), namespace.clone(), finding.uid.clone(), is_due);
+    let mut eviction = Eviction { client, finding, namespace, pods, replicas: finding.replicas };
+    match eviction.run(timeout).await {
+        Ok(()) => Evicted::All,
+        Err(why) => Evicted::Stopped(why),
     }
 }
 
@@ -49,27 +56,6 @@ async fn second_is_over(since: i64) {
     let passed = Timestamp::now().as_millisecond() - since.saturating_mul(1000);
     let rest = u64::try_from(1000_i64.saturating_sub(passed)).unwrap_or_default();
     tokio::time::sleep(Duration::from_millis(rest.min(1000))).await;
-}
-
-/// Replaces one pod; false if none is left to be replaced.
-async fn replace_one(
-    client: &Client,
-    finding: &Finding,
-    since: i64,
-    timeout: Duration,
-) -> Result<bool, String> {
-    let end = Instant::now() + timeout;
-    let pods = pods(client, finding).await?;
-    let Some(old) = pods.iter().find(|pod| is_due(pod, finding.wanted.as_deref(), since)) else {
-        return Ok(false);
-    };
-    if evict_one(client, old, end).await? {
-        replaced(client, finding, &old.metadata.uid, end).await?;
-    } else {
-        // It went, or another has its name.
-        tokio::time::sleep(LOOK).await;
-    }
-    Ok(true)
 }
 
 /// Whether a pod is to be evicted. Without `wanted`, while Istio is removed, every proxy is one too many.
@@ -83,85 +69,101 @@ fn is_due(pod: &Pod, wanted: Option<&Injected>, since: i64) -> bool {
     pod.metadata.deletion_timestamp.is_none() && was_there && is_outdated()
 }
 
-/// The pods of the workload, asked for several times if need be.
-async fn pods(client: &Client, finding: &Finding) -> Result<Vec<Pod>, String> {
-    for _ in 1..TRIES {
-        match list(client, finding).await {
-            Err(error) if is_passing(&error) => tokio::time::sleep(LOOK).await,
-            answer => return answer.map_err(|error| one_line(&error)),
-        }
-    }
-    list(client, finding).await.map_err(|error| one_line(&error))
+/// The evictions of one workload.
+struct Eviction<'a> {
+    client: &'a Client,
+    finding: &'a Finding,
+    namespace: String,
+    pods: Siblings<'a>,
+    /// Pods that the owner wants, as far as it is known.
+    replicas: i64,
 }
 
-async fn list(client: &Client, finding: &Finding) -> Result<Vec<Pod>, kube::Error> {
-    let resource = requests::resource("", "v1", "Pod");
-    // Not by the label of injection: while Istio is removed, replacements do not have it.
-    let mut params = ListParams::default().limit(PAGE);
-    let mut pods = Vec::new();
-    loop {
-        let namespace = finding.workload.namespace.as_deref();
-        let page = requests::page::<Pod>(client, &resource, namespace, &params).await?;
-        let ours = |pod: &Pod| pod.metadata.controller().is_some_and(|owner| owner.uid == finding.uid);
-        pods.extend(page.items.into_iter().filter(ours));
-        if page.metadata.continue_token.is_empty() {
-            return Ok(pods);
+impl Eviction<'_> {
+    async fn run(&mut self, timeout: Duration) -> Result<(), String> {
+        loop {
+            self.pods.list().await.map_err(|error| one_line(&error))?;
+            let Some(old) = self.pods.next_due().cloned() else { return Ok(()) };
+            self.replace(&old, Instant::now() + timeout).await?;
         }
-        params = params.continue_token(&page.metadata.continue_token);
     }
-}
 
-/// Asks until the disruption budgets allow it; false if there is nothing to evict under this name any more.
-async fn evict_one(client: &Client, pod: &Pod, end: Instant) -> Result<bool, String> {
-    let (name, namespace) = (&pod.metadata.name, &pod.metadata.namespace);
-    let url = format!("{}/{name}/eviction", requests::pods(namespace));
-    let eviction = json!({
-        "apiVersion": "policy/v1",
-        "kind": "Eviction",
-        "metadata": {"name": name, "namespace": namespace},
-        "deleteOptions": {"preconditions": {"uid": pod.metadata.uid}},
-    });
-    let mut tries = 0;
-    loop {
-        let Err(error) = requests::create::<Value>(client, &url, &eviction, false).await else {
-            return Ok(true);
-        };
-        tries += 1;
-        match &error {
-            kube::Error::Api(status) if matches!(status.code, 404 | 409) => return Ok(false),
-            // A budget does not allow it now.
-            kube::Error::Api(status) if status.code == 429 && Instant::now() < end => {}
-            error if is_passing(error) && tries < TRIES => {}
-            kube::Error::Api(status) => {
-                return Err(format!("pod {name} cannot be evicted: {}", status.message));
+    async fn replace(&mut self, old: &Sibling, end: Instant) -> Result<(), String> {
+        // One that does not serve is not missed, and its proxy may be why.
+        if old.ready {
+            self.complete(None, end).await?;
+        }
+        self.evict(old, end).await?;
+        self.complete(Some(&old.uid), end).await
+    }
+
+    /// Waits until as many pods serve as are wanted, and the one with the UID `old` is gone.
+    async fn complete(&mut self, old: Option<&str>, end: Instant) -> Result<(), String> {
+        let mut recount = tokio::time::interval(RECOUNT);
+        recount.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.pods.list().await.map_err(|error| one_line(&error))?;
+            let gone = old.is_none_or(|uid| !self.pods.contains(uid));
+            let ready = self.pods.ready();
+            if gone && i64::try_from(ready).unwrap_or(i64::MAX) >= self.replicas {
+                return Ok(());
             }
-            error => return Err(one_line(error)),
+            tokio::select! {
+                () = self.pods.changed() => {}
+                _ = recount.tick() => self.recount().await,
+                () = tokio::time::sleep_until(end) => {
+                    return Err(format!("{ready} of {} pods are ready", self.replicas));
+                }
+            }
         }
-        tokio::time::sleep(LOOK).await;
     }
-}
 
-/// Waits until the evicted pod is gone and as many pods are ready as are wanted.
-async fn replaced(client: &Client, finding: &Finding, uid: &str, end: Instant) -> Result<(), String> {
-    loop {
-        let pods = pods(client, finding).await?;
-        let gone =
-            !pods.iter().any(|pod| pod.metadata.uid == uid && pod.metadata.deletion_timestamp.is_none());
-        let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-        if gone && i64::try_from(ready).unwrap_or(i64::MAX) >= finding.replicas {
-            return Ok(());
+    /// Asks the owner how many pods it wants: it may have been scaled since it was looked at.
+    async fn recount(&mut self) {
+        let owner = &self.finding.workload;
+        if self.finding.kind == Kind::Other {
+            self.replicas = scale::wanted(self.client, owner).await.unwrap_or(self.replicas);
+            return;
         }
-        if Instant::now() > end {
-            return Err(format!("{ready} of {} pods are ready after an eviction", finding.replicas));
+        match requests::get::<Workload>(self.client, owner).await {
+            Ok(Some(workload)) if workload.metadata.uid == self.finding.uid => {
+                self.replicas = rollout::wanted(&workload);
+            }
+            // Its pods go with it.
+            Ok(_) => self.replicas = 0,
+            Err(error) => tracing::debug!(%error, workload = %owner, "cannot count the wanted pods"),
         }
-        tokio::time::sleep(LOOK).await;
     }
-}
 
-fn is_ready(pod: &Pod) -> bool {
-    let ready =
-        |condition: &super::objects::Condition| condition.type_ == "Ready" && condition.status == "True";
-    pod.metadata.deletion_timestamp.is_none() && pod.status.conditions.iter().any(ready)
+    /// Asks until the disruption budgets allow it. That there is nothing to evict under this name any more is as good.
+    async fn evict(&mut self, pod: &Sibling, end: Instant) -> Result<(), String> {
+        let url = format!("{}/{}/eviction", requests::pods(&self.namespace), pod.name);
+        let eviction = json!({
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod.name, "namespace": self.namespace},
+            "deleteOptions": {"preconditions": {"uid": pod.uid}},
+        });
+        let (mut tries, mut pause) = (0, FIRST_PAUSE);
+        loop {
+            let Err(error) = requests::create::<Value>(self.client, &url, &eviction, false).await else {
+                return Ok(());
+            };
+            tries += 1;
+            match &error {
+                kube::Error::Api(status) if matches!(status.code, 404 | 409) => return Ok(()),
+                // A budget does not allow it now.
+                kube::Error::Api(status) if status.code == 429 && Instant::now() < end => {}
+                error if is_passing(error) && tries < TRIES => {}
+                kube::Error::Api(status) => {
+                    return Err(format!("pod {} cannot be evicted: {}", pod.name, status.message));
+                }
+                error => return Err(one_line(error)),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ impl Follow {
 
     async fn open(&mut self, kind: Kind, any: &ObjectId, version: &str) {
         let (resource, params) = (any.api_resource(), WatchParams::default());
-        match requests::watch::<Seen>(&self.client, &resource, &params, version).await {
+        match requests::watch::<Seen>(&self.client, &resource, None, &params, version).await {
             Ok(events) => {
                 let events = events.map(move |event| (kind, event));
                 // The end of a watch is an event, too: the API server ends each after some minutes.

@@ -4,11 +4,13 @@
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Metric;
 
 use super::finding::{Decision, Finding, Hindrance};
 use super::owner::Kind;
@@ -39,6 +41,20 @@ struct ByKind {
 struct Component {
     version: &'static str,
     istio_version: String,
+}
+
+/// A metric of any type, for a table of them.
+#[derive(Debug)]
+struct Shown(Box<dyn Metric>);
+
+impl EncodeMetric for Shown {
+    fn encode(&self, encoder: MetricEncoder) -> Result<(), std::fmt::Error> {
+        self.0.encode(encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        self.0.metric_type()
+    }
 }
 
 /// The metrics of the data plane.
@@ -86,49 +102,54 @@ impl Metrics {
             }
         }
         registry.change(|registry| {
-            registry.register(
-                "istio_restarter_restarts",
-                "Restarts of workloads that ended",
-                metrics.restarts.clone(),
-            );
-            registry.register(
-                "istio_restarter_skipped",
-                "Outdated workloads passed over at a look, because they are excluded or outside their window",
-                metrics.skipped.clone(),
-            );
-            registry.register(
-                "istio_restarter_restart_pending",
-                "Workloads that need a restart and are excluded or outside their window",
-                metrics.pending.clone(),
-            );
-            registry.register(
-                "istio_restarter_rule_evaluation_duration_seconds",
-                "Time to judge one workload, the question to injection included",
-                metrics.evaluation.clone(),
-            );
-            registry.register(
-                "istio_restarter_maintenance_window_active",
-                "Whether a maintenance window of a namespace or an outdated workload is open (1) or none is (0)",
-                metrics.window_open.clone(),
-            );
-            registry.register(
-                "istio_restarter_component_info",
-                "Always 1; the versions of this program and of the Istio that sidecars are brought to",
-                metrics.component.clone(),
-            );
-            registry.register("istio_restarter_workloads", "Workloads with a sidecar", metrics.total.clone());
-            registry.register(
-                "istio_restarter_stale_workloads",
-                "Workloads with an outdated sidecar",
-                metrics.stale.clone(),
-            );
-            registry.register(
-                "istio_restarter_leftover_workloads",
-                "Workloads with an outdated sidecar that are not restarted, by what prevents it",
-                metrics.left.clone(),
-            );
+            for (name, help, metric) in metrics.table() {
+                registry.register(name, help, Shown(metric));
+            }
         });
         metrics
+    }
+
+    /// Name, help and value of each.
+    fn table(&self) -> [(&'static str, &'static str, Box<dyn Metric>); 9] {
+        [
+            ("istio_restarter_restarts", "Restarts of workloads that ended", Box::new(self.restarts.clone())),
+            (
+                "istio_restarter_skipped",
+                "Outdated workloads passed over at a look, because they are excluded or outside their window",
+                Box::new(self.skipped.clone()),
+            ),
+            (
+                "istio_restarter_restart_pending",
+                "Workloads that need a restart and are excluded or outside their window",
+                Box::new(self.pending.clone()),
+            ),
+            (
+                "istio_restarter_rule_evaluation_duration_seconds",
+                "Time to judge one workload, the question to injection included",
+                Box::new(self.evaluation.clone()),
+            ),
+            (
+                "istio_restarter_maintenance_window_active",
+                "Whether a maintenance window of a namespace or an outdated workload is open (1) or none is (0)",
+                Box::new(self.window_open.clone()),
+            ),
+            (
+                "istio_restarter_component_info",
+                "Always 1; the versions of this program and of the Istio that sidecars are brought to",
+                Box::new(self.component.clone()),
+            ),
+            ("istio_restarter_workloads", "Workloads with a sidecar", Box::new(self.total.clone())),
+            (
+                "istio_restarter_stale_workloads",
+                "Workloads with an outdated sidecar",
+                Box::new(self.stale.clone()),
+            ),
+            (
+                "istio_restarter_leftover_workloads",
+                "Workloads with an outdated sidecar that are not restarted, by what prevents it",
+                Box::new(self.left.clone()),
+            ),
+        ]
     }
 
     /// Counts a restart that ended.

@@ -36,8 +36,11 @@ pub mod requests;
 pub mod rollout;
 pub mod scale;
 pub mod settings;
+pub mod siblings;
 pub mod survey;
 pub mod sweep;
+#[cfg(test)]
+mod sweep_tests;
 mod triggers;
 pub mod wave;
 pub mod window;

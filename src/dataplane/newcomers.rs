@@ -68,7 +68,7 @@ impl Newcomers {
         let params = WatchParams::default().labels(INJECTED_SELECTOR);
         let resource = requests::resource("", "v1", "Pod");
         loop {
-            match requests::watch::<Pod>(&self.client, &resource, &params, &self.version).await {
+            match requests::watch::<Pod>(&self.client, &resource, None, &params, &self.version).await {
                 Ok(events) => return Some(events.boxed()),
                 Err(kube::Error::Api(status)) if status.code == 410 => return None,
                 Err(error) => tracing::debug!(%error, "cannot watch pods"),

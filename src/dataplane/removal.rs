@@ -6,19 +6,17 @@ use std::fmt::Display;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use thiserror::Error;
 use tokio::time::Instant;
 
 use super::events::Announcer;
 use super::finding::{Decision, Finding, Hindrance, Method};
-use super::judge::Proven;
 use super::memory::{self, Memory, Store};
 use super::mesh::Mesh;
 use super::metrics::Metrics;
 use super::settings::Settings;
-use super::survey::{self, Surveyor};
+use super::survey;
 use super::sweep::Scope;
 use super::wave::{self, Outcome, Progress, Wave};
 
@@ -117,21 +115,10 @@ impl Removal {
         memory: &Memory,
         given_up: &HashSet<String>,
     ) -> Result<Outlook, Error> {
-        let surveyor = Surveyor {
-            client: &self.client,
-            mesh: &Mesh::leaving(&self.uid),
-            scope: Scope::Removal,
-            settings,
-            memory,
-            proven: &Proven::default(),
-            metrics: &Metrics::default(),
-            unlabelled: true,
-            revisit: &HashSet::new(),
-            settled: true,
-            now: Timestamp::now().as_second(),
-        };
+        let (client, mesh) = (&self.client, &Mesh::leaving(&self.uid));
+        let survey = survey::look_once(client, mesh, Scope::Removal, settings, memory).await?;
         let mut outlook = Outlook { restarts: Vec::new(), under_way: 0, others: 0 };
-        for (finding, decision) in surveyor.survey().await?.decisions {
+        for (finding, decision) in survey.decisions {
             match decision {
                 // Gateways without Istio serve nothing; their image is named by injection, so that a restart would only
                 // break them.

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::{Api, Client};
 use thiserror::Error;
@@ -144,6 +145,30 @@ pub struct Surveyor<'a> {
     pub settled: bool,
     /// Now, in seconds since the epoch.
     pub now: i64,
+}
+
+/// Looks for somebody who has not looked before and will not look again: at all pods, and a "no" of injection is final.
+pub async fn look_once(
+    client: &Client,
+    mesh: &Mesh,
+    scope: Scope,
+    settings: &Settings,
+    memory: &Memory,
+) -> Result<Survey, Error> {
+    let surveyor = Surveyor {
+        client,
+        mesh,
+        scope,
+        settings,
+        memory,
+        proven: &Proven::default(),
+        metrics: &Metrics::default(),
+        unlabelled: true,
+        revisit: &HashSet::new(),
+        settled: true,
+        now: Timestamp::now().as_second(),
+    };
+    surveyor.survey().await
 }
 
 impl Surveyor<'_> {

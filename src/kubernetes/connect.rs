@@ -15,6 +15,9 @@ use kube::client::{Body, ConfigExt};
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use tower::{BoxError, ServiceBuilder};
 
+use super::guard::limited;
+use super::limits::Limits;
+
 /// Reaching the address of an API server takes milliseconds or does not happen.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Those that a burst of writes needed are closed soon after it. Renewals of the Lease keep one open.
@@ -84,10 +87,11 @@ pub enum ConnectError {
     },
 }
 
-/// A client without limits for the cluster that is found in this order, which is controller-runtime's: the file
-/// `kubeconfig`, the files that the variable KUBECONFIG names, the service account of the Pod, `~/.kube/config`.
+/// A client for a person, with the usual limits, for the cluster that is found in this order, which is
+/// controller-runtime's: the file `kubeconfig`, the files that the variable KUBECONFIG names, the service account of the
+/// Pod, `~/.kube/config`.
 ///
-/// No request is made. Nothing is retried inside the client: a retry there would outlast any deadline set outside.
+/// No request is made.
 pub async fn connect(kubeconfig: Option<&Path>) -> Result<kube::Client, ConnectError> {
     connect_as(kubeconfig, None).await
 }
@@ -99,13 +103,18 @@ pub async fn connect_as(kubeconfig: Option<&Path>, user: Option<&str>) -> Result
         let value = HeaderValue::from_str(user).map_err(|_| ConnectError::User { user: user.to_owned() })?;
         config.headers.push((HeaderName::from_static("impersonate-user"), value));
     }
-    open(&config, &HTTP1)
+    Ok(limited(open_both(&config)?, Limits::default()))
 }
 
 /// Both ways to the cluster that [`connect`] finds.
+///
+/// Nothing is retried inside these clients: a retry there would outlast any deadline set outside.
 pub async fn connections(kubeconfig: Option<&Path>) -> Result<Connections, ConnectError> {
-    let config = find(kubeconfig).await?;
-    Ok(Connections { requests: open(&config, &HTTP1)?, streams: open(&config, &HTTP2)? })
+    open_both(&find(kubeconfig).await?)
+}
+
+fn open_both(config: &Config) -> Result<Connections, ConnectError> {
+    Ok(Connections { requests: open(config, &HTTP1)?, streams: open(config, &HTTP2)? })
 }
 
 fn open(config: &Config, protocols: &[&[u8]]) -> Result<kube::Client, ConnectError> {

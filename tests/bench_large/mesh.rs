@@ -18,6 +18,8 @@ const WORKLOADS_PER_NAMESPACE: usize = 100;
 /// Names of the model that nothing else in it contains, so that a copy is the text with others in their place.
 const MODEL: &str = "model-of-all";
 const MODEL_NAMESPACE: &str = "namespace-of-model";
+const POD: &str = "name-of-pod";
+const ADDRESS: &str = "address-of-pod";
 /// Requests under way at once.
 const AT_ONCE: usize = 16;
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -30,6 +32,7 @@ pub struct Mesh<'c> {
     client: Client,
     deployment: Value,
     pod: Value,
+    status: Value,
     workloads: usize,
 }
 
@@ -53,7 +56,12 @@ impl<'c> Mesh<'c> {
         let pods: Api<Pod> = Api::namespaced(client.clone(), MODEL_NAMESPACE);
         let pod =
             pods.list(&ListParams::default()).await?.items.into_iter().next().ok_or("there is no pod")?;
-        Ok(Self { control_plane, client, deployment: object, pod: serde_json::to_value(pod)?, workloads: 0 })
+        let pod = serde_json::to_value(pod)?;
+        let mut status = pod["status"].clone();
+        status["podIP"] = json!(ADDRESS);
+        status["podIPs"] = json!([{"ip": ADDRESS}]);
+        let status = json!({"status": status});
+        Ok(Self { control_plane, client, deployment: object, pod: template(pod), status, workloads: 0 })
     }
 
     /// Lets the mesh have `pods` pods, that of the model not counted.
@@ -106,17 +114,17 @@ impl<'c> Mesh<'c> {
         self.send(Request::new(deployments).create(&PostParams::default(), rename(&self.deployment).into())?)
             .await?;
         let pods = format!("/api/v1/namespaces/{namespace}/pods");
-        let model: Value = serde_json::from_str(&rename(&self.pod))?;
+        let (pod, status) = (rename(&self.pod), self.status.to_string());
         for index in 0..PODS_PER_WORKLOAD {
-            let pod = copy(&model, workload * PODS_PER_WORKLOAD + index);
-            let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            let body = pod.to_string().into_bytes();
-            self.send(Request::new(&pods).create(&PostParams::default(), body)?).await?;
-            let status = json!({"status": pod["status"]});
+            let index = workload * PODS_PER_WORKLOAD + index;
+            let pod_name = format!("{name}-{index:05}");
+            let text = pod.replace(POD, &pod_name);
+            self.send(Request::new(&pods).create(&PostParams::default(), text.into_bytes())?).await?;
+            let status: Value = serde_json::from_str(&status.replace(ADDRESS, &address(index)))?;
             let params = PatchParams::default();
             self.send(Request::new(&pods).patch_subresource(
                 "status",
-                &name,
+                &pod_name,
                 &params,
                 &Patch::Merge(status),
             )?)
@@ -135,18 +143,17 @@ fn namespace(index: usize) -> String {
     format!("large-{index}")
 }
 
-/// The pod of number `index`: a name and an address of its own.
-fn copy(model: &Value, index: usize) -> Value {
-    let mut pod = model.clone();
-    let meta = &model["metadata"];
-    let generated = meta["generateName"].as_str().unwrap_or_default();
-    pod["metadata"] = json!({
-        "name": format!("{generated}{index:05}"), "generateName": meta["generateName"],
-        "namespace": meta["namespace"], "labels": meta["labels"], "annotations": meta["annotations"],
-        "ownerReferences": meta["ownerReferences"],
+/// What a copy has of the model, with other words for its own name.
+fn template(mut model: Value) -> Value {
+    let meta = model["metadata"].take();
+    model["metadata"] = json!({
+        "name": POD, "generateName": meta["generateName"], "labels": meta["labels"],
+        "annotations": meta["annotations"], "ownerReferences": meta["ownerReferences"],
     });
-    let address = format!("10.{}.{}.{}", 100 + index / 65_536, index / 256 % 256, index % 256);
-    pod["status"]["podIP"] = json!(address);
-    pod["status"]["podIPs"] = json!([{"ip": address}]);
-    pod
+    model["status"] = Value::Null;
+    model
+}
+
+fn address(index: usize) -> String {
+    format!("10.{}.{}.{}", 100 + index / 65_536, index / 256 % 256, index % 256)
 }

@@ -50,7 +50,7 @@ async fn some_of(control_plane: &ControlPlane, namespace: &str, restarted: usize
 }
 
 /// Waits until nothing in `namespace` is outdated or under way.
-async fn settled(bed: &Bed<'_>, namespace: &str) -> TestResult {
+pub async fn settled(bed: &Bed<'_>, namespace: &str) -> TestResult {
     let is_settled = |resource: &Istio| {
         let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
         let only_leftovers = status.stale == i64::try_from(status.leftovers.len()).unwrap_or_default();
@@ -70,7 +70,7 @@ async fn settled(bed: &Bed<'_>, namespace: &str) -> TestResult {
 
 /// Asserts that each Deployment was rolled out `times`, and that all of them
 /// have what the mesh gives now: `regexp` among the statistics.
-async fn each_was_restarted(mesh: &Mesh<'_>, namespace: &str, times: i64, regexp: &str) -> TestResult {
+pub async fn each_was_restarted(mesh: &Mesh<'_>, namespace: &str, times: i64, regexp: &str) -> TestResult {
     let deployments: Api<Deployment> = Api::namespaced(mesh.0.client(), namespace);
     for deployment in deployments.list(&ListParams::default()).await? {
         let name = deployment.name_any();
@@ -89,7 +89,7 @@ async fn each_pod_has(mesh: &Mesh<'_>, namespace: &str, regexp: &str) -> TestRes
 }
 
 /// Evictions in a namespace that the API server carried out.
-async fn evictions(control_plane: &ControlPlane, mark: &Mark, namespace: &str) -> Result<usize> {
+pub async fn evictions(control_plane: &ControlPlane, mark: &Mark, namespace: &str) -> Result<usize> {
     let requests = control_plane.audit().since(mark).await?.of(USER);
     let made = |request: &&testbed::Request| {
         request.resource == "pods/eviction" && request.namespace == namespace && request.code == 201
