@@ -27,7 +27,7 @@ pub async fn a_deployment_of_several_pages_is_restarted_once_though_its_list_exp
     bed.edit("default", json!({"restarter": null})).await?;
     proxy.expire_page_of_pods();
     make_outdated(&bed, "crowd").await?;
-    settled(&bed, "crowd").await?;
+    settled(&bed, "crowd", "crowd").await?;
     assert_eq!(proxy.lost(), 1, "no list expired");
     each_was_restarted(&mesh, "crowd", 1, "crowd").await?;
     // So many pods would only slow the next tests down.
