@@ -14,15 +14,15 @@ use kube::{Api, Client, ResourceExt};
 use self::apply::{Applied, Apply};
 use super::report;
 use crate::api::Istio;
-use crate::dataplane::course;
-use crate::dataplane::finding::{Decision, Hindrance};
+use crate::dataplane::act::wave;
+use crate::dataplane::decide::course;
+use crate::dataplane::decide::finding::{Decision, Hindrance};
+use crate::dataplane::decide::settings::Settings;
+use crate::dataplane::look::mesh::Mesh;
+use crate::dataplane::look::survey::{self, ControlPlane, Survey};
+use crate::dataplane::look::sweep::Scope;
 use crate::dataplane::memory::{self, Memory, Store};
-use crate::dataplane::mesh::Mesh;
 use crate::dataplane::names::RELEASE_ANNOTATION;
-use crate::dataplane::settings::Settings;
-use crate::dataplane::survey::{self, ControlPlane, Survey};
-use crate::dataplane::sweep::Scope;
-use crate::dataplane::wave;
 use crate::kubernetes::{self, ConnectError};
 
 /// How long a report waits for istiod, and how often it looks meanwhile.
@@ -250,7 +250,7 @@ fn print(text: &str) -> Result<(), RestartsError> {
 mod tests {
     use super::*;
     use crate::dataplane::memory::Attempt;
-    use crate::dataplane::report::tests::survey;
+    use crate::dataplane::tell::report::tests::survey;
 
     #[test]
     fn restarts_of_somebody_else_are_those_that_are_remembered_and_under_way() {
