@@ -135,7 +135,7 @@ impl Eviction<'_> {
         }
     }
 
-    /// Asks until the disruption budgets allow it. That there is nothing to evict under this name any more is as good.
+    /// Asks until the disruption budgets allow it, or the pod has gone by itself.
     async fn evict(&mut self, pod: &Sibling, end: Instant) -> Result<(), String> {
         let url = format!("{}/{}/eviction", requests::pods(&self.namespace), pod.name);
         let eviction = json!({
@@ -145,23 +145,37 @@ impl Eviction<'_> {
             "deleteOptions": {"preconditions": {"uid": pod.uid}},
         });
         let (mut tries, mut pause) = (0, FIRST_PAUSE);
-        loop {
+        while self.pods.contains(&pod.uid) {
             let Err(error) = requests::create::<Value>(self.client, &url, &eviction, false).await else {
                 return Ok(());
             };
             tries += 1;
             match &error {
-                kube::Error::Api(status) if matches!(status.code, 404 | 409) => return Ok(()),
-                // A budget does not allow it now.
-                kube::Error::Api(status) if status.code == 429 && Instant::now() < end => {}
+                kube::Error::Api(status) if status.code == 404 => return Ok(()),
+                // A budget does not allow it now. A conflict may be one about the budget, which passes, or mean that another
+                // pod has the name, which the watch tells.
+                kube::Error::Api(status) if matches!(status.code, 409 | 429) && Instant::now() < end => {}
                 error if is_passing(error) && tries < TRIES => {}
                 kube::Error::Api(status) => {
                     return Err(format!("pod {} cannot be evicted: {}", pod.name, status.message));
                 }
                 error => return Err(one_line(error)),
             }
-            tokio::time::sleep(pause).await;
+            self.pause(pause).await?;
             pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Lets time pass, and takes in what happens to the pods meanwhile.
+    async fn pause(&mut self, pause: Duration) -> Result<(), String> {
+        let over = tokio::time::sleep(pause);
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                () = &mut over => return Ok(()),
+                () = self.pods.changed() => self.pods.list().await.map_err(|error| one_line(&error))?,
+            }
         }
     }
 }
