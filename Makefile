@@ -28,7 +28,6 @@ test: requirements tools charts ## Every test, those on a real control plane inc
 test-full: requirements tools charts ## Every test, with all products instead of pairs where tests compare with Helm (an hour)
 	JUDGE_FULL=1 cargo test --workspace
 	cargo test --workspace --test accepted -- --ignored
-	cargo test --workspace --test dataplane -- --include-ignored
 
 test-unit: charts ## The tests that need no control plane
 	cargo test --workspace --exclude testbed --lib --bins --test command_line --test odd_input --test parity

@@ -1,5 +1,6 @@
 //! The few requests of the data plane, for the slim objects that it reads. No decisions.
 
+use futures::io::AsyncReadExt;
 use futures::stream::Stream;
 use kube::Client;
 use kube::api::{DynamicObject, GetParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
@@ -25,7 +26,7 @@ pub async fn get<T: DeserializeOwned>(client: &Client, id: &ObjectId) -> Result<
     let request = Request::new(path(&id.api_resource(), id.namespace.as_deref()))
         .get(&id.name, &GetParams::default())
         .map_err(kube::Error::BuildRequest)?;
-    found(client.request(request).await)
+    found(answer(client, request).await)
 }
 
 /// Reads one page of a list.
@@ -36,7 +37,7 @@ pub async fn page<T: DeserializeOwned>(
     params: &ListParams,
 ) -> Result<Page<T>, kube::Error> {
     let request = Request::new(path(resource, namespace)).list(params).map_err(kube::Error::BuildRequest)?;
-    client.request(request).await
+    answer(client, request).await
 }
 
 /// Reads one page of metadata only.
@@ -47,18 +48,19 @@ pub async fn metadata_page<T: DeserializeOwned>(
 ) -> Result<Page<T>, kube::Error> {
     let request =
         Request::new(path(resource, None)).list_metadata(params).map_err(kube::Error::BuildRequest)?;
-    client.request(request).await
+    answer(client, request).await
 }
 
-/// Follows all objects of a kind from a version on.
+/// Follows the objects of a kind, of one namespace or of all, from a version on.
 pub async fn watch<T: DeserializeOwned + Clone + 'static>(
     client: &Client,
     resource: &ApiResource,
+    namespace: Option<&str>,
     params: &WatchParams,
     version: &str,
 ) -> Result<impl Stream<Item = Result<WatchEvent<T>, kube::Error>> + use<T>, kube::Error> {
     let request =
-        Request::new(path(resource, None)).watch(params, version).map_err(kube::Error::BuildRequest)?;
+        Request::new(path(resource, namespace)).watch(params, version).map_err(kube::Error::BuildRequest)?;
     client.request_events(request).await
 }
 
@@ -73,7 +75,7 @@ pub async fn merge<T: DeserializeOwned>(
     let request = Request::new(path(&id.api_resource(), id.namespace.as_deref()))
         .patch_metadata(&id.name, &params, &Patch::Merge(patch))
         .map_err(kube::Error::BuildRequest)?;
-    client.request(request).await
+    answer(client, request).await
 }
 
 /// Makes an object, or asks what it would become.
@@ -86,7 +88,7 @@ pub async fn create<T: DeserializeOwned>(
     let params = PostParams { dry_run, field_manager: Some(super::names::FIELD_MANAGER.into()) };
     let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
     let request = Request::new(url).create(&params, body).map_err(kube::Error::BuildRequest)?;
-    client.request(request).await
+    answer(client, request).await
 }
 
 /// Reads a subresource as JSON; `None` if there is none.
@@ -97,7 +99,18 @@ pub async fn subresource(
     subresource: &str,
 ) -> Result<Option<Value>, kube::Error> {
     let request = Request::new(url).get_subresource(subresource, name).map_err(kube::Error::BuildRequest)?;
-    found(client.request(request).await)
+    found(answer(client, request).await)
+}
+
+/// Reads an answer in one piece. Pages of pods are the largest of all answers, and kube's own way copies them twice.
+async fn answer<T: DeserializeOwned>(
+    client: &Client,
+    request: http::Request<Vec<u8>>,
+) -> Result<T, kube::Error> {
+    let mut body = std::pin::pin!(client.request_stream(request).await?);
+    let mut text = Vec::new();
+    body.read_to_end(&mut text).await.map_err(kube::Error::ReadEvents)?;
+    serde_json::from_slice(&text).map_err(kube::Error::SerdeError)
 }
 
 fn found<T>(answer: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {

@@ -16,6 +16,8 @@ use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigErro
 use tower::{BoxError, ServiceBuilder};
 
 use super::counted::RequestCount;
+use super::guard::limited;
+use super::limits::Limits;
 
 /// Reaching the address of an API server takes milliseconds or does not happen.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -94,19 +96,19 @@ pub enum ConnectError {
     },
 }
 
-/// A client without limits for the cluster that is found in this order, which is controller-runtime's: the file
-/// `kubeconfig`, the files that the variable KUBECONFIG names, the service account of the Pod, `~/.kube/config`. It acts as
-/// another user if one is named: the API server then asks whether the real one may act for him.
+/// A client for a person, with the usual limits, for the cluster that is found in this order, which is
+/// controller-runtime's: the file `kubeconfig`, the files that the variable KUBECONFIG names, the service account of the
+/// Pod, `~/.kube/config`. It acts as another user if one is named: the API server then asks whether the real one may act
+/// for him.
 ///
-/// One request is made, which anyone may make, so that a cluster that cannot be reached is told as that. Nothing is retried
-/// inside the client: a retry there would outlast any deadline set outside.
+/// One request is made, which anyone may make, so that a cluster that cannot be reached is told as that.
 pub async fn connect(kubeconfig: Option<&Path>, user: Option<&str>) -> Result<kube::Client, ConnectError> {
     let mut config = find(kubeconfig).await?;
     if let Some(user) = user {
         let value = HeaderValue::from_str(user).map_err(|_| ConnectError::User { user: user.to_owned() })?;
         config.headers.push((HeaderName::from_static("impersonate-user"), value));
     }
-    let client = open(&config, &HTTP1)?;
+    let client = limited(open_both(&config)?, Limits::default());
     match client.apiserver_version().await {
         Err(kube::Error::Api(status)) if status.code == 403 => Ok(client),
         Err(source) => {
@@ -118,14 +120,20 @@ pub async fn connect(kubeconfig: Option<&Path>, user: Option<&str>) -> Result<ku
 }
 
 /// Both ways to the cluster that [`connect`] finds; what goes there is counted.
+///
+/// Nothing is retried inside these clients: a retry there would outlast any deadline set outside.
 pub async fn connections(
     kubeconfig: Option<&Path>,
     count: &RequestCount,
 ) -> Result<Connections, ConnectError> {
     let config = find(kubeconfig).await?;
     let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
-    let counted = |protocols| Ok(count.counting(open(&config, protocols)?, &host));
-    Ok(Connections { requests: counted(&HTTP1)?, streams: counted(&HTTP2)? })
+    let Connections { requests, streams } = open_both(&config)?;
+    Ok(Connections { requests: count.counting(requests, &host), streams: count.counting(streams, &host) })
+}
+
+fn open_both(config: &Config) -> Result<Connections, ConnectError> {
+    Ok(Connections { requests: open(config, &HTTP1)?, streams: open(config, &HTTP2)? })
 }
 
 fn open(config: &Config, protocols: &[&[u8]]) -> Result<kube::Client, ConnectError> {

@@ -1,4 +1,4 @@
-//! An answer's body that ends with an error when its time is over.
+//! An answer's body that ends with an error when its time is over, or when it is silent where it must not be.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,25 +11,66 @@ use tower::BoxError;
 
 use super::limits::RequestTimeout;
 
+/// Annotation of the bookmark that ends the list with which a watch began.
+const LIST_END: &[u8] = b"k8s.io/initial-events-end";
+
 /// A body that has to be complete at a deadline, or may go on for ever.
-pub struct DeadlineBody {
-    body: Body,
+pub struct DeadlineBody<B = Body> {
+    body: B,
     deadline: Option<(Pin<Box<Sleep>>, RequestTimeout)>,
+    list: Option<List>,
 }
 
-impl DeadlineBody {
+/// The list at the beginning of a body.
+struct List {
+    over: Pin<Box<Sleep>>,
+    error: RequestTimeout,
+    /// The last bytes that were read, since the end may be told in two parts.
+    tail: Vec<u8>,
+}
+
+impl<B> DeadlineBody<B> {
     /// `body` as it comes, for as long as it takes.
-    pub fn endless(body: Body) -> Self {
-        Self { body, deadline: None }
+    pub fn endless(body: B) -> Self {
+        Self { body, deadline: None, list: None }
     }
 
     /// `body` until `deadline`, then `error`.
-    pub fn until(body: Body, deadline: Instant, error: RequestTimeout) -> Self {
-        Self { body, deadline: Some((Box::pin(sleep_until(deadline)), error)) }
+    pub fn until(body: B, deadline: Instant, error: RequestTimeout) -> Self {
+        Self { deadline: Some((Box::pin(sleep_until(deadline)), error)), ..Self::endless(body) }
+    }
+
+    /// The body begins with a list that ends with `error` when it is silent for as long as that says.
+    #[must_use]
+    pub fn with_list(self, error: RequestTimeout) -> Self {
+        let over = Box::pin(sleep_until(Instant::now() + error.after));
+        Self { list: Some(List { over, error, tail: Vec::new() }), ..self }
+    }
+
+    /// The error of what is over by now.
+    fn poll_over(&mut self, context: &mut Context<'_>) -> Option<RequestTimeout> {
+        let list = self.list.as_mut().map(|list| (&mut list.over, &list.error));
+        let deadline = self.deadline.as_mut().map(|(over, error)| (over, &*error));
+        let mut limits = [list, deadline].into_iter().flatten();
+        limits.find_map(|(over, error)| over.as_mut().poll(context).is_ready().then(|| error.clone()))
     }
 }
 
-impl HttpBody for DeadlineBody {
+impl List {
+    /// Takes in what was read; whether the list is complete.
+    fn read(&mut self, data: &[u8]) -> bool {
+        self.tail.extend_from_slice(data);
+        let is_complete = self.tail.windows(LIST_END.len()).any(|window| window == LIST_END);
+        self.tail.drain(..self.tail.len().saturating_sub(LIST_END.len() - 1));
+        self.over.as_mut().reset(Instant::now() + self.error.after);
+        is_complete
+    }
+}
+
+impl<B> HttpBody for DeadlineBody<B>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
     type Data = Bytes;
     type Error = BoxError;
 
@@ -37,12 +78,17 @@ impl HttpBody for DeadlineBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Some((over, error)) = &mut self.deadline
-            && over.as_mut().poll(context).is_ready()
-        {
-            return Poll::Ready(Some(Err(error.clone().into())));
+        if let Some(error) = self.poll_over(context) {
+            return Poll::Ready(Some(Err(error.into())));
         }
-        Pin::new(&mut self.body).poll_frame(context).map_err(Into::into)
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+            && self.list.as_mut().is_some_and(|list| list.read(data))
+        {
+            self.list = None;
+        }
+        polled.map_err(Into::into)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -89,5 +135,47 @@ mod tests {
         let error = next(&mut limited).await.unwrap().unwrap_err();
         assert_eq!(error.downcast_ref::<RequestTimeout>(), Some(&late()));
         assert!(next(&mut endless).await.unwrap().is_ok());
+    }
+
+    /// A body of parts that each take a second, and then says nothing any more.
+    struct Parts(Vec<&'static str>, Pin<Box<Sleep>>);
+
+    impl HttpBody for Parts {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            if self.0.is_empty() || self.1.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            self.1.as_mut().reset(Instant::now() + Duration::from_secs(1));
+            Poll::Ready(Some(Ok(Frame::data(self.0.remove(0).into()))))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_may_take_long_but_not_be_silent_and_what_follows_it_may() {
+        let patience = Duration::from_millis(1500);
+        for (parts, complete) in [
+            (vec!["a", "b", "c"], false),
+            (vec!["a", "b", "\"k8s.io/initial-events-end\": \"true\""], true),
+            (vec!["a", "k8s.io/initial-ev", "ents-end"], true),
+        ] {
+            let count = parts.len();
+            let body = Parts(parts, Box::pin(sleep(Duration::from_secs(1))));
+            let error = RequestTimeout { after: patience, ..late() };
+            let mut body = DeadlineBody::endless(body).with_list(error.clone());
+            for _ in 0..count {
+                assert!(poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await.unwrap().is_ok());
+            }
+            let rest = poll_fn(|context| Pin::new(&mut body).poll_frame(context));
+            let rest = tokio::time::timeout(Duration::from_secs(3600), rest).await;
+            let ended = rest.ok().map(|frame| frame.unwrap().unwrap_err());
+            let ended = ended.as_ref().and_then(|error| error.downcast_ref::<RequestTimeout>());
+            assert_eq!(ended, (!complete).then_some(&error));
+        }
     }
 }

@@ -14,7 +14,7 @@ use tower::{BoxError, Service};
 
 use super::connect::Connections;
 use super::deadline::DeadlineBody;
-use super::limits::{Kind, Limits, RequestTimeout, WriteDenied, fresh};
+use super::limits::{Kind, Limits, RequestTimeout, Stream, WriteDenied, fresh};
 use crate::leader::Leadership;
 
 /// Waits between attempts; their number bounds the attempts.
@@ -79,6 +79,14 @@ pub fn guarded(
     (kube::Client::new(guard, namespace), gate)
 }
 
+/// A client over `connections` that keeps to `limits` and writes whenever it is asked to: for a person, who holds no Lease.
+#[must_use]
+pub fn limited(connections: Connections, limits: Limits) -> kube::Client {
+    // What was published last stays when its publisher goes.
+    let (_, leadership) = watch::channel(Leadership::Leading { until: None });
+    guarded(connections, leadership, limits).0
+}
+
 struct Guard {
     connections: Connections,
     leadership: watch::Receiver<Leadership>,
@@ -120,6 +128,7 @@ impl Service<Request<Body>> for Guard {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         tracing::trace!(%method, uri = %request.uri(), "requesting");
         let kind = Kind::of(&method, request.uri());
+        let stream = Stream::of(request.uri());
         let Some((limit, mark)) = self.admit(kind, Instant::now()) else {
             return Box::pin(async { Err(WriteDenied { method, path }.into()) });
         };
@@ -131,10 +140,25 @@ impl Service<Request<Body>> for Guard {
             drop(mark);
             let response = answer.map_err(|_| timed_out.clone())??;
             Ok(response.map(|body| match kind {
-                Kind::Stream => DeadlineBody::endless(body),
+                Kind::Stream => stream.limited(body, timed_out),
                 Kind::Read | Kind::Write => DeadlineBody::until(body, limit.deadline, timed_out),
             }))
         })
+    }
+}
+
+impl Stream {
+    /// An answer that goes on, which `start` says how long to wait for.
+    fn limited(self, body: Body, start: RequestTimeout) -> DeadlineBody {
+        let body = match self.served {
+            Some(served) => {
+                let after = served + start.after;
+                let error = RequestTimeout { after, ..start.clone() };
+                DeadlineBody::until(body, Instant::now() + after, error)
+            }
+            None => DeadlineBody::endless(body),
+        };
+        if self.lists { body.with_list(start) } else { body }
     }
 }
 

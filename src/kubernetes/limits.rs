@@ -15,8 +15,8 @@ pub struct Limits {
     pub read: Duration,
     /// For a request that writes. What remains of the Lease shortens it further.
     pub write: Duration,
-    /// For the start of an answer that then goes on as events happen, such as a watch. Its end is not limited: the
-    /// API server ends watches, and kube's watchers notice a silent one.
+    /// For the start of an answer that then goes on as events happen, such as a watch; for each silence in the list with
+    /// which it may begin; and for its end after the time that the API server was asked to end it.
     pub stream_start: Duration,
 }
 
@@ -49,6 +49,28 @@ impl Kind {
         }
         let endless = |pair: &str| matches!(pair, "watch=true" | "watch=1" | "follow=true" | "follow=1");
         if uri.query().is_some_and(|query| query.split('&').any(endless)) { Self::Stream } else { Self::Read }
+    }
+}
+
+/// What an answer that goes on was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Whether it begins with a list.
+    pub lists: bool,
+    /// When the API server ends it.
+    pub served: Option<Duration>,
+}
+
+impl Stream {
+    /// What the query asks for.
+    #[must_use]
+    pub fn of(uri: &Uri) -> Self {
+        let mut pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+        let seconds = pairs.clone().find(|(key, _)| *key == "timeoutSeconds");
+        Self {
+            lists: pairs.any(|pair| pair == ("sendInitialEvents", "true")),
+            served: seconds.and_then(|(_, seconds)| seconds.parse().ok()).map(Duration::from_secs),
+        }
     }
 }
 
@@ -131,6 +153,18 @@ mod tests {
             (Method::DELETE, "/api/v1/nodes/a", Kind::Write),
         ] {
             assert_eq!(Kind::of(&method, &uri.parse().unwrap()), kind, "{method} {uri}");
+        }
+    }
+
+    #[test]
+    fn what_a_stream_was_asked_for_is_read_from_its_query() {
+        let minutes = Some(Duration::from_secs(290));
+        for (uri, lists, served) in [
+            ("/api/v1/pods?&watch=true&timeoutSeconds=290&sendInitialEvents=true", true, minutes),
+            ("/api/v1/pods?watch=true&timeoutSeconds=290", false, minutes),
+            ("/api/v1/namespaces/a/pods/b/log?&follow=true", false, None),
+        ] {
+            assert_eq!(Stream::of(&uri.parse().unwrap()), Stream { lists, served }, "{uri}");
         }
     }
 

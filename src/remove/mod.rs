@@ -19,7 +19,7 @@ use self::order::Step;
 use self::sidecars::Meshed;
 use crate::apply::deletion::{self, Deletion};
 use crate::apply::inventory::{self, Inventory, Store};
-use crate::dataplane::removal::Removal;
+use crate::dataplane::act::removal::Removal;
 use crate::object::ObjectId;
 use crate::status::Progress;
 
@@ -72,7 +72,7 @@ pub enum Error {
     DataPlane {
         /// What happened.
         #[from]
-        source: crate::dataplane::removal::Error,
+        source: crate::dataplane::act::removal::Error,
     },
 }
 

@@ -1,7 +1,7 @@
 //! Measures what a large mesh with nothing outdated costs the operator. Not a test: `make bench-large` runs it.
 //!
-//! One pod is injected by the real istiod; all others are copies of it, written with their node and status. The programs
-//! that would look after them, and take most of the machine, stand still meanwhile.
+//! One pod is injected by the real istiod; all others are copies of it, with their node and status. The programs that would
+//! look after them, and take most of the machine, stand still meanwhile.
 
 #[path = "../operator/chart.rs"]
 mod chart;
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use testbed::{ControlPlane, Options, namespace};
 
 use self::mesh::{Mesh, PODS_PER_WORKLOAD};
@@ -64,15 +64,17 @@ async fn on_control_plane(binary: &Path, steps: &[usize]) -> Result<Table> {
     chart::install(&control_plane).await?;
     let operator = Operator::start(&control_plane, binary, &[]).await?;
     operator.install().await?;
-    remembers(&control_plane).await?;
+    let memory = remembers(&control_plane).await?;
     operator.stop().await?;
-    let mut mesh = Mesh::model(&control_plane).await?;
+    let mut mesh = Mesh::model(&control_plane, steps.iter().copied().max().unwrap_or(0)).await?;
     let others = look(&control_plane, binary).await?.workloads;
     let mut table = Table::default();
     for pods in steps {
         let started = Instant::now();
         mesh.grow(*pods).await?;
         println!("{pods} pods were written in {:.0} s", started.elapsed().as_secs_f64());
+        forget(&control_plane).await?;
+        remember(&control_plane, &memory).await?;
         let known = look(&control_plane, binary).await?;
         forget(&control_plane).await?;
         let unknown = look(&control_plane, binary).await?;
@@ -120,13 +122,26 @@ fn number(line: &str, name: &str) -> Option<usize> {
     after.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// Waits until the operator need not ask about every workload any more.
-async fn remembers(control_plane: &ControlPlane) -> Result {
+/// Waits until the operator need not ask about every workload any more; returns what it remembers then.
+async fn remembers(control_plane: &ControlPlane) -> Result<ConfigMap> {
     let api: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
     let asked = |memory: Option<&ConfigMap>| {
         memory.and_then(|memory| memory.data.as_ref()).is_some_and(|data| data.contains_key("asked"))
     };
-    control_plane.wait_for(api, MEMORY, "memory of a mesh that was asked for", DEADLINE, asked).await?;
+    let found =
+        control_plane.wait_for(api, MEMORY, "memory of a mesh that was asked for", DEADLINE, asked).await?;
+    Ok(found.ok_or("the memory is gone")?)
+}
+
+/// Gives the operator its memory back, which the look before this one replaced.
+async fn remember(control_plane: &ControlPlane, memory: &ConfigMap) -> Result {
+    let api: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
+    let metadata = ObjectMeta {
+        name: memory.metadata.name.clone(),
+        labels: memory.metadata.labels.clone(),
+        ..ObjectMeta::default()
+    };
+    api.create(&PostParams::default(), &ConfigMap { metadata, ..memory.clone() }).await?;
     Ok(())
 }
 

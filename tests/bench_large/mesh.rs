@@ -1,12 +1,16 @@
 //! A large mesh: copies of one pod that was really injected, each as if its Deployment had made it.
+//!
+//! They are written past the API server, into etcd, which takes a minute where the API server takes half an hour. It reads
+//! them as its own: objects may be stored as JSON.
 
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::api::{ListParams, Patch, PatchParams, PostParams, Request};
-use kube::{Api, Client};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, PostParams};
+use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 use testbed::ControlPlane;
 
@@ -18,24 +22,28 @@ const WORKLOADS_PER_NAMESPACE: usize = 100;
 /// Names of the model that nothing else in it contains, so that a copy is the text with others in their place.
 const MODEL: &str = "model-of-all";
 const MODEL_NAMESPACE: &str = "namespace-of-model";
+const POD: &str = "name-of-pod";
+const UID: &str = "identity-of-object";
+const ADDRESS: &str = "address-of-pod";
 /// Requests under way at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 8;
 const DEADLINE: Duration = Duration::from_secs(120);
 /// They would delete or rewrite what they did not make themselves.
 const CONTROLLERS: [&str; 3] = ["kube-controller-manager", "kube-scheduler", "kwok"];
+/// Of the test bed's etcd.
+const ETCD: &str = "http://127.0.0.1:2379";
 
 /// A mesh that grows.
-pub struct Mesh<'c> {
-    control_plane: &'c ControlPlane,
-    client: Client,
-    deployment: Value,
-    pod: Value,
+pub struct Mesh {
+    etcd: Client,
+    deployment: String,
+    pod: String,
     workloads: usize,
 }
 
-impl<'c> Mesh<'c> {
-    /// Has istiod inject the model.
-    pub async fn model(control_plane: &'c ControlPlane) -> Result<Self> {
+impl Mesh {
+    /// Has istiod inject the model, and makes the namespaces for `most` copies. The controllers stand still from then on.
+    pub async fn model(control_plane: &ControlPlane, most: usize) -> Result<Self> {
         let client = control_plane.client();
         control_plane.create_namespace(MODEL_NAMESPACE, &[("istio-injection", "enabled")]).await?;
         let deployments: Api<Deployment> = Api::namespaced(client.clone(), MODEL_NAMESPACE);
@@ -46,107 +54,86 @@ impl<'c> Mesh<'c> {
                 "spec": {"containers": [{"name": "web", "image": "example.com/web:1"}]},
             }},
         });
-        deployments.create(&PostParams::default(), &serde_json::from_value(object.clone())?).await?;
+        deployments.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
         let available =
             |d: Option<&Deployment>| d.and_then(|d| d.status.as_ref()?.available_replicas) == Some(1);
-        control_plane.wait_for(deployments, MODEL, "available Deployment", DEADLINE, available).await?;
-        let pods: Api<Pod> = Api::namespaced(client.clone(), MODEL_NAMESPACE);
+        let what = "available Deployment";
+        let deployment = control_plane
+            .wait_for(deployments, MODEL, what, DEADLINE, available)
+            .await?
+            .ok_or("it is gone")?;
+        let pods: Api<Pod> = Api::namespaced(client, MODEL_NAMESPACE);
         let pod =
             pods.list(&ListParams::default()).await?.items.into_iter().next().ok_or("there is no pod")?;
-        Ok(Self { control_plane, client, deployment: object, pod: serde_json::to_value(pod)?, workloads: 0 })
+        for index in 0..most.div_ceil(PODS_PER_WORKLOAD * WORKLOADS_PER_NAMESPACE) {
+            control_plane.create_namespace(&namespace(index), &[("istio-injection", "enabled")]).await?;
+        }
+        for process in control_plane.processes().iter().filter(|p| CONTROLLERS.contains(&p.name())) {
+            process.pause()?;
+        }
+        let mut pod = json!(pod);
+        pod["metadata"]["name"] = json!(POD);
+        pod["status"]["podIP"] = json!(ADDRESS);
+        pod["status"]["podIPs"] = json!([{"ip": ADDRESS}]);
+        let etcd = Client::try_from(Config::new(ETCD.parse()?))?;
+        Ok(Self { etcd, deployment: template(json!(deployment)), pod: template(pod), workloads: 0 })
     }
 
     /// Lets the mesh have `pods` pods, that of the model not counted.
     pub async fn grow(&mut self, pods: usize) -> Result {
         let wanted = pods / PODS_PER_WORKLOAD;
-        let namespaces: Vec<usize> =
-            (self.workloads / WORKLOADS_PER_NAMESPACE..wanted.div_ceil(WORKLOADS_PER_NAMESPACE)).collect();
-        self.control(true)?;
-        for index in &namespaces {
-            self.control_plane.create_namespace(&namespace(*index), &[]).await?;
-        }
-        self.control(false)?;
-        let new = self.workloads..wanted;
         let this = &*self;
-        stream::iter(new)
+        stream::iter(self.workloads..wanted)
             .map(|workload| this.workload(workload))
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<()>>()
             .await?;
-        // Only now: istiod need not be asked about pods that are injected already.
-        for index in namespaces {
-            self.label(&namespace(index)).await?;
-        }
         self.workloads = wanted;
         Ok(())
     }
 
-    /// Lets the controllers go on or stand still.
-    fn control(&self, run: bool) -> Result {
-        let processes = self.control_plane.processes().iter();
-        for process in processes.filter(|process| CONTROLLERS.contains(&process.name())) {
-            if run { process.resume()? } else { process.pause()? }
-        }
-        Ok(())
-    }
-
-    async fn label(&self, namespace: &str) -> Result {
-        let api: Api<Namespace> = Api::all(self.client.clone());
-        let patch = Patch::Merge(json!({"metadata": {"labels": {"istio-injection": "enabled"}}}));
-        api.patch(namespace, &PatchParams::default(), &patch).await?;
-        Ok(())
-    }
-
+    /// Writes a Deployment and its pods, in one transaction.
     async fn workload(&self, workload: usize) -> Result {
         let namespace = namespace(workload / WORKLOADS_PER_NAMESPACE);
         let name = format!("web-{workload}");
-        let rename =
-            |object: &Value| object.to_string().replace(MODEL_NAMESPACE, &namespace).replace(MODEL, &name);
-        let deployments = format!("/apis/apps/v1/namespaces/{namespace}/deployments");
-        self.send(Request::new(deployments).create(&PostParams::default(), rename(&self.deployment).into())?)
-            .await?;
-        let pods = format!("/api/v1/namespaces/{namespace}/pods");
-        let model: Value = serde_json::from_str(&rename(&self.pod))?;
-        for index in 0..PODS_PER_WORKLOAD {
-            let pod = copy(&model, workload * PODS_PER_WORKLOAD + index);
-            let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            let body = pod.to_string().into_bytes();
-            self.send(Request::new(&pods).create(&PostParams::default(), body)?).await?;
-            let status = json!({"status": pod["status"]});
-            let params = PatchParams::default();
-            self.send(Request::new(&pods).patch_subresource(
-                "status",
-                &name,
-                &params,
-                &Patch::Merge(status),
-            )?)
-            .await?;
+        let rename = |text: &str| text.replace(MODEL_NAMESPACE, &namespace).replace(MODEL, &name);
+        let deployment = rename(&self.deployment).replace(UID, &uid(1, workload));
+        let mut puts = vec![put(&format!("deployments/{namespace}/{name}"), deployment)];
+        let pod = rename(&self.pod);
+        for index in workload * PODS_PER_WORKLOAD..(workload + 1) * PODS_PER_WORKLOAD {
+            let pod_name = format!("{name}-{index:05}");
+            let pod =
+                pod.replace(POD, &pod_name).replace(UID, &uid(2, index)).replace(ADDRESS, &address(index));
+            puts.push(put(&format!("pods/{namespace}/{pod_name}"), pod));
         }
+        let body = json!({"success": puts}).to_string().into_bytes();
+        self.etcd.request_text(http::Request::post("/v3/kv/txn").body(body)?).await?;
         Ok(())
     }
+}
 
-    async fn send(&self, request: http::Request<Vec<u8>>) -> Result {
-        self.client.request_text(request).await?;
-        Ok(())
-    }
+fn put(key: &str, object: String) -> Value {
+    let key = ByteString(format!("/registry/{key}").into_bytes());
+    json!({"requestPut": {"key": key, "value": ByteString(object.into_bytes())}})
 }
 
 fn namespace(index: usize) -> String {
     format!("large-{index}")
 }
 
-/// The pod of number `index`: a name and an address of its own.
-fn copy(model: &Value, index: usize) -> Value {
-    let mut pod = model.clone();
-    let meta = &model["metadata"];
-    let generated = meta["generateName"].as_str().unwrap_or_default();
-    pod["metadata"] = json!({
-        "name": format!("{generated}{index:05}"), "generateName": meta["generateName"],
-        "namespace": meta["namespace"], "labels": meta["labels"], "annotations": meta["annotations"],
-        "ownerReferences": meta["ownerReferences"],
-    });
-    let address = format!("10.{}.{}.{}", 100 + index / 65_536, index / 256 % 256, index % 256);
-    pod["status"]["podIP"] = json!(address);
-    pod["status"]["podIPs"] = json!([{"ip": address}]);
-    pod
+/// The model as it is stored, with a word in place of its identity.
+fn template(mut model: Value) -> String {
+    model["metadata"]["uid"] = json!(UID);
+    if let Some(metadata) = model["metadata"].as_object_mut() {
+        metadata.remove("resourceVersion");
+    }
+    model.to_string()
+}
+
+fn uid(kind: usize, index: usize) -> String {
+    format!("00000000-0000-4000-800{kind}-{index:012}")
+}
+
+fn address(index: usize) -> String {
+    format!("10.{}.{}.{}", 100 + index / 65_536, index / 256 % 256, index % 256)
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use istio_manager::api::conditions::State;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{ListParams, PostParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use testbed::{ControlPlane, TestResult, eventually};
@@ -37,6 +37,27 @@ async fn restarts(control_plane: &ControlPlane) -> Result<BTreeMap<String, Optio
         restarts.insert(set.name_any(), metadata.annotations.and_then(|all| all.get(RESTARTED_AT).cloned()));
     }
     Ok(restarts)
+}
+
+pub async fn an_istiod_of_before_that_was_evicted_does_not_stop_the_look(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let pods: Api<Pod> = Api::namespaced(control_plane.client(), "istio-system");
+    let labels = json!({"app": "istiod", "istio": "pilot", "istio.io/rev": "default"});
+    // A pod that waits for its place is nobody's to keep running.
+    let pod = json!({"metadata": {"name": "istiod-evicted", "labels": labels}, "spec": {
+        "schedulingGates": [{"name": "example.com/never"}],
+        "containers": [{"name": "discovery", "image": "example.com/pilot:1.30.3"}]}});
+    pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
+    let evicted = Patch::Merge(json!({"status": {"phase": "Failed", "reason": "Evicted"}}));
+    pods.patch_status("istiod-evicted", &PatchParams::default(), &evicted).await?;
+    let bed = Bed::start(control_plane).await?;
+    bed.says_in_log("looked at the data plane").await?;
+    crate::mesh::Mesh(control_plane).report(&[]).await?;
+    let ended = pods.get("istiod-evicted").await?.status.and_then(|status| status.phase);
+    assert_eq!(ended.as_deref(), Some("Failed"));
+    pods.delete("istiod-evicted", &DeleteParams::default().grace_period(0)).await?;
+    bed.stop().await
 }
 
 pub async fn network_policies_that_come_into_force_cut_the_connections_of_before_once(

@@ -10,11 +10,13 @@ mod bundle;
 #[path = "../operator/chart.rs"]
 mod chart;
 mod components;
+mod evictions;
 mod faults;
 mod held;
 mod mesh;
 mod newcomers;
 mod owners;
+mod pages;
 mod refused;
 mod report;
 mod restart;
@@ -28,8 +30,8 @@ use std::time::Duration;
 // A test is listed once, below; listing it here as well would only be one more place to forget.
 #[allow(clippy::wildcard_imports)]
 use {
-    components::*, faults::*, held::*, newcomers::*, refused::*, report::*, restart::*, told::*, upgrade::*,
-    waves::*,
+    components::*, evictions::*, faults::*, held::*, newcomers::*, pages::*, refused::*, report::*,
+    restart::*, told::*, upgrade::*, waves::*,
 };
 
 fn main() -> ExitCode {
@@ -38,12 +40,18 @@ fn main() -> ExitCode {
         a_change_of_the_mesh_is_told_for_each_workload_that_it_concerns,
         outdated_workloads_are_restarted_and_the_rest_is_named,
         a_settled_mesh_is_left_alone_by_an_operator_that_starts,
+        each_setting_of_the_mesh_is_told_by_its_own_reason,
+        workloads_whose_pods_are_refused_are_judged_by_istiod_itself,
+        an_istiod_of_before_that_was_evicted_does_not_stop_the_look,
         workloads_that_may_not_be_restarted_are_left_alone_and_listed,
         an_operator_that_is_killed_in_a_wave_restarts_nothing_twice_and_forgets_nothing,
         an_owner_that_takes_restarts_back_is_told_and_not_fought,
         rollouts_that_fail_stop_the_wave_until_somebody_releases_it,
         a_sidecar_that_becomes_outdated_is_seen_at_once_and_one_without_its_label_by_the_slow_look,
         a_workload_that_is_not_ready_in_a_wave_is_restarted_when_it_is,
+        an_eviction_that_a_budget_delays_goes_on_and_never_are_two_pods_missing,
+        a_set_that_is_scaled_down_while_its_pods_are_evicted_is_not_waited_for,
+        a_deployment_of_several_pages_is_restarted_once_though_its_list_expires,
         a_target_that_changes_in_a_wave_restarts_nothing_twice_for_nothing,
         a_lossy_network_in_a_wave_neither_repeats_nor_forgets_a_restart,
         an_api_server_that_is_cut_off_in_a_wave_is_waited_for,
@@ -51,11 +59,6 @@ fn main() -> ExitCode {
         a_removal_takes_the_sidecars_out_before_istiod_goes,
     ]
     .map(|test| test.within(Duration::from_secs(400)));
-    let on_demand = testbed::tests![
-        each_setting_of_the_mesh_is_told_by_its_own_reason,
-        workloads_whose_pods_are_refused_are_judged_by_istiod_itself,
-    ]
-    .map(|test| test.within(Duration::from_secs(400)).ignored());
     let own = testbed::tests![
         an_upgrade_reaches_every_workload_in_the_way_that_its_owner_allows,
         a_surprise_that_concerns_much_of_the_mesh_waits_for_a_person,
@@ -64,5 +67,5 @@ fn main() -> ExitCode {
         the_gateway_restarts_once_for_what_it_reads_at_its_start,
     ]
     .map(|test| test.within(Duration::from_secs(600)).on_own_control_plane());
-    testbed::run_tests(&[&shared[..], &on_demand[..], &own[..]].concat())
+    testbed::run_tests(&[&shared[..], &own[..]].concat())
 }

@@ -25,7 +25,7 @@ async fn change_images(mesh: &Mesh<'_>, namespace: &str, name: &str) -> Result {
 }
 
 /// Waits until every pod of a workload is another than those of before.
-async fn replaced(
+pub async fn replaced(
     bed: &Bed<'_>,
     mesh: &Mesh<'_>,
     namespace: &str,

@@ -47,7 +47,7 @@ async fn some_of(control_plane: &ControlPlane, namespace: &str, restarted: usize
 
 /// Waits until every pod of `namespace` has what `make_outdated` gave the mesh as `target`, and nothing there is told to be
 /// outdated or under way. The status alone would not do: until the wave is told in it, it says what was true before.
-async fn settled(bed: &Bed<'_>, namespace: &str, target: &str) -> TestResult {
+pub async fn settled(bed: &Bed<'_>, namespace: &str, target: &str) -> TestResult {
     let reached = async {
         while !lacking(bed.control_plane, namespace, target).await?.is_empty() {
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
@@ -74,7 +74,7 @@ async fn settled(bed: &Bed<'_>, namespace: &str, target: &str) -> TestResult {
 
 /// Asserts that each Deployment was rolled out `times`, and that all of them
 /// have what `make_outdated` gave the mesh as `target`.
-async fn each_was_restarted(mesh: &Mesh<'_>, namespace: &str, times: i64, target: &str) -> TestResult {
+pub async fn each_was_restarted(mesh: &Mesh<'_>, namespace: &str, times: i64, target: &str) -> TestResult {
     let deployments: Api<Deployment> = Api::namespaced(mesh.0.client(), namespace);
     for deployment in deployments.list(&ListParams::default()).await? {
         let name = deployment.name_any();
@@ -103,7 +103,7 @@ async fn lacking(control_plane: &ControlPlane, namespace: &str, name: &str) -> R
 }
 
 /// Evictions in a namespace that the API server carried out.
-async fn evictions(control_plane: &ControlPlane, mark: &Mark, namespace: &str) -> Result<usize> {
+pub async fn evictions(control_plane: &ControlPlane, mark: &Mark, namespace: &str) -> Result<usize> {
     let requests = control_plane.audit().since(mark).await?.of(USER);
     let made = |request: &&testbed::Request| {
         request.resource == "pods/eviction" && request.namespace == namespace && request.code == 201

@@ -68,6 +68,7 @@ struct Shared {
     rate: AtomicU32,
     cut: AtomicBool,
     streams_no_lists: AtomicBool,
+    expires_page: AtomicBool,
     random: AtomicU64,
     injected: AtomicUsize,
     traps: Traps,
@@ -90,6 +91,7 @@ impl FaultProxy {
             rate: AtomicU32::new(0),
             cut: AtomicBool::new(false),
             streams_no_lists: AtomicBool::new(false),
+            expires_page: AtomicBool::new(false),
             random: AtomicU64::new(seed),
             injected: AtomicUsize::new(0),
             traps: Traps::default(),
@@ -129,6 +131,11 @@ impl FaultProxy {
     /// From now on refuses watches that begin with a list, as API servers do that cannot stream lists.
     pub fn stream_no_lists(&self) {
         self.shared.streams_no_lists.store(true, Ordering::Relaxed);
+    }
+
+    /// Refuses the next page of pods that is not a first one, as an API server does that has forgotten the list.
+    pub fn expire_page_of_pods(&self) {
+        self.shared.expires_page.store(true, Ordering::Relaxed);
     }
 
     /// How many requests were lost so far.
@@ -179,6 +186,9 @@ async fn handle(State(forward): State<Forward>, request: Request) -> Response<Bo
     let address = (*request.method() == Method::GET).then(|| request.uri().to_string());
     if address.as_deref().is_some_and(|address| is_named(&forward.shared.failing.borrow(), address)) {
         return refusal(StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    if forward.shared.expires(&request) {
+        return refusal(StatusCode::GONE);
     }
     let fault = forward.shared.draw(request.uri().path(), request.method());
     if let Some(Fault::Refused(code)) = fault {
@@ -239,6 +249,7 @@ fn refusal(code: StatusCode) -> Response<Body> {
         StatusCode::TOO_MANY_REQUESTS => "TooManyRequests",
         StatusCode::INTERNAL_SERVER_ERROR => "InternalError",
         StatusCode::UNPROCESSABLE_ENTITY => "Invalid",
+        StatusCode::GONE => "Expired",
         _ => "Timeout",
     };
     let status = serde_json::json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason,
@@ -250,6 +261,15 @@ fn refusal(code: StatusCode) -> Response<Body> {
 }
 
 impl Shared {
+    fn expires(&self, request: &Request) -> bool {
+        let goes_on = request.uri().query().is_some_and(|query| query.contains("continue="));
+        let expires = request.uri().path() == "/api/v1/pods"
+            && goes_on
+            && self.expires_page.swap(false, Ordering::Relaxed);
+        self.injected.fetch_add(usize::from(expires), Ordering::Relaxed);
+        expires
+    }
+
     fn draw(&self, path: &str, method: &Method) -> Option<Fault> {
         if path.contains("/leases") {
             return None;
@@ -287,6 +307,7 @@ mod tests {
             rate: AtomicU32::new(rate),
             cut: AtomicBool::new(false),
             streams_no_lists: AtomicBool::new(false),
+            expires_page: AtomicBool::new(false),
             random: AtomicU64::new(7),
             injected: AtomicUsize::new(0),
             traps: Traps::default(),

@@ -9,13 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::RestartsError;
 use crate::cli::identity;
-use crate::dataplane::events::Announcer;
-use crate::dataplane::finding::{Finding, Hindrance, Method};
+use crate::dataplane::act::wave::{self, Outcome, Progress, Wave};
+use crate::dataplane::decide::finding::{Finding, Hindrance, Method};
+use crate::dataplane::decide::settings::Settings;
 use crate::dataplane::memory::{self, Memory, Store};
-use crate::dataplane::metrics::Metrics;
 use crate::dataplane::names::RELEASE_ANNOTATION;
-use crate::dataplane::settings::Settings;
-use crate::dataplane::wave::{self, Outcome, Progress, Wave};
+use crate::dataplane::tell::events::Announcer;
+use crate::dataplane::tell::metrics::Metrics;
 
 /// The means of restarting.
 pub(super) struct Apply<'a> {

@@ -14,17 +14,15 @@ use self::apply::{Applied, Apply};
 use super::report;
 use super::shared::ClusterArguments;
 use crate::api::Istio;
-use crate::dataplane::course;
-use crate::dataplane::finding::{Decision, Hindrance};
-use crate::dataplane::judge::Proven;
+use crate::dataplane::act::wave;
+use crate::dataplane::decide::course;
+use crate::dataplane::decide::finding::{Decision, Hindrance};
+use crate::dataplane::decide::settings::Settings;
+use crate::dataplane::look::mesh::Mesh;
+use crate::dataplane::look::survey::{self, ControlPlane, Survey};
+use crate::dataplane::look::sweep::Scope;
 use crate::dataplane::memory::{self, Memory, Store};
-use crate::dataplane::mesh::Mesh;
-use crate::dataplane::metrics::Metrics;
 use crate::dataplane::names::RELEASE_ANNOTATION;
-use crate::dataplane::settings::Settings;
-use crate::dataplane::survey::{self, ControlPlane, Survey, Surveyor};
-use crate::dataplane::sweep::Scope;
-use crate::dataplane::wave;
 use crate::kubernetes::ConnectError;
 
 /// How long a report waits for istiod, and how often it looks meanwhile.
@@ -157,7 +155,7 @@ async fn run(arguments: &RestartsArguments) -> Result<Ending, RestartsError> {
     let mesh = served(&client).await?;
     let mut store = Store::new(client.clone(), &namespace);
     let mut memory = store.load().await?;
-    let mut survey = look(&client, &mesh, &settings, &memory).await?;
+    let mut survey = survey::look_once(&client, &mesh, Scope::All, &settings, &memory).await?;
     let released = resource.as_ref().and_then(|resource| resource.annotations().get(RELEASE_ANNOTATION));
     let held = course::hold(&mut survey, &mut memory, &settings, &mesh.hash, released.map(String::as_str));
     if !arguments.apply {
@@ -196,28 +194,6 @@ async fn served(client: &Client) -> Result<Box<Mesh>, RestartsError> {
             ControlPlane::NotReady(_) => tokio::time::sleep(ISTIOD_AGAIN).await,
         }
     }
-}
-
-async fn look(
-    client: &Client,
-    mesh: &Mesh,
-    settings: &Settings,
-    memory: &Memory,
-) -> Result<Survey, survey::Error> {
-    let surveyor = Surveyor {
-        client,
-        mesh,
-        scope: Scope::All,
-        settings,
-        memory,
-        proven: &Proven::default(),
-        metrics: &Metrics::default(),
-        unlabelled: true,
-        revisit: &std::collections::HashSet::new(),
-        settled: true,
-        now: k8s_openapi::jiff::Timestamp::now().as_second(),
-    };
-    surveyor.survey().await
 }
 
 /// The oldest resource: the one that is in charge.
@@ -268,7 +244,7 @@ fn print(text: &str) -> Result<(), RestartsError> {
 mod tests {
     use super::*;
     use crate::dataplane::memory::Attempt;
-    use crate::dataplane::report::tests::survey;
+    use crate::dataplane::tell::report::tests::survey;
 
     #[test]
     fn restarts_of_somebody_else_are_those_that_are_remembered_and_under_way() {

@@ -6,12 +6,12 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{Controller, Error, Ground};
-use crate::dataplane::course::{self, INTERVAL, TAKEN_IN};
-use crate::dataplane::finding::Decision;
+use crate::dataplane::decide::course::{self, INTERVAL, TAKEN_IN};
+use crate::dataplane::decide::finding::Decision;
+use crate::dataplane::look::mesh::Mesh;
+use crate::dataplane::look::survey::{Survey, Surveyor};
+use crate::dataplane::look::sweep::Scope;
 use crate::dataplane::memory::{Memory, Store};
-use crate::dataplane::mesh::Mesh;
-use crate::dataplane::survey::{Survey, Surveyor};
-use crate::dataplane::sweep::Scope;
 
 /// Pods without the label of injection, all of the cluster's, are looked at so often.
 const UNLABELLED: Duration = Duration::from_secs(6 * 3600);

@@ -8,11 +8,11 @@ use tokio::time::Instant;
 
 use super::{Controller, DataPlane, Error, Ground};
 use crate::api::Istio;
-use crate::dataplane::finding::{Finding, Hindrance, Method};
+use crate::dataplane::act::wave::{Progress, Wave};
+use crate::dataplane::decide::finding::{Finding, Hindrance, Method};
+use crate::dataplane::look::survey::Survey;
 use crate::dataplane::memory::{Memory, Store};
-use crate::dataplane::report;
-use crate::dataplane::survey::Survey;
-use crate::dataplane::wave::{Progress, Wave};
+use crate::dataplane::tell::report;
 
 /// How far a wave is, is written so often: rollouts take a minute, and each write is a request to an API server that has
 /// much to do just then.

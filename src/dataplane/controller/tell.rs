@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use super::{Controller, Ground};
-use crate::dataplane::finding::{Decision, Finding, Hindrance, Weight};
-use crate::dataplane::report;
-use crate::dataplane::survey::Survey;
-use crate::dataplane::wave::Progress;
+use crate::dataplane::act::wave::Progress;
+use crate::dataplane::decide::finding::{Decision, Finding, Hindrance, Weight};
+use crate::dataplane::look::survey::Survey;
+use crate::dataplane::tell::report;
 
 impl Controller {
     /// Tells owners what they have to do. Not right after a start on a settled mesh: it was told then.

@@ -12,7 +12,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use thiserror::Error;
 
 pub use self::store::Store;
-use super::names::MEMORY_CONFIG_MAP;
+use super::names::RESTARTS_CONFIG_MAP;
 
 /// Restarts of one ConfigMap: a third of what an object may hold, since all of it is written for each batch of restarts.
 const CAPACITY: usize = 4_000;
@@ -27,7 +27,7 @@ const PARTS: &str = "parts";
 #[derive(Debug, Error)]
 pub enum Error {
     /// It could not be read.
-    #[error("cannot read ConfigMap {namespace}/{MEMORY_CONFIG_MAP}, which remembers restarts")]
+    #[error("cannot read ConfigMap {namespace}/{RESTARTS_CONFIG_MAP}, which remembers restarts")]
     Read {
         /// The operator's namespace.
         namespace: String,
@@ -35,7 +35,7 @@ pub enum Error {
         source: Box<kube::Error>,
     },
     /// It could not be written.
-    #[error("cannot write ConfigMap {namespace}/{MEMORY_CONFIG_MAP}, which remembers restarts")]
+    #[error("cannot write ConfigMap {namespace}/{RESTARTS_CONFIG_MAP}, which remembers restarts")]
     Write {
         /// The operator's namespace.
         namespace: String,

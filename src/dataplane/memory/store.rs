@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 
 use super::{Error, Memory};
 use crate::api::names::{MODULE_LABEL, MODULE_LABEL_VALUE};
-use crate::dataplane::act::is_passing;
-use crate::dataplane::names::{FIELD_MANAGER, MEMORY_CONFIG_MAP};
+use crate::dataplane::act::patch::is_passing;
+use crate::dataplane::names::{FIELD_MANAGER, RESTARTS_CONFIG_MAP};
 
 /// Writes that meet an API server in trouble are tried so often.
 const TRIES: u32 = 4;
@@ -190,7 +190,7 @@ impl Store {
 }
 
 fn name(index: usize) -> String {
-    if index == 0 { MEMORY_CONFIG_MAP.to_owned() } else { format!("{MEMORY_CONFIG_MAP}-{index}") }
+    if index == 0 { RESTARTS_CONFIG_MAP.to_owned() } else { format!("{RESTARTS_CONFIG_MAP}-{index}") }
 }
 
 fn known(metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta, data: Option<Data>) -> Known {

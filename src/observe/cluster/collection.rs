@@ -82,6 +82,11 @@ impl Collection {
         self.facts(source).next().is_some()
     }
 
+    /// Whether there can be filters.
+    pub(super) fn serves_filters(&self) -> bool {
+        self.facts(Source::FilterDefinition).any(|(_, fact)| *fact == Fact::Established(true))
+    }
+
     pub(super) fn sightings(&self) -> Sightings {
         let machine = |(name, fact): (&String, &Fact)| match fact {
             Fact::Machine(machine) => Some((name.clone(), *machine)),
@@ -107,7 +112,7 @@ impl Collection {
 
     /// Names of the filters that change the ingress gateway, or why they are not known.
     pub(super) fn filters(&self) -> Result<Vec<String>, Option<String>> {
-        if self.is_complete(Source::FilterDefinition) && !self.exists(Source::FilterDefinition) {
+        if self.is_complete(Source::FilterDefinition) && !self.serves_filters() {
             return Ok(Vec::new());
         }
         let told = self.told.get(&Source::Filters);
@@ -201,8 +206,11 @@ mod tests {
         assert_eq!(collection.filters(), Err(None));
         listed(&mut collection, Source::FilterDefinition, vec![]);
         assert_eq!(collection.filters(), Ok(vec![]));
-        listed(&mut collection, Source::FilterDefinition, vec![("envoyfilters", Fact::Exists)]);
-        assert_eq!(collection.filters(), Err(None));
+        for (established, filters) in [(false, Ok(vec![])), (true, Err(None))] {
+            let definition = vec![("envoyfilters", Fact::Established(established))];
+            listed(&mut collection, Source::FilterDefinition, definition);
+            assert_eq!(collection.filters(), filters);
+        }
         let filters = vec![("a", Fact::ChangesGateway(false)), ("b", Fact::ChangesGateway(true))];
         listed(&mut collection, Source::Filters, filters);
         assert_eq!(collection.filters(), Ok(vec!["b".to_owned()]));

@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use self::collection::Collection;
-use self::source::{Change, Changes, Source};
+use self::source::{Changes, Source};
 use crate::plan::cluster::{ClusterFacts, Memory, Verdict, decide};
 
 /// A list takes milliseconds or has trouble.
@@ -124,11 +124,10 @@ async fn run(client: Client, namespace: String, publish: watch::Sender<State>, a
             () = publish.closed() => return,
         };
         let Some((source, change)) = change else { return };
-        let is_new = matches!(change, Change::Seen(..));
         if !collection.take_in(source, change) {
             continue;
         }
-        follow_definition(&client, &mut collection, &mut filters, is_new);
+        follow_definition(&client, &mut collection, &mut filters);
         let state = state(&collection);
         if let State::Read(outlook) = &state {
             let now = consequences(outlook, before.as_ref());
@@ -151,15 +150,9 @@ async fn next(changes: &mut Option<Changes>) -> Option<(Source, source::Change)>
     }
 }
 
-/// Filters can be watched only while they are defined.
-fn follow_definition(
-    client: &Client,
-    collection: &mut Collection,
-    filters: &mut Option<Changes>,
-    is_new: bool,
-) {
-    match (collection.exists(Source::FilterDefinition), &filters) {
-        (true, None) if is_new => *filters = Some(source::new_filters(client.clone())),
+/// Filters can be watched only while they are served.
+fn follow_definition(client: &Client, collection: &mut Collection, filters: &mut Option<Changes>) {
+    match (collection.serves_filters(), &filters) {
         (true, None) => *filters = Some(source::filters(client.clone())),
         (false, Some(_)) => {
             *filters = None;

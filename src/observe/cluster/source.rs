@@ -1,11 +1,12 @@
 //! The watches from which the settings of the cluster follow, each reduced to what is decided on.
 
 use std::fmt;
-use std::time::Duration;
 
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::{BoxStream, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Service};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, CustomResourceDefinitionStatus,
+};
 use kube::api::{DynamicObject, ObjectMeta};
 use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
 use kube::runtime::watcher::Event;
@@ -18,9 +19,6 @@ use crate::api::names;
 use crate::kubernetes::streamed;
 use crate::plan::cluster::{Machine, changes_ingress_gateway};
 
-/// A kind is served a moment after its definition has appeared. To ask before costs requests that fail, and longer and longer
-/// waits, for which an installation would have to wait in the end.
-const SERVED_AFTER: Duration = Duration::from_millis(1500);
 /// Nodes of one page; keeps the memory bounded in large clusters.
 const NODE_PAGE: u32 = 100;
 const ENVOY_FILTERS: &str = "envoyfilters.networking.istio.io";
@@ -79,6 +77,8 @@ pub(super) enum Fact {
     Object(Value),
     /// It exists, which is all that matters.
     Exists,
+    /// A definition: whether its kind is served.
+    Established(bool),
     /// Whether a filter changes the ingress gateway.
     ChangesGateway(bool),
 }
@@ -112,7 +112,7 @@ pub(super) fn changes(source: Source, client: &Client, namespace: &str) -> Chang
         Source::IngressService => service(source, client, names::ISTIO_NAMESPACE, names::INGRESS_GATEWAY),
         Source::ApiService => service(source, client, "default", "kubernetes"),
         Source::AutoscalerDefinition => definition(source, client, names::VERTICAL_AUTOSCALER_DEFINITION),
-        Source::FilterDefinition => definition(source, client, ENVOY_FILTERS),
+        Source::FilterDefinition => filter_definition(client),
         Source::Filters => filters(client),
     }
 }
@@ -187,9 +187,25 @@ fn definition(source: Source, client: Client, name: &str) -> Changes {
     reduced(source, streamed(api, named(name)), |_| Fact::Exists)
 }
 
-/// The filters, once they are surely served, if their definition has only just appeared.
-pub(super) fn new_filters(client: Client) -> Changes {
-    stream::once(tokio::time::sleep(SERVED_AFTER)).flat_map(move |()| filters(client.clone())).boxed()
+/// A definition without its schemas, which are skipped while parsing.
+#[derive(Clone, Debug, Serialize, Deserialize, kube::Resource)]
+#[resource(inherit = CustomResourceDefinition)]
+struct DefinitionSummary {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    status: CustomResourceDefinitionStatus,
+}
+
+/// By its condition: to ask for the filters before they are served costs requests that fail, and longer and longer waits,
+/// for which an installation would have to wait in the end.
+fn filter_definition(client: Client) -> Changes {
+    let api: Api<DefinitionSummary> = Api::all(client);
+    reduced(Source::FilterDefinition, streamed(api, named(ENVOY_FILTERS)), |definition| {
+        let mut conditions = definition.status.conditions.iter().flatten();
+        Fact::Established(
+            conditions.any(|condition| condition.type_ == "Established" && condition.status == "True"),
+        )
+    })
 }
 
 pub(super) fn filters(client: Client) -> Changes {

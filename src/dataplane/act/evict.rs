@@ -1,0 +1,217 @@
+//! Replaces the outdated pods of a workload that does not roll out by itself: one is evicted, its replacement awaited,
+//! then the next. Pods that are up to date, or came since the evictions began, are left alone.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use serde_json::{Value, json};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::patch::is_passing;
+use super::siblings::{Sibling, Siblings};
+use crate::dataplane::decide::finding::Finding;
+use crate::dataplane::decide::rollout;
+use crate::dataplane::look::injected::Injected;
+use crate::dataplane::look::owner::Kind;
+use crate::dataplane::look::scale;
+use crate::dataplane::objects::{Pod, Workload};
+use crate::dataplane::prove::compare;
+use crate::dataplane::requests;
+use crate::telemetry::one_line;
+
+/// How often the owner is asked how many pods it wants while there are fewer.
+const RECOUNT: Duration = Duration::from_secs(5);
+/// The waits between evictions that are not allowed, from one to the next twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// Requests that meet an API server in trouble are tried so often.
+const TRIES: u32 = 4;
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Evicted {
+    /// Every outdated pod is replaced.
+    All,
+    /// Not in time or not allowed, in these words.
+    Stopped(String),
+}
+
+/// Evicts the outdated pods of `finding` that are not younger than `since` (seconds since the epoch, when the first of
+/// these evictions began), until `timeout` passes for one.
+pub async fn evict(client: &Client, finding: &Finding, since: i64, timeout: Duration) -> Evicted {
+    second_is_over(since).await;
+    let namespace = finding.workload.namespace.clone().unwrap_or_default();
+    let is_due = move |pod: &Pod| is_due(pod, finding.wanted.as_deref(), since);
+    let pods = Siblings::new(client.clone(), namespace.clone(), finding.uid.clone(), is_due);
+    let mut eviction = Eviction { client, finding, namespace, pods, replicas: finding.replicas };
+    match eviction.run(timeout).await {
+        Ok(()) => Evicted::All,
+        Err(why) => Evicted::Stopped(why),
+    }
+}
+
+/// The age of pods is told in whole seconds: a replacement must not come in the second of the beginning.
+async fn second_is_over(since: i64) {
+    let passed = Timestamp::now().as_millisecond() - since.saturating_mul(1000);
+    let rest = u64::try_from(1000_i64.saturating_sub(passed)).unwrap_or_default();
+    tokio::time::sleep(Duration::from_millis(rest.min(1000))).await;
+}
+
+/// Whether a pod is to be evicted. Without `wanted`, while Istio is removed, every proxy is one too many.
+fn is_due(pod: &Pod, wanted: Option<&Injected>, since: i64) -> bool {
+    let created = pod.metadata.creation_timestamp.as_ref();
+    let was_there = created.is_some_and(|created| created.0.as_second() <= since);
+    let is_outdated = || match wanted {
+        Some(wanted) => !compare::reasons(pod, Some(wanted)).is_empty(),
+        None => Injected::of(pod).is_some_and(|injected| injected.proxy().is_some()),
+    };
+    pod.metadata.deletion_timestamp.is_none() && was_there && is_outdated()
+}
+
+/// The evictions of one workload.
+struct Eviction<'a> {
+    client: &'a Client,
+    finding: &'a Finding,
+    namespace: String,
+    pods: Siblings<'a>,
+    /// Pods that the owner wants, as far as it is known.
+    replicas: i64,
+}
+
+impl Eviction<'_> {
+    async fn run(&mut self, timeout: Duration) -> Result<(), String> {
+        loop {
+            self.pods.list().await.map_err(|error| one_line(&error))?;
+            let Some(old) = self.pods.next_due().cloned() else { return Ok(()) };
+            self.replace(&old, Instant::now() + timeout).await?;
+        }
+    }
+
+    async fn replace(&mut self, old: &Sibling, end: Instant) -> Result<(), String> {
+        // One that does not serve is not missed, and its proxy may be why.
+        if old.ready {
+            self.complete(None, end).await?;
+        }
+        self.evict(old, end).await?;
+        self.complete(Some(&old.uid), end).await
+    }
+
+    /// Waits until as many pods serve as are wanted, and the one with the UID `old` is gone.
+    async fn complete(&mut self, old: Option<&str>, end: Instant) -> Result<(), String> {
+        let mut recount = tokio::time::interval(RECOUNT);
+        recount.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.pods.list().await.map_err(|error| one_line(&error))?;
+            let gone = old.is_none_or(|uid| !self.pods.contains(uid));
+            let ready = self.pods.ready();
+            if gone && i64::try_from(ready).unwrap_or(i64::MAX) >= self.replicas {
+                return Ok(());
+            }
+            tokio::select! {
+                () = self.pods.changed() => {}
+                _ = recount.tick() => self.recount().await,
+                () = tokio::time::sleep_until(end) => {
+                    return Err(format!("{ready} of {} pods are ready", self.replicas));
+                }
+            }
+        }
+    }
+
+    /// Asks the owner how many pods it wants: it may have been scaled since it was looked at.
+    async fn recount(&mut self) {
+        let owner = &self.finding.workload;
+        if self.finding.kind == Kind::Other {
+            self.replicas = scale::wanted(self.client, owner).await.unwrap_or(self.replicas);
+            return;
+        }
+        match requests::get::<Workload>(self.client, owner).await {
+            Ok(Some(workload)) if workload.metadata.uid == self.finding.uid => {
+                self.replicas = rollout::wanted(&workload);
+            }
+            // Its pods go with it.
+            Ok(_) => self.replicas = 0,
+            Err(error) => tracing::debug!(%error, workload = %owner, "cannot count the wanted pods"),
+        }
+    }
+
+    /// Asks until the disruption budgets allow it, or the pod has gone by itself.
+    async fn evict(&mut self, pod: &Sibling, end: Instant) -> Result<(), String> {
+        let url = format!("{}/{}/eviction", requests::pods(&self.namespace), pod.name);
+        let eviction = json!({
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod.name, "namespace": self.namespace},
+            "deleteOptions": {"preconditions": {"uid": pod.uid}},
+        });
+        let (mut tries, mut pause) = (0, FIRST_PAUSE);
+        while self.pods.contains(&pod.uid) {
+            let Err(error) = requests::create::<Value>(self.client, &url, &eviction, false).await else {
+                return Ok(());
+            };
+            tries += 1;
+            match &error {
+                kube::Error::Api(status) if status.code == 404 => return Ok(()),
+                // A budget does not allow it now. A conflict may be one about the budget, which passes, or mean that another
+                // pod has the name, which the watch tells.
+                kube::Error::Api(status) if matches!(status.code, 409 | 429) && Instant::now() < end => {}
+                error if is_passing(error) && tries < TRIES => {}
+                kube::Error::Api(status) => {
+                    return Err(format!("pod {} cannot be evicted: {}", pod.name, status.message));
+                }
+                error => return Err(one_line(error)),
+            }
+            self.pause(pause).await?;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Lets time pass, and takes in what happens to the pods meanwhile.
+    async fn pause(&mut self, pause: Duration) -> Result<(), String> {
+        let over = tokio::time::sleep(pause);
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                () = &mut over => return Ok(()),
+                () = self.pods.changed() => self.pods.list().await.map_err(|error| one_line(&error))?,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(image: &str, created: i64) -> Pod {
+        let pod = json!({
+            "metadata": {"name": "p", "creationTimestamp": Timestamp::from_second(created).unwrap().to_string(),
+                "annotations": {"sidecar.istio.io/status": "{\"containers\":[\"istio-proxy\"]}"}},
+            "spec": {"containers": [{"name": "istio-proxy", "image": image}]},
+        });
+        serde_json::from_str(&pod.to_string()).unwrap()
+    }
+
+    #[test]
+    fn only_outdated_pods_that_were_there_at_the_beginning_are_evicted() {
+        let wanted = Injected::of(&pod("new", 0)).unwrap();
+        for (name, image, created, due) in [
+            ("outdated", "old", 100, true),
+            ("up to date, made after the change", "new", 90, false),
+            ("a replacement that looks outdated still", "old", 101, false),
+        ] {
+            assert_eq!(is_due(&pod(image, created), Some(&wanted), 100), due, "{name}");
+        }
+    }
+
+    #[test]
+    fn while_istio_is_removed_every_proxy_is_one_too_many() {
+        assert!(is_due(&pod("new", 100), None, 100));
+        let plain: Pod = serde_json::from_str(
+            r#"{"metadata": {"name": "p", "creationTimestamp": "1970-01-01T00:00:01Z"}, "spec": {"containers": []}}"#,
+        )
+        .unwrap();
+        assert!(!is_due(&plain, None, 100));
+    }
+}

@@ -1,0 +1,132 @@
+//! Restarts one workload. What is written is fixed beforehand, so that a repeated write changes nothing.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::api::names::RESTARTED_AT_ANNOTATION;
+use crate::dataplane::decide::finding::{Finding, Method};
+use crate::dataplane::objects::Meta;
+use crate::dataplane::requests;
+
+/// Writes that meet an API server in trouble are tried so often.
+const TRIES: u32 = 4;
+const FIRST_DELAY: Duration = Duration::from_millis(200);
+
+/// What became of the attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Started {
+    /// The workload rolls out its template of this generation, which the API server stored under this version.
+    Rolling {
+        /// Generation.
+        generation: i64,
+        /// Resource version.
+        version: String,
+    },
+    /// The workload is gone, or another has its name.
+    Gone,
+    /// The API server or a webhook refused, in these words.
+    Refused(String),
+}
+
+#[derive(Deserialize)]
+struct Written {
+    metadata: Meta,
+}
+
+/// Begins the rollout of a workload. Evictions are not begun here.
+pub async fn restart(client: &Client, finding: &Finding, method: Method, at: Timestamp) -> Started {
+    let patch = patch(finding, method, at);
+    let mut delay = FIRST_DELAY;
+    for attempt in 1..=TRIES {
+        match requests::merge::<Written>(client, &finding.workload, &patch).await {
+            Ok(written) => {
+                let Meta { generation, resource_version, .. } = written.metadata;
+                return Started::Rolling { generation, version: resource_version };
+            }
+            // Only the UID can conflict, since the patch names no version.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return Started::Gone,
+            Err(error) if attempt < TRIES && is_passing(&error) => {
+                tokio::time::sleep(delay).await;
+                delay *= 2;
+            }
+            Err(kube::Error::Api(status)) => return Started::Refused(status.message.clone()),
+            Err(error) => return Started::Refused(crate::telemetry::one_line(&error)),
+        }
+    }
+    Started::Refused("the API server did not answer".to_owned())
+}
+
+fn patch(finding: &Finding, method: Method, at: Timestamp) -> Value {
+    let at = Timestamp::from_second(at.as_second()).unwrap_or(at).to_string();
+    let spec = match method {
+        Method::RestartAt => json!({"restartAt": at}),
+        Method::Template | Method::Evict => {
+            json!({"template": {"metadata": {"annotations": {RESTARTED_AT_ANNOTATION: at}}}})
+        }
+    };
+    // The UID guards a workload that was made anew under the same name.
+    json!({"metadata": {"uid": finding.uid}, "spec": spec})
+}
+
+/// Whether the same request may succeed in a moment.
+#[must_use]
+pub fn is_passing(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => matches!(status.code, 429 | 500 | 502..=504),
+        kube::Error::Service(_) => crate::kubernetes::write_denied(error).is_none(),
+        kube::Error::HyperError(_) | kube::Error::ReadEvents(_) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::{Request, Response};
+    use kube::client::Body;
+
+    use super::*;
+    use crate::dataplane::tell::report::tests::finding;
+
+    /// An API server that answers with these codes, one after the other, and counts the requests.
+    fn server(codes: &'static [u16]) -> (Client, Arc<AtomicUsize>) {
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counter = requests.clone();
+        let answer = move |_: Request<Body>| {
+            let code = codes[counter.fetch_add(1, Ordering::Relaxed).min(codes.len() - 1)];
+            let object = match code {
+                200 => json!({"metadata": {"generation": 2, "resourceVersion": "7"}}),
+                _ => json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                    "message": "no", "reason": "No", "code": code}),
+            };
+            let body = Body::from(object.to_string().into_bytes());
+            let response = Response::builder().status(code).body(body);
+            std::future::ready(response)
+        };
+        (Client::new(tower::service_fn(answer), "default"), requests)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_workload_that_is_gone_is_no_failure_and_a_busy_api_server_is_asked_again() {
+        let refused = || Started::Refused("no".to_owned());
+        let rolling = Started::Rolling { generation: 2, version: "7".to_owned() };
+        let cases: [(&'static [u16], Started, usize); 5] = [
+            (&[404], Started::Gone, 1),
+            (&[409], Started::Gone, 1),
+            (&[403], refused(), 1),
+            (&[500, 429, 200], rolling, 3),
+            (&[503], refused(), 4),
+        ];
+        for (codes, expected, requests) in cases {
+            let (client, counter) = server(codes);
+            let started = restart(&client, &finding("w"), Method::Template, Timestamp::UNIX_EPOCH).await;
+            assert_eq!((started, counter.load(Ordering::Relaxed)), (expected, requests), "{codes:?}");
+        }
+    }
+}

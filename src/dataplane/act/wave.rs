@@ -1,0 +1,288 @@
+//! One wave of restarts: begins as many as the pace allows, follows them, and ends when all are settled or it is stopped.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use thiserror::Error;
+
+use super::evict::{self, Evicted};
+use super::follow::{Follow, Sight};
+use super::patch::{self, Started};
+use crate::dataplane::decide::finding::{Finding, Hindrance, Method};
+use crate::dataplane::decide::pace::{End, Item, Pace};
+use crate::dataplane::decide::rollout::Rollout;
+use crate::dataplane::decide::settings::Settings;
+use crate::dataplane::memory::{self, Attempt, Memory, Store};
+use crate::dataplane::tell::events::Announcer;
+use crate::dataplane::tell::metrics::Metrics;
+
+/// New restarts begin in batches, so that memory and status are written once for several.
+const TICK: Duration = Duration::from_secs(2);
+/// Restarts that are written at once.
+const WRITES_AT_ONCE: usize = 4;
+
+/// A wave could not go on.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// Restarts cannot be remembered, so that none may be made.
+    #[error("restarts are held back, since they cannot be remembered")]
+    Memory {
+        /// Why.
+        #[from]
+        source: memory::Error,
+    },
+}
+
+/// How far a wave is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Restarts that are to come.
+    pub waiting: usize,
+    /// Restarts under way.
+    pub running: usize,
+    /// Restarts that are done.
+    pub done: usize,
+    /// Restarts that failed.
+    pub failed: usize,
+}
+
+/// What a wave left behind.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Restarts that are done.
+    pub done: usize,
+    /// Restarts that failed.
+    pub failed: usize,
+    /// Workloads that are outdated still, and why.
+    pub left: Vec<(Finding, Hindrance)>,
+    /// Whether it was stopped after failures in a row.
+    pub stopped: bool,
+    /// Workloads that were not begun, because the wave was interrupted; the next look finds them again.
+    pub interrupted: usize,
+}
+
+/// The means of a wave.
+pub struct Wave<'a> {
+    /// Client for all requests.
+    pub client: &'a Client,
+    /// Where restarts are remembered.
+    pub store: &'a mut Store,
+    /// What is remembered.
+    pub memory: &'a mut Memory,
+    /// How fast it may go.
+    pub settings: &'a Settings,
+    /// Tells the owners of workloads.
+    pub events: &'a Announcer,
+    /// Counts.
+    pub metrics: &'a Metrics,
+    /// Whether what the wave was planned for no longer holds: nothing further begins then.
+    pub superseded: &'a (dyn Fn() -> bool + Sync),
+    /// Told after each step.
+    pub progress: &'a Mutex<dyn FnMut(Progress) + Send + 'a>,
+}
+
+struct Course<'a> {
+    client: &'a Client,
+    plan: Vec<(Finding, Method)>,
+    pace: Pace,
+    follow: Follow,
+    evictions: FuturesUnordered<BoxFuture<'a, (usize, Evicted)>>,
+    left: Vec<(Finding, Hindrance)>,
+}
+
+impl Wave<'_> {
+    /// Restarts the workloads of `plan`, in their order as far as the pace allows.
+    pub async fn run(&mut self, plan: Vec<(Finding, Method)>) -> Result<Outcome, Error> {
+        let items = plan.iter().enumerate().map(|(id, (finding, _))| Item {
+            id,
+            namespace: finding.workload.namespace.clone().unwrap_or_default(),
+            gateway: finding.gateway,
+        });
+        let pace = Pace::new(self.settings, items.collect::<Vec<_>>());
+        let mut course = Course {
+            client: self.client,
+            plan,
+            pace,
+            follow: Follow::new(self.client.clone()),
+            evictions: FuturesUnordered::new(),
+            left: Vec::new(),
+        };
+        let mut interrupted = 0;
+        loop {
+            if (self.superseded)() {
+                interrupted += course.pace.waiting().count();
+                course.pace.cancel();
+            }
+            self.begin(&mut course).await?;
+            self.tell(&course, interrupted);
+            if course.pace.is_over() {
+                break;
+            }
+            self.follow(&mut course).await;
+        }
+        Ok(outcome(course, interrupted))
+    }
+
+    /// Begins what the pace allows: remembered first, then made.
+    async fn begin(&mut self, course: &mut Course<'_>) -> Result<(), Error> {
+        let now = Timestamp::now();
+        let started = course.pace.start(seconds(now));
+        if started.is_empty() {
+            return Ok(());
+        }
+        let mut since = HashMap::new();
+        for id in &started {
+            let finding = &course.plan[*id].0;
+            let attempt = Attempt {
+                target: finding.target.clone(),
+                generation: finding.generation,
+                at: now.as_second(),
+            };
+            since.insert(*id, self.memory.remember(&finding.uid, attempt));
+        }
+        self.store.save_beside(self.memory).await?;
+        let client = self.client;
+        let plan = &course.plan;
+        let restarts = futures::stream::iter(started).map(|id| async move {
+            let (finding, method) = &plan[id];
+            match method {
+                Method::Evict => (id, None),
+                Method::Template | Method::RestartAt => {
+                    (id, Some(patch::restart(client, finding, *method, now).await))
+                }
+            }
+        });
+        let results: Vec<_> = restarts.buffer_unordered(WRITES_AT_ONCE).collect().await;
+        for (id, result) in results {
+            match result {
+                None => self.evict(course, id, since.get(&id).copied().unwrap_or_else(|| now.as_second())),
+                Some(result) => self.begun(course, id, result).await,
+            }
+        }
+        Ok(())
+    }
+
+    async fn begun(&self, course: &mut Course<'_>, id: usize, result: Started) {
+        let finding = course.plan[id].0.clone();
+        match result {
+            Started::Rolling { generation, version } => {
+                tracing::info!(workload = %finding.workload, reasons = crate::dataplane::decide::reason::sentence(&finding.reasons), "restarting");
+                course
+                    .follow
+                    .add(id, finding.kind, &finding.workload, &finding.uid, generation, &version)
+                    .await;
+            }
+            Started::Gone => course.pace.end(id, End::Skipped),
+            Started::Refused(why) => {
+                course.pace.end(id, End::Skipped);
+                self.leave(course, finding, Hindrance::Refused(why)).await;
+            }
+        }
+    }
+
+    fn evict(&self, course: &mut Course<'_>, id: usize, at: i64) {
+        let finding = course.plan[id].0.clone();
+        let (client, timeout) = (course.client, self.settings.rollout_timeout);
+        tracing::info!(workload = %finding.workload, "evicting outdated pods one by one");
+        course
+            .evictions
+            .push(Box::pin(async move { (id, evict::evict(client, &finding, at, timeout).await) }));
+    }
+
+    /// Waits for news until the next batch may begin.
+    async fn follow(&self, course: &mut Course<'_>) {
+        let tick = tokio::time::sleep(TICK);
+        tokio::pin!(tick);
+        loop {
+            let news = tokio::select! {
+                (id, sight) = course.follow.next() => Some((id, sight)),
+                Some((id, evicted)) = course.evictions.next(), if !course.evictions.is_empty() => {
+                    self.evicted(course, id, evicted).await;
+                    None
+                }
+                () = &mut tick => break,
+            };
+            if let Some((id, sight)) = news {
+                self.saw(course, id, sight).await;
+            }
+        }
+        for (id, sight) in course.follow.mend().await {
+            self.saw(course, id, sight).await;
+        }
+        for id in course.pace.overdue(seconds(Timestamp::now())) {
+            // Each pod that is evicted has a deadline of its own.
+            if course.plan[id].1 == Method::Evict {
+                continue;
+            }
+            let why = format!("not complete after {:?}", self.settings.rollout_timeout);
+            self.fail(course, id, why).await;
+        }
+    }
+
+    async fn saw(&self, course: &mut Course<'_>, id: usize, sight: Sight) {
+        match sight {
+            Sight::At(Rollout::UnderWay(_)) => {}
+            Sight::At(Rollout::Complete) => self.done(course, id).await,
+            Sight::At(Rollout::Failed(why)) => self.fail(course, id, why).await,
+            Sight::Gone => {
+                course.follow.remove(&course.plan[id].0.uid.clone());
+                course.pace.end(id, End::Skipped);
+            }
+        }
+    }
+
+    async fn evicted(&self, course: &mut Course<'_>, id: usize, evicted: Evicted) {
+        match evicted {
+            Evicted::All => self.done(course, id).await,
+            Evicted::Stopped(why) => self.fail(course, id, why).await,
+        }
+    }
+
+    async fn done(&self, course: &mut Course<'_>, id: usize) {
+        let finding = &course.plan[id].0;
+        course.follow.remove(&finding.uid);
+        course.pace.end(id, End::Done);
+        self.metrics.restarted(finding.kind, true);
+        self.events.restarted(finding).await;
+    }
+
+    async fn fail(&self, course: &mut Course<'_>, id: usize, why: String) {
+        let finding = course.plan[id].0.clone();
+        course.follow.remove(&finding.uid);
+        course.pace.end(id, End::Failed);
+        self.metrics.restarted(finding.kind, false);
+        self.leave(course, finding, Hindrance::RolloutFailed(why)).await;
+    }
+
+    async fn leave(&self, course: &mut Course<'_>, finding: Finding, why: Hindrance) {
+        tracing::warn!(workload = %finding.workload, %why, "not restarted");
+        self.events.failed(&finding, &why).await;
+        course.left.push((finding, why));
+    }
+
+    /// What was interrupted is still to come, so that nobody takes the wave for complete.
+    fn tell(&self, course: &Course<'_>, interrupted: usize) {
+        let (running, done, failed) = course.pace.counts();
+        let progress =
+            Progress { waiting: course.pace.waiting().count() + interrupted, running, done, failed };
+        (self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner))(progress);
+    }
+}
+
+fn outcome(course: Course<'_>, interrupted: usize) -> Outcome {
+    let (_, done, failed) = course.pace.counts();
+    let stopped = course.pace.is_stopped();
+    let mut left = course.left;
+    let held = course.pace.waiting().map(|id| (course.plan[id].0.clone(), Hindrance::WaveHeld));
+    left.extend(held.collect::<Vec<_>>());
+    Outcome { done, failed, left, stopped, interrupted }
+}
+
+fn seconds(time: Timestamp) -> u64 {
+    u64::try_from(time.as_second()).unwrap_or_default()
+}

@@ -1,0 +1,185 @@
+//! What follows from a look: which restarts are made, whether they wait for a person, and when to look again. Pure.
+
+use std::time::Duration;
+
+use super::finding::{Decision, Finding, Hindrance, Method, Weight};
+use super::pace::needs_release;
+use super::settings::Settings;
+use crate::dataplane::look::survey::Survey;
+use crate::dataplane::memory::Memory;
+use crate::dataplane::names::RELEASE_ANNOTATION;
+
+/// Looks without a trigger.
+pub const INTERVAL: Duration = Duration::from_secs(600);
+/// The next look where something may pass soon, and after a failure.
+pub const SOON: Duration = Duration::from_secs(30);
+/// A "no" of injection is final when istiod had this long to take its configuration in; a kubelet takes a minute to
+/// bring a ConfigMap to its pod.
+pub const TAKEN_IN: Duration = Duration::from_secs(120);
+/// The next look where an annotation may have been set.
+const ANNOTATED: Duration = Duration::from_secs(60);
+/// What each workload adds to that: a look costs a page for each hundred pods.
+const LARGE: Duration = Duration::from_millis(20);
+
+/// The next look after a failure, where the look before did not fail.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// When to look again after so many failures in a row.
+#[must_use]
+pub fn after_failure(failures: u32) -> Duration {
+    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+    AGAIN.saturating_mul(doubled).min(SOON)
+}
+
+/// The restarts of a survey, in its order.
+#[must_use]
+pub fn plan(survey: &Survey) -> Vec<(Finding, Method)> {
+    let restart = |(finding, decision): &(Finding, Decision)| match decision {
+        Decision::Restart(method) => Some((finding.clone(), *method)),
+        Decision::Hold(_) => None,
+    };
+    survey.decisions.iter().filter_map(restart).collect()
+}
+
+/// Whether a restart only waits for its time: it belongs to the change that made it necessary, not to the next.
+#[must_use]
+pub fn is_to_come(decision: &Decision) -> bool {
+    use Hindrance::{OutsideWindow, SwitchedOff, WaveHeld};
+    matches!(decision, Decision::Restart(_) | Decision::Hold(WaveHeld | SwitchedOff | OutsideWindow(_)))
+}
+
+/// Holds all restarts back where a wave was stopped for this mesh, or nothing explains how many they are.
+///
+/// `released` is what the resource's annotation says. Returns what the restarts wait for.
+pub fn hold(
+    survey: &mut Survey,
+    memory: &mut Memory,
+    settings: &Settings,
+    mesh: &str,
+    released: Option<&str>,
+) -> Option<String> {
+    let waits =
+        survey.decisions.iter().filter(|(_, decision)| matches!(decision, Decision::Restart(_))).count();
+    if waits == 0 {
+        return None;
+    }
+    let (why, identity) = cause(survey, memory, settings, mesh, waits)?;
+    if released == Some(&identity) {
+        memory.stopped = None;
+        return None;
+    }
+    for (_, decision) in &mut survey.decisions {
+        if matches!(decision, Decision::Restart(_)) {
+            *decision = Decision::Hold(Hindrance::WaveHeld);
+        }
+    }
+    Some(format!(
+        "{why}; {waits} restarts wait. To release them, annotate this resource with {RELEASE_ANNOTATION}={identity}"
+    ))
+}
+
+/// Why `waits` restarts have to wait, and by what they are released.
+fn cause(
+    survey: &Survey,
+    memory: &Memory,
+    settings: &Settings,
+    mesh: &str,
+    waits: usize,
+) -> Option<(String, String)> {
+    if let Some(stopped) = memory.stopped.clone().filter(|stopped| stopped.starts_with(mesh)) {
+        let why = format!("Restarts were stopped after {} failed rollouts", settings.failure_limit);
+        return Some((why, stopped));
+    }
+    let (total, explained) = (survey.found.total, memory.settled.as_deref() != Some(mesh));
+    needs_release(waits, total, explained, settings).then(|| {
+        let why = format!(
+            "{waits} of {total} workloads are outdated without a change of Istio's version or configuration"
+        );
+        (why, mesh.to_owned())
+    })
+}
+
+/// When to look again without a trigger. `mesh_age` is how long the mesh is known, if it is new; `now` in seconds since
+/// the epoch.
+#[must_use]
+pub fn next_look(survey: &Survey, mesh_age: Option<Duration>, now: i64) -> Duration {
+    let workloads = u32::try_from(survey.found.total).unwrap_or(u32::MAX);
+    let wait = |(_, decision): &(Finding, Decision)| match decision {
+        Decision::Restart(_) => Duration::ZERO,
+        Decision::Hold(Hindrance::OutsideWindow(opens)) => {
+            Duration::from_secs(u64::try_from(opens - now).unwrap_or_default() + 1)
+        }
+        Decision::Hold(why) if why.weight() == Weight::Passing => SOON,
+        Decision::Hold(_) => ANNOTATED + LARGE.saturating_mul(workloads),
+    };
+    let next = survey.decisions.iter().map(wait).min().unwrap_or(INTERVAL).min(INTERVAL);
+    // istiod may take its configuration in only now; something that nobody could tell may be told now.
+    let young = mesh_age.is_some_and(|age| age < TAKEN_IN);
+    if young || !survey.found.unproven.is_empty() { next.min(SOON) } else { next }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::look::sweep::Found;
+    use crate::dataplane::tell::report::tests::{finding, survey};
+
+    fn restarts(count: usize, total: usize) -> Survey {
+        let decisions = (0..count)
+            .map(|index| (finding(&format!("w{index}")), Decision::Restart(Method::Template)))
+            .collect();
+        Survey { found: Found { total, ..Found::default() }, decisions }
+    }
+
+    #[test]
+    fn an_unexplained_wave_waits_until_it_is_released() {
+        let settled = || Memory { settled: Some("mesh".into()), ..Memory::default() };
+        let held = |memory: &mut Memory, released| {
+            let mut survey = restarts(50, 100);
+            let text = hold(&mut survey, memory, &Settings::default(), "mesh", released);
+            assert_eq!(text.is_some(), plan(&survey).is_empty());
+            text
+        };
+        let text = held(&mut settled(), None).unwrap();
+        assert!(text.starts_with("50 of 100 workloads") && text.ends_with("release=mesh"), "{text}");
+        assert_eq!(held(&mut settled(), Some("mesh")), None);
+        assert!(held(&mut settled(), Some("another")).is_some());
+        assert_eq!(held(&mut Memory::default(), None), None, "the mesh changed");
+    }
+
+    #[test]
+    fn failures_in_a_row_make_looks_rarer() {
+        assert_eq!([1, 2, 3, 4, 99].map(|failures| after_failure(failures).as_secs()), [5, 10, 20, 30, 30]);
+    }
+
+    #[test]
+    fn a_stopped_wave_waits_until_it_is_released_or_the_mesh_changes() {
+        let stopped = || Memory { stopped: Some("mesh-1".into()), ..Memory::default() };
+        for (mesh, released, waits) in [
+            ("mesh", None, true),
+            ("mesh", Some("mesh"), true),
+            ("mesh", Some("mesh-1"), false),
+            ("new", None, false),
+        ] {
+            let text = hold(&mut restarts(1, 100), &mut stopped(), &Settings::default(), mesh, released);
+            assert_eq!(text.is_some(), waits, "{mesh} {released:?}");
+        }
+    }
+
+    #[test]
+    fn the_next_look_is_as_soon_as_something_may_have_changed() {
+        for (holds, age, seconds) in [
+            (vec![], None, 600),
+            (vec![], Some(TAKEN_IN / 2), 30),
+            (vec![], Some(TAKEN_IN), 600),
+            (vec![Hindrance::BarePod], None, 60),
+            (vec![Hindrance::Unhealthy("x".into()), Hindrance::BarePod], None, 30),
+            (vec![Hindrance::OutsideWindow(1010)], None, 11),
+            (vec![Hindrance::OutsideWindow(900)], None, 1),
+            (vec![Hindrance::OutsideWindow(9000)], None, 600),
+        ] {
+            let next = next_look(&survey(&holds), age, 1000);
+            assert_eq!(next.as_secs(), seconds, "{holds:?} {age:?}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Deciding what is done about an outdated workload, how fast and when. Pure: no client, no clock.
+
+pub mod course;
+pub mod disruption;
+pub mod finding;
+#[cfg(test)]
+mod laws;
+pub mod pace;
+pub mod reason;
+pub mod rollout;
+pub mod settings;
+pub mod window;

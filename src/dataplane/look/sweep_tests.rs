@@ -1,0 +1,178 @@
+//! Looks at an API server that answers as these tests want.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Method, Request, Response, Uri};
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+
+use super::mesh::Mesh;
+use super::survey::{Survey, Surveyor};
+use super::sweep::Scope;
+use crate::dataplane::decide::settings::Settings;
+use crate::dataplane::memory::Memory;
+use crate::dataplane::prove::judge::Proven;
+use crate::dataplane::tell::metrics::Metrics;
+
+/// Deployments with a pod each, half of them on each page.
+const WORKLOADS: usize = 20;
+const IMAGE: &str = "registry/proxyv2:2";
+
+/// What the API server saw, and what it is to do.
+#[derive(Default)]
+struct State {
+    /// Lists that expire after their first page.
+    expiring: usize,
+    first_pages: usize,
+    probes: usize,
+    under_way: usize,
+    most_under_way: usize,
+}
+
+#[derive(Clone, Default)]
+struct Server(Arc<Mutex<State>>);
+
+impl Server {
+    fn client(&self) -> Client {
+        let server = self.clone();
+        let answer = move |request: Request<Body>| {
+            let server = server.clone();
+            let (method, uri) = (request.method().clone(), request.uri().clone());
+            async move { Ok::<_, std::convert::Infallible>(server.answer(method, uri).await) }
+        };
+        Client::new(tower::service_fn(answer), "default")
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.0.lock().unwrap())
+    }
+
+    async fn answer(&self, method: Method, uri: Uri) -> Response<Body> {
+        let (path, query) = (uri.path(), uri.query().unwrap_or_default());
+        let (code, object) = match path {
+            "/api/v1/namespaces" => {
+                let labels = json!({"istio-injection": "enabled"});
+                (200, json!({"metadata": {}, "items": [{"metadata": {"name": "n", "labels": labels}}]}))
+            }
+            "/api/v1/pods" => self.page(query),
+            "/api/v1/namespaces/n/pods" if method == Method::POST => (201, self.probe().await),
+            "/apis/apps/v1/namespaces/n/deployments" => {
+                let items: Vec<Value> = (0..WORKLOADS).map(deployment).collect();
+                (200, json!({"metadata": {}, "items": items}))
+            }
+            _ => (404, json!({"kind": "Status", "apiVersion": "v1", "code": 404})),
+        };
+        let body = Body::from(object.to_string().into_bytes());
+        Response::builder().status(code).body(body).unwrap()
+    }
+
+    fn page(&self, query: &str) -> (u16, Value) {
+        let half = WORKLOADS / 2;
+        if !query.contains("continue=next") {
+            self.change(|state| state.first_pages += 1);
+            let items: Vec<Value> = (0..half).map(pod).collect();
+            return (200, json!({"metadata": {"continue": "next", "resourceVersion": "1"}, "items": items}));
+        }
+        let expires = self.change(|state| {
+            let expires = state.expiring > 0;
+            state.expiring = state.expiring.saturating_sub(1);
+            expires
+        });
+        if expires {
+            let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "reason": "Expired", "message": "the list is too old", "code": 410});
+            return (410, status);
+        }
+        let items: Vec<Value> = (half..WORKLOADS).map(pod).collect();
+        (200, json!({"metadata": {"resourceVersion": "1"}, "items": items}))
+    }
+
+    /// Injection takes a second and gives what the pods have already.
+    async fn probe(&self) -> Value {
+        self.change(|state| {
+            state.probes += 1;
+            state.under_way += 1;
+            state.most_under_way = state.most_under_way.max(state.under_way);
+        });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        self.change(|state| state.under_way -= 1);
+        pod(0)
+    }
+
+    async fn look(&self, proven: &Proven, settled: bool) -> Survey {
+        let values = json!({"global": {"proxy": {"image": IMAGE}}, "pilot": {"cni": {"enabled": true}}});
+        let map = |key: &str, text: String| BTreeMap::from([(key.to_owned(), text)]);
+        let config = "enablePrometheusMerge: false".to_owned();
+        let mesh = Mesh::read(&map("values", values.to_string()), &map("mesh", config), "istiod").unwrap();
+        let surveyor = Surveyor {
+            client: &self.client(),
+            mesh: &mesh,
+            scope: Scope::All,
+            settings: &Settings::default(),
+            memory: &Memory::default(),
+            proven,
+            metrics: &Metrics::default(),
+            unlabelled: false,
+            revisit: &HashSet::new(),
+            settled,
+            now: 0,
+        };
+        surveyor.survey().await.unwrap()
+    }
+}
+
+fn deployment(index: usize) -> Value {
+    let labels = json!({"app": format!("w{index}")});
+    json!({
+        "metadata": {"name": format!("w{index}"), "namespace": "n", "uid": format!("d{index}"), "generation": 1},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels}, "spec": {"containers": []}}},
+    })
+}
+
+fn pod(index: usize) -> Value {
+    json!({
+        "metadata": {
+            "name": format!("w{index}-abc-1"), "generateName": format!("w{index}-abc-"), "namespace": "n",
+            "uid": format!("p{index}"), "labels": {"app": format!("w{index}"), "pod-template-hash": "abc"},
+            "annotations": {"sidecar.istio.io/status": "{\"containers\":[\"istio-proxy\"]}"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("w{index}-abc"),
+                "uid": format!("r{index}"), "controller": true}],
+        },
+        "spec": {"containers": [{"name": "istio-proxy", "image": IMAGE}]},
+        "status": {"phase": "Running"},
+    })
+}
+
+/// All workloads were seen, and none is outdated.
+fn is_fresh(survey: &Survey) {
+    let found = &survey.found;
+    assert_eq!((found.total, survey.decisions.len(), found.unproven.len()), (WORKLOADS, 0, 0), "{survey:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_most_four_proofs_are_under_way_at_once() {
+    let server = Server::default();
+    is_fresh(&server.look(&Proven::default(), true).await);
+    assert_eq!(server.change(|state| (state.probes, state.most_under_way)), (WORKLOADS, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_expires_in_the_middle_of_a_look_is_begun_anew_and_nothing_is_judged_twice() {
+    let server = Server::default();
+    server.change(|state| state.expiring = 2);
+    is_fresh(&server.look(&Proven::default(), true).await);
+    assert_eq!(server.change(|state| (state.first_pages, state.probes)), (3, WORKLOADS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_nothing_is_to_be_done_is_asked_again_until_istiod_must_know_the_change() {
+    let (server, proven) = (Server::default(), Proven::default());
+    for (settled, probes) in [(false, 1), (false, 2), (true, 3), (true, 3)] {
+        is_fresh(&server.look(&proven, settled).await);
+        assert_eq!(server.change(|state| state.probes), probes * WORKLOADS, "{settled}");
+    }
+}

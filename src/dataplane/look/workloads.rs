@@ -1,0 +1,70 @@
+//! The workloads of one page of pods, read with as few requests as possible and dropped with the page.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::Client;
+use kube::api::ListParams;
+
+use super::owner::{Claim, Kind};
+use super::sweep::{Candidate, named};
+use crate::dataplane::objects::Workload;
+use crate::dataplane::requests::{self, PAGE};
+use crate::object::ObjectId;
+
+/// From so many of one kind in one namespace on, they are listed.
+const LISTED_FROM: usize = 3;
+
+/// Workloads by identity.
+#[derive(Debug, Default)]
+pub struct Workloads {
+    read: BTreeMap<ObjectId, Workload>,
+}
+
+impl Workloads {
+    /// Lists the workloads of namespaces with several candidates.
+    ///
+    /// A list that fails is no error: what is not here is read by itself, and then the error shows with its object.
+    pub(super) async fn read(client: &Client, candidates: &[(Claim, Candidate)]) -> Self {
+        let mut groups: BTreeMap<(String, Kind), BTreeSet<ObjectId>> = BTreeMap::new();
+        for (claim, _) in candidates {
+            let (kind, id) = named(claim);
+            if matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet) {
+                let namespace = id.namespace.clone().unwrap_or_default();
+                groups.entry((namespace, kind)).or_default().insert(id.clone());
+            }
+        }
+        let mut workloads = Self::default();
+        for ((namespace, _), wanted) in groups.into_iter().filter(|(_, ids)| ids.len() >= LISTED_FROM) {
+            workloads.list(client, &namespace, &wanted).await;
+        }
+        workloads
+    }
+
+    async fn list(&mut self, client: &Client, namespace: &str, wanted: &BTreeSet<ObjectId>) {
+        let Some(first) = wanted.first() else { return };
+        let resource = first.api_resource();
+        let mut params = ListParams::default().limit(PAGE);
+        let mut missing = wanted.len();
+        while let Ok(page) = requests::page::<Workload>(client, &resource, Some(namespace), &params).await {
+            for workload in page.items {
+                let id = ObjectId { name: workload.metadata.name.clone(), ..first.clone() };
+                if wanted.contains(&id) {
+                    missing -= 1;
+                    self.read.insert(id, workload);
+                }
+            }
+            if missing == 0 || page.metadata.continue_token.is_empty() {
+                return;
+            }
+            params = params.continue_token(&page.metadata.continue_token);
+        }
+    }
+
+    /// The workload, read now if it was not listed; `None` if it is gone.
+    pub(crate) async fn get(&self, client: &Client, id: &ObjectId) -> Result<Option<Workload>, kube::Error> {
+        match self.read.get(id) {
+            Some(workload) => Ok(Some(workload.clone())),
+            None => requests::get(client, id).await,
+        }
+    }
+}

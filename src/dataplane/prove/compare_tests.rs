@@ -1,0 +1,218 @@
+//! One table: what of a live proxy differs from what injection gives, and by which reason it is told.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::reasons;
+use crate::dataplane::decide::reason::{Consequence, Reason, consequence};
+use crate::dataplane::look::injected::Injected;
+use crate::dataplane::objects::Pod;
+
+fn parse(pod: &Value) -> Pod {
+    serde_json::from_str(&pod.to_string()).unwrap()
+}
+
+/// An injected pod, as the API server stores it.
+fn live() -> Value {
+    json!({
+        "metadata": {"name": "p", "annotations": {
+            "sidecar.istio.io/status": "{\"initContainers\":[\"istio-validation\",\"istio-init\"],\"containers\":[\"istio-proxy\"],\"volumes\":[\"istio-envoy\"],\"revision\":\"default\"}",
+        }},
+        "spec": {
+            "initContainers": [{"name": "istio-validation", "image": "proxyv2:1", "args": ["istio-iptables"]}],
+            "containers": [{"name": "app", "image": "app:1"}, {
+                "name": "istio-proxy", "image": "proxyv2:1", "args": ["proxy", "sidecar"],
+                "resources": {"requests": {"cpu": "10m"}, "limits": {"cpu": "1"}},
+                "securityContext": {"runAsUser": 1337},
+                "env": [
+                    {"name": "PROXY_CONFIG", "value": "{\"concurrency\":2}"},
+                    {"name": "TRUST_DOMAIN", "value": "cluster.local"},
+                    {"name": "ISTIO_META_MESH_ID", "value": "cluster.local"},
+                    {"name": "ISTIO_META_POD_PORTS", "value": "[]"},
+                    {"name": "POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
+                ],
+                "volumeMounts": [{"name": "istio-envoy", "mountPath": "/etc/istio/proxy"},
+                    {"name": "kube-api-access-x", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}],
+            }],
+            "volumes": [{"name": "istio-envoy", "emptyDir": {"medium": "Memory"}}, {"name": "kube-api-access-x"}],
+        },
+    })
+}
+
+fn proxy(pod: &mut Value) -> &mut Value {
+    &mut pod["spec"]["containers"][1]
+}
+
+fn variable(pod: &mut Value, name: &str, value: &str) {
+    if let Some(variables) = proxy(pod)["env"].as_array_mut() {
+        variables.retain(|variable| variable["name"] != name);
+        variables.push(json!({"name": name, "value": value}));
+    }
+}
+
+/// Why `live` is outdated where injection gives it after `change`.
+fn told(change: impl FnOnce(&mut Value)) -> Vec<&'static str> {
+    let mut wanted = live();
+    change(&mut wanted);
+    let found = reasons(&parse(&live()), Injected::of(&parse(&wanted)).as_ref());
+    found.iter().map(Reason::name).collect()
+}
+
+/// Adds these parts to the configuration of the proxy.
+fn configure(pod: &mut Value, parts: &str) {
+    variable(pod, "PROXY_CONFIG", &format!("{{\"concurrency\":2,{parts}}}"));
+}
+
+const DNS: &str = r#""proxyMetadata":{"ISTIO_META_DNS_CAPTURE":"true"}"#;
+
+type Change = fn(&mut Value);
+
+/// What of the proxy container itself may differ.
+const PROXY: &[(&str, Change, &[&str])] = &[
+    ("nothing", |_| {}, &[]),
+    ("image", |pod| proxy(pod)["image"] = json!("proxyv2:2"), &["Image"]),
+    ("registry", |pod| proxy(pod)["image"] = json!("mirror/proxyv2:1"), &["Image"]),
+    ("request", |pod| proxy(pod)["resources"]["requests"]["cpu"] = json!("20m"), &["Resources"]),
+    ("the same limit", |pod| proxy(pod)["resources"]["limits"]["cpu"] = json!("1000m"), &[]),
+    ("DNS", |pod| configure(pod, DNS), &["DnsCapture"]),
+    (
+        "its variable",
+        |pod| {
+            configure(pod, DNS);
+            variable(pod, "ISTIO_META_DNS_CAPTURE", "true");
+        },
+        &["DnsCapture"],
+    ),
+    ("metadata", |pod| configure(pod, r#""proxyMetadata":{"A":"1"}"#), &["ProxyMetadata"]),
+    (
+        "statistics",
+        |pod| configure(pod, r#""proxyStatsMatcher":{"inclusionRegexps":["a"]}"#),
+        &["StatsMatcher"],
+    ),
+    ("configuration", |pod| configure(pod, r#""drainDuration":"7s""#), &["ProxyConfig"]),
+    ("empty parts", |pod| configure(pod, r#""proxyMetadata":{},"proxyStatsMatcher":{}"#), &[]),
+    (
+        "trust domain",
+        |pod| {
+            variable(pod, "TRUST_DOMAIN", "new");
+            variable(pod, "ISTIO_META_MESH_ID", "new");
+        },
+        &["TrustDomain"],
+    ),
+    ("another variable", |pod| variable(pod, "ISTIO_META_X", "1"), &["Environment"]),
+    ("ports of the application", |pod| variable(pod, "ISTIO_META_POD_PORTS", "[8080]"), &[]),
+    ("arguments", |pod| proxy(pod)["args"] = json!(["proxy", "router"]), &["Field"]),
+    ("security", |pod| proxy(pod)["securityContext"]["runAsUser"] = json!(1), &["Field"]),
+];
+
+/// What of the rest of the pod may differ.
+const POD: &[(&str, Change, &[&str])] = &[
+    (
+        "merged metrics",
+        |pod| {
+            pod["metadata"]["annotations"]["prometheus.io/path"] = json!("/stats/prometheus");
+            pod["metadata"]["annotations"]["prometheus.io/port"] = json!("15020");
+        },
+        &["PrometheusMerge"],
+    ),
+    (
+        "an init container that redirects",
+        |pod| {
+            pod["spec"]["initContainers"] = json!([{"name": "istio-init", "image": "proxyv2:1"}]);
+        },
+        &["Cni"],
+    ),
+    ("the image of what has run", |pod| pod["spec"]["initContainers"][0]["image"] = json!("proxyv2:2"), &[]),
+    ("the rules of what has run", |pod| pod["spec"]["initContainers"][0]["args"] = json!(["-x"]), &["Field"]),
+    ("a volume", |pod| pod["spec"]["volumes"][0]["emptyDir"] = json!({"medium": ""}), &["Field"]),
+    (
+        "native sidecar",
+        |pod| {
+            let mut native = proxy(pod).take();
+            native["restartPolicy"] = json!("Always");
+            pod["spec"]["containers"] = json!([{"name": "app", "image": "app:1"}]);
+            pod["spec"]["initContainers"].as_array_mut().unwrap().push(native);
+        },
+        &["NativeSidecar"],
+    ),
+    (
+        "revision",
+        |pod| {
+            let status = pod["metadata"]["annotations"]["sidecar.istio.io/status"].as_str().unwrap();
+            pod["metadata"]["annotations"]["sidecar.istio.io/status"] =
+                json!(status.replace("default", "canary"));
+        },
+        &["Revision"],
+    ),
+    ("no sidecar", |pod| pod["metadata"]["annotations"] = json!({}), &["NoLongerInjected"]),
+];
+
+#[test]
+fn each_difference_is_told_by_its_reason() {
+    for (name, change, expected) in PROXY.iter().chain(POD) {
+        assert_eq!(told(change), *expected, "{name}");
+    }
+}
+
+#[test]
+fn what_injection_leaves_open_is_no_difference_where_nobody_fills_it_in() {
+    let mut wanted = live();
+    proxy(&mut wanted)["resources"] = json!({"limits": {"cpu": "1"}});
+    let told_by = |undefaulted| {
+        let wanted = Injected { undefaulted, ..Injected::of(&parse(&wanted)).unwrap() };
+        reasons(&parse(&live()), Some(&wanted)).iter().map(Reason::name).collect::<Vec<_>>()
+    };
+    assert_eq!(told_by(true), [""; 0], "the word of istiod alone");
+    assert_eq!(told_by(false), ["Resources"], "the word of the API server");
+}
+
+#[test]
+fn whoever_chooses_the_image_of_his_proxy_looks_after_it_himself() {
+    let mut pod = live();
+    pod["metadata"]["annotations"]["sidecar.istio.io/proxyImage"] = json!("own");
+    let mut wanted = pod.clone();
+    proxy(&mut wanted)["image"] = json!("proxyv2:2");
+    proxy(&mut wanted)["resources"] = json!({});
+    assert_eq!(reasons(&parse(&pod), Injected::of(&parse(&wanted)).as_ref()), []);
+}
+
+#[test]
+fn a_restart_that_would_take_the_sidecar_away_is_left_to_people_whatever_else_differs() {
+    let image = Reason::Image { has: String::new(), wants: String::new() };
+    assert_eq!(consequence(&[image.clone(), Reason::NoLongerInjected], &[]), Consequence::Report);
+    let trust = Reason::TrustDomain { has: String::new(), wants: String::new() };
+    assert_eq!(consequence(std::slice::from_ref(&trust), &[]), Consequence::Report);
+    assert_eq!(consequence(&[trust, image], &[]), Consequence::Restart);
+    assert_eq!(
+        consequence(&[Reason::Revision { has: String::new(), wants: String::new() }], &["Revision".into()]),
+        Consequence::Restart
+    );
+}
+
+proptest! {
+    /// Whatever a pod asks for, and whoever changes it on its way: what injection gives now is not outdated.
+    #[test]
+    fn what_injection_gives_is_up_to_date(
+        annotations in prop::collection::btree_map("(prometheus.io|sidecar.istio.io|proxy.istio.io)/[a-zA-Z]{1,9}", "[ -~]{0,20}", 0..5),
+        image in "[a-z]{1,9}(/[a-z]{1,9}){0,2}:[a-z0-9.]{1,9}",
+        cpu in prop::option::of(1..4000_u32), memory in prop::option::of("[0-9]{1,4}(Mi|Gi|M)"),
+        config in "[ -~]{0,30}", native: bool, undefaulted: bool,
+    ) {
+        let mut pod = live();
+        for (key, value) in annotations {
+            pod["metadata"]["annotations"][key] = json!(value);
+        }
+        pod["metadata"]["annotations"]["sidecar.istio.io/status"] = live()["metadata"]["annotations"]["sidecar.istio.io/status"].clone();
+        proxy(&mut pod)["image"] = json!(image);
+        proxy(&mut pod)["resources"] = json!({"requests": {"cpu": cpu.map(|cpu| format!("{cpu}m")), "memory": memory}});
+        variable(&mut pod, "PROXY_CONFIG", &config);
+        if native {
+            let proxy = proxy(&mut pod).take();
+            pod["spec"]["containers"] = json!([{"name": "app", "image": "app:1"}]);
+            pod["spec"]["initContainers"] = json!([proxy]);
+        }
+        let pod = parse(&pod);
+        let wanted = Injected { undefaulted, ..Injected::of(&pod).unwrap() };
+        prop_assert_eq!(reasons(&pod, Some(&wanted)), []);
+    }
+}

@@ -1,0 +1,100 @@
+//! Proof: what injection gives a workload now, asked of the API server in a dry run; where quota or policy refuse that,
+//! asked of istiod itself.
+
+use kube::Client;
+use serde_json::Value;
+use thiserror::Error;
+use tokio::sync::OnceCell;
+
+use super::injector::{self, Injector};
+use crate::dataplane::look::injected::Injected;
+use crate::dataplane::objects::Pod;
+use crate::dataplane::requests;
+
+/// Injection could not be asked.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The API server or a webhook did not answer as it should.
+    #[error("the API server cannot show what injection gives pods {prefix}* in {namespace}")]
+    DryRun {
+        /// Namespace of the pod.
+        namespace: String,
+        /// Prefix of its name.
+        prefix: String,
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
+    /// The dry run was refused, and istiod could not be asked.
+    #[error("pods {prefix}* in {namespace} are refused ({refusal}), and istiod cannot be asked instead")]
+    Refused {
+        /// Namespace of the pod.
+        namespace: String,
+        /// Prefix of its name.
+        prefix: String,
+        /// What the API server said.
+        refusal: String,
+        /// Why istiod could not be asked.
+        source: injector::Error,
+    },
+}
+
+/// Asks what injection gives. Finds istiod once, when it is first needed.
+pub struct Prover {
+    client: Client,
+    injector: OnceCell<Injector>,
+}
+
+impl Prover {
+    /// A prover whose dry runs go over `client`.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client, injector: OnceCell::new() }
+    }
+
+    /// The injected part that `probe` would get now; `None` if nothing would be injected.
+    pub async fn injected(&self, probe: &Value) -> Result<Option<Injected>, Error> {
+        let text =
+            |pointer: &str| probe.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (namespace, prefix) = (text("/metadata/namespace"), text("/metadata/generateName"));
+        match requests::create::<Pod>(&self.client, &requests::pods(&namespace), probe, true).await {
+            Ok(pod) => Ok(Injected::of(&pod)),
+            Err(kube::Error::Api(status)) if is_refusal(status.code, &status.message) => {
+                let refused =
+                    |source| Error::Refused { namespace, prefix, refusal: status.message.clone(), source };
+                self.ask_istiod(probe).await.map_err(refused)
+            }
+            Err(source) => Err(Error::DryRun { namespace, prefix, source: Box::new(source) }),
+        }
+    }
+
+    async fn ask_istiod(&self, probe: &Value) -> Result<Option<Injected>, injector::Error> {
+        let injector = self.injector.get_or_try_init(|| Injector::find(&self.client)).await?;
+        let pod = injector.inject(probe).await?;
+        Ok(Injected::of(&pod).map(|injected| Injected { undefaulted: true, ..injected }))
+    }
+}
+
+/// Whether quota, policy or validation refused the pod, rather than that nobody could tell.
+fn is_refusal(code: u16, message: &str) -> bool {
+    let injection_failed = message.contains("istio") && message.contains("failed calling webhook");
+    matches!(code, 400 | 403 | 422) && !injection_failed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_of_the_pod_itself_is_taken_to_istiod() {
+        for (code, message, refused) in [
+            (403, "pods \"web-\" is forbidden: exceeded quota: small", true),
+            (422, "Pod is invalid", true),
+            (400, "admission webhook \"policy.example.com\" denied the request", true),
+            (500, "Internal error: failed calling webhook \"namespace.sidecar-injector.istio.io\"", false),
+            (429, "too many requests", false),
+            (404, "namespaces \"x\" not found", false),
+        ] {
+            assert_eq!(is_refusal(code, message), refused, "{message}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Events on workloads, so that their owners see what happened to them and why.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+
+use crate::dataplane::decide::finding::{Finding, Hindrance};
+use crate::dataplane::decide::reason::sentence;
+
+/// The component that the Events name.
+const REPORTER: &str = "istio-restarter";
+const NOTE_LIMIT: usize = 1000;
+
+/// Publishes Events. One that is refused is logged, since it only informs.
+pub struct Announcer {
+    recorder: Recorder,
+}
+
+impl Announcer {
+    /// Publishes in the name of this process.
+    #[must_use]
+    pub fn new(client: Client, instance: String) -> Self {
+        Self {
+            recorder: Recorder::new(
+                client,
+                Reporter { controller: REPORTER.to_owned(), instance: Some(instance) },
+            ),
+        }
+    }
+
+    /// The workload was restarted.
+    pub async fn restarted(&self, finding: &Finding) {
+        let note = format!("Restarted to bring its sidecars up to date: {}", sentence(&finding.reasons));
+        self.publish(finding, EventType::Normal, "RestartSuccess", note).await;
+    }
+
+    /// The workload could not be restarted.
+    pub async fn failed(&self, finding: &Finding, why: &Hindrance) {
+        let note = format!("Sidecars are outdated ({}), but {why}", sentence(&finding.reasons));
+        self.publish(finding, EventType::Warning, "RestartFailed", note).await;
+    }
+
+    /// The workload has to be restarted by somebody else.
+    pub async fn required(&self, finding: &Finding, why: &Hindrance) {
+        let reason = if matches!(why, Hindrance::WindowInvalid(_)) {
+            "RestartConfigInvalid"
+        } else {
+            "RestartRequired"
+        };
+        let note = format!("Sidecars are outdated ({}): {why}", sentence(&finding.reasons));
+        self.publish(finding, EventType::Warning, reason, note).await;
+    }
+
+    async fn publish(&self, finding: &Finding, type_: EventType, reason: &str, note: String) {
+        let id = &finding.workload;
+        let api_version =
+            if id.group.is_empty() { id.version.clone() } else { format!("{}/{}", id.group, id.version) };
+        let about = ObjectReference {
+            api_version: Some(api_version),
+            kind: Some(id.kind.clone()),
+            namespace: id.namespace.clone(),
+            name: Some(id.name.clone()),
+            uid: Some(finding.uid.clone()),
+            ..ObjectReference::default()
+        };
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(note.chars().take(NOTE_LIMIT).collect()),
+            action: "Restart".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, &about).await {
+            tracing::warn!(%error, workload = %id, reason, "cannot publish an Event");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Pods that are evicted one by one: what may delay that, and that nobody misses more than one of them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use testbed::{ControlPlane, Failure, Mark, TestResult};
+use tokio::task::JoinHandle;
+
+use crate::bed::{Bed, DEADLINE, Result, USER};
+use crate::mesh::{Mesh, workload};
+use crate::newcomers::replaced;
+use crate::restart::make_outdated;
+use crate::waves::evictions;
+
+/// The pods of one workload by UID, whether each serves, and how few served at any time.
+#[derive(Default)]
+struct Serving {
+    pods: BTreeMap<String, bool>,
+    least: Option<usize>,
+}
+
+impl Serving {
+    fn take(&mut self, event: Event<Pod>) {
+        let is_list = matches!(event, Event::Init | Event::InitApply(_));
+        match event {
+            Event::Apply(pod) | Event::InitApply(pod) => {
+                let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+                let mut conditions = conditions.into_iter().flatten();
+                let ready = conditions.any(|c| c.type_ == "Ready" && c.status == "True");
+                let serves = ready && pod.metadata.deletion_timestamp.is_none();
+                self.pods.insert(pod.uid().unwrap_or_default(), serves);
+            }
+            Event::Delete(pod) => {
+                self.pods.remove(&pod.uid().unwrap_or_default());
+            }
+            Event::Init => self.pods.clear(),
+            Event::InitDone => {}
+        }
+        // What is not listed yet is not missing.
+        if !is_list {
+            let serving = self.pods.values().filter(|serves| **serves).count();
+            self.least = Some(self.least.map_or(serving, |least| least.min(serving)));
+        }
+    }
+}
+
+/// Counts the pods with the label `app` that serve, for as long as it exists.
+struct Watch {
+    serving: Arc<Mutex<Serving>>,
+    task: JoinHandle<()>,
+}
+
+impl Watch {
+    fn start(control_plane: &ControlPlane, namespace: &str, app: &str) -> Self {
+        let pods: Api<Pod> = Api::namespaced(control_plane.client(), namespace);
+        let mut events = Box::pin(watcher(pods, watcher::Config::default().labels(&format!("app={app}"))));
+        let serving = Arc::new(Mutex::new(Serving::default()));
+        let shared = serving.clone();
+        let task = tokio::spawn(async move {
+            while let Some(Ok(event)) = events.next().await {
+                shared.lock().unwrap_or_else(PoisonError::into_inner).take(event);
+            }
+        });
+        Self { serving, task }
+    }
+
+    /// How few served at any time; an error if the watch did not see all of it.
+    fn end(self) -> Result<usize> {
+        if self.task.is_finished() {
+            return Err("the watch of the pods ended".into());
+        }
+        self.task.abort();
+        let least = self.serving.lock().unwrap_or_else(PoisonError::into_inner).least;
+        least.ok_or_else(|| "no pod was seen".into())
+    }
+}
+
+/// Waits until so many evictions in `namespace` were answered with `code`.
+async fn answered(bed: &Bed<'_>, mark: &Mark, namespace: &str, code: u16, times: usize) -> Result {
+    let wait = async {
+        loop {
+            let requests = bed.control_plane.audit().since(mark).await?.of(USER);
+            let is_one = |request: &&testbed::Request| {
+                request.resource == "pods/eviction" && request.namespace == namespace && request.code == code
+            };
+            if requests.iter().filter(is_one).count() >= times {
+                return Result::Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let ended = tokio::time::timeout(DEADLINE, wait).await;
+    ended.map_err(|_| format!("no {times} evictions with {code}\n{}", bed.operator.log()))?
+}
+
+/// A workload of a team, and a budget by which one pod of the team may be missing.
+fn of_team(mut object: Value) -> Value {
+    object["spec"]["template"]["metadata"]["labels"]["team"] = json!("one");
+    object
+}
+
+pub async fn an_eviction_that_a_budget_delays_goes_on_and_never_are_two_pods_missing(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    const NAMESPACE: &str = "budgeted";
+    let bed = Bed::start(control_plane).await?;
+    let mesh = Mesh(control_plane);
+    mesh.namespace(NAMESPACE).await?;
+    mesh.create(NAMESPACE, of_team(workload("ReplicaSet", "delayed", 3))).await?;
+    let mut sick = of_team(workload("Deployment", "sick", 1));
+    sick["metadata"]["annotations"] = json!({"restarter.istio-operator.kyma-project.io/exclude": "true"});
+    mesh.create(NAMESPACE, sick).await?;
+    control_plane.fail_pods(NAMESPACE, "sick", Failure::Unready).await?;
+    let budgets: Api<PodDisruptionBudget> = Api::namespaced(control_plane.client(), NAMESPACE);
+    let budget = json!({"metadata": {"name": "team"},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"team": "one"}}}});
+    budgets.create(&PostParams::default(), &serde_json::from_value(budget)?).await?;
+    let used_up = |budget: Option<&PodDisruptionBudget>| {
+        budget
+            .and_then(|budget| budget.status.as_ref())
+            .is_some_and(|status| status.expected_pods == Some(4) && status.current_healthy == Some(3))
+    };
+    control_plane.wait_for(budgets, "team", "budget that is used up", DEADLINE, used_up).await?;
+    let before = mesh.uids(NAMESPACE, "delayed").await?;
+    let watch = Watch::start(control_plane, NAMESPACE, "delayed");
+    let mark = control_plane.audit().mark().await?;
+    bed.edit("default", json!({"restarter": null})).await?;
+    make_outdated(&bed, NAMESPACE).await?;
+    answered(&bed, &mark, NAMESPACE, 429, 2).await?;
+    assert_eq!(mesh.uids(NAMESPACE, "delayed").await?, before, "evicted against the budget");
+    control_plane.stop_failing_pods(NAMESPACE, "sick").await?;
+    replaced(&bed, &mesh, NAMESPACE, "delayed", &before).await?;
+    mesh.settles(NAMESPACE, "delayed").await?;
+    assert_eq!(evictions(control_plane, &mark, NAMESPACE).await?, 3);
+    assert_eq!(watch.end()?, 2, "so few of three pods served");
+    bed.stop().await
+}
+
+pub async fn a_set_that_is_scaled_down_while_its_pods_are_evicted_is_not_waited_for(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    const NAMESPACE: &str = "shrinking";
+    let bed = Bed::start(control_plane).await?;
+    let mesh = Mesh(control_plane);
+    mesh.namespace(NAMESPACE).await?;
+    mesh.create(NAMESPACE, workload("ReplicaSet", "set", 3)).await?;
+    let before = mesh.uids(NAMESPACE, "set").await?;
+    control_plane.fail_new_pods(NAMESPACE, "set", Failure::Hang).await?;
+    let mark = control_plane.audit().mark().await?;
+    bed.edit("default", json!({"restarter": null})).await?;
+    make_outdated(&bed, NAMESPACE).await?;
+    answered(&bed, &mark, NAMESPACE, 201, 1).await?;
+    // The pod that hangs goes; nothing comes that could be waited for.
+    let sets: Api<ReplicaSet> = Api::namespaced(control_plane.client(), NAMESPACE);
+    sets.patch("set", &PatchParams::default(), &Patch::Merge(json!({"spec": {"replicas": 2}}))).await?;
+    answered(&bed, &mark, NAMESPACE, 201, 2).await?;
+    control_plane.stop_failing_pods(NAMESPACE, "set").await?;
+    replaced(&bed, &mesh, NAMESPACE, "set", &before).await?;
+    mesh.settles(NAMESPACE, "set").await?;
+    assert_eq!(evictions(control_plane, &mark, NAMESPACE).await?, 3);
+    bed.stop().await
+}
