@@ -41,10 +41,22 @@ fn edited(object: &DynamicObject, kind: &str) -> Result<Value> {
     })
 }
 
+/// Annotations that count rollouts, and that with which the data plane begins one.
+const OF_ROLLOUTS: [&str; 3] = [
+    "deployment.kubernetes.io/revision",
+    "deprecated.daemonset.template.generation",
+    "istio-operator.kyma-project.io/restartedAt",
+];
+
 /// What an object says but for what others fill in.
 fn ours(target: &Target, object: &DynamicObject) -> Value {
     let mut content = content(object);
     forget_what_others_fill_in(&target.kind.kind, &mut content);
+    for annotations in ["/annotations", "/data/spec/template/metadata/annotations"] {
+        if let Some(annotations) = content.pointer_mut(annotations).and_then(Value::as_object_mut) {
+            annotations.retain(|annotation, _| !OF_ROLLOUTS.contains(&annotation.as_str()));
+        }
+    }
     content
 }
 
