@@ -20,16 +20,17 @@ demo: requirements tools build ## Install Istio on a control plane on this machi
 	@tools/demo.sh
 
 # With ISTIO_BUNDLES=<folder> the tests of upgrades start from real charts, <folder>/1.30.3/{charts,profiles} (the folder
-# `manifests` of an Istio release), instead of ones derived from the embedded charts.
+# `manifests` of an Istio release), instead of ones derived from the embedded charts. Those charts are compared with the
+# embedded ones by `cargo test --lib definitions_of_real_older_versions -- --ignored`.
 test: requirements tools charts ## Every test, those on a real control plane included
 	cargo test --workspace
 
 test-full: requirements tools charts ## Every test, with all products instead of pairs where tests compare with Helm (an hour)
 	JUDGE_FULL=1 cargo test --workspace
-	cargo test --workspace --test matrix --test accepted -- --ignored
+	cargo test --workspace --test accepted -- --ignored
 
 test-unit: charts ## The tests that need no control plane
-	cargo test --workspace --exclude testbed --lib --bins --test command_line --test parity
+	cargo test --workspace --exclude testbed --lib --bins --test command_line --test odd_input --test parity
 
 run: charts ## Run the operator against the current context of your kubeconfig
 	cargo run -- run --zap-log-level=info

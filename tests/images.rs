@@ -3,7 +3,14 @@
 // Helpers of tests, which clippy does not take for tests.
 #![allow(clippy::unwrap_used)]
 
+mod matrix_cases;
+
+use std::collections::BTreeSet;
+
 use assert_cmd::Command;
+use istio_manager::object::ObjectId;
+
+use matrix_cases::Case;
 
 const RESOURCE: &str =
     "{apiVersion: operator.kyma-project.io/v1alpha2, kind: Istio, metadata: {name: default}, spec: SPEC}";
@@ -78,6 +85,47 @@ fn fips_mode_has_images_of_its_own() {
     let ztunnel = "r.example.com/ztunnel-fips:1.31.0-1";
     let ambient: Vec<_> = fips.into_iter().chain([("ztunnel-fips", ztunnel)]).collect();
     assert!(listed(AMBIENT, "", &ambient).contains(&ztunnel.to_owned()));
+}
+
+#[test]
+fn the_agentgateway_is_listed_where_istiod_is_told_to_run_it() {
+    let with =
+        |value: &str| format!("{{values: {{pilot: {{env: {{PILOT_ENABLE_AGENTGATEWAY: '{value}'}}}}}}}}");
+    let image = "registry.example.com:5000/mesh/agentgateway:1.31.0-distroless".to_owned();
+    assert!(listed(&with("true"), "", &OWN).contains(&image));
+    for without in ["{}", AMBIENT, &with("false")] {
+        assert!(!listed(without, "", &OWN).iter().any(|image| image.contains("agentgateway")), "{without}");
+    }
+}
+
+/// Where the templates, from which istiod makes containers, take an image from. What is listed rests on these.
+const SOURCES: [&str; 8] = [
+    "{{ .ProxyImage }}",
+    "{{ .ProxyInitImage }}",
+    "{{ .AgentgatewayImage }}",
+    "{{ annotation .ObjectMeta `sidecar.istio.io/proxyImage` .Values.global.proxy.image }}",
+    "{{ annotation .ObjectMeta `sidecar.istio.io/proxyImage` .Values.global.proxy_init.image }}",
+    "{{ annotation .ObjectMeta `gateway.istio.io/agentgatewayImage` .Values.global.agentgateway.image }}",
+    // A pod asks for gateway injection by it.
+    "auto",
+    // Of an example that a pod may ask for by annotation; nothing in the resource makes istiod use it.
+    "busybox:1.28",
+];
+
+#[test]
+fn no_template_of_istiod_takes_an_image_from_somewhere_else() {
+    let planned = Case::plain().with("ambient", 1).planned().unwrap();
+    let is_injector = |id: &ObjectId| id.kind == "ConfigMap" && id.name == "istio-sidecar-injector";
+    let (_, injector) = planned.iter().find(|(id, _)| is_injector(id)).unwrap();
+    let templates = injector["data"]["config"].as_str().unwrap();
+    let images = templates.lines().filter_map(|line| {
+        let line = line.trim_start().trim_start_matches("- ");
+        Some(line.strip_prefix("image:")?.trim().trim_matches('"'))
+    });
+    let images: BTreeSet<&str> = images.collect();
+    let unknown: Vec<_> = images.iter().filter(|image| !SOURCES.contains(image)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+    assert!(images.len() >= 6, "{images:?}");
 }
 
 #[test]

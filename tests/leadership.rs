@@ -13,10 +13,10 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
-use testbed::{Cluster, ControlPlane, FaultProxy, Process, ProcessSpec, TestResult};
+use testbed::{Cluster, ControlPlane, FaultProxy, Process, ProcessSpec, TestResult, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
@@ -49,9 +49,9 @@ fn main() -> ExitCode {
 
 async fn a_standby_is_live_and_ready_and_does_not_write(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::new(control_plane).await?;
-    let mut leader = bed.replica("a", NEVER_EXPIRES).await?;
+    let leader = bed.replica("a", NEVER_EXPIRES).await?;
     leader.leads().await?;
-    let mut standby = bed.replica("b", NEVER_EXPIRES).await?;
+    let standby = bed.replica("b", NEVER_EXPIRES).await?;
     standby.says("standing by").await?;
     assert_eq!(standby.get(standby.probes, "/healthz").await?, (200, "ok\n".to_owned()));
     assert_eq!(standby.get(standby.probes, "/readyz").await?, (200, "ok\n".to_owned()));
@@ -91,9 +91,11 @@ async fn a_leader_that_was_killed_is_followed_when_its_lease_is_over(
     let mut standby = bed.replica("f", EXPIRES_SOON).await?;
     standby.says("standing by").await?;
     leader.process.kill().await?;
+    let written = bed.writes_of("e").await?;
     assert_eq!(bed.holder().await?, killed, "nobody takes over before the lease is over");
     standby.leads().await?;
     assert_ne!(bed.holder().await?, killed);
+    assert_eq!(bed.writes_of("e").await?, written, "a write of the one that was killed");
     assert_eq!(standby.process.terminate(Duration::from_secs(5)).await?.code(), Some(0));
     Ok(())
 }
@@ -263,9 +265,9 @@ impl<'a> Bed<'a> {
     async fn renewals(&self, count: usize) -> Result {
         let mut last = self.leases.get(LEASE).await?.metadata.resource_version;
         for _ in 0..count {
-            last = eventually("a renewal of the Lease", async || {
-                let now = self.leases.get(LEASE).await.ok()?.metadata.resource_version;
-                (now != last).then_some(now)
+            last = eventually("renewal of the Lease", DEADLINE, async || {
+                let now = self.leases.get(LEASE).await?.metadata.resource_version;
+                Ok((now != last).then_some(now))
             })
             .await?;
         }
@@ -290,37 +292,23 @@ impl<'a> Bed<'a> {
 
 impl Replica {
     /// Waits until this replica says of itself that it leads.
-    async fn leads(&mut self) -> Result {
+    async fn leads(&self) -> Result {
         self.says("leading").await?;
         assert!(self.is_leading().await?);
         Ok(())
     }
 
     /// Waits until this replica leads after another, and prints how long that took.
-    async fn follows(&mut self, deadline: Duration) -> Result {
+    async fn follows(&self, deadline: Duration) -> Result {
         let started = Instant::now();
-        self.says_within("leading", deadline).await?;
+        self.process.says("leading", deadline).await?;
         println!("followed after {:.1} s", started.elapsed().as_secs_f64());
         Ok(())
     }
 
     /// Waits until the log has `text`.
-    async fn says(&mut self, text: &str) -> Result {
-        self.says_within(text, DEADLINE).await
-    }
-
-    async fn says_within(&mut self, text: &str, deadline: Duration) -> Result {
-        let started = Instant::now();
-        while !self.process.log().contains(text) {
-            self.process.check_running()?;
-            if started.elapsed() > deadline {
-                return Err(
-                    format!("{} did not say {text:?}:\n{}", self.process.name(), self.process.log()).into()
-                );
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
+    async fn says(&self, text: &str) -> Result {
+        Ok(self.process.says(text, DEADLINE).await?)
     }
 
     async fn is_leading(&self) -> Result<bool> {
@@ -343,15 +331,4 @@ impl Replica {
 
 fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
-async fn eventually<T>(what: &str, check: impl AsyncFn() -> Option<T>) -> Result<T> {
-    let started = Instant::now();
-    while started.elapsed() < DEADLINE {
-        if let Some(value) = check().await {
-            return Ok(value);
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
-    Err(format!("no {what} within {DEADLINE:?}").into())
 }

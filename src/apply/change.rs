@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use super::inventory::Record;
-use crate::observe::Seen;
+use super::live::Seen;
 
 /// How an object stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

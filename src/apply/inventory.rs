@@ -14,16 +14,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thiserror::Error;
 
+use super::live::Seen;
 use super::server_side;
 use crate::object::ObjectId;
-use crate::observe::Seen;
 use crate::plan::Stage;
 
 /// Name of the Secret, in the operator's namespace.
 pub const SECRET_NAME: &str = "istio-manager-inventory";
 const DATA_KEY: &str = "objects";
 /// Not the field manager of Istio's objects: the inventory must survive whoever takes those over.
-const FIELD_MANAGER: &str = "istio-manager";
+pub(super) const FIELD_MANAGER: &str = "istio-manager";
 
 /// Reading or writing the inventory failed.
 #[derive(Debug, Error)]
@@ -146,6 +146,12 @@ impl Inventory {
     #[must_use]
     pub fn get(&self, id: &ObjectId) -> Option<&Record> {
         self.records.get(id)
+    }
+
+    /// Whether a write of the object is confirmed.
+    #[must_use]
+    pub fn has_written(&self, id: &ObjectId) -> bool {
+        self.get(id).is_some_and(|record| record.uid.is_some())
     }
 
     /// Adds objects that are about to be written; returns whether any was new.

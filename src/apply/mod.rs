@@ -12,8 +12,10 @@ pub mod dispute;
 pub mod explain;
 pub mod fields;
 pub mod fight;
+pub mod gates;
 pub mod heed;
 pub mod inventory;
+pub mod live;
 pub mod pause;
 pub mod ready;
 pub mod releases;
@@ -30,17 +32,18 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
 use kube::Client;
+use serde_json::Value;
 use thiserror::Error;
 
 use self::deletion::Deletion;
 use self::fight::Fights;
 use self::inventory::{Inventory, Store};
+use self::live::Live;
 pub use self::repairs::Repairs;
 use self::wait::Verdict;
 use self::write::{Fate, Ground, Hand};
 pub use self::write::{Held, Why};
 use crate::object::ObjectId;
-use crate::observe::Live;
 use crate::plan::{Plan, Stage};
 use crate::status::Progress;
 
@@ -177,8 +180,8 @@ pub struct Memory {
     pub fights: Arc<Mutex<Fights>>,
     /// The metric of what was put back.
     pub repairs: Repairs,
-    /// Whether the last apply ended with everything ready. What is not written again is not waited for again then: that
-    /// istiod is down for a while later is not for an installation to tell.
+    /// Whether the last apply ended with everything ready. What is not written again is not waited for again then; how it
+    /// fares later is told by those who watch it.
     pub(crate) complete: Arc<AtomicBool>,
 }
 
@@ -238,7 +241,7 @@ impl Applier {
             self.write_stage(plan, stage, inventory, live, &ground, &mut applied).await?;
             // A definition that stays as it is may lack the label by which ours are watched.
             let ours = planned.iter().filter(|(_, id)| !applied.kept.contains(id)).cloned();
-            let gates = wait::gates(stage, &ours.collect::<Vec<_>>());
+            let gates = gates::gates(stage, &ours.collect::<Vec<_>>());
             if gates.is_empty() || (was_complete && applied.written == 0) {
                 continue;
             }
@@ -283,10 +286,13 @@ impl Applier {
             progress: &progress,
             ground,
         };
-        let mut writes = stream::iter(plan.objects(stage))
-            .map(|object| async {
-                let (id, manifest) = object.map_err(|source| Error::Plan { stage, source })?;
-                Ok::<_, Error>((id.clone(), hand.bring(stage, id, manifest).await?))
+        let mut writes = stream::iter(due(plan, stage, &known))
+            .map(|(stage, object)| {
+                let hand = &hand;
+                async move {
+                    let (id, manifest) = object.map_err(|source| Error::Plan { stage, source })?;
+                    Ok::<_, Error>((id.clone(), hand.bring(stage, id, manifest).await?))
+                }
             })
             .buffer_unordered(stage.concurrency());
         while let Some(result) = writes.next().await {
@@ -318,6 +324,21 @@ impl Applier {
     }
 }
 
+/// The objects that are written in `stage`, with the stage that they belong to.
+fn due<'a>(
+    plan: &'a Plan,
+    stage: Stage,
+    known: &'a Inventory,
+) -> impl Iterator<Item = (Stage, Result<(ObjectId, Value), crate::plan::Error>)> + Send + 'a {
+    let earlier = (stage == Stage::Istiod).then_some(Stage::Injection);
+    let objects = [Some(stage), earlier].into_iter().flatten();
+    objects.flat_map(move |of| plan.objects(of).map(move |object| (of, object))).filter(
+        move |(of, object)| {
+            object.as_ref().map_or(*of == stage, |(id, _)| of.turn(known.has_written(id)) == stage)
+        },
+    )
+}
+
 /// The objects up to `stage` that are as planned.
 fn settled(
     planned: &[(Stage, ObjectId)],
@@ -326,7 +347,8 @@ fn settled(
     live: &Live,
     applied: &Applied,
 ) -> Live {
-    let done = planned.iter().filter(|(of, _)| *of <= stage).map(|(_, id)| id);
+    let done =
+        planned.iter().filter(|(of, id)| of.turn(inventory.has_written(id)) <= stage).map(|(_, id)| id);
     let left_alone =
         |id: &ObjectId| applied.kept.contains(id) || applied.held.iter().any(|held| held.object == *id);
     let written = done.filter(|id| !left_alone(id));

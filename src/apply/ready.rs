@@ -28,8 +28,50 @@ pub fn established(definition: &Value) -> Readiness {
             Some(names) if names["status"] == "False" => {
                 Readiness::waiting(format!("names not accepted: {}", text(names, "message")))
             }
+            _ if is_forgotten(definition) => {
+                Readiness::waiting("its names are accepted, but it is not established yet")
+            }
             _ => Readiness::waiting("not established yet"),
         },
+    }
+}
+
+/// Whether nothing is between a definition and its use but the API server's last step.
+///
+/// The API server takes that step when it sees a change of such a definition. One that is killed in between has forgotten
+/// it, and sees no change when it starts again.
+#[must_use]
+pub fn is_forgotten(definition: &Value) -> bool {
+    let holds = |kind| condition(definition, kind).is_some_and(|condition| condition["status"] == "True");
+    holds("NamesAccepted") && !holds("Established")
+}
+
+/// How a workload fares that was rolled out once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fitness {
+    /// It has all the pods it wants.
+    Well,
+    /// It serves with fewer pods than it wants.
+    Short(String),
+    /// It does not serve.
+    Down(String),
+}
+
+/// Judges a Deployment or `DaemonSet` by its available pods alone, whatever rollout is under way.
+///
+/// A workload that wants no pod is well.
+#[must_use]
+pub fn fitness(kind: &str, workload: &Value) -> Fitness {
+    let (wanted, available) = match kind {
+        "DaemonSet" => (number(workload, "/status/desiredNumberScheduled"), "/status/numberAvailable"),
+        _ => (number(workload, "/spec/replicas").or(Some(1)), "/status/availableReplicas"),
+    };
+    let (wanted, available) = (wanted.unwrap_or(0), number(workload, available).unwrap_or(0));
+    let text = || format!("{available} of {wanted} pods are available");
+    match available {
+        enough if enough >= wanted => Fitness::Well,
+        0 => Fitness::Down(text()),
+        _ => Fitness::Short(text()),
     }
 }
 
@@ -241,5 +283,32 @@ mod tests {
             ))),
             "names not accepted: taken"
         );
+    }
+
+    #[test]
+    fn a_workload_fares_as_its_available_pods_do() {
+        let deployment = |replicas: Value, status: Value| {
+            ("Deployment", json!({"spec": {"replicas": replicas}, "status": status}))
+        };
+        let daemon_set = |status: Value| ("DaemonSet", json!({"status": status}));
+        let short = |text: &str| Fitness::Short(text.to_owned());
+        let down = |text: &str| Fitness::Down(text.to_owned());
+        for ((kind, workload), expected) in [
+            (deployment(json!(2), json!({"availableReplicas": 2})), Fitness::Well),
+            (deployment(json!(2), json!({"availableReplicas": 3})), Fitness::Well),
+            (deployment(json!(0), json!({})), Fitness::Well),
+            (deployment(json!(2), json!({"availableReplicas": 1})), short("1 of 2 pods are available")),
+            (deployment(json!(2), json!({})), down("0 of 2 pods are available")),
+            (deployment(Value::Null, json!({})), down("0 of 1 pods are available")),
+            (daemon_set(json!({"desiredNumberScheduled": 3, "numberAvailable": 3})), Fitness::Well),
+            (
+                daemon_set(json!({"desiredNumberScheduled": 3, "numberAvailable": 2})),
+                short("2 of 3 pods are available"),
+            ),
+            (daemon_set(json!({"desiredNumberScheduled": 3})), down("0 of 3 pods are available")),
+            (daemon_set(json!({})), Fitness::Well),
+        ] {
+            assert_eq!(fitness(kind, &workload), expected, "{workload}");
+        }
     }
 }

@@ -1,30 +1,38 @@
 //! Waits, by watch, until the objects of a stage are ready or a deadline passes.
 //!
-//! What ready means is judged in `ready`, why it is not in `explain`; this module only moves events.
+//! What is waited for is said in `gates`, what ready means is judged in `ready`, why it is not in `explain`; this module
+//! only moves events, and reminds the API server of what it forgot.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::stream::{self, BoxStream, StreamExt};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DynamicObject, ListParams, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{DynamicObject, ListParams, ObjectMeta, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use tokio::time::Instant;
+use serde_json::{Value, json};
+use tokio::time::{Instant, interval_at};
 
 use super::explain;
+use super::gates::{Gate, endpoint_name};
+use super::inventory::FIELD_MANAGER;
 use super::ready::{self, Readiness};
 use crate::kubernetes::streamed;
 use crate::object::ObjectId;
-use crate::plan::Stage;
 use crate::status::Progress;
 
 /// When a wait first asks pods for reasons, and how often after that.
 const EXPLAIN_EVERY: Duration = Duration::from_secs(5);
 const PODS_TO_ASK: u32 = 20;
+/// When a wait first reminds the API server of a definition, and how often after that. Several API servers wait for five
+/// seconds before they establish one.
+const REMIND_EVERY: Duration = Duration::from_secs(10);
+/// Annotation whose change makes the API server look at a definition again.
+const REMINDER_ANNOTATION: &str = "istios.operator.kyma-project.io/reminded-at";
 
 /// How a wait ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,65 +43,33 @@ pub enum Verdict {
     NotReady(String),
 }
 
-/// Something that must be ready before the next stage starts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Gate {
-    /// These custom resource definitions are established.
-    Definitions(Vec<ObjectId>),
-    /// One object, with the rule for its kind.
-    Object(ObjectId),
-    /// A Service, by its full identity, has a ready endpoint.
-    Endpoint(ObjectId),
-}
-
-/// What must be ready after `stage` before the next may start, of the objects applied so far.
-///
-/// CNI and gateways roll out at the same time and are awaited together.
-#[must_use]
-pub fn gates(stage: Stage, applied: &[(Stage, ObjectId)]) -> Vec<Gate> {
-    let of = |stages: &'static [Stage]| applied.iter().filter(|(s, _)| stages.contains(s)).map(|(_, id)| id);
-    let workloads = |stages| of(stages).filter(|id| is_workload(id)).cloned().map(Gate::Object);
-    match stage {
-        Stage::CustomResourceDefinitions => {
-            let definitions: Vec<_> = of(&[Stage::CustomResourceDefinitions]).cloned().collect();
-            // A gate without an object would never open: no event is about it.
-            if definitions.is_empty() { Vec::new() } else { vec![Gate::Definitions(definitions)] }
-        }
-        Stage::Istiod => {
-            let services = of(&[Stage::Istiod]).filter(|id| id.is("", "Service") && id.name == "istiod");
-            workloads(&[Stage::Istiod]).chain(services.cloned().map(Gate::Endpoint)).collect()
-        }
-        Stage::Injection => {
-            let live = of(&[Stage::Injection]).filter(|id| id.name.starts_with("istio-revision-tag-"));
-            live.cloned().map(Gate::Object).collect()
-        }
-        Stage::Gateways => workloads(&[Stage::Cni, Stage::Gateways]).collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn is_workload(id: &ObjectId) -> bool {
-    id.is("apps", "Deployment") || id.is("apps", "DaemonSet")
-}
-
 /// One report from a watch.
 struct Sighting {
     object: String,
+    state: State,
+}
+
+#[derive(Clone)]
+struct State {
     readiness: Readiness,
-    /// Selector of the workload's pods, where the object has one.
-    pods: Option<PodSelector>,
+    help: Option<Help>,
+}
+
+/// What helps while an object is not ready.
+#[derive(Clone)]
+enum Help {
+    /// Its pods can tell more.
+    Pods(PodSelector),
+    /// The workload behind it can tell more.
+    Workload(ObjectId),
+    /// The API server has to be reminded of it.
+    Reminder(ObjectId),
 }
 
 #[derive(Clone)]
 struct PodSelector {
     namespace: String,
     labels: String,
-}
-
-#[derive(Clone)]
-struct State {
-    readiness: Readiness,
-    pods: Option<PodSelector>,
 }
 
 /// Waits until every gate is open, or until `deadline` has passed since the call.
@@ -104,45 +80,78 @@ pub async fn wait(client: &Client, gates: &[Gate], deadline: Duration, progress:
     let mut states = initial_states(gates);
     let mut sightings = stream::select_all(gates.iter().map(|gate| watch(client, gate)));
     let end = Instant::now() + deadline;
-    let mut explain_at = tokio::time::interval_at(Instant::now() + EXPLAIN_EVERY, EXPLAIN_EVERY);
+    let mut explain_at = interval_at(Instant::now() + EXPLAIN_EVERY, EXPLAIN_EVERY);
+    let mut remind_at = interval_at(Instant::now() + REMIND_EVERY, REMIND_EVERY);
     loop {
         tokio::select! {
             Some(sighting) = sightings.next() => {
-                states.insert(sighting.object, State { readiness: sighting.readiness, pods: sighting.pods });
+                states.insert(sighting.object, sighting.state);
                 match first_unready(&states) {
                     None => return Verdict::Ready,
                     Some((object, text, _)) => progress.say(format!("waiting for {object}: {text}")),
                 }
             }
             _ = explain_at.tick() => progress.say(format!("waiting for {}", reason(client, &states).await)),
+            _ = remind_at.tick() => remind(client, &states).await,
             () = tokio::time::sleep_until(end) => return Verdict::NotReady(reason(client, &states).await),
         }
     }
 }
 
 fn initial_states(gates: &[Gate]) -> BTreeMap<String, State> {
-    let unseen = State { readiness: Readiness::Waiting("it has not appeared yet".into()), pods: None };
-    let names = gates.iter().flat_map(|gate| match gate {
-        Gate::Definitions(ids) => ids.iter().map(ToString::to_string).collect(),
-        Gate::Object(id) => vec![id.to_string()],
-        Gate::Endpoint(id) => vec![endpoint_name(id)],
+    let states = gates.iter().flat_map(|gate| {
+        let help = match gate {
+            Gate::Endpoint { workload, .. } => workload.clone().map(Help::Workload),
+            Gate::Definitions(_) | Gate::Object(_) => None,
+        };
+        let unseen = State { readiness: Readiness::Waiting("it has not appeared yet".into()), help };
+        gate.names().into_iter().map(move |name| (name, unseen.clone()))
     });
-    names.map(|name| (name, unseen.clone())).collect()
+    states.collect()
 }
 
-fn first_unready(states: &BTreeMap<String, State>) -> Option<(&str, &str, Option<&PodSelector>)> {
+fn first_unready(states: &BTreeMap<String, State>) -> Option<(&str, &str, Option<&Help>)> {
     states.iter().find_map(|(object, state)| match &state.readiness {
         Readiness::Ready => None,
-        Readiness::Waiting(text) => Some((object.as_str(), text.as_str(), state.pods.as_ref())),
+        Readiness::Waiting(text) => Some((object.as_str(), text.as_str(), state.help.as_ref())),
     })
 }
 
-/// The first unready object with its own words and, where it has pods, theirs.
+/// The first unready object with its own words and, where there are some, those of its workload or pods.
 async fn reason(client: &Client, states: &BTreeMap<String, State>) -> String {
-    let Some((object, text, pods)) = first_unready(states) else { return "nothing".into() };
-    let complaint = match pods {
-        Some(selector) => ask_pods(client, selector).await,
-        None => None,
+    let Some((object, text, help)) = first_unready(states) else { return "nothing".into() };
+    let told = match help {
+        Some(Help::Workload(workload)) => complaint_of(client, workload).await,
+        _ => None,
+    };
+    match told {
+        Some(told) => told,
+        None => with_pods(client, object, text, help).await,
+    }
+}
+
+/// Why a workload is not ready, in its own words and those of its pods; `None` if it is, or cannot be read.
+///
+/// A failing read only costs the explanation, so it is logged and not returned.
+pub async fn complaint_of(client: &Client, workload: &ObjectId) -> Option<String> {
+    let live = match workload.api(client.clone()).get_opt(&workload.name).await {
+        Ok(live) => as_value(live?),
+        Err(error) => {
+            tracing::debug!(%error, object = %workload, "cannot read what is to explain a wait");
+            return None;
+        }
+    };
+    let Sighting { object, state } = sight(workload, &live);
+    match state.readiness {
+        Readiness::Ready => None,
+        Readiness::Waiting(text) => Some(with_pods(client, &object, &text, state.help.as_ref()).await),
+    }
+}
+
+async fn with_pods(client: &Client, object: &str, text: &str, help: Option<&Help>) -> String {
+    let complaint = match help {
+        Some(Help::Pods(selector)) => ask_pods(client, selector).await,
+        _ => None,
     };
     match complaint {
         Some(complaint) => format!("{object}: {text}; {complaint}"),
@@ -163,11 +172,32 @@ async fn ask_pods(client: &Client, selector: &PodSelector) -> Option<String> {
     }
 }
 
+/// Changes the definitions that the API server forgot to establish, so that it sees them.
+///
+/// The annotation belongs to a manager of its own: it is no part of what is applied, so it is no drift. A write that fails
+/// is tried again at the next turn.
+async fn remind(client: &Client, states: &BTreeMap<String, State>) {
+    for state in states.values() {
+        let (Readiness::Waiting(_), Some(Help::Reminder(id))) = (&state.readiness, &state.help) else {
+            continue;
+        };
+        let patch = json!({"metadata": {"annotations": {REMINDER_ANNOTATION: Timestamp::now().to_string()}}});
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let reminded = id.api(client.clone()).patch_metadata(&id.name, &params, &Patch::Merge(&patch)).await;
+        match reminded.err() {
+            None => tracing::warn!(object = %id, "the API server was reminded to establish it"),
+            Some(error) => {
+                tracing::warn!(%error, object = %id, "cannot remind the API server to establish it");
+            }
+        }
+    }
+}
+
 fn watch(client: &Client, gate: &Gate) -> BoxStream<'static, Sighting> {
     match gate {
         Gate::Definitions(ids) => watch_definitions(client, ids.clone()),
         Gate::Object(id) => watch_object(client, id.clone()),
-        Gate::Endpoint(service) => watch_endpoints(client, service),
+        Gate::Endpoint { service, workload } => watch_endpoints(client, service, workload.as_ref()),
     }
 }
 
@@ -186,14 +216,16 @@ fn watch_definitions(client: &Client, ids: Vec<ObjectId>) -> BoxStream<'static, 
     observe(api, config)
         .filter_map(move |definition| {
             let id = ids.iter().find(|id| definition.metadata.name.as_deref() == Some(&id.name));
-            let sighting = id.map(|id| Sighting {
-                object: id.to_string(),
-                readiness: ready::established(&serde_json::json!({"status": definition.status})),
-                pods: None,
-            });
+            let sighting = id.map(|id| sight_definition(id, &definition.status));
             async move { sighting }
         })
         .boxed()
+}
+
+fn sight_definition(id: &ObjectId, status: &Value) -> Sighting {
+    let live = json!({ "status": status });
+    let help = ready::is_forgotten(&live).then(|| Help::Reminder(id.clone()));
+    Sighting { object: id.to_string(), state: State { readiness: ready::established(&live), help } }
 }
 
 fn watch_object(client: &Client, id: ObjectId) -> BoxStream<'static, Sighting> {
@@ -208,7 +240,8 @@ fn sight(id: &ObjectId, live: &Value) -> Sighting {
         "MutatingWebhookConfiguration" => ready::injector(live),
         _ => Readiness::Ready,
     };
-    Sighting { object: id.to_string(), readiness, pods: pod_selector(id, live) }
+    let help = pod_selector(id, live).map(Help::Pods);
+    Sighting { object: id.to_string(), state: State { readiness, help } }
 }
 
 fn pod_selector(id: &ObjectId, live: &Value) -> Option<PodSelector> {
@@ -218,23 +251,23 @@ fn pod_selector(id: &ObjectId, live: &Value) -> Option<PodSelector> {
     Some(PodSelector { namespace: id.namespace.clone()?, labels: labels.join(",") })
 }
 
-fn watch_endpoints(client: &Client, service: &ObjectId) -> BoxStream<'static, Sighting> {
+fn watch_endpoints(
+    client: &Client,
+    service: &ObjectId,
+    workload: Option<&ObjectId>,
+) -> BoxStream<'static, Sighting> {
     let namespace = service.namespace.clone().unwrap_or_default();
     let slices = resource("discovery.k8s.io", "v1", "EndpointSlice");
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &slices);
     let config = watcher::Config::default().labels(&format!("kubernetes.io/service-name={}", service.name));
     let object = endpoint_name(service);
+    let help = workload.cloned().map(Help::Workload);
     observe(api, config)
-        .map(move |slice| Sighting {
-            object: object.clone(),
-            readiness: ready::endpoint_slice(&as_value(slice)),
-            pods: None,
+        .map(move |slice| {
+            let readiness = ready::endpoint_slice(&as_value(slice));
+            Sighting { object: object.clone(), state: State { readiness, help: help.clone() } }
         })
         .boxed()
-}
-
-fn endpoint_name(service: &ObjectId) -> String {
-    format!("the endpoint of {service}")
 }
 
 /// Every state of the watched objects; a watch that breaks is opened again with back-off.
@@ -263,69 +296,34 @@ fn as_value(object: DynamicObject) -> Value {
 mod tests {
     use super::*;
 
-    fn id(group: &str, kind: &str, name: &str) -> ObjectId {
-        let namespace = (kind != "MutatingWebhookConfiguration").then(|| "istio-system".to_owned());
+    fn definition() -> ObjectId {
         ObjectId {
-            group: group.into(),
+            group: "apiextensions.k8s.io".into(),
             version: "v1".into(),
-            kind: kind.into(),
-            namespace,
-            name: name.into(),
-        }
-    }
-
-    fn applied() -> Vec<(Stage, ObjectId)> {
-        vec![
-            (Stage::Istiod, id("", "Service", "istiod")),
-            (Stage::Istiod, id("", "Service", "istiod-revision-tag-default")),
-            (Stage::Istiod, id("apps", "Deployment", "istiod")),
-            (
-                Stage::Injection,
-                id(
-                    "admissionregistration.k8s.io",
-                    "MutatingWebhookConfiguration",
-                    "istio-revision-tag-default",
-                ),
-            ),
-            (
-                Stage::Injection,
-                id("admissionregistration.k8s.io", "MutatingWebhookConfiguration", "istio-sidecar-injector"),
-            ),
-            (Stage::Cni, id("apps", "DaemonSet", "istio-cni-node")),
-            (Stage::Gateways, id("apps", "Deployment", "istio-ingressgateway")),
-        ]
-    }
-
-    #[test]
-    fn istiod_is_awaited_with_its_endpoint_and_after_it_the_live_injector() {
-        let names = |stage| initial_states(&gates(stage, &applied())).into_keys().collect::<Vec<String>>();
-        assert_eq!(
-            names(Stage::Istiod),
-            ["Deployment istio-system/istiod", "the endpoint of Service istio-system/istiod"]
-        );
-        assert_eq!(names(Stage::Injection), ["MutatingWebhookConfiguration istio-revision-tag-default"]);
-    }
-
-    #[test]
-    fn cni_and_gateways_are_awaited_together() {
-        assert_eq!(gates(Stage::Cni, &applied()), []);
-        let names: Vec<String> = initial_states(&gates(Stage::Gateways, &applied())).into_keys().collect();
-        assert_eq!(
-            names,
-            ["DaemonSet istio-system/istio-cni-node", "Deployment istio-system/istio-ingressgateway"]
-        );
-    }
-
-    #[test]
-    fn a_stage_of_which_nothing_was_applied_is_not_waited_for() {
-        for stage in Stage::ALL {
-            assert!(gates(stage, &[]).is_empty(), "{stage}");
+            kind: "CustomResourceDefinition".into(),
+            namespace: None,
+            name: "gateways.networking.istio.io".into(),
         }
     }
 
     #[test]
     fn an_object_that_was_never_seen_is_not_ready() {
-        let states = initial_states(&gates(Stage::Gateways, &applied()));
+        let states = initial_states(&[Gate::Object(definition())]);
         assert!(first_unready(&states).is_some_and(|(_, text, _)| text == "it has not appeared yet"));
+    }
+
+    #[test]
+    fn only_a_definition_that_lacks_nothing_but_the_last_step_is_one_to_remind_of() {
+        let condition = |kind: &str, status: &str| json!({"type": kind, "status": status});
+        for (conditions, forgotten) in [
+            (json!([]), false),
+            (json!([condition("NamesAccepted", "False")]), false),
+            (json!([condition("NamesAccepted", "True")]), true),
+            (json!([condition("NamesAccepted", "True"), condition("Established", "False")]), true),
+            (json!([condition("NamesAccepted", "True"), condition("Established", "True")]), false),
+        ] {
+            let Sighting { state, .. } = sight_definition(&definition(), &json!({"conditions": conditions}));
+            assert_eq!(matches!(state.help, Some(Help::Reminder(_))), forgotten, "{conditions}");
+        }
     }
 }

@@ -14,12 +14,12 @@ use super::change::{Standing, first_difference, is_as_applied};
 use super::definition_gate::Gate;
 use super::fight::Fights;
 use super::inventory::{Inventory, Record, Release};
+use super::live::{Live, Seen};
 use super::pause::Pause;
 use super::repairs::{Repairs, tell_of_rollout};
 use super::{Error, concede, dispute, server_side, takeover};
 use crate::kubernetes::is_not_found;
 use crate::object::ObjectId;
-use crate::observe::{Live, Seen};
 use crate::plan::Stage;
 use crate::status::Progress;
 

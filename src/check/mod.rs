@@ -14,7 +14,7 @@ use istio_charts::Bundle;
 use kube::Client;
 use serde::Serialize;
 
-use crate::telemetry::one_line;
+use crate::telemetry::{answer_code, one_line};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -144,10 +144,10 @@ fn examine(subject: Subject, basis: Basis<'_>) -> BoxFuture<'_, Result<Vec<Findi
 }
 
 fn unreadable(subject: Subject, error: &look::Error) -> Finding {
-    Finding {
-        severity: Severity::Warning,
-        subject,
-        message: format!("could not be looked at: {}", one_line(error)),
-        advice: "check again as a user who may read it".to_owned(),
-    }
+    let advice = match answer_code(error) {
+        Some(403) => "check again as a user who may read it",
+        _ => "check again when it can be read",
+    };
+    let message = format!("could not be looked at: {}", one_line(error));
+    Finding { severity: Severity::Warning, subject, message, advice: advice.to_owned() }
 }

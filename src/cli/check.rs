@@ -9,7 +9,7 @@ use serde_json::json;
 use super::report;
 use super::shared::{self, ClusterArguments, VersionArguments};
 use crate::check::{self, Basis, Finding, Severity, Subject};
-use crate::kubernetes::{self, ConnectError};
+use crate::kubernetes::ConnectError;
 
 /// Why nothing was checked.
 #[derive(Debug, thiserror::Error)]
@@ -58,10 +58,6 @@ pub struct CheckArguments {
     #[command(flatten)]
     cluster: ClusterArguments,
 
-    /// User as whom to look, such as system:serviceaccount:kyma-system:istio-controller-manager
-    #[arg(long = "as", value_name = "USER", help_heading = "Cluster")]
-    user: Option<String>,
-
     #[command(flatten)]
     version: VersionArguments,
 
@@ -85,8 +81,7 @@ pub fn main(arguments: &CheckArguments) -> ExitCode {
 }
 
 async fn check(arguments: &CheckArguments) -> Result<Vec<Finding>, CheckError> {
-    let client =
-        kubernetes::connect_as(arguments.cluster.kubeconfig.as_deref(), arguments.user.as_deref()).await?;
+    let client = arguments.cluster.connect().await?;
     let bundle = arguments.version.bundle()?;
     let namespace = arguments.cluster.namespace();
     let basis = Basis { client: &client, bundle: &bundle, operator_namespace: &namespace };

@@ -1,5 +1,6 @@
 //! `render`: every object that the operator would apply for a resource, in order, without a cluster.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -8,13 +9,15 @@ use gotemplate::yaml;
 use serde_json::Value;
 
 use super::shared::{self, AllowArguments, VersionArguments};
-use crate::api::{Istio, names};
+use crate::api::{Istio, misfits, names};
 use crate::plan::configuration::{self, ClusterFacts};
 use crate::plan::{self, Basis, Desired, Plan, Stage};
 use crate::validate::{self, Rejection};
 
 /// The API server that is assumed where there is none; any supported version renders the same.
 const KUBERNETES_VERSION: &str = "v1.36.0";
+
+const API_VERSION: &str = "operator.kyma-project.io/v1alpha2";
 
 /// How it is used.
 pub(super) const EXAMPLES: &str = "\
@@ -35,7 +38,7 @@ Warnings go to standard error. A resource that the operator would refuse is refu
 #[derive(Debug, thiserror::Error)]
 pub enum RenderError {
     /// A file cannot be read.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}", named(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -43,7 +46,7 @@ pub enum RenderError {
         source: io::Error,
     },
     /// A file is no YAML.
-    #[error("{} is no YAML", path.display())]
+    #[error("{} is no YAML", named(path))]
     Yaml {
         /// The file.
         path: PathBuf,
@@ -51,17 +54,35 @@ pub enum RenderError {
         source: yaml::Error,
     },
     /// A file has no resource to render.
-    #[error("{} holds no resource of kind Istio ({})", path.display(), "operator.kyma-project.io/v1alpha2")]
+    #[error("{} holds no resource of kind Istio ({API_VERSION}), but {found}", named(path))]
     NoResource {
         /// The file.
         path: PathBuf,
+        /// What it has instead.
+        found: String,
     },
-    /// The resource has a field of a wrong type or value.
-    #[error("the Istio resource in {} does not fit its definition", path.display())]
+    /// A file has several resources, of which only one can be in charge.
+    #[error("{} holds several resources of kind Istio ({}), give one of them", named(path), names.join(", "))]
+    SeveralResources {
+        /// The file.
+        path: PathBuf,
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// The resource has fields of a wrong type or value.
+    #[error("the Istio resource in {} does not fit its definition: {}", named(path), problems.join("; "))]
+    Misfit {
+        /// The file.
+        path: PathBuf,
+        /// The fields, and what is wrong with them.
+        problems: Vec<String>,
+    },
+    /// The resource does not fit its definition in another way.
+    #[error("the Istio resource in {} does not fit its definition", named(path))]
     Schema {
         /// The file.
         path: PathBuf,
-        /// The field and cause.
+        /// The cause.
         source: serde_json::Error,
     },
     /// The operator would refuse the resource.
@@ -152,13 +173,51 @@ pub(super) fn planned(arguments: &RenderArguments) -> Result<Plan, RenderError> 
     }
 }
 
+/// The one `Istio` resource of a file. Fields that it cannot have are told on standard error.
 pub(super) fn resource(path: &Path) -> Result<Istio, RenderError> {
-    let is_istio = |object: &Value| {
-        object["kind"] == "Istio" && object["apiVersion"] == "operator.kyma-project.io/v1alpha2"
+    let (mut resources, others): (Vec<Value>, Vec<Value>) = documents(path)?.into_iter().partition(is_istio);
+    let path = || path.to_owned();
+    if resources.len() > 1 {
+        let names = resources.iter().map(name).collect();
+        return Err(RenderError::SeveralResources { path: path(), names });
+    }
+    let Some(resource) = resources.pop() else {
+        return Err(RenderError::NoResource { path: path(), found: kinds(&others) });
     };
-    let found = documents(path)?.into_iter().find(is_istio);
-    let resource = found.ok_or_else(|| RenderError::NoResource { path: path.to_owned() })?;
-    serde_json::from_value(resource).map_err(|source| RenderError::Schema { path: path.to_owned(), source })
+    let misfits =
+        misfits(&resource["spec"]).map_err(|source| RenderError::Schema { path: path(), source })?;
+    for unknown in &misfits.unknown {
+        eprintln!("warning: {unknown}; the API server drops it, and kubectl refuses it");
+    }
+    if !misfits.wrong.is_empty() {
+        return Err(RenderError::Misfit { path: path(), problems: misfits.wrong });
+    }
+    serde_json::from_value(resource).map_err(|source| RenderError::Schema { path: path(), source })
+}
+
+fn is_istio(object: &Value) -> bool {
+    object["kind"] == "Istio" && object["apiVersion"] == API_VERSION
+}
+
+fn name(object: &Value) -> String {
+    object["metadata"]["name"].as_str().unwrap_or("without a name").to_owned()
+}
+
+/// What objects are, for a person who took the wrong file.
+fn kinds(objects: &[Value]) -> String {
+    let kind =
+        |object: &Value| Some(format!("{} ({})", object["kind"].as_str()?, object["apiVersion"].as_str()?));
+    let kinds: BTreeSet<String> = objects.iter().filter_map(kind).collect();
+    if kinds.is_empty() {
+        "nothing of Kubernetes".to_owned()
+    } else {
+        kinds.into_iter().collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// A file as it is called in messages.
+fn named(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
 
 fn documents(path: &Path) -> Result<Vec<Value>, RenderError> {

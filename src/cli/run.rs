@@ -13,7 +13,7 @@ use super::bind::BindAddress;
 use super::flags::RunArguments;
 use super::identity;
 use crate::context::Context;
-use crate::kubernetes::{self, ConnectError, Limits, WriteGate};
+use crate::kubernetes::{self, ConnectError, Limits, RequestCount, WriteGate};
 use crate::leader::{Election, Leadership, Lost, TimingError};
 use crate::probes::{BindError, Metrics, Readiness, Server};
 use crate::shutdown::{self, ShutdownError};
@@ -55,7 +55,8 @@ pub enum RunError {
 pub async fn run(arguments: &RunArguments) -> Result<(), RunError> {
     let timing = arguments.timing()?;
     let shutdown = shutdown::on_signal()?;
-    let connections = kubernetes::connections(arguments.kubeconfig.as_deref()).await?;
+    let requests = RequestCount::default();
+    let connections = kubernetes::connections(arguments.kubeconfig.as_deref(), &requests).await?;
     let operator_namespace = identity::namespace(arguments.operator_namespace.as_deref());
     let identity = identity::identity();
     info!(
@@ -70,6 +71,7 @@ pub async fn run(arguments: &RunArguments) -> Result<(), RunError> {
     let (leadership, election) = Candidacy::start(arguments.leader_elect, candidate);
     let readiness = Readiness::default();
     let metrics = Metrics::new(leadership.clone());
+    metrics.change(|registry| requests.register(registry));
     serve(arguments, &readiness, &metrics, &shutdown).await?;
 
     let (client, writes) = kubernetes::guarded(connections, leadership.clone(), Limits::default());

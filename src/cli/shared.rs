@@ -19,17 +19,21 @@ pub struct ClusterArguments {
     /// Kubeconfig file; without it: the files named by KUBECONFIG, else the Pod's service account, else
     /// ~/.kube/config
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
-    pub kubeconfig: Option<PathBuf>,
+    kubeconfig: Option<PathBuf>,
 
     /// Namespace of the operator; without it: that of the Pod, else kyma-system
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", help_heading = "Cluster")]
     operator_namespace: Option<String>,
+
+    /// User as whom to ask, such as system:serviceaccount:kyma-system:istio-controller-manager
+    #[arg(long = "as", value_name = "USER", help_heading = "Cluster")]
+    user: Option<String>,
 }
 
 impl ClusterArguments {
-    /// A client for that cluster.
+    /// A client for that cluster, which has answered once.
     pub async fn connect(&self) -> Result<Client, ConnectError> {
-        kubernetes::connect(self.kubeconfig.as_deref()).await
+        kubernetes::connect(self.kubeconfig.as_deref(), self.user.as_deref()).await
     }
 
     /// The namespace of the operator there.

@@ -15,6 +15,7 @@ use kube::client::{Body, ConfigExt};
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use tower::{BoxError, ServiceBuilder};
 
+use super::counted::RequestCount;
 use super::guard::limited;
 use super::limits::Limits;
 
@@ -77,6 +78,14 @@ pub enum ConnectError {
         /// The name.
         user: String,
     },
+    /// Nobody answers, or not to us.
+    #[error("the API server at {address} cannot be asked")]
+    Unreachable {
+        /// The address of the API server.
+        address: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
     /// The address, certificates or credentials that were found cannot be used.
     #[error("the client for the API server at {address} cannot be set up")]
     Setup {
@@ -89,32 +98,39 @@ pub enum ConnectError {
 
 /// A client for a person, with the usual limits, for the cluster that is found in this order, which is
 /// controller-runtime's: the file `kubeconfig`, the files that the variable KUBECONFIG names, the service account of the
-/// Pod, `~/.kube/config`.
+/// Pod, `~/.kube/config`. It acts as another user if one is named: the API server then asks whether the real one may act
+/// for him.
 ///
-/// No request is made.
-pub async fn connect(kubeconfig: Option<&Path>) -> Result<kube::Client, ConnectError> {
-    connect_as(kubeconfig, None).await
-}
-
-/// Like [`connect`], as another user if one is named: the API server then asks whether the real one may act for him.
-pub async fn connect_as(kubeconfig: Option<&Path>, user: Option<&str>) -> Result<kube::Client, ConnectError> {
+/// One request is made, which anyone may make, so that a cluster that cannot be reached is told as that.
+pub async fn connect(kubeconfig: Option<&Path>, user: Option<&str>) -> Result<kube::Client, ConnectError> {
     let mut config = find(kubeconfig).await?;
     if let Some(user) = user {
         let value = HeaderValue::from_str(user).map_err(|_| ConnectError::User { user: user.to_owned() })?;
         config.headers.push((HeaderName::from_static("impersonate-user"), value));
     }
-    Ok(limited(open_both(&config)?, Limits::default()))
+    let connections = Connections { requests: open(&config, &HTTP1)?, streams: open(&config, &HTTP2)? };
+    let client = limited(connections, Limits::default());
+    match client.apiserver_version().await {
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(client),
+        Err(source) => {
+            let address = config.cluster_url.to_string();
+            Err(ConnectError::Unreachable { address, source: Box::new(source) })
+        }
+        Ok(_) => Ok(client),
+    }
 }
 
-/// Both ways to the cluster that [`connect`] finds.
+/// Both ways to the cluster that [`connect`] finds; what goes there is counted.
 ///
 /// Nothing is retried inside these clients: a retry there would outlast any deadline set outside.
-pub async fn connections(kubeconfig: Option<&Path>) -> Result<Connections, ConnectError> {
-    open_both(&find(kubeconfig).await?)
-}
-
-fn open_both(config: &Config) -> Result<Connections, ConnectError> {
-    Ok(Connections { requests: open(config, &HTTP1)?, streams: open(config, &HTTP2)? })
+pub async fn connections(
+    kubeconfig: Option<&Path>,
+    count: &RequestCount,
+) -> Result<Connections, ConnectError> {
+    let config = find(kubeconfig).await?;
+    let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
+    let counted = |protocols| Ok(count.counting(open(&config, protocols)?, &host));
+    Ok(Connections { requests: counted(&HTTP1)?, streams: counted(&HTTP2)? })
 }
 
 fn open(config: &Config, protocols: &[&[u8]]) -> Result<kube::Client, ConnectError> {
@@ -187,7 +203,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_kubeconfig_is_named() {
-        let error = connect(Some(Path::new("/does/not/exist"))).await.err().unwrap();
+        let error = connect(Some(Path::new("/does/not/exist")), None).await.err().unwrap();
         assert_eq!(error.to_string(), "the kubeconfig /does/not/exist cannot be used");
     }
 
@@ -204,7 +220,9 @@ clusters:
 - {name: local, cluster: {server: 'http://127.0.0.1:1'}}
 ";
         file.write_all(text.as_bytes()).unwrap();
-        let client = connect(Some(file.path())).await.unwrap();
-        assert_eq!(client.default_namespace(), "team-a");
+        let config = find(Some(file.path())).await.unwrap();
+        assert_eq!(config.default_namespace, "team-a");
+        let error = connect(Some(file.path()), None).await.err().unwrap();
+        assert_eq!(error.to_string(), "the API server at http://127.0.0.1:1/ cannot be asked");
     }
 }

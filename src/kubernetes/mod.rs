@@ -3,13 +3,15 @@
 
 mod answer;
 mod connect;
+mod counted;
 mod deadline;
 mod guard;
 mod limits;
 mod streamed;
 
 pub use answer::{if_found, is_not_found};
-pub use connect::{ConnectError, Connections, connect, connect_as, connections};
+pub use connect::{ConnectError, Connections, connect, connections};
+pub use counted::RequestCount;
 pub use guard::{WriteGate, guarded};
 pub use limits::{Limits, RequestTimeout, WriteDenied, write_denied};
 pub use streamed::{is_not_served, streamed};

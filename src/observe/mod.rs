@@ -6,13 +6,11 @@
 pub mod cluster;
 pub mod installed;
 pub mod leftovers;
-mod live;
 
 use kube::Client;
 use thiserror::Error;
 
 use self::cluster::{ClusterWatch, Outlook};
-pub use self::live::{Live, Seen};
 use crate::apply::inventory::{self, Inventory, Store};
 
 /// Something could not be read.

@@ -85,7 +85,7 @@ fn ambient_without_agent(spec: &ValidatedSpec, facts: &ClusterFacts) -> Option<P
             "spec.experimental.enableAmbient",
             format!(
                 "ambient mode needs the CNI agent, which disableCni in ConfigMap {OPERATOR_NAMESPACE}/{FEATURES_CONFIG_MAP} \
-                 switches off; remove one of the two"
+                 switches off: write \"disableCni\": false there, or leave enableAmbient out here"
             ),
         )
     })

@@ -12,18 +12,27 @@ use super::{Error, Plan, Stage};
 const INJECTED: &str = "auto";
 /// `ConfigMap` from which injection takes its values.
 const INJECTOR: &str = "istio-sidecar-injector";
+/// Lets istiod run gateways of class `istio-agentgateway`, which are another program than the proxy.
+const AGENTGATEWAY_SWITCH: &str = "PILOT_ENABLE_AGENTGATEWAY";
+/// What counts as true in a variable of istiod (Go, `strconv.ParseBool`).
+const TRUE: [&str; 6] = ["1", "t", "T", "TRUE", "true", "True"];
 
-/// Every image of the planned workloads and of injection.
+/// Every image of the planned workloads, of injection, and of the gateways that istiod itself makes.
 pub fn of(plan: &Plan) -> Result<BTreeSet<String>, Error> {
-    let mut images = BTreeSet::new();
+    let (mut images, mut injectors, mut agentgateway) = (BTreeSet::new(), Vec::new(), false);
     for stage in Stage::ALL.into_iter().filter(|stage| *stage != Stage::CustomResourceDefinitions) {
         for object in plan.objects(stage) {
             let (id, object) = object?;
             images.extend(of_pods(&object));
+            agentgateway |= enables_agentgateway(&object);
             if id.is("", "ConfigMap") && id.name.starts_with(INJECTOR) {
-                images.extend(of_injection(&object));
+                injectors.extend(values(&object));
             }
         }
+    }
+    for values in &injectors {
+        images.extend(of_injection(values));
+        images.extend(agentgateway.then(|| of_agentgateway(values)));
     }
     Ok(images)
 }
@@ -40,10 +49,27 @@ fn of_pods(object: &Value) -> Vec<String> {
         .collect()
 }
 
+fn enables_agentgateway(object: &Value) -> bool {
+    let containers = object["spec"]["template"]["spec"]["containers"].as_array();
+    let is_switch = |variable: &&Value| variable["name"] == AGENTGATEWAY_SWITCH;
+    let variables = containers.into_iter().flatten().filter_map(|container| container["env"].as_array());
+    let switch = variables.flatten().rfind(is_switch);
+    switch.is_some_and(|switch| switch["value"].as_str().is_some_and(|value| TRUE.contains(&value)))
+}
+
+/// What injection fills its templates with.
+fn values(config_map: &Value) -> Option<Value> {
+    serde_json::from_str(config_map["data"]["values"].as_str()?).ok()
+}
+
+/// The image of the agentgateway, for which there is no variable: istiod composes it.
+fn of_agentgateway(values: &Value) -> String {
+    let global = &values["global"];
+    composed(global["agentgateway"]["image"].as_str().unwrap_or("agentgateway"), global)
+}
+
 /// The images of the proxy and of the container that sets up its network, as the injection template composes them.
-fn of_injection(config_map: &Value) -> Vec<String> {
-    let values = config_map["data"]["values"].as_str().unwrap_or_default();
-    let Ok(values) = serde_json::from_str::<Value>(values) else { return Vec::new() };
+fn of_injection(values: &Value) -> Vec<String> {
     let global = &values["global"];
     ["proxy", "proxy_init"]
         .iter()
@@ -81,13 +107,30 @@ mod tests {
     #[test]
     fn injection_composes_bare_names_with_hub_and_tag() {
         let values = |proxy: &str, variant: &str| {
-            let values = json!({"global": {
+            json!({"global": {
                 "hub": "r:5000/a", "tag": "1.31.0", "variant": variant, "proxy": {"image": proxy},
-            }});
-            json!({"data": {"values": values.to_string()}})
+            }})
         };
         assert_eq!(of_injection(&values("x/proxy:2", "debug")), ["x/proxy:2"]);
         assert_eq!(of_injection(&values("proxyv2", "")), ["r:5000/a/proxyv2:1.31.0"]);
         assert_eq!(of_injection(&values("proxyv2", "debug")), ["r:5000/a/proxyv2:1.31.0-debug"]);
+    }
+
+    #[test]
+    fn the_agentgateway_is_switched_on_by_a_variable_as_go_reads_it() {
+        let istiod = |env: Value| json!({"spec": {"template": {"spec": {"containers": [{"env": env}]}}}});
+        let switch = |value: &str| json!({"name": AGENTGATEWAY_SWITCH, "value": value});
+        for (env, expected) in [
+            (json!([switch("true")]), true),
+            (json!([switch("T")]), true),
+            (json!([switch("false")]), false),
+            (json!([switch("yes")]), false),
+            (json!([{"name": "PILOT_ENABLE_AMBIENT", "value": "true"}]), false),
+            (json!([switch("true"), switch("false")]), false),
+            (json!([{"name": AGENTGATEWAY_SWITCH, "valueFrom": {}}]), false),
+            (Value::Null, false),
+        ] {
+            assert_eq!(enables_agentgateway(&istiod(env.clone())), expected, "{env}");
+        }
     }
 }

@@ -24,9 +24,10 @@ pub enum Stage {
     RoleBindings,
     /// ConfigMaps and quotas, which workloads read when they start.
     Configuration,
-    /// istiod with its Services and validators; complete when it serves.
+    /// istiod with its Services and validators; complete when one replica serves.
     Istiod,
-    /// Webhooks that inject sidecars. Not before istiod serves: until then they would only refuse pods.
+    /// Webhooks that inject sidecars. Not before an istiod serves: until then they would only refuse pods. Complete when
+    /// they can call it, and all of istiod is rolled out.
     Injection,
     /// The CNI agent on each node.
     Cni,
@@ -51,6 +52,18 @@ impl Stage {
         Self::Gateways,
         Self::Extras,
     ];
+
+    /// The stage in which an object of this one is written, given whether it was written before.
+    ///
+    /// Webhooks that inject already are kept up together with istiod: while they wait for an istiod that does not come up,
+    /// nobody would put them back.
+    #[must_use]
+    pub const fn turn(self, is_known: bool) -> Self {
+        match self {
+            Self::Injection if is_known => Self::Istiod,
+            own => own,
+        }
+    }
 
     /// How many objects of the stage may be written at the same time.
     ///
@@ -166,6 +179,15 @@ mod tests {
         let injector = stage(ComponentName::Pilot, "MutatingWebhookConfiguration");
         assert!(stage(ComponentName::Pilot, "Deployment") < injector);
         assert!(injector < stage(ComponentName::IngressGateways, "Deployment"));
+    }
+
+    #[test]
+    fn only_webhooks_that_inject_already_do_not_wait_for_an_istiod_that_answers() {
+        for stage in Stage::ALL {
+            assert_eq!(stage.turn(false), stage);
+            let expected = if stage == Stage::Injection { Stage::Istiod } else { stage };
+            assert_eq!(stage.turn(true), expected);
+        }
     }
 
     #[test]

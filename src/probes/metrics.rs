@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text::encode};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::sync::watch;
@@ -58,15 +59,29 @@ impl Collector for ProcessCollector {
             .encode_descriptor("leader_election_master_status", help, None, MetricType::Gauge)?
             .encode_family(&[("name", LEADER_LEASE)])
             .and_then(|family| leads.encode(family))?;
-        let Some(bytes) = resident_memory() else { return Ok(()) };
-        let memory = encoder.encode_descriptor(
-            "process_resident_memory",
-            "Memory of this process that is in RAM",
-            Some(&Unit::Bytes),
-            MetricType::Gauge,
-        )?;
-        ConstGauge::new(bytes).encode(memory)
+        if let Some(bytes) = resident_memory() {
+            let help = "Memory of this process that is in RAM";
+            let (name, unit) = ("process_resident_memory", Some(&Unit::Bytes));
+            let memory = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+            ConstGauge::new(bytes).encode(memory)?;
+        }
+        if let Some(seconds) = processor_time() {
+            let (name, help) = ("process_cpu", "Processor time that this process has used");
+            let time = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Counter)?;
+            ConstCounter::new(seconds).encode(time)?;
+        }
+        Ok(())
     }
+}
+
+/// From `utime` and `stime` in proc(5), in hundredths of a second on every Linux; `None` where there is no such file.
+fn processor_time() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name of the program, in brackets, may hold blanks.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let hundredths: Result<Vec<u32>, _> =
+        fields.split_whitespace().skip(11).take(2).map(str::parse).collect();
+    Some(hundredths.ok()?.into_iter().map(f64::from).sum::<f64>() / 100.0)
 }
 
 /// From `VmRSS` in proc(5), which is in kibibytes; `None` where there is no such file.
@@ -95,6 +110,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("process_resident_memory_bytes "), "{text}");
+        assert!(text.contains("process_cpu_seconds_total "), "{text}");
         assert!(text.contains("istio_things 3\n"), "{text}");
         publish.send_replace(Leadership::Leading { until: None });
         let text = metrics.text().unwrap();

@@ -9,6 +9,6 @@ mod server;
 
 pub use metrics::Metrics;
 pub use readiness::{Pending, Readiness};
-pub use reconciles::{End, Reconciles};
+pub use reconciles::{End, Reconciles, Running};
 pub use resource::ResourceGauges;
 pub use server::{BindError, Server};

@@ -36,6 +36,13 @@ fn answer<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Status> {
     }
 }
 
+/// The code with which the API server answered, if that is what an error comes from.
+#[must_use]
+pub fn answer_code(error: &(dyn Error + 'static)) -> Option<u16> {
+    let mut chain = std::iter::successors(Some(error), |error| (*error).source());
+    chain.find_map(answer).map(|status| status.code)
+}
+
 /// An error and its causes on one line.
 #[must_use]
 pub fn one_line(error: &(dyn Error + 'static)) -> String {
@@ -67,6 +74,9 @@ mod tests {
     #[test]
     fn an_answer_of_the_api_server_is_told_by_its_message_only() {
         let status = Status { message: "pods \"x\" is forbidden".into(), code: 403, ..Default::default() };
-        assert_eq!(causes(&kube::Error::Api(Box::new(status))), ["pods \"x\" is forbidden"]);
+        let error = kube::Error::Api(Box::new(status));
+        assert_eq!(causes(&error), ["pods \"x\" is forbidden"]);
+        assert_eq!(answer_code(&error), Some(403));
+        assert_eq!(answer_code(&*linked(&["no answer"]).unwrap()), None);
     }
 }

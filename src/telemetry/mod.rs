@@ -9,7 +9,7 @@ use std::str::FromStr;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::fmt::SubscriberBuilder;
 
-pub use causes::{causes, one_line};
+pub use causes::{answer_code, causes, one_line};
 pub use time::TimeEncoding;
 
 /// How to log.

@@ -1,9 +1,11 @@
 //! Notices when what was applied is changed, taken away or replaced.
 //!
 //! Watches the metadata of every applied kind, by the module's label, and keeps a line for each object that is ours. An
-//! object that loses the label leaves the watch as if it had been deleted, which is reason enough to look at it. Nothing is
-//! decided here but when to look: what to do is found out by the reconcile that follows.
+//! object that loses the label leaves the watch as if it had been deleted, which is reason enough to look at it. Workloads are
+//! watched as a whole: their status tells how they fare. Nothing is decided here but when to look: what to do is found out by
+//! the reconcile that follows.
 
+mod health;
 mod sightings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,17 +17,21 @@ use futures::stream::{self, BoxStream, SelectAll, StreamExt};
 use kube::api::{DynamicObject, ObjectMeta};
 use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
+use self::health::Health;
 use self::sightings::Sightings;
 use crate::apply::Vigil;
+use crate::apply::gates::is_workload;
 use crate::apply::inventory::Inventory;
+use crate::apply::live::{Live, Seen};
+use crate::apply::ready::{self, Fitness};
 use crate::kubernetes::{is_not_served, streamed};
 use crate::object::ObjectId;
-use crate::observe::{Live, Seen};
 use crate::plan::MODULE_SELECTOR;
 
 /// A difference must last so long before it is looked at: events of one change arrive one by one, and those of our own
@@ -58,6 +64,8 @@ pub struct Error {
 enum Report {
     Restarted,
     Is(ObjectId, Seen),
+    /// So a workload of ours fares.
+    Fares(ObjectId, Fitness),
     Listed,
     Gone(ObjectId),
     /// The API server does not serve the kind (any more).
@@ -68,11 +76,20 @@ enum Report {
 #[derive(Clone)]
 pub struct Drift {
     state: Arc<Mutex<Sightings>>,
+    health: Arc<Mutex<Health>>,
     /// For the task that watches.
     changed: Arc<Notify>,
     /// For those that wait for it.
     listed: Arc<Notify>,
     announced: watch::Receiver<()>,
+}
+
+/// What tells when something is to be looked at.
+pub struct Announcements {
+    /// What is installed differs from what was applied.
+    pub drifted: watch::Receiver<()>,
+    /// Workloads fare otherwise than before.
+    pub health: watch::Receiver<()>,
 }
 
 /// A reconcile under way: nothing that happens is drift before it has said what it is content with.
@@ -100,14 +117,26 @@ impl Vigil for Round {
 }
 
 impl Drift {
-    /// Starts the watching task. The receiver tells when something is to be looked at.
+    /// Starts the watching task.
     #[must_use]
-    pub fn start(client: Client) -> (Self, watch::Receiver<()>) {
-        let (announce, announced) = watch::channel(());
-        let (state, changed, listed) = (Arc::default(), Arc::default(), Arc::default());
-        let drift = Self { state, changed, listed, announced: announced.clone() };
-        tokio::spawn(run(client, drift.clone(), announce));
-        (drift, announced)
+    pub fn start(client: Client) -> (Self, Announcements) {
+        let (announce, drifted) = watch::channel(());
+        let (announce_health, health) = watch::channel(());
+        let drift = Self {
+            state: Arc::default(),
+            health: Arc::default(),
+            changed: Arc::default(),
+            listed: Arc::default(),
+            announced: drifted.clone(),
+        };
+        tokio::spawn(run(client, drift.clone(), announce, announce_health));
+        (drift, Announcements { drifted, health })
+    }
+
+    /// The workloads of ours that have not fared well for some time.
+    #[must_use]
+    pub fn ailing(&self) -> BTreeMap<ObjectId, Fitness> {
+        self.health().ailing(Instant::now())
     }
 
     /// How the objects of the inventory look now, as far as metadata tells it.
@@ -147,11 +176,41 @@ impl Drift {
     /// Ends all watches: nothing is ours any more.
     pub fn rest(&self) {
         *self.state() = Sightings::default();
+        *self.health() = Health::default();
         self.changed.notify_one();
     }
 
     fn state(&self) -> MutexGuard<'_, Sightings> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, kind: &Kind, report: Report) {
+        if let Report::Gone(id) = &report {
+            self.health().forget(id);
+        }
+        match report {
+            Report::Fares(id, fitness) => self.health().note(id, fitness, Instant::now()),
+            report => {
+                let was_listed = matches!(report, Report::Listed | Report::Unknown);
+                self.state().note(kind, report);
+                if was_listed {
+                    self.listed.notify_waiters();
+                }
+            }
+        }
+    }
+
+    /// Tells of drift that was not told yet.
+    fn announce_drift(&self, announce: &watch::Sender<()>) {
+        let different = self.state().report_differences();
+        if !different.is_empty() {
+            tracing::info!(objects = names(&different), "what is installed differs from what was applied");
+            announce.send_replace(());
+        }
     }
 }
 
@@ -189,44 +248,34 @@ fn kind_of(id: &ObjectId) -> Kind {
 }
 
 /// Feeds the sightings until the process ends.
-async fn run(client: Client, drift: Drift, announce: watch::Sender<()>) {
+async fn run(client: Client, drift: Drift, announce: watch::Sender<()>, announce_health: watch::Sender<()>) {
     let mut watches = Watches { client, open: BTreeMap::new(), reports: SelectAll::new() };
     // Polled while there is nothing to watch, `SelectAll` would end at once.
     watches.reports.push(stream::pending().boxed());
     let mut look_at: Option<Instant> = None;
     let mut open_at: Option<Instant> = None;
+    let mut tell_at: Option<Instant> = None;
     loop {
         tokio::select! {
-            Some((kind, report)) = watches.reports.next() => {
-                let was_listed = matches!(report, Report::Listed | Report::Unknown);
-                drift.state().note(&kind, report);
-                if was_listed {
-                    drift.listed.notify_waiters();
-                }
-            }
-            () = drift.changed.notified() => {
-                open_at = if drift.state().is_needed() || !watches.lack_any(drift.state().kinds()) {
-                    watches.keep(drift.state().kinds());
-                    None
-                } else {
-                    open_at.or_else(|| Some(Instant::now() + PATIENCE))
-                };
-            }
+            Some((kind, report)) = watches.reports.next() => drift.note(&kind, report),
+            () = drift.changed.notified() => open_at = watches.follow(&drift, open_at),
             () = until(open_at) => {
                 open_at = None;
                 watches.keep(drift.state().kinds());
             }
             () = until(look_at) => {
                 look_at = None;
-                let different = drift.state().report_differences();
-                if !different.is_empty() {
-                    tracing::info!(objects = names(&different), "what is installed differs from what was applied");
-                    announce.send_replace(());
-                }
+                drift.announce_drift(&announce);
             }
+            () = until(tell_at) => {}
         }
         look_at =
             if drift.state().differs() { look_at.or_else(|| Some(Instant::now() + SETTLE)) } else { None };
+        let now = Instant::now();
+        if drift.health().has_news(now) {
+            announce_health.send_replace(());
+        }
+        tell_at = drift.health().next_news(now);
     }
 }
 
@@ -254,6 +303,15 @@ impl Watches {
         !kinds.iter().all(|kind| self.open.contains_key(kind))
     }
 
+    /// Opens watches that a reconcile waits for at once, and tells when to open others.
+    fn follow(&mut self, drift: &Drift, open_at: Option<Instant>) -> Option<Instant> {
+        if drift.state().is_needed() || !self.lack_any(drift.state().kinds()) {
+            self.keep(drift.state().kinds());
+            return None;
+        }
+        open_at.or_else(|| Some(Instant::now() + PATIENCE))
+    }
+
     /// Opens and closes watches until they are those of `kinds`.
     fn keep(&mut self, kinds: &BTreeSet<Kind>) {
         self.open.retain(|kind, _| kinds.contains(kind));
@@ -274,37 +332,63 @@ fn watch_kind(
 ) -> BoxStream<'static, (Kind, Report)> {
     let (group, version, name) = &kind;
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, name));
-    let api: Api<Metadata> = Api::all_with(client, &resource);
+    if is_workload(group, name) {
+        let fitness = |kind: &str, object: &DynamicObject| Some(ready::fitness(kind, &object.data));
+        reports(Api::all_with(client, &resource), kind, ended, fitness)
+    } else {
+        reports(Api::<Metadata>::all_with(client, &resource), kind, ended, |_, _| None)
+    }
+}
+
+/// What happens to the objects of one kind; `fitness` tells how one of a kind fares, if it can.
+fn reports<K>(
+    api: Api<K>,
+    kind: Kind,
+    ended: oneshot::Receiver<()>,
+    fitness: fn(&str, &K) -> Option<Fitness>,
+) -> BoxStream<'static, (Kind, Report)>
+where
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+{
     let config = watcher::Config::default().labels(MODULE_SELECTOR).page_size(PAGE);
     streamed(api, config)
         .default_backoff()
         .take_until(ended)
-        .filter_map(move |event| {
-            let report = report(&kind, event).map(|report| (kind.clone(), report));
-            async move { report }
+        .flat_map(move |event| {
+            let reports = report(&kind, event, fitness).into_iter();
+            stream::iter(reports.map(|report| (kind.clone(), report)).collect::<Vec<_>>())
         })
         .boxed()
 }
 
-fn report(kind: &Kind, event: Result<watcher::Event<Metadata>, watcher::Error>) -> Option<Report> {
+fn report<K: Resource>(
+    kind: &Kind,
+    event: Result<watcher::Event<K>, watcher::Error>,
+    fitness: fn(&str, &K) -> Option<Fitness>,
+) -> Vec<Report> {
     use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
     match event {
-        Ok(Init) => Some(Report::Restarted),
-        Ok(InitApply(object) | Apply(object)) => is(kind, &object.metadata),
-        Ok(InitDone) => Some(Report::Listed),
-        Ok(Delete(object)) => Some(Report::Gone(identity(kind, &object.metadata))),
-        Err(error) if is_not_served(&error) => Some(Report::Unknown),
+        Ok(Init) => vec![Report::Restarted],
+        Ok(InitApply(object) | Apply(object)) => is(kind, object.meta(), fitness(&kind.2, &object)),
+        Ok(InitDone) => vec![Report::Listed],
+        Ok(Delete(object)) => vec![Report::Gone(identity(kind, object.meta()))],
+        Err(error) if is_not_served(&error) => vec![Report::Unknown],
         Err(error) => {
             tracing::debug!(%error, kind = kind.2, "watch interrupted, opening it again");
-            None
+            Vec::new()
         }
     }
 }
 
-/// What is on its way out is no news: it will be when it is gone.
-fn is(kind: &Kind, metadata: &ObjectMeta) -> Option<Report> {
-    let going = metadata.deletion_timestamp.is_some();
-    (!going).then(|| Report::Is(identity(kind, metadata), Seen::of(&kind.2, metadata)))
+/// What is on its way out is no news: it will be when it is gone. How a workload fares that is not ours is none either.
+fn is(kind: &Kind, metadata: &ObjectMeta, fitness: Option<Fitness>) -> Vec<Report> {
+    if metadata.deletion_timestamp.is_some() {
+        return Vec::new();
+    }
+    let id = identity(kind, metadata);
+    let seen = Seen::of(&kind.2, metadata);
+    let fares = fitness.filter(|_| seen.entry.is_some()).map(|fitness| Report::Fares(id.clone(), fitness));
+    [Report::Is(id, seen)].into_iter().chain(fares).collect()
 }
 
 fn identity((group, version, kind): &Kind, metadata: &ObjectMeta) -> ObjectId {

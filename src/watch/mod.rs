@@ -11,14 +11,14 @@ mod remark;
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use futures::stream::{self, Stream, StreamExt};
 use istio_charts::Bundle;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -85,6 +85,15 @@ pub(crate) struct Operator {
     reconciles: Reconciles,
 }
 
+/// What is watched, as far as reconciles look at it or tell of it.
+struct Watched {
+    installed: watch::Sender<Option<Installed>>,
+    resources: Store<Istio>,
+    changes: watch::Receiver<()>,
+    drift: Drift,
+    cluster: ClusterWatch,
+}
+
 /// Runs the controllers until `context.shutdown` is cancelled.
 ///
 /// Charts and images are checked before leadership is waited for, so that a replica which could not work says so at once.
@@ -111,16 +120,12 @@ async fn leads(context: &Context) -> bool {
 }
 
 async fn control(context: Context, bundle: Bundle, images: Images, writer: Writer) {
-    let api: Api<Istio> = Api::all(context.client.clone());
     let (resources, store_writer) = reflector::store();
     let (announce_change, changes) = watch::channel(());
     let (announce_loss, losses) = watch::channel(());
-    let back_off = BackOff::new(context.settings.failure_base_delay, context.settings.failure_max_delay);
-    let shutdown = context.shutdown.clone();
-    let (drift, drifted) = Drift::start(context.client.clone());
-    let memory = apply::Memory { repairs: Repairs::new(&context.metrics), ..apply::Memory::default() };
+    let events = orders(&context.client, store_writer, announce_change, announce_loss);
+    let (drift, announced) = Drift::start(context.client.clone());
     let cluster = ClusterWatch::start(context.client.clone(), &context.operator_namespace);
-    let resources_of = resources.clone();
     let (installed, installations) = watch::channel(None);
     let data_plane = crate::dataplane::run(DataPlane {
         context: context.clone(),
@@ -129,39 +134,13 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
         changes: changes.clone(),
         installed: installations,
     });
-    let operator = Operator {
-        cluster: cluster.clone(),
-        cluster_memory: memory::Store::new(context.client.clone(), &context.operator_namespace),
-        gauges: ResourceGauges::register(&context.metrics),
-        reconciles: Reconciles::register(&context.metrics),
-        context,
-        bundle,
-        images,
-        writer,
-        installed,
-        resources: resources_of,
-        changes,
-        back_off,
-        drift,
-        memory,
-    };
-    let events = streamed(api, watcher::Config::default())
-        .default_backoff()
-        .reflect(store_writer)
-        .inspect(move |event| {
-            announce_change.send_replace(());
-            if matches!(event, Ok(watcher::Event::Delete(_))) {
-                announce_loss.send_replace(());
-            }
-        })
-        .applied_objects()
-        .predicate_filter(order, kube::runtime::PredicateConfig::default());
+    let shutdown = context.shutdown.clone();
+    let woken_by = [losses, announced.drifted, announced.health, cluster.changes()];
+    let watched = Watched { installed, resources: resources.clone(), changes, drift, cluster };
+    let operator = Operator::new(context, bundle, images, writer, watched);
     let control_plane = Controller::for_stream(events, resources)
         .with_config(Config::default().concurrency(CONCURRENCY))
-        // When the oldest resource goes, the next-oldest stands for the module.
-        .reconcile_all_on(each_change(losses))
-        .reconcile_all_on(each_change(drifted))
-        .reconcile_all_on(each_change(cluster.changes()))
+        .reconcile_all_on(stream::select_all(woken_by.map(|changes| each_change(changes).boxed())))
         .graceful_shutdown_on(async move { shutdown.cancelled().await })
         .run(
             |resource, operator| async move { run_once(&operator, &resource).await },
@@ -171,6 +150,27 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
         .for_each(|_| std::future::ready(()));
     // The data plane ends with the shutdown, too; neither waits for the other before.
     futures::future::join(control_plane, data_plane).await;
+}
+
+/// The resources, each time that something of one is to be followed. All of them are kept in a store, every event is
+/// announced, and so is each that is gone: when the oldest resource goes, the next-oldest stands for the module.
+fn orders(
+    client: &Client,
+    store: reflector::store::Writer<Istio>,
+    announce_change: watch::Sender<()>,
+    announce_loss: watch::Sender<()>,
+) -> impl Stream<Item = Result<Istio, watcher::Error>> + Send + 'static {
+    streamed(Api::all(client.clone()), watcher::Config::default())
+        .default_backoff()
+        .reflect(store)
+        .inspect(move |event| {
+            announce_change.send_replace(());
+            if matches!(event, Ok(watcher::Event::Delete(_))) {
+                announce_loss.send_replace(());
+            }
+        })
+        .applied_objects()
+        .predicate_filter(order, kube::runtime::PredicateConfig::default())
 }
 
 fn each_change(receiver: watch::Receiver<()>) -> impl Stream<Item = ()> + Send {
@@ -198,9 +198,9 @@ fn never_fails(_: Arc<Istio>, error: &Infallible, _: Arc<Operator>) -> Action {
 
 /// Reconciles once, reports, and tells when to look again.
 async fn run_once(operator: &Operator, resource: &Istio) -> Result<Action, Infallible> {
-    let started = Instant::now();
+    let running = operator.reconciles.begin();
     let (action, end) = reconciled(operator, resource).await;
-    operator.reconciles.note(end, started.elapsed());
+    running.end(end);
     Ok(action)
 }
 
@@ -219,6 +219,27 @@ async fn reconciled(operator: &Operator, resource: &Istio) -> (Action, End) {
 }
 
 impl Operator {
+    fn new(context: Context, bundle: Bundle, images: Images, writer: Writer, watched: Watched) -> Self {
+        let Watched { installed, resources, changes, drift, cluster } = watched;
+        let settings = &context.settings;
+        Self {
+            back_off: BackOff::new(settings.failure_base_delay, settings.failure_max_delay),
+            memory: apply::Memory { repairs: Repairs::new(&context.metrics), ..apply::Memory::default() },
+            cluster_memory: memory::Store::new(context.client.clone(), &context.operator_namespace),
+            gauges: ResourceGauges::register(&context.metrics),
+            reconciles: Reconciles::register(&context.metrics, CONCURRENCY),
+            context,
+            bundle,
+            images,
+            writer,
+            installed,
+            resources,
+            changes,
+            drift,
+            cluster,
+        }
+    }
+
     fn inventory(&self) -> inventory::Store {
         inventory::Store::new(self.context.client.clone(), &self.context.operator_namespace)
     }
@@ -258,12 +279,18 @@ impl Operator {
             Next::Interval => Action::requeue(self.context.settings.reconciliation_interval),
             Next::After(delay) => Action::requeue(delay),
             Next::OnChange => Action::await_change(),
-            Next::BackOff => Action::requeue(self.back_off.failed(uid)),
+            Next::BackOff => Action::requeue(self.put_off(uid)),
         }
     }
 
+    /// How long to wait after one more failure.
+    fn put_off(&self, uid: &str) -> Duration {
+        self.reconciles.retry();
+        self.back_off.failed(uid)
+    }
+
     fn fail(&self, resource: &Istio, error: &reconcile::Error, progress: &Progress) -> Action {
-        let delay = self.back_off.failed(resource.metadata.uid.as_deref().unwrap_or_default());
+        let delay = self.put_off(resource.metadata.uid.as_deref().unwrap_or_default());
         let text = one_line(error);
         tracing::error!(resource = resource.name_any(), error = text, retry_in = ?delay, "reconcile failed");
         let condition = Condition { reason: reason_of(error), message: Some(text.clone()) };

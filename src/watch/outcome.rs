@@ -65,8 +65,8 @@ pub enum Next {
     OnChange,
 }
 
-/// How often it is looked whether something was mended that is not watched: a Helm release that lists what was taken over, or
-/// a definition that is not ours.
+/// How often it is looked at what is not watched: a Helm release that lists what was taken over, a definition that is not
+/// ours, the words of pods that do not run.
 const UNWATCHED_RETRY: Duration = Duration::from_secs(60);
 /// Objects that a description names at most.
 const NAMED: usize = 5;
@@ -90,10 +90,8 @@ impl Outcome {
     #[must_use]
     pub fn next(&self) -> Next {
         match self {
-            Self::Ready { remarks, .. } if remarks.iter().any(|remark| remark.state() == State::Error) => {
-                Next::BackOff
-            }
-            Self::Ready { applied, .. } => next_after(applied),
+            Self::Ready { remarks, .. } if remarks.iter().any(Remark::is_to_be_tried_again) => Next::BackOff,
+            Self::Ready { applied, remarks } => next_after(applied, remarks),
             Self::Paused(pause) => pause.left(Timestamp::now()).map_or(Next::OnChange, Next::After),
             Self::NotReady { .. } | Self::NotGone { .. } => Next::BackOff,
             Self::Disturbed => Next::After(Duration::ZERO),
@@ -135,9 +133,11 @@ impl Outcome {
 }
 
 /// When an installation is looked at again: something may end before the interval does.
-fn next_after(applied: &Applied) -> Next {
+fn next_after(applied: &Applied, remarks: &[Remark]) -> Next {
     let now = Timestamp::now();
-    let unwatched = !applied.releases.is_empty() || !applied.warnings.is_empty();
+    let unwatched = !applied.releases.is_empty()
+        || !applied.warnings.is_empty()
+        || remarks.iter().any(Remark::quotes_pods);
     let retry = unwatched.then_some(UNWATCHED_RETRY);
     let soonest = applied.held.iter().filter_map(|held| held.look_again(now)).chain(retry).min();
     soonest.map_or(Next::Interval, Next::After)
@@ -176,7 +176,7 @@ impl fmt::Display for Outcome {
                 let held = held.len();
                 write!(
                     f,
-                    "ready: {written} objects written, {unchanged} unchanged, {pruned} pruned, {held} left alone"
+                    "complete: {written} objects written, {unchanged} unchanged, {pruned} pruned, {held} left alone"
                 )
             }
             Self::Disturbed => f.write_str("begun anew: what was installed was changed meanwhile"),

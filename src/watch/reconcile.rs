@@ -17,20 +17,21 @@ use crate::api::conditions::{Reason, State};
 use crate::api::{Istio, last_applied, names};
 use crate::apply::inventory::Inventory;
 use crate::apply::pause::Pause;
-use crate::apply::{self, Applier};
+use crate::apply::ready::Fitness;
+use crate::apply::{self, Applier, wait};
 use crate::dataplane::act::removal::Removal;
 use crate::dataplane::decide::settings::Settings;
 use crate::kubernetes::if_found;
 use crate::memory;
 use crate::object::ObjectId;
 use crate::observe::cluster::Outlook;
-use crate::observe::{self, installed, leftovers, observe};
+use crate::observe::{self, Observed, installed, leftovers, observe};
 use crate::plan::cluster::{Memory, Verdict};
 use crate::plan::{self, Basis, Desired, Plan};
 use crate::remove::{self, DELETION_POLICY_ANNOTATION, ORPHAN, Remover, blockers};
 use crate::status::{Announcement, Progress, Settled};
 use crate::validate::version::{self, Step};
-use crate::validate::{self, Rejection};
+use crate::validate::{self, Rejection, ValidatedSpec};
 
 /// How often a change of the finalizers is tried while others write the resource.
 const FINALIZER_ATTEMPTS: u32 = 10;
@@ -143,23 +144,13 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
         Ok(step) => step,
         Err(rejection) => return Ok(Outcome::Rejected(rejection)),
     };
-    let store = operator.inventory();
-    let mut observed = observe(&operator.context.client, &store, &operator.cluster).await?;
+    let mut observed = observe(&operator.context.client, &operator.inventory(), &operator.cluster).await?;
     let Outlook { verdict, remembered, .. } = observed.outlook.clone();
     if !verdict.is_decided {
         return Ok(Outcome::Rejected(undecided(&verdict)));
     }
     let live = operator.drift.live(&observed.inventory).await?;
-    let owner = resource.owner_ref(&());
-    let basis = Basis {
-        bundle: &operator.bundle,
-        facts: &verdict.facts,
-        images: &operator.images,
-        kubernetes_version: &observed.kubernetes_version,
-        allow_patches: operator.context.settings.allow_patches,
-        owner: owner.as_ref(),
-    };
-    let plan = match plan::desired(&spec, basis)? {
+    let plan = match desired(operator, resource, &spec, &observed)? {
         Desired::Plan(plan) => plan,
         Desired::Rejected(rejection) => return Ok(Outcome::Rejected(rejection)),
     };
@@ -169,22 +160,45 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
         adopt_leftovers(operator, &plan, &mut observed.inventory).await?;
     }
     let round = operator.drift.begin();
-    let applier = Applier {
-        client: operator.context.client.clone(),
-        store,
-        deadline: operator.context.settings.install_timeout,
-        progress: progress.clone(),
-        memory: operator.memory.clone(),
-    };
-    let outcome = applier.apply(&plan, &mut observed.inventory, &live, &round).await;
+    let outcome = applier(operator, progress).apply(&plan, &mut observed.inventory, &live, &round).await;
     let outcome = outcome.map_err(|source| Error::Apply { step: step.clone(), source })?;
     round.end(&observed.inventory, &live, &outcome.held());
     let mut remarks = Vec::new();
     if let apply::Outcome::Complete(_) = outcome {
         remember(operator, resource).await?;
         remarks = remarks_on(operator, &verdict).await;
+        remarks.extend(ailments(operator).await);
     }
     Ok(Outcome::of(outcome, step, remarks))
+}
+
+/// The objects that should exist, or why the resource cannot be followed.
+fn desired(
+    operator: &Operator,
+    resource: &Istio,
+    spec: &ValidatedSpec,
+    observed: &Observed,
+) -> Result<Desired, plan::Error> {
+    let owner = resource.owner_ref(&());
+    let basis = Basis {
+        bundle: &operator.bundle,
+        facts: &observed.outlook.verdict.facts,
+        images: &operator.images,
+        kubernetes_version: &observed.kubernetes_version,
+        allow_patches: operator.context.settings.allow_patches,
+        owner: owner.as_ref(),
+    };
+    plan::desired(spec, basis)
+}
+
+fn applier(operator: &Operator, progress: &Progress) -> Applier {
+    Applier {
+        client: operator.context.client.clone(),
+        store: operator.inventory(),
+        deadline: operator.context.settings.install_timeout,
+        progress: progress.clone(),
+        memory: operator.memory.clone(),
+    }
 }
 
 /// A setting of the cluster is unreadable and never was readable: nothing is installed on a guess.
@@ -224,6 +238,20 @@ async fn remarks_on(operator: &Operator, verdict: &Verdict) -> Vec<Remark> {
         Err(error) => Some(Remark::GatewayUnknown(error.to_string())),
     };
     settings.chain(filters).collect()
+}
+
+/// What of Istio has not run as it should for some time. Nothing is asked as long as all of it does.
+async fn ailments(operator: &Operator) -> Vec<Remark> {
+    let mut ailments = Vec::new();
+    for (workload, fitness) in operator.drift.ailing() {
+        let Some(words) = wait::complaint_of(&operator.context.client, &workload).await else { continue };
+        match fitness {
+            Fitness::Well => {}
+            Fitness::Short(_) => ailments.push(Remark::Short(words)),
+            Fitness::Down(_) => ailments.push(Remark::Down(words)),
+        }
+    }
+    ailments
 }
 
 /// Judges the step from what was complete last to the version of this operator.

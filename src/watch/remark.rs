@@ -16,6 +16,10 @@ pub enum Remark {
     GatewayChanged(Vec<String>),
     /// It could not be found out whether any does.
     GatewayUnknown(String),
+    /// A workload serves with fewer pods than it wants, as its text says.
+    Short(String),
+    /// A workload does not serve, as its text says.
+    Down(String),
 }
 
 impl Remark {
@@ -23,9 +27,21 @@ impl Remark {
     #[must_use]
     pub const fn state(&self) -> State {
         match self {
-            Self::UnreadableSetting(_) | Self::GatewayChanged(_) => State::Warning,
-            Self::GatewayUnknown(_) => State::Error,
+            Self::UnreadableSetting(_) | Self::GatewayChanged(_) | Self::Short(_) => State::Warning,
+            Self::GatewayUnknown(_) | Self::Down(_) => State::Error,
         }
+    }
+
+    /// Whether looking again may find something else although nothing that is watched has changed.
+    #[must_use]
+    pub const fn is_to_be_tried_again(&self) -> bool {
+        matches!(self, Self::GatewayUnknown(_))
+    }
+
+    /// Whether the remark quotes pods, which may have something else to say soon.
+    #[must_use]
+    pub const fn quotes_pods(&self) -> bool {
+        matches!(self, Self::Short(_) | Self::Down(_))
     }
 
     /// The remark in words.
@@ -43,13 +59,15 @@ impl Remark {
             Self::GatewayUnknown(cause) => {
                 format!("it is not known whether EnvoyFilters change the ingress gateway: {cause}")
             }
+            Self::Short(words) => format!("not all of Istio runs: {words}"),
+            Self::Down(words) => format!("Istio was installed, but does not run as it should: {words}"),
         }
     }
 
     /// The reason of the condition about the ingress gateway, if the remark is about it.
     const fn gateway_reason(&self) -> Option<Reason> {
         match self {
-            Self::UnreadableSetting(_) => None,
+            Self::UnreadableSetting(_) | Self::Short(_) | Self::Down(_) => None,
             Self::GatewayChanged(_) => Some(Reason::IngressTargetingUserResourceFound),
             Self::GatewayUnknown(_) => Some(Reason::IngressTargetingUserResourceDetectionFailed),
         }
@@ -66,11 +84,12 @@ fn listed(names: &[String]) -> String {
 
 /// The reason of the Ready condition of a complete installation with these remarks.
 ///
-/// Ready turns false with a foreign filter, as in the Go operator: the gateway then does not run as described.
+/// Ready turns false with a workload that does not serve, and with a foreign filter, as in the Go operator: the gateway then
+/// does not run as described.
 #[must_use]
 pub fn ready_reason(remarks: &[Remark]) -> Reason {
-    let about_gateway = remarks.iter().any(|remark| remark.gateway_reason().is_some());
-    if about_gateway { Reason::ReconcileFailed } else { Reason::ReconcileSucceeded }
+    let is_failure = |remark: &Remark| remark.gateway_reason().is_some() || matches!(remark, Remark::Down(_));
+    if remarks.iter().any(is_failure) { Reason::ReconcileFailed } else { Reason::ReconcileSucceeded }
 }
 
 /// The condition about the ingress gateway.
@@ -88,16 +107,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_changes_the_gateway_takes_ready_away() {
-        for (remarks, ready) in [
-            (vec![], true),
-            (vec![Remark::UnreadableSetting("x".into())], true),
-            (vec![Remark::GatewayChanged(vec!["a".into()])], false),
-            (vec![Remark::UnreadableSetting("x".into()), Remark::GatewayUnknown("y".into())], false),
+    fn only_what_does_not_serve_or_changes_the_gateway_takes_ready_away() {
+        for (remarks, ready, gateway) in [
+            (vec![], true, true),
+            (vec![Remark::UnreadableSetting("x".into())], true, true),
+            (vec![Remark::Short("x".into())], true, true),
+            (vec![Remark::Down("x".into())], false, true),
+            (vec![Remark::GatewayChanged(vec!["a".into()])], false, false),
+            (vec![Remark::UnreadableSetting("x".into()), Remark::GatewayUnknown("y".into())], false, false),
         ] {
             assert_eq!(ready_reason(&remarks) == Reason::ReconcileSucceeded, ready, "{remarks:?}");
             let reason = gateway_condition(&remarks).reason;
-            assert_eq!(reason == Reason::IngressTargetingUserResourceNotFound, ready, "{remarks:?}");
+            assert_eq!(reason == Reason::IngressTargetingUserResourceNotFound, gateway, "{remarks:?}");
         }
     }
 

@@ -7,6 +7,7 @@
 mod chart;
 mod operator;
 mod rendering;
+mod run;
 mod table;
 
 use std::path::Path;
@@ -23,13 +24,7 @@ const INSTALLATIONS: usize = 3;
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
-    match measure() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    run::run(measure)
 }
 
 fn measure() -> Result {

@@ -125,8 +125,8 @@ impl<'c> Operator<'c> {
 
     /// Waits until `more` reconciles have ended.
     pub async fn reconciles(&self, more: usize) -> Result {
-        let present = self.count("reconciled");
-        self.says("reconciled", present + more, DEADLINE).await
+        let times = self.count("reconciled") + more;
+        self.says("reconciled", times, DEADLINE).await
     }
 
     /// Its memory once that stopped to change.
@@ -172,18 +172,11 @@ impl<'c> Operator<'c> {
     }
 
     pub fn count(&self, words: &str) -> usize {
-        self.process.log().matches(words).count()
+        self.process.times_said(words)
     }
 
     /// Waits until the log has `words` so often.
     pub async fn says(&self, words: &str, times: usize, deadline: Duration) -> Result {
-        let started = Instant::now();
-        while self.count(words) < times {
-            if started.elapsed() > deadline {
-                return Err(format!("the operator never said {words:?}:\n{}", self.process.log()).into());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
+        Ok(self.process.says_so_often(words, times, deadline).await?)
     }
 }

@@ -7,6 +7,8 @@ mod chart;
 #[path = "../bench/operator.rs"]
 #[allow(dead_code, reason = "each program measures other things")]
 mod operator;
+#[path = "../bench/run.rs"]
+mod run;
 #[path = "../bench/table.rs"]
 mod table;
 
@@ -32,13 +34,7 @@ const PER_NAMESPACE: usize = 30;
 const DEADLINE: Duration = Duration::from_secs(900);
 
 fn main() -> ExitCode {
-    match measure() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    run::run(measure)
 }
 
 fn measure() -> Result {

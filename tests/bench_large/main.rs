@@ -9,6 +9,8 @@ mod mesh;
 #[path = "../bench/operator.rs"]
 #[allow(dead_code, reason = "each program measures other things")]
 mod operator;
+#[path = "../bench/run.rs"]
+mod run;
 #[path = "../bench/table.rs"]
 mod table;
 
@@ -37,13 +39,7 @@ const LOOKED: &str = "looked at the data plane";
 const MEMORY: &str = "istio-manager-restarts";
 
 fn main() -> ExitCode {
-    match measure() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    run::run(measure)
 }
 
 fn measure() -> Result {

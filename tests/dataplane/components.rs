@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
-use testbed::{ControlPlane, TestResult};
+use testbed::{ControlPlane, TestResult, eventually};
 
 use crate::bed::{Bed, DEADLINE, NAMESPACE, Result};
 
@@ -83,16 +83,11 @@ pub async fn network_policies_that_come_into_force_cut_the_connections_of_before
         json!({"metadata": {"name": "istio-features"}, "data": {"features": "{\"disableCni\": true}"}});
     maps.create(&PostParams::default(), &serde_json::from_value(features)?).await?;
     bed.edit("default", json!({"networkPoliciesEnabled": true})).await?;
-    let wait = async {
-        loop {
-            let restarts = restarts(control_plane).await?;
-            if restarts.len() == 3 && restarts.values().all(Option::is_some) {
-                return Result::Ok(restarts);
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        }
-    };
-    let first = tokio::time::timeout(2 * DEADLINE, wait).await.map_err(|_| bed.operator.log())??;
+    let first = eventually("restarts of three components", 2 * DEADLINE, async || {
+        let restarts = restarts(control_plane).await?;
+        Ok((restarts.len() == 3 && restarts.values().all(Option::is_some)).then_some(restarts))
+    })
+    .await?;
     bed.stop().await?;
     let bed = Bed::start(control_plane).await?;
     bed.settles("default", State::Ready).await?;

@@ -118,12 +118,10 @@ async fn refuse_restarts_of(mesh: &Mesh<'_>, name: &str) -> Result {
     let deployments: Api<Deployment> = Api::namespaced(mesh.0.client(), "held");
     let change = Patch::Merge(json!({"metadata": {"annotations": {"change": "1"}}}));
     let dry_run = PatchParams { dry_run: true, ..PatchParams::default() };
-    let refused = async {
-        while deployments.patch(name, &dry_run, &change).await.is_ok() {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-    };
-    Ok(tokio::time::timeout(crate::bed::DEADLINE, refused).await?)
+    testbed::eventually("refusal of restarts", crate::bed::DEADLINE, async || {
+        Ok(deployments.patch(name, &dry_run, &change).await.is_err().then_some(()))
+    })
+    .await
 }
 
 /// Keeps a namespace at the pods that it has: dry runs are refused, and so are new pods.

@@ -6,7 +6,7 @@ use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use testbed::ControlPlane;
+use testbed::{ControlPlane, eventually};
 
 use crate::bed::{DEADLINE, Result};
 
@@ -75,15 +75,10 @@ impl Mesh<'_> {
 
     /// Waits until the pods with the label `app` are all ready, none goes, and there are as many as their owner wants.
     pub async fn settles(&self, namespace: &str, name: &str) -> Result {
-        let wait = async {
-            while !self.is_settled(namespace, name).await? {
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            }
-            Result::Ok(())
-        };
-        tokio::time::timeout(DEADLINE, wait)
-            .await
-            .map_err(|_| format!("{namespace}/{name} does not settle"))?
+        eventually(&format!("settled {namespace}/{name}"), DEADLINE, async || {
+            Ok(self.is_settled(namespace, name).await?.then_some(()))
+        })
+        .await
     }
 
     async fn is_settled(&self, namespace: &str, name: &str) -> Result<bool> {

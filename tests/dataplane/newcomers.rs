@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
-use testbed::{ControlPlane, Failure, TestResult};
+use testbed::{ControlPlane, Failure, TestResult, eventually};
 
 use crate::bed::{Bed, DEADLINE, Result};
 use crate::mesh::{Mesh, workload};
@@ -32,15 +32,13 @@ pub async fn replaced(
     name: &str,
     before: &[String],
 ) -> TestResult {
-    let wait = async {
-        while mesh.uids(namespace, name).await?.iter().any(|uid| before.contains(uid)) {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-        Result::Ok(())
-    };
     // The next look without a trigger is ten minutes away.
-    let ended = tokio::time::timeout(DEADLINE, wait).await;
-    ended.map_err(|_| format!("{name} is not restarted\n{}", bed.operator.log()))?
+    let ended = eventually(&format!("restart of {name}"), DEADLINE, async || {
+        let is_old = mesh.uids(namespace, name).await?.iter().any(|uid| before.contains(uid));
+        Ok((!is_old).then_some(()))
+    })
+    .await;
+    ended.map_err(|error| format!("{error}\n{}", bed.operator.log()).into())
 }
 
 pub async fn a_sidecar_that_becomes_outdated_is_seen_at_once_and_one_without_its_label_by_the_slow_look(

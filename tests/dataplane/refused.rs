@@ -85,9 +85,9 @@ async fn refuse(control_plane: &ControlPlane) -> Result {
     let never = json!({"expression": "false", "message": "no pods here"});
     forbid(client.clone(), "policy", &creations, &never).await?;
     for namespace in REFUSERS {
-        while refusal(control_plane, namespace).await?.is_none() {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
+        let refuses = format!("refusal in {namespace}");
+        testbed::eventually(&refuses, crate::bed::DEADLINE, async || refusal(control_plane, namespace).await)
+            .await?;
     }
     Ok(())
 }

@@ -53,14 +53,7 @@ pub fn statistics(name: &str) -> String {
 
 /// Waits until the operator has looked at the data plane once more.
 pub async fn looked_again(bed: &Bed<'_>) -> Result {
-    let looks = || bed.operator.log().matches("looked at the data plane").count();
-    let before = looks();
-    let wait = async {
-        while looks() == before {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, wait).await.map_err(|_| bed.operator.log().into())
+    bed.says_again_in_log("looked at the data plane", 1).await
 }
 
 pub fn counts(resource: &Istio) -> Value {
@@ -109,17 +102,8 @@ pub async fn outdated_workloads_are_restarted_and_the_rest_is_named(
 
 /// Starts an operator and waits until it has looked at the mesh once.
 async fn started(control_plane: &ControlPlane) -> Result<Bed<'_>> {
-    let log = control_plane.dir().join("operator.log");
-    let looks =
-        || std::fs::read_to_string(&log).unwrap_or_default().matches("looked at the data plane").count();
-    let before = looks();
     let bed = Bed::start(control_plane).await?;
-    let looked = async {
-        while looks() == before {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, looked).await.map_err(|_| bed.operator.log())?;
+    bed.says_in_log("looked at the data plane").await?;
     Ok(bed)
 }
 

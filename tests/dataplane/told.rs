@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
-use testbed::{ControlPlane, TestResult};
+use testbed::{ControlPlane, TestResult, eventually};
 
 use crate::bed::{Bed, DEADLINE, NAMESPACE, Result};
 use crate::mesh::{Mesh, entry, reasons, workload};
@@ -84,21 +84,16 @@ pub async fn each_setting_of_the_mesh_is_told_by_its_own_reason(control_plane: &
 /// Waits until the workload is told with these reasons and no other, as soon as istiod knows of the change.
 async fn is_told(mesh: &Mesh<'_>, expected: &[&str], prevented: &str) -> Result<Value> {
     let mut last = Value::Null;
-    let wait = async {
-        loop {
-            // While istiod rolls out, nobody can tell.
-            if let Ok(report) = mesh.report(&[]).await {
-                last = entry(&report, "told", "web").cloned().unwrap_or_default();
-                let told = last["prevented"]["reason"].as_str().unwrap_or_default();
-                if reasons(&last) == expected && told == prevented {
-                    return report;
-                }
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-        }
-    };
-    let ended = tokio::time::timeout(DEADLINE, wait).await;
-    Ok(ended.map_err(|_| format!("not told as {expected:?} {prevented}, but as {last:#}"))?)
+    let what = format!("report of {expected:?} {prevented}");
+    let told = eventually(&what, DEADLINE, async || {
+        // While istiod rolls out, nobody can tell.
+        let Ok(report) = mesh.report(&[]).await else { return Ok(None) };
+        last = entry(&report, "told", "web").cloned().unwrap_or_default();
+        let told = last["prevented"]["reason"].as_str().unwrap_or_default();
+        Ok((reasons(&last) == expected && told == prevented).then_some(report))
+    })
+    .await;
+    told.map_err(|error| format!("{error}, but {last:#}").into())
 }
 
 async fn features(control_plane: &ControlPlane, features: Option<&str>) -> Result {

@@ -9,7 +9,7 @@ use istio_manager::api::conditions::State;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt};
 use serde_json::json;
-use testbed::{ControlPlane, Requests, TestResult};
+use testbed::{ControlPlane, Requests, TestResult, eventually};
 
 use crate::bed::{Bed, Result, USER};
 use crate::bundle::{Variant, derive};
@@ -101,27 +101,20 @@ fn proxies<'a>(pods: &'a Pods, namespace: &str, name: &str) -> Vec<&'a String> {
 
 /// Waits until every workload has all its pods, running.
 async fn there_are(mesh: &Mesh<'_>, cases: &[Case]) -> TestResult {
-    let mut missing = String::new();
-    let wait = async {
-        for case in cases {
-            loop {
-                let pods = mesh.pods(case.namespace, case.name()).await?;
-                let running = pods.iter().filter(|pod| {
-                    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-                    phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
-                });
-                let running = running.count();
-                if running == case.pods && pods.len() == case.pods {
-                    break;
-                }
-                missing = format!("{}/{}: {running} of {} pods", case.namespace, case.name(), case.pods);
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            mesh.settles(case.namespace, case.name()).await?;
-        }
-        Result::Ok(())
-    };
-    tokio::time::timeout(DEADLINE, wait).await.map_err(|_| missing)?
+    for case in cases {
+        let all = format!("{} running pods of {}/{}", case.pods, case.namespace, case.name());
+        eventually(&all, DEADLINE, async || {
+            let pods = mesh.pods(case.namespace, case.name()).await?;
+            let running = pods.iter().filter(|pod| {
+                let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+                phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
+            });
+            Ok((running.count() == case.pods && pods.len() == case.pods).then_some(()))
+        })
+        .await?;
+        mesh.settles(case.namespace, case.name()).await?;
+    }
+    Ok(())
 }
 
 async fn settled(bed: &Bed<'_>, left: usize) -> TestResult {

@@ -9,9 +9,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use serde_json::json;
-use testbed::{ControlPlane, Failure, FaultProxy, Mark, TestResult};
+use testbed::{ControlPlane, Failure, FaultProxy, Mark, TestResult, eventually};
 
-use crate::bed::{Bed, Result, USER};
+use crate::bed::{Bed, DEADLINE, Result, USER};
 use crate::mesh::{Mesh, workload};
 use crate::restart::{make_outdated, statistics};
 
@@ -35,18 +35,14 @@ async fn slow_wave(bed: &Bed<'_>) -> Result {
 
 /// Waits until so many Deployments of `namespace` were restarted by a wave that is not over.
 async fn some_of(control_plane: &ControlPlane, namespace: &str, restarted: usize) -> TestResult {
-    let wait = async {
-        loop {
-            let generations = generations(control_plane, namespace).await?;
-            let done = generations.values().filter(|generation| **generation > 1).count();
-            if done >= restarted {
-                assert!(done < WORKLOADS, "the wave is over");
-                return Result::Ok(());
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(crate::bed::DEADLINE, wait).await?
+    let done = eventually(&format!("{restarted} restarts in {namespace}"), DEADLINE, async || {
+        let generations = generations(control_plane, namespace).await?;
+        let done = generations.values().filter(|generation| **generation > 1).count();
+        Ok((done >= restarted).then_some(done))
+    })
+    .await?;
+    assert!(done < WORKLOADS, "the wave is over");
+    Ok(())
 }
 
 /// Waits until every pod of `namespace` has what `make_outdated` gave the mesh as `target`, and nothing there is told to be
@@ -127,12 +123,7 @@ pub async fn a_lossy_network_in_a_wave_neither_repeats_nor_forgets_a_restart(
     some_of(control_plane, "lossy", 1).await?;
     let mark = control_plane.audit().mark().await?;
     proxy.lose(150);
-    let enough = async {
-        while proxy.lost() < 10 {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(crate::bed::DEADLINE, enough).await?;
+    eventually("ten lost requests", DEADLINE, async || Ok((proxy.lost() >= 10).then_some(()))).await?;
     proxy.lose(0);
     settled(&bed, "lossy", "lossy").await?;
     each_was_restarted(&mesh, "lossy", 1, "lossy").await?;

@@ -1,7 +1,9 @@
 //! Installations that differ in everything that can differ: kind of cluster, features and fields of the resource.
 
 // Shared by several test programs, none of which uses all of it.
-#![allow(dead_code, clippy::indexing_slicing)]
+#![allow(dead_code, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+pub mod whole;
 
 use std::collections::BTreeSet;
 

@@ -89,6 +89,12 @@ impl<'c> Bed<'c> {
         Ok(())
     }
 
+    /// Starts the operator anew after it has ended.
+    pub fn start_again(&mut self) -> Result {
+        self.operator = self.anew(&[])?;
+        Ok(())
+    }
+
     fn anew(&self, arguments: &[&str]) -> Result<Process> {
         let kubeconfig = self.kubeconfig.clone();
         let replica = Replica { name: "operator", kubeconfig, metrics: self.metrics, lease: LONG_LEASE };
@@ -151,26 +157,13 @@ impl<'c> Bed<'c> {
 
     /// Waits until this process has logged `words`.
     pub async fn says_in_log(&self, words: &str) -> Result {
-        let wait = async {
-            while !self.operator.log().contains(words) {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(DEADLINE, wait).await?;
-        Ok(())
+        Ok(self.operator.says(words, DEADLINE).await?)
     }
 
     /// Waits until this process has logged `words` so often more.
     pub async fn says_again_in_log(&self, words: &str, times: usize) -> Result {
-        let count = || self.operator.log().matches(words).count();
-        let target = count() + times;
-        let wait = async {
-            while count() < target {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(DEADLINE, wait).await?;
-        Ok(())
+        let times = self.operator.times_said(words) + times;
+        Ok(self.operator.says_so_often(words, times, DEADLINE).await?)
     }
 
     /// Waits until the operator has written down that no sidecar is outdated.

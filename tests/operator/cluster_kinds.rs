@@ -4,12 +4,11 @@ use istio_manager::api::conditions::State;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, Service};
-use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, ResourceExt};
-use serde_json::json;
-use testbed::{ControlPlane, TestResult};
+use serde_json::{Value, json};
+use testbed::{ControlPlane, FaultProxy, TestResult};
 
 use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, told};
 
@@ -51,48 +50,91 @@ pub async fn one_node_more_or_less_does_not_change_the_size_but_another_cluster_
     bed.stop().await
 }
 
-pub async fn nodes_that_cannot_be_read_are_named_and_nothing_is_decided_until_they_can(
+/// Where the settings of a cluster come from: part of the address that is asked, and the name that is told.
+const SOURCES: [(&str, &str); 8] = [
+    ("/api/v1/nodes?", "the nodes"),
+    ("metadata.name%3Distio-features", "ConfigMap kyma-system/istio-features"),
+    ("metadata.name%3Dkyma-provisioning-info", "ConfigMap kyma-system/kyma-provisioning-info"),
+    ("metadata.name%3Delb-deprecated", "ConfigMap istio-system/elb-deprecated"),
+    ("/namespaces/istio-system/services?", "Service istio-system/istio-ingressgateway"),
+    ("metadata.name%3Dkubernetes", "Service default/kubernetes"),
+    ("metadata.name%3Dverticalpodautoscalers", "the definition of vertical autoscalers"),
+    ("metadata.name%3Distio-manager-cluster", "the operator's ConfigMap istio-manager-cluster"),
+];
+
+pub async fn settings_that_cannot_be_read_are_named_and_nothing_is_decided_until_they_can(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let mut bed = Bed::start(control_plane).await?;
+    let proxy = FaultProxy::start(&control_plane.kubeconfig(), 33).await?;
+    let mut bed = Bed::start_through(control_plane, &proxy).await?;
+    bed.installed().await?;
+    proxy.fail_reads(&SOURCES.map(|(address, _)| address));
+    // A new operator that has to do something, and knows nothing.
+    bed.restart_with(&[]).await?;
+    bed.edit("default", json!({"config": {"numTrustedProxies": 3}})).await?;
+    let (description, _) = told(&bed.settles("default", State::Error).await?);
+    for (_, name) in SOURCES {
+        assert!(description.contains(name), "{name} is missing in: {description}");
+    }
+    assert!(description.contains("injected fault"), "{description}");
+    assert!(!mesh(control_plane).await?.contains("numTrustedProxies"));
+
+    proxy.fail_reads(&[]);
     bed.settles("default", State::Ready).await?;
-    let roles: Api<ClusterRole> = Api::all(control_plane.client());
-    let whole = roles.get("istio-manager-role").await?.rules.unwrap_or_default();
-    grant(&roles, without_nodes(&whole)).await?;
-    let outcome = told_of_nodes(&mut bed).await;
-    grant(&roles, whole).await?;
-    outcome?;
-    bed.settles("default", State::Ready).await?;
+    assert!(mesh(control_plane).await?.contains("numTrustedProxies"));
     bed.edit("default", json!({"config": null})).await?;
     bed.settles("default", State::Ready).await?;
     bed.stop().await
 }
 
-/// A new operator that has to do something, and may not read the nodes.
-async fn told_of_nodes(bed: &mut Bed<'_>) -> Result {
-    bed.restart_with(&[]).await?;
-    bed.edit("default", json!({"config": {"numTrustedProxies": 3}})).await?;
-    let (description, _) = told(&bed.settles("default", State::Error).await?);
-    assert!(description.contains("the nodes"), "{description}");
-    let maps: Api<ConfigMap> = Api::namespaced(bed.control_plane.client(), ISTIO);
-    let mesh = maps.get("istio").await?.data.unwrap_or_default();
-    assert!(!mesh.values().any(|text| text.contains("numTrustedProxies")), "{mesh:?}");
-    Ok(())
-}
+pub async fn the_last_good_settings_stay_in_force_while_they_cannot_be_read(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let proxy = FaultProxy::start(&control_plane.kubeconfig(), 34).await?;
+    let bed = Bed::start_through(control_plane, &proxy).await?;
+    bed.installed().await?;
+    features(control_plane, json!({"disableCni": true})).await?;
+    let agents: Api<DaemonSet> = Api::namespaced(control_plane.client(), ISTIO);
+    let exists = |wanted: bool| move |agent: Option<&DaemonSet>| agent.is_some() == wanted;
+    control_plane.wait_for(agents.clone(), "istio-cni-node", "no agent", DEADLINE, exists(false)).await?;
+    bed.settles("default", State::Ready).await?;
 
-fn without_nodes(rules: &[PolicyRule]) -> Vec<PolicyRule> {
-    let mut rules = rules.to_vec();
-    for resources in rules.iter_mut().filter_map(|rule| rule.resources.as_mut()) {
-        resources.retain(|resource| resource != "nodes");
+    proxy.fail_reads(&SOURCES.map(|(address, _)| address));
+    for (_, name) in SOURCES {
+        bed.says_in_log(&format!("cannot watch {name}")).await?;
     }
-    rules.retain(|rule| rule.resources.as_ref().is_none_or(|resources| !resources.is_empty()));
-    rules
+    bed.edit("default", json!({"config": {"numTrustedProxies": 3}})).await?;
+    bed.settles("default", State::Ready).await?;
+    assert!(mesh(control_plane).await?.contains("numTrustedProxies"));
+    assert!(agents.get_opt("istio-cni-node").await?.is_none(), "a read error counted as a default");
+
+    // What is switched meanwhile takes effect when it can be read again.
+    features(control_plane, json!({})).await?;
+    proxy.fail_reads(&[]);
+    control_plane.wait_for(agents, "istio-cni-node", "agent", DEADLINE, exists(true)).await?;
+    bed.edit("default", json!({"config": null})).await?;
+    bed.settles("default", State::Ready).await?;
+    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
+    maps.delete("istio-features", &DeleteParams::default()).await?;
+    bed.stop().await
 }
 
-async fn grant(roles: &Api<ClusterRole>, permissions: Vec<PolicyRule>) -> Result {
-    let patch = Patch::Merge(json!({"rules": permissions}));
-    roles.patch("istio-manager-role", &PatchParams::default(), &patch).await?;
+async fn features(control_plane: &ControlPlane, switches: Value) -> Result {
+    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
+    let map = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "istio-features"},
+        "data": {"features": switches.to_string()},
+    });
+    maps.patch("istio-features", &PatchParams::apply("test").force(), &Patch::Apply(&map)).await?;
     Ok(())
+}
+
+/// The mesh configuration in the cluster.
+async fn mesh(control_plane: &ControlPlane) -> Result<String> {
+    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), ISTIO);
+    Ok(maps.get("istio").await?.data.unwrap_or_default().remove("mesh").ok_or("no mesh configuration")?)
 }
 
 pub async fn the_load_balancer_decides_about_the_proxy_protocol(control_plane: &ControlPlane) -> TestResult {

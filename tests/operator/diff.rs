@@ -76,3 +76,17 @@ pub async fn a_diff_of_a_resource_that_would_be_refused_says_why(control_plane: 
     assert!(said.contains("spec.config.trustDomain"), "{said}");
     Ok(())
 }
+
+pub async fn a_diff_as_a_user_who_may_not_look_says_what_is_forbidden(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let file = control_plane.dir().join("forbidden.yaml");
+    let resource = json!({"apiVersion": "operator.kyma-project.io/v1alpha2", "kind": "Istio",
+        "metadata": {"name": "default", "namespace": "kyma-system"}});
+    std::fs::write(&file, resource.to_string())?;
+    let filename = format!("--filename={}", file.display());
+    let (code, shown, said) = crate::bed::command(control_plane, &["diff", &filename, "--as=nobody"]).await?;
+    assert_eq!((code, shown.as_str()), (2, ""));
+    assert!(said.contains("cannot list the Istio resources") && said.contains("forbidden"), "{said}");
+    Ok(())
+}

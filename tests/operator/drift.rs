@@ -1,7 +1,6 @@
 //! What was applied stays as it was applied, whoever touches it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use istio_manager::api::conditions::State;
 use k8s_openapi::api::core::v1::Event;
@@ -9,7 +8,7 @@ use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Pos
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
-use testbed::{ControlPlane, TestResult};
+use testbed::{ControlPlane, TestResult, eventually};
 
 use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, told};
 
@@ -64,7 +63,7 @@ pub fn content(object: &DynamicObject) -> Value {
     json!({"labels": object.labels(), "annotations": object.annotations(), "data": data})
 }
 
-async fn back(
+pub async fn back(
     control_plane: &ControlPlane,
     target: &Target,
     condition: impl Fn(&DynamicObject) -> bool,
@@ -98,22 +97,15 @@ pub async fn told_in_an_event(
     about: &str,
     words: &[&str],
 ) -> Result {
-    let said = async {
-        loop {
-            let notes = events(control_plane, reason).await?.remove(about).unwrap_or_default();
-            if notes.iter().any(|note| words.iter().all(|word| note.contains(word))) {
-                return Ok::<_, Box<dyn std::error::Error>>(());
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, said)
-        .await
-        .map_err(|_| format!("no Event {reason} about {about} with {words:?}"))?
+    eventually(&format!("Event {reason} about {about} with {words:?}"), DEADLINE, async || {
+        let notes = events(control_plane, reason).await?.remove(about).unwrap_or_default();
+        Ok(notes.iter().any(|note| words.iter().all(|word| note.contains(word))).then_some(()))
+    })
+    .await
 }
 
 /// Merge-patches one object as someone else.
-async fn edit(control_plane: &ControlPlane, target: &Target, patch: Value) -> Result {
+pub async fn edit(control_plane: &ControlPlane, target: &Target, patch: Value) -> Result {
     let params = PatchParams { field_manager: Some("somebody".into()), ..PatchParams::default() };
     target.api(control_plane).patch(&target.name, &params, &Patch::Merge(patch)).await?;
     Ok(())
@@ -139,77 +131,6 @@ pub async fn an_edited_object_is_put_back_with_an_event_and_a_count(
     let count = "istio_manager_repairs_total{kind=\"Service\",namespace=\"istio-system\",name=\"istio-ingressgateway\"} 1";
     assert!(metrics.contains(count), "{metrics}");
     bed.stop().await
-}
-
-pub async fn every_object_comes_back_after_its_label_was_stripped(
-    control_plane: &ControlPlane,
-) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
-    let targets = applied(control_plane).await?;
-    assert!(targets.len() > 40, "{}", targets.len());
-    for target in &targets {
-        edit(control_plane, target, json!({"metadata": {"labels": {"kyma-project.io/module": null}}}))
-            .await?;
-    }
-    for target in &targets {
-        back(control_plane, target, |object| object.labels().contains_key("kyma-project.io/module")).await?;
-    }
-    bed.settles("default", State::Ready).await?;
-    bed.stop().await
-}
-
-/// The namespace is left out: to delete it is to delete everything, which is another test.
-pub async fn every_object_comes_back_after_it_was_deleted(control_plane: &ControlPlane) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
-    // With istiod's account its token dies, which kubelets renew and the test bed does not.
-    let is_tried = |target: &&Target| {
-        target.kind.kind != "Namespace"
-            && (target.kind.kind.as_str(), target.name.as_str()) != ("ServiceAccount", "istiod")
-    };
-    let mut by_kind: BTreeMap<String, Vec<Target>> = BTreeMap::new();
-    for target in applied(control_plane).await?.into_iter().filter(|target| is_tried(&target)) {
-        by_kind.entry(target.kind.kind.clone()).or_default().push(target);
-    }
-    for targets in by_kind.values() {
-        let mut before = Vec::new();
-        for target in targets {
-            before.push(target.api(control_plane).get_metadata(&target.name).await?.metadata.uid);
-            target.api(control_plane).delete(&target.name, &DeleteParams::default()).await?;
-        }
-        for (target, before) in targets.iter().zip(before) {
-            back(control_plane, target, |object| {
-                object.metadata.uid != before && object.metadata.deletion_timestamp.is_none()
-            })
-            .await?;
-        }
-    }
-    bed.settles("default", State::Ready).await?;
-    bed.stop().await
-}
-
-pub async fn an_object_that_someone_recreated_is_ours_again(control_plane: &ControlPlane) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
-    let account = Target::new("", "ServiceAccount", Some("istio-system"), "istio-cni");
-    let api = account.api(control_plane);
-    let before = api.get(&account.name).await?;
-    // Stopped, the operator cannot be faster than the one who recreates it.
-    bed.operator.pause()?;
-    api.delete(&account.name, &DeleteParams::default()).await?;
-    let mine =
-        DynamicObject::new(&account.name, &account.kind).data(json!({"automountServiceAccountToken": true}));
-    api.create(&PostParams::default(), &mine).await?;
-    bed.operator.resume()?;
-    back(control_plane, &account, |object| content(object) == content(&before) || has_our_label(object))
-        .await?;
-    bed.installed().await?;
-    bed.stop().await
-}
-
-fn has_our_label(object: &DynamicObject) -> bool {
-    object.labels().contains_key("kyma-project.io/module")
 }
 
 pub async fn what_others_add_stays(control_plane: &ControlPlane) -> TestResult {
@@ -384,17 +305,13 @@ pub async fn a_value_that_admission_undoes_is_named_and_not_written_again_and_ag
 
 /// Edits a note on the Service until the policy has changed it on the way.
 async fn back_after_edits(control_plane: &ControlPlane, service: &Target) -> Result {
-    let acts = async {
-        for round in 0.. {
-            let note = json!({"metadata": {"annotations": {"example.com/round": round.to_string()}}});
-            edit(control_plane, service, note).await?;
-            let live = service.api(control_plane).get(&service.name).await?;
-            if live.data["spec"]["externalTrafficPolicy"] == "Local" {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        Ok::<_, Box<dyn std::error::Error>>(())
-    };
-    tokio::time::timeout(DEADLINE, acts).await?
+    let mut round = 0;
+    eventually("policy that acts", DEADLINE, async || {
+        round += 1;
+        let note = json!({"metadata": {"annotations": {"example.com/round": round.to_string()}}});
+        edit(control_plane, service, note).await?;
+        let live = service.api(control_plane).get(&service.name).await?;
+        Ok((live.data["spec"]["externalTrafficPolicy"] == "Local").then_some(()))
+    })
+    .await
 }

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use istio_manager::api::conditions::State;
-use k8s_openapi::api::core::v1::{Node, ServiceAccount};
+use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
-use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, GroupVersionKind};
-use kube::{Api, ResourceExt};
+use kube::Api;
+use kube::api::PostParams;
 use serde_json::json;
 use testbed::{ControlPlane, FaultProxy, HeldAnswer, Process, Request, Requests, TestResult};
 
-use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, USER, told};
+use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, USER};
+use crate::drift::applied;
 use crate::removal::nothing_is_left;
 
 const SECOND_USER: &str = "system:serviceaccount:kyma-system:second";
@@ -24,6 +24,7 @@ pub async fn a_lossy_network_neither_stops_an_installation_nor_a_removal(
     proxy.lose(100);
     bed.create("default", json!({})).await?;
     bed.settles("default", State::Ready).await?;
+    all_of_it_runs(control_plane).await?;
     let lost = proxy.lost();
     assert!(lost > 5, "only {lost} requests were lost while installing");
     bed.delete("default").await?;
@@ -53,6 +54,7 @@ pub async fn an_api_server_that_restarts_neither_stops_an_installation_nor_a_rem
         drop(held);
     }
     bed.settles("default", State::Ready).await?;
+    all_of_it_runs(control_plane).await?;
     bed.delete("default").await?;
     for write in removing {
         let held = caught(&proxy, *write).await?;
@@ -63,6 +65,23 @@ pub async fn an_api_server_that_restarts_neither_stops_an_installation_nor_a_rem
     nothing_is_left(&bed).await?;
     bed.stop().await?;
     drop(server);
+    Ok(())
+}
+
+/// Whoever says that Istio is ready must be right.
+async fn all_of_it_runs(control_plane: &ControlPlane) -> Result {
+    for target in applied(control_plane).await? {
+        let live = target.api(control_plane).get(&target.name).await?;
+        let status = |field: &str| live.data["status"][field].as_i64().unwrap_or(0);
+        let (wanted, available) = match target.kind.kind.as_str() {
+            "Deployment" => {
+                (live.data["spec"]["replicas"].as_i64().unwrap_or(1), status("availableReplicas"))
+            }
+            "DaemonSet" => (status("desiredNumberScheduled"), status("numberAvailable")),
+            _ => continue,
+        };
+        assert!(wanted > 0 && available >= wanted, "{} has {available} of {wanted} pods", target.name);
+    }
     Ok(())
 }
 
@@ -84,6 +103,7 @@ pub async fn an_etcd_that_is_slow_delays_an_installation_and_a_removal_and_stops
     let work = async {
         bed.create("default", json!({})).await?;
         bed.settles("default", State::Ready).await?;
+        all_of_it_runs(control_plane).await?;
         bed.delete("default").await?;
         bed.goes("default").await
     };
@@ -112,56 +132,6 @@ async fn stall_etcd(control_plane: &ControlPlane) -> Result {
     }
 }
 
-pub async fn a_webhook_of_someone_else_that_is_down_is_named_until_it_is_gone(
-    control_plane: &ControlPlane,
-) -> TestResult {
-    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(
-        "admissionregistration.k8s.io",
-        "v1",
-        "ValidatingWebhookConfiguration",
-    ));
-    let webhooks: Api<DynamicObject> = Api::all_with(control_plane.client(), &kind);
-    let down = DynamicObject::new("policy", &kind).data(json!({"webhooks": [{
-        "name": "policy.example.com",
-        "clientConfig": {"service": {"namespace": "default", "name": "policy", "path": "/"}},
-        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["services"]}],
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "istio-system"}},
-        "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"], "timeoutSeconds": 1,
-    }]}));
-    webhooks.create(&PostParams::default(), &down).await?;
-    let bed = Bed::start(control_plane).await?;
-    bed.create("default", json!({})).await?;
-    let (description, _) = told(&bed.settles("default", State::Error).await?);
-    assert!(description.contains("policy.example.com"), "{description}");
-    webhooks.delete("policy", &DeleteParams::default()).await?;
-    bed.settles("default", State::Ready).await?;
-    bed.stop().await
-}
-
-pub async fn a_shortage_of_nodes_is_told_and_ends_with_the_shortage(
-    control_plane: &ControlPlane,
-) -> TestResult {
-    cordon(control_plane, true).await?;
-    let bed = Bed::start_with(control_plane, &["--install-timeout=8s"]).await?;
-    bed.create("default", json!({})).await?;
-    let (description, _) = told(&bed.settles("default", State::Error).await?);
-    for words in ["istiod", "nodes are available"] {
-        assert!(description.contains(words), "{description}");
-    }
-    cordon(control_plane, false).await?;
-    bed.settles("default", State::Ready).await?;
-    bed.stop().await
-}
-
-async fn cordon(control_plane: &ControlPlane, unschedulable: bool) -> Result {
-    let nodes: Api<Node> = Api::all(control_plane.client());
-    for node in nodes.list(&ListParams::default()).await? {
-        let patch = Patch::Merge(json!({"spec": {"unschedulable": unschedulable}}));
-        nodes.patch(&node.name_any(), &PatchParams::default(), &patch).await?;
-    }
-    Ok(())
-}
-
 pub async fn a_leader_that_hangs_while_installing_is_followed_and_writes_nothing_when_it_wakes_up(
     control_plane: &ControlPlane,
 ) -> TestResult {
@@ -178,9 +148,18 @@ pub async fn a_leader_that_is_cut_off_while_installing_is_followed_and_writes_no
     is_followed(bed, &proxy, Loss::CutOff).await
 }
 
-/// How a leader is lost that does not know it.
+pub async fn a_leader_that_is_killed_while_installing_is_followed_and_nothing_of_it_arrives_later(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let proxy = FaultProxy::start(&control_plane.kubeconfig(), 4).await?;
+    let bed = Bed::start_short_of_lease(control_plane, &proxy).await?;
+    is_followed(bed, &proxy, Loss::Killed).await
+}
+
+/// How a leader is lost.
 #[derive(Clone, Copy, PartialEq)]
 enum Loss {
+    Killed,
     Hangs,
     CutOff,
 }
@@ -193,19 +172,23 @@ async fn is_followed(mut bed: Bed<'_>, proxy: &FaultProxy, loss: Loss) -> TestRe
     bed.create("default", json!({})).await?;
     let held = caught(proxy, ("PATCH", "/deployments/istiod?")).await?;
     match loss {
+        Loss::Killed => bed.operator.kill().await?,
         Loss::Hangs => bed.operator.pause()?,
         Loss::CutOff => proxy.cut(true),
     }
     drop(held);
     let follower = bed.replica("second").await?;
-    logs(&follower, "reconciled").await?;
+    follower.says("reconciled", DEADLINE).await?;
     bed.settles("default", State::Ready).await?;
     match loss {
+        Loss::Killed => {}
         Loss::Hangs => bed.operator.resume()?,
         Loss::CutOff => proxy.cut(false),
     }
     let ended = bed.operator.wait(DEADLINE).await?;
-    assert_eq!(ended.code(), Some(1), "{}", bed.operator.log());
+    if loss != Loss::Killed {
+        assert_eq!(ended.code(), Some(1), "{}", bed.operator.log());
+    }
     let writes = control_plane.audit().since(&mark).await?.writes();
     let late = written_after_succession(&writes);
     assert!(late.is_empty(), "{late:?}");
@@ -220,15 +203,6 @@ fn written_after_succession(writes: &Requests) -> Vec<&Request> {
     });
     let Some(succession) = succession else { return writes.iter().collect() };
     writes.iter().filter(|write| write.user == USER && write.received > succession.received).collect()
-}
-
-async fn logs(process: &Process, text: &str) -> Result {
-    let logged = async {
-        while !process.log().contains(text) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    Ok(tokio::time::timeout(DEADLINE, logged).await?)
 }
 
 /// A ServiceAccount with the operator's permissions, so that the audit log tells two replicas apart.

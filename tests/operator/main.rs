@@ -22,8 +22,11 @@ mod removal;
 mod requests;
 mod schema;
 mod settings;
+mod stages;
+mod swap;
 mod takeover;
 mod upgrade;
+mod whole;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -32,8 +35,8 @@ use std::time::Duration;
 #[allow(clippy::wildcard_imports)]
 use {
     check::*, cluster_kinds::*, crash::*, diff::*, drift::*, faults::*, install::*, interruption::*,
-    overrides::*, packaging::*, rejection::*, removal::*, requests::*, schema::*, settings::*, takeover::*,
-    upgrade::*,
+    overrides::*, packaging::*, rejection::*, removal::*, requests::*, schema::*, settings::*, stages::*,
+    swap::*, takeover::*, upgrade::*, whole::*,
 };
 
 fn main() -> ExitCode {
@@ -46,13 +49,15 @@ fn main() -> ExitCode {
         a_pod_in_a_labelled_namespace_gets_a_sidecar,
         an_unchanged_cluster_is_left_alone_after_a_restart,
         a_reconcile_without_news_reads_nothing_that_is_watched,
+        the_metrics_that_every_operator_has_tell_what_the_audit_log_tells,
         what_is_watched_is_not_listed_before,
         an_api_server_that_streams_no_lists_is_asked_for_lists,
         a_changed_setting_reaches_its_object,
         a_component_that_is_turned_off_is_pruned,
         network_policies_are_made_and_taken_away_by_their_switch,
         a_feature_takes_effect_at_once_and_an_unreadable_one_leaves_the_last_in_force,
-        nodes_that_cannot_be_read_are_named_and_nothing_is_decided_until_they_can,
+        settings_that_cannot_be_read_are_named_and_nothing_is_decided_until_they_can,
+        the_last_good_settings_stay_in_force_while_they_cannot_be_read,
         vertical_autoscalers_come_with_their_definition_and_go_with_their_switch,
         a_filter_of_a_user_at_the_ingress_gateway_is_a_warning_until_it_goes,
         every_setting_of_the_mesh_is_accepted_by_istiod,
@@ -63,6 +68,7 @@ fn main() -> ExitCode {
         a_diff_of_an_unchanged_resource_is_empty,
         a_diff_shows_a_changed_setting_and_changes_nothing,
         a_diff_of_a_resource_that_would_be_refused_says_why,
+        a_diff_as_a_user_who_may_not_look_says_what_is_forbidden,
         a_check_of_a_healthy_installation_finds_nothing,
         a_check_as_a_user_without_permissions_names_them,
         a_check_names_what_stands_in_the_way,
@@ -77,8 +83,11 @@ fn main() -> ExitCode {
         an_edited_object_is_put_back_with_an_event_and_a_count,
         every_object_comes_back_after_its_label_was_stripped,
         every_object_comes_back_after_it_was_deleted,
-        an_object_that_someone_recreated_is_ours_again,
+        every_object_comes_back_after_it_was_edited,
+        an_object_of_any_kind_that_someone_recreated_is_ours_again,
         what_others_add_stays,
+        injection_that_somebody_deletes_comes_back_at_once_while_new_istiods_do_not_start,
+        a_workload_that_fails_after_the_installation_is_told_until_it_runs_again,
         a_paused_resource_writes_nothing_and_says_so,
         a_paused_object_is_left_alone_until_its_pause_is_over,
         one_who_keeps_changing_an_object_is_named_and_not_fought,
@@ -91,7 +100,6 @@ fn main() -> ExitCode {
     ]
     .map(|test| test.within(Duration::from_secs(180)));
     let own = testbed::tests![
-        an_image_that_cannot_be_pulled_is_told_in_the_pods_words,
         an_operator_that_is_killed_at_every_stage_installs_and_removes_what_one_does_that_is_not,
         an_installation_that_cannot_start_istiod_refuses_no_pod,
         an_edit_does_not_wait_for_an_installation_that_hangs,
@@ -99,8 +107,10 @@ fn main() -> ExitCode {
         what_users_put_into_the_namespace_keeps_it,
         a_lossy_network_neither_stops_an_installation_nor_a_removal,
         an_api_server_that_restarts_neither_stops_an_installation_nor_a_removal,
-        a_webhook_of_someone_else_that_is_down_is_named_until_it_is_gone,
-        a_shortage_of_nodes_is_told_and_ends_with_the_shortage,
+        a_webhook_of_someone_else_that_is_down_is_named_at_each_stage_until_it_is_gone,
+        whatever_keeps_the_pods_of_a_stage_from_running_is_told_in_their_words_and_ends_with_its_cause,
+        a_definition_that_the_api_server_forgot_to_establish_is_established_without_help,
+        a_leader_that_is_killed_while_installing_is_followed_and_nothing_of_it_arrives_later,
         a_leader_that_hangs_while_installing_is_followed_and_writes_nothing_when_it_wakes_up,
         a_leader_that_is_cut_off_while_installing_is_followed_and_writes_nothing_when_it_is_back,
         the_kustomization_runs_the_operator,
@@ -108,6 +118,7 @@ fn main() -> ExitCode {
         an_installation_of_the_go_operator_is_taken_over_and_only_its_cni_agent_is_replaced,
         an_installation_of_istioctl_is_taken_over_while_istiod_is_down,
         a_helm_release_that_was_taken_over_is_a_warning_until_helm_forgets_it,
+        the_go_operator_and_ours_pass_an_installation_on_to_each_other_and_back,
         an_installation_of_an_older_version_is_upgraded_in_place,
         an_upgrade_that_fails_says_how_to_go_back_and_going_back_works,
         an_installation_by_istioctl_is_taken_over_and_upgraded,

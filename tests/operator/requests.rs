@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use istio_manager::api::conditions::State;
 use serde_json::json;
-use testbed::{ControlPlane, FaultProxy, TestResult};
+use testbed::{ControlPlane, FaultProxy, Request, TestResult};
 
-use crate::bed::{Bed, USER};
+use crate::bed::{Bed, Result, USER};
 
 pub async fn a_reconcile_without_news_reads_nothing_that_is_watched(
     control_plane: &ControlPlane,
@@ -31,6 +31,55 @@ pub async fn a_reconcile_without_news_reads_nothing_that_is_watched(
     Err(found.join("\n").into())
 }
 
+pub async fn the_metrics_that_every_operator_has_tell_what_the_audit_log_tells(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let mark = control_plane.audit().mark().await?;
+    let bed = Bed::start(control_plane).await?;
+    bed.installed().await?;
+    bed.edit("default", json!({"config": {"numTrustedProxies": 4}})).await?;
+    bed.settles("default", State::Ready).await?;
+    bed.edit("default", json!({"config": null})).await?;
+    bed.settles("default", State::Ready).await?;
+    // The Lease is renewed meanwhile, so that the log is between the two.
+    let before = bed.metrics().await?;
+    let requests = control_plane.audit().since(&mark).await?.of(USER);
+    let after = bed.metrics().await?;
+    for (verb, method) in [("patch", "PATCH"), ("create", "POST"), ("update", "PUT")] {
+        let logged = requests.iter().filter(|request| request.verb == verb).count();
+        let (least, most) = (requests_by(&before, method)?, requests_by(&after, method)?);
+        assert!((least..=most).contains(&logged), "{method}: {least}, {logged} in the log, {most}");
+    }
+    assert!(requests_by(&before, "PATCH")? > 5, "{before}");
+    for (name, least) in [
+        ("controller_runtime_reconcile_total{controller=\"istio\",result=\"success\"}", 1.0),
+        ("controller_runtime_reconcile_time_seconds_count{controller=\"istio\"}", 1.0),
+        ("workqueue_work_duration_seconds_count{name=\"istio\",controller=\"istio\"}", 1.0),
+        ("workqueue_retries_total{name=\"istio\",controller=\"istio\"}", 0.0),
+        ("workqueue_longest_running_processor_seconds{name=\"istio\",controller=\"istio\"}", 0.0),
+        ("controller_runtime_max_concurrent_reconciles{controller=\"istio\"}", 1.0),
+        ("process_cpu_seconds_total", 0.0),
+    ] {
+        let value = values(&before, name).next().ok_or_else(|| format!("no {name} in {before}"))?;
+        assert!(value >= least, "{name} {value}");
+    }
+    bed.stop().await
+}
+
+/// How many requests the metrics tell for a method.
+fn requests_by(metrics: &str, method: &str) -> Result<usize> {
+    let of_method = metrics.lines().filter(|line| {
+        line.starts_with("rest_client_requests_total{") && line.contains(&format!("method=\"{method}\""))
+    });
+    let counts = of_method.map(|line| line.rsplit(' ').next().unwrap_or_default().parse::<usize>());
+    Ok(counts.sum::<std::result::Result<_, _>>()?)
+}
+
+/// The values of the metrics with this name and these labels.
+fn values<'m>(metrics: &'m str, name: &'m str) -> impl Iterator<Item = f64> + 'm {
+    metrics.lines().filter_map(move |line| line.strip_prefix(name)?.trim().parse().ok())
+}
+
 pub async fn what_is_watched_is_not_listed_before(control_plane: &ControlPlane) -> TestResult {
     let mark = control_plane.audit().mark().await?;
     let bed = Bed::start(control_plane).await?;
@@ -44,6 +93,11 @@ pub async fn what_is_watched_is_not_listed_before(control_plane: &ControlPlane) 
         .filter(|watch| watch.resource != "pods" && !watch.uri.contains("sendInitialEvents=true"))
         .collect();
     assert!(twice.is_empty(), "{twice:?}");
+    let path = |request: &Request| request.uri.split('?').next().unwrap_or_default().to_owned();
+    let streamed: BTreeSet<String> = watches().filter(|watch| watch.resource != "pods").map(path).collect();
+    let lists = requests.iter().filter(|request| request.verb == "list");
+    let before: Vec<_> = lists.filter(|list| streamed.contains(&path(list))).collect();
+    assert!(before.is_empty(), "{before:?}");
     bed.stop().await
 }
 

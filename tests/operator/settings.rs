@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use istio_manager::api::Istio;
@@ -15,7 +14,7 @@ use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Pos
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
-use testbed::{ControlPlane, TestResult};
+use testbed::{ControlPlane, TestResult, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, told};
@@ -236,19 +235,17 @@ pub async fn every_setting_of_the_mesh_is_accepted_by_istiod(control_plane: &Con
 /// accept never gets there.
 async fn mesh_of_istiod(control_plane: &ControlPlane, trust_domain: &str) -> Result<Value> {
     let pods: Api<Pod> = Api::namespaced(control_plane.client(), ISTIO);
-    let wait = async {
-        loop {
-            for pod in pods.list(&ListParams::default().labels("app=istiod")).await? {
-                let Some(ip) = pod.status.and_then(|status| status.pod_ip) else { continue };
-                let Ok(mesh) = debug(&ip, "/debug/mesh").await else { continue };
-                if mesh["trustDomain"] == trust_domain {
-                    return Result::Ok(mesh);
-                }
+    eventually("mesh configuration in istiod", DEADLINE, async || {
+        for pod in pods.list(&ListParams::default().labels("app=istiod")).await? {
+            let Some(ip) = pod.status.and_then(|status| status.pod_ip) else { continue };
+            let Ok(mesh) = debug(&ip, "/debug/mesh").await else { continue };
+            if mesh["trustDomain"] == trust_domain {
+                return Ok(Some(mesh));
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
         }
-    };
-    tokio::time::timeout(DEADLINE, wait).await.map_err(|_| "istiod does not take the mesh configuration")?
+        Ok(None)
+    })
+    .await
 }
 
 /// Asks a debug endpoint of istiod, which trusts callers from its own host only.

@@ -21,7 +21,7 @@ use crate::bed::{Bed, Result, told};
 use crate::drift::{applied, events, told_in_an_event};
 
 /// What must survive a take-over.
-struct Before {
+pub struct Before {
     uids: BTreeMap<String, Option<String>>,
     templates: BTreeMap<String, Value>,
 }
@@ -75,7 +75,7 @@ async fn document(control_plane: &ControlPlane) -> Result<Value> {
     Ok(document)
 }
 
-async fn before(control_plane: &ControlPlane) -> Result<Before> {
+pub async fn before(control_plane: &ControlPlane) -> Result<Before> {
     let client = control_plane.client();
     let mut uids = BTreeMap::new();
     let mut templates = BTreeMap::new();
@@ -99,7 +99,7 @@ async fn before(control_plane: &ControlPlane) -> Result<Before> {
 }
 
 /// No object was made anew. The workloads whose pods were replaced.
-async fn compare(control_plane: &ControlPlane, earlier: &Before) -> Result<Vec<String>> {
+pub async fn compare(control_plane: &ControlPlane, earlier: &Before) -> Result<Vec<String>> {
     let now = before(control_plane).await?;
     for (name, uid) in &earlier.uids {
         assert_eq!(now.uids.get(name), Some(uid), "{name} was made anew or is gone");
@@ -110,7 +110,7 @@ async fn compare(control_plane: &ControlPlane, earlier: &Before) -> Result<Vec<S
 
 /// Creates pods in a labelled namespace, without keeping them, until the work is done: each must be accepted and get its
 /// sidecar.
-async fn while_pods_are_created<T>(
+pub async fn while_pods_are_created<T>(
     control_plane: &ControlPlane,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {

@@ -15,6 +15,8 @@ use crate::bundle::{NEW_FIELD, Variant, derive};
 
 const OLDER: &str = "1.30.3";
 const CURRENT: &str = "1.31.0";
+/// Of the same minor version as the current one, but istiod's image cannot be had.
+const BROKEN: &str = "1.31.9";
 const VERSION_LABEL: &str = "operator.istio.io/version";
 
 pub async fn an_installation_of_an_older_version_is_upgraded_in_place(
@@ -41,8 +43,7 @@ pub async fn an_installation_of_an_older_version_is_upgraded_in_place(
     assert_eq!(definition_version(control_plane).await?, CURRENT);
     assert!(knows_new_field(control_plane).await?);
     assert_eq!(uids(control_plane).await?, before);
-    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), "istio-system");
-    assert!(maps.get_opt("istio-retired").await?.is_none(), "an object of the older version is still there");
+    assert!(!has_retired_object(control_plane).await?, "an object of the older version is still there");
 
     a_downgrade_is_refused_until_it_is_allowed(&mut bed, &older).await?;
     bed.stop().await
@@ -72,33 +73,55 @@ async fn a_downgrade_is_refused_until_it_is_allowed(bed: &mut Bed<'_>, older: &[
 pub async fn an_upgrade_that_fails_says_how_to_go_back_and_going_back_works(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let mut bed = Bed::start(control_plane).await?;
+    let older = arguments(control_plane, OLDER, Variant::Older)?;
+    let mut bed = Bed::start_with(control_plane, &strings(&older)).await?;
     bed.create("default", json!({})).await?;
-    installed(&bed, CURRENT).await?;
+    installed(&bed, OLDER).await?;
+    let before = uids(control_plane).await?;
 
-    let mut broken = arguments(control_plane, "1.31.9", Variant::Broken)?;
+    let mut broken = arguments(control_plane, BROKEN, Variant::Broken)?;
     broken.push("--install-timeout=5s".to_owned());
     let attempt = async {
         bed.restart_with(&strings(&broken)).await?;
-        let failed = bed.settles("default", State::Error).await?;
-        let (description, reason) = told(&failed);
-        assert_eq!(reason, "IstioInstallUninstallFailed");
-        for words in ["istiod", "ImagePullBackOff", "from 1.31.0 to 1.31.9", "--istio-version=1.31.0"] {
-            assert!(description.contains(words), "{words} is missing in: {description}");
-        }
-        assert_eq!(tag(&failed).as_deref(), Some("1.31.0-distroless"));
-        assert_eq!(
-            version_of(control_plane, "istio-ingressgateway").await?,
-            CURRENT,
-            "the gateway did not wait"
-        );
-        bed.restart_with(&[]).await?;
+        the_failure_is_told(&bed).await?;
+        bed.restart_with(&strings(&older)).await?;
         bed.settles("default", State::Ready).await
     };
     while_pods_are_created(control_plane, Box::pin(attempt)).await?;
-    assert_eq!(version_of(control_plane, "istiod").await?, CURRENT);
-    assert_eq!(definition_version(control_plane).await?, "1.31.9", "a definition went back");
+    assert_eq!(version_of(control_plane, "istiod").await?, OLDER);
+    assert!(istiod(control_plane).await?.contains("RETIRED_SETTING"));
+    assert_eq!(definition_version(control_plane).await?, BROKEN, "a definition went back");
+    assert_eq!(uids(control_plane).await?, before);
+
+    bed.restart_with(&[]).await?;
+    installed(&bed, CURRENT).await?;
+    assert!(!has_retired_object(control_plane).await?, "an object of the older version is still there");
     bed.stop().await
+}
+
+/// The status says what failed and how to go back; gateways have waited, and nothing of the old version is gone.
+async fn the_failure_is_told(bed: &Bed<'_>) -> Result {
+    let failed = bed.settles("default", State::Error).await?;
+    let (description, reason) = told(&failed);
+    assert_eq!(reason, "IstioInstallUninstallFailed");
+    let course = format!("from {OLDER} to {BROKEN}");
+    let way_back = format!("--istio-version={OLDER}");
+    for words in ["istiod", "ImagePullBackOff", &course, &way_back] {
+        assert!(description.contains(words), "{words} is missing in: {description}");
+    }
+    assert_eq!(tag(&failed), Some(format!("{OLDER}-distroless")));
+    assert_eq!(
+        version_of(bed.control_plane, "istio-ingressgateway").await?,
+        OLDER,
+        "the gateway did not wait"
+    );
+    assert!(has_retired_object(bed.control_plane).await?, "an object of the older version is gone too early");
+    Ok(())
+}
+
+async fn has_retired_object(control_plane: &ControlPlane) -> Result<bool> {
+    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), "istio-system");
+    Ok(maps.get_opt("istio-retired").await?.is_some())
 }
 
 pub async fn an_installation_by_istioctl_is_taken_over_and_upgraded(
@@ -130,8 +153,8 @@ pub async fn an_installation_by_istioctl_is_taken_over_and_upgraded(
     assert!(istiod(control_plane).await?.contains("pilot:1.31.0-distroless"));
     assert_eq!(definition_version(control_plane).await?, CURRENT);
     assert_eq!(uids(control_plane).await?, before);
+    assert!(!has_retired_object(control_plane).await?, "an object of the older version is still there");
     let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), "istio-system");
-    assert!(maps.get_opt("istio-retired").await?.is_none(), "an object of the older version is still there");
     assert!(maps.get_opt("copy").await?.is_some(), "an object of a user is gone");
     Ok(())
 }

@@ -94,15 +94,8 @@ pub async fn begin(control_plane: &ControlPlane) -> Result<Process> {
     let kubeconfig = format!("--kubeconfig={}", control_plane.kubeconfig().display());
     let spec =
         ProcessSpec::new("restarts", PROGRAM).args(["restarts".to_owned(), "--apply".to_owned(), kubeconfig]);
-    let mut process = control_plane.start(spec.only_given_env())?;
-    let begun = async {
-        while !process.log().contains(", 1 under way") {
-            process.check_running()?;
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-        Result::Ok(())
-    };
-    tokio::time::timeout(DEADLINE, begun).await??;
+    let process = control_plane.start(spec.only_given_env())?;
+    process.says(", 1 under way", DEADLINE).await?;
     Ok(process)
 }
 

@@ -25,7 +25,7 @@ use crate::tools::{Tools, ToolsError};
 /// The API server listens at the address and port of the Service `kubernetes`, so that in-cluster addresses work.
 pub(crate) const API_ADDRESS: &str = "10.96.0.1";
 pub(crate) const API_SERVER: &str = "https://10.96.0.1";
-const ETCD: &str = "http://127.0.0.1:2379";
+pub(crate) const ETCD: &str = "http://127.0.0.1:2379";
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 /// Far beyond the seconds a start takes, also on a loaded machine.
 const START_DEADLINE: Duration = Duration::from_secs(120);
@@ -150,6 +150,12 @@ impl ControlPlane {
     ///
     /// The caller keeps what this returns, and gives it back for the next restart: with it the API server ends.
     pub async fn restart_api_server(&self, present: Option<Process>) -> Result<Process, StartError> {
+        self.kill_api_server(present).await?;
+        self.start_api_server().await
+    }
+
+    /// Kills the API server; `present` is what the last restart returned.
+    pub async fn kill_api_server(&self, present: Option<Process>) -> Result<(), StartError> {
         match present {
             Some(mut process) => process.kill().await?,
             None => {
@@ -158,6 +164,11 @@ impl ControlPlane {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Starts the API server after it was killed; returns when it answers. With what is returned it ends.
+    pub async fn start_api_server(&self) -> Result<Process, StartError> {
         let mut restarted = [start_api_server(self.cluster.tools(), self.cluster.dir(), &self.pki)?];
         await_api_server(&self.cluster.client(), &mut restarted).await?;
         let [process] = restarted;

@@ -13,9 +13,11 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use axum::response::IntoResponse;
+use futures::StreamExt;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::kubeconfig::KubeconfigError;
@@ -70,6 +72,8 @@ struct Shared {
     random: AtomicU64,
     injected: AtomicUsize,
     traps: Traps,
+    /// Parts of the addresses of reads that fail.
+    failing: watch::Sender<Vec<String>>,
 }
 
 #[derive(Clone)]
@@ -91,6 +95,7 @@ impl FaultProxy {
             random: AtomicU64::new(seed),
             injected: AtomicUsize::new(0),
             traps: Traps::default(),
+            failing: watch::Sender::default(),
         });
         let forward = Forward { client: anonymous(kubeconfig).await?, shared: shared.clone() };
         let router = axum::Router::new().fallback(handle).with_state(forward);
@@ -116,6 +121,11 @@ impl FaultProxy {
     #[must_use]
     pub fn hold_answer(&self, method: Method, path: &str) -> HeldAnswer {
         self.shared.traps.set(method, path)
+    }
+
+    /// From now on fails all reads whose address has one of `parts` in it, and ends those that are under way.
+    pub fn fail_reads(&self, parts: &[&str]) {
+        self.shared.failing.send_replace(parts.iter().map(|part| (*part).to_owned()).collect());
     }
 
     /// From now on refuses watches that begin with a list, as API servers do that cannot stream lists.
@@ -176,6 +186,10 @@ async fn handle(State(forward): State<Forward>, request: Request) -> Response<Bo
     if forward.shared.expires(&request) {
         return refusal(StatusCode::GONE);
     }
+    let address = (*request.method() == Method::GET).then(|| request.uri().to_string());
+    if address.as_deref().is_some_and(|address| is_named(&forward.shared.failing.borrow(), address)) {
+        return refusal(StatusCode::INTERNAL_SERVER_ERROR);
+    }
     let fault = forward.shared.draw(request.uri().path(), request.method());
     if let Some(Fault::Refused(code)) = fault {
         return refusal(code);
@@ -189,7 +203,29 @@ async fn handle(State(forward): State<Forward>, request: Request) -> Response<Bo
         tokio::time::sleep(SILENCE).await;
         return refusal(StatusCode::GATEWAY_TIMEOUT);
     }
-    answer.unwrap_or_else(|_| refusal(StatusCode::BAD_GATEWAY))
+    let answer = answer.unwrap_or_else(|_| refusal(StatusCode::BAD_GATEWAY));
+    match address {
+        Some(address) => until_it_fails(answer, address, forward.shared.failing.subscribe()),
+        None => answer,
+    }
+}
+
+fn is_named(parts: &[String], address: &str) -> bool {
+    parts.iter().any(|part| address.contains(part))
+}
+
+/// The answer, which ends when reads of its address begin to fail.
+fn until_it_fails(
+    answer: Response<Body>,
+    address: String,
+    mut failing: watch::Receiver<Vec<String>>,
+) -> Response<Body> {
+    let failure = async move {
+        if failing.wait_for(|parts| is_named(parts, &address)).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    answer.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(failure))))
 }
 
 async fn pass_on(
@@ -275,6 +311,7 @@ mod tests {
             random: AtomicU64::new(7),
             injected: AtomicUsize::new(0),
             traps: Traps::default(),
+            failing: watch::Sender::default(),
         }
     }
 

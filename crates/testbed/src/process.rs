@@ -9,6 +9,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
+use tokio::time::Instant;
 
 use crate::namespace::INSIDE;
 
@@ -42,6 +43,18 @@ pub enum ProcessError {
         name: String,
         /// Exit code or signal.
         how: String,
+        /// Its last lines.
+        log: String,
+    },
+    /// It did not print in time what was waited for, or ended without.
+    #[error("{name} did not say {words:?} {times} times; the end of its log:\n{log}")]
+    Silent {
+        /// The name it was given here.
+        name: String,
+        /// What was waited for.
+        words: String,
+        /// How often.
+        times: usize,
         /// Its last lines.
         log: String,
     },
@@ -166,6 +179,44 @@ impl Process {
         String::from_utf8_lossy(all.get(start..).unwrap_or_default()).into_owned()
     }
 
+    /// How often it has printed `words`.
+    #[must_use]
+    pub fn times_said(&self, words: &str) -> usize {
+        self.log().matches(words).count()
+    }
+
+    /// Waits until it has printed `words`, at most `deadline`; an error if it ended without.
+    pub async fn says(&self, words: &str, deadline: Duration) -> Result<(), ProcessError> {
+        self.says_so_often(words, 1, deadline).await
+    }
+
+    /// Waits until it has printed `words` so often, at most `deadline`; an error if it ended without.
+    pub async fn says_so_often(
+        &self,
+        words: &str,
+        times: usize,
+        deadline: Duration,
+    ) -> Result<(), ProcessError> {
+        let started = Instant::now();
+        loop {
+            let runs = self.runs();
+            if self.times_said(words) >= times {
+                return Ok(());
+            }
+            if !runs || started.elapsed() > deadline {
+                let (name, words) = (self.name.clone(), words.to_owned());
+                return Err(ProcessError::Silent { name, words, times, log: tail(&self.log(), 30) });
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Whether it has not ended, as anybody can see: it is `Z` when it has and its owner has not looked yet, see proc(5).
+    fn runs(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid));
+        self.ended.is_none() && stat.is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
     /// The file with its output.
     #[must_use]
     pub fn log_file(&self) -> &Path {
@@ -223,14 +274,10 @@ impl Process {
     /// SIGKILL by one who does not own it; whoever does may find it ended.
     pub(crate) async fn kill_from_aside(&self) -> Result<(), ProcessError> {
         self.signal(Signal::KILL, "kill")?;
-        // Its ports are free when it is dead, though its owner has not looked yet: the state is `Z` then, see proc(5). That is the
-        // state of its first thread; as long as there are others, they keep its files open.
-        let runs = || {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid));
-            let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid)).map_or(0, Iterator::count);
-            stat.is_ok_and(|stat| !stat.contains(") Z ")) || threads > 1
-        };
-        while runs() {
+        // Its ports are free when it is dead, though its owner has not looked yet. Its first thread tells that it is; as long as
+        // there are others, they keep its files open.
+        let threads = || std::fs::read_dir(format!("/proc/{}/task", self.pid)).map_or(0, Iterator::count);
+        while self.runs() || threads() > 1 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(())

@@ -4,7 +4,6 @@ mod apply;
 mod show;
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use kube::{Api, Client, ResourceExt};
 
 use self::apply::{Applied, Apply};
 use super::report;
+use super::shared::ClusterArguments;
 use crate::api::Istio;
 use crate::dataplane::act::wave;
 use crate::dataplane::decide::course;
@@ -23,7 +23,7 @@ use crate::dataplane::look::survey::{self, ControlPlane, Survey};
 use crate::dataplane::look::sweep::Scope;
 use crate::dataplane::memory::{self, Memory, Store};
 use crate::dataplane::names::RELEASE_ANNOTATION;
-use crate::kubernetes::{self, ConnectError};
+use crate::kubernetes::ConnectError;
 
 /// How long a report waits for istiod, and how often it looks meanwhile.
 const ISTIOD: Duration = Duration::from_secs(30);
@@ -56,14 +56,8 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub struct RestartsArguments {
-    /// Kubeconfig file; without it: the files named by KUBECONFIG, else the Pod's service account, else
-    /// ~/.kube/config
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-
-    /// Namespace of the operator, where restarts are remembered; without it: kyma-system
-    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
-    operator_namespace: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterArguments,
 
     /// Form of the report
     #[arg(short, long, value_enum, default_value = "table", value_name = "FORM")]
@@ -154,8 +148,8 @@ pub fn main(arguments: &RestartsArguments) -> ExitCode {
 }
 
 async fn run(arguments: &RestartsArguments) -> Result<Ending, RestartsError> {
-    let client = kubernetes::connect(arguments.kubeconfig.as_deref()).await?;
-    let namespace = super::identity::namespace(arguments.operator_namespace.as_deref());
+    let client = arguments.cluster.connect().await?;
+    let namespace = arguments.cluster.namespace();
     let resource = resource(&client, &namespace).await?;
     let settings = settings(resource.as_ref(), arguments.apply);
     let mesh = served(&client).await?;

@@ -67,7 +67,8 @@ impl Check {
         let found =
             [name, ANY].iter().find_map(|name| Some((path(name), self.fields.get(&*path(name))?.clone())));
         let Some((known, field)) = found else {
-            let alike = istio_charts::most_alike(name, self.below(parent));
+            let alike = self.in_camel_case(name, parent);
+            let alike = alike.or_else(|| istio_charts::most_alike(name, self.below(parent)));
             let advice = alike.map(|alike| format!(", did you mean {alike}?")).unwrap_or_default();
             return self.add(shown, format!("the mesh configuration of Istio has no such field{advice}"));
         };
@@ -81,6 +82,14 @@ impl Check {
             value if field.is_list => self.add(shown, format!("{value} is not a list")),
             value => self.value(&field.kind, &known, shown, value),
         }
+    }
+
+    /// The field that is meant by `name_with_underscores`. Istio would take it, but not beside the same field of the base
+    /// configuration: one name each is all that can be merged.
+    fn in_camel_case(&self, name: &str, parent: &str) -> Option<&'static str> {
+        let joined = name.replace('_', "");
+        let mut known = self.below(parent);
+        known.find(|known| name.contains('_') && known.eq_ignore_ascii_case(&joined))
     }
 
     /// The names of the fields at a place.
@@ -141,12 +150,20 @@ mod tests {
                 "trust_domain: the mesh configuration of Istio has no such field, did you mean trustDomain?",
             ),
             (
+                json!({"default_config": {}}),
+                "default_config: the mesh configuration of Istio has no such field, did you mean defaultConfig?",
+            ),
+            (
                 json!({"defaultConfig": {"gatewayTopology": {"numTrustedProxy": 1}}}),
                 "defaultConfig.gatewayTopology.numTrustedProxy: the mesh configuration of Istio has no such field, did you mean numTrustedProxies?",
             ),
             (
                 json!({"extensionProviders": [{"name": "a"}, {"zipkn": {}}]}),
                 "extensionProviders[1].zipkn: the mesh configuration of Istio has no such field, did you mean zipkin?",
+            ),
+            (
+                json!({"h2_upgrade_policy": "UPGRADE"}),
+                "h2_upgrade_policy: the mesh configuration of Istio has no such field, did you mean h2UpgradePolicy?",
             ),
             (json!({"qqqqq": 1}), "qqqqq: the mesh configuration of Istio has no such field"),
         ] {

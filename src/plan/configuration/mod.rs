@@ -112,4 +112,6 @@ fn module_label(daemon_set: &str) -> Value {
 }
 
 #[cfg(test)]
+mod fields_tests;
+#[cfg(test)]
 mod tests;

@@ -5,17 +5,17 @@ use crate::validate::validate;
 
 const COMPONENTS: &str = "/spec/components";
 
-fn document_for(spec: Value, facts: &ClusterFacts) -> Value {
+pub(super) fn document_for(spec: Value, facts: &ClusterFacts) -> Value {
     let spec = serde_json::from_value(spec).unwrap();
     let valid = validate(&spec, Flavour::Experimental).unwrap();
     configuration(&valid, facts, &Images::official("1.31.0")).unwrap()
 }
 
-fn document(spec: Value) -> Value {
+pub(super) fn document(spec: Value) -> Value {
     document_for(spec, &ClusterFacts::default())
 }
 
-fn at<'a>(document: &'a Value, path: &str) -> &'a Value {
+pub(super) fn at<'a>(document: &'a Value, path: &str) -> &'a Value {
     document.pointer(path).unwrap_or(&Value::Null)
 }
 
@@ -119,7 +119,7 @@ fn a_setting_changes_what_it_names_and_nothing_else() {
 }
 
 /// Undoes the change at `path`.
-fn restore(document: &mut Value, base: &Value, path: &str) {
+pub(super) fn restore(document: &mut Value, base: &Value, path: &str) {
     if let Some(original) = base.pointer(path) {
         *document.pointer_mut(path).unwrap() = original.clone();
     } else {

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Kind, Report, kind_of};
+use crate::apply::live::{Live, Seen};
 use crate::object::ObjectId;
-use crate::observe::{Live, Seen};
 
 /// How objects are to be; `None` for one that is not to be looked for.
 pub(super) type Expected = BTreeMap<ObjectId, Option<Seen>>;
@@ -100,6 +100,7 @@ impl Sightings {
                 self.listed.insert(kind.clone());
             }
             Report::Gone(id) => drop(self.seen.remove(&id)),
+            Report::Fares(..) => {}
             Report::Unknown => {
                 self.seen.retain(|id, _| kind_of(id) != *kind);
                 self.listed.insert(kind.clone());

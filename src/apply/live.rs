@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use kube::api::ObjectMeta;
 
-use crate::apply::pause::PAUSE_ANNOTATION;
-use crate::apply::server_side::our_entry;
+use super::pause::PAUSE_ANNOTATION;
+use super::server_side::our_entry;
 use crate::object::ObjectId;
 
 /// One live object.

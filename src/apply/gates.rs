@@ -1,0 +1,154 @@
+//! What must be ready before the next stage of an installation may start.
+//!
+//! Pure; `wait` does the waiting.
+
+use crate::object::ObjectId;
+use crate::plan::Stage;
+
+/// The Service that the webhooks of injection call.
+const CALLED_SERVICE: &str = "istiod";
+
+/// Something that must be ready before the next stage starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// These custom resource definitions are established.
+    Definitions(Vec<ObjectId>),
+    /// One object, with the rule for its kind.
+    Object(ObjectId),
+    /// A Service has a ready endpoint.
+    Endpoint {
+        /// The Service.
+        service: ObjectId,
+        /// The workload behind it, which knows why there is none.
+        workload: Option<ObjectId>,
+    },
+}
+
+/// What must be ready after `stage` before the next may start, of the objects applied so far.
+///
+/// One istiod that answers is enough for the webhooks that call it; what comes after them needs all of it. CNI and gateways
+/// roll out at the same time and are awaited together.
+#[must_use]
+pub fn gates(stage: Stage, applied: &[(Stage, ObjectId)]) -> Vec<Gate> {
+    let of = |stages: &'static [Stage]| applied.iter().filter(|(s, _)| stages.contains(s)).map(|(_, id)| id);
+    let workloads =
+        |stages| of(stages).filter(|id| is_workload(&id.group, &id.kind)).cloned().map(Gate::Object);
+    match stage {
+        Stage::CustomResourceDefinitions => {
+            let definitions: Vec<_> = of(&[Stage::CustomResourceDefinitions]).cloned().collect();
+            // A gate without an object would never open: no event is about it.
+            if definitions.is_empty() { Vec::new() } else { vec![Gate::Definitions(definitions)] }
+        }
+        Stage::Istiod => {
+            let called = of(&[Stage::Istiod]).filter(|id| id.is("", "Service") && id.name == CALLED_SERVICE);
+            let workload = of(&[Stage::Istiod]).find(|id| is_workload(&id.group, &id.kind));
+            let endpoint =
+                |service: &ObjectId| Gate::Endpoint { service: service.clone(), workload: workload.cloned() };
+            called.map(endpoint).collect()
+        }
+        Stage::Injection => {
+            let live = of(&[Stage::Injection]).filter(|id| id.name.starts_with("istio-revision-tag-"));
+            workloads(&[Stage::Istiod]).chain(live.cloned().map(Gate::Object)).collect()
+        }
+        Stage::Gateways => workloads(&[Stage::Cni, Stage::Gateways]).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether a kind is one that has pods, whose rollout is awaited.
+#[must_use]
+pub fn is_workload(group: &str, kind: &str) -> bool {
+    group == "apps" && matches!(kind, "Deployment" | "DaemonSet")
+}
+
+impl Gate {
+    /// How the objects that the gate waits for are called in messages.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Self::Definitions(ids) => ids.iter().map(ToString::to_string).collect(),
+            Self::Object(id) => vec![id.to_string()],
+            Self::Endpoint { service, .. } => vec![endpoint_name(service)],
+        }
+    }
+}
+
+/// How the endpoint of a Service is called in messages.
+pub(super) fn endpoint_name(service: &ObjectId) -> String {
+    format!("the endpoint of {service}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(group: &str, kind: &str, name: &str) -> ObjectId {
+        let namespace = (kind != "MutatingWebhookConfiguration").then(|| "istio-system".to_owned());
+        ObjectId {
+            group: group.into(),
+            version: "v1".into(),
+            kind: kind.into(),
+            namespace,
+            name: name.into(),
+        }
+    }
+
+    fn applied() -> Vec<(Stage, ObjectId)> {
+        vec![
+            (Stage::Istiod, id("", "Service", "istiod")),
+            (Stage::Istiod, id("", "Service", "istiod-revision-tag-default")),
+            (Stage::Istiod, id("apps", "Deployment", "istiod")),
+            (
+                Stage::Injection,
+                id(
+                    "admissionregistration.k8s.io",
+                    "MutatingWebhookConfiguration",
+                    "istio-revision-tag-default",
+                ),
+            ),
+            (
+                Stage::Injection,
+                id("admissionregistration.k8s.io", "MutatingWebhookConfiguration", "istio-sidecar-injector"),
+            ),
+            (Stage::Cni, id("apps", "DaemonSet", "istio-cni-node")),
+            (Stage::Gateways, id("apps", "Deployment", "istio-ingressgateway")),
+        ]
+    }
+
+    fn names(stage: Stage) -> Vec<String> {
+        gates(stage, &applied()).iter().flat_map(Gate::names).collect()
+    }
+
+    #[test]
+    fn injection_waits_for_one_istiod_that_answers_and_what_follows_for_all_of_it() {
+        assert_eq!(names(Stage::Istiod), ["the endpoint of Service istio-system/istiod"]);
+        assert_eq!(
+            names(Stage::Injection),
+            ["Deployment istio-system/istiod", "MutatingWebhookConfiguration istio-revision-tag-default"]
+        );
+    }
+
+    #[test]
+    fn an_istiod_that_does_not_answer_is_explained_by_its_deployment() {
+        let [Gate::Endpoint { workload, .. }] = &gates(Stage::Istiod, &applied())[..] else {
+            panic!("another gate")
+        };
+        assert_eq!(workload.as_ref(), Some(&id("apps", "Deployment", "istiod")));
+    }
+
+    #[test]
+    fn cni_and_gateways_are_awaited_together() {
+        assert_eq!(gates(Stage::Cni, &applied()), []);
+        assert_eq!(
+            names(Stage::Gateways),
+            ["DaemonSet istio-system/istio-cni-node", "Deployment istio-system/istio-ingressgateway"]
+        );
+    }
+
+    #[test]
+    fn a_stage_of_which_nothing_was_applied_is_not_waited_for() {
+        for stage in Stage::ALL {
+            assert!(gates(stage, &[]).is_empty(), "{stage}");
+        }
+    }
+}

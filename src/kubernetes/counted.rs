@@ -1,0 +1,117 @@
+//! Counts requests to the API server under the name and labels that every client in Go has, so that alerts made for the Go
+//! operator go on. Each attempt counts, those about the Lease included.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::{Method, Request, Response};
+use kube::client::Body;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use tower::{BoxError, Service};
+
+/// In the place of a status code, as Go's client has it: there was no answer.
+const NO_ANSWER: &str = "<error>";
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Labels {
+    code: String,
+    host: String,
+    method: String,
+}
+
+/// How many requests were made. Cheap to clone; all clones share the counts.
+#[derive(Clone, Debug, Default)]
+pub struct RequestCount {
+    requests: Family<Labels, Counter>,
+}
+
+impl RequestCount {
+    /// Makes the count known to `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        let help = "Requests to the API server by status code, method and host";
+        registry.register("rest_client_requests", help, self.requests.clone());
+    }
+
+    /// A client for the same API server, called `host`, whose requests are counted.
+    pub(super) fn counting(&self, client: kube::Client, host: &str) -> kube::Client {
+        let namespace = client.default_namespace().to_owned();
+        kube::Client::new(Counted { client, host: host.to_owned(), count: self.clone() }, namespace)
+    }
+
+    fn note(&self, code: String, host: String, method: &Method) {
+        self.requests.get_or_create(&Labels { code, host, method: method.to_string() }).inc();
+    }
+}
+
+struct Counted {
+    client: kube::Client,
+    host: String,
+    count: RequestCount,
+}
+
+impl Service<Request<Body>> for Counted {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let Self { client, host, count } = self;
+        let (client, host, count) = (client.clone(), host.clone(), count.clone());
+        Box::pin(async move {
+            let method = request.method().clone();
+            let answer = client.send(request).await;
+            let code = answer.as_ref().map(|response| response.status().as_str().to_owned());
+            count.note(code.unwrap_or_else(|_| NO_ANSWER.to_owned()), host, &method);
+            answer.map_err(|error| match error {
+                // The client around this one wraps it again.
+                kube::Error::Service(inner) => inner,
+                other => other.into(),
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tower::service_fn;
+
+    use super::*;
+
+    async fn answer(request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        let response = |code: u16| Response::builder().status(code).body(Body::empty());
+        match request.uri().path() {
+            "/lost" => Err("connection reset".into()),
+            "/absent" => Ok(response(404)?),
+            _ => Ok(response(200)?),
+        }
+    }
+
+    #[tokio::test]
+    async fn each_request_is_counted_by_its_answer() {
+        let count = RequestCount::default();
+        let client = kube::Client::new(service_fn(answer), "default");
+        let client = count.counting(client, "10.96.0.1:443");
+        for path in ["/api", "/api", "/absent", "/lost"] {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            let _ = client.send(request).await;
+        }
+        let mut registry = Registry::default();
+        count.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "rest_client_requests_total{code=\"200\",host=\"10.96.0.1:443\",method=\"GET\"} 2",
+            "rest_client_requests_total{code=\"404\",host=\"10.96.0.1:443\",method=\"GET\"} 1",
+            "rest_client_requests_total{code=\"<error>\",host=\"10.96.0.1:443\",method=\"GET\"} 1",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line} is missing in:\n{text}");
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Each field of the resource by itself: where it goes, and that it touches nothing else.
+
+use serde_json::{Value, json};
+
+use super::tests::{at, document, document_for, restore};
+use super::*;
+
+/// The components that are Deployments, with their place in the document.
+const DEPLOYMENTS: [(&str, &str); 3] = [
+    ("pilot", "/spec/components/pilot"),
+    ("ingressGateway", "/spec/components/ingressGateways/0"),
+    ("egressGateway", "/spec/components/egressGateways/0"),
+];
+
+fn changes_only(changed: &Value, path: &str, value: &Value) {
+    assert_eq!(at(changed, path), value, "{path}");
+    let (base, mut changed) = (document(json!({})), changed.clone());
+    restore(&mut changed, &base, path);
+    assert_eq!(changed, base, "{path}");
+}
+
+/// `value` below the names of `path`.
+fn nested(path: &str, value: &Value) -> Value {
+    path.rsplit('/').filter(|name| !name.is_empty()).fold(value.clone(), |inner, name| json!({name: inner}))
+}
+
+#[test]
+fn every_deployment_takes_every_setting_alone() {
+    for (component, place) in DEPLOYMENTS {
+        for (field, value) in [
+            ("/k8s/resources/limits/cpu", json!("3")),
+            ("/k8s/resources/limits/memory", json!("3Gi")),
+            ("/k8s/resources/requests/cpu", json!("250m")),
+            ("/k8s/resources/requests/memory", json!("300Mi")),
+            ("/k8s/hpaSpec/minReplicas", json!(2)),
+            ("/k8s/hpaSpec/maxReplicas", json!(7)),
+        ] {
+            let spec = json!({"components": {component: nested(field, &value)}});
+            changes_only(&document(spec), &format!("{place}{field}"), &value);
+        }
+    }
+}
+
+#[test]
+fn a_strategy_keeps_percentages_as_text_and_numbers_as_numbers() {
+    for (component, place) in DEPLOYMENTS {
+        for (surge, unavailable) in
+            [(json!("50%"), json!("25%")), (json!(2), json!(0)), (json!("100%"), json!(1))]
+        {
+            let update = json!({"maxSurge": surge, "maxUnavailable": unavailable});
+            let strategy = json!({"rollingUpdate": update});
+            let spec = json!({"components": {component: {"k8s": {"strategy": strategy}}}});
+            changes_only(&document(spec), &format!("{place}/k8s/strategy"), &strategy);
+        }
+    }
+}
+
+#[test]
+fn every_amount_of_the_sidecar_is_set_alone() {
+    for (kind, resource, amount) in [
+        ("limits", "cpu", "2"),
+        ("limits", "memory", "1Gi"),
+        ("requests", "cpu", "20m"),
+        ("requests", "memory", "64Mi"),
+    ] {
+        let resources = json!({"resources": {kind: {resource: amount}}});
+        let changed = document(json!({"components": {"proxy": {"k8s": resources}}}));
+        let path = format!("/spec/values/global/proxy/resources/{kind}/{resource}");
+        changes_only(&changed, &path, &json!(amount));
+    }
+}
+
+#[test]
+fn every_amount_of_the_cni_agent_is_set_alone() {
+    for (kind, resource, amount) in [
+        ("limits", "cpu", "2"),
+        ("limits", "memory", "2Gi"),
+        ("requests", "cpu", "20m"),
+        ("requests", "memory", "64Mi"),
+    ] {
+        let resources = json!({"resources": {kind: {resource: amount}}});
+        let changed = document(json!({"components": {"cni": {"k8s": resources}}}));
+        let path = format!("/spec/components/cni/k8s/resources/{kind}/{resource}");
+        changes_only(&changed, &path, &json!(amount));
+    }
+}
+
+#[test]
+fn every_way_to_forward_client_certificates_is_handed_on() {
+    for way in ["APPEND_FORWARD", "SANITIZE_SET", "SANITIZE", "ALWAYS_FORWARD_ONLY", "FORWARD_ONLY"] {
+        let changed = document(json!({"config": {"forwardClientCertDetails": way}}));
+        let path = "/spec/meshConfig/defaultConfig/gatewayTopology";
+        changes_only(&changed, path, &json!({"forwardClientCertDetails": way}));
+    }
+}
+
+#[test]
+fn either_word_on_dns_proxying_is_handed_on_as_text() {
+    for (word, text) in [(true, "true"), (false, "false")] {
+        let changed = document(json!({"config": {"enableDNSProxying": word}}));
+        let path = "/spec/meshConfig/defaultConfig/proxyMetadata/ISTIO_META_DNS_CAPTURE";
+        changes_only(&changed, path, &json!(text));
+    }
+}
+
+#[test]
+fn either_traffic_policy_reaches_the_service_of_the_ingress_gateway() {
+    for policy in ["Local", "Cluster"] {
+        let changed = document(json!({"config": {"gatewayExternalTrafficPolicy": policy}}));
+        let overlay = at(&changed, "/spec/components/ingressGateways/0/k8s/overlays/1");
+        assert_eq!(
+            (&overlay["kind"], &overlay["name"], &overlay["patches"][0]["value"]),
+            (&json!("Service"), &json!("istio-ingressgateway"), &json!(policy))
+        );
+    }
+}
+
+#[test]
+fn statistics_that_are_none_are_left_to_istio() {
+    let base = document(json!({}));
+    for none in [json!({}), json!({"inclusionRegexps": []})] {
+        assert_eq!(document(json!({"config": {"proxyStatsMatcher": none}})), base);
+    }
+}
+
+#[test]
+fn an_authorizer_hands_on_every_option_it_has() {
+    let changed = document(json!({"config": {"authorizers": [{
+        "name": "oauth2", "service": "oauth2.auth.svc.cluster.local", "port": 8000,
+        "pathPrefix": "/check?from=", "timeout": "1m30.5s",
+        "headers": {
+            "inCheck": {"include": ["authorization", "x-*"], "add": {"x-from": "mesh", "x-to": ""}},
+            "toUpstream": {"onAllow": ["x-user"]},
+            "toDownstream": {"onAllow": ["set-cookie"], "onDeny": ["www-authenticate", "*-reason"]},
+        },
+    }]}}));
+    let provider = at(&changed, "/spec/meshConfig/extensionProviders/4");
+    assert_eq!(
+        *provider,
+        json!({"name": "oauth2", "envoyExtAuthzHttp": {
+            "service": "oauth2.auth.svc.cluster.local", "port": 8000,
+            "pathPrefix": "/check?from=", "timeout": "90.500s",
+            "includeRequestHeadersInCheck": ["authorization", "x-*"],
+            "includeAdditionalHeadersInCheck": {"x-from": "mesh", "x-to": ""},
+            "headersToUpstreamOnAllow": ["x-user"],
+            "headersToDownstreamOnAllow": ["set-cookie"],
+            "headersToDownstreamOnDeny": ["www-authenticate", "*-reason"],
+        }})
+    );
+}
+
+#[test]
+fn every_kind_of_affinity_reaches_the_cni_agent() {
+    let required = json!({"nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "operator": "Exists"}]}]});
+    let term = json!({"topologyKey": "zone"});
+    let weighted = json!({"weight": 1, "podAffinityTerm": term});
+    let (must, should) =
+        ("requiredDuringSchedulingIgnoredDuringExecution", "preferredDuringSchedulingIgnoredDuringExecution");
+    for (kind, part, value) in [
+        ("nodeAffinity", must, required.clone()),
+        ("nodeAffinity", should, json!([{"weight": 1, "preference": {"matchExpressions": []}}])),
+        ("podAffinity", must, json!([term])),
+        ("podAffinity", should, json!([weighted])),
+        ("podAntiAffinity", must, json!([term])),
+        ("podAntiAffinity", should, json!([weighted])),
+    ] {
+        let given = json!({kind: {part: value}});
+        let changed = document(json!({"components": {"cni": {"k8s": {"affinity": given}}}}));
+        let affinity = at(&changed, "/spec/components/cni/k8s/affinity");
+        assert_eq!(affinity[kind][part], value, "{kind} {part}");
+        let other = if part == must { should } else { must };
+        assert_eq!(
+            affinity[kind][other],
+            Value::Null,
+            "{kind} {part}: the other part of the base is replaced, too"
+        );
+    }
+}
+
+#[test]
+fn compatibility_mode_sets_what_istio_lists_for_the_previous_minor_version_and_nothing_else() {
+    let changed = document(json!({"compatibilityMode": true}));
+    let base = document(json!({}));
+    let path = "/spec/components/pilot/k8s/env";
+    let of = |document: &Value| at(document, path).as_array().unwrap().clone();
+    let added: Vec<Value> = of(&changed).into_iter().filter(|entry| !of(&base).contains(entry)).collect();
+    let names = [
+        "PILOT_ENABLE_STRICT_GATEWAY_MERGING",
+        "PILOT_SPAWN_UPSTREAM_SPAN_FOR_GATEWAY",
+        "PILOT_AUTO_SEND_UNHEALTHY_ENDPOINTS",
+    ];
+    assert_eq!(added, names.map(|name| json!({"name": name, "value": "false"})));
+    let mut restored = changed;
+    restore(&mut restored, &base, path);
+    assert_eq!(restored, base);
+}
+
+#[test]
+fn ambient_mode_is_told_to_proxies_istiod_and_the_cni_agent() {
+    let changed = document(json!({"experimental": {"enableAmbient": true}}));
+    for (path, value) in [
+        ("/spec/meshConfig/defaultConfig/proxyMetadata/ISTIO_META_ENABLE_HBONE", json!("true")),
+        ("/spec/values/pilot/env/PILOT_ENABLE_AMBIENT", json!("true")),
+        ("/spec/values/cni/ambient/enabled", json!(true)),
+    ] {
+        assert_eq!(at(&changed, path), &value, "{path}");
+    }
+    let off = document(json!({"experimental": {"enableAmbient": false}}));
+    assert_eq!(off, document(json!({})));
+}
+
+#[test]
+fn dual_stack_is_told_to_proxies_istiod_and_every_service() {
+    let facts = ClusterFacts { dual_stack: true, ..ClusterFacts::default() };
+    let changed = document_for(json!({}), &facts);
+    for (path, value) in [
+        ("/spec/meshConfig/defaultConfig/proxyMetadata/ISTIO_DUAL_STACK", "true"),
+        ("/spec/values/pilot/env/ISTIO_DUAL_STACK", "true"),
+        ("/spec/values/pilot/ipFamilyPolicy", "RequireDualStack"),
+        ("/spec/values/gateways/istio-ingressgateway/ipFamilyPolicy", "RequireDualStack"),
+        ("/spec/values/gateways/istio-egressgateway/ipFamilyPolicy", "RequireDualStack"),
+    ] {
+        assert_eq!(at(&changed, path), value, "{path}");
+    }
+}
+
+#[test]
+fn every_provider_gets_its_own_values_and_no_others() {
+    let base = document(json!({}));
+    let aws = |load_balancer| Provider::Aws { load_balancer };
+    let gateway = "/spec/values/gateways/istio-ingressgateway/serviceAnnotations";
+    let classic = "service.beta.kubernetes.io/aws-load-balancer";
+    for (provider, path, values) in [
+        (Provider::Unknown, gateway, json!({})),
+        (
+            Provider::K3d,
+            "/spec/values/cni",
+            json!({
+                "cniBinDir": "/var/lib/rancher/k3s/data/cni",
+                "cniConfDir": "/var/lib/rancher/k3s/agent/etc/cni/net.d",
+            }),
+        ),
+        (
+            aws(LoadBalancer::Classic),
+            gateway,
+            json!({
+                format!("{classic}-proxy-protocol"): "*",
+                format!("{classic}-connection-idle-timeout"): "4000",
+            }),
+        ),
+        (
+            aws(LoadBalancer::Network),
+            gateway,
+            json!({
+                format!("{classic}-type"): "nlb",
+                format!("{classic}-scheme"): "internet-facing",
+                format!("{classic}-nlb-target-type"): "instance",
+            }),
+        ),
+        (
+            Provider::OpenStack { garden: true },
+            gateway,
+            json!({"loadbalancer.openstack.org/proxy-protocol": "v1"}),
+        ),
+        (Provider::OpenStack { garden: false }, gateway, json!({})),
+    ] {
+        let changed = document_for(json!({}), &ClusterFacts { provider, ..ClusterFacts::default() });
+        let mut expected = at(&base, path).clone();
+        expected.as_object_mut().unwrap().extend(values.as_object().unwrap().clone());
+        changes_only(&changed, path, &expected);
+    }
+}

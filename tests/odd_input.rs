@@ -1,0 +1,122 @@
+//! Files and clusters as a person gets them wrong: each is answered with what is wrong and where.
+
+// Helpers of tests, which clippy does not take for tests.
+#![allow(clippy::unwrap_used)]
+
+use assert_cmd::Command;
+
+const HEAD: &str = "apiVersion: operator.kyma-project.io/v1alpha2\nkind: Istio\nmetadata: {name: NAME}\n";
+const NOWHERE: &str = "\
+apiVersion: v1
+kind: Config
+current-context: nowhere
+contexts:
+- {name: nowhere, context: {cluster: nowhere}}
+clusters:
+- {name: nowhere, cluster: {server: 'http://127.0.0.1:1'}}
+";
+
+fn istio(name: &str, spec: &str) -> String {
+    format!("{}spec: {spec}\n", HEAD.replace("NAME", name))
+}
+
+/// Exit code, standard output and standard error of a command line that reads `input`.
+fn told(line: &str, input: &str) -> (i32, String, String) {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("istio-manager"));
+    let command = command.env_clear().env("HOME", "/nonexistent").args(line.split_whitespace());
+    let output = command.write_stdin(input).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn input_that_is_no_single_resource_is_named_with_what_it_is() {
+    let config_map = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}".to_owned();
+    let older =
+        "{apiVersion: operator.kyma-project.io/v1alpha1, kind: Istio, metadata: {name: a}}".to_owned();
+    let two = istio("one", "{}") + "---\n" + &istio("two", "{}");
+    for (input, because) in [
+        (
+            String::new(),
+            "standard input holds no resource of kind Istio (operator.kyma-project.io/v1alpha2), but nothing of Kubernetes",
+        ),
+        (config_map, "but ConfigMap (v1)"),
+        (older, "but Istio (operator.kyma-project.io/v1alpha1)"),
+        ("a: [b".to_owned(), "standard input is no YAML"),
+        ("just words".to_owned(), "but nothing of Kubernetes"),
+        (two, "standard input holds several resources of kind Istio (one, two), give one of them"),
+    ] {
+        for (command, failure) in [("render", 1), ("images", 1), ("diff", 2)] {
+            let (code, stdout, stderr) = told(&format!("{command} -f -"), &input);
+            assert_eq!((code, stdout.as_str()), (failure, ""), "{command}: {stderr}");
+            assert!(stderr.contains(because), "{command}: {stderr}");
+        }
+    }
+}
+
+#[test]
+fn every_field_of_the_wrong_type_is_named() {
+    let spec =
+        "{config: {numTrustedProxies: '3', gatewayExternalTrafficPolicy: Foo}, compatibilityMode: 'yes'}";
+    let (code, stdout, stderr) = told("render -f -", &istio("default", spec));
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    for because in [
+        "spec.config.numTrustedProxies: \"3\" is not of type integer",
+        "spec.config.gatewayExternalTrafficPolicy: \"Foo\" is not one of",
+        "spec.compatibilityMode: \"yes\" is not of type boolean",
+    ] {
+        assert!(stderr.contains(because), "{stderr}");
+    }
+}
+
+#[test]
+fn a_field_that_does_not_exist_is_a_warning_with_the_one_that_was_meant() {
+    let (code, stdout, stderr) = told("images -f -", &istio("default", "{config: {numTrustedProxy: 3}}"));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("docker.io/istio/pilot:"), "{stdout}");
+    assert!(
+        stderr.starts_with("warning: spec.config.numTrustedProxy: the Istio resource has no such field, did you mean numTrustedProxies?"),
+        "{stderr}"
+    );
+    let (_, _, stderr) = told("images -f -", &istio("default", "{config: {numTrustedProxies: 3}}"));
+    assert_eq!(stderr, "");
+}
+
+#[test]
+fn a_cluster_that_cannot_be_reached_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("config");
+    std::fs::write(&kubeconfig, NOWHERE).unwrap();
+    for (command, failure) in [("diff -f -", 2), ("check", 2), ("check -o json", 2), ("restarts", 1)] {
+        let line = format!("{command} --kubeconfig {}", kubeconfig.display());
+        let (code, stdout, stderr) = told(&line, &istio("default", "{}"));
+        assert_eq!((code, stdout.as_str()), (failure, ""), "{command}: {stderr}");
+        assert!(
+            stderr.contains("the API server at http://127.0.0.1:1/ cannot be asked"),
+            "{command}: {stderr}"
+        );
+        assert!(stderr.contains("refused"), "{command}: {stderr}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    use std::process::{Command, Stdio};
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("istio.yaml");
+    std::fs::write(&file, istio("default", "{}")).unwrap();
+    for command in ["render", "images"] {
+        let mut child = Command::new(assert_cmd::cargo::cargo_bin!("istio-manager"))
+            .env_clear()
+            .args([command, "-f"])
+            .arg(&file)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stderr.is_empty(), "{command}");
+    }
+}

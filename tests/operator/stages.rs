@@ -1,0 +1,224 @@
+//! A fault at each stage, one after the other: each is told while it lasts, and the next stage begins when it is over.
+
+use istio_manager::api::Istio;
+use istio_manager::api::conditions::State;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use testbed::{ControlPlane, Failure, TestResult};
+
+use crate::bed::{Bed, Result, USER, told};
+use crate::drift::{Target, back};
+use crate::interruption::sidecars_of_a_pod;
+use crate::removal::nothing_is_left;
+
+/// What is refused at each stage of an installation, and the word for it in the status. Webhooks cannot refuse webhooks.
+const WRITES: [(&str, &str); 10] = [
+    ("resource == 'namespaces'", "stage namespace"),
+    ("resource == 'customresourcedefinitions'", "stage custom resource definitions"),
+    ("resource == 'serviceaccounts'", "stage service accounts"),
+    ("resource == 'clusterroles'", "stage roles"),
+    ("resource == 'clusterrolebindings'", "stage role bindings"),
+    ("resource == 'configmaps' && request.namespace == 'istio-system'", "stage configuration"),
+    ("resource == 'deployments' && request.name == 'istiod'", "stage istiod"),
+    ("resource == 'daemonsets'", "stage CNI"),
+    ("resource == 'deployments' && request.name == 'istio-ingressgateway'", "stage gateways"),
+    ("resource == 'peerauthentications'", "stage extra resources"),
+];
+
+/// The same of a removal, with the object that the status names.
+const DELETIONS: [(&str, &str); 8] = [
+    ("resource == 'peerauthentications'", "PeerAuthentication istio-system/default"),
+    ("resource == 'deployments' && request.name == 'istio-ingressgateway'", "istio-ingressgateway"),
+    ("resource == 'deployments' && request.name == 'istiod'", "Deployment istio-system/istiod"),
+    ("resource == 'daemonsets'", "DaemonSet istio-system/istio-cni-node"),
+    ("resource == 'clusterrolebindings'", "ClusterRoleBinding"),
+    ("resource == 'serviceaccounts'", "ServiceAccount"),
+    ("resource == 'customresourcedefinitions'", "CustomResourceDefinition"),
+    ("resource == 'namespaces'", "Namespace istio-system"),
+];
+
+const WEBHOOK: &str = "policy.example.com";
+
+pub async fn a_webhook_of_someone_else_that_is_down_is_named_at_each_stage_until_it_is_gone(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start_with(control_plane, &["--failure-max-delay=1s"]).await?;
+    refuse(control_plane, WRITES[0].0).await?;
+    bed.create("default", json!({})).await?;
+    for (what, stage) in WRITES {
+        refuse(control_plane, what).await?;
+        tells(&bed, State::Error, &[stage, WEBHOOK]).await?;
+    }
+    refuse_nothing(control_plane).await?;
+    bed.settles("default", State::Ready).await?;
+    refuse(control_plane, DELETIONS[0].0).await?;
+    bed.delete("default").await?;
+    for (what, object) in DELETIONS {
+        refuse(control_plane, what).await?;
+        tells(&bed, State::Error, &[object, WEBHOOK]).await?;
+    }
+    refuse_nothing(control_plane).await?;
+    bed.goes("default").await?;
+    nothing_is_left(&bed).await?;
+    bed.stop().await
+}
+
+fn webhooks(control_plane: &ControlPlane) -> (Api<DynamicObject>, ApiResource) {
+    let kind = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration");
+    let kind = ApiResource::from_gvk(&kind);
+    (Api::all_with(control_plane.client(), &kind), kind)
+}
+
+/// Has the operator's writes of this sort refused by a webhook that nobody answers, and no others.
+async fn refuse(control_plane: &ControlPlane, what: &str) -> Result {
+    let (webhooks, kind) = webhooks(control_plane);
+    let expression = format!("request.userInfo.username == '{USER}' && request.resource.{what}");
+    let configuration = DynamicObject::new("policy", &kind).data(json!({"webhooks": [{
+        "name": WEBHOOK,
+        "clientConfig": {"service": {"namespace": "default", "name": "policy", "path": "/"}},
+        "rules": [{"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"]}],
+        "matchConditions": [{"name": "what", "expression": expression}],
+        "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"], "timeoutSeconds": 1,
+    }]}));
+    let params = PatchParams::apply("somebody").force();
+    webhooks.patch("policy", &params, &Patch::Apply(&configuration)).await?;
+    Ok(())
+}
+
+async fn refuse_nothing(control_plane: &ControlPlane) -> Result {
+    webhooks(control_plane).0.delete("policy", &DeleteParams::default()).await?;
+    Ok(())
+}
+
+/// Waits until the resource is in the state and says all of the words.
+async fn tells(bed: &Bed<'_>, state: State, words: &[&str]) -> Result {
+    let says = |resource: &Istio| {
+        let (description, _) = told(resource);
+        resource.status.as_ref().is_some_and(|status| status.state == state)
+            && words.iter().all(|word| description.contains(word))
+    };
+    bed.settles_when("default", &words.join(", "), says).await?;
+    Ok(())
+}
+
+/// What keeps the pods of each stage from running, one after the other.
+const FAILURES: [(&str, &str, Failure, &str); 3] = [
+    ("istiod", "Deployment istio-system/istiod", Failure::Pull, "ImagePullBackOff"),
+    ("istio-cni-node", "DaemonSet istio-system/istio-cni-node", Failure::Crash, "CrashLoopBackOff"),
+    (
+        "istio-ingressgateway",
+        "Deployment istio-system/istio-ingressgateway",
+        Failure::Pull,
+        "ImagePullBackOff",
+    ),
+];
+
+pub async fn whatever_keeps_the_pods_of_a_stage_from_running_is_told_in_their_words_and_ends_with_its_cause(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    control_plane.create_namespace("istio-system", &[]).await?;
+    cordon(control_plane, true).await?;
+    let bed = Bed::start_with(control_plane, &["--install-timeout=7s", "--failure-max-delay=1s"]).await?;
+    bed.create("default", json!({})).await?;
+    tells(&bed, State::Error, &["Deployment istio-system/istiod", "nodes are available"]).await?;
+    for (pods, _, failure, _) in FAILURES {
+        control_plane.fail_pods("istio-system", pods, failure).await?;
+    }
+    cordon(control_plane, false).await?;
+    for (pods, object, _, words) in FAILURES {
+        tells(&bed, State::Error, &[object, words]).await?;
+        assert_eq!(told(&bed.resources().get("default").await?).1, "IstioInstallUninstallFailed");
+        control_plane.stop_failing_pods("istio-system", pods).await?;
+    }
+    bed.settles("default", State::Ready).await?;
+    bed.stop().await
+}
+
+async fn cordon(control_plane: &ControlPlane, unschedulable: bool) -> Result {
+    let nodes: Api<Node> = Api::all(control_plane.client());
+    for node in nodes.list(&ListParams::default()).await? {
+        let patch = Patch::Merge(json!({"spec": {"unschedulable": unschedulable}}));
+        nodes.patch(&node.name_any(), &PatchParams::default(), &patch).await?;
+    }
+    Ok(())
+}
+
+pub async fn a_workload_that_fails_after_the_installation_is_told_until_it_runs_again(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.installed().await?;
+    let mark = control_plane.audit().mark().await?;
+    for (pods, _, failure, _) in FAILURES {
+        control_plane.fail_pods("istio-system", pods, failure).await?;
+    }
+    let words: Vec<&str> = FAILURES.iter().flat_map(|(_, object, _, words)| [*object, *words]).collect();
+    tells(&bed, State::Error, &words).await?;
+    assert_eq!(told(&bed.resources().get("default").await?).1, "ReconcileFailed");
+    for (pods, ..) in FAILURES {
+        control_plane.stop_failing_pods("istio-system", pods).await?;
+    }
+    let healthy = bed.settles("default", State::Ready).await?;
+    assert_eq!(told(&healthy), (String::new(), "ReconcileSucceeded".to_owned()));
+    let writes = bed.writes_since(&mark).await?;
+    let only_told = |write: &String| write.contains("istios") || write.contains("events");
+    assert!(writes.iter().all(only_told), "{writes:#?}");
+    bed.stop().await
+}
+
+pub async fn injection_that_somebody_deletes_comes_back_at_once_while_new_istiods_do_not_start(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.installed().await?;
+    control_plane.create_namespace("shop", &[("istio-injection", "enabled")]).await?;
+    control_plane.fail_new_pods("istio-system", "istiod", Failure::Pull).await?;
+    let other = json!({"pilot": {"k8s": {"resources": {"requests": {"cpu": "75m"}}}}});
+    bed.edit("default", json!({"components": other})).await?;
+    tells(&bed, State::Processing, &["waiting for Deployment istio-system/istiod"]).await?;
+    let group = "admissionregistration.k8s.io";
+    let injector = Target::new(group, "MutatingWebhookConfiguration", None, "istio-revision-tag-default");
+    injector.api(control_plane).delete(&injector.name, &DeleteParams::default()).await?;
+    let answers = |object: &DynamicObject| !object.data["webhooks"][0]["clientConfig"]["caBundle"].is_null();
+    back(control_plane, &injector, answers).await?;
+    assert_eq!(sidecars_of_a_pod(control_plane).await?, 1);
+    tells(&bed, State::Processing, &["waiting for Deployment istio-system/istiod"]).await?;
+    control_plane.stop_failing_pods("istio-system", "istiod").await?;
+    bed.edit("default", json!({"components": null})).await?;
+    bed.settles("default", State::Ready).await?;
+    bed.stop().await
+}
+
+/// The definition that the API server forgets.
+const FORGOTTEN: &str = "gateways.networking.istio.io";
+
+pub async fn a_definition_that_the_api_server_forgot_to_establish_is_established_without_help(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.create("default", json!({})).await?;
+    bed.settles("default", State::Ready).await?;
+    bed.stop().await?;
+    // As it is when the API server dies between two steps: it has accepted the names, and has not established it.
+    control_plane.kill_api_server(None).await?;
+    control_plane.change_stored_definition(FORGOTTEN, forget_to_establish).await?;
+    let server = control_plane.start_api_server().await?;
+    let bed = Bed::start(control_plane).await?;
+    bed.edit("default", json!({"config": {"numTrustedProxies": 3}})).await?;
+    let waits = "its names are accepted, but it is not established yet";
+    tells(&bed, State::Processing, &[FORGOTTEN, waits]).await?;
+    bed.settles("default", State::Ready).await?;
+    assert_eq!(bed.operator.times_said("the API server was reminded to establish it"), 1);
+    bed.stop().await?;
+    drop(server);
+    Ok(())
+}
+
+fn forget_to_establish(definition: &mut Value) {
+    if let Some(conditions) = definition["status"]["conditions"].as_array_mut() {
+        conditions.retain(|condition| condition["type"] != "Established");
+    }
+}
