@@ -72,7 +72,7 @@ bench: requirements tools build ## Measure, and write docs/benchmarks.md
 bench-dataplane: requirements tools build ## Measure restarts of 300 Deployments, and write docs/benchmarks-dataplane.md
 	@cargo test --quiet --workspace --test bench_dataplane
 
-bench-large: requirements tools build ## Measure a mesh of up to 50 000 pods, and write docs/benchmarks-large.md (half an hour)
+bench-large: requirements tools build ## Measure a mesh of up to 50 000 pods, and write docs/benchmarks-large.md (ten minutes)
 	@cargo test --quiet --workspace --test bench_large
 
 image: ## Build the container image; needs a container engine
