@@ -12,6 +12,7 @@ use std::fmt;
 use std::rc::Rc;
 
 pub use convert::ConversionError;
+pub(crate) use convert::json_date;
 pub(crate) use list::Element;
 pub use list::List;
 pub use map::{Map, MapType};
