@@ -6,6 +6,7 @@
 mod convert;
 mod list;
 mod map;
+mod size;
 mod walk;
 
 use std::fmt;
@@ -16,6 +17,7 @@ pub(crate) use convert::json_date;
 pub(crate) use list::Element;
 pub use list::List;
 pub use map::{Map, MapType};
+pub(crate) use size::made;
 pub(crate) use walk::{Walk, same};
 
 use crate::date::Time;
