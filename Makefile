@@ -45,6 +45,7 @@ build: charts ## Build target/release/istio-manager, one static file
 lint: charts $(DENY) ## Formatting, clippy with all its pedantry, and dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --lib
 	$(DENY) check bans licenses sources
 	bash -n tools/*.sh .ci/run
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use crate::value::{ConversionError, Value, Walk};
+use crate::value::{ConversionError, Value, Walk, json_date};
 
 /// How JSON is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Writer {
             Value::String(text) => self.quote(text.as_bytes()),
             Value::Binary(bytes) => self.quote(bytes),
             Value::Bytes(bytes) => self.quote(crate::encoding::base64(bytes).as_bytes()),
-            Value::Time(time) => self.quote(time.rfc3339().as_bytes()),
+            Value::Time(time) => self.quote(json_date(time)?.as_bytes()),
             Value::List(list) if list.is_nil() => self.text.push_str("null"),
             Value::List(list) => {
                 let elements = list.values().clone();

@@ -2,23 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like the tests")]
 
-use gotemplate::{Environment, Error, Limits, Map, Templates, Value, yaml};
+mod bodies;
+mod mutation;
 
-/// Limits that let a test end soon.
-const SMALL: Limits = Limits { steps: 20_000, output: 1 << 20, memory: 64 << 20, stack: 512 << 10 };
+use bodies::SMALL;
+use gotemplate::{Error, Limits, yaml};
+use mutation::{Random, mutated, rounds};
 
 fn run(source: &str) -> Result<String, Error> {
-    run_within(SMALL, source)
-}
-
-fn run_within(limits: Limits, source: &str) -> Result<String, Error> {
-    let mut templates = Templates::new();
-    templates.set_limits(limits);
-    templates.parse("hostile.yaml", source)?;
-    let values = yaml::parse(include_str!("snippets/values.yaml")).unwrap();
-    let root = Map::new();
-    root.insert("Values", values);
-    templates.execute("hostile.yaml", &Value::Map(root))
+    bodies::run(SMALL, source)
 }
 
 fn nested(open: &str, inner: &str, close: &str, times: usize) -> String {
@@ -49,6 +41,8 @@ fn what_never_ends_is_an_error() {
         "{{ replace \"\" (repeat 10000 \"x\") (repeat 10000 \"y\") }}".to_owned(),
         "{{ regexReplaceAll \"\" (repeat 10000 \"x\") (repeat 10000 \"y\") }}".to_owned(),
         "{{ join (repeat 10000 \"x\") (until 100000) }}".to_owned(),
+        "{{ $t := toYaml (dict \"l\" (until 10000)) }}{{ $l := list }}{{ range until 400 }}{{ $l = append $l (fromYaml $t) }}{{ end }}".to_owned(),
+        "{{ $d := dict \"l\" (until 10000) }}{{ $l := list }}{{ range until 400 }}{{ $l = append $l (deepCopy $d) }}{{ end }}".to_owned(),
         "{{ wrapWith 1 (repeat 10000 \"x\") (repeat 10000 \"y\") }}".to_owned(),
         "{{ regexMatch \"((a{1000}){1000}){1000}\" \"a\" | ternary 1 (fail \"too large\") }}".to_owned(),
         long_text.to_owned(),
@@ -76,10 +70,21 @@ fn what_never_ends_is_an_error() {
 fn what_only_looks_endless_is_not() {
     // Dropping what is nested so deeply takes care, too.
     let deep_list = "{{ $x := list }}{{ range until 100000 }}{{ $x = list $x }}{{ end }}{{ len $x }}";
-    assert_eq!(run_within(Limits::default(), deep_list).unwrap(), "1");
+    assert_eq!(bodies::run(Limits::default(), deep_list).unwrap(), "1");
     let cycle = "{{ $x := dict }}{{ $_ := set $x \"self\" $x }}";
     assert_eq!(run(&format!("{cycle}{{{{ $x.self.self.self | len }}}}{{{{ toYaml $x }}}}")).unwrap(), "1");
     assert!(run(&format!("{cycle}{{{{ $_ := merge $x $x }}}}ok")).is_ok());
+}
+
+#[test]
+fn what_is_only_handed_on_takes_no_memory() {
+    for source in [
+        "{{ $t := repeat 100000 \"x\" }}{{ range until 2000 }}{{ $_ := default \"\" $t }}{{ end }}ok",
+        "{{ $d := dict }}{{ range until 2000 }}{{ $_ := set $d (toString .) 1 }}{{ end }}ok",
+        "{{ $l := list (repeat 100000 \"x\") }}{{ range until 2000 }}{{ $_ := first $l }}{{ $_ := index $l 0 }}{{ end }}ok",
+    ] {
+        assert_eq!(run(source).unwrap(), "ok", "{source}");
+    }
 }
 
 #[test]
@@ -122,63 +127,6 @@ fn an_error_shows_file_line_column_and_expression_with_a_caret() {
     assert_eq!(error.to_string(), "hostile.yaml:2:4: function \"nofunction\" not defined");
 }
 
-/// A small generator, so that the same texts are tried each time.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % limit.max(1)
-    }
-}
-
-/// Pieces that make broken templates interesting.
-const PIECES: [&str; 24] = [
-    "{{",
-    "}}",
-    "{{-",
-    "-}}",
-    " ",
-    "(",
-    ")",
-    "|",
-    ":=",
-    "=",
-    "$",
-    ".",
-    "\"",
-    "`",
-    "'",
-    ",",
-    "end",
-    "if",
-    "range",
-    "define \"x\"",
-    "\u{e4}",
-    "\u{0}",
-    "99999999999999999999",
-    "/*",
-];
-
-fn mutated(text: &str, other: &str, random: &mut Random) -> String {
-    let mut chars: Vec<char> = text.chars().collect();
-    for _ in 0..=random.below(4) {
-        let at = random.below(chars.len() + 1);
-        match random.below(4) {
-            0 => drop(chars.drain(at..(at + random.below(8)).min(chars.len()))),
-            1 => drop(chars.splice(at..at, PIECES[random.below(PIECES.len())].chars())),
-            2 => {
-                let piece: Vec<char> =
-                    other.chars().skip(random.below(other.len())).take(random.below(40)).collect();
-                drop(chars.splice(at..at, piece));
-            }
-            _ if at + 1 < chars.len() => chars.swap(at, at + 1),
-            _ => {}
-        }
-    }
-    chars.into_iter().collect()
-}
-
 #[test]
 fn each_kind_of_harm_is_told_with_its_place() {
     let cycle = "{{ $x := dict }}{{ $_ := set $x \"self\" $x }}\n";
@@ -217,12 +165,6 @@ fn each_kind_of_harm_is_told_with_its_place() {
     }
 }
 
-/// How many texts are tried; `FUZZ_FACTOR` makes it so many times as many.
-fn rounds(usual: usize) -> usize {
-    let factor = std::env::var("FUZZ_FACTOR").ok().and_then(|text| text.parse().ok());
-    usual * factor.unwrap_or(1usize)
-}
-
 /// Texts of everything that functions read.
 const TEXTS: [&str; 24] = [
     "{\"a\": [1, 2.5e-3, null, \"\\u00e4\"], \"b\": {\"c\": true}}",
@@ -251,62 +193,19 @@ const TEXTS: [&str; 24] = [
     "a,b,,c d  e\tf\n\n",
 ];
 
-/// Functions with a text in every place that takes one.
-const READERS: [&str; 22] = [
-    "{{ fromJson .t | toJson }}{{ fromJsonArray .t | toPrettyJson }}",
-    "{{ fromYaml .t | toYaml }}{{ fromYamlArray .t | toYamlPretty }}",
-    "{{ fromToml .t | toToml }}",
-    "{{ regexReplaceAll .t .o .t }}{{ regexSplit .t .o 3 }}",
-    "{{ regexFindAll .o .t -1 }}{{ regexReplaceAllLiteral .o .t .o }}",
-    "{{ semverCompare .t \"1.2.3\" }}",
-    "{{ semverCompare \">1-0\" .t }}{{ (semver .t).IncPatch }}",
-    "{{ toDate .t .o }}{{ mustToDate .o .t }}",
-    "{{ dateInZone .t 1000000000 .o }}{{ dateInZone .t -9223372036854775808 .t }}",
-    "{{ date .t (toDate \"2006\" \"9999\") }}{{ dateModify .t (toDate \"2006\" \"9999\") }}",
-    "{{ mustToDuration .t }}{{ durationRound .t }}{{ durationRoundTo .t .o }}",
-    "{{ printf .t 1 \"a\" 2.5 .l }}{{ printf .o .t .t }}",
-    "{{ tpl .t . }}",
-    "{{ urlParse .t | urlJoin }}",
-    "{{ b64dec .t }}{{ b32dec .t }}{{ encryptAES .t .o | decryptAES .t }}{{ decryptAES .o .t }}",
-    "{{ snakecase .t }}{{ camelcase .t }}{{ kebabcase .t }}{{ title .t }}{{ swapcase .t }}{{ initials .t }}",
-    "{{ wrapWith 3 .o .t }}{{ wrap 5 .t }}{{ abbrev 9 .t }}{{ abbrevboth 5 9 .t }}{{ trunc -4 .t }}{{ substr 2 5 .t }}",
-    "{{ splitList .o .t | toJson }}{{ splitn .o 2 .t }}{{ replace .o .t .t }}{{ trimAll .o .t }}",
-    "{{ quote .t }}{{ squote .t }}{{ js .t }}{{ html .t }}{{ urlquery .t }}{{ regexQuoteMeta .t }}",
-    "{{ int .t }}{{ int64 .t }}{{ float64 .t }}{{ atoi .t }}{{ toDecimal .t }}{{ addf .t .o }}{{ divf 1 .t }}",
-    "{{ clean .t }}{{ dir .t }}{{ base .t }}{{ ext .t }}",
-    "{{ dict .t .o | toYaml }}{{ dict .t .o | toToml }}{{ sortAlpha (list .t .o) }}{{ nindent 2 .t }}",
-];
-
 #[test]
 fn no_text_makes_a_function_crash_or_hang() {
-    let mut templates = Templates::new();
-    templates.set_limits(SMALL);
-    templates.set_environment(Environment {
-        now: Some(1_700_000_000),
-        seed: Some([1; 32]),
-        ..Environment::default()
-    });
-    for (index, reader) in READERS.iter().enumerate() {
-        templates.parse(&index.to_string(), reader).unwrap();
-    }
     let mut random = Random(11);
     let (mut fine, mut broken) = (0, 0);
     for round in 0..rounds(4000) {
         let (text, other) = (TEXTS[random.below(TEXTS.len())], TEXTS[random.below(TEXTS.len())]);
         let text = mutated(text, other, &mut random);
-        let dot = Map::new();
         // Every other text ends in a byte that is no text.
         let end: &[u8] = if round % 2 == 0 { b"" } else { b"\xe4" };
-        dot.insert("t", Value::text([text.as_bytes(), end].concat()));
-        dot.insert("o", Value::string(other));
-        dot.insert("l", Value::list(vec![Value::Int(1), Value::string("x"), Value::Nil]));
-        let reader = random.below(READERS.len()).to_string();
-        match templates.execute(&reader, &Value::Map(dot)) {
+        let bytes = [text.as_bytes(), end].concat();
+        match bodies::function(random.below(bodies::READERS.len()), &bytes, other) {
             Ok(_) => fine += 1,
-            Err(error) => {
-                assert!(error.line > 0 && error.column > 0 && !error.pretty().is_empty(), "{text}");
-                broken += 1;
-            }
+            Err(_) => broken += 1,
         }
     }
     assert!(fine > 100 && broken > 100, "{fine} fine, {broken} broken");
@@ -319,7 +218,7 @@ fn numbers_have_as_many_digits_as_they_are_asked_for() {
         ["%.1000000f", "%.70000e", "%.70000g", "%.70000x", "%.70000d", "%.70000U", "%70000d", "%070000f"]
     {
         let source = format!("{{{{ printf \"{verb}\" 1.5 }}}}{{{{ printf \"{verb}\" 1 }}}}");
-        assert!(run_within(Limits::default(), &source).is_ok(), "{verb}");
+        assert!(bodies::run(Limits::default(), &source).is_ok(), "{verb}");
     }
 }
 
@@ -336,18 +235,11 @@ fn broken_templates_and_yaml_never_crash() {
     for _ in 0..rounds(6000) {
         let (line, other) = (lines[random.below(lines.len())], lines[random.below(lines.len())]);
         let text = mutated(line, other, &mut random);
-        match run(&text) {
+        match bodies::template(&text) {
             Ok(_) => fine += 1,
-            Err(error) => {
-                assert!(error.line > 0 && error.column > 0 && !error.pretty().is_empty(), "{text}");
-                broken += 1;
-            }
+            Err(_) => broken += 1,
         }
-        if let Ok(documents) = yaml::parse_documents(&text) {
-            for document in documents {
-                let _ = document.to_json();
-            }
-        }
+        bodies::yaml(&text);
     }
     assert!(fine > 100 && broken > 100, "{fine} fine, {broken} broken");
 }

@@ -7,7 +7,7 @@ use super::frame::Frame;
 use super::{Executor, Failure};
 use crate::functions::{Function, Run, Type};
 use crate::syntax::ast::{Command, Expression, Operand, Pipeline};
-use crate::value::Value;
+use crate::value::{Value, made};
 
 impl Executor<'_> {
     /// The value of a pipeline's last command.
@@ -163,7 +163,7 @@ impl Executor<'_> {
             }
             located @ Failure::Located(_) => located,
         })?;
-        self.budget.allocate(size(&value))?;
+        self.budget.allocate(made(&value))?;
         Ok(value)
     }
 
@@ -226,15 +226,5 @@ impl Executor<'_> {
                     .map_err(|failure| frame.locate(failure, expression.offset, expression.end))
             }
         }
-    }
-}
-
-/// About what a value needs by itself, without what it holds.
-fn size(value: &Value) -> usize {
-    match value {
-        Value::List(list) => list.len().saturating_mul(32),
-        Value::Map(map) => map.len().saturating_mul(64),
-        Value::Bytes(bytes) => bytes.len(),
-        other => other.as_bytes().map_or(0, <[u8]>::len),
     }
 }

@@ -146,7 +146,7 @@ impl Type {
                 return Err(format!("invalid value; expected {}", self.name()).into());
             }
             (Self::String, value) => value.as_bytes().is_some(),
-            (Self::Map, Value::Nil) => return Ok(Value::Map(Map::nil())),
+            (Self::Map, Value::Nil) => return Ok(Value::Map(Map::nil(MapType::Any))),
             // What is passed is of the parameter's type from then on.
             (Self::Map, Value::Map(map)) if map.map_type() == MapType::Values => {
                 return Ok(Value::Map(map.seen_as(MapType::Any)));

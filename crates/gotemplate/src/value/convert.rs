@@ -5,6 +5,7 @@ use std::rc::Rc;
 use serde_json::Number;
 
 use super::{Value, Walk};
+use crate::date::Time;
 
 /// Why a value cannot become JSON, or a copy, or text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +19,9 @@ pub enum ConversionError {
     /// JSON has no infinity and no NaN.
     #[error("{0} is not a JSON number")]
     NotANumber(String),
+    /// JSON has dates of four-digit years, in zones less than a day from UTC.
+    #[error("{0} is not a JSON date")]
+    NotADate(String),
     /// Something with methods has no JSON form.
     #[error("a value of type {0} has no JSON form")]
     NotData(&'static str),
@@ -79,7 +83,8 @@ impl Converter {
             Value::String(text) => (&**text).into(),
             Value::Binary(bytes) => crate::encoding::lossy(bytes).into(),
             Value::Bytes(bytes) => crate::encoding::base64(bytes).into(),
-            Value::Time(time) => time.rfc3339().into(),
+            Value::Time(time) if self.keeps_floats => time.rfc3339().into(),
+            Value::Time(time) => json_date(time)?.into(),
             Value::List(list) if list.is_nil() && !self.keeps_floats => serde_json::Value::Null,
             Value::List(list) => {
                 let values: Result<Vec<_>, _> = list.values().iter().map(|value| self.value(value)).collect();
@@ -103,6 +108,15 @@ impl Converter {
 
 fn not_a_number(number: f64) -> ConversionError {
     ConversionError::NotANumber(crate::format::float(number))
+}
+
+/// A date as Go writes it in JSON, if it does.
+pub(crate) fn json_date(time: &Time) -> Result<String, ConversionError> {
+    let text = time.rfc3339();
+    if (0..=9999).contains(&time.civil().year) && time.offset.abs() < 24 * 3600 {
+        return Ok(text);
+    }
+    Err(ConversionError::NotADate(text))
 }
 
 /// Go writes 3.0 as 3.

@@ -61,6 +61,11 @@ impl List {
         self.0.element
     }
 
+    /// Whether somebody else holds the list, too.
+    pub(super) fn is_shared(&self) -> bool {
+        Rc::strong_count(&self.0) > 1
+    }
+
     pub(crate) fn is_nil(&self) -> bool {
         self.0.is_nil
     }

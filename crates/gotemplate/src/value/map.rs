@@ -59,9 +59,20 @@ impl Map {
         Self::default()
     }
 
-    /// Go's nil of the map type: an empty map that JSON writes as null, and that takes no keys.
-    pub(crate) fn nil() -> Self {
-        Self { map_type: MapType::Any, inner: Rc::new(Inner { is_nil: true, entries: RefCell::default() }) }
+    /// Go's nil of a map type: an empty map that JSON writes as null, and that takes no keys.
+    #[must_use]
+    pub fn nil(map_type: MapType) -> Self {
+        Self { map_type, inner: Rc::new(Inner { is_nil: true, entries: RefCell::default() }) }
+    }
+
+    /// Whether somebody else holds the map, too.
+    pub(super) fn is_shared(&self) -> bool {
+        Rc::strong_count(&self.inner) > 1
+    }
+
+    /// The sum of what its values and its keys need.
+    pub(super) fn size(&self, of: impl Fn(&Value) -> usize) -> usize {
+        self.inner.entries.borrow().values().map(of).fold(0, usize::saturating_add)
     }
 
     pub(crate) fn is_nil(&self) -> bool {

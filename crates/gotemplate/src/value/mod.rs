@@ -6,15 +6,18 @@
 mod convert;
 mod list;
 mod map;
+mod size;
 mod walk;
 
 use std::fmt;
 use std::rc::Rc;
 
 pub use convert::ConversionError;
+pub(crate) use convert::json_date;
 pub(crate) use list::Element;
 pub use list::List;
 pub use map::{Map, MapType};
+pub(crate) use size::made;
 pub(crate) use walk::{Walk, same};
 
 use crate::date::Time;

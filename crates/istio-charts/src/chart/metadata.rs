@@ -36,8 +36,8 @@ pub struct Metadata {
     pub sources: Vec<String>,
     /// Who looks after it.
     pub maintainers: Vec<Maintainer>,
-    /// Texts for other programs.
-    pub annotations: Vec<(String, String)>,
+    /// Texts for other programs; `None` when Chart.yaml has none at all.
+    pub annotations: Option<Vec<(String, String)>>,
     /// Charts that it needs; `None` when Chart.yaml does not speak of any.
     pub dependencies: Option<Vec<Dependency>>,
 }
@@ -144,7 +144,7 @@ impl Metadata {
         self.kind.eq_ignore_ascii_case("library")
     }
 
-    /// What templates see as `.Chart`, with the names of Go's fields.
+    /// What templates see as `.Chart`, with the names of Go's fields; the annotations are left out, they are of another type.
     pub(crate) fn template_fields(&self, is_root: bool) -> Value {
         let maintainers: Vec<Value> = self
             .maintainers
@@ -153,13 +153,11 @@ impl Metadata {
             .collect();
         let dependencies: Vec<Value> =
             self.dependencies.iter().flatten().map(Dependency::template_fields).collect();
-        let annotations: Map<String, Value> =
-            self.annotations.iter().map(|(key, text)| (key.clone(), json!(text))).collect();
         json!({
             "Name": self.name, "Home": self.home, "Sources": self.sources, "Version": self.version,
             "Description": self.description, "Keywords": self.keywords, "Maintainers": maintainers,
             "Icon": self.icon, "APIVersion": self.api_version, "Condition": self.condition, "Tags": self.tags,
-            "AppVersion": self.app_version, "Deprecated": self.deprecated, "Annotations": annotations,
+            "AppVersion": self.app_version, "Deprecated": self.deprecated,
             "KubeVersion": self.kube_version, "Dependencies": dependencies, "Type": self.kind, "IsRoot": is_root,
         })
     }
@@ -214,6 +212,33 @@ pub(super) fn check_lock(lock: &Value) -> Read<()> {
     fields.list("dependencies")?.iter().try_for_each(|dependency| Dependency::read(dependency).map(drop))
 }
 
+/// Reads a document over an earlier one, as Go decodes into what it has decoded before: what the later one leaves out
+/// stays, and lists are read element over element.
+pub(super) fn read_over(before: &mut Value, later: Value) {
+    match (before, later) {
+        (Value::Object(before), Value::Object(later)) => {
+            for (key, value) in later {
+                let known =
+                    before.keys().find(|known| known.eq_ignore_ascii_case(&key)).cloned().unwrap_or(key);
+                let before = before.entry(known.as_str()).or_insert(Value::Null);
+                // Of any type, and so replaced.
+                if known == "import-values" {
+                    *before = value;
+                } else {
+                    read_over(before, value);
+                }
+            }
+        }
+        (Value::Array(before), Value::Array(later)) => {
+            before.resize(later.len(), Value::Null);
+            before.iter_mut().zip(later).for_each(|(before, later)| read_over(before, later));
+        }
+        // Null says nothing of a text, a number or a flag.
+        (Value::String(_) | Value::Number(_) | Value::Bool(_), Value::Null) => {}
+        (before, later) => *before = later,
+    }
+}
+
 /// The fields of a map, read as Go reads them into a struct.
 struct Fields<'v>(&'v Map<String, Value>);
 
@@ -262,12 +287,13 @@ impl<'v> Fields<'v> {
         texts.collect::<Option<_>>().ok_or_else(|| format!("'{name}' holds something else than texts"))
     }
 
-    fn annotations(&self) -> Read<Vec<(String, String)>> {
+    fn annotations(&self) -> Read<Option<Vec<(String, String)>>> {
         match self.get("annotations") {
-            None | Some(Value::Null) => Ok(Vec::new()),
+            None | Some(Value::Null) => Ok(None),
             Some(Value::Object(entries)) => {
                 let texts = entries.iter().map(|(key, value)| Some((key.clone(), as_text(value)?)));
-                texts.collect::<Option<_>>().ok_or_else(|| "an annotation is no text".to_owned())
+                let texts: Option<Vec<_>> = texts.collect();
+                texts.map(Some).ok_or_else(|| "an annotation is no text".to_owned())
             }
             Some(_) => Err("'annotations' is no map".to_owned()),
         }

@@ -228,9 +228,9 @@ fn read_metadata(files: &[File]) -> Result<Metadata, ChartError> {
     let file = find("Chart.yaml").ok_or(ChartError::Missing("Chart.yaml"))?;
     let mut document = document(file)?;
     if let Some(file) = find("requirements.yaml") {
-        let requirements = self::document(file)?;
-        if let (Some(fields), Some(more)) = (document.as_object_mut(), requirements.as_object()) {
-            fields.extend(more.clone());
+        match self::document(file)? {
+            Value::Null => {}
+            later => metadata::read_over(&mut document, later),
         }
     }
     Metadata::read(&document).map_err(ChartError::Metadata)

@@ -4,9 +4,9 @@
 
 use super::capabilities::Capabilities;
 use super::files::Files;
-use crate::chart::Chart;
+use crate::chart::{Chart, Metadata};
 use gotemplate::{Map, MapType, Value as Data};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::rc::Rc;
 
 /// What templates see as `.Release`.
@@ -59,14 +59,13 @@ pub(super) struct Scope<'c> {
 /// The scopes of a chart and of all charts within it.
 pub(super) fn scopes<'c>(
     chart: &'c Chart,
-    values: &Value,
+    values: &Map,
     release: &Release,
     capabilities: &Capabilities,
 ) -> Vec<Scope<'c>> {
     let mut builder =
         Builder { release: release.value(), capabilities: capabilities.value(), scopes: Vec::new() };
-    let values = Data::from_json(values);
-    builder.chart(chart, "", &values.as_map().cloned().unwrap_or_default());
+    builder.chart(chart, "", values);
     builder.scopes
 }
 
@@ -83,7 +82,7 @@ impl<'c> Builder<'c> {
         let path = if is_root { chart.name().to_owned() } else { format!("{above}/charts/{}", chart.name()) };
         let dot = Map::of(MapType::Values, []);
         let subcharts = Map::new();
-        dot.insert("Chart", Data::from_json(&chart.metadata.template_fields(is_root)));
+        dot.insert("Chart", metadata(&chart.metadata, is_root));
         dot.insert("Files", Data::Object(Rc::new(Files::new(chart.files.clone()))));
         dot.insert("Release", self.release.clone());
         dot.insert("Capabilities", self.capabilities.clone());
@@ -98,6 +97,22 @@ impl<'c> Builder<'c> {
         self.scopes.push(Scope { chart, path, dot: dot.clone() });
         dot
     }
+}
+
+/// `.Chart`.
+fn metadata(metadata: &Metadata, is_root: bool) -> Data {
+    let fields = Data::from_json(&metadata.template_fields(is_root));
+    let annotations = match &metadata.annotations {
+        None => Map::nil(MapType::String),
+        Some(texts) => {
+            let entries = texts.iter().map(|(key, text)| (Rc::from(key.as_str()), Data::string(text)));
+            Map::of(MapType::String, entries)
+        }
+    };
+    if let Data::Map(fields) = &fields {
+        fields.insert("Annotations", Data::Map(annotations));
+    }
+    fields
 }
 
 /// `.Template` of a template of a chart.

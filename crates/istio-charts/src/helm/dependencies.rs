@@ -2,10 +2,11 @@
 //!
 //! Pure. See <https://helm.sh/docs/topics/charts/#chart-dependencies>.
 
-use super::values::{Nulls, coalesce, coalesce_tables, lookup};
+use super::values::{Nulls, coalesce, coalesce_tables, lookup, to_json};
 use crate::chart::{Chart, Dependency};
 use gotemplate::semver::{Constraint, Version};
-use serde_json::{Map, Value, json};
+use gotemplate::{Map, Value as Data};
+use serde_json::{Value, json};
 
 /// Prepares a chart as Helm does before it renders it: aliases, conditions, tags, then imported values.
 pub(super) fn process(chart: &mut Chart, user: &Value) -> Result<(), String> {
@@ -51,6 +52,7 @@ fn enable(chart: &mut Chart, values: &Value, path: &str) -> Result<(), String> {
     chart.dependencies.retain(|subchart| !is_off(subchart.name()));
     let kept: Vec<Dependency> =
         wanted.iter().filter(|dependency| !is_off(&dependency.name)).cloned().collect();
+    let values = to_json(&values)?;
     for subchart in &mut chart.dependencies {
         let below = format!("{path}{}.", subchart.name());
         enable(subchart, &values, &below)?;
@@ -82,21 +84,23 @@ fn named(present: &[Chart], wanted: &mut [Dependency]) -> Vec<Chart> {
 }
 
 /// One true tag switches on; without a true one, one that is false switches off.
-fn switch_by_tags(dependency: &mut Dependency, values: &Value) {
-    let tags = values.get("tags").filter(|tags| tags.is_object());
-    let flags: Vec<bool> = dependency.tags.iter().filter_map(|tag| tags?.get(tag)?.as_bool()).collect();
-    if tags.is_some() {
-        dependency.enabled = flags.is_empty() || flags.contains(&true);
-    }
+fn switch_by_tags(dependency: &mut Dependency, values: &Map) {
+    let Some(Data::Map(tags)) = values.get("tags") else { return };
+    let flags: Vec<bool> = dependency.tags.iter().filter_map(|tag| as_flag(tags.get(tag)?)).collect();
+    dependency.enabled = flags.is_empty() || flags.contains(&true);
+}
+
+fn as_flag(value: Data) -> Option<bool> {
+    if let Data::Bool(flag) = value { Some(flag) } else { None }
 }
 
 /// The first path that leads to a boolean decides.
-fn switch_by_condition(dependency: &mut Dependency, values: &Value, path: &str) {
+fn switch_by_condition(dependency: &mut Dependency, values: &Map, path: &str) {
     let condition = dependency.condition.trim().to_owned();
     let mut flags = condition
         .split(',')
         .filter(|condition| !condition.is_empty())
-        .filter_map(|condition| lookup(values, &format!("{path}{condition}"))?.as_bool());
+        .filter_map(|condition| as_flag(lookup(values, &format!("{path}{condition}"))?));
     if let Some(flag) = flags.next() {
         dependency.enabled = flag;
     }
@@ -113,23 +117,25 @@ fn import_all(chart: &mut Chart) -> Result<(), String> {
 fn import(chart: &mut Chart) -> Result<(), String> {
     let Some(mut dependencies) = chart.metadata.dependencies.clone() else { return Ok(()) };
     let values = coalesce(chart, &json!({}), Nulls::Merge)?;
-    let mut imported = Map::new();
+    let imported = Map::new();
     for dependency in &mut dependencies {
         let mut normal = Vec::new();
         for wanted in &dependency.import_values {
             let Some((child, parent)) = paths(wanted) else { continue };
             normal.push(json!({"child": child, "parent": parent}));
             let table = lookup(&values, &format!("{}.{child}", dependency.name));
-            if let Some(Value::Object(table)) = table {
-                coalesce_tables(&mut imported, at_path(&parent, table.clone()), Nulls::Merge);
+            if let Some(Data::Map(table)) = table {
+                coalesce_tables(&imported, &at_path(&parent, table), Nulls::Merge);
             }
         }
         dependency.import_values = normal;
     }
     chart.metadata.dependencies = Some(dependencies);
-    chart.values = values;
-    if let Value::Object(values) = &mut chart.values {
-        coalesce_tables(values, imported, Nulls::Merge);
+    // What was shared until now is so no longer.
+    let unshared = |values: &Map| Data::Map(values.clone()).deep_copy().map_err(|error| error.to_string());
+    if let (Data::Map(values), Data::Map(imported)) = (unshared(&values)?, unshared(&imported)?) {
+        coalesce_tables(&values, &imported, Nulls::Merge);
+        chart.values = to_json(&values)?;
     }
     Ok(())
 }
@@ -148,9 +154,9 @@ fn paths(wanted: &Value) -> Option<(String, String)> {
     }
 }
 
-fn at_path(path: &str, table: Map<String, Value>) -> Map<String, Value> {
+fn at_path(path: &str, table: Map) -> Map {
     if path == "." {
         return table;
     }
-    path.rsplit('.').fold(table, |table, key| Map::from_iter([(key.to_owned(), Value::Object(table))]))
+    path.rsplit('.').fold(table, |table, key| Map::from_iter([(key.into(), Data::Map(table))]))
 }

@@ -19,7 +19,7 @@ pub use output::Rendering;
 
 use crate::chart::Chart;
 use crate::yaml;
-use gotemplate::{Environment, Limits, Templates, Value as Data};
+use gotemplate::{Environment, Limits, Map, Templates, Value as Data};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -127,7 +127,7 @@ pub fn render(chart: &Chart, user: &Value, options: &Options) -> Result<Renderin
     if chart.metadata.is_library() {
         return Err(RenderError::Library(chart.name().to_owned()));
     }
-    let failed = |reason| RenderError::Dependencies { chart: chart.name().to_owned(), reason };
+    let failed = |reason: String| RenderError::Dependencies { chart: chart.name().to_owned(), reason };
     let prepared;
     let chart = if chart.dependencies.is_empty() && chart.metadata.dependencies.is_none() {
         chart
@@ -138,8 +138,8 @@ pub fn render(chart: &Chart, user: &Value, options: &Options) -> Result<Renderin
         &prepared
     };
     let values = values::coalesce(chart, user, values::Nulls::Coalesce).map_err(failed)?;
-    if options.checks_schema {
-        schema::check(chart, &values)?;
+    if options.checks_schema && schema::is_needed(chart) {
+        schema::check(chart, &values::to_json(&values).map_err(failed)?)?;
     }
     check_kubernetes_version(chart, &options.capabilities)?;
     let files = execute(chart, &values, options)?;
@@ -159,11 +159,7 @@ fn check_kubernetes_version(chart: &Chart, capabilities: &Capabilities) -> Resul
 }
 
 /// The output of every template that is no partial, by its path.
-fn execute(
-    chart: &Chart,
-    values: &Value,
-    options: &Options,
-) -> Result<BTreeMap<String, String>, RenderError> {
+fn execute(chart: &Chart, values: &Map, options: &Options) -> Result<BTreeMap<String, String>, RenderError> {
     let failed = |source| RenderError::Template { chart: chart.name().to_owned(), source: Box::new(source) };
     let scopes = context::scopes(chart, values, &options.release, &options.capabilities);
     let mut names = Vec::new();

@@ -1,11 +1,13 @@
 //! A user's values over the defaults of a chart and of the charts within it, by Helm's rules.
 //!
-//! Pure. See <https://helm.sh/docs/chart_template_guide/values_files/>.
+//! On shared maps, because Go's are: a chart and those within it hold the same tables of globals, below the first level.
+//! What is merged into one of them, or set by a template, all of them see.
+//!
+//! See <https://helm.sh/docs/chart_template_guide/values_files/>.
 
 use crate::chart::Chart;
-use serde_json::{Map, Value, json};
-
-type Table = Map<String, Value>;
+use gotemplate::{Map, MapType, Value as Data};
+use serde_json::Value;
 
 /// What Helm does with nulls: a user's null removes a default (`Coalesce`), unless they are still needed (`Merge`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,113 +19,137 @@ pub(super) enum Nulls {
 /// The values that a chart's templates see, those of the charts within it below their names.
 ///
 /// The error names a value that should be a map and is none.
-pub(super) fn coalesce(chart: &Chart, user: &Value, nulls: Nulls) -> Result<Value, String> {
-    let mut values = user.as_object().cloned().unwrap_or_default();
-    coalesce_chart(chart, &mut values, nulls)?;
-    Ok(Value::Object(values))
+pub(super) fn coalesce(chart: &Chart, user: &Value, nulls: Nulls) -> Result<Map, String> {
+    let values = table(user);
+    coalesce_chart(chart, &values, nulls)?;
+    Ok(values)
 }
 
-fn coalesce_chart(chart: &Chart, values: &mut Table, nulls: Nulls) -> Result<(), String> {
+/// Values as JSON, in which nothing is shared.
+pub(super) fn to_json(values: &Map) -> Result<Value, String> {
+    Data::Map(values.clone()).to_json().map_err(|error| error.to_string())
+}
+
+/// A map of its own from JSON; an empty one from anything else.
+fn table(json: &Value) -> Map {
+    match Data::from_json(json) {
+        Data::Map(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn coalesce_chart(chart: &Chart, values: &Map, nulls: Nulls) -> Result<(), String> {
     add_defaults(chart, values, nulls);
     for subchart in &chart.dependencies {
-        let name = subchart.name();
-        let globals = values.get("global").cloned();
-        let own = values.entry(name.to_owned()).or_insert_with(|| json!({}));
-        let Value::Object(own) = own else { return Err(format!("type mismatch on {name}: it is no map")) };
-        add_globals(own, globals);
-        coalesce_chart(subchart, own, nulls)?;
+        let own = own_values(values, subchart.name())?;
+        add_globals(&own, values.get("global"));
+        coalesce_chart(subchart, &own, nulls)?;
     }
     Ok(())
 }
 
-/// The defaults of a chart below what is set already.
-fn add_defaults(chart: &Chart, values: &mut Table, nulls: Nulls) {
-    for (key, default) in chart.values.as_object().into_iter().flatten() {
-        match values.get_mut(key) {
-            // At the top level a null removes the key even when the default is null as well.
-            Some(Value::Null) if nulls == Nulls::Coalesce => drop(values.shift_remove(key)),
-            Some(Value::Object(own)) => {
-                if let Value::Object(default) = default {
-                    let is_subchart = chart.dependencies.iter().any(|subchart| subchart.name() == key);
-                    let nulls = if is_subchart { Nulls::Merge } else { nulls };
-                    let mut default = default.clone();
-                    if nulls == Nulls::Coalesce {
-                        remove_nulls(&mut default);
-                    }
-                    coalesce_tables(own, default, nulls);
-                }
-            }
-            Some(_) => {}
-            None if nulls == Nulls::Coalesce => match default {
-                Value::Null => {}
-                Value::Object(default) => {
-                    let mut default = default.clone();
-                    remove_nulls(&mut default);
-                    values.insert(key.clone(), Value::Object(default));
-                }
-                other => drop(values.insert(key.clone(), other.clone())),
-            },
-            None => drop(values.insert(key.clone(), default.clone())),
+/// The values of a chart within, in those of its parent.
+fn own_values(values: &Map, name: &str) -> Result<Map, String> {
+    match values.get(name) {
+        Some(Data::Map(own)) => Ok(own),
+        Some(_) => Err(format!("type mismatch on {name}: it is no map")),
+        None => {
+            let own = Map::new();
+            values.insert(name, Data::Map(own.clone()));
+            Ok(own)
         }
     }
 }
 
-/// Merges `source` into `target`, which wins.
-pub(super) fn coalesce_tables(target: &mut Table, source: Table, nulls: Nulls) {
-    for (key, value) in source {
-        match target.get_mut(&key) {
-            None => drop(target.insert(key, value)),
-            // A user's null removes a default; a null without default stays.
-            Some(Value::Null) if nulls == Nulls::Coalesce && !value.is_null() => {
-                drop(target.shift_remove(&key));
-            }
-            Some(Value::Object(own)) => {
-                if let Value::Object(value) = value {
-                    coalesce_tables(own, value, nulls);
+/// The defaults of a chart below what is set already.
+fn add_defaults(chart: &Chart, values: &Map, nulls: Nulls) {
+    for (key, default) in table(&chart.values).entries() {
+        match (values.get(&key), default) {
+            // At the top level a null removes the key even when the default is null as well.
+            (Some(Data::Nil), _) if nulls == Nulls::Coalesce => drop(values.remove(&key)),
+            (Some(Data::Map(own)), Data::Map(default)) => {
+                let is_subchart = chart.dependencies.iter().any(|subchart| subchart.name() == &*key);
+                let nulls = if is_subchart { Nulls::Merge } else { nulls };
+                if nulls == Nulls::Coalesce {
+                    remove_nulls(&default);
                 }
+                coalesce_tables(&own, &default, nulls);
             }
-            Some(_) => {}
+            (Some(_), _) => {}
+            (None, Data::Nil) if nulls == Nulls::Coalesce => {}
+            (None, default) => {
+                if let (Data::Map(default), Nulls::Coalesce) = (&default, nulls) {
+                    remove_nulls(default);
+                }
+                values.insert(key, default);
+            }
+        }
+    }
+}
+
+/// Merges `source` into `target`, which wins. Tables that only `source` has are shared from then on.
+pub(super) fn coalesce_tables(target: &Map, source: &Map, nulls: Nulls) {
+    for (key, value) in source.entries() {
+        match (target.get(&key), value) {
+            (None, value) => target.insert(key, value),
+            // A user's null removes a default; a null without default stays.
+            (Some(Data::Nil), value) if nulls == Nulls::Coalesce && !matches!(value, Data::Nil) => {
+                drop(target.remove(&key));
+            }
+            (Some(Data::Map(own)), Data::Map(value)) => coalesce_tables(&own, &value, nulls),
+            _ => {}
         }
     }
 }
 
 /// A default that is null is no default. Elements of lists stay, they are values of their own.
-fn remove_nulls(table: &mut Table) {
-    table.retain(|_, value| !value.is_null());
-    for value in table.values_mut() {
-        if let Value::Object(table) = value {
-            remove_nulls(table);
+fn remove_nulls(table: &Map) {
+    for (key, value) in table.entries() {
+        match value {
+            Data::Nil => drop(table.remove(&key)),
+            Data::Map(table) => remove_nulls(&table),
+            _ => {}
         }
     }
 }
 
 /// The globals of a chart go to those within it, and win there.
-fn add_globals(values: &mut Table, globals: Option<Value>) {
-    let Value::Object(globals) = globals.unwrap_or_else(|| json!({})) else { return };
-    let own = values.entry("global").or_insert_with(|| json!({}));
-    let Value::Object(own) = own else { return };
-    for (key, value) in globals {
-        match (own.get_mut(&key), value) {
-            (Some(Value::Object(known)), Value::Object(mut table)) => {
-                coalesce_tables(&mut table, std::mem::take(known), Nulls::Merge);
-                *known = table;
+fn add_globals(values: &Map, globals: Option<Data>) {
+    let as_table = |value: Option<Data>| match value {
+        None => Some(Map::new()),
+        Some(Data::Map(table)) => Some(table),
+        Some(_) => None,
+    };
+    let (Some(own), Some(globals)) = (as_table(values.get("global")), as_table(globals)) else { return };
+    for (key, value) in globals.entries() {
+        match (own.get(&key), value) {
+            (None, Data::Map(table)) => own.insert(key, Data::Map(shallow(&table))),
+            (Some(Data::Map(known)), Data::Map(table)) => {
+                let table = shallow(&table);
+                // Where both have a table, that of the parent takes what the chart within has, and both hold it.
+                coalesce_tables(&table, &known, Nulls::Merge);
+                own.insert(key, Data::Map(table));
             }
             // A map and something else do not mix: what the chart has stays.
-            (Some(Value::Object(_)), _) => {}
-            (Some(known), Value::Object(_)) if !known.is_object() => {}
-            (_, value) => drop(own.insert(key, value)),
+            (Some(_), Data::Map(_)) | (Some(Data::Map(_)), _) => {}
+            (_, value) => own.insert(key, value),
         }
     }
+    values.insert("global", Data::Map(own));
+}
+
+fn shallow(table: &Map) -> Map {
+    Map::of(MapType::Any, table.entries())
 }
 
 /// The value at a path of keys with dots between them.
-pub(super) fn lookup<'v>(values: &'v Value, path: &str) -> Option<&'v Value> {
-    path.split('.').try_fold(values, |value, key| value.as_object()?.get(key))
+pub(super) fn lookup(values: &Map, path: &str) -> Option<Data> {
+    path.split('.').try_fold(Data::Map(values.clone()), |value, key| value.as_map()?.get(key))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Nulls, coalesce};
+    use super::{Nulls, coalesce, to_json};
     use crate::chart::Chart;
     use serde_json::{Value, json};
 
@@ -172,7 +198,8 @@ mod tests {
         ];
         for (name, defaults, user, expected) in cases {
             let chart = chart(&[("", &defaults)]);
-            assert_eq!(coalesce(&chart, &user, Nulls::Coalesce).unwrap(), expected, "{name}");
+            let values = coalesce(&chart, &user, Nulls::Coalesce).unwrap();
+            assert_eq!(to_json(&values).unwrap(), expected, "{name}");
         }
     }
 
@@ -183,6 +210,7 @@ mod tests {
             ("charts/sub/", &json!({"x": "own", "y": "own", "global": {"a": 2, "b": 3}})),
         ]);
         let values = coalesce(&chart, &json!({"global": {"c": 4}}), Nulls::Coalesce).unwrap();
+        let values = to_json(&values).unwrap();
         assert_eq!(values["sub"], json!({"x": "parent", "y": "own", "global": {"a": 1, "b": 3, "c": 4}}));
         assert!(coalesce(&chart, &json!({"sub": 1}), Nulls::Coalesce).is_err());
     }

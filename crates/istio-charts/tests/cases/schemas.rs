@@ -101,6 +101,7 @@ pub(super) fn all() -> Vec<Case> {
     ]
     .into_iter()
     .chain(evaluated())
+    .chain(addressed())
     .chain(broken())
     .collect()
 }
@@ -147,6 +148,98 @@ fn evaluated() -> Vec<Case> {
     ]
 }
 
+/// Schemas with addresses of their own, and references to them.
+fn addressed() -> Vec<Case> {
+    let nested = r##""$id": "https://example.com/schemas/root.json", "properties": {"p": {"$ref": "part.json"}, "q": {"$ref": "/schemas/part.json#/$defs/b"},
+        "r": {"$ref": "#/$defs/b"}, "s": {"$ref": "values.schema.json"}, "t": {"$ref": "part.json#named"}},
+        "$defs": {"b": {"type": "number"}, "part": {"$id": "part.json", "properties": {"x": {"$ref": "#/$defs/b"}},
+        "$defs": {"b": {"type": "string"}, "n": {"$anchor": "named", "type": "boolean"}}}}"##;
+    let fine = "{p: {x: a}, q: a, r: 1, t: true}";
+    let without_file = nested.replace(r#""s": {"$ref": "values.schema.json"}, "#, "");
+    let file = r##""properties": {"a": {"$ref": "values.schema.json#/$defs/b"}, "c": {"$ref": "file:///values.schema.json"}}, "$defs": {"b": {"type": "string"}}"##;
+    let meta = r#""properties": {"s": {"$ref": "http://json-schema.org/draft-07/schema#"}, "t": {"$ref": "https://json-schema.org/draft/2020-12/schema"}}"#;
+    let tree = r##""$id": "https://example.com/strict", "$dynamicAnchor": "node", "$ref": "tree", "unevaluatedProperties": false, "$defs": {"tree": {"$id": "tree",
+        "$dynamicAnchor": "node", "type": "object", "properties": {"data": true, "below": {"type": "array", "items": {"$dynamicRef": "#node"}}}}}"##;
+    let loose = tree.replacen(r#""$dynamicAnchor": "node", "#, "", 1);
+    let recursion = r##""$id": "https://example.com/strict", "$recursiveAnchor": true, "$ref": "tree", "unevaluatedProperties": false, "$defs": {"tree": {"$id": "tree",
+        "$recursiveAnchor": true, "type": "object", "properties": {"data": true, "below": {"type": "array", "items": {"$recursiveRef": "#"}}}}}"##;
+    let older = r#""properties": {"a": {"$ref": "old.json"}}, "$defs": {"o": {"$id": "old.json", "$schema": "http://json-schema.org/draft-07/schema#",
+        "items": [{"type": "string"}], "additionalItems": false}}"#;
+    let elsewhere = r##""x-parts": {"a": {"type": "string"}, "b": {"type": 1}}, "properties": {"a": {"$ref": "#/x-parts/a"}}"##;
+    vec![
+        checked("a lost address beside fine ones", YEAR_2020, nested, fine).fails(),
+        checked("nested addresses", YEAR_2020, &without_file, fine),
+        checked("a nested address that is violated", YEAR_2020, &without_file, "{p: {x: 1}}").fails(),
+        checked("a path below an address", YEAR_2020, &without_file, "{q: 1}").fails(),
+        checked("a path of the document", YEAR_2019, &without_file, "{r: a}").fails(),
+        checked("an anchor of a nested address", YEAR_2019, &without_file, "{t: 1}").fails(),
+        checked("the file by its name", YEAR_2020, file, "{a: x, c: {a: z}}"),
+        checked("the file by its name, violated", DRAFT_7, &file.replace("$defs", "definitions"), "{c: {a: 1}}").fails(),
+        checked("schemas in values", YEAR_2020, meta, "{s: {type: string}, t: {items: {type: number}}}"),
+        checked("a broken schema in values", YEAR_2020, meta, "{s: {type: 5}}").fails(),
+        checked("a broken schema of a newer draft in values", DRAFT_7, meta, "{t: {items: [{}]}}").fails(),
+        checked("dynamic references to the outermost", YEAR_2020, tree, "{data: 1, below: [{data: 2}]}"),
+        checked("dynamic references to the outermost, violated", YEAR_2020, tree, "{below: [{dat: 2}]}").fails(),
+        checked("dynamic references to the only one", YEAR_2020, &loose, "{below: [{dat: 2}]}"),
+        checked("recursion to the outermost", YEAR_2019, recursion, "{data: 1, below: [{data: 2}]}"),
+        checked("recursion to the outermost, violated", YEAR_2019, recursion, "{below: [{dat: 2}]}").fails(),
+        checked("a part of an older draft", YEAR_2020, older, "{a: [x]}"),
+        checked("a part of an older draft that is violated", YEAR_2020, older, "{a: [x, y]}").fails(),
+        checked("a part that is none in its draft", YEAR_2020, &older.replace(r#"[{"type": "string"}]"#, r#"{"type": 1}"#), "{}").fails(),
+        checked("a schema where none is expected", DRAFT_7, elsewhere, "{a: x}"),
+        checked("a schema where none is expected, violated", DRAFT_7, elsewhere, "{a: 1}").fails(),
+        checked("a broken schema where none is expected", DRAFT_7, &elsewhere.replace("x-parts/a", "x-parts/b"), "{}")
+            .fails(),
+        checked(
+            "an anchor of another address",
+            YEAR_2020,
+            r##""properties": {"a": {"$ref": "#n"}}, "$defs": {"b": {"$id": "b.json", "$defs": {"c": {"$anchor": "n"}}}}"##,
+            "{a: 1}",
+        )
+        .fails(),
+        checked(
+            "one address twice",
+            YEAR_2020,
+            r#""$defs": {"a": {"$id": "b.json"}, "c": {"$id": "b.json"}}"#,
+            "{a: 1}",
+        )
+        .fails(),
+        checked(
+            "one anchor twice",
+            YEAR_2020,
+            r#""$defs": {"a": {"$anchor": "n"}, "c": {"$dynamicAnchor": "n"}}"#,
+            "{a: 1}",
+        )
+        .fails(),
+        checked(
+            "an address beside a reference counts only since 2019",
+            DRAFT_7,
+            r##""properties": {"a": {"$id": "https://example.com/b/c.json", "$ref": "#/definitions/d"}}, "definitions": {"d": {"type": "string"}}"##,
+            "{a: x}",
+        ),
+        checked(
+            "an address that is an anchor",
+            DRAFT_6,
+            r##""properties": {"a": {"$ref": "#d"}}, "definitions": {"d": {"$id": "#d", "type": "string"}}"##,
+            "{a: 1}",
+        )
+        .fails(),
+        checked(
+            "an address of draft 4",
+            DRAFT_4,
+            r#""id": "http://example.com/x/", "properties": {"a": {"$ref": "d"}}, "definitions": {"d": {"id": "d", "type": "string"}}"#,
+            "{a: x}",
+        ),
+        checked(
+            "percent signs in a path",
+            YEAR_2020,
+            r##""properties": {"a": {"$ref": "#/$defs/b%20c~1d"}}, "$defs": {"b c/d": {"type": "string"}}"##,
+            "{a: 1}",
+        )
+        .fails(),
+    ]
+}
+
 /// Schemas that are none, be it in parts that no value reaches.
 fn broken() -> Vec<Case> {
     let broken = |name, draft, keywords| checked(name, draft, keywords, "a: 1").fails();
@@ -190,6 +283,14 @@ fn broken() -> Vec<Case> {
         broken("a description that is a list", DRAFT_7, r#""description": []"#),
         broken("a multiple of nothing", DRAFT_7, r#""properties": {"b": {"multipleOf": 0}}"#),
         broken("an empty choice", DRAFT_7, r#""anyOf": []"#),
+        broken("a flag without its limit in draft 4", DRAFT_4, r#""exclusiveMinimum": true"#),
+        broken("examples that are no list", DRAFT_7, r#""examples": 1"#),
+        sound("examples of draft 6", DRAFT_6, r#""examples": 1"#),
+        broken("a flag that is a text", DRAFT_7, r#""readOnly": "yes""#),
+        broken("an age that is a text", YEAR_2019, r#""deprecated": "yes""#),
+        sound("an age before 2019", DRAFT_7, r#""deprecated": "yes""#),
+        broken("an anchor with a blank", YEAR_2019, r#""$anchor": "a b""#),
+        broken("an address that is a number", YEAR_2020, r#""$defs": {"a": {"$id": 1}}"#),
         broken("another draft", "http://json-schema.org/draft-03/schema#", r#""type": "object""#),
     ]
 }

@@ -3,15 +3,14 @@
 //! Whether a scalar is a key shows only at the colon behind it. Until then it is a possible key: the scanner remembers where
 //! it stood, and inserts the tokens of a key, and of a mapping that starts there, when the colon comes.
 
+mod keys;
 mod scalars;
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::Error;
-
-/// A key without `?` is on one line and no longer than this.
-const LONGEST_KEY: usize = 1024;
+use keys::Level;
 
 /// A token.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,18 +57,6 @@ pub(super) struct Spanned<'t> {
     pub column: usize,
 }
 
-/// Where a key may have started.
-#[derive(Debug, Clone, Copy)]
-struct PossibleKey {
-    /// There can be nothing but a key at this place.
-    is_required: bool,
-    /// The number of the token that it would start with.
-    number: usize,
-    index: usize,
-    line: usize,
-    column: usize,
-}
-
 pub(super) struct Scanner<'t> {
     source: &'t str,
     /// In bytes.
@@ -84,7 +71,10 @@ pub(super) struct Scanner<'t> {
     indents: Vec<isize>,
     key_allowed: bool,
     /// One for each flow level, and one for the block level.
-    keys: Vec<Option<PossibleKey>>,
+    levels: Vec<Level>,
+    /// The levels of possible keys, by the token that they would start with. An empty collection is none any more for
+    /// Go's library: what stands behind `{}` cannot make a key of it.
+    awaited: BTreeMap<usize, usize>,
     tokens: VecDeque<Spanned<'t>>,
     /// Tokens that were taken.
     taken: usize,
@@ -116,7 +106,8 @@ impl<'t> Scanner<'t> {
             indent: -1,
             indents: Vec::new(),
             key_allowed: true,
-            keys: vec![None],
+            levels: vec![Level::default()],
+            awaited: BTreeMap::new(),
             tokens: VecDeque::new(),
             taken: 0,
             has_ended: false,
@@ -141,17 +132,6 @@ impl<'t> Scanner<'t> {
         match self.tokens.pop_front() {
             Some(token) => Ok(token),
             None => Err(self.error("unexpected end")),
-        }
-    }
-
-    /// The first token is not known while it may turn out to start a key.
-    fn needs_more(&mut self) -> Result<bool, Error> {
-        if self.tokens.is_empty() {
-            return Ok(true);
-        }
-        match self.keys.iter().position(|key| key.is_some_and(|key| key.number == self.taken)) {
-            Some(level) => self.key_is_possible(level),
-            None => Ok(false),
         }
     }
 
@@ -204,43 +184,6 @@ impl<'t> Scanner<'t> {
 
     fn push(&mut self, token: Token<'t>) {
         self.tokens.push_back(Spanned { token, line: self.line, column: self.column });
-    }
-
-    fn key_is_possible(&mut self, level: usize) -> Result<bool, Error> {
-        let Some(key) = self.keys.get(level).copied().flatten() else { return Ok(false) };
-        if key.line < self.line || key.index + LONGEST_KEY < self.index {
-            if key.is_required {
-                return Err(missing_colon(key));
-            }
-            self.keys[level] = None;
-            return Ok(false);
-        }
-        Ok(true)
-    }
-
-    /// Remembers that a key may start here.
-    fn save_key(&mut self) -> Result<(), Error> {
-        if self.key_allowed {
-            let key = PossibleKey {
-                is_required: self.flow_level == 0 && self.is_indent(self.column),
-                number: self.taken + self.tokens.len(),
-                index: self.index,
-                line: self.line,
-                column: self.column,
-            };
-            self.remove_key()?;
-            if let Some(last) = self.keys.last_mut() {
-                *last = Some(key);
-            }
-        }
-        Ok(())
-    }
-
-    fn remove_key(&mut self) -> Result<(), Error> {
-        match self.keys.last_mut().and_then(Option::take) {
-            Some(key) if key.is_required => Err(missing_colon(key)),
-            _ => Ok(()),
-        }
     }
 
     fn is_indent(&self, column: usize) -> bool {
@@ -376,7 +319,7 @@ impl<'t> Scanner<'t> {
 
     fn fetch_flow_start(&mut self, token: Token<'t>) -> Result<(), Error> {
         self.save_key()?;
-        self.keys.push(None);
+        self.levels.push(Level { key: None, number: self.taken + self.tokens.len() });
         self.flow_level += 1;
         self.key_allowed = true;
         self.push(token);
@@ -388,7 +331,8 @@ impl<'t> Scanner<'t> {
         self.remove_key()?;
         if self.flow_level > 0 {
             self.flow_level -= 1;
-            self.keys.pop();
+            let ended = self.levels.pop().unwrap_or_default();
+            self.awaited.remove(&ended.number);
         }
         self.key_allowed = false;
         self.push(token);
@@ -433,13 +377,15 @@ impl<'t> Scanner<'t> {
     }
 
     fn fetch_value(&mut self) -> Result<(), Error> {
-        let level = self.keys.len() - 1;
-        let possible = if self.key_is_possible(level)? { self.keys[level].take() } else { None };
+        let level = self.levels.len() - 1;
+        let possible = if self.key_is_possible(level)? { self.levels[level].key.take() } else { None };
         if let Some(key) = possible {
-            let place = key.number - self.taken;
+            self.awaited.remove(&key.number);
+            // The token may be gone, see `awaited`.
+            let place = key.number.checked_sub(self.taken);
             let spanned = Spanned { token: Token::Key, line: key.line, column: key.column };
-            self.tokens.insert(place.min(self.tokens.len()), spanned);
-            self.roll_indent(key.column, Some(place), Token::BlockMappingStart);
+            self.tokens.insert(place.unwrap_or(usize::MAX).min(self.tokens.len()), spanned);
+            self.roll_indent(key.column, place, Token::BlockMappingStart);
             self.key_allowed = false;
         } else {
             if self.flow_level == 0 {
@@ -494,8 +440,4 @@ impl<'t> Scanner<'t> {
         word.chars().for_each(|_| self.skip());
         Ok(())
     }
-}
-
-fn missing_colon(key: PossibleKey) -> Error {
-    Error { line: key.line + 1, column: key.column + 1, message: "could not find expected ':'".to_owned() }
 }

@@ -2,10 +2,8 @@
 //! refuses all values when a schema is broken, be it in a part that no value reaches.
 
 use super::Draft;
-use super::reference::resolve;
 use gotemplate::regular_expression::Pattern;
 use serde_json::{Map, Value};
-use std::collections::HashSet;
 
 /// What stands behind a keyword.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,12 +20,14 @@ enum Shape {
     NamesMap,
     Names,
     Types,
+    Choices,
     List,
     Number,
     Positive,
     Count,
     Flag,
     Text,
+    Anchor,
     Pattern,
 }
 
@@ -50,7 +50,8 @@ fn shape(keyword: &str, draft: Draft) -> Option<Shape> {
         "dependentRequired" => since(Draft::Year2019, Shape::NamesMap),
         "required" => Some(Shape::Names),
         "type" => Some(Shape::Types),
-        "enum" => Some(Shape::List),
+        "enum" => Some(Shape::Choices),
+        "examples" => since(Draft::Seven, Shape::List),
         "exclusiveMinimum" | "exclusiveMaximum" if draft == Draft::Four => Some(Shape::Flag),
         "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" => Some(Shape::Number),
         "multipleOf" => Some(Shape::Positive),
@@ -59,17 +60,47 @@ fn shape(keyword: &str, draft: Draft) -> Option<Shape> {
         }
         "minContains" | "maxContains" => since(Draft::Year2019, Shape::Count),
         "uniqueItems" => Some(Shape::Flag),
+        "readOnly" | "writeOnly" => since(Draft::Seven, Shape::Flag),
+        "deprecated" => since(Draft::Year2019, Shape::Flag),
+        "$recursiveAnchor" => (draft == Draft::Year2019).then_some(Shape::Flag),
         "title" | "description" | "format" | "$ref" | "$schema" => Some(Shape::Text),
-        "$comment" => since(Draft::Seven, Shape::Text),
+        "id" => (draft == Draft::Four).then_some(Shape::Text),
+        "$id" => since(Draft::Six, Shape::Text),
+        "$comment" | "contentMediaType" | "contentEncoding" => since(Draft::Seven, Shape::Text),
+        "$anchor" => since(Draft::Year2019, Shape::Anchor),
+        "$dynamicAnchor" => since(Draft::Year2020, Shape::Anchor),
+        "$dynamicRef" => since(Draft::Year2020, Shape::Text),
+        "$recursiveRef" => (draft == Draft::Year2019).then_some(Shape::Text),
         "pattern" => Some(Shape::Pattern),
         _ => None,
     }
 }
 
-/// What is wrong with a schema, if anything.
-pub(super) fn fault(root: &Value, draft: Draft) -> Option<String> {
-    let mut inspector = Inspector { draft, depth: 0 };
-    inspector.schema(root, true).err().or_else(|| lost_reference(root, draft))
+/// The error tells what is wrong with a schema.
+pub(super) fn check(schema: &Value, draft: Draft) -> Result<(), String> {
+    Inspector { draft, depth: 0 }.schema(schema, false)
+}
+
+/// The schemas right below a schema, each with whether a value that reaches the schema reaches it as well: those among
+/// definitions are reached by references only.
+pub(super) fn below(keywords: &Map<String, Value>, draft: Draft) -> Vec<(&Value, bool)> {
+    let mut schemas = Vec::new();
+    for (keyword, value) in keywords {
+        let is_reached = !matches!(keyword.as_str(), "definitions" | "$defs");
+        match shape(keyword, draft) {
+            Some(Shape::Schema) => schemas.push((value, true)),
+            Some(Shape::Schemas | Shape::SchemaOrSchemas) => match value {
+                Value::Array(all) => schemas.extend(all.iter().map(|schema| (schema, true))),
+                schema => schemas.push((schema, true)),
+            },
+            Some(Shape::SchemaMap | Shape::PatternMap | Shape::Dependencies) => {
+                let values = value.as_object().into_iter().flat_map(Map::values);
+                schemas.extend(values.map(|schema| (schema, is_reached)));
+            }
+            _ => {}
+        }
+    }
+    schemas
 }
 
 struct Inspector {
@@ -90,11 +121,20 @@ impl Inspector {
             other => return Err(format!("{other} is no schema")),
         };
         self.depth += 1;
+        let outer = self.draft;
+        self.draft = Draft::within(schema, outer);
         for (keyword, value) in keywords {
             if let Some(shape) = shape(keyword, self.draft) {
                 self.keyword(shape, keyword, value).map_err(|message| format!("'{keyword}': {message}"))?;
             }
         }
+        // Draft 4 asks for the limit beside the flag.
+        for (flag, limit) in [("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")] {
+            if self.draft == Draft::Four && keywords.contains_key(flag) && !keywords.contains_key(limit) {
+                return Err(format!("'{flag}' without '{limit}'"));
+            }
+        }
+        self.draft = outer;
         self.depth -= 1;
         Ok(())
     }
@@ -117,7 +157,7 @@ impl Inspector {
             Shape::NamesMap => map(value)?.values().try_for_each(|wanted| self.names(wanted)),
             Shape::Names => self.names(value),
             Shape::Types => types(value),
-            Shape::List => self.choices(value),
+            Shape::Choices => self.choices(value),
             scalar => {
                 if is_scalar(scalar, value)? {
                     Ok(())
@@ -174,7 +214,9 @@ fn types(value: &Value) -> Inspected {
 fn is_scalar(shape: Shape, value: &Value) -> Result<bool, String> {
     Ok(match shape {
         Shape::Flag => value.is_boolean(),
+        Shape::List => value.is_array(),
         Shape::Text => value.is_string(),
+        Shape::Anchor => value.as_str().is_some_and(is_anchor),
         Shape::Number => value.is_number(),
         Shape::Positive => value.as_f64().is_some_and(|number| number > 0.0),
         Shape::Count => value.as_f64().is_some_and(|number| number >= 0.0 && number.fract() == 0.0),
@@ -186,50 +228,15 @@ fn is_scalar(shape: Shape, value: &Value) -> Result<bool, String> {
     })
 }
 
+fn is_anchor(name: &str) -> bool {
+    let is_later = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':' | '_');
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(is_later)
+}
+
 fn are_unique(values: &[Value]) -> bool {
     // Lists of schemas are written by people.
     values.len() > 1000
         || values.iter().enumerate().all(|(index, value)| {
             values.get(..index).into_iter().flatten().all(|other| !super::equal(other, value))
         })
-}
-
-/// The first reference that leads nowhere, of those that are reached from the root. What only stands among definitions
-/// is never looked at.
-fn lost_reference(root: &Value, draft: Draft) -> Option<String> {
-    let (mut pending, mut seen) = (vec![root], HashSet::new());
-    while let Some(schema) = pending.pop() {
-        if !seen.insert(std::ptr::from_ref(schema)) {
-            continue;
-        }
-        let Value::Object(keywords) = schema else { continue };
-        for keyword in ["$ref", "$dynamicRef", "$recursiveRef"] {
-            let Some(reference) = keywords.get(keyword).and_then(Value::as_str) else { continue };
-            match resolve(root, reference) {
-                Some(target) => pending.push(target),
-                None if reference.starts_with("urn:") => {}
-                None => return Some(format!("the reference '{reference}' is not supported")),
-            }
-        }
-        // Up to draft 7, nothing else counts beside a reference.
-        if keywords.contains_key("$ref") && draft <= Draft::Seven {
-            continue;
-        }
-        for (keyword, value) in keywords {
-            match shape(keyword, draft) {
-                Some(Shape::Schema) => pending.push(value),
-                Some(Shape::Schemas | Shape::SchemaOrSchemas) => match value {
-                    Value::Array(schemas) => pending.extend(schemas),
-                    schema => pending.push(schema),
-                },
-                Some(Shape::SchemaMap | Shape::PatternMap | Shape::Dependencies)
-                    if !matches!(keyword.as_str(), "definitions" | "$defs") =>
-                {
-                    pending.extend(value.as_object().into_iter().flat_map(Map::values));
-                }
-                _ => {}
-            }
-        }
-    }
-    None
 }

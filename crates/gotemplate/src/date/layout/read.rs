@@ -1,244 +1,7 @@
-//! Go's layouts of dates, for printing and for reading.
+//! Texts as dates.
 
-use super::{Time, days_before};
-
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
-
-/// A part of a layout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part<'l> {
-    Literal(&'l str),
-    LongMonth,
-    Month,
-    NumberMonth,
-    ZeroMonth,
-    LongWeekday,
-    Weekday,
-    Day,
-    UnderscoreDay,
-    ZeroDay,
-    UnderscoreYearDay,
-    ZeroYearDay,
-    Hour,
-    Hour12,
-    ZeroHour12,
-    Minute,
-    ZeroMinute,
-    Second,
-    ZeroSecond,
-    LongYear,
-    Year,
-    UpperHalf,
-    LowerHalf,
-    Zone,
-    Offset(Offset),
-    /// Digits of a second behind `.` or `,`; zeros at the end are kept or not.
-    Fraction {
-        digits: usize,
-        keeps_zeros: bool,
-        separator: char,
-    },
-}
-
-/// How an offset is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Offset {
-    /// UTC is `Z`.
-    z: bool,
-    colon: bool,
-    /// Hours; hours and minutes; or seconds as well.
-    numbers: u8,
-}
-
-/// What a layout can hold, longer ones before those that start the same.
-const WORDS: [(&str, Part<'static>); 36] = [
-    ("January", Part::LongMonth),
-    ("Jan", Part::Month),
-    ("Monday", Part::LongWeekday),
-    ("Mon", Part::Weekday),
-    ("MST", Part::Zone),
-    ("01", Part::ZeroMonth),
-    ("02", Part::ZeroDay),
-    ("03", Part::ZeroHour12),
-    ("04", Part::ZeroMinute),
-    ("05", Part::ZeroSecond),
-    ("06", Part::Year),
-    ("002", Part::ZeroYearDay),
-    ("15", Part::Hour),
-    ("1", Part::NumberMonth),
-    ("2006", Part::LongYear),
-    ("2", Part::Day),
-    ("_2006", Part::Literal("_")),
-    ("__2", Part::UnderscoreYearDay),
-    ("_2", Part::UnderscoreDay),
-    ("3", Part::Hour12),
-    ("4", Part::Minute),
-    ("5", Part::Second),
-    ("PM", Part::UpperHalf),
-    ("pm", Part::LowerHalf),
-    ("-070000", offset(3, false)),
-    ("-07:00:00", offset(3, true)),
-    ("-0700", offset(2, false)),
-    ("-07:00", offset(2, true)),
-    ("-07", offset(1, false)),
-    ("Z070000", or_z(3, false)),
-    ("Z07:00:00", or_z(3, true)),
-    ("Z0700", or_z(2, false)),
-    ("Z07:00", or_z(2, true)),
-    ("Z07", or_z(1, false)),
-    ("jan", Part::Literal("jan")),
-    ("mon", Part::Literal("mon")),
-];
-
-const fn offset(numbers: u8, colon: bool) -> Part<'static> {
-    Part::Offset(Offset { z: false, colon, numbers })
-}
-
-const fn or_z(numbers: u8, colon: bool) -> Part<'static> {
-    Part::Offset(Offset { z: true, colon, numbers })
-}
-
-/// Splits a layout into its parts.
-fn parts(layout: &str) -> Vec<Part<'_>> {
-    let mut parts = Vec::new();
-    let (mut rest, mut literal_start, mut at) = (layout, 0, 0);
-    while let Some(c) = rest.chars().next() {
-        let Some((part, length)) = part(rest) else {
-            at += c.len_utf8();
-            rest = &layout[at..];
-            continue;
-        };
-        if literal_start < at {
-            parts.push(Part::Literal(&layout[literal_start..at]));
-        }
-        parts.push(part);
-        at += length;
-        literal_start = at;
-        rest = &layout[at..];
-    }
-    if literal_start < at {
-        parts.push(Part::Literal(&layout[literal_start..]));
-    }
-    parts
-}
-
-fn part(rest: &str) -> Option<(Part<'_>, usize)> {
-    if rest.starts_with(['.', ',']) {
-        return fraction(rest);
-    }
-    if rest.starts_with("_2006") {
-        // The underscore stands for itself before a year.
-        return Some((Part::Literal("_"), 1));
-    }
-    let is_lower = |text: &str| text.starts_with(|c: char| c.is_ascii_lowercase());
-    WORDS
-        .iter()
-        .filter(|(word, _)| rest.starts_with(word))
-        // `Jan` and `Mon` at the start of another word are no names.
-        .filter(|(word, _)| !matches!(*word, "Jan" | "Mon") || !is_lower(&rest[3..]))
-        .max_by_key(|(word, _)| word.len())
-        .map(|(word, part)| (*part, word.len()))
-}
-
-/// `.000` or `.999` that ends before the next digit.
-fn fraction(rest: &str) -> Option<(Part<'_>, usize)> {
-    let separator = rest.chars().next()?;
-    let digit = rest.chars().nth(1).filter(|c| matches!(c, '0' | '9'))?;
-    let digits = rest[1..].chars().take_while(|c| *c == digit).count();
-    let ends = !rest[1 + digits..].starts_with(|c: char| c.is_ascii_digit());
-    ends.then_some((Part::Fraction { digits, keeps_zeros: digit == '0', separator }, digits + 1))
-}
-
-pub(super) fn format(time: &Time, layout: &str) -> String {
-    let civil = time.civil();
-    let hour12 = if civil.hour.is_multiple_of(12) { 12 } else { civil.hour % 12 };
-    let month = MONTHS.get(civil.month as usize - 1).copied().unwrap_or_default();
-    let weekday = DAYS.get(civil.weekday).copied().unwrap_or_default();
-    let half = if civil.hour < 12 { "AM" } else { "PM" };
-    let mut text = String::new();
-    for part in parts(layout) {
-        match part {
-            Part::Literal(literal) => text.push_str(literal),
-            Part::LongMonth => text.push_str(month),
-            Part::Month => text.push_str(&month[..3]),
-            Part::NumberMonth => text.push_str(&civil.month.to_string()),
-            Part::ZeroMonth => text.push_str(&format!("{:02}", civil.month)),
-            Part::LongWeekday => text.push_str(weekday),
-            Part::Weekday => text.push_str(&weekday[..3]),
-            Part::Day => text.push_str(&civil.day.to_string()),
-            Part::UnderscoreDay => text.push_str(&format!("{:2}", civil.day)),
-            Part::ZeroDay => text.push_str(&format!("{:02}", civil.day)),
-            Part::UnderscoreYearDay => text.push_str(&format!("{:3}", civil.day_of_year)),
-            Part::ZeroYearDay => text.push_str(&format!("{:03}", civil.day_of_year)),
-            Part::Hour => text.push_str(&format!("{:02}", civil.hour)),
-            Part::Hour12 => text.push_str(&hour12.to_string()),
-            Part::ZeroHour12 => text.push_str(&format!("{hour12:02}")),
-            Part::Minute => text.push_str(&civil.minute.to_string()),
-            Part::ZeroMinute => text.push_str(&format!("{:02}", civil.minute)),
-            Part::Second => text.push_str(&civil.second.to_string()),
-            Part::ZeroSecond => text.push_str(&format!("{:02}", civil.second)),
-            Part::LongYear => text.push_str(&format!("{:04}", civil.year)),
-            Part::Year => text.push_str(&format!("{:02}", civil.year.rem_euclid(100))),
-            Part::UpperHalf => text.push_str(half),
-            Part::LowerHalf => text.push_str(&half.to_lowercase()),
-            Part::Zone if time.zone.is_empty() => text.push_str(&numeric_zone(time.offset)),
-            Part::Zone => text.push_str(&time.zone),
-            Part::Offset(offset) => text.push_str(&print_offset(time.offset, offset)),
-            Part::Fraction { digits, keeps_zeros, separator } => {
-                text.push_str(&print_fraction(time.nanoseconds, digits, keeps_zeros, separator));
-            }
-        }
-    }
-    text
-}
-
-fn numeric_zone(offset: i32) -> String {
-    let style = Offset { z: false, colon: false, numbers: 2 };
-    print_offset(offset, style)
-}
-
-fn print_offset(offset: i32, style: Offset) -> String {
-    if style.z && offset == 0 {
-        return "Z".to_owned();
-    }
-    let sign = if offset < 0 { '-' } else { '+' };
-    let (hours, minutes, seconds) = (offset.abs() / 3600, offset.abs() / 60 % 60, offset.abs() % 60);
-    let colon = if style.colon { ":" } else { "" };
-    let mut text = format!("{sign}{hours:02}");
-    if style.numbers > 1 {
-        text.push_str(&format!("{colon}{minutes:02}"));
-    }
-    if style.numbers > 2 {
-        text.push_str(&format!("{colon}{seconds:02}"));
-    }
-    text
-}
-
-fn print_fraction(nanoseconds: u32, digits: usize, keeps_zeros: bool, separator: char) -> String {
-    let all = format!("{nanoseconds:09}");
-    let mut shown = all.get(..digits.min(9)).unwrap_or(&all);
-    if !keeps_zeros {
-        shown = shown.trim_end_matches('0');
-        if shown.is_empty() {
-            return String::new();
-        }
-    }
-    format!("{separator}{shown}")
-}
+use super::parts::{DAYS, MONTHS, Offset, Part, parts};
+use crate::date::{Time, days_before};
 
 /// What was read so far.
 struct Reading<'t> {
@@ -258,7 +21,7 @@ struct Reading<'t> {
     zone: Option<String>,
 }
 
-pub(super) fn parse(layout: &str, text: &str) -> Result<Time, String> {
+pub(in crate::date) fn parse(layout: &str, text: &str) -> Result<Time, String> {
     let failed = || {
         let (text, layout) = (crate::format::quote(text), crate::format::quote(layout));
         format!("parsing time {text} as {layout}: cannot parse")
@@ -328,7 +91,7 @@ impl Reading<'_> {
             }
             Part::LongYear => self.year = i64::from(self.number(4, 4)?),
             Part::Year => {
-                let year = i64::from(self.number(2, 2)?);
+                let year = self.short_year()?;
                 self.year = if year >= 69 { 1900 + year } else { 2000 + year };
             }
             Part::UpperHalf => self.half("AM", "PM")?,
@@ -349,8 +112,22 @@ impl Reading<'_> {
         self.rest.as_bytes().get(index).is_some_and(u8::is_ascii_digit)
     }
 
+    /// Reads what a layout holds literally. As many blanks as there are stand for as many as there are, and at the end of
+    /// the text for none.
     fn literal(&mut self, literal: &str) -> Option<()> {
-        self.rest = self.rest.strip_prefix(literal)?;
+        let mut wanted = literal;
+        while let Some(c) = wanted.chars().next() {
+            if c != ' ' {
+                self.rest = self.rest.strip_prefix(c)?;
+                wanted = &wanted[c.len_utf8()..];
+                continue;
+            }
+            if !self.rest.is_empty() && !self.rest.starts_with(' ') {
+                return None;
+            }
+            wanted = wanted.trim_start_matches(' ');
+            self.rest = self.rest.trim_start_matches(' ');
+        }
         Some(())
     }
 
@@ -362,6 +139,13 @@ impl Reading<'_> {
         let (digits, rest) = self.rest.split_at(length);
         self.rest = rest;
         digits.parse().ok()
+    }
+
+    /// Two digits, or one behind a sign.
+    fn short_year(&mut self) -> Option<i64> {
+        let (year, rest) = self.rest.split_at_checked(2)?;
+        self.rest = rest;
+        year.parse().ok()
     }
 
     /// The index of the name that comes next, in any case, cut to `length`.
@@ -507,45 +291,4 @@ fn signed_hours(text: &str) -> Option<usize> {
     let length = digits.bytes().take_while(u8::is_ascii_digit).count();
     let hours: u64 = digits[..length].parse().ok()?;
     (hours < 24).then_some(1 + length)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn layouts_show_how_a_date_looks() {
-        let time = Time {
-            seconds: 1_136_239_445,
-            nanoseconds: 120_000_000,
-            offset: -25_200,
-            zone: "MST".to_owned(),
-        };
-        for (layout, text) in [
-            ("Mon Jan _2 15:04:05 2006", "Mon Jan  2 15:04:05 2006"),
-            ("2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05-07:00"),
-            ("Monday, 02-Jan-06 3:4:5 PM MST", "Monday, 02-Jan-06 3:4:5 PM MST"),
-            ("15:04:05.000 .999 January pm -0700", "15:04:05.120 .12 January pm -0700"),
-            ("Month Monk 1 002", "Month Monk 1 002"),
-        ] {
-            assert_eq!(format(&time, layout), text, "{layout}");
-        }
-    }
-
-    #[test]
-    fn what_is_printed_can_be_read() {
-        for (layout, text, seconds) in [
-            ("2006-01-02", "2024-02-29", 1_709_164_800),
-            ("2006-01-02T15:04:05Z07:00", "2024-02-29T12:00:00+01:00", 1_709_204_400),
-            ("Jan 2 2006 3:04PM", "feb 29 2024 12:30AM", 1_709_166_600),
-            ("02.01.06 15:04:05", "29.02.24 00:00:01.5", 1_709_164_801),
-        ] {
-            assert_eq!(parse(layout, text).map(|time| time.seconds), Ok(seconds), "{text}");
-        }
-        for (layout, text) in
-            [("2006-01-02", "2023-02-29"), ("2006-01-02", "2023-02-2"), ("15:04", "24:00"), ("2006", "2006x")]
-        {
-            assert!(parse(layout, text).is_err(), "{text}");
-        }
-    }
 }
