@@ -13,6 +13,8 @@ use crate::crash::forget_what_others_fill_in;
 use crate::drift::{Target, applied, back, content, edit};
 
 const MODULE_LABEL: &str = "kyma-project.io/module";
+/// The API server's own on each namespace, which nobody can change.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// A field of ours with another value, as a merge patch: one that hurts, where there is one that may be changed.
 fn edited(object: &DynamicObject, kind: &str) -> Result<Value> {
@@ -34,7 +36,8 @@ fn edited(object: &DynamicObject, kind: &str) -> Result<Value> {
         "PeerAuthentication" => json!({"spec": {"mtls": {"mode": "DISABLE"}}}),
         // Nothing but labels is ours.
         "Namespace" | "ServiceAccount" => {
-            let label = object.labels().keys().find(|label| *label != MODULE_LABEL);
+            let is_ours = |label: &&String| ![MODULE_LABEL, NAME_LABEL].contains(&label.as_str());
+            let label = object.labels().keys().find(is_ours);
             json!({"metadata": {"labels": {label.map_or(MODULE_LABEL, String::as_str): "edited"}}})
         }
         other => return Err(format!("no edit for {other}").into()),
