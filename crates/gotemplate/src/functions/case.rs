@@ -173,8 +173,11 @@ fn next_word(text: &str) -> (Word, &str, &str) {
     };
     let start = at + first.len_utf8();
     let run = |belongs: &dyn Fn(char) -> bool| {
-        let rest = text.get(start..).unwrap_or_default();
-        start + rest.find(|c| !belongs(c) && !is_mark(c)).unwrap_or(rest.len())
+        let (mut end, mut c) = (start, first);
+        while let Some((next, size)) = next_valid(text, end, c).filter(|(next, _)| belongs(*next)) {
+            (end, c) = (end + size, next);
+        }
+        end
     };
     let lower_letters = |c: char| is_letter(c) && !c.is_uppercase();
     let (word, length) = if is_connector(first) {
@@ -182,7 +185,7 @@ fn next_word(text: &str) -> (Word, &str, &str) {
     } else if is_punctuation(first) {
         (Word::Punctuation, run(&is_punctuation))
     } else if first.is_uppercase() {
-        (Word::Upper, upper_word(text, first))
+        (Word::Upper, upper_word(text, start, first))
     } else if is_letter(first) {
         (Word::Letters, run(&lower_letters))
     } else if first.is_numeric() {
@@ -195,26 +198,40 @@ fn next_word(text: &str) -> (Word, &str, &str) {
     (word, taken, rest)
 }
 
-/// The length of a word that starts with a capital: several capitals, of which the last may start the next word, or one
+/// The end of a word whose capital ends at `start`: several capitals, of which the last may start the next word, or one
 /// capital with the letters behind it.
-fn upper_word(text: &str, first: char) -> usize {
-    let behind = text.get(first.len_utf8()..).unwrap_or_default();
-    match behind.chars().next() {
-        Some(second) if second.is_uppercase() => {
-            let length = text.find(|c: char| !c.is_uppercase()).unwrap_or(text.len());
-            let next = text.get(length..).and_then(|rest| rest.chars().next());
-            let last = text.get(..length).and_then(|word| word.chars().next_back());
-            match (next, last) {
-                (Some(next), Some(last)) if is_letter(next) => length - last.len_utf8(),
-                _ => length,
-            }
+fn upper_word(text: &str, start: usize, first: char) -> usize {
+    let (mut end, mut c, mut last) = (start, first, 0);
+    while let Some((next, size)) = next_valid(text, end, c) {
+        if !next.is_uppercase() {
+            return match last {
+                0 => lower_end(text, end, c),
+                last if is_letter(next) => end - last,
+                _ => end,
+            };
         }
-        Some(second) if is_letter(second) => {
-            let rest = behind.find(|c: char| !is_letter(c) || c.is_uppercase()).unwrap_or(behind.len());
-            first.len_utf8() + rest
-        }
-        _ => first.len_utf8(),
+        (end, c, last) = (end + size, next, size);
     }
+    end
+}
+
+/// The end of the letters behind a capital.
+fn lower_end(text: &str, start: usize, capital: char) -> usize {
+    let (mut end, mut c) = (start, capital);
+    while let Some((next, size)) = next_valid(text, end, c) {
+        if !is_letter(next) || next.is_uppercase() {
+            break;
+        }
+        (end, c) = (end + size, next);
+    }
+    end
+}
+
+/// The first character behind a place that is text, and how far it reaches; without one, the previous character again.
+fn next_valid(text: &str, end: usize, previous: char) -> Option<(char, usize)> {
+    let rest = text.get(end..).filter(|rest| !rest.is_empty())?;
+    let found = rest.char_indices().find(|(_, c)| !is_mark(*c));
+    Some(found.map_or((previous, rest.len()), |(at, c)| (c, at + c.len_utf8())))
 }
 
 /// Words in lower case with a connector between them; digits belong to the word before, unless letters follow.
@@ -277,6 +294,10 @@ fn push_lower(out: &mut String, kind: Word, word: &str, connector: char) {
         return;
     }
     for c in word.chars() {
-        out.push(if is_connector(c) { connector } else { lower(c) });
+        out.push(match c {
+            c if is_connector(c) => connector,
+            c if is_mark(c) => char::REPLACEMENT_CHARACTER,
+            c => lower(c),
+        });
     }
 }

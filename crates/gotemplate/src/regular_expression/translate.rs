@@ -14,7 +14,7 @@ pub(super) fn translate(pattern: &str) -> Result<(String, Vec<Option<String>>), 
         rest: pattern,
         text: String::new(),
         names: vec![None],
-        flags: Flags::default(),
+        mode: Mode::default(),
         written: Flags::default(),
         open: Vec::new(),
         atom: None,
@@ -27,7 +27,7 @@ struct Translator<'p> {
     rest: &'p str,
     text: String,
     names: Vec<Option<String>>,
-    flags: Flags,
+    mode: Mode,
     /// Flags that hold in what was written. Those that changed are written before the next atom: between an atom and its
     /// repetition they would stand for something to repeat.
     written: Flags,
@@ -43,17 +43,23 @@ struct Flags {
     ignores_case: bool,
     multiple_lines: bool,
     dot_is_any: bool,
+}
+
+/// All flags of Go.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mode {
+    flags: Flags,
     /// Repetitions are lazy, and those with a question mark are not. Rust never sees this one, because in Go it counts at
     /// the repetition, which may stand behind the flag of an atom before it.
     is_lazy: bool,
 }
 
-impl Flags {
+impl Mode {
     fn set(&mut self, flag: char, value: bool) -> bool {
         match flag {
-            'i' => self.ignores_case = value,
-            'm' => self.multiple_lines = value,
-            's' => self.dot_is_any = value,
+            'i' => self.flags.ignores_case = value,
+            'm' => self.flags.multiple_lines = value,
+            's' => self.flags.dot_is_any = value,
             'U' => self.is_lazy = value,
             _ => return false,
         }
@@ -64,7 +70,7 @@ impl Flags {
 /// A group whose end was not seen yet, with what holds again behind it.
 struct Group {
     start: usize,
-    flags: Flags,
+    mode: Mode,
     written: Flags,
     most_copies: u32,
 }
@@ -159,15 +165,15 @@ impl Translator<'_> {
     fn write_flags(&mut self) {
         let mut changes = [String::new(), String::new()];
         for (name, wanted, written) in [
-            ('i', self.flags.ignores_case, self.written.ignores_case),
-            ('m', self.flags.multiple_lines, self.written.multiple_lines),
-            ('s', self.flags.dot_is_any, self.written.dot_is_any),
+            ('i', self.mode.flags.ignores_case, self.written.ignores_case),
+            ('m', self.mode.flags.multiple_lines, self.written.multiple_lines),
+            ('s', self.mode.flags.dot_is_any, self.written.dot_is_any),
         ] {
             if wanted != written {
                 changes[usize::from(written)].push(name);
             }
         }
-        self.written = self.flags;
+        self.written = self.mode.flags;
         match changes {
             [on, off] if on.is_empty() && off.is_empty() => {}
             [on, off] if off.is_empty() => self.text.push_str(&format!("(?{on})")),
@@ -192,7 +198,7 @@ impl Translator<'_> {
             self.text.push(')');
         }
         self.text.push_str(&repetition.sign);
-        if self.take("?") != self.flags.is_lazy {
+        if self.take("?") != self.mode.is_lazy {
             self.text.push('?');
         }
         Ok(())
@@ -221,7 +227,7 @@ impl Translator<'_> {
         self.start_atom();
         self.open.push(Group {
             start: self.text.len(),
-            flags: self.flags,
+            mode: self.mode,
             written: self.written,
             most_copies: self.most_copies,
         });
@@ -236,14 +242,14 @@ impl Translator<'_> {
         self.text.push(')');
         self.atom = Some(Atom { start: group.start, is_repeated: false, copies: self.most_copies });
         self.most_copies = group.most_copies;
-        self.flags = group.flags;
+        self.mode = group.mode;
         self.written = group.written;
         Ok(())
     }
 
     /// Flags behind `(?`, for a group or for what follows.
     fn flags(&mut self) -> Result<(), &'static str> {
-        let mut flags = self.flags;
+        let mut mode = self.mode;
         // Whether flags are set, and whether one came since the sign.
         let (mut value, mut has_flag) = (true, false);
         loop {
@@ -252,14 +258,14 @@ impl Translator<'_> {
                 Some(':' | ')') if !value && !has_flag => return Err(INVALID_FLAGS),
                 Some(':') => {
                     self.start_group("(?:");
-                    self.flags = flags;
+                    self.mode = mode;
                     return Ok(());
                 }
                 Some(')') => {
-                    self.flags = flags;
+                    self.mode = mode;
                     return Ok(());
                 }
-                Some(flag) if flags.set(flag, value) => has_flag = true,
+                Some(flag) if mode.set(flag, value) => has_flag = true,
                 _ => return Err(INVALID_FLAGS),
             }
         }

@@ -86,12 +86,12 @@ fn named(present: &[Chart], wanted: &mut [Dependency]) -> Vec<Chart> {
 /// One true tag switches on; without a true one, one that is false switches off.
 fn switch_by_tags(dependency: &mut Dependency, values: &Map) {
     let Some(Data::Map(tags)) = values.get("tags") else { return };
-    let flags: Vec<bool> = dependency.tags.iter().filter_map(|tag| as_flag(tags.get(tag)?)).collect();
+    let flags: Vec<bool> = dependency.tags.iter().filter_map(|tag| as_flag(&tags.get(tag)?)).collect();
     dependency.enabled = flags.is_empty() || flags.contains(&true);
 }
 
-fn as_flag(value: Data) -> Option<bool> {
-    if let Data::Bool(flag) = value { Some(flag) } else { None }
+fn as_flag(value: &Data) -> Option<bool> {
+    if let Data::Bool(flag) = value { Some(*flag) } else { None }
 }
 
 /// The first path that leads to a boolean decides.
@@ -100,7 +100,7 @@ fn switch_by_condition(dependency: &mut Dependency, values: &Map, path: &str) {
     let mut flags = condition
         .split(',')
         .filter(|condition| !condition.is_empty())
-        .filter_map(|condition| as_flag(lookup(values, &format!("{path}{condition}"))?));
+        .filter_map(|condition| as_flag(&lookup(values, &format!("{path}{condition}"))?));
     if let Some(flag) = flags.next() {
         dependency.enabled = flag;
     }

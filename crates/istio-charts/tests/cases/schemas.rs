@@ -2,6 +2,7 @@
 
 use super::{Case, DUMP, case, metadata};
 
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 pub(super) fn all() -> Vec<Case> {
     const SCHEMA: &str = r##"{"$schema": "http://json-schema.org/draft-07/schema#", "type": "object", "required": ["port"],
         "properties": {"port": {"type": "integer", "minimum": 1, "maximum": 65535}, "name": {"type": "string", "pattern": "^[a-z]+$"},
@@ -156,7 +157,7 @@ fn addressed() -> Vec<Case> {
         "$defs": {"b": {"type": "string"}, "n": {"$anchor": "named", "type": "boolean"}}}}"##;
     let fine = "{p: {x: a}, q: a, r: 1, t: true}";
     let without_file = nested.replace(r#""s": {"$ref": "values.schema.json"}, "#, "");
-    let file = r##""properties": {"a": {"$ref": "values.schema.json#/$defs/b"}, "c": {"$ref": "file:///values.schema.json"}}, "$defs": {"b": {"type": "string"}}"##;
+    let by_name = r#""properties": {"a": {"$ref": "values.schema.json#/$defs/b"}, "c": {"$ref": "file:///values.schema.json"}}, "$defs": {"b": {"type": "string"}}"#;
     let meta = r#""properties": {"s": {"$ref": "http://json-schema.org/draft-07/schema#"}, "t": {"$ref": "https://json-schema.org/draft/2020-12/schema"}}"#;
     let tree = r##""$id": "https://example.com/strict", "$dynamicAnchor": "node", "$ref": "tree", "unevaluatedProperties": false, "$defs": {"tree": {"$id": "tree",
         "$dynamicAnchor": "node", "type": "object", "properties": {"data": true, "below": {"type": "array", "items": {"$dynamicRef": "#node"}}}}}"##;
@@ -173,8 +174,8 @@ fn addressed() -> Vec<Case> {
         checked("a path below an address", YEAR_2020, &without_file, "{q: 1}").fails(),
         checked("a path of the document", YEAR_2019, &without_file, "{r: a}").fails(),
         checked("an anchor of a nested address", YEAR_2019, &without_file, "{t: 1}").fails(),
-        checked("the file by its name", YEAR_2020, file, "{a: x, c: {a: z}}"),
-        checked("the file by its name, violated", DRAFT_7, &file.replace("$defs", "definitions"), "{c: {a: 1}}").fails(),
+        checked("the file by its name", YEAR_2020, by_name, "{a: x, c: {a: z}}"),
+        checked("the file by its name, violated", DRAFT_7, &by_name.replace("$defs", "definitions"), "{c: {a: 1}}").fails(),
         checked("schemas in values", YEAR_2020, meta, "{s: {type: string}, t: {items: {type: number}}}"),
         checked("a broken schema in values", YEAR_2020, meta, "{s: {type: 5}}").fails(),
         checked("a broken schema of a newer draft in values", DRAFT_7, meta, "{t: {items: [{}]}}").fails(),
