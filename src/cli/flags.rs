@@ -56,7 +56,7 @@ pub struct RunArguments {
     #[arg(long, default_value = ":8091", value_name = "ADDRESS", help_heading = "Serving")]
     pub health_probe_bind_address: BindAddress,
 
-    /// Further Istio versions, <DIRECTORY>/<version>/{charts,profiles}, beside the embedded one
+    /// Further Istio versions, each in its folder `VERSION/{charts,profiles}` there, beside the embedded one
     #[arg(long, value_name = "DIRECTORY", help_heading = "Istio")]
     pub charts_dir: Option<PathBuf>,
 

@@ -33,7 +33,7 @@ impl Features {
         })
     }
 
-    /// The switches as [`Self::parse`] reads them.
+    /// The switches as `parse` reads them.
     #[must_use]
     pub fn to_json(self) -> String {
         json!({DISABLE_CNI: self.disable_cni, CONTROL_PLANE_VPA: self.enable_control_plane_vpa}).to_string()
