@@ -9,7 +9,7 @@ FROM rust:1.95 AS build
 WORKDIR /src
 COPY . .
 COPY --from=charts /src/.charts .charts
-RUN RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked \
+RUN RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs" cargo build --release --locked \
       --package istio-manager --bin istio-manager --target x86_64-unknown-linux-gnu
 
 # Stage 3: nothing but the binary. Works with a read-only root; certificates of the API server come with the ServiceAccount.

@@ -35,10 +35,13 @@ test-unit: charts ## The tests that need no control plane
 run: charts ## Run the operator against the current context of your kubeconfig
 	cargo run -- run --zap-log-level=info
 
+# Packed relocations save a twelfth of the file; a static program can only read them with glibc 2.36 or newer in it.
+PACKED := $(shell printf '%s\n' 2.36 "$$(getconf GNU_LIBC_VERSION 2>/dev/null | cut -d' ' -f2)" | sort -CV && echo '-C link-arg=-Wl,-z,pack-relative-relocs')
+
 # With a named target the flag reaches the operator only, and not the compiler's own plug-ins, which cannot be static.
 build: charts ## Build target/release/istio-manager, one static file
 	@echo "building the operator; the first time takes about 4 minutes on 2 cores"
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --package istio-manager --bin istio-manager --target $(HOST)
+	RUSTFLAGS="-C target-feature=+crt-static $(PACKED)" cargo build --release --locked --package istio-manager --bin istio-manager --target $(HOST)
 	@mkdir -p $(dir $(RELEASE)) && cp target/$(HOST)/release/istio-manager $(RELEASE)
 	@ls -l $(RELEASE) | awk '{ printf "$(RELEASE): %.1f MB\n", $$5 / 1e6 }'
 

@@ -39,7 +39,7 @@ use crate::plan::MODULE_SELECTOR;
 const SETTLE: Duration = Duration::from_millis(300);
 /// A watch that no reconcile waits for is opened so long after it was first asked for. What happens before is in its list,
 /// and an installation in good health is over by then: it is not slowed down by what only matters later.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(4);
 /// Objects of one page; keeps the memory for a list bounded.
 const PAGE: u32 = 100;
 /// How long the first lists may take.
