@@ -91,8 +91,8 @@ async fn a_leader_that_was_killed_is_followed_when_its_lease_is_over(
     let mut standby = bed.replica("f", EXPIRES_SOON).await?;
     standby.says("standing by").await?;
     leader.process.kill().await?;
-    let written = bed.writes_of("e").await?;
     assert_eq!(bed.holder().await?, killed, "nobody takes over before the lease is over");
+    let written = bed.writes_of("e").await?;
     standby.leads().await?;
     assert_ne!(bed.holder().await?, killed);
     assert_eq!(bed.writes_of("e").await?, written, "a write of the one that was killed");
