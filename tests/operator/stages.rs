@@ -152,12 +152,14 @@ pub async fn a_workload_that_fails_after_the_installation_is_told_until_it_runs_
     let proxy = FaultProxy::start(&control_plane.kubeconfig(), 35).await?;
     let bed = Bed::start_through(control_plane, &proxy).await?;
     bed.installed().await?;
+    bed.says_in_log("looked at the data plane").await?;
+    bed.data_plane_settled().await?;
     let mark = control_plane.audit().mark().await?;
     let [(istiod, object, failure, _), others @ ..] = FAILURES;
     proxy.fail_reads(&["/deployments/istiod"]);
     control_plane.fail_pods("istio-system", istiod, failure).await?;
     // It cannot be asked, and fares as the watch saw it.
-    tells(&bed, State::Error, &[&format!("{object}: 0 of")]).await?;
+    tells(&bed, State::Error, &[&format!("does not run as it should: {object}: 0 of")]).await?;
     proxy.fail_reads(&[]);
     for (pods, _, failure, _) in others {
         control_plane.fail_pods("istio-system", pods, failure).await?;
