@@ -29,8 +29,10 @@ test-full: requirements tools charts ## Every test, with all products instead of
 	JUDGE_FULL=1 cargo test --workspace
 	cargo test --workspace --test accepted -- --ignored
 
-test-unit: charts ## The tests that need no control plane
-	cargo test --workspace --exclude testbed --lib --bins --test command_line --test odd_input --test parity
+# `hostile` is the name of a test of two crates.
+test-unit: charts ## The tests that need nothing but the charts: no control plane, and none of the tools built for one
+	cargo test --workspace --exclude testbed --lib --bins --test command_line --test odd_input --test parity --test images \
+	  --test matrix --test permissions --test renderings --test hostile --test language --test yaml --test bundle --test install
 
 run: charts ## Run the operator against the current context of your kubeconfig
 	cargo run -- run --zap-log-level=info

@@ -121,7 +121,12 @@ fn first_unready(states: &BTreeMap<String, State>) -> Option<(&str, &str, Option
 async fn reason(client: &Client, states: &BTreeMap<String, State>) -> String {
     let Some((object, text, help)) = first_unready(states) else { return "nothing".into() };
     let told = match help {
-        Some(Help::Workload(workload)) => complaint_of(client, workload).await,
+        // A failing read only costs the explanation.
+        Some(Help::Workload(workload)) => complaint_of(client, workload)
+            .await
+            .inspect_err(|error| tracing::debug!(%error, object = %workload, "cannot explain a wait"))
+            .ok()
+            .flatten(),
         _ => None,
     };
     match told {
@@ -130,22 +135,16 @@ async fn reason(client: &Client, states: &BTreeMap<String, State>) -> String {
     }
 }
 
-/// Why a workload is not ready, in its own words and those of its pods; `None` if it is, or cannot be read.
+/// Why a workload is not ready, in its own words and those of its pods; `None` if it is, or is gone.
 ///
-/// A failing read only costs the explanation, so it is logged and not returned.
-pub async fn complaint_of(client: &Client, workload: &ObjectId) -> Option<String> {
-    let live = match workload.api(client.clone()).get_opt(&workload.name).await {
-        Ok(live) => as_value(live?),
-        Err(error) => {
-            tracing::debug!(%error, object = %workload, "cannot read what is to explain a wait");
-            return None;
-        }
-    };
-    let Sighting { object, state } = sight(workload, &live);
-    match state.readiness {
+/// Fails if the workload cannot be read: then nothing is known about it.
+pub async fn complaint_of(client: &Client, workload: &ObjectId) -> Result<Option<String>, kube::Error> {
+    let Some(live) = workload.api(client.clone()).get_opt(&workload.name).await? else { return Ok(None) };
+    let Sighting { object, state } = sight(workload, &as_value(live));
+    Ok(match state.readiness {
         Readiness::Ready => None,
         Readiness::Waiting(text) => Some(with_pods(client, &object, &text, state.help.as_ref()).await),
-    }
+    })
 }
 
 async fn with_pods(client: &Client, object: &str, text: &str, help: Option<&Help>) -> String {
@@ -295,6 +294,15 @@ fn as_value(object: DynamicObject) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_workload_that_cannot_be_read_is_not_taken_for_one_that_is_ready() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let nobody = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let client = Client::try_from(kube::Config::new(nobody.parse().unwrap())).unwrap();
+        assert!(complaint_of(&client, &definition()).await.is_err());
+    }
 
     fn definition() -> ObjectId {
         ObjectId {

@@ -189,18 +189,11 @@ impl Drift {
     }
 
     fn note(&self, kind: &Kind, report: Report) {
-        if let Report::Gone(id) = &report {
-            self.health().forget(id);
-        }
-        match report {
-            Report::Fares(id, fitness) => self.health().note(id, fitness, Instant::now()),
-            report => {
-                let was_listed = matches!(report, Report::Listed | Report::Unknown);
-                self.state().note(kind, report);
-                if was_listed {
-                    self.listed.notify_waiters();
-                }
-            }
+        self.health().note(kind, &report, Instant::now());
+        let was_listed = matches!(report, Report::Listed | Report::Unknown);
+        self.state().note(kind, report);
+        if was_listed {
+            self.listed.notify_waiters();
         }
     }
 
@@ -257,11 +250,11 @@ async fn run(client: Client, drift: Drift, announce: watch::Sender<()>, announce
     let mut tell_at: Option<Instant> = None;
     loop {
         tokio::select! {
-            Some((kind, report)) = watches.reports.next() => drift.note(&kind, report),
+            Some((kind, report)) = watches.reports.next() => watches.pass_on(&drift, &kind, report),
             () = drift.changed.notified() => open_at = watches.follow(&drift, open_at),
             () = until(open_at) => {
                 open_at = None;
-                watches.keep(drift.state().kinds());
+                watches.keep(&drift);
             }
             () = until(look_at) => {
                 look_at = None;
@@ -306,16 +299,25 @@ impl Watches {
     /// Opens watches that a reconcile waits for at once, and tells when to open others.
     fn follow(&mut self, drift: &Drift, open_at: Option<Instant>) -> Option<Instant> {
         if drift.state().is_needed() || !self.lack_any(drift.state().kinds()) {
-            self.keep(drift.state().kinds());
+            self.keep(drift);
             return None;
         }
         open_at.or_else(|| Some(Instant::now() + PATIENCE))
     }
 
-    /// Opens and closes watches until they are those of `kinds`.
-    fn keep(&mut self, kinds: &BTreeSet<Kind>) {
+    /// Lets `drift` know what a watch reports. One that was closed may have had something left to say.
+    fn pass_on(&self, drift: &Drift, kind: &Kind, report: Report) {
+        if self.open.contains_key(kind) {
+            drift.note(kind, report);
+        }
+    }
+
+    /// Opens and closes watches until they are those that `drift` asks for.
+    fn keep(&mut self, drift: &Drift) {
+        let kinds = drift.state().kinds().clone();
         self.open.retain(|kind, _| kinds.contains(kind));
-        for kind in kinds {
+        drift.health().watch_only(&kinds);
+        for kind in &kinds {
             if !self.open.contains_key(kind) {
                 let (end, ended) = oneshot::channel();
                 self.open.insert(kind.clone(), end);
@@ -398,5 +400,39 @@ fn identity((group, version, kind): &Kind, metadata: &ObjectMeta) -> ObjectId {
         kind: kind.clone(),
         namespace: metadata.namespace.clone(),
         name: metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_workload_whose_watch_is_closed_is_not_ill_any_more() {
+        let client = Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
+        let (_, announced) = watch::channel(());
+        let drift = Drift {
+            state: Arc::default(),
+            health: Arc::default(),
+            changed: Arc::default(),
+            listed: Arc::default(),
+            announced,
+        };
+        let mut watches = Watches { client, open: BTreeMap::new(), reports: SelectAll::new() };
+        let kind: Kind = ("apps".into(), "v1".into(), "DaemonSet".into());
+        let metadata = ObjectMeta { name: Some("istio-cni-node".into()), ..ObjectMeta::default() };
+        let is_down = || Report::Fares(identity(&kind, &metadata), Fitness::Down("0 of 2".into()));
+        let ailing = || drift.health().ailing(Instant::now() + LISTING).len();
+
+        drift.state().need(&BTreeSet::from([kind.clone()]));
+        watches.keep(&drift);
+        watches.pass_on(&drift, &kind, is_down());
+        assert_eq!(ailing(), 1);
+        // The last one of the kind was pruned.
+        drift.state().expect(BTreeMap::new());
+        watches.keep(&drift);
+        assert_eq!(ailing(), 0);
+        watches.pass_on(&drift, &kind, is_down());
+        assert_eq!(ailing(), 0, "the closed watch still had something to say");
     }
 }

@@ -17,7 +17,6 @@ use crate::api::conditions::{Reason, State};
 use crate::api::{Istio, last_applied, names};
 use crate::apply::inventory::Inventory;
 use crate::apply::pause::Pause;
-use crate::apply::ready::Fitness;
 use crate::apply::{self, Applier, wait};
 use crate::dataplane::act::removal::Removal;
 use crate::dataplane::decide::settings::Settings;
@@ -244,12 +243,11 @@ async fn remarks_on(operator: &Operator, verdict: &Verdict) -> Vec<Remark> {
 async fn ailments(operator: &Operator) -> Vec<Remark> {
     let mut ailments = Vec::new();
     for (workload, fitness) in operator.drift.ailing() {
-        let Some(words) = wait::complaint_of(&operator.context.client, &workload).await else { continue };
-        match fitness {
-            Fitness::Well => {}
-            Fitness::Short(_) => ailments.push(Remark::Short(words)),
-            Fitness::Down(_) => ailments.push(Remark::Down(words)),
+        let complaint = wait::complaint_of(&operator.context.client, &workload).await;
+        if let Err(error) = &complaint {
+            tracing::debug!(%error, object = %workload, "cannot read why it does not run as it should");
         }
+        ailments.extend(Remark::on(&workload, fitness, complaint));
     }
     ailments
 }

@@ -2,6 +2,8 @@
 //! change Istio behind the operator's back.
 
 use crate::api::conditions::{Reason, State};
+use crate::apply::ready::Fitness;
+use crate::object::ObjectId;
 use crate::status::Condition;
 
 /// Names of filters that a text lists; further ones are counted.
@@ -23,6 +25,19 @@ pub enum Remark {
 }
 
 impl Remark {
+    /// What there is to know about a workload that a watch saw fare so, given its complaint when it was asked.
+    ///
+    /// One without a complaint is well again. One that could not be asked fares as the watch saw it.
+    #[must_use]
+    pub fn on<E>(workload: &ObjectId, seen: Fitness, complaint: Result<Option<String>, E>) -> Option<Self> {
+        let words = |seen: String| complaint.unwrap_or_else(|_| Some(format!("{workload}: {seen}")));
+        match seen {
+            Fitness::Well => None,
+            Fitness::Short(text) => words(text).map(Self::Short),
+            Fitness::Down(text) => words(text).map(Self::Down),
+        }
+    }
+
     /// The state that the remark asks for at least.
     #[must_use]
     pub const fn state(&self) -> State {
@@ -119,6 +134,42 @@ mod tests {
             assert_eq!(ready_reason(&remarks) == Reason::ReconcileSucceeded, ready, "{remarks:?}");
             let reason = gateway_condition(&remarks).reason;
             assert_eq!(reason == Reason::IngressTargetingUserResourceNotFound, gateway, "{remarks:?}");
+        }
+    }
+
+    #[test]
+    fn a_workload_that_cannot_be_asked_fares_as_it_was_seen() {
+        let istiod = ObjectId {
+            group: "apps".into(),
+            version: "v1".into(),
+            kind: "Deployment".into(),
+            namespace: Some("istio-system".into()),
+            name: "istiod".into(),
+        };
+        let down = || Fitness::Down("0 of 2 pods are available".into());
+        let short = || Fitness::Short("1 of 2 pods are available".into());
+        for (seen, complaint, expected) in [
+            (down(), Ok(Some("its words")), Some(Remark::Down("its words".into()))),
+            (short(), Ok(Some("its words")), Some(Remark::Short("its words".into()))),
+            (down(), Ok(None), None),
+            (
+                down(),
+                Err("refused"),
+                Some(Remark::Down("Deployment istio-system/istiod: 0 of 2 pods are available".into())),
+            ),
+            (
+                short(),
+                Err("refused"),
+                Some(Remark::Short("Deployment istio-system/istiod: 1 of 2 pods are available".into())),
+            ),
+            (Fitness::Well, Err("refused"), None),
+        ] {
+            let complaint = complaint.map(|words: Option<&str>| words.map(str::to_owned));
+            assert_eq!(
+                Remark::on(&istiod, seen.clone(), complaint.clone()),
+                expected,
+                "{seen:?} {complaint:?}"
+            );
         }
     }
 

@@ -1,18 +1,16 @@
 //! A large mesh: copies of one pod that was really injected, each as if its Deployment had made it.
 //!
-//! They are written past the API server, into etcd, which takes a minute where the API server takes half an hour. It reads
-//! them as its own: objects may be stored as JSON.
+//! They are written past the API server, into etcd, which takes a minute where the API server takes half an hour.
 
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
 use kube::api::{ListParams, PostParams};
-use kube::{Api, Client, Config};
 use serde_json::{Value, json};
-use testbed::ControlPlane;
+use testbed::{ControlPlane, Etcd};
 
 use crate::Result;
 
@@ -30,12 +28,10 @@ const AT_ONCE: usize = 8;
 const DEADLINE: Duration = Duration::from_secs(120);
 /// They would delete or rewrite what they did not make themselves.
 const CONTROLLERS: [&str; 3] = ["kube-controller-manager", "kube-scheduler", "kwok"];
-/// Of the test bed's etcd.
-const ETCD: &str = "http://127.0.0.1:2379";
 
 /// A mesh that grows.
 pub struct Mesh {
-    etcd: Client,
+    etcd: Etcd,
     deployment: String,
     pod: String,
     workloads: usize,
@@ -75,7 +71,7 @@ impl Mesh {
         pod["metadata"]["name"] = json!(POD);
         pod["status"]["podIP"] = json!(ADDRESS);
         pod["status"]["podIPs"] = json!([{"ip": ADDRESS}]);
-        let etcd = Client::try_from(Config::new(ETCD.parse()?))?;
+        let etcd = control_plane.etcd()?;
         Ok(Self { etcd, deployment: template(json!(deployment)), pod: template(pod), workloads: 0 })
     }
 
@@ -98,23 +94,16 @@ impl Mesh {
         let name = format!("web-{workload}");
         let rename = |text: &str| text.replace(MODEL_NAMESPACE, &namespace).replace(MODEL, &name);
         let deployment = rename(&self.deployment).replace(UID, &uid(1, workload));
-        let mut puts = vec![put(&format!("deployments/{namespace}/{name}"), deployment)];
+        let mut objects = vec![(format!("deployments/{namespace}/{name}"), deployment)];
         let pod = rename(&self.pod);
         for index in workload * PODS_PER_WORKLOAD..(workload + 1) * PODS_PER_WORKLOAD {
             let pod_name = format!("{name}-{index:05}");
             let pod =
                 pod.replace(POD, &pod_name).replace(UID, &uid(2, index)).replace(ADDRESS, &address(index));
-            puts.push(put(&format!("pods/{namespace}/{pod_name}"), pod));
+            objects.push((format!("pods/{namespace}/{pod_name}"), pod));
         }
-        let body = json!({"success": puts}).to_string().into_bytes();
-        self.etcd.request_text(http::Request::post("/v3/kv/txn").body(body)?).await?;
-        Ok(())
+        Ok(self.etcd.put(objects).await?)
     }
-}
-
-fn put(key: &str, object: String) -> Value {
-    let key = ByteString(format!("/registry/{key}").into_bytes());
-    json!({"requestPut": {"key": key, "value": ByteString(object.into_bytes())}})
 }
 
 fn namespace(index: usize) -> String {

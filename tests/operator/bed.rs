@@ -214,13 +214,7 @@ impl<'c> Bed<'c> {
 
     /// Waits until the description of the resource contains `text`.
     pub async fn says(&self, name: &str, text: &str) -> Result<Istio> {
-        let says = |resource: Option<&Istio>| {
-            let description = resource.and_then(|resource| resource.status.as_ref()?.description.as_deref());
-            description.is_some_and(|description| description.contains(text))
-        };
-        let found = self.control_plane.wait_for(self.resources(), name, text, DEADLINE, says).await;
-        let found = found.map_err(|error| format!("{error}\noperator says:\n{}", self.operator.log()))?;
-        Ok(found.ok_or("the resource is gone")?)
+        self.settles_when(name, text, |resource| told(resource).0.contains(text)).await
     }
 
     /// Waits until the resource shows what is wanted.
@@ -321,6 +315,19 @@ async fn forget_leader(control_plane: &ControlPlane) -> Result {
 
 fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Sets the switches of the operator to this text, which is JSON if it is to be followed.
+pub async fn features(control_plane: &ControlPlane, switches: &str) -> Result {
+    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
+    let map = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "istio-features"},
+        "data": {"features": switches},
+    });
+    maps.patch("istio-features", &PatchParams::apply("test").force(), &Patch::Apply(&map)).await?;
+    Ok(())
 }
 
 /// The description and the reason of the Ready condition.

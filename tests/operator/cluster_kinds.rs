@@ -7,10 +7,10 @@ use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, Service};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, ResourceExt};
-use serde_json::{Value, json};
+use serde_json::json;
 use testbed::{ControlPlane, FaultProxy, TestResult};
 
-use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, told};
+use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, features, told};
 
 const ISTIO: &str = "istio-system";
 
@@ -93,7 +93,7 @@ pub async fn the_last_good_settings_stay_in_force_while_they_cannot_be_read(
     let proxy = FaultProxy::start(&control_plane.kubeconfig(), 34).await?;
     let bed = Bed::start_through(control_plane, &proxy).await?;
     bed.installed().await?;
-    features(control_plane, json!({"disableCni": true})).await?;
+    features(control_plane, r#"{"disableCni": true}"#).await?;
     let agents: Api<DaemonSet> = Api::namespaced(control_plane.client(), ISTIO);
     let exists = |wanted: bool| move |agent: Option<&DaemonSet>| agent.is_some() == wanted;
     control_plane.wait_for(agents.clone(), "istio-cni-node", "no agent", DEADLINE, exists(false)).await?;
@@ -109,7 +109,7 @@ pub async fn the_last_good_settings_stay_in_force_while_they_cannot_be_read(
     assert!(agents.get_opt("istio-cni-node").await?.is_none(), "a read error counted as a default");
 
     // What is switched meanwhile takes effect when it can be read again.
-    features(control_plane, json!({})).await?;
+    features(control_plane, "{}").await?;
     proxy.fail_reads(&[]);
     control_plane.wait_for(agents, "istio-cni-node", "agent", DEADLINE, exists(true)).await?;
     bed.edit("default", json!({"config": null})).await?;
@@ -117,18 +117,6 @@ pub async fn the_last_good_settings_stay_in_force_while_they_cannot_be_read(
     let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
     maps.delete("istio-features", &DeleteParams::default()).await?;
     bed.stop().await
-}
-
-async fn features(control_plane: &ControlPlane, switches: Value) -> Result {
-    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
-    let map = json!({
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "istio-features"},
-        "data": {"features": switches.to_string()},
-    });
-    maps.patch("istio-features", &PatchParams::apply("test").force(), &Patch::Apply(&map)).await?;
-    Ok(())
 }
 
 /// The mesh configuration in the cluster.

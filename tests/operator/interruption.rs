@@ -1,6 +1,5 @@
 //! Interruptions of every sort: what was begun is finished, and nobody waits for what hangs.
 
-use istio_manager::api::Istio;
 use istio_manager::api::conditions::State;
 use istio_manager::api::names::LAST_APPLIED_ANNOTATION;
 use k8s_openapi::api::core::v1::Pod;
@@ -9,7 +8,7 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use testbed::{ControlPlane, Failure, TestResult};
 
-use crate::bed::{Bed, DEADLINE, Result};
+use crate::bed::{Bed, Result};
 
 pub async fn an_installation_that_cannot_start_istiod_refuses_no_pod(
     control_plane: &ControlPlane,
@@ -47,7 +46,7 @@ pub async fn an_edit_does_not_wait_for_an_installation_that_hangs(
     control_plane.fail_pods("istio-system", "istiod", Failure::Hang).await?;
     let bed = Bed::start_with(control_plane, &["--install-timeout=1h"]).await?;
     bed.create("default", json!({})).await?;
-    shows(&bed, "waiting for Deployment istio-system/istiod").await?;
+    bed.says("default", "waiting for Deployment istio-system/istiod").await?;
     bed.edit("default", json!({"config": {"trustDomain": "not-.valid"}})).await?;
     let refused = bed.settles("default", State::Warning).await?;
     let recorded = refused.annotations().contains_key(LAST_APPLIED_ANNOTATION);
@@ -55,21 +54,4 @@ pub async fn an_edit_does_not_wait_for_an_installation_that_hangs(
     bed.delete("default").await?;
     bed.goes("default").await?;
     bed.stop().await
-}
-
-/// Waits until the description of the resource, or the log, shows that the installation has come so far.
-pub async fn shows(bed: &Bed<'_>, text: &str) -> TestResult {
-    let shown = |resource: Option<&Istio>| {
-        let description = resource.and_then(|resource| resource.status.as_ref()?.description.as_deref());
-        description.is_some_and(|description| description.contains(text))
-            || bed.operator.log().contains(text)
-            || is_ready(resource)
-    };
-    bed.control_plane.wait_for(bed.resources(), "default", text, DEADLINE, shown).await?;
-    Ok(())
-}
-
-/// An installation may be faster than the one who watches it; then it needs no more interruption.
-fn is_ready(resource: Option<&Istio>) -> bool {
-    resource.and_then(|resource| resource.status.as_ref()).is_some_and(|status| status.state == State::Ready)
 }

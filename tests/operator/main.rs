@@ -31,6 +31,8 @@ mod whole;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use testbed::Test;
+
 // A test is listed once, below; listing it here as well would only be one more place to forget.
 #[allow(clippy::wildcard_imports)]
 use {
@@ -40,7 +42,16 @@ use {
 };
 
 fn main() -> ExitCode {
-    let shared = testbed::tests![
+    let shared = [first_installation(), settings(), commands_and_refusals(), keeping_and_removing()].concat();
+    let own = [faults(), other_installations()].concat();
+    let shared = shared.into_iter().map(|test| test.within(Duration::from_secs(180)));
+    let own = own.into_iter().map(|test| test.within(Duration::from_secs(240)).on_own_control_plane());
+    testbed::run_tests(&shared.chain(own).collect::<Vec<_>>())
+}
+
+/// These come first, in this order: they begin without Istio, and leave it to all others.
+fn first_installation() -> Vec<Test> {
+    testbed::tests![
         a_check_of_a_cluster_without_the_operator_says_what_is_missing,
         a_diff_before_the_installation_shows_every_object_as_new,
         a_resource_is_installed_and_reported_ready,
@@ -52,6 +63,13 @@ fn main() -> ExitCode {
         the_metrics_that_every_operator_has_tell_what_the_audit_log_tells,
         what_is_watched_is_not_listed_before,
         an_api_server_that_streams_no_lists_is_asked_for_lists,
+    ]
+    .to_vec()
+}
+
+/// What the resource and the cluster say takes effect.
+fn settings() -> Vec<Test> {
+    testbed::tests![
         a_changed_setting_reaches_its_object,
         a_component_that_is_turned_off_is_pruned,
         network_policies_are_made_and_taken_away_by_their_switch,
@@ -65,6 +83,13 @@ fn main() -> ExitCode {
         a_patch_is_followed_only_where_the_operator_allows_it,
         every_rendering_is_accepted_by_the_api_server,
         every_kind_of_installation_is_accepted_by_the_api_server,
+    ]
+    .to_vec()
+}
+
+/// What people are told before and instead of a change.
+fn commands_and_refusals() -> Vec<Test> {
+    testbed::tests![
         a_diff_of_an_unchanged_resource_is_empty,
         a_diff_shows_a_changed_setting_and_changes_nothing,
         a_diff_of_a_resource_that_would_be_refused_says_why,
@@ -78,6 +103,13 @@ fn main() -> ExitCode {
         an_unusable_value_is_named_and_changes_nothing,
         every_rule_of_the_schema_lets_through_and_refuses,
         what_only_fails_together_with_the_defaults_is_a_warning_and_changes_nothing,
+    ]
+    .to_vec()
+}
+
+/// What is installed stays as it is, until it is removed.
+fn keeping_and_removing() -> Vec<Test> {
+    testbed::tests![
         a_resource_of_a_user_blocks_the_removal,
         a_deleted_resource_takes_istio_with_it_and_no_copy_of_its_objects,
         an_edited_object_is_put_back_with_an_event_and_a_count,
@@ -98,8 +130,12 @@ fn main() -> ExitCode {
         an_installation_that_was_taken_down_by_hand_can_still_be_deleted,
         an_object_named_like_one_of_ours_blocks_the_removal,
     ]
-    .map(|test| test.within(Duration::from_secs(180)));
-    let own = testbed::tests![
+    .to_vec()
+}
+
+/// The cluster, the network or the operator fails.
+fn faults() -> Vec<Test> {
+    testbed::tests![
         an_operator_that_is_killed_at_every_stage_installs_and_removes_what_one_does_that_is_not,
         an_installation_that_cannot_start_istiod_refuses_no_pod,
         an_edit_does_not_wait_for_an_installation_that_hangs,
@@ -113,6 +149,13 @@ fn main() -> ExitCode {
         a_leader_that_is_killed_while_installing_is_followed_and_nothing_of_it_arrives_later,
         a_leader_that_hangs_while_installing_is_followed_and_writes_nothing_when_it_wakes_up,
         a_leader_that_is_cut_off_while_installing_is_followed_and_writes_nothing_when_it_is_back,
+    ]
+    .to_vec()
+}
+
+/// Other installers, other versions, other clusters.
+fn other_installations() -> Vec<Test> {
+    testbed::tests![
         the_kustomization_runs_the_operator,
         the_chart_runs_the_operator,
         an_installation_of_the_go_operator_is_taken_over_and_only_its_cni_agent_is_replaced,
@@ -127,6 +170,5 @@ fn main() -> ExitCode {
         experiments_are_installed_where_they_are_allowed_and_end_with_their_cause,
         a_definition_that_would_lose_something_stays_and_is_named_until_it_is_mended,
     ]
-    .map(|test| test.within(Duration::from_secs(240)).on_own_control_plane());
-    testbed::run_tests(&[&shared[..], &own[..]].concat())
+    .to_vec()
 }

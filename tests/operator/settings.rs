@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use testbed::{ControlPlane, TestResult, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, told};
+use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, features, told};
 use crate::matrix;
 
 const ISTIO: &str = "istio-system";
@@ -70,15 +70,6 @@ pub async fn a_feature_takes_effect_at_once_and_an_unreadable_one_leaves_the_las
     wait(true).await?;
     bed.settles("default", State::Ready).await?;
     bed.stop().await
-}
-
-async fn features(control_plane: &ControlPlane, json: &str) -> Result {
-    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
-    let map = json!({
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio-features"}, "data": {"features": json},
-    });
-    maps.patch("istio-features", &PatchParams::apply("test").force(), &Patch::Apply(&map)).await?;
-    Ok(())
 }
 
 pub async fn vertical_autoscalers_come_with_their_definition_and_go_with_their_switch(

@@ -7,7 +7,7 @@ use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
-use testbed::{ControlPlane, Failure, TestResult};
+use testbed::{ControlPlane, Failure, FaultProxy, TestResult};
 
 use crate::bed::{Bed, Result, USER, told};
 use crate::drift::{Target, back};
@@ -149,10 +149,19 @@ async fn cordon(control_plane: &ControlPlane, unschedulable: bool) -> Result {
 pub async fn a_workload_that_fails_after_the_installation_is_told_until_it_runs_again(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let proxy = FaultProxy::start(&control_plane.kubeconfig(), 35).await?;
+    let bed = Bed::start_through(control_plane, &proxy).await?;
     bed.installed().await?;
+    bed.says_in_log("looked at the data plane").await?;
+    bed.data_plane_settled().await?;
     let mark = control_plane.audit().mark().await?;
-    for (pods, _, failure, _) in FAILURES {
+    let [(istiod, object, failure, _), others @ ..] = FAILURES;
+    proxy.fail_reads(&["/deployments/istiod"]);
+    control_plane.fail_pods("istio-system", istiod, failure).await?;
+    // It cannot be asked, and fares as the watch saw it.
+    tells(&bed, State::Error, &[&format!("does not run as it should: {object}: 0 of")]).await?;
+    proxy.fail_reads(&[]);
+    for (pods, _, failure, _) in others {
         control_plane.fail_pods("istio-system", pods, failure).await?;
     }
     let words: Vec<&str> = FAILURES.iter().flat_map(|(_, object, _, words)| [*object, *words]).collect();

@@ -1,4 +1,5 @@
-//! Changes what etcd holds behind the API server's back: states that the API server leaves when it dies at the wrong moment.
+//! Changes what etcd holds behind the API server's back: states that the API server leaves when it dies at the wrong moment,
+//! and more objects than it would take in a reasonable time.
 
 use std::time::Duration;
 
@@ -33,6 +34,11 @@ pub enum EtcdError {
 }
 
 impl ControlPlane {
+    /// What stores the objects of the API server.
+    pub fn etcd(&self) -> Result<Etcd, EtcdError> {
+        Etcd::connect()
+    }
+
     /// Changes the definition of this name as it is stored. No API server may run meanwhile: it would not notice.
     pub async fn change_stored_definition(
         &self,
@@ -41,7 +47,7 @@ impl ControlPlane {
     ) -> Result<(), EtcdError> {
         let path = format!("/registry/apiextensions.k8s.io/customresourcedefinitions/{name}");
         let key = ByteString(path.clone().into_bytes());
-        let etcd = Etcd::connect()?;
+        let etcd = self.etcd()?;
         let found: Value = etcd.ask("range", &path, &json!({ "key": key })).await?;
         let stored = found.pointer("/kvs/0/value").cloned().unwrap_or_default();
         let not_json = |_| EtcdError::NotJson { key: path.clone() };
@@ -55,9 +61,21 @@ impl ControlPlane {
 }
 
 /// etcd's API in JSON, which it serves beside that in gRPC.
-struct Etcd(Client);
+pub struct Etcd(Client);
 
 impl Etcd {
+    /// Stores objects as if the API server had written them, all in one step: address below `/registry/`, and JSON, which it
+    /// reads as well as its own encoding.
+    pub async fn put(&self, objects: impl IntoIterator<Item = (String, String)>) -> Result<(), EtcdError> {
+        let put = |(address, object): (String, String)| {
+            let key = ByteString(format!("/registry/{address}").into_bytes());
+            json!({"requestPut": {"key": key, "value": ByteString(object.into_bytes())}})
+        };
+        let puts: Vec<Value> = objects.into_iter().map(put).collect();
+        let _: Value = self.ask("txn", "a transaction", &json!({"success": puts})).await?;
+        Ok(())
+    }
+
     fn connect() -> Result<Self, EtcdError> {
         let mut config = Config::new(Uri::from_static(ETCD));
         config.read_timeout = Some(Duration::from_secs(10));

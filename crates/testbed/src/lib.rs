@@ -27,7 +27,7 @@ mod trap;
 pub use audit::{AuditError, AuditLog, Mark, Request, Requests};
 pub use cluster::{Cluster, ClusterError};
 pub use control_plane::{ControlPlane, Options, StartError};
-pub use etcd::EtcdError;
+pub use etcd::{Etcd, EtcdError};
 pub use eventually::eventually;
 pub use failures::{FAIL_LABEL, Failure};
 pub use fault_proxy::{FaultProxy, FaultProxyError};

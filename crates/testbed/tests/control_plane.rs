@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         a_pod_fails_in_the_words_of_the_kubelet,
         pods_fail_by_the_prefix_of_their_name_and_recover,
         requests_are_counted_for_each_user,
+        what_is_put_into_etcd_is_served_as_if_it_had_been_created,
     ])
 }
 
@@ -25,6 +26,27 @@ async fn lists_namespaces(control_plane: &ControlPlane) -> TestResult {
     let namespaces: Api<Namespace> = Api::all(control_plane.client());
     let found = namespaces.list(&ListParams::default()).await?;
     assert!(found.iter().any(|namespace| namespace.metadata.name.as_deref() == Some("kube-system")));
+    Ok(())
+}
+
+async fn what_is_put_into_etcd_is_served_as_if_it_had_been_created(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let object = |name: &str| {
+        let map = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "default", "uid": format!("uid-of-{name}")},
+            "data": {"said": name},
+        });
+        (format!("configmaps/default/{name}"), map.to_string())
+    };
+    control_plane.etcd()?.put(["stored-a", "stored-b"].map(object)).await?;
+    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), "default");
+    for name in ["stored-a", "stored-b"] {
+        let stored = maps.get(name).await?;
+        assert_eq!(stored.data.unwrap_or_default()["said"], name);
+        assert_eq!(stored.metadata.uid, Some(format!("uid-of-{name}")));
+    }
     Ok(())
 }
 

@@ -2,11 +2,12 @@
 //!
 //! Pure: no client, and the time is given. A pod that is replaced and an autoscaler that adds some are no news; what lasts is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::{Kind, Report, kind_of};
 use crate::apply::ready::Fitness;
 use crate::object::ObjectId;
 
@@ -19,23 +20,46 @@ const SHORT_FOR: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Health {
     ill: BTreeMap<ObjectId, (Fitness, Instant)>,
+    /// Kinds that are being listed again, with the workloads of ours that were found so far.
+    relisting: BTreeMap<Kind, BTreeSet<ObjectId>>,
     told: BTreeMap<ObjectId, Fitness>,
 }
 
 impl Health {
     /// Takes in what a watch saw.
-    pub(super) fn note(&mut self, id: ObjectId, fitness: Fitness, now: Instant) {
-        if fitness == Fitness::Well {
-            self.ill.remove(&id);
-        } else {
-            let since = self.ill.get(&id).map_or(now, |(_, since)| *since);
-            self.ill.insert(id, (fitness, since));
+    pub(super) fn note(&mut self, kind: &Kind, report: &Report, now: Instant) {
+        match report {
+            Report::Restarted => drop(self.relisting.insert(kind.clone(), BTreeSet::new())),
+            Report::Fares(id, fitness) => {
+                if let Some(found) = self.relisting.get_mut(kind) {
+                    found.insert(id.clone());
+                }
+                self.keep(id, fitness, now);
+            }
+            Report::Is(id, seen) if seen.entry.is_none() => drop(self.ill.remove(id)),
+            Report::Is(..) => {}
+            Report::Listed => {
+                let found = self.relisting.remove(kind).unwrap_or_default();
+                self.ill.retain(|id, _| kind_of(id) != *kind || found.contains(id));
+            }
+            Report::Gone(id) => drop(self.ill.remove(id)),
+            Report::Unknown => self.ill.retain(|id, _| kind_of(id) != *kind),
         }
     }
 
-    /// Forgets a workload that is gone.
-    pub(super) fn forget(&mut self, id: &ObjectId) {
-        self.ill.remove(id);
+    fn keep(&mut self, id: &ObjectId, fitness: &Fitness, now: Instant) {
+        if *fitness == Fitness::Well {
+            self.ill.remove(id);
+        } else {
+            let since = self.ill.get(id).map_or(now, |(_, since)| *since);
+            self.ill.insert(id.clone(), (fitness.clone(), since));
+        }
+    }
+
+    /// Forgets the workloads of all other kinds: nobody looks at them any more.
+    pub(super) fn watch_only(&mut self, kinds: &BTreeSet<Kind>) {
+        self.ill.retain(|id, _| kinds.contains(&kind_of(id)));
+        self.relisting.retain(|kind, _| kinds.contains(kind));
     }
 
     /// The workloads of which it is to be told that they do not fare well.
@@ -69,6 +93,11 @@ const fn patience(fitness: &Fitness) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apply::live::Seen;
+
+    fn kind() -> Kind {
+        ("apps".into(), "v1".into(), "Deployment".into())
+    }
 
     fn id() -> ObjectId {
         ObjectId {
@@ -88,19 +117,23 @@ mod tests {
         Fitness::Short("1 of 2".into())
     }
 
+    fn fares(health: &mut Health, fitness: Fitness, now: Instant) {
+        health.note(&kind(), &Report::Fares(id(), fitness), now);
+    }
+
     #[test]
     fn what_lasts_is_told_once_and_its_end_at_once() {
         for (fitness, patience) in [(down(), DOWN_FOR), (short(), SHORT_FOR)] {
             let start = Instant::now();
             let mut health = Health::default();
-            health.note(id(), fitness.clone(), start);
+            fares(&mut health, fitness.clone(), start);
             assert!(!health.has_news(start), "{fitness:?} at once");
             assert_eq!(health.next_news(start), Some(start + patience));
             assert!(health.has_news(start + patience), "{fitness:?} lasts");
             assert_eq!(health.ailing(start + patience), BTreeMap::from([(id(), fitness.clone())]));
             assert!(!health.has_news(start + patience), "{fitness:?} twice");
             assert_eq!(health.next_news(start + patience), None);
-            health.note(id(), Fitness::Well, start + patience);
+            fares(&mut health, Fitness::Well, start + patience);
             assert!(health.has_news(start + patience), "{fitness:?} is over");
         }
     }
@@ -108,26 +141,57 @@ mod tests {
     #[test]
     fn what_is_over_soon_is_no_news() {
         let start = Instant::now();
-        for end in [Some(Fitness::Well), None] {
+        for end in [Report::Fares(id(), Fitness::Well), Report::Gone(id())] {
             let mut health = Health::default();
-            health.note(id(), down(), start);
-            match end {
-                Some(fitness) => health.note(id(), fitness, start),
-                None => health.forget(&id()),
-            }
+            fares(&mut health, down(), start);
+            health.note(&kind(), &end, start);
             assert!(!health.has_news(start + SHORT_FOR));
             assert_eq!(health.next_news(start), None);
         }
     }
 
     #[test]
+    fn a_workload_that_is_no_longer_seen_is_not_ill_any_more() {
+        let taken = || Report::Is(id(), Seen { uid: Some("u".into()), entry: None, pause: None });
+        for (name, end) in [
+            ("deleted", vec![Report::Gone(id())]),
+            ("deleted while the watch was away", vec![Report::Restarted, Report::Listed]),
+            ("taken by someone else", vec![taken()]),
+            ("taken while the watch was away", vec![Report::Restarted, taken(), Report::Listed]),
+            ("its kind deleted", vec![Report::Unknown]),
+        ] {
+            let start = Instant::now();
+            let mut health = Health::default();
+            fares(&mut health, down(), start);
+            assert!(health.has_news(start + DOWN_FOR), "{name}");
+            for report in end {
+                health.note(&kind(), &report, start + DOWN_FOR);
+            }
+            assert!(health.has_news(start + DOWN_FOR), "{name}");
+            assert_eq!(health.ailing(start + DOWN_FOR), BTreeMap::new(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_workload_that_is_listed_again_is_ill_since_before() {
+        let start = Instant::now();
+        let mut health = Health::default();
+        fares(&mut health, down(), start);
+        let is = Report::Is(id(), Seen { uid: Some("u".into()), entry: Some("e".into()), pause: None });
+        for report in [Report::Restarted, is, Report::Fares(id(), down()), Report::Listed] {
+            health.note(&kind(), &report, start + DOWN_FOR);
+        }
+        assert_eq!(health.ailing(start + DOWN_FOR), BTreeMap::from([(id(), down())]));
+    }
+
+    #[test]
     fn what_gets_worse_or_better_is_told_from_its_beginning() {
         let start = Instant::now();
         let mut health = Health::default();
-        health.note(id(), short(), start);
-        health.note(id(), down(), start + DOWN_FOR);
+        fares(&mut health, short(), start);
+        fares(&mut health, down(), start + DOWN_FOR);
         assert!(health.has_news(start + DOWN_FOR), "it has been ill for long enough");
-        health.note(id(), short(), start + SHORT_FOR);
+        fares(&mut health, short(), start + SHORT_FOR);
         assert_eq!(health.ailing(start + SHORT_FOR), BTreeMap::from([(id(), short())]));
     }
 }

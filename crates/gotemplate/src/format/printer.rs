@@ -88,11 +88,7 @@ impl Printer {
             Value::Bool(flag) if matches!(verb, 't' | 'v') => self.pad(flag.to_string().as_bytes(), flags),
             Value::Bool(_) => self.misfit(value, verb, flags)?,
             Value::Int(number) | Value::Int64(number) => self.integer(value, *number, verb, flags)?,
-            Value::Uint8(number) => {
-                let verb = if flags.syntax && verb == 'v' { 'x' } else { verb };
-                let flags = Flags { sharp: flags.sharp || flags.syntax, ..flags };
-                self.integer(value, i64::from(*number), verb, flags)?;
-            }
+            Value::Uint8(byte) => self.byte(value, *byte, verb, flags)?,
             Value::Float(number) => match float_verb(verb) {
                 Some(verb) => self.float(*number, verb, flags),
                 None => self.misfit(value, verb, flags)?,
@@ -112,16 +108,12 @@ impl Printer {
             }
             Value::Duration(nanoseconds) => self.integer(value, *nanoseconds, verb, flags)?,
             Value::Time(time) => self.string(value, time.print().as_bytes(), verb, flags)?,
-            Value::List(list) if flags.syntax && list.is_nil() => {
-                self.push(format!("{}(nil)", value.type_name()).as_bytes());
-            }
+            Value::List(list) if flags.syntax && list.is_nil() => self.nil_of_type(value),
             Value::List(list) => {
                 let elements = list.values().clone();
                 self.list(value, elements.into_iter(), verb, flags)?;
             }
-            Value::Map(map) if flags.syntax && map.is_nil() => {
-                self.push(format!("{}(nil)", value.type_name()).as_bytes());
-            }
+            Value::Map(map) if flags.syntax && map.is_nil() => self.nil_of_type(value),
             Value::Map(map) => self.map(value, map.entries(), verb, flags)?,
             Value::Object(object) => match (object.entries(), object.elements()) {
                 (Some(entries), _) => self.map(value, entries, verb, flags)?,
@@ -130,6 +122,16 @@ impl Printer {
             },
         }
         Ok(())
+    }
+
+    fn byte(&mut self, value: &Value, byte: u8, verb: char, flags: Flags) -> Printed {
+        let verb = if flags.syntax && verb == 'v' { 'x' } else { verb };
+        let flags = Flags { sharp: flags.sharp || flags.syntax, ..flags };
+        self.integer(value, i64::from(byte), verb, flags)
+    }
+
+    fn nil_of_type(&mut self, value: &Value) {
+        self.push(format!("{}(nil)", value.type_name()).as_bytes());
     }
 
     fn nested(&mut self, value: &Value, verb: char, flags: Flags) -> Printed {

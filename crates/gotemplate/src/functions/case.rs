@@ -246,10 +246,7 @@ fn separated(text: &str, connector: char) -> String {
         (kind, word, rest) = next_word(rest);
         match before {
             Word::Number => {
-                while matches!(kind, Word::Letters | Word::Number) {
-                    push_lower(&mut out, kind, word, connector);
-                    (kind, word, rest) = next_word(rest);
-                }
+                (kind, word, rest) = push_run(&mut out, (kind, word, rest), connector);
                 if !matches!(kind, Word::None | Word::Punctuation | Word::Connector) {
                     out.push(connector);
                 }
@@ -274,10 +271,7 @@ fn separated(text: &str, connector: char) -> String {
                 }
                 out.push(connector);
                 push_lower(&mut out, Word::Number, digits, connector);
-                while matches!(kind, Word::Letters | Word::Number) {
-                    push_lower(&mut out, kind, word, connector);
-                    (kind, word, rest) = next_word(rest);
-                }
+                (kind, word, rest) = push_run(&mut out, (kind, word, rest), connector);
                 if !matches!(kind, Word::None | Word::Connector | Word::Punctuation) {
                     out.push(connector);
                 }
@@ -286,6 +280,19 @@ fn separated(text: &str, connector: char) -> String {
     }
     push_lower(&mut out, kind, word, connector);
     out
+}
+
+/// Adds letters and digits that belong together; returns what comes behind them.
+fn push_run<'t>(
+    out: &mut String,
+    (mut kind, mut word, mut rest): (Word, &'t str, &'t str),
+    connector: char,
+) -> (Word, &'t str, &'t str) {
+    while matches!(kind, Word::Letters | Word::Number) {
+        push_lower(out, kind, word, connector);
+        (kind, word, rest) = next_word(rest);
+    }
+    (kind, word, rest)
 }
 
 fn push_lower(out: &mut String, kind: Word, word: &str, connector: char) {

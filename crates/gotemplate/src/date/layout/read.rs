@@ -62,33 +62,20 @@ impl Reading<'_> {
             Part::ZeroMonth => self.month = Some(self.number(2, 2)?),
             Part::LongWeekday => drop(self.name(&DAYS, usize::MAX)?),
             Part::Weekday => drop(self.name(&DAYS, 3)?),
-            Part::Day | Part::UnderscoreDay => {
-                if part == Part::UnderscoreDay {
-                    self.rest = self.rest.strip_prefix(' ').unwrap_or(self.rest);
-                }
+            Part::Day => self.day = Some(self.number(1, 2)?),
+            Part::UnderscoreDay => {
+                self.rest = self.rest.strip_prefix(' ').unwrap_or(self.rest);
                 self.day = Some(self.number(1, 2)?);
             }
             Part::ZeroDay => self.day = Some(self.number(2, 2)?),
-            Part::UnderscoreYearDay | Part::ZeroYearDay => {
-                let trimmed = self.rest.trim_start_matches(' ');
-                let blanks = self.rest.len() - trimmed.len();
-                self.rest = trimmed;
-                let width = 3usize.checked_sub(blanks)?;
-                self.day_of_year = Some(self.number(width, width)?);
-            }
+            Part::UnderscoreYearDay | Part::ZeroYearDay => self.day_of_year()?,
             Part::Hour => self.hour = self.number(2, 2).filter(|hour| *hour < 24)?,
             Part::Hour12 => self.hour = self.number(1, 2).filter(|hour| *hour <= 12)?,
             Part::ZeroHour12 => self.hour = self.number(2, 2).filter(|hour| *hour <= 12)?,
             Part::Minute => self.minute = self.number(1, 2).filter(|minute| *minute < 60)?,
             Part::ZeroMinute => self.minute = self.number(2, 2).filter(|minute| *minute < 60)?,
-            Part::Second | Part::ZeroSecond => {
-                let least = if part == Part::Second { 1 } else { 2 };
-                self.second = self.number(least, 2).filter(|second| *second < 60)?;
-                // A fraction is read even where the layout has none.
-                if !fraction_follows && self.rest.starts_with(['.', ',']) && self.digit_at(1) {
-                    self.fraction(None)?;
-                }
-            }
+            Part::Second => self.second(1, fraction_follows)?,
+            Part::ZeroSecond => self.second(2, fraction_follows)?,
             Part::LongYear => self.year = i64::from(self.number(4, 4)?),
             Part::Year => {
                 let year = self.short_year()?;
@@ -99,13 +86,29 @@ impl Reading<'_> {
             Part::Zone => self.zone_name()?,
             Part::Offset(offset) => self.offset(offset)?,
             Part::Fraction { digits, keeps_zeros: true, .. } => self.fraction(Some(digits))?,
-            Part::Fraction { .. } => {
-                if self.rest.starts_with(['.', ',']) && self.digit_at(1) {
-                    self.fraction(None)?;
-                }
-            }
+            Part::Fraction { .. } => self.fraction_if_any()?,
         }
         Some(())
+    }
+
+    /// Reads three places, of which blanks may stand for some.
+    fn day_of_year(&mut self) -> Option<()> {
+        let trimmed = self.rest.trim_start_matches(' ');
+        let blanks = self.rest.len() - trimmed.len();
+        self.rest = trimmed;
+        let width = 3usize.checked_sub(blanks)?;
+        self.day_of_year = Some(self.number(width, width)?);
+        Some(())
+    }
+
+    /// Reads seconds, with their fraction even where the layout has none.
+    fn second(&mut self, least: usize, fraction_follows: bool) -> Option<()> {
+        self.second = self.number(least, 2).filter(|second| *second < 60)?;
+        if fraction_follows { Some(()) } else { self.fraction_if_any() }
+    }
+
+    fn fraction_if_any(&mut self) -> Option<()> {
+        if self.rest.starts_with(['.', ',']) && self.digit_at(1) { self.fraction(None) } else { Some(()) }
     }
 
     fn digit_at(&self, index: usize) -> bool {

@@ -130,51 +130,17 @@ impl<'t> Scanner<'t> {
             if self.document_indicator().is_some() {
                 return Err(self.error("found unexpected document indicator"));
             }
-            let mut gap = Gap::default();
-            let mut is_joined = false;
-            while let Some(c) = self.char().filter(|c| !is_blank(*c) && !is_break(*c)) {
-                if c == quote {
-                    if quote == '\'' && self.second() == Some('\'') {
-                        text.push('\'');
-                        self.skip();
-                        self.skip();
-                        continue;
-                    }
-                    break;
-                }
-                if c == '\\' && quote == '"' {
-                    self.skip();
-                    if self.is_at_break() {
-                        self.skip_break();
-                        is_joined = true;
-                        break;
-                    }
-                    let escaped = self.escape()?;
-                    text.push(escaped);
-                } else {
-                    text.push(c);
-                    self.skip();
-                }
-            }
+            let is_joined = self.quoted_word(quote, &mut text)?;
             match self.char() {
                 None => return Err(self.error("found unexpected end of stream")),
                 Some(c) if c == quote => break,
                 _ => {}
             }
             if is_joined {
-                // Behind an escaped line break, blanks do not count, and further breaks do.
-                while self.is_at_blank() {
-                    self.skip();
-                }
-                while self.is_at_break() {
-                    let c = self.skip_break();
-                    text.push(c);
-                    while self.is_at_blank() {
-                        self.skip();
-                    }
-                }
+                self.joined_break(&mut text);
                 continue;
             }
+            let mut gap = Gap::default();
             self.gap(&mut gap, 0, true)?;
             if !gap.is_empty() {
                 gap.fold(&mut text);
@@ -184,6 +150,48 @@ impl<'t> Scanner<'t> {
         let token = self.scalar(Cow::Owned(text), false, line, column);
         self.tokens.push_back(token);
         Ok(())
+    }
+
+    /// Reads up to white space or the closing quote; whether an escaped line break ended it.
+    fn quoted_word(&mut self, quote: char, text: &mut String) -> Result<bool, Error> {
+        while let Some(c) = self.char().filter(|c| !is_blank(*c) && !is_break(*c)) {
+            if c == quote {
+                if quote != '\'' || self.second() != Some('\'') {
+                    break;
+                }
+                text.push('\'');
+                self.skip();
+                self.skip();
+            } else if c == '\\' && quote == '"' {
+                self.skip();
+                if self.is_at_break() {
+                    self.skip_break();
+                    return Ok(true);
+                }
+                let escaped = self.escape()?;
+                text.push(escaped);
+            } else {
+                text.push(c);
+                self.skip();
+            }
+        }
+        Ok(false)
+    }
+
+    /// Behind an escaped line break, blanks do not count, and further breaks do.
+    fn joined_break(&mut self, text: &mut String) {
+        self.skip_blanks();
+        while self.is_at_break() {
+            let c = self.skip_break();
+            text.push(c);
+            self.skip_blanks();
+        }
+    }
+
+    fn skip_blanks(&mut self) {
+        while self.is_at_blank() {
+            self.skip();
+        }
     }
 
     /// The character that stands behind a backslash.
