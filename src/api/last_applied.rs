@@ -30,8 +30,9 @@ pub fn read(resource: &Istio) -> Option<LastApplied> {
 
 /// The annotation's text for a complete installation of `spec` from images with the tag `istio_tag`.
 ///
-/// The Go operator always writes `config.telemetry.metrics`, so its readers may rely on it. It knows neither `values` nor
-/// `patches`, and a copy of them could outgrow what annotations may hold.
+/// The Go operator always writes `config.telemetry.metrics`, so its readers may rely on it, and `null` for some settings of
+/// components that are not there. It knows neither `values` nor `patches`, and a copy of them could outgrow what annotations
+/// may hold.
 #[must_use]
 pub fn render(spec: &IstioSpec, istio_tag: &str) -> String {
     let mut fields = match serde_json::to_value(spec) {
@@ -40,6 +41,18 @@ pub fn render(spec: &IstioSpec, istio_tag: &str) -> String {
     };
     for unknown in ["values", "patches"] {
         fields.shift_remove(unknown);
+    }
+    for (name, component) in fields.get_mut("components").and_then(Value::as_object_mut).into_iter().flatten()
+    {
+        if name == "egressGateway" && component.get("k8s").is_none() {
+            component["k8s"] = Value::Null;
+        }
+        let update = component.pointer_mut("/k8s/strategy/rollingUpdate").and_then(Value::as_object_mut);
+        if let Some(update) = update {
+            for bound in ["maxSurge", "maxUnavailable"] {
+                update.entry(bound).or_insert(Value::Null);
+            }
+        }
     }
     let mut value = json!({"config": fields.shift_remove("config").unwrap_or_else(|| json!({}))});
     for part in ["telemetry", "metrics"] {
@@ -76,6 +89,23 @@ mod tests {
             render(&IstioSpec::default(), "1.31.0-distroless"),
             r#"{"config":{"telemetry":{"metrics":{}}},"IstioTag":"1.31.0-distroless"}"#
         );
+    }
+
+    #[test]
+    fn settings_of_components_that_are_not_there_are_null_where_the_go_operator_writes_null() {
+        let written = spec(json!({"components": {
+            "pilot": {"k8s": {"strategy": {"rollingUpdate": {"maxSurge": "50%"}}}},
+            "egressGateway": {"enabled": true},
+        }}));
+        let text = render(&written, "1.31.0-distroless");
+        assert_eq!(
+            serde_json::from_str::<Value>(&text).unwrap()["components"],
+            json!({
+                "pilot": {"k8s": {"strategy": {"rollingUpdate": {"maxSurge": "50%", "maxUnavailable": null}}}},
+                "egressGateway": {"k8s": null, "enabled": true},
+            })
+        );
+        assert_eq!(read(&annotated(&text)).unwrap().spec.components, written.components);
     }
 
     #[test]

@@ -7,8 +7,9 @@
 
 use serde_json::{Value, json};
 
-use super::fields;
 use super::server_side::FIELD_MANAGER;
+use super::{fields, inventory};
+use crate::api::names::RESTARTED_AT_ANNOTATION;
 
 /// Managers whose fields become ours: Helm, `istioctl`, and the processes of the Go operator.
 const PREDECESSORS: [&str; 4] = ["helm", "istioctl", "manager", "istio_install"];
@@ -107,13 +108,26 @@ fn concessions(live: &Value, manifest: &Value) -> Vec<Concession> {
         "ValidatingWebhookConfiguration" => {
             webhooks(live, manifest, &[&["f:clientConfig", "f:caBundle"], &["f:failurePolicy"]])
         }
-        "Deployment" if manifest.pointer("/spec/replicas").is_none() => vec![Concession {
-            path: vec!["f:spec".into(), "f:replicas".into()],
-            manager: "kube-controller-manager",
-            subresource: Some("scale"),
-        }],
+        "Deployment" if manifest.pointer("/spec/replicas").is_none() => {
+            let replicas = Concession {
+                path: vec!["f:spec".into(), "f:replicas".into()],
+                manager: "kube-controller-manager",
+                subresource: Some("scale"),
+            };
+            restart(manifest).into_iter().chain([replicas]).collect()
+        }
+        "Deployment" | "DaemonSet" => restart(manifest).into_iter().collect(),
         _ => Vec::new(),
     }
+}
+
+/// The annotation of the last restart, which becomes that of a restart of ours: without it all pods would be replaced.
+fn restart(manifest: &Value) -> Option<Concession> {
+    let annotation = format!("f:{RESTARTED_AT_ANNOTATION}");
+    let path = ["f:spec", "f:template", "f:metadata", "f:annotations", &annotation];
+    let is_left = fields::resolve(manifest, &path).is_none();
+    let path = path.map(str::to_owned).to_vec();
+    is_left.then_some(Concession { path, manager: inventory::FIELD_MANAGER, subresource: None })
 }
 
 /// istiod's fields of each webhook: its certificate, and `Fail`, which it sets once it can answer.
@@ -252,6 +266,27 @@ mod tests {
         assert_eq!(by_manager(&entries, "istio-operator"), [&json!({"f:spec": {"f:paused": {}}})]);
         manifest["spec"]["replicas"] = json!(2);
         assert_eq!(rewritten(&live, &manifest), None);
+    }
+
+    #[test]
+    fn a_restart_by_a_predecessor_becomes_one_of_ours_and_is_not_undone() {
+        let annotations =
+            |names: Value| json!({"f:spec": {"f:template": {"f:metadata": {"f:annotations": names}}}});
+        let restarted = annotations(json!({"f:istio-operator.kyma-project.io/restartedAt": {}}));
+        for kind in ["Deployment", "DaemonSet"] {
+            let live = object(
+                kind,
+                &json!([
+                    owned("istio-operator", "Apply", &annotations(json!({"f:a": {}}))),
+                    owned("manager", "Update", &restarted),
+                ]),
+            );
+            let manifest = json!({"apiVersion": "v1", "kind": kind});
+            let entries = rewritten(&live, &manifest).unwrap();
+            assert_eq!(by_manager(&entries, "istio-manager"), [&restarted]);
+            assert_eq!(by_manager(&entries, "istio-operator"), [&annotations(json!({"f:a": {}}))]);
+            assert_eq!(rewritten(&object(kind, &json!(entries)), &manifest), None);
+        }
     }
 
     #[test]

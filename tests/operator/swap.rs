@@ -1,14 +1,17 @@
 //! The Go operator itself and ours take turns on one installation. Runs where there is a build of the Go operator, named by
 //! `GO_OPERATOR`; `docs/go-operator.md` tells how to make one.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use istio_manager::api::conditions::State;
 use istio_manager::api::names::LAST_APPLIED_ANNOTATION;
-use kube::ResourceExt;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
-use testbed::{ControlPlane, Process, ProcessSpec, TestResult};
+use testbed::{ControlPlane, Process, ProcessSpec, TestResult, eventually};
 
 use crate::bed::{Bed, DEADLINE, Result, is_held};
 use crate::takeover::{Before, before, compare, while_pods_are_created};
@@ -29,22 +32,31 @@ pub async fn the_go_operator_and_ours_pass_an_installation_on_to_each_other_and_
     bed.create("default", spec()).await?;
     the_go_operator_works(control_plane, &programs).await?;
     let note = last_applied(&bed).await?;
-    let earlier = before(control_plane).await?;
+    let earlier =
+        Earlier { objects: before(control_plane).await?, rollouts: rollouts(control_plane).await?, note };
     let turns = async {
         for _ in 0..2 {
             ours_works(&mut bed).await?;
-            passed_on(&bed, &earlier, &note).await?;
+            passed_on(&bed, &earlier).await?;
             the_go_operator_works(control_plane, &programs).await?;
-            passed_on(&bed, &earlier, &note).await?;
+            passed_on(&bed, &earlier).await?;
         }
         Ok(())
     };
     Box::pin(while_pods_are_created(control_plane, turns)).await?;
-    ours_works(&mut bed).await?;
+    ours_starts(&mut bed).await?;
+    passed_on(&bed, &earlier).await?;
     bed.delete("default").await?;
     bed.goes("default").await?;
     crate::removal::nothing_is_left(&bed).await?;
     bed.stop().await
+}
+
+/// How things were after the first turn.
+struct Earlier {
+    objects: Before,
+    rollouts: BTreeMap<String, Option<String>>,
+    note: Value,
 }
 
 fn spec() -> Value {
@@ -90,20 +102,44 @@ fn start(control_plane: &ControlPlane, programs: &Path) -> Result<Process> {
 }
 
 async fn ours_works(bed: &mut Bed<'_>) -> Result {
+    ours_starts(bed).await?;
+    bed.operator.terminate(Duration::from_secs(10)).await?;
+    Ok(())
+}
+
+async fn ours_starts(bed: &mut Bed<'_>) -> Result {
     bed.start_again()?;
     bed.reconciled().await?;
     bed.settles("default", State::Ready).await?;
-    bed.operator.terminate(Duration::from_secs(10)).await?;
     Ok(())
 }
 
 /// No object was made anew, no pods were replaced but those of the agent, whose settings the Go operator loses, and both write
 /// the same about what is installed.
-async fn passed_on(bed: &Bed<'_>, earlier: &Before, note: &Value) -> Result {
-    let replaced = compare(bed.control_plane, earlier).await?;
+async fn passed_on(bed: &Bed<'_>, earlier: &Earlier) -> Result {
+    let replaced = compare(bed.control_plane, &earlier.objects).await?;
     assert!(replaced.iter().all(|workload| workload == AGENT), "{replaced:?}");
-    assert_eq!(last_applied(bed).await?, *note);
+    assert_eq!(rollouts(bed.control_plane).await?, earlier.rollouts);
+    assert_eq!(last_applied(bed).await?, earlier.note);
     Ok(())
+}
+
+/// How many rollouts each Deployment has had: a template that changed and changed back has replaced pods as well.
+async fn rollouts(control_plane: &ControlPlane) -> Result<BTreeMap<String, Option<String>>> {
+    let api: Api<Deployment> = Api::namespaced(control_plane.client(), "istio-system");
+    let is_seen = |deployment: &Deployment| {
+        let status = deployment.status.as_ref();
+        status.and_then(|status| status.observed_generation) == deployment.metadata.generation
+    };
+    let revision = |deployment: &Deployment| {
+        let revision = deployment.annotations().get("deployment.kubernetes.io/revision").cloned();
+        (deployment.name_any(), revision)
+    };
+    eventually("rollouts that have begun", DEADLINE, async || {
+        let found = api.list(&ListParams::default()).await?.items;
+        Ok(found.iter().all(is_seen).then(|| found.iter().map(revision).collect()))
+    })
+    .await
 }
 
 async fn last_applied(bed: &Bed<'_>) -> Result<Value> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use istio_charts::Bundle;
 use istio_manager::api::IstioSpec;
 use istio_manager::api::conditions::State;
+use istio_manager::api::names::RESTARTED_AT_ANNOTATION;
 use istio_manager::plan::configuration::{ClusterFacts, Images, configuration};
 use istio_manager::validate::{Flavour, validate};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
@@ -144,12 +145,13 @@ pub async fn while_pods_are_created<T>(
     }
 }
 
-/// Adds the module's labels, and the notes that go with them, as the Go operator's process does after each installation.
-async fn label_as_the_go_operator_does(control_plane: &ControlPlane) -> Result {
+/// Adds the module's labels, and begins a restart, as the Go operator's process does after an installation.
+async fn label_and_restart_as_the_go_operator_does(control_plane: &ControlPlane) -> Result {
     let params = PatchParams { field_manager: Some("manager".into()), ..PatchParams::default() };
     let label = json!({"kyma-project.io/module": "istio"});
-    let workload =
-        json!({"metadata": {"labels": label}, "spec": {"template": {"metadata": {"labels": label}}}});
+    let restart = json!({RESTARTED_AT_ANNOTATION: "2026-01-01T00:00:00Z"});
+    let template = json!({"metadata": {"labels": label, "annotations": restart}});
+    let workload = json!({"metadata": {"labels": label}, "spec": {"template": template}});
     let client = control_plane.client();
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), "istio-system");
     for deployment in deployments.list(&ListParams::default()).await? {
@@ -190,7 +192,7 @@ pub async fn an_installation_of_the_go_operator_is_taken_over_and_only_its_cni_a
     let file = control_plane.dir().join("istio-operator.yaml");
     std::fs::write(&file, document(control_plane).await?.to_string())?;
     istioctl(control_plane, &["--filename", &file.display().to_string()]).await?;
-    label_as_the_go_operator_does(control_plane).await?;
+    label_and_restart_as_the_go_operator_does(control_plane).await?;
     let earlier = before(control_plane).await?;
     let bed = Bed::start(control_plane).await?;
     Box::pin(while_pods_are_created(control_plane, async {
