@@ -43,10 +43,16 @@ use {
 
 fn main() -> ExitCode {
     let shared = [first_installation(), settings(), commands_and_refusals(), keeping_and_removing()].concat();
-    let own = [faults(), other_installations()].concat();
+    let own = [faults(), other_installations(), with_the_go_operator().to_vec()].concat();
     let shared = shared.into_iter().map(|test| test.within(Duration::from_secs(180)));
     let own = own.into_iter().map(|test| test.within(Duration::from_secs(240)).on_own_control_plane());
     testbed::run_tests(&shared.chain(own).collect::<Vec<_>>())
+}
+
+/// Run on demand, where there is a build of the Go operator.
+fn with_the_go_operator() -> [Test; 1] {
+    testbed::tests![the_go_operator_and_ours_pass_an_installation_on_to_each_other_and_back]
+        .map(Test::ignored)
 }
 
 /// These come first, in this order: they begin without Istio, and leave it to all others.
@@ -161,7 +167,6 @@ fn other_installations() -> Vec<Test> {
         an_installation_of_the_go_operator_is_taken_over_and_only_its_cni_agent_is_replaced,
         an_installation_of_istioctl_is_taken_over_while_istiod_is_down,
         a_helm_release_that_was_taken_over_is_a_warning_until_helm_forgets_it,
-        the_go_operator_and_ours_pass_an_installation_on_to_each_other_and_back,
         an_installation_of_an_older_version_is_upgraded_in_place,
         an_upgrade_that_fails_says_how_to_go_back_and_going_back_works,
         an_installation_by_istioctl_is_taken_over_and_upgraded,

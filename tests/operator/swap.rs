@@ -23,10 +23,8 @@ const AGENT: &str = "DaemonSet istio-cni-node";
 pub async fn the_go_operator_and_ours_pass_an_installation_on_to_each_other_and_back(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let Some(programs) = std::env::var_os(PROGRAMS).map(PathBuf::from) else {
-        println!("SKIPPED: there is no build of the Go operator, {PROGRAMS} is not set");
-        return Ok(());
-    };
+    let programs = std::env::var_os(PROGRAMS).map(PathBuf::from);
+    let programs = programs.ok_or(format!("{PROGRAMS} is not set: docs/go-operator.md tells what it is"))?;
     let mut bed = Bed::start(control_plane).await?;
     bed.operator.terminate(Duration::from_secs(10)).await?;
     bed.create("default", spec()).await?;

@@ -1,5 +1,6 @@
 //! Istio that others installed becomes ours in place: no object is made anew, and pods can be created all the while.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -122,27 +123,30 @@ pub async fn while_pods_are_created<T>(
         "spec": {"containers": [{"name": "cart", "image": "example.com/cart:1"}]},
     }))?;
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    let tried = Cell::new(0_usize);
     let probe = async {
-        let mut tried = 0;
         loop {
             let created = pods.create(&dry_run, &pod).await;
-            let created = created.map_err(|error| format!("pod {tried} is refused: {error}"))?;
+            let number = tried.get();
+            let created = created.map_err(|error| format!("pod {number} is refused: {error}"))?;
             let spec = created.spec.unwrap_or_default();
             let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
             let sidecars = containers.by_ref().filter(|container| container.name == "istio-proxy").count();
             if sidecars != 1 {
                 return Err::<T, Box<dyn std::error::Error>>(
-                    format!("pod {tried} has {sidecars} sidecars").into(),
+                    format!("pod {number} has {sidecars} sidecars").into(),
                 );
             }
-            tried += 1;
+            tried.set(number + 1);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::select! {
+    let done = tokio::select! {
         done = work => done,
         refused = probe => refused,
-    }
+    };
+    assert!(tried.get() > 0, "no pod was created meanwhile");
+    done
 }
 
 /// Adds the module's labels, and begins a restart, as the Go operator's process does after an installation.
