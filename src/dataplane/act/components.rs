@@ -14,9 +14,11 @@ use crate::api::names::{EGRESS_GATEWAY, INGRESS_GATEWAY, ISTIO_NAMESPACE};
 use crate::dataplane::decide::disruption::{Replacement, matches};
 use crate::dataplane::decide::finding::{Finding, Method, Steering};
 use crate::dataplane::decide::rollout::{Rollout, rollout};
-use crate::dataplane::look::mesh::{Mesh, hash};
-use crate::dataplane::look::owner::Kind;
+use crate::dataplane::digest::hash;
+use crate::dataplane::kind::Kind;
+use crate::dataplane::look::mesh::Mesh;
 use crate::dataplane::memory::{self, Attempt, Concern, Memory, Store};
+use crate::dataplane::names::ISTIOD;
 use crate::dataplane::objects::{Meta, Pod, Workload};
 use crate::dataplane::requests::{self, PAGE};
 use crate::object::ObjectId;
@@ -73,7 +75,7 @@ impl Subject {
         const ALL: [(Kind, &str); 4] = [
             (Kind::Deployment, INGRESS_GATEWAY),
             (Kind::Deployment, EGRESS_GATEWAY),
-            (Kind::Deployment, crate::dataplane::names::ISTIOD),
+            (Kind::Deployment, ISTIOD),
             (Kind::DaemonSet, "istio-cni-node"),
         ];
         match self {

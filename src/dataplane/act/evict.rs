@@ -8,16 +8,15 @@ use kube::Client;
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::patch::is_passing;
 use super::siblings::{Sibling, Siblings};
 use crate::dataplane::decide::finding::Finding;
 use crate::dataplane::decide::rollout;
-use crate::dataplane::look::injected::Injected;
-use crate::dataplane::look::owner::Kind;
+use crate::dataplane::injected::Injected;
+use crate::dataplane::kind::Kind;
 use crate::dataplane::look::scale;
 use crate::dataplane::objects::{Pod, Workload};
 use crate::dataplane::prove::compare;
-use crate::dataplane::requests;
+use crate::dataplane::requests::{self, is_passing};
 use crate::telemetry::one_line;
 
 /// How often the owner is asked how many pods it wants while there are fewer.

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::evict::{Evicted, evict};
 use crate::dataplane::decide::finding::Finding;
-use crate::dataplane::tell::report::tests::finding;
+use crate::dataplane::fixtures::finding;
 
 const TIMEOUT: Duration = Duration::from_secs(600);
 /// When the evictions began, in seconds since the epoch: what is older is due.

@@ -10,9 +10,8 @@ use kube::api::{ListParams, WatchParams};
 use kube::core::WatchEvent;
 use tokio::time::Instant;
 
-use super::patch::is_passing;
 use crate::dataplane::objects::{Condition, Pod};
-use crate::dataplane::requests::{self, PAGE};
+use crate::dataplane::requests::{self, PAGE, is_passing};
 
 /// How long to wait before a request is made once more.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -9,12 +9,13 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 
-use super::mesh::Mesh;
-use super::survey::{Survey, Surveyor};
+use super::Surveyor;
+use super::judge::Proven;
 use super::sweep::Scope;
+use crate::dataplane::decide::found::Survey;
 use crate::dataplane::decide::settings::Settings;
+use crate::dataplane::look::mesh::Mesh;
 use crate::dataplane::memory::Memory;
-use crate::dataplane::prove::judge::Proven;
 use crate::dataplane::tell::metrics::Metrics;
 
 /// Deployments with a pod each, half of them on each page.
