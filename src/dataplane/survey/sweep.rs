@@ -24,6 +24,9 @@ use crate::dataplane::requests::{self, PAGE};
 
 /// Outdated workloads that are kept; further ones are counted and found by the next look.
 const KEPT: usize = 5_000;
+/// So often the list of pods is begun in one look. Each time, what was judged before is passed over, so that it comes further
+/// before it expires.
+const BEGINNINGS: usize = 10;
 /// Proofs under way at once: istiod and the API server have other work.
 const PROOFS_AT_ONCE: usize = 4;
 
@@ -109,16 +112,19 @@ pub struct Sweep<'a> {
 impl Sweep<'_> {
     /// Looks at all pods.
     ///
-    /// A list that expires while candidates are proven begins anew; what was judged is not judged again.
+    /// A list that expires while candidates are proven begins anew; what was judged is not judged again. One that expires
+    /// again and again fails the look, lest it never ends.
     pub async fn run(&self) -> Result<Found, Error> {
         let resource = requests::resource("", "v1", "Pod");
         let mut params = ListParams::default().limit(PAGE).labels(self.selector);
         let mut found = Found::default();
         let (mut owners, mut judged) = (HashSet::new(), HashSet::new());
+        let mut begun = 1;
         loop {
             let page = match requests::page::<Pod>(self.client, &resource, None, &params).await {
                 Ok(page) => page,
-                Err(kube::Error::Api(status)) if status.code == 410 => {
+                Err(kube::Error::Api(status)) if status.code == 410 && begun < BEGINNINGS => {
+                    begun += 1;
                     params.continue_token = None;
                     continue;
                 }
