@@ -239,6 +239,14 @@ pub fn parse(raw: Option<&RawValue>) -> Value {
     raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }
 
+/// The texts of an object, numbers and switches as they are written.
+#[must_use]
+pub fn strings(object: Option<&Value>) -> BTreeMap<String, String> {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let entries = object.and_then(Value::as_object).into_iter().flatten();
+    entries.map(|(key, value)| (key.clone(), text(value))).collect()
+}
+
 /// The path of all objects of a kind, in one namespace or in all.
 #[must_use]
 pub fn path(resource: &ApiResource, namespace: Option<&str>) -> String {

@@ -11,6 +11,8 @@ use serde_json::json;
 use testbed::{ControlPlane, TestResult, eventually};
 
 use crate::bed::{Bed, DEADLINE, NAMESPACE, Result};
+use crate::mesh::{Mesh, workload};
+use crate::newcomers::{change_images, replaced};
 
 const RESTARTED_AT: &str = "istio-operator.kyma-project.io/restartedAt";
 
@@ -39,7 +41,7 @@ async fn restarts(control_plane: &ControlPlane) -> Result<BTreeMap<String, Optio
     Ok(restarts)
 }
 
-pub async fn an_istiod_of_before_that_was_evicted_does_not_stop_the_look(
+pub async fn an_istiod_of_before_that_was_evicted_does_not_stop_the_restarts(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let pods: Api<Pod> = Api::namespaced(control_plane.client(), "istio-system");
@@ -51,9 +53,15 @@ pub async fn an_istiod_of_before_that_was_evicted_does_not_stop_the_look(
     pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
     let evicted = Patch::Merge(json!({"status": {"phase": "Failed", "reason": "Evicted"}}));
     pods.patch_status("istiod-evicted", &PatchParams::default(), &evicted).await?;
+    let mesh = Mesh(control_plane);
+    mesh.namespace("survivors").await?;
+    mesh.create("survivors", workload("Deployment", "web", 1)).await?;
+    let before = mesh.uids("survivors", "web").await?;
     let bed = Bed::start(control_plane).await?;
-    bed.says_in_log("looked at the data plane").await?;
-    crate::mesh::Mesh(control_plane).report(&[]).await?;
+    bed.edit("default", json!({"restarter": null})).await?;
+    change_images(&mesh, "survivors", "web").await?;
+    replaced(&bed, &mesh, "survivors", "web", &before).await?;
+    mesh.report(&[]).await?;
     let ended = pods.get("istiod-evicted").await?.status.and_then(|status| status.phase);
     assert_eq!(ended.as_deref(), Some("Failed"));
     pods.delete("istiod-evicted", &DeleteParams::default().grace_period(0)).await?;

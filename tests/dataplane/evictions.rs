@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{Patch, PatchParams, PostParams};
+use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
-use testbed::{ControlPlane, Failure, Mark, TestResult};
+use testbed::{ControlPlane, Failure, Mark, TestResult, eventually};
 use tokio::task::JoinHandle;
 
 use crate::bed::{Bed, DEADLINE, Result, USER};
@@ -62,12 +62,16 @@ struct Watch {
 impl Watch {
     fn start(control_plane: &ControlPlane, namespace: &str, app: &str) -> Self {
         let pods: Api<Pod> = Api::namespaced(control_plane.client(), namespace);
-        let mut events = Box::pin(watcher(pods, watcher::Config::default().labels(&format!("app={app}"))));
+        let config = watcher::Config::default().labels(&format!("app={app}"));
+        let mut events = watcher(pods, config).default_backoff().boxed();
         let serving = Arc::new(Mutex::new(Serving::default()));
         let shared = serving.clone();
         let task = tokio::spawn(async move {
-            while let Some(Ok(event)) = events.next().await {
-                shared.lock().unwrap_or_else(PoisonError::into_inner).take(event);
+            while let Some(event) = events.next().await {
+                // After an error the pods are listed anew: one that was missed in between counts as it is then.
+                if let Ok(event) = event {
+                    shared.lock().unwrap_or_else(PoisonError::into_inner).take(event);
+                }
             }
         });
         Self { serving, task }
@@ -86,20 +90,15 @@ impl Watch {
 
 /// Waits until so many evictions in `namespace` were answered with `code`.
 async fn answered(bed: &Bed<'_>, mark: &Mark, namespace: &str, code: u16, times: usize) -> Result {
-    let wait = async {
-        loop {
-            let requests = bed.control_plane.audit().since(mark).await?.of(USER);
-            let is_one = |request: &&testbed::Request| {
-                request.resource == "pods/eviction" && request.namespace == namespace && request.code == code
-            };
-            if requests.iter().filter(is_one).count() >= times {
-                return Result::Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
+    let is_one = |request: &&testbed::Request| {
+        request.resource == "pods/eviction" && request.namespace == namespace && request.code == code
     };
-    let ended = tokio::time::timeout(DEADLINE, wait).await;
-    ended.map_err(|_| format!("no {times} evictions with {code}\n{}", bed.operator.log()))?
+    let ended = eventually(&format!("{times} evictions with {code}"), DEADLINE, async || {
+        let requests = bed.control_plane.audit().since(mark).await?.of(USER);
+        Ok((requests.iter().filter(is_one).count() >= times).then_some(()))
+    })
+    .await;
+    ended.map_err(|error| format!("{error}\n{}", bed.operator.log()).into())
 }
 
 /// A workload of a team, and a budget by which one pod of the team may be missing.

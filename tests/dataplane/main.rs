@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         a_settled_mesh_is_left_alone_by_an_operator_that_starts,
         each_setting_of_the_mesh_is_told_by_its_own_reason,
         workloads_whose_pods_are_refused_are_judged_by_istiod_itself,
-        an_istiod_of_before_that_was_evicted_does_not_stop_the_look,
+        an_istiod_of_before_that_was_evicted_does_not_stop_the_restarts,
         workloads_that_may_not_be_restarted_are_left_alone_and_listed,
         an_operator_that_is_killed_in_a_wave_restarts_nothing_twice_and_forgets_nothing,
         an_owner_that_takes_restarts_back_is_told_and_not_fought,

@@ -14,7 +14,7 @@ use crate::mesh::{Mesh, workload};
 use crate::restart::told;
 
 /// Gives the pods of a workload another proxy, as tools do that change images in place.
-async fn change_images(mesh: &Mesh<'_>, namespace: &str, name: &str) -> Result {
+pub async fn change_images(mesh: &Mesh<'_>, namespace: &str, name: &str) -> Result {
     let api: Api<Pod> = Api::namespaced(mesh.0.client(), namespace);
     for pod in mesh.pods(namespace, name).await? {
         let image = json!([{"name": "istio-proxy", "image": "registry.example/proxyv2:patched"}]);

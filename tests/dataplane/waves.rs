@@ -1,6 +1,8 @@
 //! What happens in the middle of a wave: faults of the API server, edits, a deletion, another target. Nothing is restarted
 //! twice, nothing is forgotten, and nobody waits for the wave.
 
+use std::collections::BTreeMap;
+
 use istio_manager::api::Istio;
 use istio_manager::api::conditions::State;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -48,13 +50,12 @@ async fn some_of(control_plane: &ControlPlane, namespace: &str, restarted: usize
 /// Waits until every pod of `namespace` has what `make_outdated` gave the mesh as `target`, and nothing there is told to be
 /// outdated or under way. The status alone would not do: until the wave is told in it, it says what was true before.
 pub async fn settled(bed: &Bed<'_>, namespace: &str, target: &str) -> TestResult {
-    let reached = async {
-        while !lacking(bed.control_plane, namespace, target).await?.is_empty() {
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        }
-        Result::Ok(())
-    };
-    tokio::time::timeout(2 * crate::bed::DEADLINE, reached).await.map_err(|_| bed.operator.log())??;
+    let reached = eventually(&format!("pods of {namespace} with {target}"), 2 * DEADLINE, async || {
+        let pods = have(bed.control_plane, namespace, target).await?;
+        Ok((!pods.is_empty() && pods.values().all(|has| *has)).then_some(()))
+    })
+    .await;
+    reached.map_err(|error| format!("{error}\noperator says:\n{}", bed.operator.log()))?;
     let is_settled = |resource: &Istio| {
         let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
         let only_leftovers = status.stale == i64::try_from(status.leftovers.len()).unwrap_or_default();
@@ -65,9 +66,8 @@ pub async fn settled(bed: &Bed<'_>, namespace: &str, target: &str) -> TestResult
         let over = ["ProxySidecarManualRestartRequired", "ProxySidecarRestartSucceeded"];
         resource.is_some_and(|r| over.contains(&crate::restart::sidecars(r).0.as_str()) && is_settled(r))
     };
-    let deadline = 2 * crate::bed::DEADLINE;
     let found =
-        bed.control_plane.wait_for(bed.resources(), "default", "settled wave", deadline, settled).await;
+        bed.control_plane.wait_for(bed.resources(), "default", "settled wave", 2 * DEADLINE, settled).await;
     found.map_err(|error| format!("{error}\noperator says:\n{}", bed.operator.log()))?;
     Ok(())
 }
@@ -76,7 +76,9 @@ pub async fn settled(bed: &Bed<'_>, namespace: &str, target: &str) -> TestResult
 /// have what `make_outdated` gave the mesh as `target`.
 pub async fn each_was_restarted(mesh: &Mesh<'_>, namespace: &str, times: i64, target: &str) -> TestResult {
     let deployments: Api<Deployment> = Api::namespaced(mesh.0.client(), namespace);
-    for deployment in deployments.list(&ListParams::default()).await? {
+    let deployments = deployments.list(&ListParams::default()).await?.items;
+    assert!(!deployments.is_empty(), "no Deployment is in {namespace}");
+    for deployment in deployments {
         let name = deployment.name_any();
         assert_eq!(deployment.metadata.generation, Some(1 + times), "{namespace}/{name}");
     }
@@ -84,22 +86,20 @@ pub async fn each_was_restarted(mesh: &Mesh<'_>, namespace: &str, times: i64, ta
 }
 
 async fn each_pod_has(mesh: &Mesh<'_>, namespace: &str, target: &str) -> TestResult {
-    let forgotten = lacking(mesh.0, namespace, target).await?;
-    assert!(forgotten.is_empty(), "forgotten: {forgotten:?}");
+    let pods = have(mesh.0, namespace, target).await?;
+    assert!(!pods.is_empty() && pods.values().all(|has| *has), "forgotten in {namespace}: {pods:?}");
     Ok(())
 }
 
-/// The pods of `namespace` that do not have what `make_outdated` gave the mesh under `name`.
-async fn lacking(control_plane: &ControlPlane, namespace: &str, name: &str) -> Result<Vec<String>> {
+/// The pods of `namespace`, and whether each has what `make_outdated` gave the mesh under `name`.
+async fn have(control_plane: &ControlPlane, namespace: &str, name: &str) -> Result<BTreeMap<String, bool>> {
     let regexp = statistics(name);
     let pods: Api<Pod> = Api::namespaced(control_plane.client(), namespace);
-    let mut lacking = Vec::new();
+    let mut have = BTreeMap::new();
     for pod in pods.list(&ListParams::default()).await? {
-        if !serde_json::to_string(&pod.spec)?.contains(&regexp) {
-            lacking.push(pod.name_any());
-        }
+        have.insert(pod.name_any(), serde_json::to_string(&pod.spec)?.contains(&regexp));
     }
-    Ok(lacking)
+    Ok(have)
 }
 
 /// Evictions in a namespace that the API server carried out.
@@ -155,7 +155,7 @@ pub async fn an_api_server_that_is_cut_off_in_a_wave_is_waited_for(
     bed.stop().await
 }
 
-type Generations = std::collections::BTreeMap<String, i64>;
+type Generations = BTreeMap<String, i64>;
 
 async fn generations(control_plane: &ControlPlane, namespace: &str) -> Result<Generations> {
     let deployments: Api<Deployment> = Api::namespaced(control_plane.client(), namespace);
@@ -177,7 +177,7 @@ pub async fn a_target_that_changes_in_a_wave_restarts_nothing_twice_for_nothing(
     let changed = |map: Option<&ConfigMap>| {
         map.and_then(|map| map.data.as_ref()?.get("mesh")).is_some_and(|text| text.contains("second"))
     };
-    control_plane.wait_for(maps, "istio", "changed mesh", crate::bed::DEADLINE, changed).await?;
+    control_plane.wait_for(maps, "istio", "changed mesh", DEADLINE, changed).await?;
     let then = generations(control_plane, "retargeted").await?;
     assert!(then.values().any(|generation| *generation == 1), "the wave was over: {then:?}");
     settled(&bed, "retargeted", "second").await?;
@@ -202,7 +202,7 @@ async fn hanging_wave(bed: &Bed<'_>, namespace: &'static str) -> TestResult {
     let begun = |deployment: Option<&Deployment>| {
         deployment.is_some_and(|deployment| deployment.metadata.generation == Some(2))
     };
-    bed.control_plane.wait_for(deployments, "hangs", "begun restart", crate::bed::DEADLINE, begun).await?;
+    bed.control_plane.wait_for(deployments, "hangs", "begun restart", DEADLINE, begun).await?;
     Ok(())
 }
 
@@ -221,7 +221,7 @@ pub async fn an_edit_and_a_deletion_do_not_wait_for_a_wave_that_hangs(
     let scalers: Api<HorizontalPodAutoscaler> = Api::namespaced(control_plane.client(), "istio-system");
     let scaled =
         |scaler: Option<&HorizontalPodAutoscaler>| scaler.is_some_and(|scaler| scaler.spec.max_replicas == 7);
-    control_plane.wait_for(scalers, "istio-ingressgateway", "edit", crate::bed::DEADLINE, scaled).await?;
+    control_plane.wait_for(scalers, "istio-ingressgateway", "edit", DEADLINE, scaled).await?;
     assert!(is_hanging(control_plane, NAMESPACE).await?, "the wave did not hang");
     bed.delete("default").await?;
     // The restart that hangs is waited for, until the deadline of the removal, and then named.

@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::RestartsError;
 use crate::cli::identity;
-use crate::dataplane::act::wave::{self, Outcome, Progress, Wave};
+use crate::dataplane::act::wave::{self, Outcome, Wave};
 use crate::dataplane::decide::finding::{Finding, Hindrance, Method};
+use crate::dataplane::decide::pace::Progress;
 use crate::dataplane::decide::settings::Settings;
 use crate::dataplane::memory::{self, Memory, Store};
 use crate::dataplane::names::RELEASE_ANNOTATION;

@@ -17,12 +17,13 @@ use crate::api::Istio;
 use crate::dataplane::act::wave;
 use crate::dataplane::decide::course;
 use crate::dataplane::decide::finding::{Decision, Hindrance};
+use crate::dataplane::decide::found::Survey;
 use crate::dataplane::decide::settings::Settings;
 use crate::dataplane::look::mesh::Mesh;
-use crate::dataplane::look::survey::{self, ControlPlane, Survey};
-use crate::dataplane::look::sweep::Scope;
 use crate::dataplane::memory::{self, Memory, Store};
 use crate::dataplane::names::RELEASE_ANNOTATION;
+use crate::dataplane::survey::sweep::Scope;
+use crate::dataplane::survey::{self, ControlPlane};
 use crate::kubernetes::ConnectError;
 
 /// How long a report waits for istiod, and how often it looks meanwhile.
@@ -243,8 +244,8 @@ fn print(text: &str) -> Result<(), RestartsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataplane::fixtures::survey;
     use crate::dataplane::memory::Attempt;
-    use crate::dataplane::tell::report::tests::survey;
 
     #[test]
     fn restarts_of_somebody_else_are_those_that_are_remembered_and_under_way() {

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::apply::Applied;
 use crate::dataplane::decide::finding::{Decision, Finding, Hindrance, Method};
-use crate::dataplane::decide::reason::sentence;
-use crate::dataplane::look::survey::Survey;
+use crate::dataplane::decide::found::Survey;
+use crate::dataplane::reason::sentence;
 use crate::object::ObjectId;
 
 /// Columns of a terminal that the table takes at most.
@@ -169,7 +169,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::dataplane::tell::report::tests::{finding, survey};
+    use crate::dataplane::fixtures::{finding, survey};
 
     #[test]
     fn a_table_tells_of_each_workload_why_it_is_outdated_and_what_would_be_done() {

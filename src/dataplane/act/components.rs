@@ -3,6 +3,7 @@
 //!
 //! What each has taken in follows from when its pods were made; when the configuration changed is remembered.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::ListParams;
@@ -14,9 +15,11 @@ use crate::api::names::{EGRESS_GATEWAY, INGRESS_GATEWAY, ISTIO_NAMESPACE};
 use crate::dataplane::decide::disruption::{Replacement, matches};
 use crate::dataplane::decide::finding::{Finding, Method, Steering};
 use crate::dataplane::decide::rollout::{Rollout, rollout};
-use crate::dataplane::look::mesh::{Mesh, hash};
-use crate::dataplane::look::owner::Kind;
+use crate::dataplane::digest::hash;
+use crate::dataplane::kind::Kind;
+use crate::dataplane::look::mesh::Mesh;
 use crate::dataplane::memory::{self, Attempt, Concern, Memory, Store};
+use crate::dataplane::names::ISTIOD;
 use crate::dataplane::objects::{Meta, Pod, Workload};
 use crate::dataplane::requests::{self, PAGE};
 use crate::object::ObjectId;
@@ -73,7 +76,7 @@ impl Subject {
         const ALL: [(Kind, &str); 4] = [
             (Kind::Deployment, INGRESS_GATEWAY),
             (Kind::Deployment, EGRESS_GATEWAY),
-            (Kind::Deployment, crate::dataplane::names::ISTIOD),
+            (Kind::Deployment, ISTIOD),
             (Kind::DaemonSet, "istio-cni-node"),
         ];
         match self {
@@ -153,14 +156,26 @@ async fn due(
     if tried || rollout(kind, &workload) != Rollout::Complete {
         return Ok(None);
     }
-    let resource = requests::resource("", "v1", "Pod");
-    let params = ListParams::default().limit(PAGE);
-    let pods =
-        requests::page::<Pod>(client, &resource, Some(ISTIO_NAMESPACE), &params).await.map_err(failed)?;
     let selector = workload.spec.selector.clone().unwrap_or_default();
-    let is_old =
-        |pod: &Pod| matches(&selector, &pod.metadata.labels) && runs_since_before(pod, concern.since);
-    Ok(pods.items.iter().any(is_old).then(|| finding(kind, id, &workload, target)))
+    let is_due = has_old_pod(client, &selector, concern.since).await.map_err(failed)?;
+    Ok(is_due.then(|| finding(kind, id, &workload, target)))
+}
+
+/// Whether one of the pods that are selected runs since before this second since the epoch.
+async fn has_old_pod(client: &Client, selector: &LabelSelector, since: i64) -> Result<bool, kube::Error> {
+    let resource = requests::resource("", "v1", "Pod");
+    let is_old = |pod: &Pod| matches(selector, &pod.metadata.labels) && runs_since_before(pod, since);
+    let mut params = ListParams::default().limit(PAGE);
+    loop {
+        let page = requests::page::<Pod>(client, &resource, Some(ISTIO_NAMESPACE), &params).await?;
+        if page.items.iter().any(is_old) {
+            return Ok(true);
+        }
+        if page.metadata.continue_token.is_empty() {
+            return Ok(false);
+        }
+        params = params.continue_token(&page.metadata.continue_token);
+    }
 }
 
 /// Whether a pod was there before this second since the epoch and has not ended: what was evicted or has failed stays as
@@ -217,14 +232,40 @@ async fn restart(
 
 #[cfg(test)]
 mod tests {
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+
     use super::*;
+
+    /// A namespace with many pods: those of the CNI agent alone are as many as there are nodes.
+    #[tokio::test]
+    async fn an_old_pod_is_found_on_whichever_page_it_is() {
+        let pod = |app: &str, created: &str| json!({"metadata": {"labels": {"app": app}, "creationTimestamp": created}});
+        let answer = move |request: Request<Body>| {
+            let is_second = request.uri().query().is_some_and(|query| query.contains("continue=next"));
+            let page = if is_second {
+                json!({"metadata": {}, "items": [pod("istiod", "1970-01-01T00:00:01Z")]})
+            } else {
+                json!({"metadata": {"continue": "next"}, "items": [pod("istio-cni-node", "1970-01-01T00:00:01Z")]})
+            };
+            std::future::ready(Response::builder().body(Body::from(page.to_string().into_bytes())))
+        };
+        let client = Client::new(tower::service_fn(answer), "default");
+        for (app, since, is_old) in
+            [("istiod", 2, true), ("istiod", 1, false), ("istio-ingressgateway", 2, false)]
+        {
+            let selector = serde_json::from_value(json!({"matchLabels": {"app": app}})).unwrap();
+            assert_eq!(has_old_pod(&client, &selector, since).await.unwrap(), is_old, "{app} {since}");
+        }
+    }
 
     #[test]
     fn pods_that_have_ended_ask_for_no_restart() {
         for (phase, created, asks) in
             [("Running", 99, true), ("Running", 100, false), ("Pending", 99, true), ("Failed", 99, false)]
         {
-            let pod = serde_json::json!({
+            let pod = json!({
                 "metadata": {"creationTimestamp": Timestamp::from_second(created).unwrap().to_string()},
                 "status": {"phase": phase},
             });

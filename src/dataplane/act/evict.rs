@@ -1,5 +1,5 @@
-//! Replaces the outdated pods of a workload that does not roll out by itself: one is evicted, its replacement awaited,
-//! then the next. Pods that are up to date, or came since the evictions began, are left alone.
+//! Replaces the outdated pods of a workload that does not roll out by itself: those that do not serve at once, then one
+//! after the other, each when as many serve as are wanted. Pods that are up to date, or came since the evictions began, are left alone.
 
 use std::time::Duration;
 
@@ -8,16 +8,15 @@ use kube::Client;
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::patch::is_passing;
 use super::siblings::{Sibling, Siblings};
 use crate::dataplane::decide::finding::Finding;
 use crate::dataplane::decide::rollout;
-use crate::dataplane::look::injected::Injected;
-use crate::dataplane::look::owner::Kind;
+use crate::dataplane::injected::Injected;
+use crate::dataplane::kind::Kind;
 use crate::dataplane::look::scale;
 use crate::dataplane::objects::{Pod, Workload};
 use crate::dataplane::prove::compare;
-use crate::dataplane::requests;
+use crate::dataplane::requests::{self, is_passing};
 use crate::telemetry::one_line;
 
 /// How often the owner is asked how many pods it wants while there are fewer.
@@ -25,8 +24,6 @@ const RECOUNT: Duration = Duration::from_secs(5);
 /// The waits between evictions that are not allowed, from one to the next twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
-/// Requests that meet an API server in trouble are tried so often.
-const TRIES: u32 = 4;
 
 /// How it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,31 +79,26 @@ struct Eviction<'a> {
 impl Eviction<'_> {
     async fn run(&mut self, timeout: Duration) -> Result<(), String> {
         loop {
-            self.pods.list().await.map_err(|error| one_line(&error))?;
-            let Some(old) = self.pods.next_due().cloned() else { return Ok(()) };
-            self.replace(&old, Instant::now() + timeout).await?;
+            let end = Instant::now() + timeout;
+            let Some(old) = self.next(end).await? else { return Ok(()) };
+            self.evict(&old, end).await?;
+            self.gone(&old, end).await?;
         }
     }
 
-    async fn replace(&mut self, old: &Sibling, end: Instant) -> Result<(), String> {
-        // One that does not serve is not missed, and its proxy may be why.
-        if old.ready {
-            self.complete(None, end).await?;
-        }
-        self.evict(old, end).await?;
-        self.complete(Some(&old.uid), end).await
-    }
-
-    /// Waits until as many pods serve as are wanted, and the one with the UID `old` is gone.
-    async fn complete(&mut self, old: Option<&str>, end: Instant) -> Result<(), String> {
+    /// Waits until as many pods serve as are wanted, and tells which is replaced next; `None` if none is left.
+    ///
+    /// One that does not serve is not waited with: nobody misses it, and its proxy may be why.
+    async fn next(&mut self, end: Instant) -> Result<Option<Sibling>, String> {
         let mut recount = tokio::time::interval(RECOUNT);
         recount.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            self.pods.list().await.map_err(|error| one_line(&error))?;
-            let gone = old.is_none_or(|uid| !self.pods.contains(uid));
+            self.list(end).await?;
+            let next = self.pods.next_due();
             let ready = self.pods.ready();
-            if gone && i64::try_from(ready).unwrap_or(i64::MAX) >= self.replicas {
-                return Ok(());
+            let is_complete = i64::try_from(ready).unwrap_or(i64::MAX) >= self.replicas;
+            if is_complete || next.is_some_and(|pod| !pod.ready) {
+                return Ok(next.cloned());
             }
             tokio::select! {
                 () = self.pods.changed() => {}
@@ -116,6 +108,24 @@ impl Eviction<'_> {
                 }
             }
         }
+    }
+
+    /// Waits until the watch tells that a pod goes, lest it is evicted twice.
+    async fn gone(&mut self, old: &Sibling, end: Instant) -> Result<(), String> {
+        loop {
+            self.list(end).await?;
+            if !self.pods.contains(&old.uid) {
+                return Ok(());
+            }
+            tokio::select! {
+                () = self.pods.changed() => {}
+                () = tokio::time::sleep_until(end) => return Err(format!("pod {} does not go", old.name)),
+            }
+        }
+    }
+
+    async fn list(&mut self, end: Instant) -> Result<(), String> {
+        self.pods.list(end).await.map_err(|error| one_line(&error))
     }
 
     /// Asks the owner how many pods it wants: it may have been scaled since it was looked at.
@@ -135,7 +145,7 @@ impl Eviction<'_> {
         }
     }
 
-    /// Asks until the disruption budgets allow it, or the pod has gone by itself.
+    /// Asks until the disruption budgets allow it and the API server can be reached, or the pod has gone by itself.
     async fn evict(&mut self, pod: &Sibling, end: Instant) -> Result<(), String> {
         let url = format!("{}/{}/eviction", requests::pods(&self.namespace), pod.name);
         let eviction = json!({
@@ -144,37 +154,36 @@ impl Eviction<'_> {
             "metadata": {"name": pod.name, "namespace": self.namespace},
             "deleteOptions": {"preconditions": {"uid": pod.uid}},
         });
-        let (mut tries, mut pause) = (0, FIRST_PAUSE);
+        let mut pause = FIRST_PAUSE;
         while self.pods.contains(&pod.uid) {
             let Err(error) = requests::create::<Value>(self.client, &url, &eviction, false).await else {
                 return Ok(());
             };
-            tries += 1;
             match &error {
                 kube::Error::Api(status) if status.code == 404 => return Ok(()),
-                // A budget does not allow it now. A conflict may be one about the budget, which passes, or mean that another
-                // pod has the name, which the watch tells.
-                kube::Error::Api(status) if matches!(status.code, 409 | 429) && Instant::now() < end => {}
-                error if is_passing(error) && tries < TRIES => {}
+                // A budget that does not allow it now is told as a request too many. A conflict may be one about the budget,
+                // which passes, or mean that another pod has the name, which the watch tells.
+                kube::Error::Api(status) if status.code == 409 && Instant::now() < end => {}
+                error if is_passing(error) && Instant::now() < end => {}
                 kube::Error::Api(status) => {
                     return Err(format!("pod {} cannot be evicted: {}", pod.name, status.message));
                 }
                 error => return Err(one_line(error)),
             }
-            self.pause(pause).await?;
+            self.pause(pause, end).await?;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         Ok(())
     }
 
     /// Lets time pass, and takes in what happens to the pods meanwhile.
-    async fn pause(&mut self, pause: Duration) -> Result<(), String> {
+    async fn pause(&mut self, pause: Duration, end: Instant) -> Result<(), String> {
         let over = tokio::time::sleep(pause);
         tokio::pin!(over);
         loop {
             tokio::select! {
                 () = &mut over => return Ok(()),
-                () = self.pods.changed() => self.pods.list().await.map_err(|error| one_line(&error))?,
+                () = self.pods.changed() => self.list(end).await?,
             }
         }
     }

@@ -11,7 +11,7 @@ use kube::core::WatchEvent;
 use serde::Deserialize;
 
 use crate::dataplane::decide::rollout::{Rollout, rollout};
-use crate::dataplane::look::owner::Kind;
+use crate::dataplane::kind::Kind;
 use crate::dataplane::objects::{Meta, Workload, WorkloadSpec, WorkloadStatus};
 use crate::dataplane::requests;
 use crate::object::ObjectId;

@@ -2,6 +2,8 @@
 
 pub mod components;
 pub mod evict;
+#[cfg(test)]
+mod evict_tests;
 pub mod follow;
 pub mod patch;
 pub mod removal;

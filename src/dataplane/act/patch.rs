@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::api::names::RESTARTED_AT_ANNOTATION;
 use crate::dataplane::decide::finding::{Finding, Method};
 use crate::dataplane::objects::Meta;
-use crate::dataplane::requests;
+use crate::dataplane::requests::{self, is_passing};
+use crate::telemetry::one_line;
 
 /// Writes that meet an API server in trouble are tried so often.
 const TRIES: u32 = 4;
@@ -54,7 +55,7 @@ pub async fn restart(client: &Client, finding: &Finding, method: Method, at: Tim
                 delay *= 2;
             }
             Err(kube::Error::Api(status)) => return Started::Refused(status.message.clone()),
-            Err(error) => return Started::Refused(crate::telemetry::one_line(&error)),
+            Err(error) => return Started::Refused(one_line(&error)),
         }
     }
     Started::Refused("the API server did not answer".to_owned())
@@ -72,17 +73,6 @@ fn patch(finding: &Finding, method: Method, at: Timestamp) -> Value {
     json!({"metadata": {"uid": finding.uid}, "spec": spec})
 }
 
-/// Whether the same request may succeed in a moment.
-#[must_use]
-pub fn is_passing(error: &kube::Error) -> bool {
-    match error {
-        kube::Error::Api(status) => matches!(status.code, 429 | 500 | 502..=504),
-        kube::Error::Service(_) => crate::kubernetes::write_denied(error).is_none(),
-        kube::Error::HyperError(_) | kube::Error::ReadEvents(_) => true,
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -92,7 +82,7 @@ mod tests {
     use kube::client::Body;
 
     use super::*;
-    use crate::dataplane::tell::report::tests::finding;
+    use crate::dataplane::fixtures::finding;
 
     /// An API server that answers with these codes, one after the other, and counts the requests.
     fn server(codes: &'static [u16]) -> (Client, Arc<AtomicUsize>) {

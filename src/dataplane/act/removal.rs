@@ -10,13 +10,14 @@ use kube::Client;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::wave::{self, Outcome, Progress, Wave};
+use super::wave::{self, Outcome, Wave};
 use crate::dataplane::decide::finding::{Decision, Finding, Hindrance, Method};
+use crate::dataplane::decide::pace::Progress;
 use crate::dataplane::decide::settings::Settings;
 use crate::dataplane::look::mesh::Mesh;
-use crate::dataplane::look::survey;
-use crate::dataplane::look::sweep::Scope;
 use crate::dataplane::memory::{self, Memory, Store};
+use crate::dataplane::survey;
+use crate::dataplane::survey::sweep::Scope;
 use crate::dataplane::tell::events::Announcer;
 use crate::dataplane::tell::metrics::Metrics;
 

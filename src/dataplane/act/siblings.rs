@@ -8,15 +8,13 @@ use futures::stream::{BoxStream, StreamExt};
 use kube::Client;
 use kube::api::{ListParams, WatchParams};
 use kube::core::WatchEvent;
+use tokio::time::Instant;
 
-use super::patch::is_passing;
 use crate::dataplane::objects::{Condition, Pod};
-use crate::dataplane::requests::{self, PAGE};
+use crate::dataplane::requests::{self, PAGE, is_passing};
 
 /// How long to wait before a request is made once more.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Requests that meet an API server in trouble are tried so often.
-const TRIES: u32 = 4;
 
 type Events = BoxStream<'static, Result<WatchEvent<Pod>, kube::Error>>;
 
@@ -76,17 +74,14 @@ impl<'a> Siblings<'a> {
 
     /// Lists the pods, unless a watch keeps them as they are.
     ///
-    /// A watch ends after some minutes, and now and then with an error; that says nothing about the pods.
-    pub async fn list(&mut self) -> Result<(), kube::Error> {
-        let mut tries = 1;
+    /// A watch ends after some minutes, and now and then with an error; that says nothing about the pods. Nor does an API
+    /// server that cannot be reached for a while: it is asked again until `end`.
+    pub async fn list(&mut self, end: Instant) -> Result<(), kube::Error> {
         while self.events.is_none() {
             match self.try_list().await {
-                Err(error) if is_passing(&error) && tries < TRIES => {}
-                // The list or its version expired, while it was read or before it was watched.
-                Err(kube::Error::Api(status)) if status.code == 410 && tries < TRIES => {}
+                Err(error) if is_worth_another(&error) && Instant::now() < end => {}
                 answer => return answer,
             }
-            tries += 1;
             tokio::time::sleep(PAUSE).await;
         }
         Ok(())
@@ -144,6 +139,12 @@ impl<'a> Siblings<'a> {
         };
         self.pods.insert(sibling.uid.clone(), sibling);
     }
+}
+
+fn is_worth_another(error: &kube::Error) -> bool {
+    // The list or its version expired, while it was read or before it was watched.
+    let is_expired = matches!(error, kube::Error::Api(status) if status.code == 410);
+    is_expired || is_passing(error)
 }
 
 #[cfg(test)]

@@ -14,10 +14,11 @@ use super::evict::{self, Evicted};
 use super::follow::{Follow, Sight};
 use super::patch::{self, Started};
 use crate::dataplane::decide::finding::{Finding, Hindrance, Method};
-use crate::dataplane::decide::pace::{End, Item, Pace};
+use crate::dataplane::decide::pace::{End, Item, Pace, Progress};
 use crate::dataplane::decide::rollout::Rollout;
 use crate::dataplane::decide::settings::Settings;
 use crate::dataplane::memory::{self, Attempt, Memory, Store};
+use crate::dataplane::reason::sentence;
 use crate::dataplane::tell::events::Announcer;
 use crate::dataplane::tell::metrics::Metrics;
 
@@ -36,19 +37,6 @@ pub enum Error {
         #[from]
         source: memory::Error,
     },
-}
-
-/// How far a wave is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Restarts that are to come.
-    pub waiting: usize,
-    /// Restarts under way.
-    pub running: usize,
-    /// Restarts that are done.
-    pub done: usize,
-    /// Restarts that failed.
-    pub failed: usize,
 }
 
 /// What a wave left behind.
@@ -171,7 +159,7 @@ impl Wave<'_> {
         let finding = course.plan[id].0.clone();
         match result {
             Started::Rolling { generation, version } => {
-                tracing::info!(workload = %finding.workload, reasons = crate::dataplane::decide::reason::sentence(&finding.reasons), "restarting");
+                tracing::info!(workload = %finding.workload, reasons = sentence(&finding.reasons), "restarting");
                 course
                     .follow
                     .add(id, finding.kind, &finding.workload, &finding.uid, generation, &version)

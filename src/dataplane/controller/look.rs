@@ -8,10 +8,11 @@ use tokio::time::Instant;
 use super::{Controller, Error, Ground};
 use crate::dataplane::decide::course::{self, INTERVAL, TAKEN_IN};
 use crate::dataplane::decide::finding::Decision;
+use crate::dataplane::decide::found::Survey;
 use crate::dataplane::look::mesh::Mesh;
-use crate::dataplane::look::survey::{Survey, Surveyor};
-use crate::dataplane::look::sweep::Scope;
 use crate::dataplane::memory::{Memory, Store};
+use crate::dataplane::survey::Surveyor;
+use crate::dataplane::survey::sweep::Scope;
 
 /// Pods without the label of injection, all of the cluster's, are looked at so often.
 const UNLABELLED: Duration = Duration::from_secs(6 * 3600);

@@ -8,9 +8,10 @@ use tokio::time::Instant;
 
 use super::{Controller, DataPlane, Error, Ground};
 use crate::api::Istio;
-use crate::dataplane::act::wave::{Progress, Wave};
+use crate::dataplane::act::wave::Wave;
 use crate::dataplane::decide::finding::{Finding, Hindrance, Method};
-use crate::dataplane::look::survey::Survey;
+use crate::dataplane::decide::found::Survey;
+use crate::dataplane::decide::pace::Progress;
 use crate::dataplane::memory::{Memory, Store};
 use crate::dataplane::tell::report;
 

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::{Controller, Ground};
-use crate::dataplane::act::wave::Progress;
 use crate::dataplane::decide::finding::{Decision, Finding, Hindrance, Weight};
-use crate::dataplane::look::survey::Survey;
+use crate::dataplane::decide::found::Survey;
+use crate::dataplane::decide::pace::Progress;
 use crate::dataplane::tell::report;
 
 impl Controller {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::finding::{Decision, Finding, Hindrance, Method, Weight};
 use super::pace::needs_release;
 use super::settings::Settings;
-use crate::dataplane::look::survey::Survey;
+use crate::dataplane::decide::found::Survey;
 use crate::dataplane::memory::Memory;
 use crate::dataplane::names::RELEASE_ANNOTATION;
 
@@ -121,8 +121,8 @@ pub fn next_look(survey: &Survey, mesh_age: Option<Duration>, now: i64) -> Durat
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::look::sweep::Found;
-    use crate::dataplane::tell::report::tests::{finding, survey};
+    use crate::dataplane::decide::found::Found;
+    use crate::dataplane::fixtures::{finding, survey};
 
     fn restarts(count: usize, total: usize) -> Survey {
         let decisions = (0..count)

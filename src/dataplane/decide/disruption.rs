@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-use crate::dataplane::look::owner::Kind;
+use crate::dataplane::kind::Kind;
 use crate::dataplane::objects::Workload;
 
 /// How the pods of a workload are replaced.

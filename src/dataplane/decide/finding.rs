@@ -7,13 +7,14 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::disruption::{Budget, Replacement};
-use super::reason::{Consequence, Reason, consequence};
 use super::rollout::Rollout;
 use super::settings::Settings;
 use super::window::Window;
-use crate::dataplane::look::injected::Injected;
-use crate::dataplane::look::owner::Kind;
+use crate::dataplane::injected::Injected;
+use crate::dataplane::kind::Kind;
 use crate::dataplane::names::{ALLOW_INTERRUPTION_ANNOTATION, EXCLUDE_ANNOTATION, WINDOW_ANNOTATION};
+use crate::dataplane::objects::strings;
+use crate::dataplane::reason::{Consequence, Reason, consequence};
 use crate::object::ObjectId;
 
 /// A workload whose proxies are not what injection would give them now.
@@ -371,5 +372,5 @@ fn disruption(finding: &Finding, settings: &Settings, budgets: &[Budget]) -> Opt
 /// The labels of the pods that a template makes.
 #[must_use]
 pub fn template_labels(template: &Value) -> BTreeMap<String, String> {
-    crate::dataplane::look::mesh::strings(template.pointer("/metadata/labels"))
+    strings(template.pointer("/metadata/labels"))
 }

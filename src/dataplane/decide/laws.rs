@@ -7,11 +7,11 @@ use proptest::prelude::*;
 
 use super::disruption::Replacement;
 use super::finding::{Decision, Finding, Hindrance, Steering, decide};
-use super::reason::Reason;
 use super::rollout::Rollout;
 use super::settings::Settings;
-use crate::dataplane::look::owner::Kind;
+use crate::dataplane::kind::Kind;
 use crate::dataplane::memory::{Attempt, Memory};
+use crate::dataplane::reason::Reason;
 use crate::object::ObjectId;
 
 /// What happens next in the world.

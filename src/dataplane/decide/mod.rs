@@ -3,10 +3,10 @@
 pub mod course;
 pub mod disruption;
 pub mod finding;
+pub mod found;
 #[cfg(test)]
 mod laws;
 pub mod pace;
-pub mod reason;
 pub mod rollout;
 pub mod settings;
 pub mod window;

@@ -4,6 +4,19 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::settings::Settings;
 
+/// How far a wave is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Restarts that are to come.
+    pub waiting: usize,
+    /// Restarts under way.
+    pub running: usize,
+    /// Restarts that are done.
+    pub done: usize,
+    /// Restarts that failed.
+    pub failed: usize,
+}
+
 /// One restart that is to come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {

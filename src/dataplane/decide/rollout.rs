@@ -1,7 +1,7 @@
 //! How far the rollout of a workload is. Pure judgements over live workloads, as `kubectl rollout status` makes them.
 
 use super::disruption::{is_on_delete, partition};
-use crate::dataplane::look::owner::Kind;
+use crate::dataplane::kind::Kind;
 use crate::dataplane::objects::{Condition, Workload, WorkloadStatus};
 
 /// How far a rollout is.

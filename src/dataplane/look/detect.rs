@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::injected::{Injected, variable};
-use super::mesh::{Mesh, regexps, strings};
-use crate::dataplane::decide::reason::Reason;
+use super::mesh::{Mesh, regexps};
+use crate::dataplane::amounts::{describe_resources, same_quantity};
+use crate::dataplane::injected::{Injected, variable};
 use crate::dataplane::names::{INIT_CONTAINER, PROXY_IMAGE_ANNOTATION, VALIDATION_CONTAINER};
-use crate::dataplane::prove::compare::{describe_resources, same_quantity};
+use crate::dataplane::objects::strings;
+use crate::dataplane::reason::Reason;
+use crate::plan::configuration::thousandths;
 
 const AMOUNTS: [(&str, &str, &str); 4] = [
     ("sidecar.istio.io/proxyCPU", "requests", "cpu"),
@@ -60,7 +62,7 @@ fn resources(annotations: &BTreeMap<String, String>, proxy: &Value, mesh: &Mesh)
         let Some(amount) = annotations.get(annotation) else { continue };
         annotated = true;
         // What is no amount is refused by injection; such a pod cannot be told to be outdated.
-        crate::plan::configuration::thousandths(amount)?;
+        thousandths(amount)?;
         wants[kind][name] = json!(amount);
     }
     if !annotated {

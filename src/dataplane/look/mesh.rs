@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use thiserror::Error;
+
+use crate::dataplane::digest::hash;
+use crate::dataplane::objects::strings;
 
 /// The configuration of istiod makes no sense.
 #[derive(Debug, Error)]
@@ -132,14 +134,6 @@ pub fn regexps(proxy_config: &Value) -> Vec<String> {
     regexps
 }
 
-/// The texts of an object, numbers and switches as they are written.
-#[must_use]
-pub fn strings(object: Option<&Value>) -> BTreeMap<String, String> {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let entries = object.and_then(Value::as_object).into_iter().flatten();
-    entries.map(|(key, value)| (key.clone(), text(value))).collect()
-}
-
 /// Trusted proxies and client certificates, trust domain and statistics: what the Go operator restarts gateways for.
 fn gateway(config: &Value, default_config: &Value) -> String {
     let text = |value: Option<&Value>| value.map(Value::to_string).unwrap_or_default();
@@ -165,17 +159,6 @@ fn image(values: &Value) -> Option<String> {
         return Some(format!("{hub}/{image}:{tag}"));
     }
     Some(format!("{hub}/{image}:{tag}-{variant}"))
-}
-
-/// A short hash of several texts, each apart from the others.
-#[must_use]
-pub fn hash(texts: &[&str]) -> String {
-    let mut sha = Sha256::new();
-    for text in texts {
-        sha.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_le_bytes());
-        sha.update(text.as_bytes());
-    }
-    sha.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use kube::api::WatchParams;
 use kube::core::WatchEvent;
 
 use super::mesh::Mesh;
-use super::owner::claim;
-use super::sweep::{look, owner_hash};
+use super::owner::{claim, owner_hash};
+use super::pod::look;
 use crate::dataplane::names::INJECTED_SELECTOR;
 use crate::dataplane::objects::Pod;
 use crate::dataplane::requests;

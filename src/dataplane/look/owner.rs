@@ -2,10 +2,13 @@
 //!
 //! Most chains are known by convention, without a request; the convention is checked when the workload is read.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use kube::Client;
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::dataplane::kind::Kind;
 use crate::dataplane::names::{ROLLOUT_HASH_LABEL, TEMPLATE_HASH_LABEL};
 use crate::dataplane::objects::{Meta, Owner};
 use crate::dataplane::requests;
@@ -18,31 +21,6 @@ pub struct Error {
     owner: ObjectId,
     pod: String,
     source: Box<kube::Error>,
-}
-
-/// What stands at the end of the chain, by what can be done with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// Rolls out when its template changes.
-    Deployment,
-    /// Rolls out when its template changes, one pod after the other.
-    StatefulSet,
-    /// Rolls out when its template changes, node by node.
-    DaemonSet,
-    /// Argo's Deployment; restarts at a time that is written to it.
-    Rollout,
-    /// Makes a new pod for one that goes.
-    ReplicaSet,
-    /// Makes a new pod for one that goes.
-    ReplicationController,
-    /// Ends by itself.
-    Job,
-    /// Ends by itself and comes again.
-    CronJob,
-    /// Owned by nobody: what goes does not come back.
-    Pod,
-    /// Unknown; may make a new pod for one that goes.
-    Other,
 }
 
 /// The owner of a pod as far as the pod itself tells.
@@ -112,6 +90,22 @@ fn kind_of(owner: &Owner) -> Kind {
         ("batch", "CronJob") => Kind::CronJob,
         _ => Kind::Other,
     }
+}
+
+/// The owner of a pod as a number, which takes less room than its name.
+#[must_use]
+pub fn owner_hash(claim: &Claim) -> u64 {
+    let (Claim::Known(_, id) | Claim::Intermediate(_, id)) = claim;
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The kind and identity that a claim names.
+#[must_use]
+pub fn named(claim: &Claim) -> (Kind, &ObjectId) {
+    let (Claim::Known(kind, id) | Claim::Intermediate(kind, id)) = claim;
+    (*kind, id)
 }
 
 #[derive(Deserialize)]

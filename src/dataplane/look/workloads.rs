@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube::Client;
 use kube::api::ListParams;
 
-use super::owner::{Claim, Kind};
-use super::sweep::{Candidate, named};
+use super::owner::{Claim, named};
+use crate::dataplane::kind::Kind;
 use crate::dataplane::objects::Workload;
 use crate::dataplane::requests::{self, PAGE};
 use crate::object::ObjectId;
@@ -21,12 +21,12 @@ pub struct Workloads {
 }
 
 impl Workloads {
-    /// Lists the workloads of namespaces with several candidates.
+    /// Lists the workloads that are claimed, where a namespace has several of a kind.
     ///
     /// A list that fails is no error: what is not here is read by itself, and then the error shows with its object.
-    pub(super) async fn read(client: &Client, candidates: &[(Claim, Candidate)]) -> Self {
+    pub(crate) async fn read(client: &Client, claims: impl Iterator<Item = &Claim>) -> Self {
         let mut groups: BTreeMap<(String, Kind), BTreeSet<ObjectId>> = BTreeMap::new();
-        for (claim, _) in candidates {
+        for claim in claims {
             let (kind, id) = named(claim);
             if matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet) {
                 let namespace = id.namespace.clone().unwrap_or_default();

@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 
 use super::{Error, Memory};
 use crate::api::names::{MODULE_LABEL, MODULE_LABEL_VALUE};
-use crate::dataplane::act::patch::is_passing;
 use crate::dataplane::names::{FIELD_MANAGER, RESTARTS_CONFIG_MAP};
+use crate::dataplane::requests::is_passing;
 
 /// Writes that meet an API server in trouble are tried so often.
 const TRIES: u32 = 4;

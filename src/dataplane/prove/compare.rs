@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::dataplane::decide::reason::Reason;
-use crate::dataplane::look::injected::{Injected, variable};
+use crate::dataplane::amounts::{describe_resources, same_quantity};
+use crate::dataplane::injected::{Injected, variable};
 use crate::dataplane::names::{
     INIT_CONTAINER, PROXY_CONTAINER, PROXY_IMAGE_ANNOTATION, VALIDATION_CONTAINER,
 };
 use crate::dataplane::objects::Pod;
-use crate::plan::configuration::thousandths;
+use crate::dataplane::reason::Reason;
 
 /// Variables that tell the proxy about its workload, not about the mesh.
 const WORKLOAD_VARIABLES: [&str; 5] = [
@@ -96,34 +96,6 @@ fn resources(has: &Value, wants: &Value, undefaulted: bool) -> Option<Reason> {
         !is_open && !same_quantity(has.pointer(pointer), wanted)
     });
     differs.then(|| Reason::Resources { has: describe_resources(&has), wants: describe_resources(&wants) })
-}
-
-/// A missing amount is an amount of zero, as for the scheduler.
-#[must_use]
-pub fn same_quantity(left: Option<&Value>, right: Option<&Value>) -> bool {
-    let amount = |value: Option<&Value>| match value {
-        None | Some(Value::Null) => Some(0),
-        Some(Value::String(text)) => thousandths(text),
-        Some(number) => thousandths(&number.to_string()),
-    };
-    match (amount(left), amount(right)) {
-        (Some(left), Some(right)) => left == right,
-        _ => left == right,
-    }
-}
-
-/// `cpu 10m-1, memory 192Mi-1Gi`: request and limit.
-#[must_use]
-pub fn describe_resources(resources: &Value) -> String {
-    let amount = |kind: &str, name: &str| {
-        let value = resources.get(kind).and_then(|amounts| amounts.get(name));
-        value.map_or_else(
-            || "none".to_owned(),
-            |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned),
-        )
-    };
-    let both = |name| format!("{name} {}-{}", amount("requests", name), amount("limits", name));
-    format!("{}, {}", both("cpu"), both("memory"))
 }
 
 fn environment(has: &Value, wants: &Value) -> Vec<Reason> {

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::reasons;
-use crate::dataplane::decide::reason::{Consequence, Reason, consequence};
-use crate::dataplane::look::injected::Injected;
+use crate::dataplane::injected::Injected;
 use crate::dataplane::objects::Pod;
+use crate::dataplane::reason::{Consequence, Reason, consequence};
 
 fn parse(pod: &Value) -> Pod {
     serde_json::from_str(&pod.to_string()).unwrap()

@@ -3,6 +3,5 @@
 
 pub mod compare;
 pub mod injector;
-pub mod judge;
 pub mod probe;
 pub mod prover;

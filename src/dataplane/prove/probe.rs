@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use crate::api::names::RESTARTED_AT_ANNOTATION;
-use crate::dataplane::look::injected::Injected;
+use crate::dataplane::digest::hash;
+use crate::dataplane::injected::Injected;
 use crate::dataplane::names::{
-    REVISION_HASH_LABEL, ROLLOUT_HASH_LABEL, STATUS_ANNOTATION, TEMPLATE_HASH_LABEL,
+    PROXY_CONTAINER, REVISION_HASH_LABEL, ROLLOUT_HASH_LABEL, STATUS_ANNOTATION, TEMPLATE_HASH_LABEL,
 };
 use crate::dataplane::objects::{Pod, parse};
 
@@ -94,7 +95,7 @@ fn add_claimed_volumes(spec: &mut Value) {
     for list in ["containers", "initContainers"] {
         for container in spec.get(list).and_then(Value::as_array).into_iter().flatten() {
             // A declared proxy mounts volumes that injection brings.
-            if container["name"] != crate::dataplane::names::PROXY_CONTAINER {
+            if container["name"] != PROXY_CONTAINER {
                 mounted.extend(names(container.get("volumeMounts"), "name"));
             }
         }
@@ -144,5 +145,5 @@ pub fn template_hash(template: &Value) -> String {
             metadata.remove("annotations");
         }
     }
-    crate::dataplane::look::mesh::hash(&[&template.to_string()])
+    hash(&[&template.to_string()])
 }

@@ -7,7 +7,7 @@ use thiserror::Error;
 use tokio::sync::OnceCell;
 
 use super::injector::{self, Injector};
-use crate::dataplane::look::injected::Injected;
+use crate::dataplane::injected::Injected;
 use crate::dataplane::objects::Pod;
 use crate::dataplane::requests;
 

@@ -5,7 +5,7 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
 use crate::dataplane::decide::finding::{Finding, Hindrance};
-use crate::dataplane::decide::reason::sentence;
+use crate::dataplane::reason::sentence;
 
 /// The component that the Events name.
 const REPORTER: &str = "istio-restarter";

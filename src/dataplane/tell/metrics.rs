@@ -13,7 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Metric;
 
 use crate::dataplane::decide::finding::{Decision, Finding, Hindrance};
-use crate::dataplane::look::owner::Kind;
+use crate::dataplane::kind::Kind;
 use crate::probes;
 
 /// What a judgement costs: microseconds where it is remembered, tens of milliseconds where injection is asked.
@@ -212,7 +212,7 @@ fn skip(hindrance: &Hindrance) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::tell::report::tests::survey;
+    use crate::dataplane::fixtures::survey;
 
     fn text(change: impl FnOnce(&Metrics)) -> String {
         let registry = probes::Metrics::default();

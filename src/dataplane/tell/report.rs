@@ -2,10 +2,10 @@
 
 use crate::api::conditions::Reason;
 use crate::api::v1alpha2::{DataPlaneStatus, Leftover};
-use crate::dataplane::act::wave::Progress;
 use crate::dataplane::decide::finding::{Decision, Finding, Hindrance, Weight};
-use crate::dataplane::decide::reason::sentence;
-use crate::dataplane::look::survey::Survey;
+use crate::dataplane::decide::found::Survey;
+use crate::dataplane::decide::pace::Progress;
+use crate::dataplane::reason::sentence;
 use crate::object::ObjectId;
 use crate::status::{Condition, DataPlane};
 
@@ -131,53 +131,10 @@ pub fn failure(text: String, last: DataPlaneStatus) -> DataPlane {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::collections::BTreeMap;
-
+mod tests {
     use super::*;
-    use crate::dataplane::decide::disruption::Replacement;
-    use crate::dataplane::decide::finding::{Method, Steering};
-    use crate::dataplane::decide::reason;
-    use crate::dataplane::decide::rollout::Rollout;
-    use crate::dataplane::look::owner::Kind;
-    use crate::dataplane::look::sweep::Found;
-
-    pub fn finding(name: &str) -> Finding {
-        Finding {
-            workload: ObjectId {
-                group: "apps".into(),
-                version: "v1".into(),
-                kind: "Deployment".into(),
-                namespace: Some("ns".into()),
-                name: name.into(),
-            },
-            kind: Kind::Deployment,
-            uid: name.into(),
-            generation: 1,
-            kyma: false,
-            gateway: false,
-            reasons: vec![reason::Reason::DnsCapture],
-            target: "t".into(),
-            replicas: 1,
-            replacement: Replacement::Recreate,
-            rollout: Rollout::Complete,
-            paused: false,
-            pod_created: 0,
-            labels: BTreeMap::new(),
-            steering: Steering::default(),
-            wanted: None,
-        }
-    }
-
-    pub fn survey(holds: &[Hindrance]) -> Survey {
-        let decision = |(index, why): (usize, &Hindrance)| {
-            (finding(&format!("w{}", index + 1)), Decision::Hold(why.clone()))
-        };
-        Survey {
-            found: Found { total: 10, ..Found::default() },
-            decisions: holds.iter().enumerate().map(decision).collect(),
-        }
-    }
+    use crate::dataplane::decide::finding::Method;
+    use crate::dataplane::fixtures::{finding, survey};
 
     fn message(holds: &[Hindrance]) -> (Reason, String) {
         let condition = report(&survey(holds), &Progress::default(), None).condition;

@@ -10,20 +10,23 @@ use kube::api::ListParams;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::detect::suspicions;
-use super::injected::Injected;
-use super::mesh::Mesh;
-use super::owner::{Claim, Kind, claim};
-use super::workloads::Workloads;
-use crate::dataplane::decide::finding::Finding;
-use crate::dataplane::decide::reason::Reason;
+use super::judge::{Judge, Verdict};
+use crate::dataplane::decide::found::Found;
+use crate::dataplane::injected::Injected;
+use crate::dataplane::kind::Kind;
+use crate::dataplane::look::mesh::Mesh;
+use crate::dataplane::look::owner::{Claim, claim, named, owner_hash};
+use crate::dataplane::look::pod;
+use crate::dataplane::look::workloads::Workloads;
 use crate::dataplane::objects::{Meta, Pod};
-use crate::dataplane::prove::judge::{Judge, Verdict};
+use crate::dataplane::reason::Reason;
 use crate::dataplane::requests::{self, PAGE};
-use crate::object::ObjectId;
 
 /// Outdated workloads that are kept; further ones are counted and found by the next look.
 const KEPT: usize = 5_000;
+/// So often the list of pods is begun in one look. Each time, what was judged before is passed over, so that it comes further
+/// before it expires.
+const BEGINNINGS: usize = 10;
 /// Proofs under way at once: istiod and the API server have other work.
 const PROOFS_AT_ONCE: usize = 4;
 
@@ -44,18 +47,6 @@ pub enum Error {
     },
 }
 
-impl Found {
-    /// Adds what another look found.
-    pub fn add(&mut self, other: Self) {
-        self.total += other.total;
-        self.more += other.more;
-        self.findings.extend(other.findings);
-        self.stale.extend(other.stale);
-        self.suspects.extend(other.suspects);
-        self.unproven.extend(other.unproven);
-    }
-}
-
 /// Which workloads are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -65,29 +56,6 @@ pub enum Scope {
     All,
     /// All, without proof: they lose their sidecars.
     Removal,
-}
-
-/// What a look found.
-#[derive(Debug, Default)]
-pub struct Found {
-    /// Workloads with an injected proxy.
-    pub total: usize,
-    /// Those that are outdated.
-    pub findings: Vec<Finding>,
-    /// Hashes of their owners.
-    pub stale: HashSet<u64>,
-    /// Outdated ones that were not kept.
-    pub more: usize,
-    /// Outdated ones whose pods lack the label of injection; they are seen only by looking at all pods.
-    pub missing: usize,
-    /// Workloads about which nothing could be found out, and why.
-    pub unproven: Vec<(ObjectId, String)>,
-    /// Hashes of the owners that were suspected, for the watch that follows.
-    pub suspects: HashSet<u64>,
-    /// Version from which a watch of the pods goes on.
-    pub version: String,
-    /// Whether a maintenance window is open, of a namespace or of an outdated workload.
-    pub window_open: bool,
 }
 
 /// A pod that stands for its workload.
@@ -144,16 +112,19 @@ pub struct Sweep<'a> {
 impl Sweep<'_> {
     /// Looks at all pods.
     ///
-    /// A list that expires while candidates are proven begins anew; what was judged is not judged again.
+    /// A list that expires while candidates are proven begins anew; what was judged is not judged again. One that expires
+    /// again and again fails the look, lest it never ends.
     pub async fn run(&self) -> Result<Found, Error> {
         let resource = requests::resource("", "v1", "Pod");
         let mut params = ListParams::default().limit(PAGE).labels(self.selector);
         let mut found = Found::default();
         let (mut owners, mut judged) = (HashSet::new(), HashSet::new());
+        let mut begun = 1;
         loop {
             let page = match requests::page::<Pod>(self.client, &resource, None, &params).await {
                 Ok(page) => page,
-                Err(kube::Error::Api(status)) if status.code == 410 => {
+                Err(kube::Error::Api(status)) if status.code == 410 && begun < BEGINNINGS => {
+                    begun += 1;
                     params.continue_token = None;
                     continue;
                 }
@@ -202,7 +173,7 @@ impl Sweep<'_> {
 
     /// As [`look`], and pods that should have a proxy and have none.
     fn look(&self, pod: &Pod) -> Option<(Injected, Vec<Reason>)> {
-        if let Some(seen) = look(pod, self.mesh) {
+        if let Some(seen) = pod::look(pod, self.mesh) {
             return Some(seen);
         }
         let running = pod.metadata.deletion_timestamp.is_none() && pod.status.phase == "Running";
@@ -224,7 +195,7 @@ impl Sweep<'_> {
     }
 
     async fn prove(&self, candidates: Vec<(Claim, Candidate)>, found: &mut Found) {
-        let workloads = Workloads::read(self.client, &candidates).await;
+        let workloads = Workloads::read(self.client, candidates.iter().map(|(claim, _)| claim)).await;
         let workloads = &workloads;
         let mut verdicts = stream::iter(candidates)
             .map(|(claim, candidate)| async move {
@@ -246,19 +217,6 @@ impl Sweep<'_> {
     }
 }
 
-/// The injected part of a pod and why it may be outdated; `None` if the pod does not count.
-///
-/// Readiness does not matter: a proxy that is outdated may be what keeps its pod from being ready.
-#[must_use]
-pub fn look(pod: &Pod, mesh: &Mesh) -> Option<(Injected, Vec<Reason>)> {
-    if pod.metadata.deletion_timestamp.is_some() || pod.status.phase != "Running" {
-        return None;
-    }
-    let injected = Injected::of(pod)?;
-    let suspicions = suspicions(&pod.metadata.annotations, &injected, mesh);
-    Some((injected, suspicions))
-}
-
 /// A workload and how one of its pods looks, as a number. All sidecars look the same while they are taken out.
 fn look_hash(scope: Scope, owner: u64, suspicions: &[Reason]) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -267,35 +225,13 @@ fn look_hash(scope: Scope, owner: u64, suspicions: &[Reason]) -> u64 {
     hasher.finish()
 }
 
-/// The owner of a pod as a number, which takes less room than its name.
-#[must_use]
-pub fn owner_hash(claim: &Claim) -> u64 {
-    let (Claim::Known(_, id) | Claim::Intermediate(_, id)) = claim;
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
-}
-
-/// The kind and identity that a claim names.
-#[must_use]
-pub fn named(claim: &Claim) -> (Kind, &ObjectId) {
-    let (Claim::Known(kind, id) | Claim::Intermediate(kind, id)) = claim;
-    (*kind, id)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-
-    fn mesh() -> Mesh {
-        let values =
-            json!({"global": {"proxy": {"image": "new/proxyv2:2"}}, "pilot": {"cni": {"enabled": true}}});
-        let map = |key: &str, text: String| BTreeMap::from([(key.to_owned(), text)]);
-        let config = "enablePrometheusMerge: false".to_owned();
-        Mesh::read(&map("values", values.to_string()), &map("mesh", config), "istiod").unwrap()
-    }
+    use crate::dataplane::fixtures::mesh;
+    use crate::dataplane::look::pod::look;
 
     /// A running pod with an outdated sidecar, after `change`.
     fn pod(change: impl FnOnce(&mut Value)) -> Pod {
@@ -307,54 +243,6 @@ mod tests {
         });
         change(&mut pod);
         serde_json::from_str(&pod.to_string()).unwrap()
-    }
-
-    #[test]
-    fn a_pod_counts_while_it_runs_and_has_a_sidecar_however_it_feels() {
-        type Change = fn(&mut Value);
-        let cases: [(&str, Change, bool); 8] = [
-            ("running", |_| {}, true),
-            (
-                "not ready: the outdated sidecar may be why",
-                |pod| pod["status"]["conditions"][0]["status"] = json!("False"),
-                true,
-            ),
-            (
-                "held by a gate of its own",
-                |pod| {
-                    pod["status"]["conditions"] = json!([{"type": "example.com/gate", "status": "Unknown"}]);
-                },
-                true,
-            ),
-            ("pending", |pod| pod["status"]["phase"] = json!("Pending"), false),
-            ("ended", |pod| pod["status"]["phase"] = json!("Succeeded"), false),
-            ("going", |pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"), false),
-            ("without a sidecar", |pod| pod["metadata"]["annotations"] = json!({}), false),
-            (
-                "with a native sidecar",
-                |pod| {
-                    pod["spec"]["initContainers"] = pod["spec"]["containers"].take();
-                    pod["metadata"]["annotations"]["sidecar.istio.io/status"] =
-                        json!("{\"initContainers\":[\"istio-proxy\"]}");
-                },
-                true,
-            ),
-        ];
-        for (name, change, counts) in cases {
-            let suspected = look(&pod(change), &mesh()).is_some_and(|(_, suspicions)| {
-                suspicions.iter().any(|reason| matches!(reason, Reason::Image { .. }))
-            });
-            assert_eq!(suspected, counts, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_container_of_another_name_is_none_of_ours() {
-        let other = |pod: &mut Value| pod["spec"]["containers"][0]["name"] = json!("istio-proxy-helper");
-        let seen = look(&pod(other), &mesh());
-        assert!(
-            seen.is_some_and(|(injected, suspicions)| injected.proxy().is_none() && suspicions.is_empty())
-        );
     }
 
     #[test]

@@ -9,20 +9,24 @@ use std::time::Instant;
 use kube::Client;
 use serde_json::Value;
 
-use super::compare::reasons;
-use super::probe;
-use super::prover::Prover;
+use super::sweep::{Candidate, Namespaces, Scope};
 use crate::api::names::{MODULE_LABEL, OPERATOR_NAMESPACE};
 use crate::dataplane::decide::disruption::{Replacement, matches, replacement};
 use crate::dataplane::decide::finding::{Finding, Method, Steering, method, template_labels};
-use crate::dataplane::decide::reason::Reason;
 use crate::dataplane::decide::rollout::{Rollout, rollout, wanted};
-use crate::dataplane::look::mesh::{Mesh, hash};
-use crate::dataplane::look::owner::{self, Claim, Kind};
-use crate::dataplane::look::sweep::{Candidate, Namespaces, Scope, named};
+use crate::dataplane::digest::hash;
+use crate::dataplane::kind::Kind;
+use crate::dataplane::look::mesh::Mesh;
+use crate::dataplane::look::owner::{self, Claim, named};
+use crate::dataplane::look::scale;
 use crate::dataplane::look::workloads::Workloads;
 use crate::dataplane::memory;
 use crate::dataplane::objects::{Meta, Workload};
+use crate::dataplane::prove::compare::reasons;
+use crate::dataplane::prove::probe;
+use crate::dataplane::prove::prover::Prover;
+use crate::dataplane::reason::Reason;
+use crate::dataplane::requests;
 use crate::dataplane::tell::metrics::Metrics;
 use crate::object::ObjectId;
 use crate::telemetry::one_line;
@@ -177,7 +181,7 @@ impl Judge<'_> {
             return Ok(None);
         };
         let workload: Option<Workload> =
-            crate::dataplane::requests::get(self.client, &id).await.map_err(|error| one_line(&error))?;
+            requests::get(self.client, &id).await.map_err(|error| one_line(&error))?;
         Ok(workload.map(|workload| (kind, id, workload)))
     }
 
@@ -264,7 +268,7 @@ impl Judge<'_> {
         if let Some(replicas) = known {
             return replicas;
         }
-        let replicas = crate::dataplane::look::scale::wanted(self.client, id).await.unwrap_or(0);
+        let replicas = scale::wanted(self.client, id).await.unwrap_or(0);
         self.scales.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), replicas);
         replicas
     }

@@ -1,5 +1,10 @@
 //! A look at the data plane with everything decided, but nothing done: shared by the operator and the command line.
 
+pub mod judge;
+pub mod sweep;
+#[cfg(test)]
+mod sweep_tests;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
 
@@ -10,20 +15,21 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 use thiserror::Error;
 
-use super::mesh::{self, Mesh};
-use super::owner::Kind;
-use super::sweep::{self, Found, Namespaces, Scope, Sweep};
+use self::judge::{Judge, Proven};
+use self::sweep::{Namespaces, Scope, Sweep};
 use crate::api::names::ISTIO_NAMESPACE;
 use crate::dataplane::decide::disruption::Budget;
-use crate::dataplane::decide::finding::{Decision, Finding, Method, Steering, decide};
+use crate::dataplane::decide::finding::{Decision, Finding, Method, Steering, decide, method};
+use crate::dataplane::decide::found::Survey;
 use crate::dataplane::decide::rollout::{Rollout, rollout};
 use crate::dataplane::decide::settings::Settings;
+use crate::dataplane::kind::Kind;
+use crate::dataplane::look::mesh::{self, Mesh};
 use crate::dataplane::memory::Memory;
 use crate::dataplane::names::{
     INJECTED_SELECTOR, INJECTOR_CONFIG_MAP, ISTIOD, MESH_CONFIG_MAP, UNLABELLED_SELECTOR,
 };
 use crate::dataplane::objects::{Meta, Workload, parse};
-use crate::dataplane::prove::judge::{Judge, Proven};
 use crate::dataplane::prove::prover::Prover;
 use crate::dataplane::requests;
 use crate::dataplane::tell::metrics::Metrics;
@@ -75,15 +81,6 @@ pub enum ControlPlane {
     Serves(Box<Mesh>),
     /// Not yet, and why; what injection gives now is not what it will give.
     NotReady(String),
-}
-
-/// What was found and decided.
-#[derive(Debug)]
-pub struct Survey {
-    /// What was found, without the findings.
-    pub found: Found,
-    /// Each outdated workload and what is to be done about it, in the order of restarts.
-    pub decisions: Vec<(Finding, Decision)>,
 }
 
 /// Reads what injection gives.
@@ -224,7 +221,7 @@ impl Surveyor<'_> {
     }
 
     fn decide(&self, finding: &Finding, budgets: &[Budget]) -> Decision {
-        let tried = match crate::dataplane::decide::finding::method(finding) {
+        let tried = match method(finding) {
             Some(Method::Evict) => self.memory.replaced(&finding.uid, &finding.target, finding.pod_created),
             _ => self.memory.tried(&finding.uid, &finding.target, finding.generation),
         };
@@ -268,8 +265,8 @@ async fn budgets(client: &Client) -> Result<Vec<Budget>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::decide::reason::Reason;
-    use crate::dataplane::tell::report::tests::finding;
+    use crate::dataplane::fixtures::finding;
+    use crate::dataplane::reason::Reason;
 
     #[test]
     fn a_workload_whose_pods_look_different_is_restarted_once_for_all_of_them() {

@@ -9,12 +9,13 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 
-use super::mesh::Mesh;
-use super::survey::{Survey, Surveyor};
-use super::sweep::Scope;
+use super::judge::Proven;
+use super::sweep::{self, Scope};
+use super::{Error, Surveyor};
+use crate::dataplane::decide::found::Survey;
 use crate::dataplane::decide::settings::Settings;
+use crate::dataplane::look::mesh::Mesh;
 use crate::dataplane::memory::Memory;
-use crate::dataplane::prove::judge::Proven;
 use crate::dataplane::tell::metrics::Metrics;
 
 /// Deployments with a pod each, half of them on each page.
@@ -103,6 +104,10 @@ impl Server {
     }
 
     async fn look(&self, proven: &Proven, settled: bool) -> Survey {
+        self.try_look(proven, settled).await.unwrap()
+    }
+
+    async fn try_look(&self, proven: &Proven, settled: bool) -> Result<Survey, Error> {
         let values = json!({"global": {"proxy": {"image": IMAGE}}, "pilot": {"cni": {"enabled": true}}});
         let map = |key: &str, text: String| BTreeMap::from([(key.to_owned(), text)]);
         let config = "enablePrometheusMerge: false".to_owned();
@@ -120,7 +125,7 @@ impl Server {
             settled,
             now: 0,
         };
-        surveyor.survey().await.unwrap()
+        surveyor.survey().await
     }
 }
 
@@ -166,6 +171,14 @@ async fn a_list_that_expires_in_the_middle_of_a_look_is_begun_anew_and_nothing_i
     server.change(|state| state.expiring = 2);
     is_fresh(&server.look(&Proven::default(), true).await);
     assert_eq!(server.change(|state| (state.first_pages, state.probes)), (3, WORKLOADS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_expires_whenever_it_is_read_fails_the_look() {
+    let server = Server::default();
+    server.change(|state| state.expiring = usize::MAX);
+    let error = server.try_look(&Proven::default(), true).await.unwrap_err();
+    assert!(matches!(error, Error::Sweep { source: sweep::Error::Pods { .. } }), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
