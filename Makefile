@@ -23,10 +23,10 @@ demo: requirements tools build ## Install Istio on a control plane on this machi
 # `manifests` of an Istio release), instead of ones derived from the embedded charts. Those charts are compared with the
 # embedded ones by `cargo test --lib definitions_of_real_older_versions -- --ignored`.
 test: requirements tools charts ## Every test, those on a real control plane included
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
 
 test-full: requirements tools charts ## Every test, with all products instead of pairs where tests compare with Helm (an hour)
-	JUDGE_FULL=1 cargo test --workspace
+	JUDGE_FULL=1 cargo test --workspace --no-fail-fast
 	cargo test --workspace --test accepted -- --ignored
 
 # `hostile` is the name of a test of two crates.
