@@ -181,7 +181,7 @@ impl Follow {
                 self.versions.remove(&kind);
                 continue;
             };
-            let mut version = None;
+            let (mut version, mut is_blind) = (None, false);
             for (uid, followed) in followed {
                 match requests::get::<Seen>(&self.client, &followed.workload).await {
                     Ok(Some(workload)) if workload.metadata.uid == uid => {
@@ -189,13 +189,17 @@ impl Follow {
                         sights.push((followed.id, sight(&followed, &workload.into())));
                     }
                     Ok(_) => sights.push((followed.id, Sight::Gone)),
-                    Err(error) => tracing::debug!(%error, workload = %followed.workload, "cannot read"),
+                    Err(error) => {
+                        is_blind = true;
+                        tracing::debug!(%error, workload = %followed.workload, "cannot read");
+                    }
                 }
             }
             match version {
-                // The oldest of what was read: newer states of the others come once more, and do no harm.
-                Some(version) => self.open(kind, &first.workload, &version).await,
-                None => self.broken.push(kind),
+                // Newer states of the others come once more, and do no harm. The end of a rollout that could not be read may be
+                // older, and would never come.
+                Some(version) if !is_blind => self.open(kind, &first.workload, &version).await,
+                _ => self.broken.push(kind),
             }
         }
         sights
@@ -207,4 +211,52 @@ fn sight(followed: &Followed, workload: &Workload) -> Sight {
         return Sight::At(Rollout::UnderWay("an older state".to_owned()));
     }
     Sight::At(rollout(followed.kind, workload))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+    use crate::dataplane::fixtures::finding;
+
+    /// An API server whose watches fail at first, as does the first read of `b`; both rollouts are complete.
+    fn client() -> Client {
+        let (watches, reads) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let answer = move |request: Request<Body>| {
+            let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+            let is_b = request.uri().path().ends_with("/b");
+            let is_first = |counter: &AtomicUsize| counter.fetch_add(1, Ordering::Relaxed) == 0;
+            let code = if is_watch && is_first(&watches) || is_b && is_first(&reads) { 503 } else { 200 };
+            let object = match (code, is_watch) {
+                (200, true) => String::new(),
+                (200, false) => json!({
+                    "metadata": {"uid": if is_b { "b" } else { "a" }, "generation": 1, "resourceVersion": "9"},
+                    "spec": {"replicas": 1},
+                    "status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1},
+                })
+                .to_string(),
+                _ => json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                    "message": "no", "reason": "No", "code": code})
+                .to_string(),
+            };
+            std::future::ready(Response::builder().status(code).body(Body::from(object.into_bytes())))
+        };
+        Client::new(tower::service_fn(answer), "default")
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_rollout_that_could_not_be_read_is_not_missed() {
+        let mut follow = Follow::new(client());
+        for (id, name) in ["a", "b"].into_iter().enumerate() {
+            follow.add(id, Kind::Deployment, &finding(name).workload, name, 1, "1").await;
+        }
+        assert_eq!(follow.mend().await, [(0, Sight::At(Rollout::Complete))]);
+        assert!(follow.mend().await.contains(&(1, Sight::At(Rollout::Complete))));
+    }
 }
