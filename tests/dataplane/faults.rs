@@ -100,8 +100,11 @@ pub async fn an_owner_that_takes_restarts_back_is_told_and_not_fought(
         ended = take_back(control_plane, "gitops", "web") => return Err(format!("{ended:?}").into()),
     }
     let requests = control_plane.audit().since(&mark).await?.of(USER);
-    let restarts = requests.iter().filter(|request| request.verb == "patch" && request.name == "web").count();
-    assert_eq!(restarts, 1);
+    let restart = |request: &&testbed::Request| {
+        (request.verb.as_str(), request.namespace.as_str(), request.name.as_str())
+            == ("patch", "gitops", "web")
+    };
+    assert_eq!(requests.iter().filter(restart).count(), 1);
     bed.stop().await
 }
 
