@@ -23,7 +23,7 @@ pub fn crd_yaml() -> serde_json::Result<String> {
     Ok(gotemplate::yaml::json_to_string(&crd_value()?) + "\n")
 }
 
-pub(super) fn crd_value() -> serde_json::Result<Value> {
+fn crd_value() -> serde_json::Result<Value> {
     let mut value = serde_json::to_value(Istio::crd())?;
     if let Some(versions) = value.pointer_mut("/spec/versions").and_then(Value::as_array_mut) {
         for schema in versions.iter_mut().filter_map(|version| version.pointer_mut("/schema/openAPIV3Schema"))
