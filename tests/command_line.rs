@@ -3,21 +3,14 @@
 // Helpers of tests, which clippy does not take for tests.
 #![allow(clippy::unwrap_used)]
 
+mod program;
+
 use std::net::TcpListener;
 
-use assert_cmd::Command;
-
-/// The program, in an environment without a cluster.
-fn istio_manager(line: &str) -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("istio-manager"));
-    command.env_clear().env("HOME", "/nonexistent").args(line.split_whitespace());
-    command
-}
+use self::program::{KUBECONFIG, istio_manager, told};
 
 fn output(line: &str) -> (i32, String, String) {
-    let output = istio_manager(line).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    told(&mut istio_manager(line))
 }
 
 #[test]
@@ -181,13 +174,3 @@ fn the_version_is_printed() {
     assert_eq!(output("version"), (0, expected.clone(), String::new()));
     assert_eq!(output("--version"), (0, expected, String::new()));
 }
-
-const KUBECONFIG: &str = "\
-apiVersion: v1
-kind: Config
-current-context: nowhere
-contexts:
-- {name: nowhere, context: {cluster: nowhere}}
-clusters:
-- {name: nowhere, cluster: {server: 'http://127.0.0.1:1'}}
-";

@@ -3,18 +3,11 @@
 // Helpers of tests, which clippy does not take for tests.
 #![allow(clippy::unwrap_used)]
 
-use assert_cmd::Command;
+mod program;
+
+use self::program::{KUBECONFIG, istio_manager};
 
 const HEAD: &str = "apiVersion: operator.kyma-project.io/v1alpha2\nkind: Istio\nmetadata: {name: NAME}\n";
-const NOWHERE: &str = "\
-apiVersion: v1
-kind: Config
-current-context: nowhere
-contexts:
-- {name: nowhere, context: {cluster: nowhere}}
-clusters:
-- {name: nowhere, cluster: {server: 'http://127.0.0.1:1'}}
-";
 
 fn istio(name: &str, spec: &str) -> String {
     format!("{}spec: {spec}\n", HEAD.replace("NAME", name))
@@ -22,11 +15,7 @@ fn istio(name: &str, spec: &str) -> String {
 
 /// Exit code, standard output and standard error of a command line that reads `input`.
 fn told(line: &str, input: &str) -> (i32, String, String) {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("istio-manager"));
-    let command = command.env_clear().env("HOME", "/nonexistent").args(line.split_whitespace());
-    let output = command.write_stdin(input).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    program::told(istio_manager(line).write_stdin(input))
 }
 
 #[test]
@@ -86,7 +75,7 @@ fn a_field_that_does_not_exist_is_a_warning_with_the_one_that_was_meant() {
 fn a_cluster_that_cannot_be_reached_is_an_error_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let kubeconfig = folder.path().join("config");
-    std::fs::write(&kubeconfig, NOWHERE).unwrap();
+    std::fs::write(&kubeconfig, KUBECONFIG).unwrap();
     for (command, failure) in [("diff -f -", 2), ("check", 2), ("check -o json", 2), ("restarts", 1)] {
         let line = format!("{command} --kubeconfig {}", kubeconfig.display());
         let (code, stdout, stderr) = told(&line, &istio("default", "{}"));

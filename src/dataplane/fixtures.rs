@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::decide::disruption::Replacement;
 use super::decide::finding::{Decision, Finding, Hindrance, Steering};
@@ -10,6 +10,7 @@ use super::decide::found::{Found, Survey};
 use super::decide::rollout::Rollout;
 use super::kind::Kind;
 use super::look::mesh::Mesh;
+use super::objects::Pod;
 use super::reason::Reason;
 use crate::object::ObjectId;
 
@@ -59,4 +60,16 @@ pub fn mesh() -> Mesh {
     let map = |key: &str, text: String| BTreeMap::from([(key.to_owned(), text)]);
     let config = "enablePrometheusMerge: false".to_owned();
     Mesh::read(&map("values", values.to_string()), &map("mesh", config), "istiod").unwrap()
+}
+
+/// A running pod with an outdated sidecar in the plain mesh, after `change`.
+pub fn pod(change: impl FnOnce(&mut Value)) -> Pod {
+    let mut pod = json!({
+        "metadata": {"name": "p", "namespace": "n", "annotations": {
+            "sidecar.istio.io/status": "{\"containers\":[\"istio-proxy\"]}"}},
+        "spec": {"containers": [{"name": "istio-proxy", "image": "new/proxyv2:1"}]},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+    });
+    change(&mut pod);
+    serde_json::from_str(&pod.to_string()).unwrap()
 }

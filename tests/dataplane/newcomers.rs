@@ -47,7 +47,7 @@ pub async fn a_sidecar_that_becomes_outdated_is_seen_at_once_and_one_without_its
     let mesh = Mesh(control_plane);
     let bed = Bed::start(control_plane).await?;
     bed.edit("default", json!({"restarter": null})).await?;
-    crate::restart::applied(&bed).await?;
+    bed.applied().await?;
     mesh.namespace("changing").await?;
     for name in ["watched", "unlabelled"] {
         mesh.create("changing", workload("Deployment", name, 1)).await?;

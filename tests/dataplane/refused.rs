@@ -19,7 +19,7 @@ pub async fn workloads_whose_pods_are_refused_are_judged_by_istiod_itself(
     let bed = Bed::start(control_plane).await?;
     let mesh = Mesh(control_plane);
     bed.edit("default", json!({"restarter": {"enabled": false}})).await?;
-    crate::restart::applied(&bed).await?;
+    bed.applied().await?;
     for namespace in REFUSERS {
         mesh.namespace(namespace).await?;
         mesh.create(namespace, workload("Deployment", "plain", 1)).await?;
@@ -37,7 +37,7 @@ pub async fn workloads_whose_pods_are_refused_are_judged_by_istiod_itself(
     let report = mesh.report(&[]).await?;
     assert_eq!(told(&report), Vec::<String>::new(), "{report:#}");
     crate::restart::make_outdated(&bed, "refused").await?;
-    crate::restart::applied(&bed).await?;
+    bed.applied().await?;
     let report = mesh.report(&[]).await?;
     let expected: Vec<String> = REFUSERS
         .iter()

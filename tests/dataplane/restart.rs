@@ -26,18 +26,6 @@ pub async fn told(bed: &Bed<'_>, reason: &str, settled: impl Fn(&Istio) -> bool)
     Ok(found.ok_or("the resource is gone")?)
 }
 
-/// Waits until the control plane is as the resource describes it; sidecars that are left over may be a Warning.
-pub async fn applied(bed: &Bed<'_>) -> Result {
-    let is_applied = |resource: &Istio| {
-        resource.status.as_ref().is_some_and(|status| {
-            let settled = [State::Ready, State::Warning].contains(&status.state);
-            settled && status.observed_generation == resource.metadata.generation
-        })
-    };
-    bed.settles_when("default", "applied resource", is_applied).await?;
-    Ok(())
-}
-
 /// Changes the mesh so that every sidecar is outdated. `name` tells the changes of the tests apart.
 pub async fn make_outdated(bed: &Bed<'_>, name: &str) -> Result {
     let regexps = json!({"inclusionRegexps": [statistics(name)]});

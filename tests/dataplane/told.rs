@@ -39,7 +39,7 @@ pub async fn each_setting_of_the_mesh_is_told_by_its_own_reason(control_plane: &
     let bed = Bed::start(control_plane).await?;
     let mesh = Mesh(control_plane);
     bed.edit("default", json!({"restarter": {"enabled": false}})).await?;
-    crate::restart::applied(&bed).await?;
+    bed.applied().await?;
     mesh.namespace("told").await?;
     mesh.create("told", workload("Deployment", "web", 1)).await?;
     // Injection does not write where metrics are where these say something themselves.
@@ -74,10 +74,10 @@ pub async fn each_setting_of_the_mesh_is_told_by_its_own_reason(control_plane: &
     is_told(&mesh, &[], "").await?;
     // A switch of istiod alone is none of the sidecars' business.
     bed.edit("default", json!({"compatibilityMode": true})).await?;
-    crate::restart::applied(&bed).await?;
+    bed.applied().await?;
     is_told(&mesh, &[], "").await?;
     bed.edit("default", json!({"compatibilityMode": null, "restarter": null})).await?;
-    crate::restart::applied(&bed).await?;
+    bed.applied().await?;
     bed.stop().await
 }
 

@@ -217,6 +217,18 @@ impl<'c> Bed<'c> {
         self.settles_when(name, text, |resource| told(resource).0.contains(text)).await
     }
 
+    /// Waits until the control plane is as the resource describes it; sidecars that are outdated may be a Warning.
+    pub async fn applied(&self) -> Result {
+        let is_applied = |resource: &Istio| {
+            resource.status.as_ref().is_some_and(|status| {
+                let settled = [State::Ready, State::Warning].contains(&status.state);
+                settled && status.observed_generation == resource.metadata.generation
+            })
+        };
+        self.settles_when("default", "applied resource", is_applied).await?;
+        Ok(())
+    }
+
     /// Waits until the resource shows what is wanted.
     pub async fn settles_when(
         &self,

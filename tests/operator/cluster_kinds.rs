@@ -1,6 +1,5 @@
 //! The kind of a cluster decides about the installation, and a change of it is followed while the operator runs.
 
-use istio_manager::api::Istio;
 use istio_manager::api::conditions::State;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -98,14 +97,14 @@ pub async fn the_last_good_settings_stay_in_force_while_they_cannot_be_read(
     let agents: Api<DaemonSet> = Api::namespaced(control_plane.client(), ISTIO);
     let exists = |wanted: bool| move |agent: Option<&DaemonSet>| agent.is_some() == wanted;
     control_plane.wait_for(agents.clone(), "istio-cni-node", "no agent", DEADLINE, exists(false)).await?;
-    is_applied(&bed).await?;
+    bed.applied().await?;
 
     proxy.fail_reads(&SOURCES.map(|(address, _)| address));
     for (_, name) in SOURCES {
         bed.says_in_log(&format!("cannot watch {name}")).await?;
     }
     bed.edit("default", json!({"config": {"numTrustedProxies": 3}})).await?;
-    is_applied(&bed).await?;
+    bed.applied().await?;
     assert!(mesh(control_plane).await?.contains("numTrustedProxies"));
     assert!(agents.get_opt("istio-cni-node").await?.is_none(), "a read error counted as a default");
 
@@ -118,18 +117,6 @@ pub async fn the_last_good_settings_stay_in_force_while_they_cannot_be_read(
     let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
     maps.delete("istio-features", &DeleteParams::default()).await?;
     bed.stop().await
-}
-
-/// Waits until the resource is applied. Without the agent, sidecars of before are outdated, which may be a Warning.
-async fn is_applied(bed: &Bed<'_>) -> Result {
-    let applied = |resource: &Istio| {
-        resource.status.as_ref().is_some_and(|status| {
-            let state = [State::Ready, State::Warning].contains(&status.state);
-            state && status.observed_generation == resource.metadata.generation
-        })
-    };
-    bed.settles_when("default", "applied resource", applied).await?;
-    Ok(())
 }
 
 /// The mesh configuration in the cluster.

@@ -2,13 +2,12 @@
 
 use istio_manager::api::conditions::State;
 use istio_manager::api::names::LAST_APPLIED_ANNOTATION;
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::PostParams;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use serde_json::json;
 use testbed::{ControlPlane, Failure, TestResult};
 
-use crate::bed::{Bed, Result};
+use crate::bed::Bed;
+use crate::injected::sidecars_of_a_pod;
 
 pub async fn an_installation_that_cannot_start_istiod_refuses_no_pod(
     control_plane: &ControlPlane,
@@ -24,19 +23,6 @@ pub async fn an_installation_that_cannot_start_istiod_refuses_no_pod(
     bed.settles("default", State::Ready).await?;
     assert_eq!(sidecars_of_a_pod(control_plane).await?, 1);
     bed.stop().await
-}
-
-/// How many sidecars a pod of the labelled namespace gets that is only created to see.
-pub async fn sidecars_of_a_pod(control_plane: &ControlPlane) -> Result<usize> {
-    let pods: Api<Pod> = Api::namespaced(control_plane.client(), "shop");
-    let pod = serde_json::from_value(json!({
-        "metadata": {"generateName": "cart-"},
-        "spec": {"containers": [{"name": "cart", "image": "example.com/cart:1"}]},
-    }))?;
-    let created = pods.create(&PostParams { dry_run: true, ..PostParams::default() }, &pod).await?;
-    let spec = created.spec.unwrap_or_default();
-    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-    Ok(containers.filter(|container| container.name == "istio-proxy").count())
 }
 
 pub async fn an_edit_does_not_wait_for_an_installation_that_hangs(

@@ -9,6 +9,7 @@ mod crash;
 mod diff;
 mod drift;
 mod faults;
+mod injected;
 mod install;
 mod interruption;
 #[path = "../matrix_cases/mod.rs"]

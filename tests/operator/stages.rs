@@ -11,7 +11,7 @@ use testbed::{ControlPlane, Failure, FaultProxy, TestResult};
 
 use crate::bed::{Bed, Result, USER, told};
 use crate::drift::{Target, back};
-use crate::interruption::sidecars_of_a_pod;
+use crate::injected::sidecars_of_a_pod;
 use crate::removal::nothing_is_left;
 
 /// What is refused at each stage of an installation, and the word for it in the status. Webhooks cannot refuse webhooks.

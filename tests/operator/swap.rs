@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use testbed::{ControlPlane, Process, ProcessSpec, TestResult, eventually};
 
 use crate::bed::{Bed, DEADLINE, Result, is_held};
-use crate::takeover::{Before, before, compare, while_pods_are_created};
+use crate::injected::{Created, while_pods_are_created};
+use crate::takeover::{Before, before, compare};
 
 /// The folder with the programs `manager` and `istio_install`.
 const PROGRAMS: &str = "GO_OPERATOR";
@@ -41,7 +42,7 @@ pub async fn the_go_operator_and_ours_pass_an_installation_on_to_each_other_and_
         }
         Ok(())
     };
-    Box::pin(while_pods_are_created(control_plane, turns)).await?;
+    Box::pin(while_pods_are_created(control_plane, Created::Dry, turns)).await?;
     ours_starts(&mut bed).await?;
     passed_on(&bed, &earlier).await?;
     bed.delete("default").await?;

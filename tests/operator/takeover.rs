@@ -1,9 +1,7 @@
 //! Istio that others installed becomes ours in place: no object is made anew, and pods can be created all the while.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use istio_charts::Bundle;
 use istio_manager::api::IstioSpec;
@@ -14,13 +12,14 @@ use istio_manager::validate::{Flavour, validate};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{Node, Pod, Secret};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, Failure, TestResult};
 
 use crate::bed::{Bed, Result, told};
 use crate::drift::{applied, events, told_in_an_event};
+use crate::injected::{Created, while_pods_are_created};
 
 /// What must survive a take-over.
 pub struct Before {
@@ -110,45 +109,6 @@ pub async fn compare(control_plane: &ControlPlane, earlier: &Before) -> Result<V
     Ok(earlier.templates.iter().filter(changed).map(|(name, _)| name.clone()).collect())
 }
 
-/// Creates pods in a labelled namespace, without keeping them, until the work is done: each must be accepted and get its
-/// sidecar.
-pub async fn while_pods_are_created<T>(
-    control_plane: &ControlPlane,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    control_plane.create_namespace("shop", &[("istio-injection", "enabled")]).await?;
-    let pods: Api<Pod> = Api::namespaced(control_plane.client(), "shop");
-    let pod: Pod = serde_json::from_value(json!({
-        "metadata": {"generateName": "cart-"},
-        "spec": {"containers": [{"name": "cart", "image": "example.com/cart:1"}]},
-    }))?;
-    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-    let tried = Cell::new(0_usize);
-    let probe = async {
-        loop {
-            let created = pods.create(&dry_run, &pod).await;
-            let number = tried.get();
-            let created = created.map_err(|error| format!("pod {number} is refused: {error}"))?;
-            let spec = created.spec.unwrap_or_default();
-            let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-            let sidecars = containers.by_ref().filter(|container| container.name == "istio-proxy").count();
-            if sidecars != 1 {
-                return Err::<T, Box<dyn std::error::Error>>(
-                    format!("pod {number} has {sidecars} sidecars").into(),
-                );
-            }
-            tried.set(number + 1);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let done = tokio::select! {
-        done = work => done,
-        refused = probe => refused,
-    };
-    assert!(tried.get() > 0, "no pod was created meanwhile");
-    done
-}
-
 /// Adds the module's labels, and begins a restart, as the Go operator's process does after an installation.
 async fn label_and_restart_as_the_go_operator_does(control_plane: &ControlPlane) -> Result {
     let params = PatchParams { field_manager: Some("manager".into()), ..PatchParams::default() };
@@ -199,7 +159,7 @@ pub async fn an_installation_of_the_go_operator_is_taken_over_and_only_its_cni_a
     label_and_restart_as_the_go_operator_does(control_plane).await?;
     let earlier = before(control_plane).await?;
     let bed = Bed::start(control_plane).await?;
-    Box::pin(while_pods_are_created(control_plane, async {
+    Box::pin(while_pods_are_created(control_plane, Created::Dry, async {
         bed.create("default", json!({})).await?;
         bed.settles("default", State::Ready).await
     }))
@@ -254,7 +214,7 @@ pub async fn a_helm_release_that_was_taken_over_is_a_warning_until_helm_forgets_
     helm(control_plane, "istiod", "istio-control/istio-discovery", &images).await?;
     let earlier = before(control_plane).await?;
     let bed = Bed::start(control_plane).await?;
-    let warned = Box::pin(while_pods_are_created(control_plane, async {
+    let warned = Box::pin(while_pods_are_created(control_plane, Created::Dry, async {
         bed.create("default", json!({})).await?;
         bed.settles("default", State::Warning).await
     }))

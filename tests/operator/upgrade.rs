@@ -3,15 +3,16 @@
 use istio_manager::api::conditions::State;
 use istio_manager::api::{Istio, last_applied};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use testbed::{ControlPlane, TestResult};
 
 use crate::bed::{Bed, DEADLINE, Result, told};
 use crate::bundle::{NEW_FIELD, Variant, derive};
+use crate::injected::{Created, while_pods_are_created};
 
 const OLDER: &str = "1.30.3";
 const CURRENT: &str = "1.31.0";
@@ -34,7 +35,7 @@ pub async fn an_installation_of_an_older_version_is_upgraded_in_place(
         bed.restart_with(&[]).await?;
         installed(&bed, CURRENT).await
     };
-    let upgraded = while_pods_are_created(control_plane, Box::pin(upgrade)).await?;
+    let upgraded = while_pods_are_created(control_plane, Created::Really, Box::pin(upgrade)).await?;
     let entries = upgraded.metadata.managed_fields.clone().unwrap_or_default();
     assert!(entries.iter().any(|entry| entry.manager.as_deref() == Some("istio-manager")), "{entries:?}");
     assert_eq!(upgraded.status.map(|status| status.state), Some(State::Ready));
@@ -87,7 +88,7 @@ pub async fn an_upgrade_that_fails_says_how_to_go_back_and_going_back_works(
         bed.restart_with(&strings(&older)).await?;
         bed.settles("default", State::Ready).await
     };
-    while_pods_are_created(control_plane, Box::pin(attempt)).await?;
+    while_pods_are_created(control_plane, Created::Really, Box::pin(attempt)).await?;
     assert_eq!(version_of(control_plane, "istiod").await?, OLDER);
     assert!(istiod(control_plane).await?.contains("RETIRED_SETTING"));
     assert_eq!(definition_version(control_plane).await?, BROKEN, "a definition went back");
@@ -149,7 +150,7 @@ pub async fn an_installation_by_istioctl_is_taken_over_and_upgraded(
         installed(&bed, CURRENT).await?;
         bed.stop().await
     };
-    while_pods_are_created(control_plane, Box::pin(take_over)).await?;
+    while_pods_are_created(control_plane, Created::Really, Box::pin(take_over)).await?;
     assert!(istiod(control_plane).await?.contains("pilot:1.31.0-distroless"));
     assert_eq!(definition_version(control_plane).await?, CURRENT);
     assert_eq!(uids(control_plane).await?, before);
@@ -196,39 +197,6 @@ async fn installed(bed: &Bed<'_>, version: &str) -> Result<Istio> {
 
 fn tag(resource: &Istio) -> Option<String> {
     last_applied::read(resource).and_then(|applied| applied.istio_tag)
-}
-
-/// Creates one pod after the other in a labelled namespace while `work` goes on: each has to be let in, with a sidecar.
-async fn while_pods_are_created<T>(
-    control_plane: &ControlPlane,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    control_plane.create_namespace("probe", &[("istio-injection", "enabled")]).await?;
-    let pods: Api<Pod> = Api::namespaced(control_plane.client(), "probe");
-    let pod: Pod = serde_json::from_value(json!({
-        "metadata": {"generateName": "probe-"},
-        "spec": {"containers": [{"name": "app", "image": "example.com/app:1"}]},
-    }))?;
-    let mut created = 0;
-    let probe = async {
-        loop {
-            let probe = pods.create(&PostParams::default(), &pod).await;
-            let probe = probe.map_err(|error| format!("pod {created} was refused: {error}"))?;
-            let spec = probe.spec.clone().unwrap_or_default();
-            let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-            if !containers.any(|container| container.name == "istio-proxy") {
-                return Result::Err(format!("pod {created} has no sidecar").into());
-            }
-            pods.delete(&probe.name_any(), &DeleteParams::default().grace_period(0)).await?;
-            created += 1;
-        }
-    };
-    let done = tokio::select! {
-        done = work => done?,
-        failed = probe => failed?,
-    };
-    assert!(created > 0, "no pod was created meanwhile");
-    Ok(done)
 }
 
 /// The Deployment of istiod as text.

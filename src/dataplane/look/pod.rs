@@ -24,19 +24,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::dataplane::fixtures::mesh;
-
-    /// A running pod with an outdated sidecar, after `change`.
-    fn pod(change: impl FnOnce(&mut Value)) -> Pod {
-        let mut pod = json!({
-            "metadata": {"name": "p", "namespace": "n", "annotations": {
-                "sidecar.istio.io/status": "{\"containers\":[\"istio-proxy\"]}"}},
-            "spec": {"containers": [{"name": "istio-proxy", "image": "new/proxyv2:1"}]},
-            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
-        });
-        change(&mut pod);
-        serde_json::from_str(&pod.to_string()).unwrap()
-    }
+    use crate::dataplane::fixtures::{mesh, pod};
 
     #[test]
     fn a_pod_counts_while_it_runs_and_has_a_sidecar_however_it_feels() {

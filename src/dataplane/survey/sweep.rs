@@ -227,23 +227,11 @@ fn look_hash(scope: Scope, owner: u64, suspicions: &[Reason]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
-    use crate::dataplane::fixtures::mesh;
+    use crate::dataplane::fixtures::{mesh, pod};
     use crate::dataplane::look::pod::look;
-
-    /// A running pod with an outdated sidecar, after `change`.
-    fn pod(change: impl FnOnce(&mut Value)) -> Pod {
-        let mut pod = json!({
-            "metadata": {"name": "p", "namespace": "n", "annotations": {
-                "sidecar.istio.io/status": "{\"containers\":[\"istio-proxy\"]}"}},
-            "spec": {"containers": [{"name": "istio-proxy", "image": "new/proxyv2:1"}]},
-            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
-        });
-        change(&mut pod);
-        serde_json::from_str(&pod.to_string()).unwrap()
-    }
 
     #[test]
     fn what_looks_different_is_judged_apart_and_an_owner_is_counted_once() {
