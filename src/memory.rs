@@ -9,11 +9,8 @@ use kube::{Api, Client};
 use serde_json::json;
 use thiserror::Error;
 
-use crate::api::names::{MEMORY_CONFIG_MAP, MODULE_LABEL, MODULE_LABEL_VALUE};
+use crate::api::names::{MEMORY_CONFIG_MAP, MODULE_LABEL, MODULE_LABEL_VALUE, OWN_FIELD_MANAGER};
 use crate::plan::cluster::Memory;
-
-/// Not the field manager of Istio's objects: this is the operator's own.
-const FIELD_MANAGER: &str = "istio-manager";
 
 /// The memory could not be kept.
 #[derive(Debug, Error)]
@@ -49,7 +46,7 @@ impl Store {
             "metadata": {"name": MEMORY_CONFIG_MAP, "labels": {MODULE_LABEL: MODULE_LABEL_VALUE}},
             "data": memory.to_data(),
         });
-        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let params = PatchParams::apply(OWN_FIELD_MANAGER).force();
         match self.api().patch_metadata(MEMORY_CONFIG_MAP, &params, &Patch::Apply(&map)).await {
             Ok(_) => Ok(true),
             Err(source) => Err(self.error(source)),

@@ -41,6 +41,9 @@ pub const RESTARTED_AT_ANNOTATION: &str = "istio-operator.kyma-project.io/restar
 /// Field manager of everything the operator applies. Shared with the Go operator and `istioctl`, so that fields they
 /// left behind go when they should.
 pub const FIELD_MANAGER: &str = "istio-operator";
+/// Field manager of what the operator writes beside Istio: what it remembers, and restarts of what belongs to users. It
+/// outlives a take-over of Istio's objects by somebody else.
+pub const OWN_FIELD_MANAGER: &str = "istio-manager";
 /// Lease of the leader election, the one that the Go operator uses, so that both never run at once.
 pub const LEADER_LEASE: &str = "76223278.kyma-project.io";
 

@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::fields;
-use super::server_side::FIELD_MANAGER;
+use crate::api::names::FIELD_MANAGER;
 
 const VALIDATOR: &str = "ValidatingWebhookConfiguration";
 

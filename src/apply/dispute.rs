@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::concede::contains;
 use super::fields;
-use super::server_side::FIELD_MANAGER;
+use crate::api::names::FIELD_MANAGER;
 
 /// Fields that a text names at most; more would not make it clearer.
 const NAMED: usize = 5;

@@ -16,14 +16,13 @@ use thiserror::Error;
 
 use super::live::Seen;
 use super::server_side;
+use crate::api::names::OWN_FIELD_MANAGER;
 use crate::object::ObjectId;
 use crate::plan::Stage;
 
 /// Name of the Secret, in the operator's namespace.
 pub const SECRET_NAME: &str = "istio-manager-inventory";
 const DATA_KEY: &str = "objects";
-/// Not the field manager of Istio's objects: the inventory must survive whoever takes those over.
-pub(super) const FIELD_MANAGER: &str = "istio-manager";
 
 /// Reading or writing the inventory failed.
 #[derive(Debug, Error)]
@@ -258,7 +257,7 @@ impl Store {
             "type": "operator.kyma-project.io/inventory",
             "data": {DATA_KEY: ByteString(bytes)},
         });
-        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let params = PatchParams::apply(OWN_FIELD_MANAGER).force();
         let patch = Patch::Apply(&secret);
         server_side::again(|| self.api.patch_metadata(SECRET_NAME, &params, &patch))
             .await

@@ -13,10 +13,8 @@ use thiserror::Error;
 
 use super::inventory::Release;
 use super::{concede, heed, takeover};
+use crate::api::names::FIELD_MANAGER;
 use crate::object::ObjectId;
-
-/// The field manager of everything that Istio's charts render.
-pub const FIELD_MANAGER: &str = "istio-operator";
 
 /// Waits between attempts; their number bounds the attempts.
 const RETRY_DELAYS: [Duration; 5] = [

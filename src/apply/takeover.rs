@@ -7,9 +7,8 @@
 
 use serde_json::{Value, json};
 
-use super::server_side::FIELD_MANAGER;
-use super::{fields, inventory};
-use crate::api::names::RESTARTED_AT_ANNOTATION;
+use super::fields;
+use crate::api::names::{FIELD_MANAGER, OWN_FIELD_MANAGER, RESTARTED_AT_ANNOTATION};
 
 /// Managers whose fields become ours: Helm, `istioctl`, and the processes of the Go operator.
 const PREDECESSORS: [&str; 4] = ["helm", "istioctl", "manager", "istio_install"];
@@ -127,7 +126,7 @@ fn restart(manifest: &Value) -> Option<Concession> {
     let path = ["f:spec", "f:template", "f:metadata", "f:annotations", &annotation];
     let is_left = fields::resolve(manifest, &path).is_none();
     let path = path.map(str::to_owned).to_vec();
-    is_left.then_some(Concession { path, manager: inventory::FIELD_MANAGER, subresource: None })
+    is_left.then_some(Concession { path, manager: OWN_FIELD_MANAGER, subresource: None })
 }
 
 /// istiod's fields of each webhook: its certificate, and `Fail`, which it sets once it can answer.

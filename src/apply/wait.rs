@@ -19,8 +19,8 @@ use tokio::time::{Instant, interval_at};
 
 use super::explain;
 use super::gates::{Gate, endpoint_name};
-use super::inventory::FIELD_MANAGER;
 use super::ready::{self, Readiness};
+use crate::api::names::OWN_FIELD_MANAGER;
 use crate::kubernetes::streamed;
 use crate::object::ObjectId;
 use crate::status::Progress;
@@ -181,7 +181,8 @@ async fn remind(client: &Client, states: &BTreeMap<String, State>) {
             continue;
         };
         let patch = json!({"metadata": {"annotations": {REMINDER_ANNOTATION: Timestamp::now().to_string()}}});
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let params =
+            PatchParams { field_manager: Some(OWN_FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let reminded = id.api(client.clone()).patch_metadata(&id.name, &params, &Patch::Merge(&patch)).await;
         match reminded.err() {
             None => tracing::warn!(object = %id, "the API server was reminded to establish it"),

@@ -39,5 +39,3 @@ pub const INJECTOR_CONFIG_MAP: &str = "istio-sidecar-injector";
 pub const ISTIOD: &str = "istiod";
 /// ConfigMap in the operator's namespace that remembers which workloads were restarted.
 pub const RESTARTS_CONFIG_MAP: &str = "istio-manager-restarts";
-/// Field manager of what restarts write; not that of Istio's objects, since these belong to users.
-pub const FIELD_MANAGER: &str = "istio-manager";

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::objects::{Page, path};
+use crate::api::names::OWN_FIELD_MANAGER;
 use crate::kubernetes::write_denied;
 use crate::object::ObjectId;
 
@@ -71,8 +72,7 @@ pub async fn merge<T: DeserializeOwned>(
     id: &ObjectId,
     patch: &Value,
 ) -> Result<T, kube::Error> {
-    let params =
-        PatchParams { field_manager: Some(super::names::FIELD_MANAGER.into()), ..PatchParams::default() };
+    let params = PatchParams { field_manager: Some(OWN_FIELD_MANAGER.into()), ..PatchParams::default() };
     let request = Request::new(path(&id.api_resource(), id.namespace.as_deref()))
         .patch_metadata(&id.name, &params, &Patch::Merge(patch))
         .map_err(kube::Error::BuildRequest)?;
@@ -86,7 +86,7 @@ pub async fn create<T: DeserializeOwned>(
     object: &impl Serialize,
     dry_run: bool,
 ) -> Result<T, kube::Error> {
-    let params = PostParams { dry_run, field_manager: Some(super::names::FIELD_MANAGER.into()) };
+    let params = PostParams { dry_run, field_manager: Some(OWN_FIELD_MANAGER.into()) };
     let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
     let request = Request::new(url).create(&params, body).map_err(kube::Error::BuildRequest)?;
     answer(client, request).await

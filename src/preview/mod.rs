@@ -12,11 +12,11 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub use self::text::{Style, unified};
+use crate::api::names::FIELD_MANAGER;
 use crate::apply::concede;
 use crate::apply::definitions::{self, Verdict};
 use crate::apply::deletion::is_ours;
 use crate::apply::inventory::{Inventory, Record};
-use crate::apply::server_side::FIELD_MANAGER;
 use crate::kubernetes::{if_found, is_not_found};
 use crate::object::ObjectId;
 use crate::plan::{Plan, Stage};

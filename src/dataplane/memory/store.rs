@@ -12,8 +12,8 @@ use kube::{Api, Client};
 use serde_json::{Map, Value, json};
 
 use super::{Error, Memory};
-use crate::api::names::{MODULE_LABEL, MODULE_LABEL_VALUE};
-use crate::dataplane::names::{FIELD_MANAGER, RESTARTS_CONFIG_MAP};
+use crate::api::names::{MODULE_LABEL, MODULE_LABEL_VALUE, OWN_FIELD_MANAGER};
+use crate::dataplane::names::RESTARTS_CONFIG_MAP;
 use crate::dataplane::requests::is_passing;
 
 /// Writes that meet an API server in trouble are tried so often.
@@ -162,12 +162,12 @@ impl Store {
         if known.version.is_none() {
             let map = json!({"metadata": metadata, "data": data});
             let map: ConfigMap = serde_json::from_value(map).map_err(kube::Error::SerdeError)?;
-            let params = PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.into()) };
+            let params = PostParams { dry_run: false, field_manager: Some(OWN_FIELD_MANAGER.into()) };
             let map = self.api.create(&params, &map).await?;
             return Ok(Known { version: map.metadata.resource_version, data: data.clone() });
         }
         let patch = Patch::Merge(json!({"metadata": metadata, "data": change(&known.data, data)}));
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let params = PatchParams { field_manager: Some(OWN_FIELD_MANAGER.into()), ..PatchParams::default() };
         let written = self.api.patch_metadata(&name(index), &params, &patch).await?;
         Ok(Known { version: written.metadata.resource_version, data: data.clone() })
     }

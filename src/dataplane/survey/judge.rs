@@ -86,6 +86,10 @@ pub struct Judge<'a> {
     pub prover: &'a Prover,
     /// The namespaces.
     pub namespaces: &'a Namespaces,
+    /// What injection gives now.
+    pub mesh: &'a Mesh,
+    /// What is looked for.
+    pub scope: Scope,
     /// What was proven before.
     pub proven: &'a Proven,
     /// Counts judgements.
@@ -98,16 +102,9 @@ pub struct Judge<'a> {
 
 impl Judge<'_> {
     /// Judges the workload behind a pod.
-    pub(crate) async fn judge(
-        &self,
-        claim: &Claim,
-        candidate: &Candidate,
-        workloads: &Workloads,
-        mesh: &Mesh,
-        scope: Scope,
-    ) -> Verdict {
+    pub(crate) async fn judge(&self, claim: &Claim, candidate: &Candidate, workloads: &Workloads) -> Verdict {
         let started = Instant::now();
-        let verdict = self.try_judge(claim, candidate, workloads, mesh, scope).await;
+        let verdict = self.try_judge(claim, candidate, workloads).await;
         let (kind, id) = named(claim);
         self.metrics.judged(kind, started.elapsed());
         verdict.unwrap_or_else(|why| Verdict::Unproven(id.clone(), why))
@@ -118,19 +115,17 @@ impl Judge<'_> {
         claim: &Claim,
         candidate: &Candidate,
         workloads: &Workloads,
-        mesh: &Mesh,
-        scope: Scope,
     ) -> Result<Verdict, String> {
         let Some((kind, id, workload)) = self.resolve(claim, candidate, workloads).await? else {
             return Ok(Verdict::Fresh);
         };
         let template = workload.template();
-        let target = self.target(&id, &template, mesh, scope);
+        let target = self.target(&id, &template);
         let mut finding = self.finding(kind, id, &workload, &template, candidate, target);
         if finding.kind == Kind::Other {
             finding.replicas = self.scale(&finding.workload).await;
         }
-        if scope == Scope::Removal {
+        if self.scope == Scope::Removal {
             finding.reasons = vec![Reason::Removal];
             // The mesh does not wait for the weekend to go.
             finding.steering.window = None;
@@ -213,14 +208,14 @@ impl Judge<'_> {
         Ok(())
     }
 
-    fn target(&self, id: &ObjectId, template: &Value, mesh: &Mesh, scope: Scope) -> String {
-        if scope == Scope::Removal {
-            return mesh.hash.clone();
+    fn target(&self, id: &ObjectId, template: &Value) -> String {
+        if self.scope == Scope::Removal {
+            return self.mesh.hash.clone();
         }
         let namespace = id.namespace.as_deref().and_then(|namespace| self.namespaces.get(namespace));
         let label = |key: &&str| namespace.and_then(|namespace| namespace.labels.get(*key)).cloned();
         let labels: Vec<String> = INJECTION_LABELS.iter().map(|key| label(key).unwrap_or_default()).collect();
-        memory::target(&mesh.hash, &hash(&[&labels.join(","), &probe::template_hash(template)]))
+        memory::target(&self.mesh.hash, &hash(&[&labels.join(","), &probe::template_hash(template)]))
     }
 
     fn finding(

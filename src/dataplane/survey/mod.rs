@@ -180,6 +180,8 @@ impl Surveyor<'_> {
             client: self.client,
             prover: &prover,
             namespaces: &namespaces,
+            mesh: self.mesh,
+            scope: self.scope,
             proven: self.proven,
             metrics: self.metrics,
             settled: self.settled,

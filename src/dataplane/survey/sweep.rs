@@ -199,7 +199,7 @@ impl Sweep<'_> {
         let workloads = &workloads;
         let mut verdicts = stream::iter(candidates)
             .map(|(claim, candidate)| async move {
-                let verdict = self.judge.judge(&claim, &candidate, workloads, self.mesh, self.scope).await;
+                let verdict = self.judge.judge(&claim, &candidate, workloads).await;
                 (owner_hash(&claim), verdict)
             })
             .buffer_unordered(PROOFS_AT_ONCE);
