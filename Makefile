@@ -42,7 +42,7 @@ PACKED := $(shell printf '%s\n' 2.36 "$$(getconf GNU_LIBC_VERSION 2>/dev/null | 
 
 # With a named target the flag reaches the operator only, and not the compiler's own plug-ins, which cannot be static.
 build: charts ## Build target/release/istio-manager, one static file
-	@echo "building the operator; the first time takes about 4 minutes on 2 cores"
+	@echo "building the operator; the first time takes about 6 minutes on 2 cores"
 	RUSTFLAGS="-C target-feature=+crt-static $(PACKED)" cargo build --release --locked --package istio-manager --bin istio-manager --target $(HOST)
 	@mkdir -p $(dir $(RELEASE)) && cp target/$(HOST)/release/istio-manager $(RELEASE)
 	@ls -l $(RELEASE) | awk '{ printf "$(RELEASE): %.1f MB\n", $$5 / 1e6 }'
