@@ -60,7 +60,10 @@ fn is_due(pod: &Pod, wanted: Option<&Injected>, since: i64) -> bool {
     let created = pod.metadata.creation_timestamp.as_ref();
     let was_there = created.is_some_and(|created| created.0.as_second() <= since);
     let is_outdated = || match wanted {
-        Some(wanted) => !compare::reasons(pod, Some(wanted)).is_empty(),
+        Some(wanted) => {
+            let live = Injected::of(pod);
+            !compare::reasons(&pod.metadata.annotations, live.as_ref(), Some(wanted)).is_empty()
+        }
         None => Injected::of(pod).is_some_and(|injected| injected.proxy().is_some()),
     };
     pod.metadata.deletion_timestamp.is_none() && was_there && is_outdated()

@@ -3,13 +3,17 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::reasons;
 use crate::dataplane::injected::Injected;
 use crate::dataplane::objects::Pod;
 use crate::dataplane::reason::{Consequence, Reason, consequence};
 
 fn parse(pod: &Value) -> Pod {
     serde_json::from_str(&pod.to_string()).unwrap()
+}
+
+/// Why `pod` is outdated where injection gives `wanted`.
+fn reasons(pod: &Pod, wanted: Option<&Injected>) -> Vec<Reason> {
+    super::reasons(&pod.metadata.annotations, Injected::of(pod).as_ref(), wanted)
 }
 
 /// An injected pod, as the API server stores it.
