@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use futures::stream::{BoxStream, StreamExt};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
@@ -18,10 +17,11 @@ use tokio::sync::watch;
 
 use crate::api::names::ISTIO_NAMESPACE;
 use crate::dataplane::names::{
-    ALLOW_INTERRUPTION_ANNOTATION, EXCLUDE_ANNOTATION, INJECTOR_CONFIG_MAP, ISTIOD, MESH_CONFIG_MAP,
+    ALLOW_INTERRUPTION_ANNOTATION, EXCLUDE_ANNOTATION, INJECTOR_CONFIG_MAP, MESH_CONFIG_MAP,
     WINDOW_ANNOTATION,
 };
 use crate::kubernetes::streamed;
+use crate::observe::istiod::{ISTIOD, Istiod};
 
 /// Labels and annotations of a namespace that matter here.
 const NAMESPACE_LABELS: [&str; 4] =
@@ -128,7 +128,7 @@ where
 
 /// istiod by its progress: only the beginning and the end of a rollout change what injection gives.
 fn istiod(client: &Client) -> Changes {
-    let api: Api<Deployment> = Api::namespaced(client.clone(), ISTIO_NAMESPACE);
+    let api: Api<Istiod> = Api::namespaced(client.clone(), ISTIO_NAMESPACE);
     let config = watcher::Config::default().fields(&format!("metadata.name={ISTIOD}"));
     streamed(api, config)
         .default_backoff()
@@ -144,17 +144,9 @@ fn istiod(client: &Client) -> Changes {
         .boxed()
 }
 
-fn progress(istiod: &Deployment) -> u64 {
-    let status = istiod.status.clone().unwrap_or_default();
-    let wanted = istiod.spec.as_ref().and_then(|spec| spec.replicas);
-    let complete = status.observed_generation == istiod.metadata.generation
-        && status.updated_replicas == wanted
-        && status.replicas == wanted
-        && status.available_replicas == wanted;
-    let containers =
-        istiod.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()).map(|spec| &spec.containers);
-    let images: Vec<_> = containers.into_iter().flatten().map(|container| container.image.clone()).collect();
-    hash(&(complete, images))
+fn progress(istiod: &Istiod) -> u64 {
+    let images: Vec<&str> = istiod.images().collect();
+    hash(&(istiod.is_complete(), images))
 }
 
 fn namespace(meta: &ObjectMeta) -> u64 {

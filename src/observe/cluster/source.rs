@@ -173,12 +173,26 @@ fn config_map(source: Source, client: Client, namespace: &str, name: &str) -> Ch
 }
 
 fn service(source: Source, client: Client, namespace: &str, name: &str) -> Changes {
-    let api: Api<Service> = Api::namespaced(client, namespace);
+    let api: Api<ServiceSummary> = Api::namespaced(client, namespace);
     reduced(source, streamed(api, named(name)), |service| {
-        let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_ref());
         let annotations = &service.metadata.annotations;
-        Fact::Object(json!({"metadata": {"annotations": annotations}, "spec": {"ports": ports}}))
+        Fact::Object(json!({"metadata": {"annotations": annotations}, "spec": {"ports": service.spec.ports}}))
     })
+}
+
+/// A Service by its ports alone.
+#[derive(Clone, Debug, Serialize, Deserialize, kube::Resource)]
+#[resource(inherit = Service)]
+struct ServiceSummary {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: ServicePorts,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct ServicePorts {
+    #[serde(default)]
+    ports: Value,
 }
 
 /// Metadata only: a definition can have hundreds of kilobytes.
