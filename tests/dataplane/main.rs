@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         an_istiod_of_before_that_was_evicted_does_not_stop_the_restarts,
         workloads_that_may_not_be_restarted_are_left_alone_and_listed,
         an_operator_that_is_killed_in_a_wave_restarts_nothing_twice_and_forgets_nothing,
+        a_workload_that_was_made_anew_under_its_name_is_not_restarted_and_not_told_as_refused,
         an_owner_that_takes_restarts_back_is_told_and_not_fought,
         rollouts_that_fail_stop_the_wave_until_somebody_releases_it,
         a_sidecar_that_becomes_outdated_is_seen_at_once_and_one_without_its_label_by_the_slow_look,
