@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         a_sidecar_that_becomes_outdated_is_seen_at_once_and_one_without_its_label_by_the_slow_look,
         a_workload_that_is_not_ready_in_a_wave_is_restarted_when_it_is,
         an_eviction_that_a_budget_delays_goes_on_and_never_are_two_pods_missing,
+        what_keeps_a_restart_from_its_end_is_told_while_it_goes_on,
         a_set_that_is_scaled_down_while_its_pods_are_evicted_is_not_waited_for,
         a_deployment_of_several_pages_is_restarted_once_though_its_list_expires,
         a_target_that_changes_in_a_wave_restarts_nothing_twice_for_nothing,
