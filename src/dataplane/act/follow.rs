@@ -2,7 +2,9 @@
 //! watches tell about other workloads is dropped.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
+use futures::FutureExt;
 use futures::stream::{BoxStream, SelectAll, StreamExt};
 use kube::Client;
 use kube::api::WatchParams;
@@ -16,6 +18,10 @@ use crate::dataplane::kind::Kind;
 use crate::dataplane::objects::{Meta, Workload, WorkloadSpec, WorkloadStatus};
 use crate::dataplane::requests;
 use crate::object::ObjectId;
+
+/// Events are gathered for so long and read in one go. There are several of each rollout, a few milliseconds apart, and to
+/// wake up for each costs more than to read it.
+const GATHERED: Duration = Duration::from_millis(250);
 
 type Event = (Kind, Result<WatchEvent<Seen>, kube::Error>);
 
@@ -153,9 +159,20 @@ impl Follow {
     /// The next sight of a followed workload; pending while nothing happens.
     pub async fn next(&mut self) -> (usize, Sight) {
         loop {
-            let Some((kind, event)) = self.events.next().await else { return std::future::pending().await };
+            let Some((kind, event)) = self.next_event().await else { return std::future::pending().await };
             if let Some(sight) = self.take(kind, event) {
                 return sight;
+            }
+        }
+    }
+
+    /// The next event, of those that have come or of those that come in a moment; `None` without a watch.
+    async fn next_event(&mut self) -> Option<Event> {
+        loop {
+            // Does not ask to be woken when there is one.
+            match self.events.next().now_or_never() {
+                Some(event) => return event,
+                None => tokio::time::sleep(GATHERED).await,
             }
         }
     }
@@ -233,7 +250,6 @@ fn sight(followed: &Followed, workload: &Workload) -> Sight {
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
 
     use http::{Request, Response};
     use kube::client::Body;
