@@ -216,3 +216,96 @@ pub fn template_hash(template: Option<&Template>) -> String {
         template.spec.as_ref().map_or("", Part::text),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template(template: &Value) -> Template {
+        serde_json::from_str(&template.to_string()).unwrap()
+    }
+
+    /// A pod of the set `db`, with a sidecar.
+    fn live() -> Pod {
+        let pod = json!({
+            "metadata": {"name": "db-0", "generateName": "db-", "namespace": "shop",
+                "labels": {"app": "db", "controller-revision-hash": "db-1", "security.istio.io/tlsMode": "istio"},
+                "annotations": {"own": "1", "sidecar.istio.io/status": "{\"containers\":[\"istio-proxy\"]}"},
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "u",
+                    "controller": true, "blockOwnerDeletion": true}]},
+            "spec": {
+                "containers": [{"name": "istio-proxy"}, {"name": "db", "volumeMounts": [
+                    {"name": "data", "mountPath": "/data"}, {"name": "kube-api-access-x", "mountPath": "/t"}]}],
+                "volumes": [{"name": "data"}, {"name": "kube-api-access-x"}],
+            },
+        });
+        serde_json::from_str(&pod.to_string()).unwrap()
+    }
+
+    fn written(probe: &Probe) -> Value {
+        serde_json::to_value(probe).unwrap()
+    }
+
+    #[test]
+    fn a_probe_belongs_to_the_owner_and_has_the_hash_of_the_live_pod() {
+        let spec = json!({"containers": [{"name": "db", "image": "db:1"}]});
+        let template = template(
+            &json!({"metadata": {"labels": {"app": "db"}, "annotations": {"a": "b"}}, "spec": spec}),
+        );
+        let expected = json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "generateName": "db-",
+                "namespace": "shop",
+                "labels": {"app": "db", "controller-revision-hash": "db-1"},
+                "annotations": {"a": "b"},
+                "ownerReferences":
+                    [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "u", "controller": true}],
+            },
+            "spec": spec,
+        });
+        assert_eq!(written(&from_template(&template, &live())), expected);
+    }
+
+    #[test]
+    fn claims_that_a_template_mounts_become_volumes_and_those_of_a_declared_proxy_are_left_to_injection() {
+        let mount = |name: &str, volume: &str| json!({"name": name, "volumeMounts": [{"name": volume, "mountPath": "/m"}]});
+        for (volumes, expected) in [
+            (json!(null), json!([{"name": "data", "emptyDir": {}}])),
+            (json!([{"name": "own"}]), json!([{"name": "own"}, {"name": "data", "emptyDir": {}}])),
+            (json!([{"name": "data"}]), json!([{"name": "data"}])),
+        ] {
+            let spec = json!({"containers": [mount("db", "data"), mount(PROXY_CONTAINER, "istio-envoy")], "volumes": volumes});
+            let probe = from_template(&template(&json!({"spec": spec})), &live());
+            assert_eq!(written(&probe)["spec"]["volumes"], expected, "{volumes}");
+        }
+    }
+
+    #[test]
+    fn without_a_template_a_probe_is_the_live_pod_before_injection() {
+        let live = live();
+        let probe = written(&from_pod(&live, &Injected::of(&live).unwrap()));
+        let container = json!({"name": "db", "volumeMounts": [{"name": "data", "mountPath": "/data"}]});
+        assert_eq!(
+            probe["spec"],
+            json!({"containers": [container], "initContainers": [], "volumes": [{"name": "data"}]})
+        );
+        assert_eq!(probe["metadata"]["labels"], json!({"app": "db", "controller-revision-hash": "db-1"}));
+        assert_eq!(probe["metadata"]["annotations"], json!({"own": "1"}));
+    }
+
+    #[test]
+    fn a_template_is_the_same_whenever_it_was_last_restarted() {
+        let hash = |annotations: Value, image: &str| {
+            let spec = json!({"containers": [{"name": "db", "image": image}]});
+            template_hash(Some(&template(&json!({"metadata": {"annotations": annotations}, "spec": spec}))))
+        };
+        let plain = hash(json!(null), "db:1");
+        let restarted = json!({RESTARTED_AT_ANNOTATION: "now", KUBECTL_RESTARTED_AT: "then"});
+        assert_eq!(hash(restarted, "db:1"), plain);
+        for other in [hash(json!({"a": "b"}), "db:1"), hash(json!(null), "db:2"), template_hash(None)] {
+            assert_ne!(other, plain);
+        }
+    }
+}
