@@ -231,7 +231,8 @@ fn fields(has: &Container, wants: &Container, kind_differs: bool) -> Vec<Reason>
         ("lifecycle", &has.lifecycle, &wants.lifecycle),
     ];
     let parts = parts.into_iter().filter(|(name, has, wants)| {
-        !(kind_differs && *name == "lifecycle") && !same_part(has.as_ref(), wants.as_ref())
+        let follows = kind_differs && *name == "lifecycle";
+        !follows && !same_part(has.as_ref(), wants.as_ref())
     });
     // An answer of istiod itself lacks the defaults of the API server; only what it says can differ.
     let policy = !wants.image_pull_policy.is_empty() && has.image_pull_policy != wants.image_pull_policy;
