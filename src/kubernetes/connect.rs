@@ -24,7 +24,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Those that a burst of writes needed are closed soon after it. Renewals of the Lease keep one open.
 const IDLE: Duration = Duration::from_secs(10);
 /// Each connection keeps what it once needed.
-const READ_BUFFER: usize = 64 << 10;
+const READ_BUFFER: usize = 32 << 10;
 /// A shared connection that died silently takes all watches along, so that it is asked for a sign of life.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
