@@ -188,7 +188,7 @@ pub struct Memory {
 
 /// The means of an apply.
 pub struct Applier {
-    /// Whether the control plane had no namespace a moment ago.
+    /// Whether the control plane had no namespace a moment ago, so that nothing in it is of someone before us.
     pub namespace_is_missing: bool,
     /// Client whose writes are gated by leadership.
     pub client: Client,
@@ -241,7 +241,7 @@ impl Applier {
         let mut applied = Applied::default();
         let ground = Ground::new(&self.client, self.namespace_is_missing);
         for stage in Stage::ALL {
-            // Beside the writes, which take less time than istiod needs to start.
+            // Beside the writes: both are over before istiod, once it starts, gets to its watches.
             let kinds = if stage == Stage::Istiod { ground.take_new_kinds() } else { Vec::new() };
             let write = self.write_stage(plan, stage, inventory, live, &ground, &mut applied);
             let (written, ()) = join(write, storage::prepare(&self.client, kinds)).await;

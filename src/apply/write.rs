@@ -131,19 +131,8 @@ impl Ground {
     }
 
     /// Whether nobody before us can have left an object that matters.
-    ///
-    /// Where neither a kind of Istio nor its namespace was, a webhook that was left behind calls nobody: nothing of it is to
-    /// be kept up, and what is left of its fields is taken over after the write.
     fn has_no_predecessor(&self, id: &ObjectId) -> bool {
-        let namespaces = self.new_namespaces();
-        match (&id.namespace, id.kind.as_str()) {
-            (Some(namespace), _) => namespaces.contains(namespace),
-            (None, "Namespace") => namespaces.contains(&id.name),
-            (None, "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration") => {
-                namespaces.contains(ISTIO_NAMESPACE) && self.gate.found_no_istio_apis()
-            }
-            (None, _) => false,
-        }
+        is_first(id, &self.new_namespaces(), self.gate.found_no_istio_apis())
     }
 
     /// The new kinds of which storage is to be made before istiod asks for them.
@@ -380,6 +369,21 @@ impl Task {
     }
 }
 
+/// Whether an object cannot be one that somebody before us made and that matters.
+///
+/// Where neither a kind of Istio nor its namespace was, a webhook that was left behind calls nobody: nothing of it is to be
+/// kept up, and what is left of its fields is taken over after the write.
+fn is_first(id: &ObjectId, new_namespaces: &BTreeSet<String>, without_istio_apis: bool) -> bool {
+    match (&id.namespace, id.kind.as_str()) {
+        (Some(namespace), _) => new_namespaces.contains(namespace),
+        (None, "Namespace") => new_namespaces.contains(&id.name),
+        (None, "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration") => {
+            without_istio_apis && new_namespaces.contains(ISTIO_NAMESPACE)
+        }
+        (None, _) => false,
+    }
+}
+
 fn by_admission(altered: &[String]) -> String {
     let fields = dispute::Dispute {
         manager: Some("a webhook or policy of admission".into()),
@@ -418,5 +422,40 @@ fn what_happened(task: &Task, live: Option<&Value>) -> String {
     match &task.record {
         Some(record) if !record.altered.is_empty() => by_admission(&record.altered),
         _ => dispute::describe(&dispute::disputes(live, &task.manifest)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_cannot_be_there_is_not_read_before_it_is_written() {
+        let id = |namespace: Option<&str>, kind: &str, name: &str| ObjectId {
+            group: String::new(),
+            version: "v1".into(),
+            kind: kind.into(),
+            namespace: namespace.map(str::to_owned),
+            name: name.into(),
+        };
+        let new = BTreeSet::from([ISTIO_NAMESPACE.to_owned()]);
+        let service = id(Some(ISTIO_NAMESPACE), "Service", "istiod");
+        let elsewhere = id(Some("kyma-system"), "Service", "istiod");
+        let namespace = id(None, "Namespace", ISTIO_NAMESPACE);
+        let injector = id(None, "MutatingWebhookConfiguration", CANONICAL_INJECTOR);
+        let role = id(None, "ClusterRole", "istiod");
+        for (object, namespaces, without_istio_apis, expected) in [
+            (&service, &new, false, true),
+            (&service, &BTreeSet::new(), true, false),
+            (&elsewhere, &new, true, false),
+            (&namespace, &new, false, true),
+            (&namespace, &BTreeSet::new(), true, false),
+            (&injector, &new, true, true),
+            (&injector, &new, false, false),
+            (&injector, &BTreeSet::new(), true, false),
+            (&role, &new, true, false),
+        ] {
+            assert_eq!(is_first(object, namespaces, without_istio_apis), expected, "{object}");
+        }
     }
 }
