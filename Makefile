@@ -59,7 +59,7 @@ $(DENY):
 	cargo install --quiet --locked cargo-deny --version $(DENY_VERSION) --root .tools/cargo
 
 generate: charts ## Write anew what is generated: the CRD, and the chart's copies of it and of the roles
-	cargo run --quiet -- crd > crds/istios.operator.kyma-project.io.yaml
+	UPDATE=1 cargo test --quiet --workspace --lib the_committed_definition
 	cp crds/istios.operator.kyma-project.io.yaml charts/istio-manager/files/crd.yaml
 	cp config/rbac/role.yaml config/rbac/operator-role.yaml config/rbac/aggregated.yaml config/rbac/dry-run-policy.yaml charts/istio-manager/files/
 

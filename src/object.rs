@@ -24,6 +24,9 @@ const CLUSTER_SCOPED: [&str; 8] = [
     "ValidatingWebhookConfiguration",
 ];
 
+/// The metadata of an object of any kind. One type for all kinds, since each type that is watched is code of its own.
+pub type Metadata = PartialObjectMeta<DynamicObject>;
+
 /// A manifest that cannot be addressed.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum Error {
@@ -90,7 +93,7 @@ impl ObjectId {
 
     /// Like [`Self::api`], for metadata only.
     #[must_use]
-    pub fn metadata_api(&self, client: Client) -> Api<PartialObjectMeta<DynamicObject>> {
+    pub fn metadata_api(&self, client: Client) -> Api<Metadata> {
         match &self.namespace {
             Some(namespace) => Api::namespaced_with(client, namespace, &self.api_resource()),
             None => Api::all_with(client, &self.api_resource()),

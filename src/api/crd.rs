@@ -1,5 +1,7 @@
-//! The CustomResourceDefinition of the `Istio` resource, generated from its Rust types.
+//! Generates the CustomResourceDefinition of the `Istio` resource from its Rust types: a tool for whoever changes these.
 //! Only corrects what the generator cannot know about Kubernetes; field names, types and texts come from the types.
+
+use std::path::Path;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -7,24 +9,8 @@ use serde_json::{Value, json};
 
 use super::Istio;
 
-/// The CustomResourceDefinition to install in a cluster.
-///
-/// # Errors
-/// When the generated schema has a form that a CustomResourceDefinition cannot have.
-pub fn crd() -> serde_json::Result<CustomResourceDefinition> {
-    serde_json::from_value(crd_value()?)
-}
-
-/// The CustomResourceDefinition as a YAML document, as committed in `crds/`.
-///
-/// # Errors
-/// As [`crd`].
-pub fn crd_yaml() -> serde_json::Result<String> {
-    Ok(gotemplate::yaml::json_to_string(&crd_value()?) + "\n")
-}
-
-fn crd_value() -> serde_json::Result<Value> {
-    let mut value = serde_json::to_value(Istio::crd())?;
+fn generated() -> Value {
+    let mut value = serde_json::to_value(Istio::crd()).unwrap();
     if let Some(versions) = value.pointer_mut("/spec/versions").and_then(Value::as_array_mut) {
         for schema in versions.iter_mut().filter_map(|version| version.pointer_mut("/schema/openAPIV3Schema"))
         {
@@ -33,7 +19,7 @@ fn crd_value() -> serde_json::Result<Value> {
         }
     }
     value["spec"]["names"]["listKind"] = json!("IstioList");
-    Ok(value)
+    value
 }
 
 /// An `Istio` resource without a spec is complete: it asks for the default installation.
@@ -52,9 +38,8 @@ fn as_whole_number(value: &Value) -> Option<Value> {
 }
 
 /// Makes the schema what Kubernetes wants: without `nullable` (an absent field is absent, as in the Go operator's
-/// schema) without defaults (they are decided where a configuration is
-/// planned) and without formats unknown to it, with the one form of `anyOf` that goes with a number or text, and with
-/// bounds as whole numbers.
+/// schema), without defaults (they are decided where a configuration is planned), without formats unknown to it, with the
+/// one form of `anyOf` that goes with a number or text, and with bounds as whole numbers.
 fn correct_schema(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
@@ -80,76 +65,73 @@ fn correct_schema(schema: &mut Value) {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
+fn generated_text() -> String {
+    gotemplate::yaml::json_to_string(&generated()) + "\n"
+}
 
-    use super::*;
+fn spec_schema() -> Value {
+    generated()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+}
 
-    fn spec_schema() -> Value {
-        crd_value().unwrap()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+fn any(schema: &Value, holds: &dyn Fn(&serde_json::Map<String, Value>) -> bool) -> bool {
+    match schema {
+        Value::Object(map) => holds(map) || map.values().any(|value| any(value, holds)),
+        Value::Array(items) => items.iter().any(|value| any(value, holds)),
+        _ => false,
     }
+}
 
-    fn any(schema: &Value, holds: &dyn Fn(&serde_json::Map<String, Value>) -> bool) -> bool {
-        match schema {
-            Value::Object(map) => holds(map) || map.values().any(|value| any(value, holds)),
-            Value::Array(items) => items.iter().any(|value| any(value, holds)),
-            _ => false,
-        }
+/// `UPDATE=1 cargo test`, or `make generate`, writes the file anew.
+#[test]
+fn the_committed_definition_is_the_generated_one() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds/istios.operator.kyma-project.io.yaml");
+    let generated = generated_text();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &generated).unwrap();
     }
+    let committed = std::fs::read_to_string(&path).unwrap();
+    assert!(committed == generated, "{} is not up to date, run: UPDATE=1 cargo test", path.display());
+}
 
-    /// `UPDATE=1 cargo test` writes the file anew.
-    #[test]
-    fn the_committed_definition_is_the_generated_one() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds/istios.operator.kyma-project.io.yaml");
-        let generated = crd_yaml().unwrap();
-        if std::env::var_os("UPDATE").is_some() {
-            std::fs::write(&path, &generated).unwrap();
-        }
-        let committed = std::fs::read_to_string(&path).unwrap();
-        assert!(committed == generated, "{} is not up to date, run: UPDATE=1 cargo test", path.display());
-    }
+#[test]
+fn the_definition_is_one_that_kubernetes_knows() {
+    let crd: CustomResourceDefinition = serde_json::from_value(generated()).unwrap();
+    assert_eq!(crd.metadata.name.as_deref(), Some("istios.operator.kyma-project.io"));
+    assert_eq!(crd.spec.names.categories, Some(vec!["kyma-modules".to_owned(), "kyma-istio".to_owned()]));
+}
 
-    #[test]
-    fn the_definition_is_one_that_kubernetes_knows() {
-        let crd = crd().unwrap();
-        assert_eq!(crd.metadata.name.as_deref(), Some("istios.operator.kyma-project.io"));
-        assert_eq!(crd.spec.names.categories, Some(vec!["kyma-modules".to_owned(), "kyma-istio".to_owned()]));
-    }
+#[test]
+fn the_schema_has_no_defaults_no_null_and_no_format_unknown_to_kubernetes() {
+    let schema = spec_schema();
+    assert!(!any(&schema, &|map| map.contains_key("default")));
+    assert!(!any(&schema, &|map| map.contains_key("nullable")));
+    assert!(!any(&schema, &|map| {
+        map.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint"))
+    }));
+}
 
-    #[test]
-    fn the_schema_has_no_defaults_no_null_and_no_format_unknown_to_kubernetes() {
-        let schema = spec_schema();
-        assert!(!any(&schema, &|map| map.contains_key("default")));
-        assert!(!any(&schema, &|map| map.contains_key("nullable")));
-        assert!(!any(&schema, &|map| {
-            map.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint"))
-        }));
+#[test]
+fn fields_are_required_where_the_go_operator_requires_them() {
+    let schema = spec_schema();
+    for (path, required) in [
+        ("", json!(null)),
+        ("/properties/spec", json!(null)),
+        ("/properties/status", json!(["state"])),
+        ("/properties/spec/properties/config", json!(null)),
+        ("/properties/spec/properties/config/properties/authorizers/items", json!(["name", "port"])),
+        ("/properties/spec/properties/components/properties/pilot", json!(["k8s"])),
+        ("/properties/spec/properties/components/properties/ingressGateway", json!(["k8s"])),
+        ("/properties/spec/properties/components/properties/egressGateway", json!(null)),
+        ("/properties/spec/properties/components/properties/cni", json!(["k8s"])),
+        ("/properties/spec/properties/components/properties/proxy", json!(["k8s"])),
+    ] {
+        let part = schema.pointer(path).unwrap();
+        assert_eq!(part["required"], required, "{path}");
     }
+}
 
-    #[test]
-    fn fields_are_required_where_the_go_operator_requires_them() {
-        let schema = spec_schema();
-        for (path, required) in [
-            ("", json!(null)),
-            ("/properties/spec", json!(null)),
-            ("/properties/status", json!(["state"])),
-            ("/properties/spec/properties/config", json!(null)),
-            ("/properties/spec/properties/config/properties/authorizers/items", json!(["name", "port"])),
-            ("/properties/spec/properties/components/properties/pilot", json!(["k8s"])),
-            ("/properties/spec/properties/components/properties/ingressGateway", json!(["k8s"])),
-            ("/properties/spec/properties/components/properties/egressGateway", json!(null)),
-            ("/properties/spec/properties/components/properties/cni", json!(["k8s"])),
-            ("/properties/spec/properties/components/properties/proxy", json!(["k8s"])),
-        ] {
-            let part = schema.pointer(path).unwrap();
-            assert_eq!(part["required"], required, "{path}");
-        }
-    }
-
-    #[test]
-    fn both_parameters_of_all_three_rolling_updates_are_guarded_by_a_rule() {
-        let rules = crd_yaml().unwrap().matches("x-kubernetes-validations").count();
-        assert_eq!(rules, 6);
-    }
+#[test]
+fn both_parameters_of_all_three_rolling_updates_are_guarded_by_a_rule() {
+    let rules = generated_text().matches("x-kubernetes-validations").count();
+    assert_eq!(rules, 6);
 }

@@ -5,8 +5,7 @@
 use serde::de::Error as _;
 use serde_json::Value;
 
-/// The generated definition: making it anew takes as long as rendering Istio.
-const DEFINITION: &str = include_str!("../../crds/istios.operator.kyma-project.io.yaml");
+use super::DEFINITION;
 
 /// What does not fit, each with its path.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -3,12 +3,16 @@
 //! Holds no decisions and talks to no cluster.
 
 pub mod conditions;
+#[cfg(test)]
 mod crd;
 mod fit;
 pub mod last_applied;
 pub mod names;
 pub mod v1alpha2;
 
-pub use crd::{crd, crd_yaml};
 pub use fit::{Misfits, misfits};
 pub use v1alpha2::{Istio, IstioSpec, IstioStatus};
+
+/// The CustomResourceDefinition to install in a cluster, as YAML. Generated from the types: a test compares it with them,
+/// and writes it.
+pub const DEFINITION: &str = include_str!("../../crds/istios.operator.kyma-project.io.yaml");

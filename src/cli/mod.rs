@@ -92,7 +92,7 @@ enum Command {
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match parse(arguments) {
         Ok(CommandLine { command: Command::Version }) => version(),
-        Ok(CommandLine { command: Command::Crd }) => definition(),
+        Ok(CommandLine { command: Command::Crd }) => print(crate::api::DEFINITION),
         Ok(CommandLine { command: Command::Render(arguments) }) => objects(&arguments),
         Ok(CommandLine { command: Command::Diff(arguments) }) => diff::main(&arguments),
         Ok(CommandLine { command: Command::Check(arguments) }) => check::main(&arguments),
@@ -140,13 +140,6 @@ fn objects(arguments: &RenderArguments) -> ExitCode {
 
 fn images(arguments: &ImagesArguments) -> ExitCode {
     match images::list(arguments) {
-        Ok(text) => print(&text),
-        Err(error) => report::failure(&error),
-    }
-}
-
-fn definition() -> ExitCode {
-    match crate::api::crd_yaml() {
         Ok(text) => print(&text),
         Err(error) => report::failure(&error),
     }

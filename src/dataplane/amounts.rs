@@ -1,33 +1,74 @@
 //! Requests and limits of a proxy, compared and described. Pure.
 
+use std::fmt;
+
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::objects::null_as_empty;
 use crate::plan::configuration::thousandths;
 
-/// A missing amount is an amount of zero, as for the scheduler.
-#[must_use]
-pub fn same_quantity(left: Option<&Value>, right: Option<&Value>) -> bool {
-    let amount = |value: Option<&Value>| match value {
-        None | Some(Value::Null) => Some(0),
-        Some(Value::String(text)) => thousandths(text),
-        Some(number) => thousandths(&number.to_string()),
-    };
-    match (amount(left), amount(right)) {
-        (Some(left), Some(right)) => left == right,
-        _ => left == right,
+/// Requests and limits of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Resources {
+    /// What the scheduler reserves.
+    #[serde(deserialize_with = "null_as_empty")]
+    pub requests: Amounts,
+    /// What the container may use.
+    #[serde(deserialize_with = "null_as_empty")]
+    pub limits: Amounts,
+}
+
+/// Quantities of Kubernetes, as they are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Amounts {
+    /// Processor time.
+    #[serde(deserialize_with = "text")]
+    pub cpu: Option<String>,
+    /// Memory.
+    #[serde(deserialize_with = "text")]
+    pub memory: Option<String>,
+}
+
+impl Resources {
+    /// All amounts: the requests of CPU and memory, then the limits.
+    #[must_use]
+    pub fn amounts(&self) -> [Option<&str>; 4] {
+        [&self.requests.cpu, &self.requests.memory, &self.limits.cpu, &self.limits.memory]
+            .map(Option::as_deref)
+    }
+
+    /// What the API server makes of it: a request that is missing is the limit.
+    #[must_use]
+    pub fn defaulted(mut self) -> Self {
+        self.requests.cpu = self.requests.cpu.or_else(|| self.limits.cpu.clone());
+        self.requests.memory = self.requests.memory.or_else(|| self.limits.memory.clone());
+        self
     }
 }
 
 /// `cpu 10m-1, memory 192Mi-1Gi`: request and limit.
+impl fmt::Display for Resources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [cpu, memory, cpu_limit, memory_limit] = self.amounts().map(|amount| amount.unwrap_or("none"));
+        write!(f, "cpu {cpu}-{cpu_limit}, memory {memory}-{memory_limit}")
+    }
+}
+
+/// A missing amount is an amount of zero, as for the scheduler.
 #[must_use]
-pub fn describe_resources(resources: &Value) -> String {
-    let amount = |kind: &str, name: &str| {
-        let value = resources.get(kind).and_then(|amounts| amounts.get(name));
-        value.map_or_else(
-            || "none".to_owned(),
-            |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned),
-        )
-    };
-    let both = |name| format!("{name} {}-{}", amount("requests", name), amount("limits", name));
-    format!("{}, {}", both("cpu"), both("memory"))
+pub fn same_quantity(left: Option<&str>, right: Option<&str>) -> bool {
+    let amount = |text: Option<&str>| text.map_or(Some(0), thousandths);
+    left == right || matches!((amount(left), amount(right)), (Some(left), Some(right)) if left == right)
+}
+
+/// In values, amounts may be numbers.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Null => None,
+        Value::String(text) => Some(text),
+        number => Some(number.to_string()),
+    })
 }

@@ -1,14 +1,13 @@
 //! The injected part of a pod: what the status annotation says was added, cut out of the pod. Pure.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::Value;
-use serde_json::value::RawValue;
 
-use crate::dataplane::names::{PROXY_CONTAINER, STATUS_ANNOTATION};
-use crate::dataplane::objects::{Pod, parse};
+use super::container::Container;
+use super::names::{PROXY_CONTAINER, STATUS_ANNOTATION};
+use super::objects::{Pod, null_as_empty};
+use super::part::Part;
 
 /// What injection added to a pod.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,11 +15,11 @@ pub struct Injected {
     /// Revision of the control plane that injected.
     pub revision: String,
     /// Injected init containers by name; a native sidecar is one.
-    pub init_containers: BTreeMap<String, Value>,
+    pub init_containers: BTreeMap<String, Container>,
     /// Injected containers by name.
-    pub containers: BTreeMap<String, Value>,
+    pub containers: BTreeMap<String, Container>,
     /// Injected volumes by name.
-    pub volumes: BTreeMap<String, Value>,
+    pub volumes: BTreeMap<String, Part>,
     /// The annotations by which Prometheus finds the metrics.
     pub prometheus: BTreeMap<String, String>,
     /// Whether this is the word of injection alone, without the defaults of the API server.
@@ -30,9 +29,12 @@ pub struct Injected {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Status {
-    init_containers: Option<Vec<String>>,
-    containers: Option<Vec<String>>,
-    volumes: Option<Vec<String>>,
+    #[serde(deserialize_with = "null_as_empty")]
+    init_containers: Vec<String>,
+    #[serde(deserialize_with = "null_as_empty")]
+    containers: Vec<String>,
+    #[serde(deserialize_with = "null_as_empty")]
+    volumes: Vec<String>,
     revision: Option<String>,
 }
 
@@ -44,9 +46,9 @@ impl Injected {
         let status: Status = serde_json::from_str(status).unwrap_or_default();
         Some(Self {
             revision: status.revision.unwrap_or_else(|| "default".to_owned()),
-            init_containers: named(pod.spec.init_containers.as_deref(), status.init_containers),
-            containers: named(pod.spec.containers.as_deref(), status.containers),
-            volumes: named(pod.spec.volumes.as_deref(), status.volumes),
+            init_containers: containers(pod.spec.init_containers.as_ref(), &status.init_containers),
+            containers: containers(pod.spec.containers.as_ref(), &status.containers),
+            volumes: volumes(pod.spec.volumes.as_ref(), &status.volumes),
             prometheus: prometheus(&pod.metadata.annotations),
             undefaulted: false,
         })
@@ -54,7 +56,7 @@ impl Injected {
 
     /// The proxy container, in whichever list it is.
     #[must_use]
-    pub fn proxy(&self) -> Option<&Value> {
+    pub fn proxy(&self) -> Option<&Container> {
         self.containers.get(PROXY_CONTAINER).or_else(|| self.init_containers.get(PROXY_CONTAINER))
     }
 
@@ -67,35 +69,31 @@ impl Injected {
     /// Whether the proxy is a gateway, which serves traffic of its own.
     #[must_use]
     pub fn is_gateway(&self) -> bool {
-        let arguments = self.proxy().and_then(|proxy| proxy.get("args")?.as_array());
-        arguments.is_some_and(|arguments| arguments.iter().any(|argument| argument == "router"))
+        self.proxy().is_some_and(|proxy| proxy.args.iter().any(|argument| argument == "router"))
     }
 }
 
-/// The value of a variable of a container, where it is given literally.
-#[must_use]
-pub fn variable<'a>(container: &'a Value, name: &str) -> Option<&'a str> {
-    let variables = container.get("env")?.as_array()?;
-    variables.iter().find(|variable| variable["name"] == name)?.get("value")?.as_str()
+/// The containers that injection added.
+fn containers(all: Option<&Part>, injected: &[String]) -> BTreeMap<String, Container> {
+    let all: Vec<Container> = all.and_then(Part::read).unwrap_or_default();
+    // Where the annotation is of an Istio that did not list a declared proxy, it is the proxy still.
+    let is_injected =
+        |container: &Container| container.name == PROXY_CONTAINER || injected.contains(&container.name);
+    all.into_iter().filter(is_injected).map(|container| (container.name.clone(), container)).collect()
 }
 
-#[derive(Deserialize)]
-struct Named<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-}
-
-/// The items that injection added. All others stay text: to parse them is most of the cost of a look at a pod.
-fn named(all: Option<&RawValue>, names: Option<Vec<String>>) -> BTreeMap<String, Value> {
-    let names = names.unwrap_or_default();
-    let items: Vec<&RawValue> = all.and_then(|all| serde_json::from_str(all.get()).ok()).unwrap_or_default();
-    let injected = |item: &RawValue| {
-        let Named { name } = serde_json::from_str(item.get()).ok()?;
-        // Where the annotation is of an Istio that did not list a declared proxy, it is the proxy still.
-        let is_injected = name == PROXY_CONTAINER || names.iter().any(|injected| *injected == name);
-        is_injected.then(|| (name.into_owned(), parse(Some(item))))
+/// The volumes that injection added.
+fn volumes(all: Option<&Part>, injected: &[String]) -> BTreeMap<String, Part> {
+    #[derive(Deserialize)]
+    struct Volume {
+        name: String,
+    }
+    let all: Vec<Part> = all.and_then(Part::read).unwrap_or_default();
+    let named = |volume: Part| {
+        let Volume { name } = volume.read()?;
+        injected.contains(&name).then_some((name, volume))
     };
-    items.into_iter().filter_map(injected).collect()
+    all.into_iter().filter_map(named).collect()
 }
 
 fn prometheus(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {

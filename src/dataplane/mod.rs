@@ -3,10 +3,11 @@
 //!
 //! Its rooms, each of which uses only those before it: `look` at pods, `prove` what is outdated, `decide`, `tell`; `survey`,
 //! which goes through these and changes nothing; and `act`. The `controller` goes through all of them again and again;
-//! `memory` is what survives it. What they all speak of stands beside them: `objects`, `kind`, `injected`, `reason`.
+//! `memory` is what survives it. What they all speak of stands beside them: `objects`, `part`, `container`, `kind`, `injected`, `reason`.
 
 pub mod act;
-mod amounts;
+pub mod amounts;
+pub mod container;
 mod controller;
 pub mod decide;
 mod digest;
@@ -18,6 +19,7 @@ pub mod look;
 pub mod memory;
 pub mod names;
 pub mod objects;
+pub mod part;
 pub mod prove;
 pub mod reason;
 pub mod requests;

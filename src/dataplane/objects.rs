@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
 use kube::core::ApiResource;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
+use super::part::Part;
 use crate::object::ObjectId;
 
 /// Metadata of any object.
@@ -44,7 +44,7 @@ pub struct Meta {
 }
 
 /// One owner of an object.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Owner {
     /// API version.
@@ -77,11 +77,11 @@ pub struct Pod {
 #[serde(rename_all = "camelCase", default)]
 pub struct PodSpec {
     /// Containers.
-    pub containers: Option<Box<RawValue>>,
+    pub containers: Option<Part>,
     /// Init containers, native sidecars among them.
-    pub init_containers: Option<Box<RawValue>>,
+    pub init_containers: Option<Part>,
     /// Volumes.
-    pub volumes: Option<Box<RawValue>>,
+    pub volumes: Option<Part>,
 }
 
 /// How a pod does.
@@ -137,8 +137,30 @@ pub struct WorkloadSpec {
     pub strategy: Option<Value>,
     /// How a `StatefulSet` or `DaemonSet` replaces pods.
     pub update_strategy: Option<Value>,
-    /// The pod template, unparsed.
-    pub template: Option<Box<RawValue>>,
+    /// The pod template.
+    pub template: Option<Template>,
+}
+
+/// What the pods of a workload are made from.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Template {
+    /// Their metadata.
+    pub metadata: TemplateMeta,
+    /// Their spec, unparsed.
+    pub spec: Option<Part>,
+}
+
+/// Metadata of a pod template.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct TemplateMeta {
+    /// Labels.
+    #[serde(deserialize_with = "null_as_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    #[serde(deserialize_with = "null_as_empty")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// How far a workload is.
@@ -225,20 +247,6 @@ impl Owner {
     }
 }
 
-impl Workload {
-    /// The pod template as JSON; `null` where there is none.
-    #[must_use]
-    pub fn template(&self) -> Value {
-        parse(self.spec.template.as_deref())
-    }
-}
-
-/// Reads text that was left unparsed. It was valid JSON when it was read, so that only `None` gives `null`.
-#[must_use]
-pub fn parse(raw: Option<&RawValue>) -> Value {
-    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
-}
-
 /// The texts of an object, numbers and switches as they are written.
 #[must_use]
 pub fn strings(object: Option<&Value>) -> BTreeMap<String, String> {
@@ -254,7 +262,8 @@ pub fn path(resource: &ApiResource, namespace: Option<&str>) -> String {
     kube::api::DynamicObject::url_path(resource, namespace)
 }
 
-fn null_as_empty<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+/// Reads what is `null` as what is not there.
+pub(super) fn null_as_empty<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())

@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod installed;
+pub mod istiod;
 pub mod leftovers;
 
 use kube::Client;

@@ -4,10 +4,13 @@
 mod causes;
 mod time;
 
+use std::io::IsTerminal;
 use std::str::FromStr;
 
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
-use tracing_subscriber::fmt::SubscriberBuilder;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 pub use causes::{answer_code, causes, one_line};
 pub use time::TimeEncoding;
@@ -57,39 +60,37 @@ impl FromStr for Level {
 }
 
 /// Sends all events of this process to standard error from now on. `refinement` holds further directives in the
-/// syntax of `RUST_LOG` and wins over the level. Only the first call of a process has an effect.
+/// syntax of `RUST_LOG`, which are a target and a level each, and wins over the level. Only the first call of a process has
+/// an effect.
 pub fn init(logging: Logging, refinement: Option<&str>) {
-    let builder = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(filter(logging.level, refinement));
+    let filter = filter(logging.level, refinement);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_timer(logging.time);
     // The only error is that a subscriber is set already, as when tests call this twice.
     let _ = match logging.encoder {
-        Encoder::Console => console(builder, logging.time),
-        Encoder::Json => builder.with_timer(logging.time).json().flatten_event(true).try_init(),
+        Encoder::Console => {
+            let lines = lines.with_target(false).with_ansi(std::io::stderr().is_terminal());
+            tracing_subscriber::registry().with(filter).with(lines).try_init()
+        }
+        Encoder::Json => {
+            tracing_subscriber::registry().with(filter).with(lines.json().flatten_event(true)).try_init()
+        }
     };
 }
 
-fn console<F>(
-    builder: SubscriberBuilder<
-        tracing_subscriber::fmt::format::DefaultFields,
-        tracing_subscriber::fmt::format::Format,
-        EnvFilter,
-        F,
-    >,
-    time: TimeEncoding,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
-where
-    F: for<'writer> tracing_subscriber::fmt::MakeWriter<'writer> + Send + Sync + 'static,
-{
-    use std::io::IsTerminal;
-    builder.with_timer(time).with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init()
-}
-
 /// The client logs each failed request as an error of its own; the caller reports it with its object instead.
-fn filter(level: Level, refinement: Option<&str>) -> EnvFilter {
-    let base = format!("{},kube_client::client::builder=off,hyper=info,rustls=info", level.0);
-    let directives = refinement.map_or(base.clone(), |more| format!("{base},{more}"));
-    EnvFilter::builder().parse_lossy(directives)
+fn filter(level: Level, refinement: Option<&str>) -> Targets {
+    let base = Targets::new()
+        .with_default(level.0)
+        .with_target("kube_client::client::builder", LevelFilter::OFF)
+        .with_target("hyper", LevelFilter::INFO)
+        .with_target("rustls", LevelFilter::INFO);
+    // What cannot be read is left out, as everywhere where this variable is read.
+    let further = refinement.unwrap_or_default().split(',').map(str::trim).filter(|part| !part.is_empty());
+    let further = further.filter_map(|directive| directive.parse::<Targets>().ok());
+    further.fold(base, |filter, further| match further.default_level() {
+        Some(level) => filter.with_default(level),
+        None => filter.with_targets(further),
+    })
 }
 
 #[cfg(test)]
@@ -118,9 +119,22 @@ mod tests {
 
     #[test]
     fn rust_log_wins_over_the_level() {
-        let quiet = filter(Level(LevelFilter::INFO), None).to_string();
-        assert!(quiet.contains("info") && quiet.contains("kube_client::client::builder=off"), "{quiet}");
-        let loud = filter(Level(LevelFilter::INFO), Some("kube_client::client::builder=debug")).to_string();
-        assert!(loud.contains("kube_client::client::builder=debug"), "{loud}");
+        let enabled = |refinement: Option<&str>, target: &str, level: tracing::Level| {
+            filter(Level(LevelFilter::INFO), refinement).would_enable(target, &level)
+        };
+        let (builder, own) = ("kube_client::client::builder", "istio_manager::apply");
+        for (refinement, target, level, expected) in [
+            (None, own, tracing::Level::INFO, true),
+            (None, own, tracing::Level::DEBUG, false),
+            (None, builder, tracing::Level::ERROR, false),
+            (Some("kube_client::client::builder=debug"), builder, tracing::Level::DEBUG, true),
+            (Some("kube_client::client::builder=debug"), own, tracing::Level::DEBUG, false),
+            (Some("debug"), own, tracing::Level::DEBUG, true),
+            (Some("debug"), builder, tracing::Level::ERROR, false),
+            (Some("a=b=c,istio_manager=trace"), own, tracing::Level::TRACE, true),
+            (Some(""), own, tracing::Level::INFO, true),
+        ] {
+            assert_eq!(enabled(refinement, target, level), expected, "{refinement:?} {target} {level}");
+        }
     }
 }

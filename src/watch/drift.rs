@@ -15,7 +15,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, SelectAll, StreamExt};
 use kube::api::{DynamicObject, ObjectMeta};
-use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
+use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -31,7 +31,7 @@ use crate::apply::inventory::Inventory;
 use crate::apply::live::{Live, Seen};
 use crate::apply::ready::{self, Fitness};
 use crate::kubernetes::{is_not_served, streamed};
-use crate::object::ObjectId;
+use crate::object::{Metadata, ObjectId};
 use crate::plan::MODULE_SELECTOR;
 
 /// A difference must last so long before it is looked at: events of one change arrive one by one, and those of our own
@@ -44,8 +44,6 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const PAGE: u32 = 100;
 /// How long the first lists may take.
 const LISTING: Duration = Duration::from_secs(60);
-
-type Metadata = PartialObjectMeta<DynamicObject>;
 
 /// Group, version and kind.
 type Kind = (String, String, String);

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
+use istio_manager::api::Istio;
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt};
@@ -19,7 +21,7 @@ use crate::bed::{Bed, DEADLINE, Result, USER};
 use crate::mesh::{Mesh, workload};
 use crate::newcomers::replaced;
 use crate::restart::make_outdated;
-use crate::waves::evictions;
+use crate::waves::{evictions, settled};
 
 /// The pods of one workload by UID, whether each serves, and how few served at any time.
 #[derive(Default)]
@@ -166,5 +168,57 @@ pub async fn a_set_that_is_scaled_down_while_its_pods_are_evicted_is_not_waited_
     replaced(&bed, &mesh, NAMESPACE, "set", &before).await?;
     mesh.settles(NAMESPACE, "set").await?;
     assert_eq!(evictions(control_plane, &mark, NAMESPACE).await?, 3);
+    bed.stop().await
+}
+
+/// Has evictions in `namespace` refused by a webhook that nobody answers.
+async fn refuse_evictions(control_plane: &ControlPlane, namespace: &str) -> Result {
+    let webhook = json!({"metadata": {"name": namespace}, "webhooks": [{
+        "name": "policy.example.com",
+        "clientConfig": {"service": {"namespace": "default", "name": "policy", "path": "/"}},
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["pods/eviction"]}],
+        "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"], "timeoutSeconds": 1,
+    }]});
+    webhooks(control_plane).create(&PostParams::default(), &serde_json::from_value(webhook)?).await?;
+    Ok(())
+}
+
+fn webhooks(control_plane: &ControlPlane) -> Api<ValidatingWebhookConfiguration> {
+    Api::all(control_plane.client())
+}
+
+pub async fn what_keeps_a_restart_from_its_end_is_told_while_it_goes_on(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    const NAMESPACE: &str = "obstructed";
+    let bed = Bed::start(control_plane).await?;
+    let mesh = Mesh(control_plane);
+    mesh.namespace(NAMESPACE).await?;
+    mesh.create(NAMESPACE, workload("ReplicaSet", "refused", 2)).await?;
+    mesh.create(NAMESPACE, workload("Deployment", "hangs", 1)).await?;
+    let before = mesh.uids(NAMESPACE, "refused").await?;
+    refuse_evictions(control_plane, NAMESPACE).await?;
+    control_plane.fail_new_pods(NAMESPACE, "hangs", Failure::Hang).await?;
+    // People are told after a tenth of the time.
+    let limits = json!({"rolloutTimeoutSeconds": 100, "enabled": null, "maxUnfinished": null, "maxUnfinishedPerNamespace": null});
+    bed.edit("default", json!({"restarter": limits})).await?;
+    make_outdated(&bed, NAMESPACE).await?;
+    let told = |resource: &Istio| {
+        let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
+        let says = |name: &str, words: &str| {
+            let left = status.leftovers.iter().find(|left| left.namespace == NAMESPACE && left.name == name);
+            left.is_some_and(|left| left.prevented.contains(words) && left.outdated.contains("statistics"))
+        };
+        status.restarting == 2
+            && says("refused", "failed calling webhook \"policy.example.com\"")
+            && says("hangs", "its restart takes long: 1 old pods are still running")
+    };
+    bed.settles_when("default", "what restarts wait for", told).await?;
+    webhooks(control_plane).delete(NAMESPACE, &DeleteParams::default()).await?;
+    control_plane.stop_failing_pods(NAMESPACE, "hangs").await?;
+    replaced(&bed, &mesh, NAMESPACE, "refused", &before).await?;
+    bed.edit("default", json!({"restarter": null})).await?;
+    settled(&bed, NAMESPACE, NAMESPACE).await?;
     bed.stop().await
 }

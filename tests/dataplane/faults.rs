@@ -1,7 +1,16 @@
 //! Interruptions and adversaries: nothing is restarted twice, nothing is forgotten.
 
+use std::collections::BTreeMap;
+
 use futures::StreamExt;
+use istio_manager::dataplane::act::patch::{self, Started};
+use istio_manager::dataplane::decide::disruption::Replacement;
+use istio_manager::dataplane::decide::finding::{Finding, Method, Steering};
+use istio_manager::dataplane::decide::rollout::Rollout;
+use istio_manager::dataplane::kind::Kind;
+use istio_manager::object::ObjectId;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
@@ -72,6 +81,62 @@ async fn take_back(control_plane: &ControlPlane, namespace: &str, name: &str) ->
             )
             .await?;
         }
+    }
+    Ok(())
+}
+
+/// What a look found about a workload, as far as a restart needs it.
+fn finding(kind: Kind, group: &str, version: &str, uid: &str) -> Finding {
+    Finding {
+        workload: ObjectId {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind: format!("{kind:?}"),
+            namespace: Some("anew".to_owned()),
+            name: "web".to_owned(),
+        },
+        kind,
+        uid: uid.to_owned(),
+        generation: 1,
+        kyma: false,
+        gateway: false,
+        reasons: Vec::new(),
+        target: "target".to_owned(),
+        replicas: 1,
+        replacement: Replacement::Recreate,
+        rollout: Rollout::Complete,
+        paused: false,
+        pod_created: 0,
+        labels: BTreeMap::new(),
+        steering: Steering::default(),
+        wanted: None,
+    }
+}
+
+pub async fn a_workload_that_was_made_anew_under_its_name_is_not_restarted_and_not_told_as_refused(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let mesh = Mesh(control_plane);
+    control_plane.create_namespace("anew", &[]).await?;
+    mesh.define("Rollout", "argoproj.io", false).await?;
+    let argo = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "web"}});
+    let kinds = [
+        (Kind::Deployment, "apps", "v1", workload("Deployment", "web", 1), Method::Template),
+        (Kind::Rollout, "argoproj.io", "v1alpha1", argo, Method::RestartAt),
+    ];
+    let client = control_plane.client();
+    let now = Timestamp::now();
+    for (kind, group, version, object, method) in kinds {
+        let before = finding(kind, group, version, "00000000-0000-0000-0000-000000000000");
+        assert_eq!(
+            patch::restart(&client, &before, method, now).await,
+            Started::Gone,
+            "{kind:?} is not there"
+        );
+        let present = mesh.object("anew", object).await?.uid().unwrap_or_default();
+        assert_eq!(patch::restart(&client, &before, method, now).await, Started::Gone, "{kind:?} is another");
+        let started = patch::restart(&client, &finding(kind, group, version, &present), method, now).await;
+        assert!(matches!(started, Started::Rolling { generation: 2, .. }), "{kind:?}: {started:?}");
     }
     Ok(())
 }

@@ -362,7 +362,7 @@ impl Mesh<'_> {
     }
 
     /// A kind of somebody else, and waits until it is served.
-    async fn define(&self, kind: &str, group: &str, has_scale: bool) -> Result {
+    pub async fn define(&self, kind: &str, group: &str, has_scale: bool) -> Result {
         use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
         let plural = format!("{}s", kind.to_lowercase());
         let version = if group == "argoproj.io" { "v1alpha1" } else { "v1" };

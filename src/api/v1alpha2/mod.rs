@@ -26,7 +26,8 @@ pub use status::IstioStatus;
 
 use kube::CustomResource;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 /// Which Istio to have in this cluster: one resource, in the operator's namespace, describes the whole installation.
@@ -48,7 +49,7 @@ use serde_json::{Map, Value};
     // The derive takes no serde attribute directly. This one lets a resource without a `spec` decode.
     attr = "cfg_attr(all(), serde(default))"
 )]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self")]
 pub struct IstioSpec {
     /// Options of the whole mesh.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,6 +77,20 @@ pub struct IstioSpec {
     /// How workloads with outdated sidecars are restarted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restarter: Option<Restarter>,
+}
+
+/// By way of JSON, whatever the resource is read from: the code that reads all of these types is in the program once then,
+/// and not once for each source. The derived code, for JSON, is `IstioSpec::deserialize`, which goes before this.
+impl<'de> Deserialize<'de> for IstioSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(Value::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for IstioSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `--apply`: the wave of the operator, run by a person, with its progress on the terminal.
 
+use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::sync::Mutex;
 
@@ -11,12 +12,13 @@ use super::RestartsError;
 use crate::cli::identity;
 use crate::dataplane::act::wave::{self, Outcome, Wave};
 use crate::dataplane::decide::finding::{Finding, Hindrance, Method};
-use crate::dataplane::decide::pace::Progress;
+use crate::dataplane::decide::pace::{Progress, Trouble};
 use crate::dataplane::decide::settings::Settings;
 use crate::dataplane::memory::{self, Memory, Store};
 use crate::dataplane::names::RELEASE_ANNOTATION;
 use crate::dataplane::tell::events::Announcer;
 use crate::dataplane::tell::metrics::Metrics;
+use crate::object::ObjectId;
 
 /// The means of restarting.
 pub(super) struct Apply<'a> {
@@ -48,8 +50,12 @@ impl Apply<'_> {
             eprintln!("nothing to restart");
             return Ok(Applied::default());
         }
-        let bar =
-            Mutex::new(Bar { total: plan.len(), terminal: std::io::stderr().is_terminal(), last: None });
+        let bar = Mutex::new(Bar {
+            total: plan.len(),
+            terminal: std::io::stderr().is_terminal(),
+            last: None,
+            named: HashMap::new(),
+        });
         let interrupted = CancellationToken::new();
         let progress = Mutex::new(|progress: Progress| lock(&bar).show(&progress));
         let mut wave = Wave {
@@ -76,7 +82,7 @@ impl Apply<'_> {
         if outcome.stopped {
             self.stop(mesh).await?;
         }
-        Ok(concluded(outcome, interrupted.is_cancelled()))
+        Ok(concluded(outcome, interrupted.is_cancelled(), &bar))
     }
 
     /// Remembers that rollouts failed, so that the operator does not go on where a person was stopped.
@@ -123,9 +129,12 @@ fn counted(bar: &Mutex<Bar>) -> Applied {
     Applied { done: last.done, failed: last.failed, ..Applied::default() }
 }
 
-fn concluded(outcome: Outcome, interrupted: bool) -> Applied {
+fn concluded(outcome: Outcome, interrupted: bool, bar: &Mutex<Bar>) -> Applied {
     for (finding, why) in &outcome.left {
-        eprintln!("{}: {why}", finding.workload);
+        let why = why.to_string();
+        if lock(bar).named.get(&finding.workload) != Some(&why) {
+            eprintln!("{}: {why}", finding.workload);
+        }
     }
     if interrupted {
         eprintln!("interrupted: {} workloads were not restarted", outcome.interrupted);
@@ -142,14 +151,17 @@ struct Bar {
     total: usize,
     terminal: bool,
     last: Option<Progress>,
+    /// Workloads that were named, and with what trouble.
+    named: HashMap<ObjectId, String>,
 }
 
 impl Bar {
     fn show(&mut self, progress: &Progress) {
-        if self.last.as_ref() == Some(progress) {
+        self.name(&progress.troubles);
+        let told = counts(self.total, progress);
+        if self.last.as_ref().is_some_and(|last| counts(self.total, last) == told) {
             return;
         }
-        let told = counts(self.total, progress);
         if self.terminal {
             // The rest of a longer line before is erased.
             eprint!("\r{} {told}\x1b[K", filled(self.total, progress));
@@ -157,6 +169,19 @@ impl Bar {
             eprintln!("{told}");
         }
         self.last = Some(progress.clone());
+    }
+
+    /// Names each workload that is in trouble once.
+    fn name(&mut self, troubles: &[Trouble]) {
+        for Trouble { workload, why, .. } in troubles {
+            if self.named.contains_key(workload) {
+                continue;
+            }
+            self.end();
+            eprintln!("{workload}: {why}");
+            self.last = None;
+            self.named.insert(workload.clone(), why.clone());
+        }
     }
 
     /// Leaves the line, so that what follows does not write over it.
@@ -193,7 +218,7 @@ mod tests {
             let progress = Progress { done, failed, ..Progress::default() };
             assert_eq!(filled(total, &progress), bar, "{done} and {failed} of {total}");
         }
-        let progress = Progress { waiting: 1, running: 2, done: 3, failed: 1 };
+        let progress = Progress { waiting: 1, running: 2, done: 3, failed: 1, troubles: Vec::new() };
         assert_eq!(counts(7, &progress), "3 of 7 restarted, 2 under way, 1 failed");
     }
 }

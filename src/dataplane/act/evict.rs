@@ -35,13 +35,19 @@ pub enum Evicted {
 }
 
 /// Evicts the outdated pods of `finding` that are not younger than `since` (seconds since the epoch, when the first of
-/// these evictions began), until `timeout` passes for one.
-pub async fn evict(client: &Client, finding: &Finding, since: i64, timeout: Duration) -> Evicted {
+/// these evictions began), until `timeout` passes for one. `waits` is told what is waited for.
+pub async fn evict(
+    client: &Client,
+    finding: &Finding,
+    since: i64,
+    timeout: Duration,
+    waits: &(dyn Fn(String) + Sync),
+) -> Evicted {
     second_is_over(since).await;
     let namespace = finding.workload.namespace.clone().unwrap_or_default();
     let is_due = move |pod: &Pod| is_due(pod, finding.wanted.as_deref(), since);
     let pods = Siblings::new(client.clone(), namespace.clone(), finding.uid.clone(), is_due);
-    let mut eviction = Eviction { client, finding, namespace, pods, replicas: finding.replicas };
+    let mut eviction = Eviction { client, finding, namespace, pods, replicas: finding.replicas, waits };
     match eviction.run(timeout).await {
         Ok(()) => Evicted::All,
         Err(why) => Evicted::Stopped(why),
@@ -60,7 +66,10 @@ fn is_due(pod: &Pod, wanted: Option<&Injected>, since: i64) -> bool {
     let created = pod.metadata.creation_timestamp.as_ref();
     let was_there = created.is_some_and(|created| created.0.as_second() <= since);
     let is_outdated = || match wanted {
-        Some(wanted) => !compare::reasons(pod, Some(wanted)).is_empty(),
+        Some(wanted) => {
+            let live = Injected::of(pod);
+            !compare::reasons(&pod.metadata.annotations, live.as_ref(), Some(wanted)).is_empty()
+        }
         None => Injected::of(pod).is_some_and(|injected| injected.proxy().is_some()),
     };
     pod.metadata.deletion_timestamp.is_none() && was_there && is_outdated()
@@ -74,6 +83,7 @@ struct Eviction<'a> {
     pods: Siblings<'a>,
     /// Pods that the owner wants, as far as it is known.
     replicas: i64,
+    waits: &'a (dyn Fn(String) + Sync),
 }
 
 impl Eviction<'_> {
@@ -100,12 +110,12 @@ impl Eviction<'_> {
             if is_complete || next.is_some_and(|pod| !pod.ready) {
                 return Ok(next.cloned());
             }
+            let missing = format!("{ready} of {} pods are ready", self.replicas);
+            (self.waits)(missing.clone());
             tokio::select! {
                 () = self.pods.changed() => {}
                 _ = recount.tick() => self.recount().await,
-                () = tokio::time::sleep_until(end) => {
-                    return Err(format!("{ready} of {} pods are ready", self.replicas));
-                }
+                () = tokio::time::sleep_until(end) => return Err(missing),
             }
         }
     }
@@ -117,9 +127,11 @@ impl Eviction<'_> {
             if !self.pods.contains(&old.uid) {
                 return Ok(());
             }
+            let stays = format!("pod {} does not go", old.name);
+            (self.waits)(stays.clone());
             tokio::select! {
                 () = self.pods.changed() => {}
-                () = tokio::time::sleep_until(end) => return Err(format!("pod {} does not go", old.name)),
+                () = tokio::time::sleep_until(end) => return Err(stays),
             }
         }
     }
@@ -159,17 +171,20 @@ impl Eviction<'_> {
             let Err(error) = requests::create::<Value>(self.client, &url, &eviction, false).await else {
                 return Ok(());
             };
-            match &error {
+            let (why, passes) = match &error {
                 kube::Error::Api(status) if status.code == 404 => return Ok(()),
                 // A budget that does not allow it now is told as a request too many. A conflict may be one about the budget,
                 // which passes, or mean that another pod has the name, which the watch tells.
-                kube::Error::Api(status) if status.code == 409 && Instant::now() < end => {}
-                error if is_passing(error) && Instant::now() < end => {}
                 kube::Error::Api(status) => {
-                    return Err(format!("pod {} cannot be evicted: {}", pod.name, status.message));
+                    let why = format!("pod {} cannot be evicted: {}", pod.name, status.message);
+                    (why, status.code == 409 || is_passing(&error))
                 }
-                error => return Err(one_line(error)),
+                error => (one_line(error), is_passing(error)),
+            };
+            if !passes || Instant::now() >= end {
+                return Err(why);
             }
+            (self.waits)(why);
             self.pause(pause, end).await?;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

@@ -124,6 +124,12 @@ fn replica(name: &str, created: i64, ready: bool) -> Value {
 
 /// Evicts these pods, each of which serves or not; tells how that ended and which were evicted, in order.
 async fn evicted(pods: &[(&str, bool)], state: State) -> (Evicted, Vec<String>) {
+    let (end, evicted, _) = watched(pods, state).await;
+    (end, evicted)
+}
+
+/// As [`evicted`], and what was waited for meanwhile.
+async fn watched(pods: &[(&str, bool)], state: State) -> (Evicted, Vec<String>, Vec<String>) {
     let pods: Vec<Value> = pods.iter().map(|(name, ready)| replica(name, 1, *ready)).collect();
     let finding = Finding { replicas: i64::try_from(pods.len()).unwrap(), ..finding("w") };
     let state = Arc::new(Mutex::new(State { pods, ..state }));
@@ -134,9 +140,20 @@ async fn evicted(pods: &[(&str, bool)], state: State) -> (Evicted, Vec<String>) 
         std::future::ready(Response::builder().status(code).body(body))
     };
     let client = Client::new(tower::service_fn(answer), "default");
-    let end = evict(&client, &finding, SINCE, TIMEOUT).await;
+    let waits = Mutex::new(Vec::new());
+    let end = evict(&client, &finding, SINCE, TIMEOUT, &|why| waits.lock().unwrap().push(why)).await;
     let evicted = state.lock().unwrap().evicted.clone();
-    (end, evicted)
+    (end, evicted, waits.into_inner().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_eviction_waits_for_is_told_while_it_goes_on() {
+    let state = State { heals: true, evictions: vec![500, 500].into(), ..State::default() };
+    let (end, _, waits) = watched(&[("a", true)], state).await;
+    assert_eq!(end, Evicted::All);
+    assert_eq!(waits[..2], ["pod a cannot be evicted: no", "pod a cannot be evicted: no"]);
+    let (_, _, waits) = watched(&[("a", true)], State::default()).await;
+    assert_eq!(waits.last().map(String::as_str), Some("0 of 1 pods are ready"));
 }
 
 #[tokio::test(start_paused = true)]

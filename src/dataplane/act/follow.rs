@@ -1,20 +1,27 @@
 //! Follows the rollouts that were begun: one watch for each kind, from the version of its first restart on. What the
 //! watches tell about other workloads is dropped.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
+use futures::FutureExt;
 use futures::stream::{BoxStream, SelectAll, StreamExt};
 use kube::Client;
 use kube::api::WatchParams;
 use kube::core::WatchEvent;
+use kube::runtime::watcher::DefaultBackoff;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::dataplane::decide::rollout::{Rollout, rollout};
 use crate::dataplane::kind::Kind;
 use crate::dataplane::objects::{Meta, Workload, WorkloadSpec, WorkloadStatus};
 use crate::dataplane::requests;
 use crate::object::ObjectId;
+
+/// Events are gathered for so long and read in one go. There are several of each rollout, a few milliseconds apart, and to
+/// wake up for each costs more than to read it.
+const GATHERED: Duration = Duration::from_millis(250);
 
 type Event = (Kind, Result<WatchEvent<Seen>, kube::Error>);
 
@@ -62,12 +69,33 @@ struct Followed {
     generation: i64,
 }
 
+/// The watch of one kind.
+#[derive(Default)]
+struct Watch {
+    /// When it is to be opened anew, if it is broken.
+    due: Option<Instant>,
+    /// One that breaks again and again is opened ever more seldom: each time, all that is followed is read.
+    pauses: DefaultBackoff,
+}
+
+impl Watch {
+    fn is_due(&self) -> bool {
+        self.due.is_some_and(|due| due <= Instant::now())
+    }
+
+    /// Notes that it has ended; no matter how often that is told.
+    fn broke(&mut self) {
+        if self.due.is_none() {
+            self.due = Some(Instant::now() + self.pauses.next().unwrap_or_default());
+        }
+    }
+}
+
 /// Follows rollouts.
 pub struct Follow {
     client: Client,
-    watches: SelectAll<BoxStream<'static, Event>>,
-    versions: BTreeMap<Kind, String>,
-    broken: Vec<Kind>,
+    events: SelectAll<BoxStream<'static, Event>>,
+    watches: BTreeMap<Kind, Watch>,
     followed: HashMap<String, Followed>,
 }
 
@@ -84,13 +112,7 @@ impl Follow {
     /// Follows nothing yet.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self {
-            client,
-            watches: SelectAll::new(),
-            versions: BTreeMap::new(),
-            broken: Vec::new(),
-            followed: HashMap::new(),
-        }
+        Self { client, events: SelectAll::new(), watches: BTreeMap::new(), followed: HashMap::new() }
     }
 
     /// Follows a rollout that was stored with `generation` under `version`.
@@ -105,8 +127,7 @@ impl Follow {
     ) {
         let followed = Followed { id, kind, workload: workload.clone(), generation };
         self.followed.insert(uid.to_owned(), followed);
-        if let Entry::Vacant(entry) = self.versions.entry(kind) {
-            entry.insert(version.to_owned());
+        if !self.watches.contains_key(&kind) {
             self.open(kind, workload, version).await;
         }
     }
@@ -120,11 +141,12 @@ impl Follow {
                 let end = futures::stream::once(async move {
                     (kind, Err(kube::Error::ReadEvents(std::io::ErrorKind::UnexpectedEof.into())))
                 });
-                self.watches.push(events.chain(end).boxed());
+                self.events.push(events.chain(end).boxed());
+                self.watches.entry(kind).or_default().due = None;
             }
             Err(error) => {
                 tracing::debug!(%error, ?kind, "cannot watch");
-                self.broken.push(kind);
+                self.watches.entry(kind).or_default().broke();
             }
         }
     }
@@ -137,9 +159,20 @@ impl Follow {
     /// The next sight of a followed workload; pending while nothing happens.
     pub async fn next(&mut self) -> (usize, Sight) {
         loop {
-            let Some((kind, event)) = self.watches.next().await else { return std::future::pending().await };
+            let Some((kind, event)) = self.next_event().await else { return std::future::pending().await };
             if let Some(sight) = self.take(kind, event) {
                 return sight;
+            }
+        }
+    }
+
+    /// The next event, of those that have come or of those that come in a moment; `None` without a watch.
+    async fn next_event(&mut self) -> Option<Event> {
+        loop {
+            // Does not ask to be woken when there is one.
+            match self.events.next().now_or_never() {
+                Some(event) => return event,
+                None => tokio::time::sleep(GATHERED).await,
             }
         }
     }
@@ -147,60 +180,60 @@ impl Follow {
     fn take(&mut self, kind: Kind, event: Result<WatchEvent<Seen>, kube::Error>) -> Option<(usize, Sight)> {
         match event {
             Ok(WatchEvent::Added(workload) | WatchEvent::Modified(workload)) => {
-                self.versions.insert(kind, workload.metadata.resource_version.clone());
                 let followed = self.followed.get(&workload.metadata.uid)?;
                 Some((followed.id, sight(followed, &workload.into())))
             }
             Ok(WatchEvent::Deleted(workload)) => {
                 Some((self.followed.get(&workload.metadata.uid)?.id, Sight::Gone))
             }
-            Ok(WatchEvent::Bookmark(bookmark)) => {
-                self.versions.insert(kind, bookmark.metadata.resource_version);
-                None
-            }
+            Ok(WatchEvent::Bookmark(_)) => None,
             Ok(WatchEvent::Error(_)) | Err(_) => {
-                if !self.broken.contains(&kind) {
-                    self.broken.push(kind);
-                }
+                self.watches.entry(kind).or_default().broke();
                 None
             }
         }
     }
 
-    /// Opens broken watches anew; first reads what is followed, since events may have been lost.
+    /// Opens broken watches anew whose pause is over; first reads what is followed, since events may have been lost.
     pub async fn mend(&mut self) -> Vec<(usize, Sight)> {
+        let due: Vec<Kind> =
+            self.watches.iter().filter(|(_, watch)| watch.is_due()).map(|(kind, _)| *kind).collect();
         let mut sights = Vec::new();
-        for kind in std::mem::take(&mut self.broken) {
-            let followed: Vec<(String, Followed)> = self
-                .followed
-                .iter()
-                .filter(|(_, followed)| followed.kind == kind)
-                .map(|(uid, followed)| (uid.clone(), followed.clone()))
-                .collect();
-            let Some((_, first)) = followed.first().cloned() else {
-                self.versions.remove(&kind);
-                continue;
-            };
-            let (mut version, mut is_blind) = (None, false);
-            for (uid, followed) in followed {
-                match requests::get::<Seen>(&self.client, &followed.workload).await {
-                    Ok(Some(workload)) if workload.metadata.uid == uid => {
-                        version.get_or_insert_with(|| workload.metadata.resource_version.clone());
-                        sights.push((followed.id, sight(&followed, &workload.into())));
-                    }
-                    Ok(_) => sights.push((followed.id, Sight::Gone)),
-                    Err(error) => {
-                        is_blind = true;
-                        tracing::debug!(%error, workload = %followed.workload, "cannot read");
-                    }
+        for kind in due {
+            sights.extend(self.mend_one(kind).await);
+        }
+        sights
+    }
+
+    async fn mend_one(&mut self, kind: Kind) -> Vec<(usize, Sight)> {
+        let is_of_kind = |(_, followed): &(&String, &Followed)| followed.kind == kind;
+        let followed: Vec<(String, Followed)> =
+            self.followed.iter().filter(is_of_kind).map(|(uid, it)| (uid.clone(), it.clone())).collect();
+        let Some((_, first)) = followed.first().cloned() else {
+            self.watches.remove(&kind);
+            return Vec::new();
+        };
+        let (mut sights, mut version, mut is_blind) = (Vec::new(), None, false);
+        for (uid, followed) in followed {
+            match requests::get::<Seen>(&self.client, &followed.workload).await {
+                Ok(Some(workload)) if workload.metadata.uid == uid => {
+                    version.get_or_insert_with(|| workload.metadata.resource_version.clone());
+                    sights.push((followed.id, sight(&followed, &workload.into())));
+                }
+                Ok(_) => sights.push((followed.id, Sight::Gone)),
+                Err(error) => {
+                    is_blind = true;
+                    tracing::debug!(%error, workload = %followed.workload, "cannot read");
                 }
             }
-            match version {
-                // Newer states of the others come once more, and do no harm. The end of a rollout that could not be read may be
-                // older, and would never come.
-                Some(version) if !is_blind => self.open(kind, &first.workload, &version).await,
-                _ => self.broken.push(kind),
-            }
+        }
+        let watch = self.watches.entry(kind).or_default();
+        watch.due = None;
+        match version {
+            // Newer states of the others come once more, and do no harm. The end of a rollout that could not be read may be
+            // older, and would never come.
+            Some(version) if !is_blind => self.open(kind, &first.workload, &version).await,
+            _ => watch.broke(),
         }
         sights
     }
@@ -225,14 +258,21 @@ mod tests {
     use super::*;
     use crate::dataplane::fixtures::finding;
 
-    /// An API server whose watches fail at first, as does the first read of `b`; both rollouts are complete.
-    fn client() -> Client {
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// An API server whose watches fail at first and then end at once, as fails the first read of `b`; both rollouts are
+    /// complete. Counts the reads.
+    fn client() -> (Client, Arc<AtomicUsize>) {
         let (watches, reads) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (all, read_b) = (reads.clone(), AtomicUsize::new(0));
         let answer = move |request: Request<Body>| {
             let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
             let is_b = request.uri().path().ends_with("/b");
+            if !is_watch {
+                all.fetch_add(1, Ordering::Relaxed);
+            }
             let is_first = |counter: &AtomicUsize| counter.fetch_add(1, Ordering::Relaxed) == 0;
-            let code = if is_watch && is_first(&watches) || is_b && is_first(&reads) { 503 } else { 200 };
+            let code = if is_watch && is_first(&watches) || is_b && is_first(&read_b) { 503 } else { 200 };
             let object = match (code, is_watch) {
                 (200, true) => String::new(),
                 (200, false) => json!({
@@ -247,16 +287,42 @@ mod tests {
             };
             std::future::ready(Response::builder().status(code).body(Body::from(object.into_bytes())))
         };
-        Client::new(tower::service_fn(answer), "default")
+        (Client::new(tower::service_fn(answer), "default"), reads)
     }
 
-    #[tokio::test]
-    async fn the_end_of_a_rollout_that_could_not_be_read_is_not_missed() {
-        let mut follow = Follow::new(client());
+    async fn following(client: Client) -> Follow {
+        let mut follow = Follow::new(client);
         for (id, name) in ["a", "b"].into_iter().enumerate() {
             follow.add(id, Kind::Deployment, &finding(name).workload, name, 1, "1").await;
         }
+        follow
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_rollout_that_could_not_be_read_is_not_missed() {
+        let mut follow = following(client().0).await;
+        tokio::time::sleep(MINUTE).await;
         assert_eq!(follow.mend().await, [(0, Sight::At(Rollout::Complete))]);
+        tokio::time::sleep(MINUTE).await;
         assert!(follow.mend().await.contains(&(1, Sight::At(Rollout::Complete))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_server_whose_watches_end_at_once_is_asked_ever_more_seldom_and_never_given_up() {
+        let (client, reads) = client();
+        let mut follow = following(client).await;
+        let mut in_a_minute = Vec::new();
+        for _ in 0..20 {
+            let (before, end) = (reads.load(Ordering::Relaxed), Instant::now() + MINUTE);
+            while Instant::now() < end {
+                let _nothing_is_told = tokio::time::timeout(Duration::from_secs(2), follow.next()).await;
+                follow.mend().await;
+            }
+            in_a_minute.push(reads.load(Ordering::Relaxed) - before);
+        }
+        // Two rollouts, each of which is read once for each watch; from one to the next pass 30 s to a minute in the end.
+        assert!((8..=2 * 6).contains(&in_a_minute[0]), "{in_a_minute:?}");
+        let later: usize = in_a_minute[5..].iter().sum();
+        assert!((2 * 14..=2 * 30).contains(&later), "{in_a_minute:?}");
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
+use kube::core::Status;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -48,9 +49,8 @@ pub async fn restart(client: &Client, finding: &Finding, method: Method, at: Tim
                 let Meta { generation, resource_version, .. } = written.metadata;
                 return Started::Rolling { generation, version: resource_version };
             }
-            // Only the UID can conflict, since the patch names no version.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return Started::Gone,
-            Err(error) if attempt < TRIES && is_passing(&error) => {
+            Err(kube::Error::Api(status)) if is_gone(&status) => return Started::Gone,
+            Err(error) if attempt < TRIES && (is_conflict(&error) || is_passing(&error)) => {
                 tokio::time::sleep(delay).await;
                 delay *= 2;
             }
@@ -59,6 +59,19 @@ pub async fn restart(client: &Client, finding: &Finding, method: Method, at: Tim
         }
     }
     Started::Refused("the API server did not answer".to_owned())
+}
+
+/// Whether there is no such workload any more. One that was made anew under its name keeps its UID, which the API server
+/// tells as an invalid change of it.
+fn is_gone(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == 404
+        || (status.code == 422 && causes.into_iter().any(|cause| cause.field == "metadata.uid"))
+}
+
+/// The patch names no version, so that only somebody else's write, an admission webhook's above all, can be in its way.
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
 fn patch(finding: &Finding, method: Method, at: Timestamp) -> Value {
@@ -105,12 +118,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_workload_that_is_gone_is_no_failure_and_a_busy_api_server_is_asked_again() {
         let refused = || Started::Refused("no".to_owned());
-        let rolling = Started::Rolling { generation: 2, version: "7".to_owned() };
-        let cases: [(&'static [u16], Started, usize); 5] = [
+        let rolling = || Started::Rolling { generation: 2, version: "7".to_owned() };
+        let cases: [(&'static [u16], Started, usize); 7] = [
             (&[404], Started::Gone, 1),
-            (&[409], Started::Gone, 1),
+            (&[409, 409, 200], rolling(), 3),
+            (&[409], refused(), 4),
             (&[403], refused(), 1),
-            (&[500, 429, 200], rolling, 3),
+            (&[422], refused(), 1),
+            (&[500, 429, 200], rolling(), 3),
             (&[503], refused(), 4),
         ];
         for (codes, expected, requests) in cases {

@@ -1,7 +1,7 @@
 //! One wave of restarts: begins as many as the pace allows, follows them, and ends when all are settled or it is stopped.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -14,7 +14,7 @@ use super::evict::{self, Evicted};
 use super::follow::{Follow, Sight};
 use super::patch::{self, Started};
 use crate::dataplane::decide::finding::{Finding, Hindrance, Method};
-use crate::dataplane::decide::pace::{End, Item, Pace, Progress};
+use crate::dataplane::decide::pace::{End, Item, Pace, Progress, Trouble};
 use crate::dataplane::decide::rollout::Rollout;
 use crate::dataplane::decide::settings::Settings;
 use crate::dataplane::memory::{self, Attempt, Memory, Store};
@@ -26,6 +26,8 @@ use crate::dataplane::tell::metrics::Metrics;
 const TICK: Duration = Duration::from_secs(2);
 /// Restarts that are written at once.
 const WRITES_AT_ONCE: usize = 4;
+/// Troubles that are told. Nobody reads more, and telling goes on all the time.
+const TOLD: usize = 50;
 
 /// A wave could not go on.
 #[derive(Debug, Error)]
@@ -74,13 +76,41 @@ pub struct Wave<'a> {
     pub progress: &'a Mutex<dyn FnMut(Progress) + Send + 'a>,
 }
 
+/// What each restart under way was seen to wait for last.
+type Waits = Arc<Mutex<HashMap<usize, String>>>;
+
 struct Course<'a> {
     client: &'a Client,
     plan: Vec<(Finding, Method)>,
     pace: Pace,
     follow: Follow,
     evictions: FuturesUnordered<BoxFuture<'a, (usize, Evicted)>>,
+    waits: Waits,
     left: Vec<(Finding, Hindrance)>,
+}
+
+impl Course<'_> {
+    fn end(&mut self, id: usize, end: End) {
+        self.follow.remove(&self.plan[id].0.uid);
+        lock(&self.waits).remove(&id);
+        self.pace.end(id, end);
+    }
+
+    /// What people see of it while it goes on: a rollout takes a minute or ten, and a wave hours.
+    fn troubles(&self, now: u64) -> Vec<Trouble> {
+        let trouble = |finding: &Finding, why: String| Trouble {
+            workload: finding.workload.clone(),
+            outdated: sentence(&finding.reasons),
+            why,
+        };
+        let waits = lock(&self.waits);
+        let slow = self.pace.slow(now).map(|id| {
+            let wait = waits.get(&id).map_or("nothing is heard of it", String::as_str);
+            trouble(&self.plan[id].0, format!("its restart takes long: {wait}"))
+        });
+        let left = self.left.iter().map(|(finding, why)| trouble(finding, why.to_string()));
+        slow.chain(left).take(TOLD).collect()
+    }
 }
 
 impl Wave<'_> {
@@ -98,6 +128,7 @@ impl Wave<'_> {
             pace,
             follow: Follow::new(self.client.clone()),
             evictions: FuturesUnordered::new(),
+            waits: Waits::default(),
             left: Vec::new(),
         };
         let mut interrupted = 0;
@@ -165,9 +196,9 @@ impl Wave<'_> {
                     .add(id, finding.kind, &finding.workload, &finding.uid, generation, &version)
                     .await;
             }
-            Started::Gone => course.pace.end(id, End::Skipped),
+            Started::Gone => course.end(id, End::Skipped),
             Started::Refused(why) => {
-                course.pace.end(id, End::Skipped);
+                course.end(id, End::Skipped);
                 self.leave(course, finding, Hindrance::Refused(why)).await;
             }
         }
@@ -176,10 +207,12 @@ impl Wave<'_> {
     fn evict(&self, course: &mut Course<'_>, id: usize, at: i64) {
         let finding = course.plan[id].0.clone();
         let (client, timeout) = (course.client, self.settings.rollout_timeout);
+        let waits = course.waits.clone();
         tracing::info!(workload = %finding.workload, "evicting outdated pods one by one");
-        course
-            .evictions
-            .push(Box::pin(async move { (id, evict::evict(client, &finding, at, timeout).await) }));
+        course.evictions.push(Box::pin(async move {
+            let waits = |why| drop(lock(&waits).insert(id, why));
+            (id, evict::evict(client, &finding, at, timeout, &waits).await)
+        }));
     }
 
     /// Waits for news until the next batch may begin.
@@ -214,13 +247,10 @@ impl Wave<'_> {
 
     async fn saw(&self, course: &mut Course<'_>, id: usize, sight: Sight) {
         match sight {
-            Sight::At(Rollout::UnderWay(_)) => {}
+            Sight::At(Rollout::UnderWay(why)) => drop(lock(&course.waits).insert(id, why)),
             Sight::At(Rollout::Complete) => self.done(course, id).await,
             Sight::At(Rollout::Failed(why)) => self.fail(course, id, why).await,
-            Sight::Gone => {
-                course.follow.remove(&course.plan[id].0.uid.clone());
-                course.pace.end(id, End::Skipped);
-            }
+            Sight::Gone => course.end(id, End::Skipped),
         }
     }
 
@@ -232,17 +262,15 @@ impl Wave<'_> {
     }
 
     async fn done(&self, course: &mut Course<'_>, id: usize) {
+        course.end(id, End::Done);
         let finding = &course.plan[id].0;
-        course.follow.remove(&finding.uid);
-        course.pace.end(id, End::Done);
         self.metrics.restarted(finding.kind, true);
         self.events.restarted(finding).await;
     }
 
     async fn fail(&self, course: &mut Course<'_>, id: usize, why: String) {
+        course.end(id, End::Failed);
         let finding = course.plan[id].0.clone();
-        course.follow.remove(&finding.uid);
-        course.pace.end(id, End::Failed);
         self.metrics.restarted(finding.kind, false);
         self.leave(course, finding, Hindrance::RolloutFailed(why)).await;
     }
@@ -256,10 +284,14 @@ impl Wave<'_> {
     /// What was interrupted is still to come, so that nobody takes the wave for complete.
     fn tell(&self, course: &Course<'_>, interrupted: usize) {
         let (running, done, failed) = course.pace.counts();
-        let progress =
-            Progress { waiting: course.pace.waiting().count() + interrupted, running, done, failed };
-        (self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner))(progress);
+        let waiting = course.pace.waiting().count() + interrupted;
+        let troubles = course.troubles(seconds(Timestamp::now()));
+        lock(self.progress)(Progress { waiting, running, done, failed, troubles });
     }
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn outcome(course: Course<'_>, interrupted: usize) -> Outcome {

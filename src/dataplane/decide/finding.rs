@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::disruption::{Budget, Replacement};
 use super::rollout::Rollout;
 use super::settings::Settings;
@@ -13,7 +11,6 @@ use super::window::Window;
 use crate::dataplane::injected::Injected;
 use crate::dataplane::kind::Kind;
 use crate::dataplane::names::{ALLOW_INTERRUPTION_ANNOTATION, EXCLUDE_ANNOTATION, WINDOW_ANNOTATION};
-use crate::dataplane::objects::strings;
 use crate::dataplane::reason::{Consequence, Reason, consequence};
 use crate::object::ObjectId;
 
@@ -367,10 +364,4 @@ fn disruption(finding: &Finding, settings: &Settings, budgets: &[Budget]) -> Opt
     // An agent of a node is away for a moment in any case: its neighbours cannot stand in for it.
     let interrupts = keeps <= 0 && finding.kind != Kind::DaemonSet;
     (interrupts && !may_interrupt).then_some(Hindrance::Interrupts)
-}
-
-/// The labels of the pods that a template makes.
-#[must_use]
-pub fn template_labels(template: &Value) -> BTreeMap<String, String> {
-    strings(template.pointer("/metadata/labels"))
 }

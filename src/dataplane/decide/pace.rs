@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::settings::Settings;
+use crate::object::ObjectId;
 
 /// How far a wave is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +16,19 @@ pub struct Progress {
     pub done: usize,
     /// Restarts that failed.
     pub failed: usize,
+    /// What is in the way of restarts: of those that take long, and of those that failed.
+    pub troubles: Vec<Trouble>,
+}
+
+/// What is in the way of one restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// The workload.
+    pub workload: ObjectId,
+    /// Why it is outdated.
+    pub outdated: String,
+    /// What is in the way.
+    pub why: String,
 }
 
 /// One restart that is to come.
@@ -28,6 +42,8 @@ pub struct Item {
     pub gateway: bool,
 }
 
+/// A restart takes long that has used up this part of its time.
+const LONG: u64 = 10;
 /// One failure among so many restarts is too much, once there are as many as the limit.
 const SHARE: usize = 20;
 
@@ -135,8 +151,17 @@ impl Pace {
     /// The restarts that run longer than a rollout may take.
     #[must_use]
     pub fn overdue(&self, now: u64) -> Vec<usize> {
-        let late = |running: &Running| now.saturating_sub(running.since) > self.timeout;
-        self.running.iter().filter(|(_, running)| late(running)).map(|(id, _)| *id).collect()
+        self.older_than(self.timeout, now).collect()
+    }
+
+    /// The restarts that take so long that people may ask why.
+    pub fn slow(&self, now: u64) -> impl Iterator<Item = usize> {
+        self.older_than(self.timeout / LONG, now)
+    }
+
+    fn older_than(&self, age: u64, now: u64) -> impl Iterator<Item = usize> {
+        let is_older = move |running: &Running| now.saturating_sub(running.since) > age;
+        self.running.iter().filter(move |(_, running)| is_older(running)).map(|(id, _)| *id)
     }
 
     /// Whether so many restarts failed, in a row or among all, that no further one starts.
@@ -241,11 +266,16 @@ mod tests {
     }
 
     #[test]
-    fn a_rollout_that_takes_too_long_is_overdue() {
+    fn a_rollout_that_takes_too_long_is_told_and_then_overdue() {
         let mut pace = Pace::new(&Settings::default(), [item(0, "a", false)]);
         pace.start(100);
+        let slow = |pace: &Pace, now| pace.slow(now).collect::<Vec<_>>();
+        assert_eq!(slow(&pace, 160), [0; 0]);
+        assert_eq!(slow(&pace, 161), [0]);
         assert_eq!(pace.overdue(700), [0; 0]);
         assert_eq!(pace.overdue(701), [0]);
+        pace.end(0, End::Failed);
+        assert_eq!(slow(&pace, 701), [0; 0]);
     }
 
     #[test]

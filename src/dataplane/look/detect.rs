@@ -6,21 +6,23 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::mesh::{Mesh, regexps};
-use crate::dataplane::amounts::{describe_resources, same_quantity};
-use crate::dataplane::injected::{Injected, variable};
+use crate::dataplane::amounts::{Amounts, Resources, same_quantity};
+use crate::dataplane::container::Container;
+use crate::dataplane::injected::Injected;
 use crate::dataplane::names::{INIT_CONTAINER, PROXY_IMAGE_ANNOTATION, VALIDATION_CONTAINER};
 use crate::dataplane::objects::strings;
 use crate::dataplane::reason::Reason;
 use crate::plan::configuration::thousandths;
 
-const AMOUNTS: [(&str, &str, &str); 4] = [
-    ("sidecar.istio.io/proxyCPU", "requests", "cpu"),
-    ("sidecar.istio.io/proxyMemory", "requests", "memory"),
-    ("sidecar.istio.io/proxyCPULimit", "limits", "cpu"),
-    ("sidecar.istio.io/proxyMemoryLimit", "limits", "memory"),
+/// Annotations with which a pod chooses its amounts: the requests of CPU and memory, then the limits.
+const AMOUNTS: [&str; 4] = [
+    "sidecar.istio.io/proxyCPU",
+    "sidecar.istio.io/proxyMemory",
+    "sidecar.istio.io/proxyCPULimit",
+    "sidecar.istio.io/proxyMemoryLimit",
 ];
 /// Annotation with which a pod overrides the proxy configuration of the mesh.
 const PROXY_CONFIG_ANNOTATION: &str = "proxy.istio.io/config";
@@ -47,39 +49,29 @@ pub fn suspicions(annotations: &BTreeMap<String, String>, live: &Injected, mesh:
     reasons
 }
 
-fn image(proxy: &Value, mesh: &Mesh) -> Option<Reason> {
-    let has = proxy.get("image").and_then(Value::as_str).unwrap_or_default();
-    let wants = mesh.image.as_deref()?;
-    (has != wants).then(|| Reason::Image { has: has.to_owned(), wants: wants.to_owned() })
+fn image(proxy: &Container, mesh: &Mesh) -> Option<Reason> {
+    let (has, wants) = (&proxy.image, mesh.image.as_ref()?);
+    (has != wants).then(|| Reason::Image { has: has.clone(), wants: wants.clone() })
 }
 
-/// The injection template takes either all amounts from annotations or all from the mesh; the API server then sets
-/// requests that are missing to the limits.
-fn resources(annotations: &BTreeMap<String, String>, proxy: &Value, mesh: &Mesh) -> Option<Reason> {
-    let mut wants = json!({});
-    let mut annotated = false;
-    for (annotation, kind, name) in AMOUNTS {
-        let Some(amount) = annotations.get(annotation) else { continue };
-        annotated = true;
-        // What is no amount is refused by injection; such a pod cannot be told to be outdated.
-        thousandths(amount)?;
-        wants[kind][name] = json!(amount);
+/// The injection template takes either all amounts from annotations or all from the mesh.
+fn resources(annotations: &BTreeMap<String, String>, proxy: &Container, mesh: &Mesh) -> Option<Reason> {
+    let annotated = AMOUNTS.map(|annotation| annotations.get(annotation).cloned());
+    // What is no amount is refused by injection; such a pod cannot be told to be outdated.
+    if annotated.iter().flatten().any(|amount| thousandths(amount).is_none()) {
+        return None;
     }
-    if !annotated {
-        wants = mesh.resources.clone();
-    }
-    for name in ["cpu", "memory"] {
-        let limit = wants.pointer(&format!("/limits/{name}")).cloned();
-        if let Some(limit) = limit.filter(|_| wants.pointer(&format!("/requests/{name}")).is_none()) {
-            wants["requests"][name] = limit;
-        }
-    }
-    let has = proxy.get("resources").cloned().unwrap_or_default();
-    let differs = AMOUNTS.iter().any(|(_, kind, name)| {
-        let pointer = format!("/{kind}/{name}");
-        !same_quantity(has.pointer(&pointer), wants.pointer(&pointer))
-    });
-    differs.then(|| Reason::Resources { has: describe_resources(&has), wants: describe_resources(&wants) })
+    let wants = match annotated {
+        [None, None, None, None] => mesh.resources.clone(),
+        [cpu, memory, cpu_limit, memory_limit] => Resources {
+            requests: Amounts { cpu, memory },
+            limits: Amounts { cpu: cpu_limit, memory: memory_limit },
+        },
+    };
+    let (has, wants) = (&proxy.resources, wants.defaulted());
+    let differs =
+        has.amounts().into_iter().zip(wants.amounts()).any(|(has, wants)| !same_quantity(has, wants));
+    differs.then(|| Reason::Resources { has: has.to_string(), wants: wants.to_string() })
 }
 
 fn traffic_redirection(live: &Injected, mesh: &Mesh) -> Option<Reason> {
@@ -87,13 +79,13 @@ fn traffic_redirection(live: &Injected, mesh: &Mesh) -> Option<Reason> {
     live.init_containers.contains_key(unwanted).then_some(Reason::Cni { enabled: mesh.cni })
 }
 
-fn trust_domain(proxy: &Value, mesh: &Mesh) -> Option<Reason> {
-    let (has, wants) = (variable(proxy, "TRUST_DOMAIN")?, mesh.trust_domain.as_deref()?);
+fn trust_domain(proxy: &Container, mesh: &Mesh) -> Option<Reason> {
+    let (has, wants) = (proxy.variable("TRUST_DOMAIN")?, mesh.trust_domain.as_deref()?);
     (has != wants).then(|| Reason::TrustDomain { has: has.to_owned(), wants: wants.to_owned() })
 }
 
-fn proxy_config(proxy: &Value, mesh: &Mesh) -> Vec<Reason> {
-    let Some(text) = variable(proxy, "PROXY_CONFIG") else { return Vec::new() };
+fn proxy_config(proxy: &Container, mesh: &Mesh) -> Vec<Reason> {
+    let Some(text) = proxy.variable("PROXY_CONFIG") else { return Vec::new() };
     let Ok(config) = serde_json::from_str::<Value>(text) else { return Vec::new() };
     let mut reasons = Vec::new();
     let metadata = strings(config.get("proxyMetadata"));
@@ -132,6 +124,8 @@ fn prometheus(annotations: &BTreeMap<String, String>, live: &Injected, mesh: &Me
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::dataplane::objects::Pod;
 

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::dataplane::amounts::Resources;
 use crate::dataplane::digest::hash;
 use crate::dataplane::objects::strings;
 
@@ -40,7 +42,7 @@ pub struct Mesh {
     /// Proxy image in full; `None` where it cannot be told from the values.
     pub image: Option<String>,
     /// Requests and limits of the proxy.
-    pub resources: Value,
+    pub resources: Resources,
     /// Whether the CNI agent redirects traffic.
     pub cni: bool,
     /// Port of the merged metrics.
@@ -80,7 +82,7 @@ impl Mesh {
         let default_config = config.get("defaultConfig").cloned().unwrap_or_default();
         Ok(Self {
             image: image(&values),
-            resources: values.pointer("/global/proxy/resources").cloned().unwrap_or_default(),
+            resources: resources(&values),
             cni: values.pointer("/pilot/cni/enabled").and_then(Value::as_bool).unwrap_or_default(),
             status_port: default_config
                 .get("statusPort")
@@ -111,7 +113,7 @@ impl Mesh {
     pub fn leaving(uid: &str) -> Self {
         Self {
             image: None,
-            resources: Value::Null,
+            resources: Resources::default(),
             cni: false,
             status_port: STATUS_PORT,
             prometheus_merge: false,
@@ -142,6 +144,11 @@ fn gateway(config: &Value, default_config: &Value) -> String {
         &text(config.get("trustDomain")),
         &regexps(default_config).join("\n"),
     ])
+}
+
+fn resources(values: &Value) -> Resources {
+    let resources = values.pointer("/global/proxy/resources");
+    resources.and_then(|resources| Resources::deserialize(resources).ok()).unwrap_or_default()
 }
 
 /// A full image is taken as it is; a name alone belongs to the hub and tag of the values.

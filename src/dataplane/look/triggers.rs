@@ -5,11 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use futures::stream::{BoxStream, StreamExt};
-use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::PartialObjectMeta;
+use kube::core::ApiResource;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
@@ -18,10 +15,13 @@ use tokio::sync::watch;
 
 use crate::api::names::ISTIO_NAMESPACE;
 use crate::dataplane::names::{
-    ALLOW_INTERRUPTION_ANNOTATION, EXCLUDE_ANNOTATION, INJECTOR_CONFIG_MAP, ISTIOD, MESH_CONFIG_MAP,
+    ALLOW_INTERRUPTION_ANNOTATION, EXCLUDE_ANNOTATION, INJECTOR_CONFIG_MAP, MESH_CONFIG_MAP,
     WINDOW_ANNOTATION,
 };
+use crate::dataplane::requests;
 use crate::kubernetes::streamed;
+use crate::object::Metadata;
+use crate::observe::istiod::{ISTIOD, Istiod};
 
 /// Labels and annotations of a namespace that matter here.
 const NAMESPACE_LABELS: [&str; 4] =
@@ -73,22 +73,22 @@ pub fn start(client: &Client) -> (Triggers, impl Future<Output = ()> + Send + us
 
 fn watches(client: &Client) -> Vec<Changes> {
     let named = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let config_maps = || Api::<PartialObjectMeta<ConfigMap>>::namespaced(client.clone(), ISTIO_NAMESPACE);
+    let kind = |group, version, kind| requests::resource(group, version, kind);
+    let (config_map, namespaces) = (kind("", "v1", "ConfigMap"), kind("", "v1", "Namespace"));
+    let webhook = kind("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration");
+    let config_maps = || Api::namespaced_with(client.clone(), ISTIO_NAMESPACE, &config_map);
+    let everywhere = |resource: &ApiResource| Api::all_with(client.clone(), resource);
     let version = |meta: &ObjectMeta| hash(&meta.resource_version);
     let generation = |meta: &ObjectMeta| hash(&meta.generation);
-    let webhooks = watcher::Config::default().labels("istio.io/rev");
+    let revisions = watcher::Config::default().labels("istio.io/rev");
     vec![
-        changes(config_maps(), named(MESH_CONFIG_MAP), Subject::Mesh, version),
-        changes(config_maps(), named(INJECTOR_CONFIG_MAP), Subject::Mesh, version),
-        changes(
-            Api::<PartialObjectMeta<MutatingWebhookConfiguration>>::all(client.clone()),
-            webhooks,
-            Subject::Mesh,
-            generation,
-        ),
+        changes("ConfigMap", config_maps(), named(MESH_CONFIG_MAP), Subject::Mesh, version),
+        changes("ConfigMap", config_maps(), named(INJECTOR_CONFIG_MAP), Subject::Mesh, version),
+        changes("webhooks", everywhere(&webhook), revisions, Subject::Mesh, generation),
         istiod(client),
         changes(
-            Api::<PartialObjectMeta<Namespace>>::all(client.clone()),
+            "Namespace",
+            everywhere(&namespaces),
             watcher::Config::default(),
             Subject::Namespace,
             namespace,
@@ -96,24 +96,18 @@ fn watches(client: &Client) -> Vec<Changes> {
     ]
 }
 
-fn changes<K>(
-    api: Api<PartialObjectMeta<K>>,
+/// Changes of the objects of one kind; `kind` tells them from others of their name.
+fn changes(
+    kind: &'static str,
+    api: Api<Metadata>,
     config: watcher::Config,
     subject: Subject,
-    state: impl Fn(&ObjectMeta) -> u64 + Send + 'static,
-) -> Changes
-where
-    K: kube::Resource<DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + Send
-        + serde::de::DeserializeOwned
-        + 'static,
-{
+    state: fn(&ObjectMeta) -> u64,
+) -> Changes {
+    let key = move |object: &Metadata| format!("{kind} {}", object.name_any());
     streamed(api, config)
         .default_backoff()
         .filter_map(move |event| {
-            let key = |object: &PartialObjectMeta<K>| format!("{} {}", K::kind(&()), object.name_any());
             let change = match event {
                 Ok(Event::Apply(object) | Event::InitApply(object)) => {
                     Some((subject, key(&object), Some(state(&object.metadata))))
@@ -128,7 +122,7 @@ where
 
 /// istiod by its progress: only the beginning and the end of a rollout change what injection gives.
 fn istiod(client: &Client) -> Changes {
-    let api: Api<Deployment> = Api::namespaced(client.clone(), ISTIO_NAMESPACE);
+    let api: Api<Istiod> = Api::namespaced(client.clone(), ISTIO_NAMESPACE);
     let config = watcher::Config::default().fields(&format!("metadata.name={ISTIOD}"));
     streamed(api, config)
         .default_backoff()
@@ -144,17 +138,9 @@ fn istiod(client: &Client) -> Changes {
         .boxed()
 }
 
-fn progress(istiod: &Deployment) -> u64 {
-    let status = istiod.status.clone().unwrap_or_default();
-    let wanted = istiod.spec.as_ref().and_then(|spec| spec.replicas);
-    let complete = status.observed_generation == istiod.metadata.generation
-        && status.updated_replicas == wanted
-        && status.replicas == wanted
-        && status.available_replicas == wanted;
-    let containers =
-        istiod.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()).map(|spec| &spec.containers);
-    let images: Vec<_> = containers.into_iter().flatten().map(|container| container.image.clone()).collect();
-    hash(&(complete, images))
+fn progress(istiod: &Istiod) -> u64 {
+    let images: Vec<&str> = istiod.images().collect();
+    hash(&(istiod.is_complete(), images))
 }
 
 fn namespace(meta: &ObjectMeta) -> u64 {

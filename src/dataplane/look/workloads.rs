@@ -1,6 +1,7 @@
 //! The workloads of one page of pods, read with as few requests as possible and dropped with the page.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use kube::Client;
 use kube::api::ListParams;
@@ -17,7 +18,7 @@ const LISTED_FROM: usize = 3;
 /// Workloads by identity.
 #[derive(Debug, Default)]
 pub struct Workloads {
-    read: BTreeMap<ObjectId, Workload>,
+    read: BTreeMap<ObjectId, Arc<Workload>>,
 }
 
 impl Workloads {
@@ -50,7 +51,7 @@ impl Workloads {
                 let id = ObjectId { name: workload.metadata.name.clone(), ..first.clone() };
                 if wanted.contains(&id) {
                     missing -= 1;
-                    self.read.insert(id, workload);
+                    self.read.insert(id, Arc::new(workload));
                 }
             }
             if missing == 0 || page.metadata.continue_token.is_empty() {
@@ -61,10 +62,14 @@ impl Workloads {
     }
 
     /// The workload, read now if it was not listed; `None` if it is gone.
-    pub(crate) async fn get(&self, client: &Client, id: &ObjectId) -> Result<Option<Workload>, kube::Error> {
+    pub(crate) async fn get(
+        &self,
+        client: &Client,
+        id: &ObjectId,
+    ) -> Result<Option<Arc<Workload>>, kube::Error> {
         match self.read.get(id) {
             Some(workload) => Ok(Some(workload.clone())),
-            None => requests::get(client, id).await,
+            None => Ok(requests::get(client, id).await?.map(Arc::new)),
         }
     }
 }

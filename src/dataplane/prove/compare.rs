@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::dataplane::amounts::{describe_resources, same_quantity};
-use crate::dataplane::injected::{Injected, variable};
+use crate::dataplane::amounts::{Resources, same_quantity};
+use crate::dataplane::container::{Container, Variable};
+use crate::dataplane::injected::Injected;
 use crate::dataplane::names::{
     INIT_CONTAINER, PROXY_CONTAINER, PROXY_IMAGE_ANNOTATION, VALIDATION_CONTAINER,
 };
-use crate::dataplane::objects::Pod;
+use crate::dataplane::part::Part;
 use crate::dataplane::reason::Reason;
 
 /// Variables that tell the proxy about its workload, not about the mesh.
@@ -23,23 +24,24 @@ const WORKLOAD_VARIABLES: [&str; 5] = [
     "ISTIO_META_OWNER",
     "ISTIO_KUBE_APP_PROBERS",
 ];
-/// Fields of a container that injection sets, apart from those with a reason of their own.
-const FIELDS: [&str; 6] =
-    ["args", "securityContext", "startupProbe", "readinessProbe", "lifecycle", "imagePullPolicy"];
 const DNS_VARIABLES: [&str; 2] = ["ISTIO_META_DNS_CAPTURE", "ISTIO_META_DNS_AUTO_ALLOCATE"];
-const RESOURCES: [&str; 4] = ["/requests/cpu", "/requests/memory", "/limits/cpu", "/limits/memory"];
+const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// Why a pod is outdated: everything that differs, apart from what its owner looks after himself.
+/// Why a pod with these annotations is outdated: everything that differs, apart from what its owner looks after himself.
 ///
-/// `wanted` is `None` where injection would give no sidecar any more.
+/// `live` is `None` where the pod has no sidecar, `wanted` where injection would give none.
 #[must_use]
-pub fn reasons(pod: &Pod, wanted: Option<&Injected>) -> Vec<Reason> {
-    let Some(live) = Injected::of(pod) else {
+pub fn reasons(
+    annotations: &BTreeMap<String, String>,
+    live: Option<&Injected>,
+    wanted: Option<&Injected>,
+) -> Vec<Reason> {
+    let Some(live) = live else {
         return wanted.map(|_| Reason::MissingSidecar).into_iter().collect();
     };
-    let mut reasons = differences(&live, wanted);
+    let mut reasons = differences(live, wanted);
     // Who chooses the image of a proxy looks after it himself, resources included.
-    if pod.metadata.annotations.contains_key(PROXY_IMAGE_ANNOTATION) {
+    if annotations.contains_key(PROXY_IMAGE_ANNOTATION) {
         reasons.retain(|reason| !matches!(reason, Reason::Image { .. } | Reason::Resources { .. }));
     }
     reasons
@@ -65,9 +67,9 @@ fn differences(live: &Injected, wanted: Option<&Injected>) -> Vec<Reason> {
     }
     reasons.extend(traffic_redirection(live, wanted));
     reasons.extend(image(has, wants));
-    reasons.extend(resources(has, wants, wanted.undefaulted));
+    reasons.extend(resources(&has.resources, &wants.resources, wanted.undefaulted));
     reasons.extend(environment(has, wants));
-    reasons.extend(fields(PROXY_CONTAINER, has, wants, live.is_native() != wanted.is_native()));
+    reasons.extend(fields(has, wants, live.is_native() != wanted.is_native()));
     reasons.extend(other_containers(live, wanted));
     reasons.extend(volumes(&live.volumes, &wanted.volumes));
     reasons.into_iter().collect()
@@ -81,24 +83,21 @@ fn traffic_redirection(live: &Injected, wanted: &Injected) -> Option<Reason> {
     (by(live, VALIDATION_CONTAINER) && by(wanted, INIT_CONTAINER)).then_some(Reason::Cni { enabled: false })
 }
 
-fn image(has: &Value, wants: &Value) -> Option<Reason> {
-    let (has, wants) = (text(has, "image"), text(wants, "image"));
+fn image(has: &Container, wants: &Container) -> Option<Reason> {
+    let (has, wants) = (has.image.clone(), wants.image.clone());
     (has != wants).then_some(Reason::Image { has, wants })
 }
 
 /// What is left open is filled in by the API server and by limit ranges; `undefaulted` says that it is open still.
-fn resources(has: &Value, wants: &Value, undefaulted: bool) -> Option<Reason> {
-    let part = |container: &Value| container.get("resources").cloned().unwrap_or_default();
-    let (has, wants) = (part(has), part(wants));
-    let differs = RESOURCES.iter().any(|pointer| {
-        let wanted = wants.pointer(pointer);
-        let is_open = undefaulted && wanted.is_none();
-        !is_open && !same_quantity(has.pointer(pointer), wanted)
+fn resources(has: &Resources, wants: &Resources, undefaulted: bool) -> Option<Reason> {
+    let differs = has.amounts().into_iter().zip(wants.amounts()).any(|(has, wants)| {
+        let is_open = undefaulted && wants.is_none();
+        !is_open && !same_quantity(has, wants)
     });
-    differs.then(|| Reason::Resources { has: describe_resources(&has), wants: describe_resources(&wants) })
+    differs.then(|| Reason::Resources { has: has.to_string(), wants: wants.to_string() })
 }
 
-fn environment(has: &Value, wants: &Value) -> Vec<Reason> {
+fn environment(has: &Container, wants: &Container) -> Vec<Reason> {
     let mut reasons = Vec::new();
     let (has_config, wants_config) = (proxy_config(has), proxy_config(wants));
     let metadata = |config: &Map<String, Value>| {
@@ -123,42 +122,70 @@ fn environment(has: &Value, wants: &Value) -> Vec<Reason> {
     if !keys.is_empty() {
         reasons.push(Reason::ProxyConfig(keys));
     }
-    let told: BTreeSet<&String> = has_metadata.keys().chain(wants_metadata.keys()).collect();
+    let told: BTreeSet<&str> = has_metadata.keys().chain(wants_metadata.keys()).map(String::as_str).collect();
     reasons.extend(variables(has, wants, &told));
     reasons
 }
 
 /// Variables apart from those that merely repeat the proxy's configuration, `told` elsewhere.
-fn variables(has: &Value, wants: &Value, told: &BTreeSet<&String>) -> Vec<Reason> {
+fn variables(has: &Container, wants: &Container, told: &BTreeSet<&str>) -> Vec<Reason> {
     let mut reasons = Vec::new();
-    let (trusts, should) = (variable(has, "TRUST_DOMAIN"), variable(wants, "TRUST_DOMAIN"));
+    let (trusts, should) = (has.variable("TRUST_DOMAIN"), wants.variable("TRUST_DOMAIN"));
     if trusts != should {
         let owned = |domain: Option<&str>| domain.unwrap_or("none").to_owned();
         reasons.push(Reason::TrustDomain { has: owned(trusts), wants: owned(should) });
     }
-    let mut names = differing_keys(&by_name(has, "env"), &by_name(wants, "env"));
+    let mut names = differing_variables(&has.env, &wants.env);
     names.retain(|name| {
-        let special = matches!(name.as_str(), "PROXY_CONFIG" | "TRUST_DOMAIN");
+        let special = matches!(*name, "PROXY_CONFIG" | "TRUST_DOMAIN");
         // Follows the trust domain unless it was set by itself.
-        let mesh_id = name == "ISTIO_META_MESH_ID" && trusts != should;
-        !special && !mesh_id && !WORKLOAD_VARIABLES.contains(&name.as_str()) && !told.contains(name)
+        let mesh_id = *name == "ISTIO_META_MESH_ID" && trusts != should;
+        !special && !mesh_id && !WORKLOAD_VARIABLES.contains(name) && !told.contains(name)
     });
-    if names.iter().any(|name| name == "ISTIO_PROMETHEUS_ANNOTATIONS") {
+    if names.contains(&"ISTIO_PROMETHEUS_ANNOTATIONS") {
         reasons.push(Reason::PrometheusMerge);
-        names.retain(|name| name != "ISTIO_PROMETHEUS_ANNOTATIONS");
+        names.retain(|name| *name != "ISTIO_PROMETHEUS_ANNOTATIONS");
     }
     if !names.is_empty() {
-        reasons.push(Reason::Environment(names));
+        reasons.push(Reason::Environment(names.into_iter().map(str::to_owned).collect()));
     }
     reasons
 }
 
-fn proxy_config(container: &Value) -> Map<String, Value> {
-    let text = variable(container, "PROXY_CONFIG").unwrap_or("{}");
-    match serde_json::from_str(text) {
-        Ok(Value::Object(config)) => config,
-        _ => Map::new(),
+fn differing_variables<'c>(left: &'c [Variable], right: &'c [Variable]) -> Vec<&'c str> {
+    let by_name = |variables: &'c [Variable]| -> BTreeMap<&'c str, &'c Variable> {
+        variables.iter().map(|variable| (variable.name.as_str(), variable)).collect()
+    };
+    let (left, right) = (by_name(left), by_name(right));
+    let names: BTreeSet<&str> = left.keys().chain(right.keys()).copied().collect();
+    let same = |name: &&str| match (left.get(*name), right.get(*name)) {
+        (Some(left), Some(right)) => same_variable(left, right),
+        _ => false,
+    };
+    names.into_iter().filter(|name| !same(name)).collect()
+}
+
+fn same_variable(left: &Variable, right: &Variable) -> bool {
+    let literal = |variable: &Variable| variable.value.clone().unwrap_or_default();
+    let reference = |variable: &Variable| variable.value_from.as_ref().map(without_defaults);
+    literal(left) == literal(right)
+        && (left.value_from == right.value_from || same(reference(left).as_ref(), reference(right).as_ref()))
+}
+
+/// A reference to a field has an `apiVersion` by default only.
+fn without_defaults(reference: &Part) -> Value {
+    let mut reference = reference.value();
+    for (kind, default) in [("fieldRef", "apiVersion"), ("resourceFieldRef", "divisor")] {
+        if let Some(fields) = reference.get_mut(kind).and_then(Value::as_object_mut) {
+            fields.remove(default);
+        }
     }
+    reference
+}
+
+fn proxy_config(container: &Container) -> Map<String, Value> {
+    let text = container.variable("PROXY_CONFIG").unwrap_or("{}");
+    serde_json::from_str(text).unwrap_or_default()
 }
 
 fn differing_keys(left: &Map<String, Value>, right: &Map<String, Value>) -> Vec<String> {
@@ -196,26 +223,35 @@ fn same(left: Option<&Value>, right: Option<&Value>) -> bool {
 }
 
 /// The fields of one container, each by its own name. How a container is drained follows from its being native.
-fn fields(name: &str, has: &Value, wants: &Value, kind_differs: bool) -> Vec<Reason> {
-    let differs = |field: &&&str| match **field {
-        "lifecycle" if kind_differs => false,
-        "args" => has.get(**field) != wants.get(**field),
-        // An answer of istiod itself lacks the defaults of the API server; only what it says can differ.
-        field => match (has.get(field), wants.get(field)) {
-            (live, None) => field != "imagePullPolicy" && live.is_some_and(|value| !is_empty(value)),
-            (None, Some(wanted)) => !is_empty(wanted),
-            (Some(live), Some(wanted)) => !contains(live, wanted),
-        },
-    };
-    let mut reasons: Vec<Reason> = FIELDS
-        .iter()
-        .filter(|field| differs(field))
-        .map(|field| Reason::Field(format!("{field} of {name}")))
-        .collect();
-    if !contains_mounts(has, wants) {
-        reasons.push(Reason::Field(format!("volumeMounts of {name}")));
+fn fields(has: &Container, wants: &Container, kind_differs: bool) -> Vec<Reason> {
+    let parts = [
+        ("securityContext", &has.security_context, &wants.security_context),
+        ("startupProbe", &has.startup_probe, &wants.startup_probe),
+        ("readinessProbe", &has.readiness_probe, &wants.readiness_probe),
+        ("lifecycle", &has.lifecycle, &wants.lifecycle),
+    ];
+    let parts = parts.into_iter().filter(|(name, has, wants)| {
+        let follows = kind_differs && *name == "lifecycle";
+        !follows && !same_part(has.as_ref(), wants.as_ref())
+    });
+    // An answer of istiod itself lacks the defaults of the API server; only what it says can differ.
+    let policy = !wants.image_pull_policy.is_empty() && has.image_pull_policy != wants.image_pull_policy;
+    let others = [
+        ("args", has.args != wants.args),
+        ("imagePullPolicy", policy),
+        ("volumeMounts", !contains_mounts(has, wants)),
+    ];
+    let others = others.into_iter().filter_map(|(name, differs)| differs.then_some(name));
+    let names = parts.map(|(name, ..)| name).chain(others);
+    names.map(|field| Reason::Field(format!("{field} of {}", has.name))).collect()
+}
+
+fn same_part(live: Option<&Part>, wanted: Option<&Part>) -> bool {
+    match (live, wanted) {
+        (None, None) => true,
+        (Some(part), None) | (None, Some(part)) => is_empty(&part.value()),
+        (Some(live), Some(wanted)) => live == wanted || contains(&live.value(), &wanted.value()),
     }
-    reasons
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -236,14 +272,11 @@ fn contains(live: &Value, wanted: &Value) -> bool {
 }
 
 /// Mounts are told apart by their path; the mount of the ServiceAccount's token has a random volume name.
-fn contains_mounts(has: &Value, wants: &Value) -> bool {
-    let mounts = |container: &Value| container.get("volumeMounts").and_then(Value::as_array).cloned();
-    let live = mounts(has).unwrap_or_default();
-    mounts(wants).unwrap_or_default().iter().all(|wanted| {
-        let path = &wanted["mountPath"];
-        path == "/var/run/secrets/kubernetes.io/serviceaccount"
-            || live.iter().any(|mount| mount["mountPath"] == *path && mount["name"] == wanted["name"])
-    })
+fn contains_mounts(has: &Container, wants: &Container) -> bool {
+    wants
+        .volume_mounts
+        .iter()
+        .all(|wanted| wanted.mount_path == TOKEN_PATH || has.volume_mounts.contains(wanted))
 }
 
 /// Injected containers other than the proxy. Which of them redirects traffic has a reason of its own.
@@ -260,7 +293,7 @@ fn other_containers(live: &Injected, wanted: &Injected) -> Vec<Reason> {
                 (Some(has), Some(wants)) => {
                     // What has run to its end has no image any more.
                     reasons.extend(image(has, wants).filter(|_| is_running(live, name)));
-                    reasons.extend(fields(name, has, wants, false));
+                    reasons.extend(fields(has, wants, false));
                 }
                 _ if redirects && redirection_differs => {}
                 _ => reasons.push(Reason::Field(format!("the injected container {name}"))),
@@ -272,37 +305,16 @@ fn other_containers(live: &Injected, wanted: &Injected) -> Vec<Reason> {
 
 /// Whether a container runs as long as its pod, as all do but init containers that are no native sidecars.
 fn is_running(pod: &Injected, name: &str) -> bool {
-    let init = pod.init_containers.get(name);
-    init.is_none_or(|container| container.get("restartPolicy").is_some_and(|policy| policy == "Always"))
+    pod.init_containers.get(name).is_none_or(|container| container.restart_policy == "Always")
 }
 
-fn volumes(live: &BTreeMap<String, Value>, wanted: &BTreeMap<String, Value>) -> Vec<Reason> {
-    let differs = |(name, volume): (&String, &Value)| {
-        let same = live.get(name).is_some_and(|live| contains(live, volume));
+fn volumes(live: &BTreeMap<String, Part>, wanted: &BTreeMap<String, Part>) -> Vec<Reason> {
+    let differs = |(name, wanted): (&String, &Part)| {
+        let same =
+            live.get(name).is_some_and(|live| live == wanted || contains(&live.value(), &wanted.value()));
         (!same).then(|| Reason::Field(format!("volume {name}")))
     };
     wanted.iter().filter_map(differs).collect()
-}
-
-fn by_name(container: &Value, list: &str) -> Map<String, Value> {
-    let items = container.get(list).and_then(Value::as_array).map_or(&[][..], Vec::as_slice).iter();
-    items.filter_map(|item| Some((item.get("name")?.as_str()?.to_owned(), without_defaults(item)))).collect()
-}
-
-/// A reference to a field has an `apiVersion` by default only.
-fn without_defaults(variable: &Value) -> Value {
-    let mut variable = variable.clone();
-    if let Some(Value::Object(reference)) = variable.pointer_mut("/valueFrom/fieldRef") {
-        reference.remove("apiVersion");
-    }
-    if let Some(Value::Object(reference)) = variable.pointer_mut("/valueFrom/resourceFieldRef") {
-        reference.remove("divisor");
-    }
-    variable
-}
-
-fn text(value: &Value, field: &str) -> String {
-    value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

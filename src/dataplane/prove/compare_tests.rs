@@ -3,13 +3,17 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::reasons;
 use crate::dataplane::injected::Injected;
 use crate::dataplane::objects::Pod;
 use crate::dataplane::reason::{Consequence, Reason, consequence};
 
 fn parse(pod: &Value) -> Pod {
     serde_json::from_str(&pod.to_string()).unwrap()
+}
+
+/// Why `pod` is outdated where injection gives `wanted`.
+fn reasons(pod: &Pod, wanted: Option<&Injected>) -> Vec<Reason> {
+    super::reasons(&pod.metadata.annotations, Injected::of(pod).as_ref(), wanted)
 }
 
 /// An injected pod, as the API server stores it.
@@ -23,7 +27,7 @@ fn live() -> Value {
             "containers": [{"name": "app", "image": "app:1"}, {
                 "name": "istio-proxy", "image": "proxyv2:1", "args": ["proxy", "sidecar"],
                 "resources": {"requests": {"cpu": "10m"}, "limits": {"cpu": "1"}},
-                "securityContext": {"runAsUser": 1337},
+                "securityContext": {"runAsUser": 1337, "runAsNonRoot": true},
                 "env": [
                     {"name": "PROXY_CONFIG", "value": "{\"concurrency\":2}"},
                     {"name": "TRUST_DOMAIN", "value": "cluster.local"},
@@ -103,6 +107,31 @@ const PROXY: &[(&str, Change, &[&str])] = &[
     ("ports of the application", |pod| variable(pod, "ISTIO_META_POD_PORTS", "[8080]"), &[]),
     ("arguments", |pod| proxy(pod)["args"] = json!(["proxy", "router"]), &["Field"]),
     ("security", |pod| proxy(pod)["securityContext"]["runAsUser"] = json!(1), &["Field"]),
+    (
+        "the same security in another order",
+        |pod| proxy(pod)["securityContext"] = json!({"runAsNonRoot": true, "runAsUser": 1337}),
+        &[],
+    ),
+    ("no security", |pod| proxy(pod)["securityContext"] = json!({}), &[]),
+    ("a probe", |pod| proxy(pod)["startupProbe"] = json!({"httpGet": {"port": 15021}}), &["Field"]),
+    ("when it is pulled", |pod| proxy(pod)["imagePullPolicy"] = json!("Always"), &["Field"]),
+    ("a mount", |pod| proxy(pod)["volumeMounts"][0]["mountPath"] = json!("/etc/other"), &["Field"]),
+    (
+        "where a variable comes from",
+        |pod| {
+            let variables = proxy(pod)["env"].as_array_mut().unwrap();
+            variables.last_mut().unwrap()["valueFrom"]["fieldRef"]["fieldPath"] = json!("metadata.uid");
+        },
+        &["Environment"],
+    ),
+    (
+        "the version of a reference",
+        |pod| {
+            let variables = proxy(pod)["env"].as_array_mut().unwrap();
+            variables.last_mut().unwrap()["valueFrom"] = json!({"fieldRef": {"fieldPath": "metadata.name"}});
+        },
+        &[],
+    ),
 ];
 
 /// What of the rest of the pod may differ.

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use thiserror::Error;
 
+use super::probe::Probe;
 use crate::dataplane::objects::Pod;
 
 /// istiod could not be asked.
@@ -55,7 +56,7 @@ pub enum Error {
         #[from]
         source: json_patch::PatchError,
     },
-    /// The answer is no JSON.
+    /// Question or answer are no JSON.
     #[error("the answer of istiod cannot be read")]
     Read {
         /// Why.
@@ -112,7 +113,8 @@ impl Injector {
     }
 
     /// The pod after injection.
-    pub async fn inject(&self, probe: &Value) -> Result<Pod, Error> {
+    pub async fn inject(&self, probe: &Probe) -> Result<Pod, Error> {
+        let pod = serde_json::to_value(probe)?;
         let review = json!({
             "apiVersion": "admission.k8s.io/v1",
             "kind": "AdmissionReview",
@@ -120,10 +122,10 @@ impl Injector {
                 "uid": "00000000-0000-0000-0000-000000000000",
                 "kind": {"group": "", "version": "v1", "kind": "Pod"},
                 "resource": {"group": "", "version": "v1", "resource": "pods"},
-                "namespace": probe["metadata"]["namespace"],
+                "namespace": probe.namespace(),
                 "operation": "CREATE",
                 "dryRun": true,
-                "object": probe,
+                "object": pod,
             },
         });
         let failed = |source| Error::Ask { address: self.address.clone(), source: Box::new(source) };
@@ -132,17 +134,16 @@ impl Injector {
             .body(serde_json::to_vec(&review)?)
             .map_err(|source| failed(kube::Error::HttpError(source)))?;
         let answer: Review = self.client.request(request).await.map_err(failed)?;
-        patched(probe, answer)
+        patched(pod, answer)
     }
 }
 
-fn patched(probe: &Value, answer: Review) -> Result<Pod, Error> {
+fn patched(mut pod: Value, answer: Review) -> Result<Pod, Error> {
     let response = answer.response.ok_or_else(|| Error::Denied("empty answer".to_owned()))?;
     if !response.allowed {
         let status = response.status.unwrap_or_default();
         return Err(Error::Denied(status["message"].as_str().unwrap_or("without a reason").to_owned()));
     }
-    let mut pod = probe.clone();
     if let Some(ByteString(patch)) = response.patch {
         let patch: json_patch::Patch = serde_json::from_slice(&patch)?;
         json_patch::patch(&mut pod, &patch)?;

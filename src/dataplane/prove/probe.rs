@@ -1,16 +1,19 @@
 //! The pod that is made in a dry run to see what injection would give a workload. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::api::names::RESTARTED_AT_ANNOTATION;
+use crate::dataplane::container::Mount;
 use crate::dataplane::digest::hash;
 use crate::dataplane::injected::Injected;
 use crate::dataplane::names::{
     PROXY_CONTAINER, REVISION_HASH_LABEL, ROLLOUT_HASH_LABEL, STATUS_ANNOTATION, TEMPLATE_HASH_LABEL,
 };
-use crate::dataplane::objects::{Pod, parse};
+use crate::dataplane::objects::{Owner, Pod, Template, null_as_empty};
+use crate::dataplane::part::Part;
 
 /// Annotation of `kubectl rollout restart`; like ours, it says nothing about the pod.
 const KUBECTL_RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
@@ -22,93 +25,160 @@ const INJECTED_KEYS: [&str; 4] = [
     "istio.io/rev",
 ];
 
-/// A pod as the owner of `live` would make it now from `template`.
+/// A pod as the owner of another would make it now.
 ///
 /// It has no name, but the prefix of the live pod's name, its controller and the hash of its template: injection derives
 /// the name and kind of the workload from these, and without them every proxy would look outdated.
-#[must_use]
-pub fn from_template(mut template: Value, live: &Pod) -> Value {
-    let mut metadata = template.get_mut("metadata").map(Value::take).unwrap_or_default();
-    if !metadata.is_object() {
-        metadata = json!({});
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Probe {
+    api_version: &'static str,
+    kind: &'static str,
+    metadata: Identity,
+    spec: Spec,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Identity {
+    generate_name: String,
+    namespace: String,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+    // `blockOwnerDeletion` would ask for a permission on the owner, and means nothing to injection.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    owner_references: Vec<Owner>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+enum Spec {
+    /// As the template has it.
+    Written(Option<Part>),
+    /// Put together.
+    Made(Value),
+}
+
+impl Probe {
+    /// Namespace of the pod.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.metadata.namespace
     }
-    let mut labels = metadata.get("labels").and_then(Value::as_object).cloned().unwrap_or_default();
+
+    /// What its name begins with.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.metadata.generate_name
+    }
+
+    fn new(
+        live: &Pod,
+        labels: BTreeMap<String, String>,
+        annotations: BTreeMap<String, String>,
+        spec: Spec,
+    ) -> Self {
+        let named = || format!("{}-", live.metadata.name);
+        let metadata = Identity {
+            generate_name: live.metadata.generate_name.clone().unwrap_or_else(named),
+            namespace: live.metadata.namespace.clone(),
+            labels,
+            annotations,
+            owner_references: live.metadata.controller().cloned().into_iter().collect(),
+        };
+        Self { api_version: "v1", kind: "Pod", metadata, spec }
+    }
+}
+
+/// A pod as the owner of `live` would make it now from `template`.
+#[must_use]
+pub fn from_template(template: &Template, live: &Pod) -> Probe {
+    let mut labels = template.metadata.labels.clone();
     for label in [TEMPLATE_HASH_LABEL, ROLLOUT_HASH_LABEL, REVISION_HASH_LABEL] {
         if let Some(hash) = live.metadata.labels.get(label) {
-            labels.insert(label.to_owned(), json!(hash));
+            labels.insert(label.to_owned(), hash.clone());
         }
     }
-    let annotations = metadata.get("annotations").cloned().unwrap_or_else(|| json!({}));
-    let mut spec = template.get_mut("spec").map(Value::take).unwrap_or_default();
-    add_claimed_volumes(&mut spec);
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": identity(live, &labels, &annotations), "spec": spec})
+    Probe::new(
+        live,
+        labels,
+        template.metadata.annotations.clone(),
+        with_claimed_volumes(template.spec.as_ref()),
+    )
 }
 
 /// A pod like `live` before its injection, for owners without a template that we know.
 #[must_use]
-pub fn from_pod(live: &Pod, injected: &Injected) -> Value {
-    let mut labels = Map::new();
-    for (key, value) in &live.metadata.labels {
-        if !INJECTED_KEYS.contains(&key.as_str()) {
-            labels.insert(key.clone(), json!(value));
-        }
-    }
-    let mut annotations = Map::new();
-    for (key, value) in &live.metadata.annotations {
+pub fn from_pod(live: &Pod, injected: &Injected) -> Probe {
+    let mut labels = live.metadata.labels.clone();
+    labels.retain(|key, _| !INJECTED_KEYS.contains(&key.as_str()));
+    let mut annotations = live.metadata.annotations.clone();
+    annotations.retain(|key, _| {
         let written = key == STATUS_ANNOTATION || INJECTED_KEYS.contains(&key.as_str());
-        if !written && !injected.prometheus.contains_key(key) {
-            annotations.insert(key.clone(), json!(value));
-        }
-    }
+        !written && !injected.prometheus.contains_key(key)
+    });
+    let all = |part: &Option<Part>| part.as_ref().map(Part::value).unwrap_or_default();
     let spec = json!({
-        "containers": own(&parse(live.spec.containers.as_deref()), injected.containers.keys()),
-        "initContainers": own(&parse(live.spec.init_containers.as_deref()), injected.init_containers.keys()),
-        "volumes": own(&parse(live.spec.volumes.as_deref()), injected.volumes.keys()),
+        "containers": own(&all(&live.spec.containers), injected.containers.keys()),
+        "initContainers": own(&all(&live.spec.init_containers), injected.init_containers.keys()),
+        "volumes": own(&all(&live.spec.volumes), injected.volumes.keys()),
     });
-    let metadata = identity(live, &labels, &Value::Object(annotations));
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-}
-
-fn identity(live: &Pod, labels: &Map<String, Value>, annotations: &Value) -> Value {
-    let prefix = live.metadata.generate_name.clone().unwrap_or_else(|| format!("{}-", live.metadata.name));
-    let mut metadata = json!({
-        "generateName": prefix,
-        "namespace": live.metadata.namespace,
-        "labels": labels,
-        "annotations": annotations,
-    });
-    if let Some(owner) = live.metadata.controller() {
-        // `blockOwnerDeletion` would ask for a permission on the owner, and means nothing to injection.
-        metadata["ownerReferences"] = json!([{"apiVersion": owner.api_version, "kind": owner.kind,
-            "name": owner.name, "uid": owner.uid, "controller": true}]);
-    }
-    metadata
+    Probe::new(live, labels, annotations, Spec::Made(spec))
 }
 
 /// The volumes of a `StatefulSet`'s claims are not in its template; a mount without a volume is refused.
-fn add_claimed_volumes(spec: &mut Value) {
-    let names = |list: Option<&Value>, field: &str| -> BTreeSet<String> {
-        let items = list.and_then(Value::as_array).map_or(&[][..], Vec::as_slice).iter();
-        items.filter_map(|item| Some(item.get(field)?.as_str()?.to_owned())).collect()
-    };
-    let mut mounted = BTreeSet::new();
-    for list in ["containers", "initContainers"] {
-        for container in spec.get(list).and_then(Value::as_array).into_iter().flatten() {
-            // A declared proxy mounts volumes that injection brings.
-            if container["name"] != PROXY_CONTAINER {
-                mounted.extend(names(container.get("volumeMounts"), "name"));
-            }
-        }
-    }
-    let present = names(spec.get("volumes"), "name");
-    let missing: Vec<Value> =
-        mounted.difference(&present).map(|name| json!({"name": name, "emptyDir": {}})).collect();
+fn with_claimed_volumes(spec: Option<&Part>) -> Spec {
+    let missing: Vec<Value> = spec
+        .and_then(Part::read::<Mounting>)
+        .map(|mounting| mounting.missing().map(|name| json!({"name": name, "emptyDir": {}})).collect())
+        .unwrap_or_default();
     if missing.is_empty() {
-        return;
+        return Spec::Written(spec.cloned());
     }
+    let mut spec = spec.map(Part::value).unwrap_or_default();
     match spec.get_mut("volumes").and_then(Value::as_array_mut) {
         Some(volumes) => volumes.extend(missing),
         None => spec["volumes"] = Value::Array(missing),
+    }
+    Spec::Made(spec)
+}
+
+/// What a template mounts, and the volumes that it has.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Mounting {
+    #[serde(deserialize_with = "null_as_empty")]
+    containers: Vec<Mounts>,
+    #[serde(deserialize_with = "null_as_empty")]
+    init_containers: Vec<Mounts>,
+    #[serde(deserialize_with = "null_as_empty")]
+    volumes: Vec<Volume>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Mounts {
+    name: String,
+    #[serde(deserialize_with = "null_as_empty")]
+    volume_mounts: Vec<Mount>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Volume {
+    name: String,
+}
+
+impl Mounting {
+    /// The names of volumes that are mounted and not there.
+    fn missing(&self) -> impl Iterator<Item = &str> {
+        let present: BTreeSet<&str> = self.volumes.iter().map(|volume| volume.name.as_str()).collect();
+        // A declared proxy mounts volumes that injection brings.
+        let containers = self.containers.iter().chain(&self.init_containers);
+        let own = containers.filter(|container| container.name != PROXY_CONTAINER);
+        let mounted: BTreeSet<&str> =
+            own.flat_map(|container| &container.volume_mounts).map(|mount| mount.name.as_str()).collect();
+        mounted.into_iter().filter(move |name| !present.contains(name))
     }
 }
 
@@ -134,16 +204,108 @@ fn own<'a>(all: &Value, injected: impl Iterator<Item = &'a String>) -> Value {
 
 /// Identity of a template apart from when it was last restarted.
 #[must_use]
-pub fn template_hash(template: &Value) -> String {
-    let mut template = template.clone();
-    if let Some(annotations) = template.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
-        annotations.remove(RESTARTED_AT_ANNOTATION);
-        annotations.remove(KUBECTL_RESTARTED_AT);
-        if annotations.is_empty()
-            && let Some(metadata) = template.pointer_mut("/metadata").and_then(Value::as_object_mut)
-        {
-            metadata.remove("annotations");
+pub fn template_hash(template: Option<&Template>) -> String {
+    let Some(template) = template else { return hash(&[]) };
+    let says_something =
+        |key: &&String| ![RESTARTED_AT_ANNOTATION, KUBECTL_RESTARTED_AT].contains(&key.as_str());
+    let annotations: BTreeMap<_, _> =
+        template.metadata.annotations.iter().filter(|(key, _)| says_something(key)).collect();
+    hash(&[
+        &format!("{:?}", template.metadata.labels),
+        &format!("{annotations:?}"),
+        template.spec.as_ref().map_or("", Part::text),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template(template: &Value) -> Template {
+        serde_json::from_str(&template.to_string()).unwrap()
+    }
+
+    /// A pod of the set `db`, with a sidecar.
+    fn live() -> Pod {
+        let pod = json!({
+            "metadata": {"name": "db-0", "generateName": "db-", "namespace": "shop",
+                "labels": {"app": "db", "controller-revision-hash": "db-1", "security.istio.io/tlsMode": "istio"},
+                "annotations": {"own": "1", "sidecar.istio.io/status": "{\"containers\":[\"istio-proxy\"]}"},
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "u",
+                    "controller": true, "blockOwnerDeletion": true}]},
+            "spec": {
+                "containers": [{"name": "istio-proxy"}, {"name": "db", "volumeMounts": [
+                    {"name": "data", "mountPath": "/data"}, {"name": "kube-api-access-x", "mountPath": "/t"}]}],
+                "volumes": [{"name": "data"}, {"name": "kube-api-access-x"}],
+            },
+        });
+        serde_json::from_str(&pod.to_string()).unwrap()
+    }
+
+    fn written(probe: &Probe) -> Value {
+        serde_json::to_value(probe).unwrap()
+    }
+
+    #[test]
+    fn a_probe_belongs_to_the_owner_and_has_the_hash_of_the_live_pod() {
+        let spec = json!({"containers": [{"name": "db", "image": "db:1"}]});
+        let template = template(
+            &json!({"metadata": {"labels": {"app": "db"}, "annotations": {"a": "b"}}, "spec": spec}),
+        );
+        let expected = json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "generateName": "db-",
+                "namespace": "shop",
+                "labels": {"app": "db", "controller-revision-hash": "db-1"},
+                "annotations": {"a": "b"},
+                "ownerReferences":
+                    [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "u", "controller": true}],
+            },
+            "spec": spec,
+        });
+        assert_eq!(written(&from_template(&template, &live())), expected);
+    }
+
+    #[test]
+    fn claims_that_a_template_mounts_become_volumes_and_those_of_a_declared_proxy_are_left_to_injection() {
+        let mount = |name: &str, volume: &str| json!({"name": name, "volumeMounts": [{"name": volume, "mountPath": "/m"}]});
+        for (volumes, expected) in [
+            (json!(null), json!([{"name": "data", "emptyDir": {}}])),
+            (json!([{"name": "own"}]), json!([{"name": "own"}, {"name": "data", "emptyDir": {}}])),
+            (json!([{"name": "data"}]), json!([{"name": "data"}])),
+        ] {
+            let spec = json!({"containers": [mount("db", "data"), mount(PROXY_CONTAINER, "istio-envoy")], "volumes": volumes});
+            let probe = from_template(&template(&json!({"spec": spec})), &live());
+            assert_eq!(written(&probe)["spec"]["volumes"], expected, "{volumes}");
         }
     }
-    hash(&[&template.to_string()])
+
+    #[test]
+    fn without_a_template_a_probe_is_the_live_pod_before_injection() {
+        let live = live();
+        let probe = written(&from_pod(&live, &Injected::of(&live).unwrap()));
+        let container = json!({"name": "db", "volumeMounts": [{"name": "data", "mountPath": "/data"}]});
+        assert_eq!(
+            probe["spec"],
+            json!({"containers": [container], "initContainers": [], "volumes": [{"name": "data"}]})
+        );
+        assert_eq!(probe["metadata"]["labels"], json!({"app": "db", "controller-revision-hash": "db-1"}));
+        assert_eq!(probe["metadata"]["annotations"], json!({"own": "1"}));
+    }
+
+    #[test]
+    fn a_template_is_the_same_whenever_it_was_last_restarted() {
+        let hash = |annotations: Value, image: &str| {
+            let spec = json!({"containers": [{"name": "db", "image": image}]});
+            template_hash(Some(&template(&json!({"metadata": {"annotations": annotations}, "spec": spec}))))
+        };
+        let plain = hash(json!(null), "db:1");
+        let restarted = json!({RESTARTED_AT_ANNOTATION: "now", KUBECTL_RESTARTED_AT: "then"});
+        assert_eq!(hash(restarted, "db:1"), plain);
+        for other in [hash(json!({"a": "b"}), "db:1"), hash(json!(null), "db:2"), template_hash(None)] {
+            assert_ne!(other, plain);
+        }
+    }
 }

@@ -2,11 +2,11 @@
 //! asked of istiod itself.
 
 use kube::Client;
-use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::OnceCell;
 
 use super::injector::{self, Injector};
+use super::probe::Probe;
 use crate::dataplane::injected::Injected;
 use crate::dataplane::objects::Pod;
 use crate::dataplane::requests;
@@ -52,10 +52,8 @@ impl Prover {
     }
 
     /// The injected part that `probe` would get now; `None` if nothing would be injected.
-    pub async fn injected(&self, probe: &Value) -> Result<Option<Injected>, Error> {
-        let text =
-            |pointer: &str| probe.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (namespace, prefix) = (text("/metadata/namespace"), text("/metadata/generateName"));
+    pub async fn injected(&self, probe: &Probe) -> Result<Option<Injected>, Error> {
+        let (namespace, prefix) = (probe.namespace().to_owned(), probe.prefix().to_owned());
         match requests::create::<Pod>(&self.client, &requests::pods(&namespace), probe, true).await {
             Ok(pod) => Ok(Injected::of(&pod)),
             Err(kube::Error::Api(status)) if is_refusal(status.code, &status.message) => {
@@ -67,7 +65,7 @@ impl Prover {
         }
     }
 
-    async fn ask_istiod(&self, probe: &Value) -> Result<Option<Injected>, injector::Error> {
+    async fn ask_istiod(&self, probe: &Probe) -> Result<Option<Injected>, injector::Error> {
         let injector = self.injector.get_or_try_init(|| Injector::find(&self.client)).await?;
         let pod = injector.inject(probe).await?;
         Ok(Injected::of(&pod).map(|injected| Injected { undefaulted: true, ..injected }))

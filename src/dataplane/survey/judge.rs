@@ -7,21 +7,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use kube::Client;
-use serde_json::Value;
 
 use super::sweep::{Candidate, Namespaces, Scope};
 use crate::api::names::{MODULE_LABEL, OPERATOR_NAMESPACE};
 use crate::dataplane::decide::disruption::{Replacement, matches, replacement};
-use crate::dataplane::decide::finding::{Finding, Method, Steering, method, template_labels};
+use crate::dataplane::decide::finding::{Finding, Method, Steering, method};
 use crate::dataplane::decide::rollout::{Rollout, rollout, wanted};
 use crate::dataplane::digest::hash;
+use crate::dataplane::injected::Injected;
 use crate::dataplane::kind::Kind;
 use crate::dataplane::look::mesh::Mesh;
 use crate::dataplane::look::owner::{self, Claim, named};
 use crate::dataplane::look::scale;
 use crate::dataplane::look::workloads::Workloads;
 use crate::dataplane::memory;
-use crate::dataplane::objects::{Meta, Workload};
+use crate::dataplane::objects::{Meta, Template, Workload};
 use crate::dataplane::prove::compare::reasons;
 use crate::dataplane::prove::probe;
 use crate::dataplane::prove::prover::Prover;
@@ -119,9 +119,9 @@ impl Judge<'_> {
         let Some((kind, id, workload)) = self.resolve(claim, candidate, workloads).await? else {
             return Ok(Verdict::Fresh);
         };
-        let template = workload.template();
-        let target = self.target(&id, &template);
-        let mut finding = self.finding(kind, id, &workload, &template, candidate, target);
+        let template = workload.spec.template.as_ref();
+        let target = self.target(&id, template);
+        let mut finding = self.finding(kind, id, &workload, candidate, target);
         if finding.kind == Kind::Other {
             finding.replicas = self.scale(&finding.workload).await;
         }
@@ -154,17 +154,17 @@ impl Judge<'_> {
         claim: &Claim,
         candidate: &Candidate,
         workloads: &Workloads,
-    ) -> Result<Option<(Kind, ObjectId, Workload)>, String> {
+    ) -> Result<Option<(Kind, ObjectId, Arc<Workload>)>, String> {
         let pod = &candidate.pod.metadata;
         if let Claim::Known(kind, id) = claim {
             if matches!(kind, Kind::Pod | Kind::Other) {
                 let owner = pod.controller();
                 let uid = owner.map_or_else(|| pod.uid.clone(), |owner| owner.uid.clone());
                 let workload = Workload { metadata: Meta { uid, ..pod.clone() }, ..Workload::default() };
-                return Ok(Some((*kind, id.clone(), workload)));
+                return Ok(Some((*kind, id.clone(), Arc::new(workload))));
             }
             let read = workloads.get(self.client, id).await.map_err(|error| one_line(&error))?;
-            let selects = |workload: &Workload| {
+            let selects = |workload: &Arc<Workload>| {
                 workload.spec.selector.as_ref().is_none_or(|selector| matches(selector, &pod.labels))
             };
             if let Some(workload) = read.filter(selects) {
@@ -177,7 +177,7 @@ impl Judge<'_> {
         };
         let workload: Option<Workload> =
             requests::get(self.client, &id).await.map_err(|error| one_line(&error))?;
-        Ok(workload.map(|workload| (kind, id, workload)))
+        Ok(workload.map(|workload| (kind, id, Arc::new(workload))))
     }
 
     /// Notes in `finding` why it is outdated, and what its pods would get.
@@ -185,22 +185,22 @@ impl Judge<'_> {
         &self,
         finding: &mut Finding,
         candidate: &Candidate,
-        template: Value,
+        template: Option<&Template>,
     ) -> Result<(), String> {
-        let probe = if template.is_null() {
-            probe::from_pod(&candidate.pod, &candidate.injected)
-        } else {
-            probe::from_template(template, &candidate.pod)
+        let live = candidate.injected.as_ref();
+        let probe = match template {
+            Some(template) => probe::from_template(template, &candidate.pod),
+            None => probe::from_pod(&candidate.pod, live.unwrap_or(&Injected::default())),
         };
         let wanted = self.prover.injected(&probe).await.map_err(|error| one_line(&error))?;
         let foreign = |revision: &str| revision != OUR_REVISION;
         // Another control plane gives the proxy, and will go on to.
         if wanted.as_ref().is_some_and(|wanted| foreign(&wanted.revision))
-            && foreign(&candidate.injected.revision)
+            && live.is_none_or(|live| foreign(&live.revision))
         {
             return Ok(());
         }
-        finding.reasons = reasons(&candidate.pod, wanted.as_ref());
+        finding.reasons = reasons(&candidate.pod.metadata.annotations, live, wanted.as_ref());
         // Only evictions need it, since they choose among the pods.
         if method(finding) == Some(Method::Evict) {
             finding.wanted = wanted.map(Arc::new);
@@ -208,7 +208,7 @@ impl Judge<'_> {
         Ok(())
     }
 
-    fn target(&self, id: &ObjectId, template: &Value) -> String {
+    fn target(&self, id: &ObjectId, template: Option<&Template>) -> String {
         if self.scope == Scope::Removal {
             return self.mesh.hash.clone();
         }
@@ -223,7 +223,6 @@ impl Judge<'_> {
         kind: Kind,
         id: ObjectId,
         workload: &Workload,
-        template: &Value,
         candidate: &Candidate,
         target: String,
     ) -> Finding {
@@ -232,13 +231,14 @@ impl Judge<'_> {
         let module = pod.labels.get(MODULE_LABEL).is_some_and(|module| !module.is_empty());
         let replicas = wanted(workload);
         let has_status = !matches!(kind, Kind::Pod | Kind::Job | Kind::CronJob | Kind::Other);
-        let labels = if template.is_null() { pod.labels.clone() } else { template_labels(template) };
+        let labels =
+            workload.spec.template.as_ref().map_or(&pod.labels, |template| &template.metadata.labels);
         Finding {
             kind,
             uid: workload.metadata.uid.clone(),
             generation: workload.metadata.generation,
             kyma: pod.namespace == OPERATOR_NAMESPACE || module,
-            gateway: candidate.injected.is_gateway(),
+            gateway: candidate.injected.as_ref().is_some_and(Injected::is_gateway),
             reasons: Vec::new(),
             target,
             replicas,
@@ -250,7 +250,7 @@ impl Judge<'_> {
             rollout: if has_status { rollout(kind, workload) } else { Rollout::Complete },
             paused: workload.spec.paused,
             pod_created: pod.creation_timestamp.as_ref().map_or(0, |created| created.0.as_second()),
-            labels,
+            labels: labels.clone(),
             steering: Steering::of(&workload.metadata.annotations, &namespace.unwrap_or_default()),
             wanted: None,
             workload: id,

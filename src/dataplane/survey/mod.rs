@@ -29,7 +29,8 @@ use crate::dataplane::memory::Memory;
 use crate::dataplane::names::{
     INJECTED_SELECTOR, INJECTOR_CONFIG_MAP, ISTIOD, MESH_CONFIG_MAP, UNLABELLED_SELECTOR,
 };
-use crate::dataplane::objects::{Meta, Workload, parse};
+use crate::dataplane::objects::{Meta, Workload};
+use crate::dataplane::part::Part;
 use crate::dataplane::prove::prover::Prover;
 use crate::dataplane::requests;
 use crate::dataplane::tell::metrics::Metrics;
@@ -108,8 +109,9 @@ pub async fn control_plane(client: &Client) -> Result<ControlPlane, Error> {
     let (Some(injector), Some(mesh)) = (injector, mesh) else {
         return Ok(ControlPlane::NotReady("istiod has no configuration yet".to_owned()));
     };
-    let template = parse(istiod.spec.template.as_deref());
-    let image = template.pointer("/spec/containers/0/image").and_then(serde_json::Value::as_str);
+    let spec = istiod.spec.template.and_then(|template| template.spec);
+    let spec = spec.as_ref().map(Part::value).unwrap_or_default();
+    let image = spec.pointer("/containers/0/image").and_then(serde_json::Value::as_str);
     let data = |map: ConfigMap| map.data.unwrap_or_default();
     let mesh = Mesh::read(&data(injector), &data(mesh), image.unwrap_or_default())?;
     Ok(ControlPlane::Serves(Box::new(mesh)))

@@ -63,8 +63,8 @@ pub enum Scope {
 pub struct Candidate {
     /// The pod.
     pub pod: Pod,
-    /// Its injected part.
-    pub injected: Injected,
+    /// Its injected part; `None` where it should have one.
+    pub injected: Option<Injected>,
     /// Why it may be outdated.
     pub suspicions: Vec<Reason>,
 }
@@ -156,7 +156,7 @@ impl Sweep<'_> {
             let Some((injected, suspicions)) = self.look(&pod) else { continue };
             let claim = claim(&pod.metadata);
             let owner = owner_hash(&claim);
-            if injected.proxy().is_some() {
+            if injected.as_ref().is_some_and(|injected| injected.proxy().is_some()) {
                 owners.insert(owner);
             }
             if !suspicions.is_empty() {
@@ -172,13 +172,13 @@ impl Sweep<'_> {
     }
 
     /// As [`look`], and pods that should have a proxy and have none.
-    fn look(&self, pod: &Pod) -> Option<(Injected, Vec<Reason>)> {
-        if let Some(seen) = pod::look(pod, self.mesh) {
-            return Some(seen);
+    fn look(&self, pod: &Pod) -> Option<(Option<Injected>, Vec<Reason>)> {
+        if let Some((injected, suspicions)) = pod::look(pod, self.mesh) {
+            return Some((Some(injected), suspicions));
         }
         let running = pod.metadata.deletion_timestamp.is_none() && pod.status.phase == "Running";
         let missing = running && self.scope != Scope::Removal && self.should_be_injected(pod);
-        missing.then(|| (Injected::default(), vec![Reason::MissingSidecar]))
+        missing.then(|| (None, vec![Reason::MissingSidecar]))
     }
 
     /// Whether namespace and pod ask for a proxy, as far as labels tell; injection itself has the last word.
@@ -191,7 +191,6 @@ impl Sweep<'_> {
         asks && has_owner
             && label(namespace, "istio-injection") != "disabled"
             && label(&pod.metadata, "sidecar.istio.io/inject") != "false"
-            && Injected::of(pod).is_none()
     }
 
     async fn prove(&self, candidates: Vec<(Claim, Candidate)>, found: &mut Found) {

@@ -44,6 +44,7 @@ fn status(
     let listed = ordered
         .into_iter()
         .map(|(finding, why)| leftover(&finding.workload, &sentence(&finding.reasons), why.to_string()));
+    let troubles = progress.troubles.iter().map(|it| leftover(&it.workload, &it.outdated, it.why.clone()));
     DataPlaneStatus {
         total: number(survey.found.total),
         stale: number((survey.decisions.len() + survey.found.more).saturating_sub(progress.done)),
@@ -51,7 +52,7 @@ fn status(
         done: number(progress.done),
         excluded: count(|why| *why == Hindrance::Excluded),
         failed: number(progress.failed) + count(|why| matches!(why, Hindrance::RolloutFailed(_))),
-        leftovers: unproven.chain(listed).take(LISTED).collect(),
+        leftovers: troubles.chain(unproven).chain(listed).take(LISTED).collect(),
         held: held.map(str::to_owned),
     }
 }
@@ -134,6 +135,7 @@ pub fn failure(text: String, last: DataPlaneStatus) -> DataPlane {
 mod tests {
     use super::*;
     use crate::dataplane::decide::finding::Method;
+    use crate::dataplane::decide::pace::Trouble;
     use crate::dataplane::fixtures::{finding, survey};
 
     fn message(holds: &[Hindrance]) -> (Reason, String) {
@@ -172,10 +174,18 @@ mod tests {
     fn a_wave_tells_how_far_it_is_before_it_tells_what_is_left() {
         let mut survey = survey(&[Hindrance::BarePod]);
         survey.decisions.push((finding("r"), Decision::Restart(Method::Template)));
-        let progress = Progress { waiting: 3, running: 2, done: 4, failed: 1 };
+        let trouble = Trouble {
+            workload: finding("slow").workload,
+            outdated: "old".to_owned(),
+            why: "it takes long: no pod comes".to_owned(),
+        };
+        let progress = Progress { waiting: 3, running: 2, done: 4, failed: 1, troubles: vec![trouble] };
         let part = report(&survey, &progress, None);
         assert_eq!(part.condition.reason, Reason::ProxySidecarRestartPartiallySucceeded);
         assert_eq!((part.status.restarting, part.status.done, part.status.failed), (2, 4, 1));
+        let listed: Vec<_> = part.status.leftovers.iter().map(|left| left.name.as_str()).collect();
+        assert_eq!(listed, ["slow", "w1"]);
+        assert_eq!(part.status.leftovers[0].prevented, "it takes long: no pod comes");
         let held = report(&survey, &Progress::default(), Some("released by x")).condition;
         assert_eq!(held.message.as_deref(), Some("released by x"));
     }

@@ -1,0 +1,135 @@
+//! istiod as it runs, without what nobody asks for: the rest is skipped while parsing.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::ObjectMeta;
+use serde::{Deserialize, Serialize};
+
+/// Name of the Deployment.
+pub const ISTIOD: &str = "istiod";
+const CONTAINER: &str = "discovery";
+
+/// The Deployment of istiod.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, kube::Resource)]
+#[resource(inherit = Deployment)]
+pub struct Istiod {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Spec {
+    replicas: Option<i32>,
+    template: Template,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Template {
+    spec: PodSpec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+struct PodSpec {
+    containers: Vec<Container>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Container {
+    name: String,
+    image: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Status {
+    observed_generation: Option<i64>,
+    replicas: Option<i32>,
+    updated_replicas: Option<i32>,
+    available_replicas: Option<i32>,
+}
+
+impl Istiod {
+    /// Whether all of its pods are of the present template and available.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let Status { observed_generation, replicas, updated_replicas, available_replicas } = self.status;
+        observed_generation == self.metadata.generation
+            && [replicas, updated_replicas, available_replicas] == [self.spec.replicas; 3]
+    }
+
+    /// Images of its containers.
+    pub fn images(&self) -> impl Iterator<Item = &str> {
+        self.spec.template.spec.containers.iter().map(|container| container.image.as_str())
+    }
+
+    /// The tag of its image; `None` if no pod is available, or if the image has none.
+    ///
+    /// An istiod that never became available was never in use, so nothing speaks against another version.
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        self.status.available_replicas.filter(|available| *available > 0)?;
+        let mut containers = self.spec.template.spec.containers.iter();
+        let image = &containers.find(|container| container.name == CONTAINER)?.image;
+        let name = image.rsplit('/').next()?.split('@').next()?;
+        name.split_once(':').map(|(_, tag)| tag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_version_is_that_of_an_istiod_which_is_available() {
+        for (image, available, expected) in [
+            ("docker.io/istio/pilot:1.30.3-distroless", 1, Some("1.30.3-distroless")),
+            ("registry:5000/istio/pilot:1.30.3@sha256:0123", 2, Some("1.30.3")),
+            ("registry:5000/istio/pilot@sha256:0123", 1, None),
+            ("docker.io/istio/pilot:1.30.3", 0, None),
+        ] {
+            let istiod: Istiod = serde_json::from_value(json!({
+                "metadata": {},
+                "spec": {"selector": {}, "template": {"spec": {"containers": [
+                    {"name": "other", "image": "x:1"}, {"name": "discovery", "image": image}]}}},
+                "status": {"availableReplicas": available},
+            }))
+            .unwrap();
+            assert_eq!(istiod.tag(), expected, "{image} {available}");
+        }
+    }
+
+    #[test]
+    fn a_rollout_is_complete_when_every_pod_is_new_and_available() {
+        for (status, complete) in [
+            (
+                json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}),
+                true,
+            ),
+            (
+                json!({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}),
+                false,
+            ),
+            (
+                json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 2, "availableReplicas": 2}),
+                false,
+            ),
+            (
+                json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1, "availableReplicas": 2}),
+                false,
+            ),
+            (json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2}), false),
+        ] {
+            let object = json!({"metadata": {"generation": 2}, "spec": {"replicas": 2}, "status": status});
+            let istiod: Istiod = serde_json::from_value(object).unwrap();
+            assert_eq!(istiod.is_complete(), complete, "{status}");
+        }
+    }
+}
