@@ -63,6 +63,12 @@ impl Gate {
         Ok(verdict == Verdict::Replace)
     }
 
+    /// Whether the cluster was asked for Istio's APIs and had none.
+    #[must_use]
+    pub fn found_no_istio_apis(&self) -> bool {
+        self.has_istio_apis.get() == Some(&false)
+    }
+
     /// What users have to know, sorted.
     pub fn into_warnings(self) -> Vec<String> {
         let mut warnings = self.warnings.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -26,6 +26,7 @@ pub enum Gate {
 
 /// What must be ready after `stage` before the next may start, of the objects applied so far.
 ///
+/// Nothing before istiod needs a definition to be established, so that is awaited last: what can be written meanwhile is.
 /// One istiod that answers is enough for the webhooks that call it; what comes after them needs all of it. CNI and gateways
 /// roll out at the same time and are awaited together.
 #[must_use]
@@ -34,7 +35,7 @@ pub fn gates(stage: Stage, applied: &[(Stage, ObjectId)]) -> Vec<Gate> {
     let workloads =
         |stages| of(stages).filter(|id| is_workload(&id.group, &id.kind)).cloned().map(Gate::Object);
     match stage {
-        Stage::CustomResourceDefinitions => {
+        Stage::Configuration => {
             let definitions: Vec<_> = of(&[Stage::CustomResourceDefinitions]).cloned().collect();
             // A gate without an object would never open: no event is about it.
             if definitions.is_empty() { Vec::new() } else { vec![Gate::Definitions(definitions)] }
@@ -93,8 +94,14 @@ mod tests {
         }
     }
 
+    fn definition() -> ObjectId {
+        let kind = "CustomResourceDefinition";
+        ObjectId { namespace: None, ..id("apiextensions.k8s.io", kind, "gateways.networking.istio.io") }
+    }
+
     fn applied() -> Vec<(Stage, ObjectId)> {
         vec![
+            (Stage::CustomResourceDefinitions, definition()),
             (Stage::Istiod, id("", "Service", "istiod")),
             (Stage::Istiod, id("", "Service", "istiod-revision-tag-default")),
             (Stage::Istiod, id("apps", "Deployment", "istiod")),
@@ -117,6 +124,16 @@ mod tests {
 
     fn names(stage: Stage) -> Vec<String> {
         gates(stage, &applied()).iter().flat_map(Gate::names).collect()
+    }
+
+    #[test]
+    fn definitions_are_established_before_istiod_starts_and_nothing_else_waits_for_them() {
+        let is_awaited =
+            |stage: &Stage| gates(*stage, &applied()).contains(&Gate::Definitions(vec![definition()]));
+        let waits: Vec<Stage> = Stage::ALL.into_iter().filter(is_awaited).collect();
+        assert_eq!(waits, [Stage::Configuration]);
+        let next = Stage::ALL.into_iter().find(|stage| *stage > Stage::Configuration);
+        assert_eq!(next, Some(Stage::Istiod));
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod ready;
 pub mod releases;
 mod repairs;
 pub mod server_side;
+pub mod storage;
 pub mod takeover;
 pub mod wait;
 mod write;
@@ -29,7 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join};
 use futures::stream::{self, StreamExt};
 use kube::Client;
 use serde_json::Value;
@@ -187,6 +188,8 @@ pub struct Memory {
 
 /// The means of an apply.
 pub struct Applier {
+    /// Whether the control plane had no namespace a moment ago, so that nothing in it is of someone before us.
+    pub namespace_is_missing: bool,
     /// Client whose writes are gated by leadership.
     pub client: Client,
     /// Where the inventory is kept.
@@ -236,9 +239,13 @@ impl Applier {
         was_complete: bool,
     ) -> Result<Outcome, Error> {
         let mut applied = Applied::default();
-        let ground = Ground::new(&self.client);
+        let ground = Ground::new(&self.client, self.namespace_is_missing);
         for stage in Stage::ALL {
-            self.write_stage(plan, stage, inventory, live, &ground, &mut applied).await?;
+            // Beside the writes: both are over before istiod, once it starts, gets to its watches.
+            let kinds = if stage == Stage::Istiod { ground.take_new_kinds() } else { Vec::new() };
+            let write = self.write_stage(plan, stage, inventory, live, &ground, &mut applied);
+            let (written, ()) = join(write, storage::prepare(&self.client, kinds)).await;
+            written?;
             // A definition that stays as it is may lack the label by which ours are watched.
             let ours = planned.iter().filter(|(_, id)| !applied.kept.contains(id)).cloned();
             let gates = gates::gates(stage, &ours.collect::<Vec<_>>());

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
+use kube::core::ApiResource;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -17,7 +18,8 @@ use super::inventory::{Inventory, Record, Release};
 use super::live::{Live, Seen};
 use super::pause::Pause;
 use super::repairs::{Repairs, tell_of_rollout};
-use super::{Error, concede, dispute, server_side, takeover};
+use super::{Error, concede, dispute, server_side, storage, takeover};
+use crate::api::names::ISTIO_NAMESPACE;
 use crate::kubernetes::is_not_found;
 use crate::object::ObjectId;
 use crate::plan::Stage;
@@ -113,11 +115,34 @@ pub(super) struct Ground {
     pub(super) gate: Gate,
     /// Namespaces that were not there when the apply came to them: nothing in them is of someone before us.
     new_namespaces: Mutex<BTreeSet<String>>,
+    /// Kinds that nobody can have asked for before this apply.
+    new_kinds: Mutex<Vec<ApiResource>>,
 }
 
 impl Ground {
-    pub(super) fn new(client: &Client) -> Self {
-        Self { gate: Gate::new(client.clone()), new_namespaces: Mutex::default() }
+    /// `namespace_is_missing` says that of the control plane.
+    pub(super) fn new(client: &Client, namespace_is_missing: bool) -> Self {
+        let missing = namespace_is_missing.then(|| ISTIO_NAMESPACE.to_owned());
+        Self {
+            gate: Gate::new(client.clone()),
+            new_namespaces: Mutex::new(missing.into_iter().collect()),
+            new_kinds: Mutex::default(),
+        }
+    }
+
+    /// Whether nobody before us can have left an object that matters.
+    fn has_no_predecessor(&self, id: &ObjectId) -> bool {
+        is_first(id, &self.new_namespaces(), self.gate.found_no_istio_apis())
+    }
+
+    /// The new kinds of which storage is to be made before istiod asks for them.
+    pub(super) fn take_new_kinds(&self) -> Vec<ApiResource> {
+        std::mem::take(&mut *self.new_kinds.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note_new_kind(&self, definition: &Value) {
+        let kind = storage::kind_of(definition);
+        self.new_kinds.lock().unwrap_or_else(PoisonError::into_inner).extend(kind);
     }
 
     fn new_namespaces(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -151,6 +176,9 @@ impl Hand<'_> {
             && !self.ground.gate.lets_pass(&id, &manifest).await?
         {
             return Ok(Fate::Kept);
+        }
+        if is_definition && standing == Standing::New && self.ground.gate.found_no_istio_apis() {
+            self.ground.note_new_kind(&manifest);
         }
         let task = Task { stage, id, manifest, digest, record };
         match standing {
@@ -189,7 +217,7 @@ impl Hand<'_> {
 
     /// The object as someone before us made it, where that has to be known before ours is written.
     async fn predecessor(&self, id: &ObjectId) -> Result<Option<Value>, Error> {
-        if id.namespace.as_ref().is_some_and(|namespace| self.ground.new_namespaces().contains(namespace)) {
+        if self.ground.has_no_predecessor(id) {
             return Ok(None);
         }
         let live = self.read_if(&[&READ_BEFORE_WRITE[..], &READ_BEFORE_ADOPTION[..]].concat(), id).await?;
@@ -203,7 +231,9 @@ impl Hand<'_> {
     ///
     /// Without, no pod of a meshed namespace could start until istiod has seen the new one.
     async fn with_certificate_of_predecessor(&self, task: &Task) -> Result<Option<Value>, Error> {
-        if task.id.kind != "MutatingWebhookConfiguration" || task.id.name == CANONICAL_INJECTOR {
+        let is_live_injector =
+            task.id.kind == "MutatingWebhookConfiguration" && task.id.name != CANONICAL_INJECTOR;
+        if !is_live_injector || self.ground.has_no_predecessor(&task.id) {
             return Ok(None);
         }
         let canonical = ObjectId { name: CANONICAL_INJECTOR.to_owned(), ..task.id.clone() };
@@ -339,6 +369,21 @@ impl Task {
     }
 }
 
+/// Whether an object cannot be one that somebody before us made and that matters.
+///
+/// Where neither a kind of Istio nor its namespace was, a webhook that was left behind calls nobody: nothing of it is to be
+/// kept up, and what is left of its fields is taken over after the write.
+fn is_first(id: &ObjectId, new_namespaces: &BTreeSet<String>, without_istio_apis: bool) -> bool {
+    match (&id.namespace, id.kind.as_str()) {
+        (Some(namespace), _) => new_namespaces.contains(namespace),
+        (None, "Namespace") => new_namespaces.contains(&id.name),
+        (None, "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration") => {
+            without_istio_apis && new_namespaces.contains(ISTIO_NAMESPACE)
+        }
+        (None, _) => false,
+    }
+}
+
 fn by_admission(altered: &[String]) -> String {
     let fields = dispute::Dispute {
         manager: Some("a webhook or policy of admission".into()),
@@ -377,5 +422,40 @@ fn what_happened(task: &Task, live: Option<&Value>) -> String {
     match &task.record {
         Some(record) if !record.altered.is_empty() => by_admission(&record.altered),
         _ => dispute::describe(&dispute::disputes(live, &task.manifest)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_cannot_be_there_is_not_read_before_it_is_written() {
+        let id = |namespace: Option<&str>, kind: &str, name: &str| ObjectId {
+            group: String::new(),
+            version: "v1".into(),
+            kind: kind.into(),
+            namespace: namespace.map(str::to_owned),
+            name: name.into(),
+        };
+        let new = BTreeSet::from([ISTIO_NAMESPACE.to_owned()]);
+        let service = id(Some(ISTIO_NAMESPACE), "Service", "istiod");
+        let elsewhere = id(Some("kyma-system"), "Service", "istiod");
+        let namespace = id(None, "Namespace", ISTIO_NAMESPACE);
+        let injector = id(None, "MutatingWebhookConfiguration", CANONICAL_INJECTOR);
+        let role = id(None, "ClusterRole", "istiod");
+        for (object, namespaces, without_istio_apis, expected) in [
+            (&service, &new, false, true),
+            (&service, &BTreeSet::new(), true, false),
+            (&elsewhere, &new, true, false),
+            (&namespace, &new, false, true),
+            (&namespace, &BTreeSet::new(), true, false),
+            (&injector, &new, true, true),
+            (&injector, &new, false, false),
+            (&injector, &BTreeSet::new(), true, false),
+            (&role, &new, true, false),
+        ] {
+            assert_eq!(is_first(object, namespaces, without_istio_apis), expected, "{object}");
+        }
     }
 }

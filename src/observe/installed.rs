@@ -1,6 +1,9 @@
 //! Which Istio was installed last: by the word of the `Istio` resource, or, where `istioctl` or Helm installed it or the
 //! resource lost its annotation, by that of istiod.
 
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::DynamicObject;
+use kube::core::ApiResource;
 use kube::{Api, Client};
 use thiserror::Error;
 
@@ -9,23 +12,70 @@ use crate::api::names::ISTIO_NAMESPACE;
 use crate::api::{Istio, last_applied};
 use crate::validate::version::release;
 
-/// istiod could not be read.
+/// istiod or its namespace could not be read.
 #[derive(Debug, Error)]
-#[error("cannot read Deployment {ISTIO_NAMESPACE}/{ISTIOD}")]
-pub struct Error(#[source] Box<kube::Error>);
+#[error("cannot read {object}")]
+pub struct Error {
+    object: String,
+    source: Box<kube::Error>,
+}
+
+/// What there is of an Istio.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Not even its namespace.
+    NoNamespace,
+    /// Version or image tag of the one that was complete last, if any.
+    Version(Option<String>),
+}
+
+impl Found {
+    /// Version or image tag of the Istio that was complete last, if any.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        match self {
+            Self::NoNamespace => None,
+            Self::Version(version) => version.as_deref(),
+        }
+    }
+}
 
 /// Version or image tag of the Istio that was complete last, if any.
 pub async fn version(client: &Client, resource: Option<&Istio>) -> Result<Option<String>, Error> {
-    let told = resource.and_then(last_applied::read).and_then(|applied| applied.istio_tag);
-    match told.filter(|tag| release(tag).is_some()) {
+    match resource.and_then(told) {
         Some(tag) => Ok(Some(tag)),
         None => istiod_tag(client).await,
     }
 }
 
+/// Looks for what there is of an Istio. Without a namespace for it, that is known by one request, which also tells that
+/// nothing is in it.
+pub async fn look(client: &Client, resource: &Istio) -> Result<Found, Error> {
+    match told(resource) {
+        Some(tag) => Ok(Found::Version(Some(tag))),
+        None if !has_namespace(client).await? => Ok(Found::NoNamespace),
+        None => istiod_tag(client).await.map(Found::Version),
+    }
+}
+
+/// The version by the word of the resource.
+fn told(resource: &Istio) -> Option<String> {
+    last_applied::read(resource)?.istio_tag.filter(|tag| release(tag).is_some())
+}
+
+async fn has_namespace(client: &Client) -> Result<bool, Error> {
+    let kind = ApiResource::erase::<Namespace>(&());
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &kind);
+    let namespace = api.get_metadata_opt(ISTIO_NAMESPACE).await;
+    let failed = |source| Error { object: format!("Namespace {ISTIO_NAMESPACE}"), source: Box::new(source) };
+    namespace.map(|namespace| namespace.is_some()).map_err(failed)
+}
+
 /// The image tag of the istiod that serves the default revision; `None` without one that is available.
 async fn istiod_tag(client: &Client) -> Result<Option<String>, Error> {
     let api: Api<Istiod> = Api::namespaced(client.clone(), ISTIO_NAMESPACE);
-    let istiod = api.get_opt(ISTIOD).await.map_err(|source| Error(Box::new(source)))?;
+    let object = format!("Deployment {ISTIO_NAMESPACE}/{ISTIOD}");
+    let istiod = api.get_opt(ISTIOD).await;
+    let istiod = istiod.map_err(|source| Error { object, source: Box::new(source) })?;
     Ok(istiod.as_ref().and_then(Istiod::tag).map(str::to_owned))
 }

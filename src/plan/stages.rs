@@ -14,7 +14,7 @@ use serde_json::Value;
 pub enum Stage {
     /// The namespace of the control plane.
     Namespace,
-    /// Istio's custom resource definitions; complete when the API server has established them.
+    /// Istio's custom resource definitions. The API server establishes them while the stages up to istiod are written.
     CustomResourceDefinitions,
     /// Identities of the workloads.
     ServiceAccounts,
@@ -22,7 +22,7 @@ pub enum Stage {
     Roles,
     /// Who has them; apart from the roles, because the API server refuses to bind a role that it does not know yet.
     RoleBindings,
-    /// ConfigMaps and quotas, which workloads read when they start.
+    /// ConfigMaps and quotas, which workloads read when they start; complete when the definitions are established, too.
     Configuration,
     /// istiod with its Services and validators; complete when one replica serves.
     Istiod,

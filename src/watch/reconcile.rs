@@ -24,6 +24,7 @@ use crate::kubernetes::if_found;
 use crate::memory;
 use crate::object::ObjectId;
 use crate::observe::cluster::Outlook;
+use crate::observe::installed::Found;
 use crate::observe::{self, Observed, installed, leftovers, observe};
 use crate::plan::cluster::{Memory, Verdict};
 use crate::plan::{self, Basis, Desired, Plan};
@@ -138,8 +139,8 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
         Ok(spec) => spec,
         Err(rejection) => return Ok(Outcome::Rejected(rejection)),
     };
-    let installed = installed::version(&operator.context.client, Some(resource)).await?;
-    let step = match step(operator, resource, installed.as_deref()) {
+    let installed = installed::look(&operator.context.client, resource).await?;
+    let step = match step(operator, resource, installed.version()) {
         Ok(step) => step,
         Err(rejection) => return Ok(Outcome::Rejected(rejection)),
     };
@@ -155,11 +156,12 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
     };
     add_finalizer(operator, resource).await?;
     remember_cluster(operator, &verdict, &remembered, progress).await?;
-    if observed.inventory.is_empty() && installed.is_some() {
+    if observed.inventory.is_empty() && installed.version().is_some() {
         adopt_leftovers(operator, &plan, &mut observed.inventory).await?;
     }
     let round = operator.drift.begin();
-    let outcome = applier(operator, progress).apply(&plan, &mut observed.inventory, &live, &round).await;
+    let applier = applier(operator, progress, installed == Found::NoNamespace);
+    let outcome = applier.apply(&plan, &mut observed.inventory, &live, &round).await;
     let outcome = outcome.map_err(|source| Error::Apply { step: step.clone(), source })?;
     round.end(&observed.inventory, &live, &outcome.held());
     let mut remarks = Vec::new();
@@ -190,8 +192,9 @@ fn desired(
     plan::desired(spec, basis)
 }
 
-fn applier(operator: &Operator, progress: &Progress) -> Applier {
+fn applier(operator: &Operator, progress: &Progress, namespace_is_missing: bool) -> Applier {
     Applier {
+        namespace_is_missing,
         client: operator.context.client.clone(),
         store: operator.inventory(),
         deadline: operator.context.settings.install_timeout,

@@ -1,5 +1,7 @@
 //! From the resource to a running Istio.
 
+use std::collections::BTreeSet;
+
 use istio_manager::api::Istio;
 use istio_manager::api::conditions::State;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -8,15 +10,20 @@ use kube::Api;
 use kube::api::{DynamicObject, PostParams};
 use kube::core::ApiResource;
 use serde_json::json;
-use testbed::{ControlPlane, TestResult};
+use testbed::{ControlPlane, Requests, TestResult};
 
 use crate::bed::{Bed, DEADLINE, NAMESPACE, USER, is_held, told};
 use crate::parity;
 
+/// Who istiod is to the API server.
+const ISTIOD: &str = "system:serviceaccount:istio-system:istiod";
+
 pub async fn a_resource_is_installed_and_reported_ready(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
+    let mark = control_plane.audit().mark().await?;
     bed.create("default", json!({})).await?;
     let ready = bed.settles("default", State::Ready).await?;
+    new_kinds_were_asked_for_before_istiod(&control_plane.audit().since(&mark).await?);
     assert_eq!(told(&ready), (String::new(), "ReconcileSucceeded".to_owned()));
     assert!(is_held(&ready));
     let deployments: Api<Deployment> = Api::namespaced(control_plane.client(), "istio-system");
@@ -25,6 +32,23 @@ pub async fn a_resource_is_installed_and_reported_ready(control_plane: &ControlP
         assert!(status.ready_replicas > Some(0), "{name} {status:?}");
     }
     bed.stop().await
+}
+
+/// So that the API server does not make the storage of kinds while istiod waits for its watches.
+fn new_kinds_were_asked_for_before_istiod(requests: &Requests) {
+    let of_istio = |verb: &'static str, user: &'static str| {
+        let asked = requests.iter().filter(move |request| request.verb == verb && request.user == user);
+        asked.filter(|request| request.resource.ends_with(".istio.io"))
+    };
+    let kinds = |verb, user| of_istio(verb, user).map(|request| request.resource.as_str()).collect();
+    let mut asked: BTreeSet<&str> = kinds("list", USER);
+    // The operator watches these itself.
+    asked.extend(kinds("watch", USER));
+    let watched: BTreeSet<&str> = kinds("watch", ISTIOD);
+    assert!(watched.len() > 10, "{watched:?}");
+    assert!(watched.is_subset(&asked), "{asked:?}, istiod {watched:?}");
+    let first = |verb, user| of_istio(verb, user).map(|request| request.received.as_str()).min();
+    assert!(first("list", USER) < first("watch", ISTIOD), "{requests}");
 }
 
 pub async fn a_spec_stays_as_its_user_wrote_it(control_plane: &ControlPlane) -> TestResult {

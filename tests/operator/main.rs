@@ -168,6 +168,7 @@ fn other_installations() -> Vec<Test> {
         an_installation_of_the_go_operator_is_taken_over_and_only_its_cni_agent_is_replaced,
         an_installation_of_istioctl_is_taken_over_while_istiod_is_down,
         a_helm_release_that_was_taken_over_is_a_warning_until_helm_forgets_it,
+        webhooks_that_were_left_of_an_istio_that_is_gone_become_ours,
         an_installation_of_an_older_version_is_upgraded_in_place,
         an_upgrade_that_fails_says_how_to_go_back_and_going_back_works,
         an_installation_by_istioctl_is_taken_over_and_upgraded,

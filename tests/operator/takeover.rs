@@ -12,14 +12,15 @@ use istio_manager::validate::{Flavour, validate};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{Node, Pod, Secret};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, Failure, TestResult};
 
 use crate::bed::{Bed, Result, told};
 use crate::drift::{applied, events, told_in_an_event};
-use crate::injected::{Created, while_pods_are_created};
+use crate::injected::{Created, sidecars_of_a_pod, while_pods_are_created};
 
 /// What must survive a take-over.
 pub struct Before {
@@ -237,4 +238,52 @@ pub async fn a_helm_release_that_was_taken_over_is_a_warning_until_helm_forgets_
     bed.edit("default", json!({"compatibilityMode": false})).await?;
     bed.settles("default", State::Ready).await?;
     bed.stop().await
+}
+
+/// Webhooks that are left where an Istio was taken away with its kinds and its namespace.
+const LEFT: [(&str, &str); 2] = [
+    ("MutatingWebhookConfiguration", "istio-sidecar-injector"),
+    ("ValidatingWebhookConfiguration", "istio-validator-istio-system"),
+];
+
+pub async fn webhooks_that_were_left_of_an_istio_that_is_gone_become_ours(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    for (kind, name) in LEFT {
+        leave(&webhooks(control_plane, kind), kind, name).await?;
+    }
+    control_plane.create_namespace("shop", &[("istio-injection", "enabled")]).await?;
+    let bed = Bed::start(control_plane).await?;
+    bed.create("default", json!({})).await?;
+    bed.settles("default", State::Ready).await?;
+    assert_eq!(sidecars_of_a_pod(control_plane).await?, 1);
+    for (kind, name) in LEFT {
+        let webhook = webhooks(control_plane, kind).get(name).await?;
+        assert!(!webhook.labels().contains_key("left"), "{webhook:?}");
+        assert!(!webhook.data["webhooks"].to_string().contains("left.example.com"), "{webhook:?}");
+    }
+    let managers = managers(control_plane).await?;
+    assert!(!managers.iter().any(|manager| manager.starts_with("helm ")), "{managers:?}");
+    bed.stop().await
+}
+
+fn webhooks(control_plane: &ControlPlane, kind: &str) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
+    Api::all_with(control_plane.client(), &ApiResource::from_gvk(&kind))
+}
+
+async fn leave(webhooks: &Api<DynamicObject>, kind: &str, name: &str) -> Result {
+    let left = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind,
+        "metadata": {"name": name, "labels": {"left": "behind"}},
+        "webhooks": [{
+            "name": "left.example.com",
+            "clientConfig": {"service": {"namespace": "istio-system", "name": "istiod", "path": "/inject"}},
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
+            "namespaceSelector": {"matchLabels": {"istio-injection": "enabled"}},
+            "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        }],
+    });
+    webhooks.patch(name, &PatchParams::apply("helm"), &Patch::Apply(&left)).await?;
+    Ok(())
 }

@@ -1,0 +1,73 @@
+//! Has the API server make the storage of new kinds before istiod asks for them.
+//!
+//! An API server makes it at the first request for a kind, one kind after the other. A watch that comes with this request
+//! finds a cache that is not filled yet and is told to come again after a second, and istiod is not ready before all its
+//! watches are open. Asked for beforehand, the storage is made while istiod starts.
+
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use kube::api::{DynamicObject, ListParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, Client};
+use serde_json::Value;
+
+/// Beyond this, istiod's own second attempt comes as soon.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// One storage is made at a time, whatever is asked for.
+const CONCURRENCY: usize = 3;
+/// A kind that the operator itself watches as soon as it is served.
+const WATCHED: &str = "EnvoyFilter";
+
+/// The kind to ask for once the definition is established, in the version that comes first, which is the newest.
+#[must_use]
+pub fn kind_of(definition: &Value) -> Option<ApiResource> {
+    let text = |pointer: &str| definition.pointer(pointer).and_then(Value::as_str);
+    let (version, kind) = (text("/spec/versions/0/name")?, text("/spec/names/kind")?);
+    if kind == WATCHED {
+        return None;
+    }
+    let kind = GroupVersionKind::gvk(text("/spec/group")?, version, kind);
+    Some(ApiResource::from_gvk_with_plural(&kind, text("/spec/names/plural")?))
+}
+
+/// Makes the first request for each of these kinds. What fails costs istiod a second, and nothing else.
+pub async fn prepare(client: &Client, kinds: Vec<ApiResource>) {
+    let first_requests = stream::iter(kinds)
+        .for_each_concurrent(CONCURRENCY, |kind| async move { first_request(client, &kind).await });
+    if tokio::time::timeout(PATIENCE, first_requests).await.is_err() {
+        tracing::debug!(after = ?PATIENCE, "no longer waiting for the storage of new kinds");
+    }
+}
+
+async fn first_request(client: &Client, kind: &ApiResource) {
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), kind);
+    if let Err(error) = api.list_metadata(&ListParams::default().limit(1)).await {
+        tracing::debug!(%error, kind = kind.kind, "cannot ask for the first time");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_kind_is_asked_for_unless_the_operator_watches_it_anyway() {
+        let definition = |kind: &str, plural: &str| {
+            json!({"spec": {
+                "group": "networking.istio.io",
+                "names": {"kind": kind, "plural": plural},
+                "versions": [{"name": "v1"}, {"name": "v1beta1"}],
+            }})
+        };
+        let expected = GroupVersionKind::gvk("networking.istio.io", "v1", "ProxyConfig");
+        assert_eq!(
+            kind_of(&definition("ProxyConfig", "proxyconfigs")),
+            Some(ApiResource::from_gvk_with_plural(&expected, "proxyconfigs"))
+        );
+        assert_eq!(kind_of(&definition("EnvoyFilter", "envoyfilters")), None);
+        assert_eq!(kind_of(&json!({})), None);
+    }
+}
