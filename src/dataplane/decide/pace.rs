@@ -58,6 +58,8 @@ pub struct Pace {
     running: BTreeMap<usize, Running>,
     failures_in_a_row: usize,
     done: usize,
+    /// Restarts done since some were started last.
+    done_since: usize,
     failed: usize,
     stopped: bool,
 }
@@ -93,6 +95,7 @@ impl Pace {
             running: BTreeMap::new(),
             failures_in_a_row: 0,
             done: 0,
+            done_since: 0,
             failed: 0,
             stopped: false,
         }
@@ -112,7 +115,18 @@ impl Pace {
             self.running.insert(item.id, running);
         }
         self.waiting = passed_over;
+        self.done_since = 0;
         started
+    }
+
+    /// Whether so many restarts are done since some were started last that it is time for more. Each start of some is a write
+    /// of the memory, so that few are not worth it unless nothing else is under way.
+    ///
+    /// Restarts that failed or were refused make nothing faster.
+    #[must_use]
+    pub fn is_time_for_more(&self) -> bool {
+        let enough = self.done_since * 10 >= self.unfinished * 7 || self.running.is_empty();
+        !self.waiting.is_empty() && self.done_since > 0 && enough
     }
 
     fn has_room(&self, item: &Item, nothing_before: bool) -> bool {
@@ -134,6 +148,7 @@ impl Pace {
         match end {
             End::Done => {
                 self.done += 1;
+                self.done_since += 1;
                 self.failures_in_a_row = 0;
             }
             End::Failed => {
@@ -239,6 +254,31 @@ mod tests {
         assert_eq!(pace.start(0), [0; 0]);
         pace.end(1, End::Done);
         assert_eq!(pace.start(0), [2]);
+    }
+
+    #[test]
+    fn more_start_when_most_of_the_limit_is_done_or_nothing_is_under_way() {
+        let ended = |unfinished, ends: &[End]| {
+            let mut pace = Pace::new(&settings(unfinished, 9, 9), (0..9).map(|id| item(id, "a", false)));
+            let started = pace.start(0);
+            assert!(!pace.is_time_for_more(), "nothing is done");
+            started.into_iter().zip(ends).for_each(|(id, end)| pace.end(id, *end));
+            let time = pace.is_time_for_more();
+            pace.start(0);
+            assert!(!pace.is_time_for_more(), "these were started for");
+            time
+        };
+        for (unfinished, ends, time) in [
+            (4, vec![End::Done, End::Done], false),
+            (4, vec![End::Done, End::Done, End::Done], true),
+            (4, vec![End::Done, End::Failed, End::Skipped], false),
+            (4, vec![End::Done, End::Failed, End::Skipped, End::Failed], true),
+            (4, vec![End::Failed, End::Failed, End::Skipped, End::Skipped], false),
+            (1, vec![End::Done], true),
+            (20, vec![End::Done; 9], false),
+        ] {
+            assert_eq!(ended(unfinished, &ends), time, "{unfinished} {ends:?}");
+        }
     }
 
     #[test]
