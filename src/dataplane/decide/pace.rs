@@ -120,13 +120,13 @@ impl Pace {
     }
 
     /// Whether so many restarts are done since some were started last that it is time for more. Each start of some is a write
-    /// of the memory, so that few are not worth it unless nothing else is under way.
+    /// of the memory, so that few are not worth it.
     ///
     /// Restarts that failed or were refused make nothing faster.
     #[must_use]
     pub fn is_time_for_more(&self) -> bool {
-        let enough = self.done_since * 10 >= self.unfinished * 7 || self.running.is_empty();
-        !self.waiting.is_empty() && self.done_since > 0 && enough
+        const WORTH: usize = 10;
+        !self.waiting.is_empty() && self.done_since >= WORTH && self.done_since * 10 >= self.unfinished * 7
     }
 
     fn has_room(&self, item: &Item, nothing_before: bool) -> bool {
@@ -257,9 +257,9 @@ mod tests {
     }
 
     #[test]
-    fn more_start_when_most_of_the_limit_is_done_or_nothing_is_under_way() {
+    fn more_start_when_most_of_the_limit_is_done_and_it_is_worth_a_write() {
         let ended = |unfinished, ends: &[End]| {
-            let mut pace = Pace::new(&settings(unfinished, 9, 9), (0..9).map(|id| item(id, "a", false)));
+            let mut pace = Pace::new(&settings(unfinished, 99, 99), (0..99).map(|id| item(id, "a", false)));
             let started = pace.start(0);
             assert!(!pace.is_time_for_more(), "nothing is done");
             started.into_iter().zip(ends).for_each(|(id, end)| pace.end(id, *end));
@@ -269,13 +269,12 @@ mod tests {
             time
         };
         for (unfinished, ends, time) in [
-            (4, vec![End::Done, End::Done], false),
-            (4, vec![End::Done, End::Done, End::Done], true),
-            (4, vec![End::Done, End::Failed, End::Skipped], false),
-            (4, vec![End::Done, End::Failed, End::Skipped, End::Failed], true),
-            (4, vec![End::Failed, End::Failed, End::Skipped, End::Skipped], false),
-            (1, vec![End::Done], true),
-            (20, vec![End::Done; 9], false),
+            (1, vec![End::Done], false),
+            (4, vec![End::Done; 4], false),
+            (10, vec![End::Done; 10], true),
+            (20, vec![End::Done; 13], false),
+            (20, vec![End::Done; 14], true),
+            (20, vec![End::Failed; 20], false),
         ] {
             assert_eq!(ended(unfinished, &ends), time, "{unfinished} {ends:?}");
         }
