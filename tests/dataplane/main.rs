@@ -1,6 +1,7 @@
 //! The data plane on a real control plane: real sidecars from a real istiod, made outdated by what makes them outdated in
 //! real clusters.
 
+mod asked;
 #[path = "../operator/bed.rs"]
 #[allow(dead_code, reason = "each program needs other parts of it")]
 mod bed;
@@ -30,7 +31,7 @@ use std::time::Duration;
 // A test is listed once, below; listing it here as well would only be one more place to forget.
 #[allow(clippy::wildcard_imports)]
 use {
-    components::*, evictions::*, faults::*, held::*, newcomers::*, pages::*, refused::*, report::*,
+    asked::*, components::*, evictions::*, faults::*, held::*, newcomers::*, pages::*, refused::*, report::*,
     restart::*, told::*, upgrade::*, waves::*,
 };
 
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         a_target_that_changes_in_a_wave_restarts_nothing_twice_for_nothing,
         a_lossy_network_in_a_wave_neither_repeats_nor_forgets_a_restart,
         an_api_server_that_is_cut_off_in_a_wave_is_waited_for,
+        an_istiod_that_does_not_know_the_change_yet_is_asked_again,
         the_operator_can_make_pods_in_dry_runs_only,
         a_removal_takes_the_sidecars_out_before_istiod_goes,
     ]

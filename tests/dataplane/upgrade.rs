@@ -11,6 +11,7 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use testbed::{ControlPlane, Requests, TestResult, eventually};
 
+use crate::asked::proofs;
 use crate::bed::{Bed, Result, USER};
 use crate::bundle::{Variant, derive};
 use crate::mesh::{Mesh, entry};
@@ -43,7 +44,9 @@ pub async fn an_upgrade_reaches_every_workload_in_the_way_that_its_owner_allows(
         let mark = control_plane.audit().mark().await?;
         bed.restart_with(&[]).await?;
         settled(&bed, left(&cases).count()).await?;
-        let requests = control_plane.audit().since(&mark).await?.of(USER).writes();
+        let requests = control_plane.audit().since(&mark).await?.of(USER);
+        four_at_most_were_asked_at_once(requests.clone());
+        let requests = requests.writes();
         every_case_ended_as_expected(&mesh, &cases, &before, &requests).await?;
         the_order_was_kept(&requests);
         bed.stop().await
@@ -233,6 +236,14 @@ fn evictions(requests: &Requests, case: &Case) -> usize {
         request.resource == "pods/eviction" && request.namespace == case.namespace && own(&request.name)
     };
     requests.iter().filter(eviction).count()
+}
+
+/// What injection gives is asked for a few workloads at once, as the API server saw it.
+fn four_at_most_were_asked_at_once(requests: Requests) {
+    let proofs = proofs(requests);
+    assert!(proofs.len() >= 40, "{} proofs", proofs.len());
+    let most = proofs.most_at_once();
+    assert!((2..=4).contains(&most), "{most} proofs at once");
 }
 
 /// Workloads of Kyma first, those with a state after those without, gateways at the very end.

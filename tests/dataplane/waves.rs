@@ -75,14 +75,16 @@ pub async fn settled(bed: &Bed<'_>, namespace: &str, target: &str) -> TestResult
 /// Asserts that each Deployment was rolled out `times`, and that all of them
 /// have what `make_outdated` gave the mesh as `target`.
 pub async fn each_was_restarted(mesh: &Mesh<'_>, namespace: &str, times: i64, target: &str) -> TestResult {
-    let deployments: Api<Deployment> = Api::namespaced(mesh.0.client(), namespace);
-    let deployments = deployments.list(&ListParams::default()).await?.items;
-    assert!(!deployments.is_empty(), "no Deployment is in {namespace}");
-    for deployment in deployments {
-        let name = deployment.name_any();
-        assert_eq!(deployment.metadata.generation, Some(1 + times), "{namespace}/{name}");
-    }
+    each_generation_is(mesh, namespace, 1 + times).await?;
     each_pod_has(mesh, namespace, target).await
+}
+
+/// Asserts that each Deployment is of this generation.
+pub async fn each_generation_is(mesh: &Mesh<'_>, namespace: &str, expected: i64) -> TestResult {
+    let generations = generations(mesh.0, namespace).await?;
+    assert!(!generations.is_empty(), "no Deployment is in {namespace}");
+    assert!(generations.values().all(|generation| *generation == expected), "{namespace}: {generations:?}");
+    Ok(())
 }
 
 async fn each_pod_has(mesh: &Mesh<'_>, namespace: &str, target: &str) -> TestResult {

@@ -69,6 +69,8 @@ pub struct Request {
     pub uri: String,
     /// When the API server received it; of fixed width, so the texts are ordered as the times are.
     pub received: String,
+    /// When it had answered, or a long-running one had begun to.
+    pub answered: String,
 }
 
 /// Requests since a mark.
@@ -89,6 +91,7 @@ struct Event {
     #[serde(default)]
     response_status: ResponseStatus,
     request_received_timestamp: String,
+    stage_timestamp: String,
 }
 
 #[derive(Deserialize)]
@@ -208,6 +211,7 @@ impl From<Event> for Request {
             code: event.response_status.code,
             uri: event.request_uri,
             received: event.request_received_timestamp,
+            answered: event.stage_timestamp,
         }
     }
 }
@@ -234,6 +238,29 @@ impl Requests {
             !matches!(request.verb.as_str(), "get" | "list" | "watch") && !request.uri.contains("dryRun=All")
         });
         self
+    }
+
+    /// Those for which this holds.
+    #[must_use]
+    pub fn only(mut self, is_wanted: impl Fn(&Request) -> bool) -> Self {
+        self.0.retain(is_wanted);
+        self
+    }
+
+    /// How many the API server worked on at the same time, at most.
+    #[must_use]
+    pub fn most_at_once(&self) -> usize {
+        let begins = self.0.iter().map(|request| (request.received.as_str(), 1));
+        let ends = self.0.iter().map(|request| (request.answered.as_str(), -1));
+        let mut steps: Vec<(&str, isize)> = begins.chain(ends).collect();
+        // What ends when another begins was not there at the same time.
+        steps.sort_unstable();
+        let mut under_way = 0;
+        let counts = steps.into_iter().map(|(_, step)| {
+            under_way += step;
+            under_way
+        });
+        counts.max().and_then(|most| usize::try_from(most).ok()).unwrap_or(0)
     }
 
     /// How many.
@@ -273,5 +300,33 @@ impl std::fmt::Display for Requests {
             writeln!(formatter, "{count:6} {verb:7} {code} {resource}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_that_overlap_are_counted() {
+        let request = |received: &str, answered: &str| Request {
+            user: String::new(),
+            verb: String::new(),
+            resource: String::new(),
+            namespace: String::new(),
+            name: String::new(),
+            code: 200,
+            uri: String::new(),
+            received: received.to_owned(),
+            answered: answered.to_owned(),
+        };
+        let most = |times: &[(&str, &str)]| {
+            Requests(times.iter().map(|(received, answered)| request(received, answered)).collect())
+                .most_at_once()
+        };
+        assert_eq!(most(&[]), 0);
+        assert_eq!(most(&[("1", "2"), ("2", "3"), ("4", "5")]), 1);
+        assert_eq!(most(&[("1", "4"), ("2", "3"), ("3", "5"), ("6", "7")]), 2);
+        assert_eq!(most(&[("1", "4"), ("2", "5"), ("3", "6")]), 3);
     }
 }

@@ -2,6 +2,7 @@
 //! It owns no process of the control plane, so that a second program in the same namespaces can attach to it.
 
 use std::fmt::Debug;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 
 use crate::audit::AuditLog;
 use crate::control_plane::{API_SERVER, kubeconfig_file};
+use crate::fault_proxy::FaultProxy;
 use crate::kubeconfig::{self, KubeconfigError};
 use crate::pki::Identity;
 use crate::process::{Process, ProcessError, ProcessSpec};
@@ -223,11 +225,23 @@ impl Cluster {
         Ok(items)
     }
 
+    /// Has each istiod that starts from now on reach the API server through `proxy`, or directly again.
+    pub fn lead_istiod(&self, proxy: Option<&FaultProxy>) -> io::Result<()> {
+        let file = self.dir.join(ISTIOD_SERVER);
+        match proxy {
+            Some(proxy) => std::fs::write(file, proxy.server()),
+            None => std::fs::remove_file(file),
+        }
+    }
+
     /// Starts a program, for example the operator, with its log in the folder of this control plane.
     pub fn start(&self, spec: ProcessSpec) -> Result<Process, ClusterError> {
         Ok(spec.start(&self.dir)?)
     }
 }
+
+/// The file that names the server to which istiod is led, while it is led to another than the API server.
+pub(crate) const ISTIOD_SERVER: &str = "istiod.server";
 
 /// For what a control plane does by itself within a second or two.
 const SOON: Duration = Duration::from_secs(30);

@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::kubeconfig::KubeconfigError;
+use crate::kubeconfig::{self, KubeconfigError};
 use crate::trap::{HeldAnswer, Traps};
 
 /// Larger than any object that the API server takes.
@@ -85,6 +85,15 @@ struct Forward {
 impl FaultProxy {
     /// Starts a proxy to the API server that the file at `kubeconfig` names, which loses no request yet.
     pub async fn start(kubeconfig: &Path, seed: u64) -> Result<Self, FaultProxyError> {
+        Self::before(anonymous(kubeconfig).await?, seed).await
+    }
+
+    /// As [`Self::start`], but for whom the file names: Go's clients keep their tokens to themselves where they meet no TLS.
+    pub async fn start_for(kubeconfig: &Path, seed: u64) -> Result<Self, FaultProxyError> {
+        Self::before(kubeconfig::client(kubeconfig).await?, seed).await
+    }
+
+    async fn before(client: Client, seed: u64) -> Result<Self, FaultProxyError> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(FaultProxyError::Listen)?;
         let address = listener.local_addr().map_err(FaultProxyError::Listen)?;
         let shared = Arc::new(Shared {
@@ -97,7 +106,7 @@ impl FaultProxy {
             traps: Traps::default(),
             failing: watch::Sender::default(),
         });
-        let forward = Forward { client: anonymous(kubeconfig).await?, shared: shared.clone() };
+        let forward = Forward { client, shared: shared.clone() };
         let router = axum::Router::new().fallback(handle).with_state(forward);
         let server = tokio::spawn(async move {
             // It ends with the runtime or with the proxy; nobody is left to be told of an error.
@@ -146,12 +155,12 @@ impl FaultProxy {
 
     /// A copy of a kubeconfig file that leads through this proxy.
     pub fn kubeconfig(&self, original: &Path) -> Result<PathBuf, std::io::Error> {
-        let mut document: serde_json::Value = serde_json::from_slice(&std::fs::read(original)?)?;
-        document["clusters"][0]["cluster"] =
-            serde_json::json!({"server": format!("http://{}", self.address)});
-        let path = original.with_extension(format!("{}.kubeconfig", self.address.port()));
-        std::fs::write(&path, document.to_string())?;
-        Ok(path)
+        kubeconfig::lead_to(original, &self.server())
+    }
+
+    /// Its address.
+    pub(crate) fn server(&self) -> String {
+        format!("http://{}", self.address)
     }
 }
 

@@ -19,9 +19,10 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{Cluster, ClusterError, ISTIOD_SERVER};
 use crate::door::Door;
 use crate::failures::FAIL_LABEL;
+use crate::kubeconfig;
 use crate::process::{Process, ProcessSpec};
 
 /// A real kubelet asks every three seconds; tests would wait for nothing.
@@ -120,6 +121,8 @@ enum StartError {
     Address(#[from] std::net::AddrParseError),
     #[error("its ports cannot be had: {0}")]
     Door(#[from] std::io::Error),
+    #[error("its kubeconfig file cannot be had: {0}")]
+    Kubeconfig(#[source] std::io::Error),
 }
 
 struct Istiod {
@@ -189,7 +192,10 @@ impl Istiod {
         let namespace = self.pod.namespace().unwrap_or_default();
         let spec = self.pod.spec.clone().unwrap_or_default();
         let account = spec.service_account_name.clone().unwrap_or_else(|| "default".into());
-        let kubeconfig = self.cluster.kubeconfig_for(&namespace, &account).await?;
+        let mut kubeconfig = self.cluster.kubeconfig_for(&namespace, &account).await?;
+        if let Ok(server) = std::fs::read_to_string(self.cluster.dir().join(ISTIOD_SERVER)) {
+            kubeconfig = kubeconfig::lead_to(&kubeconfig, &server).map_err(StartError::Kubeconfig)?;
+        }
         let directory = self.cluster.dir().join("pods").join(self.pod.uid().unwrap_or_default());
         // A missing folder shows when the process is started in it.
         let _exists = std::fs::create_dir_all(&directory);

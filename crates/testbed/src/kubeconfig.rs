@@ -56,6 +56,16 @@ pub(crate) fn write(
         .map_err(|source| KubeconfigError::Write { path: path.into(), source })
 }
 
+/// A copy of a kubeconfig file that leads to another server, without TLS.
+pub(crate) fn lead_to(original: &Path, server: &str) -> io::Result<PathBuf> {
+    let mut document: serde_json::Value = serde_json::from_slice(&std::fs::read(original)?)?;
+    document["clusters"][0]["cluster"] = json!({"server": server});
+    let port = server.rsplit(':').next().unwrap_or_default();
+    let path = original.with_extension(format!("{port}.kubeconfig"));
+    std::fs::write(&path, document.to_string())?;
+    Ok(path)
+}
+
 /// A client as the kubeconfig file at `path` says. Needs a running tokio runtime, to which the client stays bound.
 pub async fn client(path: &Path) -> Result<Client, KubeconfigError> {
     let read = |source| KubeconfigError::Read { path: path.into(), source: Box::new(source) };

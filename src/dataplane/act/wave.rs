@@ -22,7 +22,8 @@ use crate::dataplane::reason::sentence;
 use crate::dataplane::tell::events::Announcer;
 use crate::dataplane::tell::metrics::Metrics;
 
-/// New restarts begin in batches, so that memory and status are written once for several.
+/// New restarts begin in batches, so that memory and status are written once for several: after this time, or when much of
+/// the batch before is done.
 const TICK: Duration = Duration::from_secs(2);
 /// Restarts that are written at once.
 const WRITES_AT_ONCE: usize = 4;
@@ -219,7 +220,7 @@ impl Wave<'_> {
     async fn follow(&self, course: &mut Course<'_>) {
         let tick = tokio::time::sleep(TICK);
         tokio::pin!(tick);
-        loop {
+        while !course.pace.is_over() && !course.pace.is_time_for_more() {
             let news = tokio::select! {
                 (id, sight) = course.follow.next() => Some((id, sight)),
                 Some((id, evicted)) = course.evictions.next(), if !course.evictions.is_empty() => {

@@ -81,14 +81,7 @@ pub(super) async fn settle(
     survey: &Survey,
 ) -> Result<(), Error> {
     let before = memory.clone();
-    if !survey.decisions.iter().any(|(_, decision)| course::is_to_come(decision)) {
-        memory.settled = Some(mesh.hash.clone());
-    }
-    // What the pods do not show would be overlooked after a start, so that all are asked then.
-    let shown = survey.found.stale.is_subset(&survey.found.suspects);
-    if taken_in && shown && survey.found.unproven.is_empty() {
-        memory.asked = Some(mesh.hash.clone());
-    }
+    course::settle(memory, &mesh.hash, taken_in, survey);
     if *memory != before {
         store.save(memory).await?;
     }

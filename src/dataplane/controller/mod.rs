@@ -265,7 +265,7 @@ impl Controller {
         self.metrics.serves(mesh.version().unwrap_or_default());
         self.metrics.found(survey.found.total, &survey.decisions, survey.found.more);
         self.metrics.window(survey.found.window_open);
-        self.announce(&survey, memory.settled.as_deref() == Some(&mesh.hash)).await;
+        self.announce(ground, &survey, memory.settled.as_deref() == Some(&mesh.hash)).await;
         let plan = course::plan(&survey);
         if !plan.is_empty() {
             self.restart(ground, (store, memory), survey, plan).await?;

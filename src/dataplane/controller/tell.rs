@@ -9,8 +9,9 @@ use crate::dataplane::decide::pace::Progress;
 use crate::dataplane::tell::report;
 
 impl Controller {
-    /// Tells owners what they have to do. Not right after a start on a settled mesh: it was told then.
-    pub(super) async fn announce(&mut self, survey: &Survey, settled: bool) {
+    /// Tells owners what they have to do. Not right after a start what was told before: on a settled mesh everything, else what
+    /// the status lists.
+    pub(super) async fn announce(&mut self, ground: &Ground, survey: &Survey, settled: bool) {
         const AT_ONCE: usize = 50;
         let manual = |(finding, decision): &(Finding, Decision)| match decision {
             Decision::Hold(why) if why.weight() == Weight::Manual && *why != Hindrance::WaveHeld => Some((
@@ -24,8 +25,13 @@ impl Controller {
         let keys: HashSet<String> = all.iter().map(|(key, _, _)| key.clone()).collect();
         let known = self.told.take();
         if known.is_some() || !settled {
+            let before = ground.resource.status.as_ref().and_then(|status| status.data_plane.as_ref());
+            let listed = before.filter(|_| known.is_none()).map_or(&[][..], |before| &before.leftovers);
             let known = known.unwrap_or_default();
-            for (_, finding, why) in all.iter().filter(|(key, _, _)| !known.contains(key)).take(AT_ONCE) {
+            let is_new = |(key, finding, why): &&(String, Finding, Hindrance)| {
+                !known.contains(key) && !listed.contains(&report::left_over(finding, why))
+            };
+            for (_, finding, why) in all.iter().filter(is_new).take(AT_ONCE) {
                 self.events.required(finding, why).await;
             }
         }

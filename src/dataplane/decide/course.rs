@@ -48,6 +48,22 @@ pub fn is_to_come(decision: &Decision) -> bool {
     matches!(decision, Decision::Restart(_) | Decision::Hold(WaveHeld | SwitchedOff | OutsideWindow(_)))
 }
 
+/// Notes what a look has settled after which nothing is restarted. `taken_in` tells whether istiod has had the time to take
+/// the configuration of the mesh in.
+pub fn settle(memory: &mut Memory, mesh: &str, taken_in: bool, survey: &Survey) {
+    // Before that, injection may have answered as it did before the change; what it says later is no surprise then. Where
+    // nothing was settled ever, there was no such change.
+    let is_final = taken_in || memory.settled.is_none();
+    if is_final && !survey.decisions.iter().any(|(_, decision)| is_to_come(decision)) {
+        memory.settled = Some(mesh.to_owned());
+    }
+    // What the pods do not show would be overlooked after a start, so that all are asked then.
+    let shown = survey.found.stale.is_subset(&survey.found.suspects);
+    if taken_in && shown && survey.found.unproven.is_empty() {
+        memory.asked = Some(mesh.to_owned());
+    }
+}
+
 /// Holds all restarts back where a wave was stopped for this mesh, or nothing explains how many they are.
 ///
 /// `released` is what the resource's annotation says. Returns what the restarts wait for.
@@ -145,6 +161,22 @@ mod tests {
         assert_eq!(held(&mut settled(), Some("mesh")), None);
         assert!(held(&mut settled(), Some("another")).is_some());
         assert_eq!(held(&mut Memory::default(), None), None, "the mesh changed");
+    }
+
+    #[test]
+    fn what_an_istiod_says_late_about_a_change_is_no_surprise() {
+        let settled = |before: Option<&str>, taken_in, holds: &[Hindrance]| {
+            let mut memory = Memory { settled: before.map(str::to_owned), ..Memory::default() };
+            settle(&mut memory, "new", taken_in, &survey(holds));
+            let held = hold(&mut restarts(50, 100), &mut memory, &Settings::default(), "new", None);
+            assert_eq!(held.is_some(), memory.settled.as_deref() == Some("new"));
+            (held.is_some(), memory.asked.is_some())
+        };
+        let old = Some("old");
+        assert_eq!(settled(old, false, &[]), (false, false), "it may not know the change yet");
+        assert_eq!(settled(old, true, &[Hindrance::BarePod]), (true, true));
+        assert_eq!(settled(old, true, &[Hindrance::OutsideWindow(0)]), (false, true), "restarts are to come");
+        assert_eq!(settled(None, false, &[]), (true, false), "there was no mesh before");
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub struct Pace {
     running: BTreeMap<usize, Running>,
     failures_in_a_row: usize,
     done: usize,
+    /// Restarts done since some were started last.
+    done_since: usize,
     failed: usize,
     stopped: bool,
 }
@@ -93,6 +95,7 @@ impl Pace {
             running: BTreeMap::new(),
             failures_in_a_row: 0,
             done: 0,
+            done_since: 0,
             failed: 0,
             stopped: false,
         }
@@ -112,7 +115,18 @@ impl Pace {
             self.running.insert(item.id, running);
         }
         self.waiting = passed_over;
+        self.done_since = 0;
         started
+    }
+
+    /// Whether so many restarts are done since some were started last that it is time for more. Each start of some is a write
+    /// of the memory, so that few are not worth it.
+    ///
+    /// Restarts that failed or were refused make nothing faster.
+    #[must_use]
+    pub fn is_time_for_more(&self) -> bool {
+        const WORTH: usize = 10;
+        !self.waiting.is_empty() && self.done_since >= WORTH && self.done_since * 10 >= self.unfinished * 7
     }
 
     fn has_room(&self, item: &Item, nothing_before: bool) -> bool {
@@ -134,6 +148,7 @@ impl Pace {
         match end {
             End::Done => {
                 self.done += 1;
+                self.done_since += 1;
                 self.failures_in_a_row = 0;
             }
             End::Failed => {
@@ -239,6 +254,30 @@ mod tests {
         assert_eq!(pace.start(0), [0; 0]);
         pace.end(1, End::Done);
         assert_eq!(pace.start(0), [2]);
+    }
+
+    #[test]
+    fn more_start_when_most_of_the_limit_is_done_and_it_is_worth_a_write() {
+        let ended = |unfinished, ends: &[End]| {
+            let mut pace = Pace::new(&settings(unfinished, 99, 99), (0..99).map(|id| item(id, "a", false)));
+            let started = pace.start(0);
+            assert!(!pace.is_time_for_more(), "nothing is done");
+            started.into_iter().zip(ends).for_each(|(id, end)| pace.end(id, *end));
+            let time = pace.is_time_for_more();
+            pace.start(0);
+            assert!(!pace.is_time_for_more(), "these were started for");
+            time
+        };
+        for (unfinished, ends, time) in [
+            (1, vec![End::Done], false),
+            (4, vec![End::Done; 4], false),
+            (10, vec![End::Done; 10], true),
+            (20, vec![End::Done; 13], false),
+            (20, vec![End::Done; 14], true),
+            (20, vec![End::Failed; 20], false),
+        ] {
+            assert_eq!(ended(unfinished, &ends), time, "{unfinished} {ends:?}");
+        }
     }
 
     #[test]

@@ -41,9 +41,7 @@ fn status(
     let unproven = survey.found.unproven.iter().map(|(id, why)| leftover(id, "unknown", why.clone()));
     let mut ordered: Vec<&(&Finding, &Hindrance)> = left.iter().collect();
     ordered.sort_by_key(|(_, why)| std::cmp::Reverse(why.weight()));
-    let listed = ordered
-        .into_iter()
-        .map(|(finding, why)| leftover(&finding.workload, &sentence(&finding.reasons), why.to_string()));
+    let listed = ordered.into_iter().map(|(finding, why)| left_over(finding, why));
     let troubles = progress.troubles.iter().map(|it| leftover(&it.workload, &it.outdated, it.why.clone()));
     DataPlaneStatus {
         total: number(survey.found.total),
@@ -55,6 +53,12 @@ fn status(
         leftovers: troubles.chain(unproven).chain(listed).take(LISTED).collect(),
         held: held.map(str::to_owned),
     }
+}
+
+/// How the status lists a workload that is left.
+#[must_use]
+pub fn left_over(finding: &Finding, why: &Hindrance) -> Leftover {
+    leftover(&finding.workload, &sentence(&finding.reasons), why.to_string())
 }
 
 fn leftover(id: &ObjectId, outdated: &str, prevented: String) -> Leftover {
