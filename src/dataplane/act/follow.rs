@@ -205,6 +205,16 @@ impl Follow {
         sights
     }
 
+    /// A followed workload as it is now: what its watch tells may have begun too late for it.
+    pub async fn look(&mut self, uid: &str) -> Option<(usize, Sight)> {
+        let followed = self.followed.get(uid)?.clone();
+        let Some((sight, _)) = read(self.client.clone(), uid, &followed).await else {
+            self.watches.entry(followed.kind).or_default().broke();
+            return None;
+        };
+        Some((followed.id, sight))
+    }
+
     async fn mend_one(&mut self, kind: Kind) -> Vec<(usize, Sight)> {
         let is_of_kind = |(_, followed): &(&String, &Followed)| followed.kind == kind;
         let followed: Vec<(String, Followed)> =
@@ -215,16 +225,12 @@ impl Follow {
         };
         let (mut sights, mut version, mut is_blind) = (Vec::new(), None, false);
         for (uid, followed) in followed {
-            match requests::get::<Seen>(&self.client, &followed.workload).await {
-                Ok(Some(workload)) if workload.metadata.uid == uid => {
-                    version.get_or_insert_with(|| workload.metadata.resource_version.clone());
-                    sights.push((followed.id, sight(&followed, &workload.into())));
+            match read(self.client.clone(), &uid, &followed).await {
+                Some((sight, read)) => {
+                    version = version.or(read);
+                    sights.push((followed.id, sight));
                 }
-                Ok(_) => sights.push((followed.id, Sight::Gone)),
-                Err(error) => {
-                    is_blind = true;
-                    tracing::debug!(%error, workload = %followed.workload, "cannot read");
-                }
+                None => is_blind = true,
             }
         }
         let watch = self.watches.entry(kind).or_default();
@@ -236,6 +242,21 @@ impl Follow {
             _ => watch.broke(),
         }
         sights
+    }
+}
+
+/// A followed workload and its version, if it still has one; `None` if it cannot be read.
+async fn read(client: Client, uid: &str, followed: &Followed) -> Option<(Sight, Option<String>)> {
+    match requests::get::<Seen>(&client, &followed.workload).await {
+        Ok(Some(workload)) if workload.metadata.uid == uid => {
+            let version = workload.metadata.resource_version.clone();
+            Some((sight(followed, &workload.into()), Some(version)))
+        }
+        Ok(_) => Some((Sight::Gone, None)),
+        Err(error) => {
+            tracing::debug!(%error, workload = %followed.workload, "cannot read");
+            None
+        }
     }
 }
 
@@ -259,7 +280,6 @@ mod tests {
     use crate::dataplane::fixtures::finding;
 
     const MINUTE: Duration = Duration::from_secs(60);
-
     /// An API server whose watches fail at first and then end at once, as fails the first read of `b`; both rollouts are
     /// complete. Counts the reads.
     fn client() -> (Client, Arc<AtomicUsize>) {
@@ -303,6 +323,15 @@ mod tests {
         let mut follow = following(client().0).await;
         tokio::time::sleep(MINUTE).await;
         assert_eq!(follow.mend().await, [(0, Sight::At(Rollout::Complete))]);
+        tokio::time::sleep(MINUTE).await;
+        assert!(follow.mend().await.contains(&(1, Sight::At(Rollout::Complete))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rollout_that_was_over_before_its_watch_began_is_seen_or_read_again_later() {
+        let mut follow = following(client().0).await;
+        assert_eq!(follow.look("a").await, Some((0, Sight::At(Rollout::Complete))));
+        assert_eq!(follow.look("b").await, None, "its first read fails");
         tokio::time::sleep(MINUTE).await;
         assert!(follow.mend().await.contains(&(1, Sight::At(Rollout::Complete))));
     }

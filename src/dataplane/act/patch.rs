@@ -27,6 +27,8 @@ pub enum Started {
         generation: i64,
         /// Resource version.
         version: String,
+        /// Whether a write before may have begun it, whose answer was lost: the rollout may be over by now.
+        repeated: bool,
     },
     /// The workload is gone, or another has its name.
     Gone,
@@ -47,7 +49,7 @@ pub async fn restart(client: &Client, finding: &Finding, method: Method, at: Tim
         match requests::merge::<Written>(client, &finding.workload, &patch).await {
             Ok(written) => {
                 let Meta { generation, resource_version, .. } = written.metadata;
-                return Started::Rolling { generation, version: resource_version };
+                return Started::Rolling { generation, version: resource_version, repeated: attempt > 1 };
             }
             Err(kube::Error::Api(status)) if is_gone(&status) => return Started::Gone,
             Err(error) if attempt < TRIES && (is_conflict(&error) || is_passing(&error)) => {
@@ -118,14 +120,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_workload_that_is_gone_is_no_failure_and_a_busy_api_server_is_asked_again() {
         let refused = || Started::Refused("no".to_owned());
-        let rolling = || Started::Rolling { generation: 2, version: "7".to_owned() };
-        let cases: [(&'static [u16], Started, usize); 7] = [
+        let rolling = |repeated| Started::Rolling { generation: 2, version: "7".to_owned(), repeated };
+        let cases: [(&'static [u16], Started, usize); 8] = [
             (&[404], Started::Gone, 1),
-            (&[409, 409, 200], rolling(), 3),
+            (&[200], rolling(false), 1),
+            (&[409, 409, 200], rolling(true), 3),
             (&[409], refused(), 4),
             (&[403], refused(), 1),
             (&[422], refused(), 1),
-            (&[500, 429, 200], rolling(), 3),
+            (&[500, 429, 200], rolling(true), 3),
             (&[503], refused(), 4),
         ];
         for (codes, expected, requests) in cases {

@@ -190,12 +190,14 @@ impl Wave<'_> {
     async fn begun(&self, course: &mut Course<'_>, id: usize, result: Started) {
         let finding = course.plan[id].0.clone();
         match result {
-            Started::Rolling { generation, version } => {
+            Started::Rolling { generation, version, repeated } => {
                 tracing::info!(workload = %finding.workload, reasons = sentence(&finding.reasons), "restarting");
-                course
-                    .follow
-                    .add(id, finding.kind, &finding.workload, &finding.uid, generation, &version)
-                    .await;
+                let (kind, uid) = (finding.kind, &finding.uid);
+                course.follow.add(id, kind, &finding.workload, uid, generation, &version).await;
+                let now = if repeated { course.follow.look(uid).await } else { None };
+                if let Some((id, sight)) = now {
+                    self.saw(course, id, sight).await;
+                }
             }
             Started::Gone => course.end(id, End::Skipped),
             Started::Refused(why) => {

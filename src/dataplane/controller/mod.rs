@@ -41,6 +41,9 @@ use crate::telemetry::one_line;
 const COMPONENT: Duration = Duration::from_secs(3);
 /// Changes come in groups.
 const GROUP: Duration = Duration::from_secs(1);
+/// istiod takes a new configuration in a moment after it was written. Asked before, it tells of the old one and has to be
+/// asked again.
+const TAKING_IN: Duration = Duration::from_secs(2);
 
 /// A generation of a resource that runs as described.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,13 +168,20 @@ impl Controller {
         }
     }
 
-    /// The resource in charge, once it runs as described.
+    /// The resource in charge, once it runs as described and istiod may know.
     async fn installed(&self) -> Arc<Istio> {
         let mut changes = self.given.changes.clone();
         let mut installed = self.given.installed.clone();
+        let mut is_news = false;
         loop {
-            if let Some(resource) = self.current() {
-                return resource;
+            match self.current() {
+                Some(resource) if !is_news => return resource,
+                Some(_) => {
+                    is_news = false;
+                    tokio::time::sleep(TAKING_IN).await;
+                    continue;
+                }
+                None => is_news = true,
             }
             let ended = tokio::select! {
                 told = changes.changed() => told.is_err(),
