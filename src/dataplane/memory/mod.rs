@@ -119,6 +119,13 @@ impl Memory {
         attempt.is_some_and(|attempt| created > attempt.at)
     }
 
+    /// Whether a pod that was created then came with a restart of its workload for `target`, or in the same second.
+    #[must_use]
+    pub fn renewed(&self, uid: &str, target: &str, created: i64) -> bool {
+        let attempt = self.attempt(uid).filter(|attempt| attempt.target == target);
+        attempt.is_some_and(|attempt| created >= attempt.at)
+    }
+
     /// Notes the present content of a concern, and the time if it changed in a way that `matters`.
     ///
     /// What is seen for the first time did not change: its workloads may have started with it.

@@ -185,6 +185,7 @@ impl Surveyor<'_> {
             mesh: self.mesh,
             scope: self.scope,
             proven: self.proven,
+            memory: self.memory,
             metrics: self.metrics,
             settled: self.settled,
             scales: &scales,

@@ -15,7 +15,7 @@ use super::{Error, Surveyor};
 use crate::dataplane::decide::found::Survey;
 use crate::dataplane::decide::settings::Settings;
 use crate::dataplane::look::mesh::Mesh;
-use crate::dataplane::memory::Memory;
+use crate::dataplane::memory::{Attempt, Memory};
 use crate::dataplane::tell::metrics::Metrics;
 
 /// Deployments with a pod each, half of them on each page.
@@ -28,6 +28,8 @@ struct State {
     /// Lists that expire after their first page.
     expiring: usize,
     first_pages: usize,
+    /// Injection gives an image that no pod has yet.
+    changed: bool,
     probes: usize,
     under_way: usize,
     most_under_way: usize,
@@ -64,6 +66,7 @@ impl Server {
                 let items: Vec<Value> = (0..WORKLOADS).map(deployment).collect();
                 (200, json!({"metadata": {}, "items": items}))
             }
+            "/apis/policy/v1/poddisruptionbudgets" => (200, json!({"metadata": {}, "items": []})),
             _ => (404, json!({"kind": "Status", "apiVersion": "v1", "code": 404})),
         };
         let body = Body::from(object.to_string().into_bytes());
@@ -91,7 +94,7 @@ impl Server {
         (200, json!({"metadata": {"resourceVersion": "1"}, "items": items}))
     }
 
-    /// Injection takes a second and gives what the pods have already.
+    /// Injection takes a second and gives what the pods have already, unless it has changed.
     async fn probe(&self) -> Value {
         self.change(|state| {
             state.probes += 1;
@@ -99,15 +102,22 @@ impl Server {
             state.most_under_way = state.most_under_way.max(state.under_way);
         });
         tokio::time::sleep(Duration::from_secs(1)).await;
-        self.change(|state| state.under_way -= 1);
-        pod(0)
+        let changed = self.change(|state| {
+            state.under_way -= 1;
+            state.changed
+        });
+        let mut pod = pod(0);
+        if changed {
+            pod["spec"]["containers"][0]["image"] = json!("registry/proxyv2:3");
+        }
+        pod
     }
 
     async fn look(&self, proven: &Proven, settled: bool) -> Survey {
-        self.try_look(proven, settled).await.unwrap()
+        self.try_look(proven, &Memory::default(), settled).await.unwrap()
     }
 
-    async fn try_look(&self, proven: &Proven, settled: bool) -> Result<Survey, Error> {
+    async fn try_look(&self, proven: &Proven, memory: &Memory, settled: bool) -> Result<Survey, Error> {
         let values = json!({"global": {"proxy": {"image": IMAGE}}, "pilot": {"cni": {"enabled": true}}});
         let map = |key: &str, text: String| BTreeMap::from([(key.to_owned(), text)]);
         let config = "enablePrometheusMerge: false".to_owned();
@@ -117,7 +127,7 @@ impl Server {
             mesh: &mesh,
             scope: Scope::All,
             settings: &Settings::default(),
-            memory: &Memory::default(),
+            memory,
             proven,
             metrics: &Metrics::default(),
             unlabelled: false,
@@ -177,7 +187,7 @@ async fn a_list_that_expires_in_the_middle_of_a_look_is_begun_anew_and_nothing_i
 async fn a_list_that_expires_whenever_it_is_read_fails_the_look() {
     let server = Server::default();
     server.change(|state| state.expiring = usize::MAX);
-    let error = server.try_look(&Proven::default(), true).await.unwrap_err();
+    let error = server.try_look(&Proven::default(), &Memory::default(), true).await.unwrap_err();
     assert!(matches!(error, Error::Sweep { source: sweep::Error::Pods { .. } }), "{error:?}");
 }
 
@@ -186,6 +196,22 @@ async fn that_nothing_is_to_be_done_is_asked_again_until_istiod_must_know_the_ch
     let (server, proven) = (Server::default(), Proven::default());
     for (settled, probes) in [(false, 1), (false, 2), (true, 3), (true, 3)] {
         is_fresh(&server.look(&proven, settled).await);
+        assert_eq!(server.change(|state| state.probes), probes * WORKLOADS, "{settled}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_restarted_for_a_change_is_asked_for_once_more_when_every_istiod_must_know_it() {
+    let (server, proven) = (Server::default(), Proven::default());
+    server.change(|state| state.changed = true);
+    let outdated = server.look(&proven, false).await;
+    let mut memory = Memory::default();
+    for (finding, _) in &outdated.decisions {
+        memory.remember(&finding.uid, Attempt { target: finding.target.clone(), generation: 1, at: 0 });
+    }
+    server.change(|state| state.changed = false);
+    for (settled, probes) in [(false, 1), (false, 1), (true, 2), (true, 2)] {
+        is_fresh(&server.try_look(&proven, &memory, settled).await.unwrap());
         assert_eq!(server.change(|state| state.probes), probes * WORKLOADS, "{settled}");
     }
 }
