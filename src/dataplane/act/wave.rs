@@ -88,6 +88,8 @@ struct Course<'a> {
     evictions: FuturesUnordered<BoxFuture<'a, (usize, Evicted)>>,
     waits: Waits,
     left: Vec<(Finding, Hindrance)>,
+    /// Restarts that are done and whose owners are to be told.
+    done: Vec<usize>,
 }
 
 impl Course<'_> {
@@ -131,6 +133,7 @@ impl Wave<'_> {
             evictions: FuturesUnordered::new(),
             waits: Waits::default(),
             left: Vec::new(),
+            done: Vec::new(),
         };
         let mut interrupted = 0;
         loop {
@@ -138,6 +141,7 @@ impl Wave<'_> {
                 interrupted += course.pace.waiting().count();
                 course.pace.cancel();
             }
+            self.announce(&mut course).await;
             self.begin(&mut course).await?;
             self.tell(&course, interrupted);
             if course.pace.is_over() {
@@ -145,6 +149,7 @@ impl Wave<'_> {
             }
             self.follow(&mut course).await;
         }
+        self.announce(&mut course).await;
         Ok(outcome(course, interrupted))
     }
 
@@ -251,7 +256,7 @@ impl Wave<'_> {
     async fn saw(&self, course: &mut Course<'_>, id: usize, sight: Sight) {
         match sight {
             Sight::At(Rollout::UnderWay(why)) => drop(lock(&course.waits).insert(id, why)),
-            Sight::At(Rollout::Complete) => self.done(course, id).await,
+            Sight::At(Rollout::Complete) => self.done(course, id),
             Sight::At(Rollout::Failed(why)) => self.fail(course, id, why).await,
             Sight::Gone => course.end(id, End::Skipped),
         }
@@ -259,16 +264,24 @@ impl Wave<'_> {
 
     async fn evicted(&self, course: &mut Course<'_>, id: usize, evicted: Evicted) {
         match evicted {
-            Evicted::All => self.done(course, id).await,
+            Evicted::All => self.done(course, id),
             Evicted::Stopped(why) => self.fail(course, id, why).await,
         }
     }
 
-    async fn done(&self, course: &mut Course<'_>, id: usize) {
+    fn done(&self, course: &mut Course<'_>, id: usize) {
         course.end(id, End::Done);
-        let finding = &course.plan[id].0;
-        self.metrics.restarted(finding.kind, true);
-        self.events.restarted(finding).await;
+        course.done.push(id);
+        self.metrics.restarted(course.plan[id].0.kind, true);
+    }
+
+    /// Tells the owners of what is done.
+    async fn announce(&self, course: &mut Course<'_>) {
+        let done = std::mem::take(&mut course.done);
+        let plan = &course.plan;
+        futures::stream::iter(done)
+            .for_each_concurrent(WRITES_AT_ONCE, |id| self.events.restarted(&plan[id].0))
+            .await;
     }
 
     async fn fail(&self, course: &mut Course<'_>, id: usize, why: String) {
