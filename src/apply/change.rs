@@ -30,6 +30,15 @@ impl Standing {
         }
         if is_as_applied(record, seen) { Self::AsApplied } else { Self::Drifted }
     }
+
+    /// How it stands if we may have written it in a way that is not recorded: what is recorded tells nothing then.
+    #[must_use]
+    pub fn after_write(self, is_unsaved: bool) -> Self {
+        match self {
+            Self::AsApplied | Self::Drifted if is_unsaved => Self::Reconfigured,
+            standing => standing,
+        }
+    }
 }
 
 /// Whether an object is the one that was recorded, and nobody has taken a field of ours since.
@@ -83,6 +92,17 @@ mod tests {
 
     fn seen(uid: &str, entry: Option<&str>) -> Seen {
         Seen { uid: Some(uid.into()), entry: entry.map(str::to_owned), pause: None }
+    }
+
+    #[test]
+    fn an_object_that_an_interrupted_apply_wrote_is_written_again_however_it_looks() {
+        use Standing::{AsApplied, Drifted, New, Reconfigured};
+        for (standing, expected) in
+            [(New, New), (Reconfigured, Reconfigured), (Drifted, Reconfigured), (AsApplied, Reconfigured)]
+        {
+            assert_eq!(standing.after_write(true), expected);
+            assert_eq!(standing.after_write(false), standing);
+        }
     }
 
     #[test]

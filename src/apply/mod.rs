@@ -23,6 +23,7 @@ mod repairs;
 pub mod server_side;
 pub mod storage;
 pub mod takeover;
+mod unsaved;
 pub mod wait;
 mod write;
 
@@ -41,6 +42,7 @@ use self::fight::Fights;
 use self::inventory::{Inventory, Store};
 use self::live::Live;
 pub use self::repairs::Repairs;
+use self::unsaved::Unsaved;
 use self::wait::Verdict;
 use self::write::{Fate, Ground, Hand};
 pub use self::write::{Held, Why};
@@ -184,6 +186,8 @@ pub struct Memory {
     /// Whether the last apply ended with everything ready. What is not written again is not waited for again then; how it
     /// fares later is told by those who watch it.
     pub(crate) complete: Arc<AtomicBool>,
+    /// Writes of applies that did not come to note them.
+    pub(crate) unsaved: Arc<Unsaved>,
 }
 
 /// The means of an apply.
@@ -226,6 +230,7 @@ impl Applier {
         if *inventory != extended && *inventory != before {
             self.store.save(inventory).await?;
         }
+        self.memory.unsaved.saved();
         result
     }
 
@@ -290,6 +295,7 @@ impl Applier {
             live,
             fights: &self.memory.fights,
             repairs: &self.memory.repairs,
+            unsaved: &self.memory.unsaved,
             progress: &progress,
             ground,
         };
@@ -308,6 +314,7 @@ impl Applier {
                 (_, Fate::Held(held)) => applied.held.push(held),
                 (id, Fate::Kept) => applied.kept.push(id),
                 (id, Fate::Written(record, held)) => {
+                    self.memory.unsaved.recorded(&id);
                     inventory.record(id, record);
                     applied.held.extend(held);
                     applied.written += 1;

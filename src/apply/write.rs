@@ -18,6 +18,7 @@ use super::inventory::{Inventory, Record, Release};
 use super::live::{Live, Seen};
 use super::pause::Pause;
 use super::repairs::{Repairs, tell_of_rollout};
+use super::unsaved::Unsaved;
 use super::{Error, concede, dispute, server_side, storage, takeover};
 use crate::api::names::ISTIO_NAMESPACE;
 use crate::kubernetes::is_not_found;
@@ -106,6 +107,7 @@ pub(super) struct Hand<'a> {
     pub(super) live: &'a Live,
     pub(super) fights: &'a Mutex<Fights>,
     pub(super) repairs: &'a Repairs,
+    pub(super) unsaved: &'a Unsaved,
     pub(super) progress: &'a Progress,
     pub(super) ground: &'a Ground,
 }
@@ -166,7 +168,7 @@ impl Hand<'_> {
         let digest = server_side::digest(&manifest);
         let record = self.known.get(&id).cloned();
         let seen = self.live.get(&id);
-        let standing = Standing::of(record.as_ref(), &digest, seen);
+        let standing = Standing::of(record.as_ref(), &digest, seen).after_write(self.unsaved.contains(&id));
         if let Some(held) = paused(&id, seen) {
             return Ok(held);
         }
@@ -329,6 +331,7 @@ impl Hand<'_> {
 
     async fn apply(&self, task: &Task) -> Result<server_side::Written, Error> {
         self.progress.say(format!("applying {}", task.id));
+        self.unsaved.begin(&task.id);
         let written = server_side::apply(self.client, &task.id, &task.manifest).await;
         let written = written.map_err(|source| Error::Apply { stage: task.stage, source })?;
         tracing::debug!(object = %task.id, "applied");

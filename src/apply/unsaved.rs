@@ -1,0 +1,80 @@
+//! Writes that the inventory does not know of yet.
+//!
+//! An apply may be dropped at any time, when the resource is edited for example, and what it wrote in the end is not noted
+//! then. Nor does the cluster always tell: our entry in the managed fields shows a second write of the same fields by its
+//! time alone, in whole seconds.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::object::ObjectId;
+
+/// Objects that were written since the inventory was saved, and whether the inventory at hand has the write.
+#[derive(Debug, Default)]
+pub struct Unsaved(Mutex<BTreeMap<ObjectId, bool>>);
+
+impl Unsaved {
+    /// Notes that an object is about to be written.
+    pub fn begin(&self, id: &ObjectId) {
+        self.writes().insert(id.clone(), false);
+    }
+
+    /// Notes that the write of an object is in the inventory at hand.
+    pub fn recorded(&self, id: &ObjectId) {
+        if let Some(recorded) = self.writes().get_mut(id) {
+            *recorded = true;
+        }
+    }
+
+    /// Notes that the inventory at hand was saved.
+    pub fn saved(&self) {
+        self.writes().retain(|_, recorded| !*recorded);
+    }
+
+    /// Whether an object may be otherwise than the saved inventory has it.
+    #[must_use]
+    pub fn contains(&self, id: &ObjectId) -> bool {
+        self.writes().contains_key(id)
+    }
+
+    fn writes(&self) -> MutexGuard<'_, BTreeMap<ObjectId, bool>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> ObjectId {
+        ObjectId {
+            group: String::new(),
+            version: "v1".into(),
+            kind: "ConfigMap".into(),
+            namespace: Some("istio-system".into()),
+            name: name.into(),
+        }
+    }
+
+    #[test]
+    fn a_write_is_forgotten_when_the_inventory_that_has_it_is_saved() {
+        let unsaved = Unsaved::default();
+        unsaved.begin(&id("noted"));
+        unsaved.begin(&id("dropped"));
+        unsaved.recorded(&id("noted"));
+        unsaved.recorded(&id("never begun"));
+        assert!(unsaved.contains(&id("noted")) && !unsaved.contains(&id("never begun")));
+        unsaved.saved();
+        assert!(!unsaved.contains(&id("noted")) && unsaved.contains(&id("dropped")));
+    }
+
+    #[test]
+    fn a_write_that_is_begun_again_has_to_be_noted_again() {
+        let unsaved = Unsaved::default();
+        unsaved.begin(&id("a"));
+        unsaved.recorded(&id("a"));
+        unsaved.begin(&id("a"));
+        unsaved.saved();
+        assert!(unsaved.contains(&id("a")));
+    }
+}
