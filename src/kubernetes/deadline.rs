@@ -9,7 +9,7 @@ use kube::client::Body;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower::BoxError;
 
-use super::limits::{EndedAtOnce, RequestTimeout};
+use super::limits::RequestTimeout;
 
 /// Annotation of the bookmark that ends the list with which a watch began.
 const LIST_END: &[u8] = b"k8s.io/initial-events-end";
@@ -19,8 +19,6 @@ pub struct DeadlineBody<B = Body> {
     body: B,
     deadline: Option<(Pin<Box<Sleep>>, RequestTimeout)>,
     list: Option<List>,
-    /// When it may end, and what it is to end before.
-    earliest: Option<(Instant, EndedAtOnce)>,
 }
 
 /// The list at the beginning of a body.
@@ -34,7 +32,7 @@ struct List {
 impl<B> DeadlineBody<B> {
     /// `body` as it comes, for as long as it takes.
     pub fn endless(body: B) -> Self {
-        Self { body, deadline: None, list: None, earliest: None }
+        Self { body, deadline: None, list: None }
     }
 
     /// `body` until `deadline`, then `error`.
@@ -47,12 +45,6 @@ impl<B> DeadlineBody<B> {
     pub fn with_list(self, error: RequestTimeout) -> Self {
         let over = Box::pin(sleep_until(Instant::now() + error.after));
         Self { list: Some(List { over, error, tail: Vec::new() }), ..self }
-    }
-
-    /// The body does not end well before `earliest`, but with `error`.
-    #[must_use]
-    pub fn not_before(self, earliest: Instant, error: EndedAtOnce) -> Self {
-        Self { earliest: Some((earliest, error)), ..self }
     }
 
     /// The error of what is over by now.
@@ -96,16 +88,11 @@ where
         {
             self.list = None;
         }
-        if let Poll::Ready(None) = polled
-            && let Some((_, error)) = self.earliest.take_if(|(earliest, _)| Instant::now() < *earliest)
-        {
-            return Poll::Ready(Some(Err(error.into())));
-        }
         polled.map_err(Into::into)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.earliest.is_none() && self.body.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -148,20 +135,6 @@ mod tests {
         let error = next(&mut limited).await.unwrap().unwrap_err();
         assert_eq!(error.downcast_ref::<RequestTimeout>(), Some(&late()));
         assert!(next(&mut endless).await.unwrap().is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_stream_that_ends_at_once_ends_with_an_error_and_one_that_ends_later_ends_well() {
-        let at_once = EndedAtOnce { method: Method::GET, path: "/api".to_owned() };
-        for (waits, expected) in [(0, Some(&at_once)), (2, None)] {
-            let earliest = Instant::now() + Duration::from_secs(1);
-            let mut body =
-                DeadlineBody::endless(Body::from(b"text".to_vec())).not_before(earliest, at_once.clone());
-            assert!(next(&mut body).await.unwrap().is_ok());
-            sleep(Duration::from_secs(waits)).await;
-            let end = next(&mut body).await.map(Result::unwrap_err);
-            assert_eq!(end.as_ref().and_then(|error| error.downcast_ref::<EndedAtOnce>()), expected);
-        }
     }
 
     /// A body of parts that each take a second, and then says nothing any more.

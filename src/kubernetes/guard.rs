@@ -14,15 +14,12 @@ use tower::{BoxError, Service};
 
 use super::connect::Connections;
 use super::deadline::DeadlineBody;
-use super::limits::{EndedAtOnce, Kind, Limits, RequestTimeout, Stream, WriteDenied, fresh};
+use super::limits::{Kind, Limits, RequestTimeout, Stream, WriteDenied, fresh};
 use crate::leader::Leadership;
 
 /// Waits between attempts; their number bounds the attempts.
 const RETRY_DELAYS: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1600)];
-
-/// A stream that ends sooner is of no use: the API server, or a proxy before it, is in trouble.
-const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Ends the writing of a guarded client for good, before the Lease is given up.
 #[derive(Clone, Debug)]
@@ -161,9 +158,6 @@ impl Stream {
             }
             None => DeadlineBody::endless(body),
         };
-        // kube opens a watch that ended well anew without a pause.
-        let RequestTimeout { method, path, .. } = start.clone();
-        let body = body.not_before(Instant::now() + AT_ONCE, EndedAtOnce { method, path });
         if self.lists { body.with_list(start) } else { body }
     }
 }
@@ -310,12 +304,7 @@ mod tests {
         for (method, uri) in
             [("GET", "/api/v1/nodes"), ("PATCH", "/api/v1/nodes/a"), ("GET", "/api/v1/nodes?watch=true")]
         {
-            let told = send(&client, method, uri).await.err().map(|error| error.to_string());
-            assert_eq!(
-                told.is_some_and(|error| error.contains("ended at once")),
-                uri.contains("watch"),
-                "{uri}"
-            );
+            send(&client, method, uri).await.unwrap();
         }
         assert_eq!(counts.map(|count| count.load(Ordering::Relaxed)), [2, 1]);
     }

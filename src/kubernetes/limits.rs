@@ -125,16 +125,6 @@ pub struct RequestTimeout {
     pub after: Duration,
 }
 
-/// A stream that ended as soon as it had begun. Whoever opens it anew then has to wait, as after any other error.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{method} {path} ended at once")]
-pub struct EndedAtOnce {
-    /// The method of the request.
-    pub method: Method,
-    /// The path of the request.
-    pub path: String,
-}
-
 /// The [`WriteDenied`] behind an error of the guarded client, if that is what it is.
 #[must_use]
 pub fn write_denied(error: &kube::Error) -> Option<&WriteDenied> {

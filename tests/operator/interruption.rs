@@ -7,6 +7,7 @@ use serde_json::json;
 use testbed::{ControlPlane, Failure, TestResult};
 
 use crate::bed::Bed;
+use crate::drift::{Target, back};
 use crate::injected::sidecars_of_a_pod;
 
 pub async fn an_installation_that_cannot_start_istiod_refuses_no_pod(
@@ -39,5 +40,28 @@ pub async fn an_edit_does_not_wait_for_an_installation_that_hangs(
     assert!(!recorded, "what was never installed completely counts as installed");
     bed.delete("default").await?;
     bed.goes("default").await?;
+    bed.stop().await
+}
+
+/// Each edit is taken back while its apply is under way, which is dropped then; the gateway's rollout makes it long enough.
+pub async fn an_edit_that_is_taken_back_at_once_does_not_stay_in_effect(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.installed().await?;
+    let mesh = Target::new("", "ConfigMap", Some("istio-system"), "istio");
+    let trusts = |domain: &'static str| {
+        back(control_plane, &mesh, move |map| {
+            let mut lines = map.data["data"]["mesh"].as_str().unwrap_or_default().lines();
+            lines.any(|line| line == format!("trustDomain: {domain}"))
+        })
+    };
+    for _ in 0..8 {
+        bed.edit("default", json!({"config": {"trustDomain": "other.example"}})).await?;
+        trusts("other.example").await?;
+        bed.edit("default", json!({"config": {"trustDomain": null}})).await?;
+        trusts("cluster.local").await?;
+    }
+    bed.settles("default", State::Ready).await?;
     bed.stop().await
 }

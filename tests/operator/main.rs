@@ -78,6 +78,7 @@ fn first_installation() -> Vec<Test> {
 fn settings() -> Vec<Test> {
     testbed::tests![
         a_changed_setting_reaches_its_object,
+        an_edit_that_is_taken_back_at_once_does_not_stay_in_effect,
         a_component_that_is_turned_off_is_pruned,
         network_policies_are_made_and_taken_away_by_their_switch,
         a_feature_takes_effect_at_once_and_an_unreadable_one_leaves_the_last_in_force,
