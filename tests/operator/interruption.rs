@@ -63,5 +63,7 @@ pub async fn an_edit_that_is_taken_back_at_once_does_not_stay_in_effect(
         trusts("cluster.local").await?;
     }
     bed.settles("default", State::Ready).await?;
+    let metrics = bed.metrics().await?;
+    assert!(!metrics.contains("istio_manager_repairs_total{"), "our own writes count as drift: {metrics}");
     bed.stop().await
 }
