@@ -217,6 +217,7 @@ impl Applier {
         vigil: &dyn Vigil,
     ) -> Result<Outcome, Error> {
         let planned = plan.ids().map_err(|(stage, source)| Error::Plan { stage, source })?;
+        self.memory.unsaved.start();
         let before = inventory.clone();
         if inventory.extend(planned.iter().cloned()) {
             self.store.save(inventory).await?;

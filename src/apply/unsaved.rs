@@ -14,6 +14,11 @@ use crate::object::ObjectId;
 pub struct Unsaved(Mutex<BTreeMap<ObjectId, bool>>);
 
 impl Unsaved {
+    /// Notes that an inventory is at hand that was just read, which has none of these writes.
+    pub fn start(&self) {
+        self.writes().values_mut().for_each(|recorded| *recorded = false);
+    }
+
     /// Notes that an object is about to be written.
     pub fn begin(&self, id: &ObjectId) {
         self.writes().insert(id.clone(), false);
@@ -66,6 +71,16 @@ mod tests {
         assert!(unsaved.contains(&id("noted")) && !unsaved.contains(&id("never begun")));
         unsaved.saved();
         assert!(!unsaved.contains(&id("noted")) && unsaved.contains(&id("dropped")));
+    }
+
+    #[test]
+    fn a_write_that_an_apply_before_recorded_in_vain_is_not_forgotten() {
+        let unsaved = Unsaved::default();
+        unsaved.begin(&id("a"));
+        unsaved.recorded(&id("a"));
+        unsaved.start();
+        unsaved.saved();
+        assert!(unsaved.contains(&id("a")));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Pods and workloads as the data plane sees them: the few fields that matter, everything else is skipped while reading.
 //!
-//! Containers and templates stay unparsed text until someone asks, because most pods are judged by little and dropped.
+//! The specs of pods and templates stay unparsed text until someone asks, because most pods are judged by little and dropped.
 
 use std::collections::BTreeMap;
 

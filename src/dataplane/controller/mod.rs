@@ -264,6 +264,9 @@ impl Controller {
     ) -> Result<Duration, Error> {
         let mesh = &ground.mesh;
         let taken_in = self.taken_in(mesh, memory);
+        // At the same time as that: a look that takes long must not take a mesh for older than it was judged to be.
+        let known = self.mesh.as_ref().filter(|(hash, _)| *hash == mesh.hash);
+        let age = known.map(|(_, since)| since.elapsed());
         let mut survey = self.survey(ground, memory, taken_in).await?;
         self.newcomers.follow(mesh, std::mem::take(&mut survey.found.version));
         self.revisit.clone_from(&survey.found.stale);
@@ -289,8 +292,6 @@ impl Controller {
             unknown = survey.found.unproven.len(),
             "looked at the data plane"
         );
-        let known = self.mesh.as_ref().filter(|(hash, _)| *hash == mesh.hash);
-        let age = known.map(|(_, since)| since.elapsed());
         Ok(course::next_look(&survey, age, Timestamp::now().as_second()))
     }
 }
