@@ -75,6 +75,14 @@ pub fn init(logging: Logging, refinement: Option<&str>) {
             tracing_subscriber::registry().with(filter).with(lines.json().flatten_event(true)).try_init()
         }
     };
+    for directive in directives(refinement).filter(|directive| directive.parse::<Targets>().is_err()) {
+        tracing::warn!(directive, "RUST_LOG has a part that is no target=level, which is left out");
+    }
+}
+
+/// The parts of `RUST_LOG`.
+fn directives(refinement: Option<&str>) -> impl Iterator<Item = &str> {
+    refinement.unwrap_or_default().split(',').map(str::trim).filter(|part| !part.is_empty())
 }
 
 /// The client logs each failed request as an error of its own; the caller reports it with its object instead.
@@ -84,9 +92,7 @@ fn filter(level: Level, refinement: Option<&str>) -> Targets {
         .with_target("kube_client::client::builder", LevelFilter::OFF)
         .with_target("hyper", LevelFilter::INFO)
         .with_target("rustls", LevelFilter::INFO);
-    // What cannot be read is left out, as everywhere where this variable is read.
-    let further = refinement.unwrap_or_default().split(',').map(str::trim).filter(|part| !part.is_empty());
-    let further = further.filter_map(|directive| directive.parse::<Targets>().ok());
+    let further = directives(refinement).filter_map(|directive| directive.parse::<Targets>().ok());
     further.fold(base, |filter, further| match further.default_level() {
         Some(level) => filter.with_default(level),
         None => filter.with_targets(further),
