@@ -12,6 +12,7 @@ pub mod dataplane;
 mod duration;
 pub mod kubernetes;
 pub mod leader;
+mod lock;
 pub mod memory;
 pub mod object;
 pub mod observe;

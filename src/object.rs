@@ -27,6 +27,12 @@ const CLUSTER_SCOPED: [&str; 8] = [
 /// The metadata of an object of any kind. One type for all kinds, since each type that is watched is code of its own.
 pub type Metadata = PartialObjectMeta<DynamicObject>;
 
+/// The endpoint of a kind, by Kubernetes' naming rule for plurals.
+#[must_use]
+pub fn resource(group: &str, version: &str, kind: &str) -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
+}
+
 /// A manifest that cannot be addressed.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum Error {
@@ -79,7 +85,7 @@ impl ObjectId {
     /// The endpoint of this object's kind, by Kubernetes' naming rule for plurals.
     #[must_use]
     pub fn api_resource(&self) -> ApiResource {
-        ApiResource::from_gvk(&GroupVersionKind::gvk(&self.group, &self.version, &self.kind))
+        resource(&self.group, &self.version, &self.kind)
     }
 
     /// A client for this object's kind, in its namespace if it has one.

@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 
 use super::definitions::{self, Verdict};
 use crate::kubernetes::if_found;
+use crate::lock::lock;
 use crate::object::ObjectId;
 
 /// It could not be told whether a definition may be written.
@@ -77,7 +78,7 @@ impl Gate {
     }
 
     fn warnings(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.warnings)
     }
 
     async fn has_istio_apis(&self) -> Result<bool, Error> {

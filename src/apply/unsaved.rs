@@ -5,8 +5,9 @@
 //! time alone, in whole seconds.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
+use crate::lock::lock;
 use crate::object::ObjectId;
 
 /// Objects that were written since the inventory was saved, and whether the inventory at hand has the write.
@@ -43,7 +44,7 @@ impl Unsaved {
     }
 
     fn writes(&self) -> MutexGuard<'_, BTreeMap<ObjectId, bool>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -61,12 +62,17 @@ mod tests {
         }
     }
 
+    fn recorded(name: &str) -> Unsaved {
+        let unsaved = Unsaved::default();
+        unsaved.begin(&id(name));
+        unsaved.recorded(&id(name));
+        unsaved
+    }
+
     #[test]
     fn a_write_is_forgotten_when_the_inventory_that_has_it_is_saved() {
-        let unsaved = Unsaved::default();
-        unsaved.begin(&id("noted"));
+        let unsaved = recorded("noted");
         unsaved.begin(&id("dropped"));
-        unsaved.recorded(&id("noted"));
         unsaved.recorded(&id("never begun"));
         assert!(unsaved.contains(&id("noted")) && !unsaved.contains(&id("never begun")));
         unsaved.saved();
@@ -75,9 +81,7 @@ mod tests {
 
     #[test]
     fn a_write_that_an_apply_before_recorded_in_vain_is_not_forgotten() {
-        let unsaved = Unsaved::default();
-        unsaved.begin(&id("a"));
-        unsaved.recorded(&id("a"));
+        let unsaved = recorded("a");
         unsaved.start();
         unsaved.saved();
         assert!(unsaved.contains(&id("a")));
@@ -85,9 +89,7 @@ mod tests {
 
     #[test]
     fn a_write_that_is_begun_again_has_to_be_noted_again() {
-        let unsaved = Unsaved::default();
-        unsaved.begin(&id("a"));
-        unsaved.recorded(&id("a"));
+        let unsaved = recorded("a");
         unsaved.begin(&id("a"));
         unsaved.saved();
         assert!(unsaved.contains(&id("a")));

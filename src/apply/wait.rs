@@ -10,7 +10,6 @@ use futures::stream::{self, BoxStream, StreamExt};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DynamicObject, ListParams, ObjectMeta, Patch, PatchParams};
-use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use serde::{Deserialize, Serialize};
@@ -22,7 +21,7 @@ use super::gates::{Gate, endpoint_name};
 use super::ready::{self, Readiness};
 use crate::api::names::OWN_FIELD_MANAGER;
 use crate::kubernetes::streamed;
-use crate::object::ObjectId;
+use crate::object::{ObjectId, resource};
 use crate::status::Progress;
 
 /// When a wait first asks pods for reasons, and how often after that.
@@ -282,10 +281,6 @@ where
             event.inspect_err(|error| tracing::debug!(%error, "watch interrupted, opening it again")).ok()
         })
         .boxed()
-}
-
-fn resource(group: &str, version: &str, kind: &str) -> ApiResource {
-    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }
 
 fn as_value(object: DynamicObject) -> Value {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -22,6 +22,7 @@ use super::unsaved::Unsaved;
 use super::{Error, concede, dispute, server_side, storage, takeover};
 use crate::api::names::ISTIO_NAMESPACE;
 use crate::kubernetes::is_not_found;
+use crate::lock::lock;
 use crate::object::ObjectId;
 use crate::plan::Stage;
 use crate::status::Progress;
@@ -139,16 +140,16 @@ impl Ground {
 
     /// The new kinds of which storage is to be made before istiod asks for them.
     pub(super) fn take_new_kinds(&self) -> Vec<ApiResource> {
-        std::mem::take(&mut *self.new_kinds.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.new_kinds))
     }
 
     fn note_new_kind(&self, definition: &Value) {
         let kind = storage::kind_of(definition);
-        self.new_kinds.lock().unwrap_or_else(PoisonError::into_inner).extend(kind);
+        lock(&self.new_kinds).extend(kind);
     }
 
     fn new_namespaces(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.new_namespaces.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.new_namespaces)
     }
 }
 
@@ -352,7 +353,7 @@ impl Hand<'_> {
     }
 
     fn fights(&self) -> MutexGuard<'_, Fights> {
-        self.fights.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(self.fights)
     }
 
     fn forget_fight(&self, id: &ObjectId) {

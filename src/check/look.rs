@@ -8,7 +8,6 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::api::{DynamicObject, ListParams};
-use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -19,7 +18,7 @@ use crate::api::names::{
     ALLOW_DOWNGRADE_ANNOTATION, FEATURES_CONFIG_MAP, ISTIO_NAMESPACE, OPERATOR_NAMESPACE,
 };
 use crate::kubernetes::if_found;
-use crate::object::ObjectId;
+use crate::object::{ObjectId, resource};
 use crate::observe::installed;
 use crate::plan::configuration::{ClusterFacts, FactsError, Features};
 
@@ -136,8 +135,8 @@ pub async fn istiods(client: &Client) -> Result<Vec<Istiod>, Error> {
 pub async fn rivals(client: &Client) -> Result<Vec<String>, Error> {
     let mut found = Vec::new();
     for name in ["istios.sailoperator.io", "istiooperators.install.istio.io"] {
-        let kind = GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&kind));
+        let definitions = resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &definitions);
         if api
             .get_metadata_opt(name)
             .await
@@ -171,8 +170,8 @@ pub async fn webhooks(client: &Client) -> Result<Vec<Webhook>, Error> {
     let mut found = Vec::new();
     let mut answers: BTreeMap<(String, String), bool> = BTreeMap::new();
     for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
-        let gvk = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&gvk));
+        let configurations = resource("admissionregistration.k8s.io", "v1", kind);
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &configurations);
         for configuration in api.list(&ListParams::default()).await.map_err(failed(format!("{kind}s")))? {
             for mut webhook in rules::webhooks_of(kind, &configuration.name_any(), &configuration.data) {
                 let answer = match answers.get(&webhook.service) {
@@ -189,9 +188,8 @@ pub async fn webhooks(client: &Client) -> Result<Vec<Webhook>, Error> {
 }
 
 async fn has_endpoint(client: &Client, (namespace, name): &(String, String)) -> Result<bool, Error> {
-    let gvk = GroupVersionKind::gvk("discovery.k8s.io", "v1", "EndpointSlice");
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), namespace, &ApiResource::from_gvk(&gvk));
+    let slices = resource("discovery.k8s.io", "v1", "EndpointSlice");
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &slices);
     let params = ListParams::default().labels(&format!("kubernetes.io/service-name={name}"));
     let slices = api.list(&params).await.map_err(failed(format!("EndpointSlices of {namespace}/{name}")))?;
     Ok(slices.iter().any(|slice| rules::is_answering(&slice.data)))
@@ -257,8 +255,8 @@ pub struct Network {
 }
 
 pub async fn network(client: &Client) -> Result<Network, Error> {
-    let gvk = GroupVersionKind::gvk("crd.projectcalico.org", "v1", "FelixConfiguration");
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&gvk));
+    let configurations = resource("crd.projectcalico.org", "v1", "FelixConfiguration");
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &configurations);
     let felix = if_found(api.get("default").await).map_err(failed("FelixConfiguration default"))?;
     let wishes_ambient = |istio: &Istio| {
         istio.spec.experimental.as_ref().is_some_and(|options| options.enable_ambient == Some(true))

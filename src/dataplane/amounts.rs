@@ -34,10 +34,18 @@ pub struct Amounts {
 
 impl Resources {
     /// All amounts: the requests of CPU and memory, then the limits.
-    #[must_use]
-    pub fn amounts(&self) -> [Option<&str>; 4] {
+    fn amounts(&self) -> [Option<&str>; 4] {
         [&self.requests.cpu, &self.requests.memory, &self.limits.cpu, &self.limits.memory]
             .map(Option::as_deref)
+    }
+
+    /// Whether these are not the amounts of `wanted`. Where it is `undefaulted`, what it leaves open counts for nothing.
+    #[must_use]
+    pub fn differ(&self, wanted: &Self, undefaulted: bool) -> bool {
+        self.amounts().into_iter().zip(wanted.amounts()).any(|(has, wants)| {
+            let is_open = undefaulted && wants.is_none();
+            !is_open && !same_quantity(has, wants)
+        })
     }
 
     /// What the API server makes of it: a request that is missing is the limit.
@@ -58,8 +66,7 @@ impl fmt::Display for Resources {
 }
 
 /// A missing amount is an amount of zero, as for the scheduler.
-#[must_use]
-pub fn same_quantity(left: Option<&str>, right: Option<&str>) -> bool {
+fn same_quantity(left: Option<&str>, right: Option<&str>) -> bool {
     let amount = |text: Option<&str>| text.map_or(Some(0), thousandths);
     left == right || matches!((amount(left), amount(right)), (Some(left), Some(right)) if left == right)
 }

@@ -35,7 +35,5 @@ pub const REVISION_HASH_LABEL: &str = "controller-revision-hash";
 pub const MESH_CONFIG_MAP: &str = "istio";
 /// ConfigMap of istiod with the templates and values of injection.
 pub const INJECTOR_CONFIG_MAP: &str = "istio-sidecar-injector";
-/// Deployment of the control plane.
-pub const ISTIOD: &str = "istiod";
 /// ConfigMap in the operator's namespace that remembers which workloads were restarted.
 pub const RESTARTS_CONFIG_MAP: &str = "istio-manager-restarts";

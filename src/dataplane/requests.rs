@@ -4,7 +4,7 @@ use futures::io::AsyncReadExt;
 use futures::stream::Stream;
 use kube::Client;
 use kube::api::{DynamicObject, GetParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
-use kube::core::{ApiResource, GroupVersionKind, Request, WatchEvent};
+use kube::core::{ApiResource, Request, WatchEvent};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -12,16 +12,10 @@ use serde_json::Value;
 use super::objects::{Page, path};
 use crate::api::names::OWN_FIELD_MANAGER;
 use crate::kubernetes::write_denied;
-use crate::object::ObjectId;
+use crate::object::{ObjectId, resource};
 
 /// Objects of one page: large enough that requests do not count, small enough that memory does not.
 pub const PAGE: u32 = 100;
-
-/// The endpoint of a kind by group, version and kind.
-#[must_use]
-pub fn resource(group: &str, version: &str, kind: &str) -> ApiResource {
-    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
-}
 
 /// Reads one object; `None` if it is not there.
 pub async fn get<T: DeserializeOwned>(client: &Client, id: &ObjectId) -> Result<Option<T>, kube::Error> {

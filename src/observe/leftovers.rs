@@ -6,7 +6,6 @@
 
 use istio_charts::ComponentName;
 use kube::api::{DynamicObject, ListParams, ObjectMeta};
-use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::json;
 use thiserror::Error;
@@ -14,7 +13,7 @@ use thiserror::Error;
 use crate::apply::inventory::Record;
 use crate::apply::server_side::our_entry;
 use crate::kubernetes::if_found;
-use crate::object::ObjectId;
+use crate::object::{ObjectId, resource};
 use crate::plan::stage_of;
 
 /// The kinds that Istio's installer itself prunes, of those that its charts render.
@@ -63,8 +62,7 @@ async fn list(
     version: &'static str,
     kind: &'static str,
 ) -> Result<Vec<(ObjectId, Record)>, Error> {
-    let api: Api<DynamicObject> =
-        Api::all_with(client, &ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind)));
+    let api: Api<DynamicObject> = Api::all_with(client, &resource(group, version, kind));
     let found = if_found(api.list_metadata(&ListParams::default().labels(SELECTOR)).await);
     let found = found.map_err(|source| Error { kind, source: Box::new(source) })?;
     let made = found.into_iter().flat_map(|list| list.items).filter_map(|object| {

@@ -1,6 +1,6 @@
 //! The metrics of this process, in the `OpenMetrics` text format.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text::encode};
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::api::names::LEADER_LEASE;
 use crate::leader::Leadership;
+use crate::lock::lock;
 
 /// The content type of the answer to `/metrics`.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -34,7 +35,7 @@ impl Metrics {
     /// Lets `change` register further metrics. Give names without the suffix `_total`; counters get it when they
     /// are written.
     pub fn change<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
-        change(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut lock(&self.registry))
     }
 
     /// All metrics as text.

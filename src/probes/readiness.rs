@@ -1,7 +1,9 @@
 //! The list of what has to happen before the process counts as ready.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+
+use crate::lock::lock;
 
 /// What has to happen before `/readyz` answers 200. Cheap to clone; all clones share one list.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +37,7 @@ impl Readiness {
 
     /// A panic while the lock is held cannot leave the map half changed, so a poisoned lock is still good.
     fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<String, String>) -> T) -> T {
-        act(&mut self.pending.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut lock(&self.pending))
     }
 }
 

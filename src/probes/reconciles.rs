@@ -3,7 +3,7 @@
 //!
 //! Not there is what would have to be made up: the queue of this operator does not tell its depth.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use prometheus_client::collector::Collector;
@@ -16,6 +16,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Unit;
 
 use super::Metrics;
+
+use crate::lock::lock;
 
 type Labels = Vec<(&'static str, &'static str)>;
 
@@ -144,7 +146,7 @@ struct UnderWay {
 
 impl UnderWay {
     fn began(&self) -> MutexGuard<'_, Vec<Instant>> {
-        self.began.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.began)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! All are gauges, also those whose name ends like a counter's: dashboards know them so.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -13,6 +13,7 @@ use serde_json::json;
 use super::Metrics;
 use crate::api::IstioSpec;
 use crate::api::v1alpha2::ForwardClientCertDetails;
+use crate::lock::lock;
 
 /// The values of `forwardClientCertDetails`, each a series.
 const XFCC: [ForwardClientCertDetails; 5] = [
@@ -42,16 +43,16 @@ impl ResourceGauges {
 
     /// Shows the spec of the resource in charge.
     pub fn show(&self, spec: &IstioSpec) {
-        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(spec.clone());
+        *lock(&self.shown) = Some(spec.clone());
     }
 
     /// Shows that no resource is in charge.
     pub fn reset(&self) {
-        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.shown) = None;
     }
 
     fn shown(&self) -> Option<IstioSpec> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.shown).clone()
     }
 }
 

@@ -5,12 +5,11 @@
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use kube::api::{DynamicObject, ListParams};
-use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use thiserror::Error;
 
 use crate::kubernetes::is_not_found;
-use crate::object::ObjectId;
+use crate::object::{ObjectId, resource};
 
 /// A kind that people put into namespaces.
 #[derive(Clone, Copy)]
@@ -79,8 +78,7 @@ pub async fn user_content(client: &Client, namespace: &str) -> Result<Vec<Object
 }
 
 async fn list(client: Client, namespace: String, Kind { group, kind }: Kind) -> Result<Vec<ObjectId>, Error> {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind));
-    let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource);
+    let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource(group, "v1", kind));
     let page = match api.list_metadata(&ListParams::default().limit(PAGE)).await {
         Ok(page) => page,
         // The Gateway API is not installed everywhere.

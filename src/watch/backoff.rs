@@ -1,8 +1,10 @@
 //! Delays that grow with the number of failures in a row, for each resource by itself.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
+
+use crate::lock::lock;
 
 /// Counts failures in a row by resource.
 #[derive(Debug)]
@@ -19,7 +21,7 @@ impl BackOff {
 
     /// Notes a failure and returns the delay that follows from it.
     pub(super) fn failed(&self, uid: &str) -> Duration {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = lock(&self.failures);
         let count = failures.entry(uid.to_owned()).or_default();
         *count = count.saturating_add(1);
         delay(self.base, self.max, *count)
@@ -27,7 +29,7 @@ impl BackOff {
 
     /// Forgets the failures of a resource.
     pub(super) fn succeeded(&self, uid: &str) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        lock(&self.failures).remove(uid);
     }
 }
 

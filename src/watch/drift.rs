@@ -9,13 +9,12 @@ mod health;
 mod sightings;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, SelectAll, StreamExt};
 use kube::api::{DynamicObject, ObjectMeta};
-use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -31,7 +30,8 @@ use crate::apply::inventory::Inventory;
 use crate::apply::live::{Live, Seen};
 use crate::apply::ready::{self, Fitness};
 use crate::kubernetes::{is_not_served, streamed};
-use crate::object::{Metadata, ObjectId};
+use crate::lock::lock;
+use crate::object::{self, Metadata, ObjectId};
 use crate::plan::MODULE_SELECTOR;
 
 /// A difference must last so long before it is looked at: events of one change arrive one by one, and those of our own
@@ -179,11 +179,11 @@ impl Drift {
     }
 
     fn state(&self) -> MutexGuard<'_, Sightings> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.health)
     }
 
     fn note(&self, kind: &Kind, report: Report) {
@@ -331,7 +331,7 @@ fn watch_kind(
     ended: oneshot::Receiver<()>,
 ) -> BoxStream<'static, (Kind, Report)> {
     let (group, version, name) = &kind;
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, name));
+    let resource = object::resource(group, version, name);
     if is_workload(group, name) {
         let fitness = |kind: &str, object: &DynamicObject| Some(ready::fitness(kind, &object.data));
         reports(Api::all_with(client, &resource), kind, ended, fitness)

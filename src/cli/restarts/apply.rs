@@ -18,6 +18,7 @@ use crate::dataplane::memory::{self, Memory, Store};
 use crate::dataplane::names::RELEASE_ANNOTATION;
 use crate::dataplane::tell::events::Announcer;
 use crate::dataplane::tell::metrics::Metrics;
+use crate::lock::lock;
 use crate::object::ObjectId;
 
 /// The means of restarting.
@@ -140,10 +141,6 @@ fn concluded(outcome: Outcome, interrupted: bool, bar: &Mutex<Bar>) -> Applied {
         eprintln!("interrupted: {} workloads were not restarted", outcome.interrupted);
     }
     Applied { done: outcome.done, failed: outcome.failed, left: outcome.left, interrupted, yielded: false }
-}
-
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// One line that is written over on a terminal, and elsewhere a line for each step.

@@ -19,10 +19,10 @@ use crate::dataplane::digest::hash;
 use crate::dataplane::kind::Kind;
 use crate::dataplane::look::mesh::Mesh;
 use crate::dataplane::memory::{self, Attempt, Concern, Memory, Store};
-use crate::dataplane::names::ISTIOD;
 use crate::dataplane::objects::{Meta, Pod, Workload};
 use crate::dataplane::requests::{self, PAGE};
-use crate::object::ObjectId;
+use crate::object::{self, ObjectId};
+use crate::observe::istiod::ISTIOD;
 use crate::plan::MODULE_SELECTOR;
 
 /// Istio's own workloads could not be looked at.
@@ -125,7 +125,7 @@ pub async fn restart_one(
 }
 
 async fn policies(client: &Client) -> Result<bool, Error> {
-    let resource = requests::resource("networking.k8s.io", "v1", "NetworkPolicy");
+    let resource = object::resource("networking.k8s.io", "v1", "NetworkPolicy");
     let params = ListParams::default().limit(1).labels(MODULE_SELECTOR);
     let page = requests::page::<Named>(client, &resource, Some(ISTIO_NAMESPACE), &params).await;
     let page = page.map_err(|source| Error::Policies { source: Box::new(source) })?;
@@ -163,7 +163,7 @@ async fn due(
 
 /// Whether one of the pods that are selected runs since before this second since the epoch.
 async fn has_old_pod(client: &Client, selector: &LabelSelector, since: i64) -> Result<bool, kube::Error> {
-    let resource = requests::resource("", "v1", "Pod");
+    let resource = object::resource("", "v1", "Pod");
     let is_old = |pod: &Pod| matches(selector, &pod.metadata.labels) && runs_since_before(pod, since);
     let mut params = ListParams::default().limit(PAGE);
     loop {

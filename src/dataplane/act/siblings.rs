@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::dataplane::objects::{Condition, Pod};
 use crate::dataplane::requests::{self, PAGE, is_passing};
+use crate::object;
 
 /// How long to wait before a request is made once more.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -88,7 +89,7 @@ impl<'a> Siblings<'a> {
     }
 
     async fn try_list(&mut self) -> Result<(), kube::Error> {
-        let resource = requests::resource("", "v1", "Pod");
+        let resource = object::resource("", "v1", "Pod");
         let namespace = Some(self.namespace.clone());
         // Not by the label of injection: while Istio is removed, replacements do not have it.
         let mut params = ListParams::default().limit(PAGE);

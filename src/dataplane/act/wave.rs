@@ -1,7 +1,7 @@
 //! One wave of restarts: begins as many as the pace allows, follows them, and ends when all are settled or it is stopped.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -21,6 +21,7 @@ use crate::dataplane::memory::{self, Attempt, Memory, Store};
 use crate::dataplane::reason::sentence;
 use crate::dataplane::tell::events::Announcer;
 use crate::dataplane::tell::metrics::Metrics;
+use crate::lock::lock;
 
 /// New restarts begin in batches, so that memory and status are written once for several: after this time, or when much of
 /// the batch before is done.
@@ -304,10 +305,6 @@ impl Wave<'_> {
         let troubles = course.troubles(seconds(Timestamp::now()));
         lock(self.progress)(Progress { waiting, running, done, failed, troubles });
     }
-}
-
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn outcome(course: Course<'_>, interrupted: usize) -> Outcome {

@@ -170,19 +170,20 @@ impl Controller {
 
     /// The resource in charge, once it runs as described and istiod may know.
     async fn installed(&self) -> Arc<Istio> {
+        loop {
+            if let Some(resource) = self.current() {
+                return resource;
+            }
+            self.runs().await;
+            tokio::time::sleep(TAKING_IN).await;
+        }
+    }
+
+    /// Waits until a resource runs as described.
+    async fn runs(&self) {
         let mut changes = self.given.changes.clone();
         let mut installed = self.given.installed.clone();
-        let mut is_news = false;
-        loop {
-            match self.current() {
-                Some(resource) if !is_news => return resource,
-                Some(_) => {
-                    is_news = false;
-                    tokio::time::sleep(TAKING_IN).await;
-                    continue;
-                }
-                None => is_news = true,
-            }
+        while self.current().is_none() {
             let ended = tokio::select! {
                 told = changes.changed() => told.is_err(),
                 told = installed.changed() => told.is_err(),

@@ -29,7 +29,7 @@ impl Controller {
             let listed = before.filter(|_| known.is_none()).map_or(&[][..], |before| &before.leftovers);
             let known = known.unwrap_or_default();
             let is_new = |(key, finding, why): &&(String, Finding, Hindrance)| {
-                !known.contains(key) && !listed.contains(&report::left_over(finding, why))
+                !known.contains(key) && !listed.contains(&report::leftover(finding, why))
             };
             for (_, finding, why) in all.iter().filter(is_new).take(AT_ONCE) {
                 self.events.required(finding, why).await;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::mesh::{Mesh, regexps};
-use crate::dataplane::amounts::{Amounts, Resources, same_quantity};
+use crate::dataplane::amounts::{Amounts, Resources};
 use crate::dataplane::container::Container;
 use crate::dataplane::injected::Injected;
 use crate::dataplane::names::{INIT_CONTAINER, PROXY_IMAGE_ANNOTATION, VALIDATION_CONTAINER};
@@ -69,9 +69,7 @@ fn resources(annotations: &BTreeMap<String, String>, proxy: &Container, mesh: &M
         },
     };
     let (has, wants) = (&proxy.resources, wants.defaulted());
-    let differs =
-        has.amounts().into_iter().zip(wants.amounts()).any(|(has, wants)| !same_quantity(has, wants));
-    differs.then(|| Reason::Resources { has: has.to_string(), wants: wants.to_string() })
+    has.differ(&wants, false).then(|| Reason::Resources { has: has.to_string(), wants: wants.to_string() })
 }
 
 fn traffic_redirection(live: &Injected, mesh: &Mesh) -> Option<Reason> {

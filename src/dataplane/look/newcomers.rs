@@ -14,6 +14,7 @@ use super::pod::look;
 use crate::dataplane::names::INJECTED_SELECTOR;
 use crate::dataplane::objects::Pod;
 use crate::dataplane::requests;
+use crate::object;
 
 /// The watch.
 pub struct Newcomers {
@@ -67,7 +68,7 @@ impl Newcomers {
         pauses: &mut DefaultBackoff,
     ) -> Option<BoxStream<'static, Result<WatchEvent<Pod>, kube::Error>>> {
         let params = WatchParams::default().labels(INJECTED_SELECTOR);
-        let resource = requests::resource("", "v1", "Pod");
+        let resource = object::resource("", "v1", "Pod");
         loop {
             match requests::watch::<Pod>(&self.client, &resource, None, &params, &self.version).await {
                 Ok(events) => return Some(events.boxed()),

@@ -18,9 +18,8 @@ use crate::dataplane::names::{
     ALLOW_INTERRUPTION_ANNOTATION, EXCLUDE_ANNOTATION, INJECTOR_CONFIG_MAP, MESH_CONFIG_MAP,
     WINDOW_ANNOTATION,
 };
-use crate::dataplane::requests;
 use crate::kubernetes::streamed;
-use crate::object::Metadata;
+use crate::object::{Metadata, resource};
 use crate::observe::istiod::{ISTIOD, Istiod};
 
 /// Labels and annotations of a namespace that matter here.
@@ -73,9 +72,8 @@ pub fn start(client: &Client) -> (Triggers, impl Future<Output = ()> + Send + us
 
 fn watches(client: &Client) -> Vec<Changes> {
     let named = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let kind = |group, version, kind| requests::resource(group, version, kind);
-    let (config_map, namespaces) = (kind("", "v1", "ConfigMap"), kind("", "v1", "Namespace"));
-    let webhook = kind("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration");
+    let (config_map, namespaces) = (resource("", "v1", "ConfigMap"), resource("", "v1", "Namespace"));
+    let webhook = resource("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration");
     let config_maps = || Api::namespaced_with(client.clone(), ISTIO_NAMESPACE, &config_map);
     let everywhere = |resource: &ApiResource| Api::all_with(client.clone(), resource);
     let version = |meta: &ObjectMeta| hash(&meta.resource_version);

@@ -99,31 +99,32 @@ impl Memory {
         self.attempts.iter().find_map(|part| part.get(uid))
     }
 
+    fn attempt_for(&self, uid: &str, target: &str) -> Option<&Attempt> {
+        self.attempt(uid).filter(|attempt| attempt.target == target)
+    }
+
     /// Whether a restart for `target` is remembered, made or not.
     #[must_use]
     pub fn is_remembered(&self, uid: &str, target: &str) -> bool {
-        self.attempt(uid).is_some_and(|attempt| attempt.target == target)
+        self.attempt_for(uid, target).is_some()
     }
 
     /// Whether a workload was restarted for `target`. Its generation tells whether a remembered restart took place.
     #[must_use]
     pub fn tried(&self, uid: &str, target: &str, generation: i64) -> bool {
-        let attempt = self.attempt(uid).filter(|attempt| attempt.target == target);
-        attempt.is_some_and(|attempt| attempt.generation != generation)
+        self.attempt_for(uid, target).is_some_and(|attempt| attempt.generation != generation)
     }
 
     /// Whether pods of a workload were evicted for `target` before `created`, so that these are replacements already.
     #[must_use]
     pub fn replaced(&self, uid: &str, target: &str, created: i64) -> bool {
-        let attempt = self.attempt(uid).filter(|attempt| attempt.target == target);
-        attempt.is_some_and(|attempt| created > attempt.at)
+        self.attempt_for(uid, target).is_some_and(|attempt| created > attempt.at)
     }
 
     /// Whether a pod that was created then came with a restart of its workload for `target`, or in the same second.
     #[must_use]
     pub fn renewed(&self, uid: &str, target: &str, created: i64) -> bool {
-        let attempt = self.attempt(uid).filter(|attempt| attempt.target == target);
-        attempt.is_some_and(|attempt| created >= attempt.at)
+        self.attempt_for(uid, target).is_some_and(|attempt| created >= attempt.at)
     }
 
     /// Notes the present content of a concern, and the time if it changed in a way that `matters`.
@@ -272,6 +273,21 @@ mod tests {
             ("another workload of the name", "v", "t", 4, false),
         ] {
             assert_eq!(memory.tried(uid, target, generation), tried, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_a_pod_that_is_not_older_than_the_restart_came_with_it() {
+        let memory = remembering(3);
+        for (uid, target, created, renewed, replaced) in [
+            ("u", "t", 99, false, false),
+            ("u", "t", 100, true, false),
+            ("u", "t", 101, true, true),
+            ("u", "x", 101, false, false),
+            ("v", "t", 101, false, false),
+        ] {
+            assert_eq!(memory.renewed(uid, target, created), renewed, "{uid} {target} {created}");
+            assert_eq!(memory.replaced(uid, target, created), replaced, "{uid} {target} {created}");
         }
     }
 

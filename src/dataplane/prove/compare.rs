@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::dataplane::amounts::{Resources, same_quantity};
+use crate::dataplane::amounts::Resources;
 use crate::dataplane::container::{Container, Variable};
 use crate::dataplane::injected::Injected;
 use crate::dataplane::names::{
@@ -90,11 +90,8 @@ fn image(has: &Container, wants: &Container) -> Option<Reason> {
 
 /// What is left open is filled in by the API server and by limit ranges; `undefaulted` says that it is open still.
 fn resources(has: &Resources, wants: &Resources, undefaulted: bool) -> Option<Reason> {
-    let differs = has.amounts().into_iter().zip(wants.amounts()).any(|(has, wants)| {
-        let is_open = undefaulted && wants.is_none();
-        !is_open && !same_quantity(has, wants)
-    });
-    differs.then(|| Reason::Resources { has: has.to_string(), wants: wants.to_string() })
+    has.differ(wants, undefaulted)
+        .then(|| Reason::Resources { has: has.to_string(), wants: wants.to_string() })
 }
 
 fn environment(has: &Container, wants: &Container) -> Vec<Reason> {
@@ -310,9 +307,7 @@ fn is_running(pod: &Injected, name: &str) -> bool {
 
 fn volumes(live: &BTreeMap<String, Part>, wanted: &BTreeMap<String, Part>) -> Vec<Reason> {
     let differs = |(name, wanted): (&String, &Part)| {
-        let same =
-            live.get(name).is_some_and(|live| live == wanted || contains(&live.value(), &wanted.value()));
-        (!same).then(|| Reason::Field(format!("volume {name}")))
+        (!same_part(live.get(name), Some(wanted))).then(|| Reason::Field(format!("volume {name}")))
     };
     wanted.iter().filter_map(differs).collect()
 }

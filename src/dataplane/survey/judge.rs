@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use kube::Client;
@@ -28,6 +28,7 @@ use crate::dataplane::prove::prover::Prover;
 use crate::dataplane::reason::Reason;
 use crate::dataplane::requests;
 use crate::dataplane::tell::metrics::Metrics;
+use crate::lock::lock;
 use crate::object::ObjectId;
 use crate::telemetry::one_line;
 
@@ -64,13 +65,13 @@ impl Proven {
 
     fn contains(&self, finding: &Finding, suspicions: &[Reason]) -> bool {
         let key = Self::key(finding, suspicions);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&key)
+        lock(&self.0).contains(&key)
     }
 
     fn insert(&self, finding: &Finding, suspicions: &[Reason]) {
         // Far more workloads than a cluster has: a sign of many targets, of which the old ones are of no use.
         const LIMIT: usize = 100_000;
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.0);
         if known.len() >= LIMIT {
             known.clear();
         }
@@ -269,12 +270,12 @@ impl Judge<'_> {
 
     /// How many pods an unknown owner wants; 0 if it does not tell.
     async fn scale(&self, id: &ObjectId) -> i64 {
-        let known = self.scales.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied();
+        let known = lock(self.scales).get(id).copied();
         if let Some(replicas) = known {
             return replicas;
         }
         let replicas = scale::wanted(self.client, id).await.unwrap_or(0);
-        self.scales.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), replicas);
+        lock(self.scales).insert(id.clone(), replicas);
         replicas
     }
 }

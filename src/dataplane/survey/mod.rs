@@ -26,15 +26,14 @@ use crate::dataplane::decide::settings::Settings;
 use crate::dataplane::kind::Kind;
 use crate::dataplane::look::mesh::{self, Mesh};
 use crate::dataplane::memory::Memory;
-use crate::dataplane::names::{
-    INJECTED_SELECTOR, INJECTOR_CONFIG_MAP, ISTIOD, MESH_CONFIG_MAP, UNLABELLED_SELECTOR,
-};
+use crate::dataplane::names::{INJECTED_SELECTOR, INJECTOR_CONFIG_MAP, MESH_CONFIG_MAP, UNLABELLED_SELECTOR};
 use crate::dataplane::objects::{Meta, Workload};
 use crate::dataplane::part::Part;
 use crate::dataplane::prove::prover::Prover;
 use crate::dataplane::requests;
 use crate::dataplane::tell::metrics::Metrics;
 use crate::object::ObjectId;
+use crate::observe::istiod::ISTIOD;
 
 /// The data plane could not be looked at.
 #[derive(Debug, Error)]

@@ -21,6 +21,7 @@ use crate::dataplane::look::workloads::Workloads;
 use crate::dataplane::objects::{Meta, Pod};
 use crate::dataplane::reason::Reason;
 use crate::dataplane::requests::{self, PAGE};
+use crate::object;
 
 /// Outdated workloads that are kept; further ones are counted and found by the next look.
 const KEPT: usize = 5_000;
@@ -79,7 +80,7 @@ struct Named {
 
 /// Reads the namespaces, page by page.
 pub async fn namespaces(client: &Client) -> Result<Namespaces, Error> {
-    let resource = requests::resource("", "v1", "Namespace");
+    let resource = object::resource("", "v1", "Namespace");
     let mut params = ListParams::default().limit(PAGE);
     let mut all = Namespaces::new();
     loop {
@@ -115,7 +116,7 @@ impl Sweep<'_> {
     /// A list that expires while candidates are proven begins anew; what was judged is not judged again. One that expires
     /// again and again fails the look, lest it never ends.
     pub async fn run(&self) -> Result<Found, Error> {
-        let resource = requests::resource("", "v1", "Pod");
+        let resource = object::resource("", "v1", "Pod");
         let mut params = ListParams::default().limit(PAGE).labels(self.selector);
         let mut found = Found::default();
         let (mut owners, mut judged) = (HashSet::new(), HashSet::new());

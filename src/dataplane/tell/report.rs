@@ -38,11 +38,11 @@ fn status(
 ) -> DataPlaneStatus {
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let count = |is: fn(&Hindrance) -> bool| number(left.iter().filter(|(_, why)| is(why)).count());
-    let unproven = survey.found.unproven.iter().map(|(id, why)| leftover(id, "unknown", why.clone()));
+    let unproven = survey.found.unproven.iter().map(|(id, why)| entry(id, "unknown", why.clone()));
     let mut ordered: Vec<&(&Finding, &Hindrance)> = left.iter().collect();
     ordered.sort_by_key(|(_, why)| std::cmp::Reverse(why.weight()));
-    let listed = ordered.into_iter().map(|(finding, why)| left_over(finding, why));
-    let troubles = progress.troubles.iter().map(|it| leftover(&it.workload, &it.outdated, it.why.clone()));
+    let listed = ordered.into_iter().map(|(finding, why)| leftover(finding, why));
+    let troubles = progress.troubles.iter().map(|it| entry(&it.workload, &it.outdated, it.why.clone()));
     DataPlaneStatus {
         total: number(survey.found.total),
         stale: number((survey.decisions.len() + survey.found.more).saturating_sub(progress.done)),
@@ -57,11 +57,11 @@ fn status(
 
 /// How the status lists a workload that is left.
 #[must_use]
-pub fn left_over(finding: &Finding, why: &Hindrance) -> Leftover {
-    leftover(&finding.workload, &sentence(&finding.reasons), why.to_string())
+pub fn leftover(finding: &Finding, why: &Hindrance) -> Leftover {
+    entry(&finding.workload, &sentence(&finding.reasons), why.to_string())
 }
 
-fn leftover(id: &ObjectId, outdated: &str, prevented: String) -> Leftover {
+fn entry(id: &ObjectId, outdated: &str, prevented: String) -> Leftover {
     Leftover {
         kind: id.kind.clone(),
         namespace: id.namespace.clone().unwrap_or_default(),

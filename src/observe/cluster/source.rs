@@ -8,7 +8,6 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionStatus,
 };
 use kube::api::{DynamicObject, ObjectMeta};
-use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -17,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::api::names;
 use crate::kubernetes::streamed;
-use crate::object::Metadata;
+use crate::object::{Metadata, resource};
 use crate::plan::cluster::{Machine, changes_ingress_gateway};
 
 /// Nodes of one page; keeps the memory bounded in large clusters.
@@ -169,12 +168,12 @@ fn nodes(client: Client) -> Changes {
 }
 
 fn config_map(source: Source, client: Client, namespace: &str, name: &str) -> Changes {
-    let api: Api<DynamicObject> = Api::namespaced_with(client, namespace, &kind("", "v1", "ConfigMap"));
+    let api: Api<DynamicObject> = Api::namespaced_with(client, namespace, &resource("", "v1", "ConfigMap"));
     reduced(source, streamed(api, named(name)), |map| Fact::Object(json!({"data": map.data.get("data")})))
 }
 
 fn service(source: Source, client: Client, namespace: &str, name: &str) -> Changes {
-    let api: Api<DynamicObject> = Api::namespaced_with(client, namespace, &kind("", "v1", "Service"));
+    let api: Api<DynamicObject> = Api::namespaced_with(client, namespace, &resource("", "v1", "Service"));
     reduced(source, streamed(api, named(name)), |service| {
         let (annotations, ports) = (&service.metadata.annotations, service.data.pointer("/spec/ports"));
         Fact::Object(json!({"metadata": {"annotations": annotations}, "spec": {"ports": ports}}))
@@ -183,13 +182,9 @@ fn service(source: Source, client: Client, namespace: &str, name: &str) -> Chang
 
 /// Metadata only: a definition can have hundreds of kilobytes.
 fn definition(source: Source, client: Client, name: &str) -> Changes {
-    let definitions = kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
+    let definitions = resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
     let api: Api<Metadata> = Api::all_with(client, &definitions);
     reduced(source, streamed(api, named(name)), |_| Fact::Exists)
-}
-
-fn kind(group: &str, version: &str, kind: &str) -> ApiResource {
-    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }
 
 /// A definition without its schemas, which are skipped while parsing.
@@ -214,7 +209,7 @@ fn filter_definition(client: Client) -> Changes {
 }
 
 pub(super) fn filters(client: Client) -> Changes {
-    let filters = kind("networking.istio.io", "v1alpha3", "EnvoyFilter");
+    let filters = resource("networking.istio.io", "v1alpha3", "EnvoyFilter");
     let api: Api<DynamicObject> = Api::namespaced_with(client, names::ISTIO_NAMESPACE, &filters);
     reduced(Source::Filters, streamed(api, watcher::Config::default()), |filter| {
         Fact::ChangesGateway(changes_ingress_gateway(&json!(filter)))
