@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::objects::{Page, path};
 use crate::api::names::OWN_FIELD_MANAGER;
-use crate::kubernetes::write_denied;
+use crate::kubernetes::{Coalesce, write_denied};
 use crate::object::{ObjectId, resource};
 
 /// Objects of one page: large enough that requests do not count, small enough that memory does not.
@@ -57,6 +57,19 @@ pub async fn watch<T: DeserializeOwned + Clone + 'static>(
 ) -> Result<impl Stream<Item = Result<WatchEvent<T>, kube::Error>> + use<T>, kube::Error> {
     let request =
         Request::new(path(resource, namespace)).watch(params, version).map_err(kube::Error::BuildRequest)?;
+    client.request_events(request).await
+}
+
+/// As [`watch`], of all namespaces, for a kind with a great deal to tell of which nothing is urgent.
+pub async fn watch_coalesced<T: DeserializeOwned + Clone + 'static>(
+    client: &Client,
+    resource: &ApiResource,
+    version: &str,
+) -> Result<impl Stream<Item = Result<WatchEvent<T>, kube::Error>> + use<T>, kube::Error> {
+    let mut request = Request::new(path(resource, None))
+        .watch(&WatchParams::default(), version)
+        .map_err(kube::Error::BuildRequest)?;
+    request.extensions_mut().insert(Coalesce);
     client.request_events(request).await
 }
 

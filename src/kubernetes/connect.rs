@@ -8,13 +8,14 @@ use http::header::USER_AGENT;
 use http::{HeaderName, HeaderValue};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::Config;
 use kube::client::{Body, ConfigExt};
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
-use tower::{BoxError, ServiceBuilder};
+use tower::{BoxError, ServiceBuilder, ServiceExt};
 
+use super::coalesced::Coalesced;
 use super::counted::RequestCount;
 use super::guard::limited;
 use super::limits::Limits;
@@ -25,9 +26,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(10);
 /// Each connection keeps what it once needed.
 const READ_BUFFER: usize = 32 << 10;
-/// A shared connection that died silently takes all watches along, so that it is asked for a sign of life.
+/// A shared connection that died silently takes all watches along, so that it is asked for a sign of life; and so is one
+/// that is of no use but for a watch, by the kernel.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: u32 = 2;
 /// What one stream may have sent that nobody has read, and all of them: more than a hundred times as much, which is as many
 /// streams as an API server allows, so that none that is not read holds the others up.
 const STREAM_WINDOW: u32 = 64 << 10;
@@ -37,7 +40,14 @@ const CONNECTION_WINDOW: u32 = 8 << 20;
 const HTTP1: [&[u8]; 1] = [b"http/1.1"];
 const HTTP2: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// The two ways to one API server.
+/// How the bytes of a connection are read.
+#[derive(Clone, Copy)]
+enum Reads {
+    AsTheyCome,
+    Coalesced,
+}
+
+/// The ways to one API server.
 #[derive(Clone)]
 pub struct Connections {
     /// For requests that end, by HTTP/1.1: one that is given up takes its connection along, so that the next, a renewal of
@@ -45,6 +55,9 @@ pub struct Connections {
     pub requests: kube::Client,
     /// For answers that go on: by HTTP/2, if the API server speaks it, all on one connection, which costs memory but once.
     pub streams: kube::Client,
+    /// For answers that go on, with a great deal to tell of which nothing is urgent: by HTTP/1.1, each on a connection of
+    /// its own, whose reads are coalesced.
+    pub coalesced: kube::Client,
 }
 
 /// Why there is no client.
@@ -108,7 +121,7 @@ pub async fn connect(kubeconfig: Option<&Path>, user: Option<&str>) -> Result<ku
         let value = HeaderValue::from_str(user).map_err(|_| ConnectError::User { user: user.to_owned() })?;
         config.headers.push((HeaderName::from_static("impersonate-user"), value));
     }
-    let client = limited(open_both(&config)?, Limits::default());
+    let client = limited(open_all(&config)?, Limits::default());
     match client.apiserver_version().await {
         Err(kube::Error::Api(status)) if status.code == 403 => Ok(client),
         Err(source) => {
@@ -128,15 +141,23 @@ pub async fn connections(
 ) -> Result<Connections, ConnectError> {
     let config = find(kubeconfig).await?;
     let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
-    let Connections { requests, streams } = open_both(&config)?;
-    Ok(Connections { requests: count.counting(requests, &host), streams: count.counting(streams, &host) })
+    let Connections { requests, streams, coalesced } = open_all(&config)?;
+    Ok(Connections {
+        requests: count.counting(requests, &host),
+        streams: count.counting(streams, &host),
+        coalesced: count.counting(coalesced, &host),
+    })
 }
 
-fn open_both(config: &Config) -> Result<Connections, ConnectError> {
-    Ok(Connections { requests: open(config, &HTTP1)?, streams: open(config, &HTTP2)? })
+fn open_all(config: &Config) -> Result<Connections, ConnectError> {
+    Ok(Connections {
+        requests: open(config, &HTTP1, Reads::AsTheyCome)?,
+        streams: open(config, &HTTP2, Reads::AsTheyCome)?,
+        coalesced: open(config, &HTTP1, Reads::Coalesced)?,
+    })
 }
 
-fn open(config: &Config, protocols: &[&[u8]]) -> Result<kube::Client, ConnectError> {
+fn open(config: &Config, protocols: &[&[u8]], reads: Reads) -> Result<kube::Client, ConnectError> {
     let address = config.cluster_url.to_string();
     let mut config = config.clone();
     // Without a name of their own, writes are noted in `managedFields` as those of "unknown".
@@ -147,18 +168,39 @@ fn open(config: &Config, protocols: &[&[u8]]) -> Result<kube::Client, ConnectErr
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     // Only kube's own client knows what to do with a proxy, or with a server that is called by another name.
     let is_plain = config.proxy_url.is_none() && config.tls_server_name.is_none();
-    let opened = if is_plain { client(&config, protocols) } else { kube::Client::try_from(config) };
+    let opened = if is_plain { client(&config, protocols, reads) } else { kube::Client::try_from(config) };
     opened.map_err(|source| ConnectError::Setup { address, source: Box::new(source) })
 }
 
-/// kube's own client cannot be told to speak HTTP/2, nor to send each part of a large request at once.
-fn client(config: &Config, protocols: &[&[u8]]) -> Result<kube::Client, kube::Error> {
+/// kube's own client cannot be told to speak HTTP/2, to coalesce reads, nor to send each part of a large request at once.
+fn client(config: &Config, protocols: &[&[u8]], reads: Reads) -> Result<kube::Client, kube::Error> {
     let mut tls = config.rustls_client_config()?;
     tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    let (tcp, tls) = (tcp(), Arc::new(tls));
+    match reads {
+        Reads::AsTheyCome => over(HttpsConnector::from((tcp, tls)), config),
+        Reads::Coalesced => {
+            let tcp = tcp.map_result(|opened: Result<_, _>| Coalesced::connected(opened));
+            over(HttpsConnector::from((tcp, tls)), config)
+        }
+    }
+}
+
+fn tcp() -> HttpConnector {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp.set_keepalive(Some(PING_INTERVAL));
+    tcp.set_keepalive_interval(Some(PING_TIMEOUT / KEEPALIVE_PROBES));
+    tcp.set_keepalive_retries(Some(KEEPALIVE_PROBES));
+    tcp
+}
+
+fn over<C>(connector: C, config: &Config) -> Result<kube::Client, kube::Error>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
     let client: Client<_, Body> = Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
@@ -168,7 +210,7 @@ fn client(config: &Config, protocols: &[&[u8]]) -> Result<kube::Client, kube::Er
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keep_alive_interval(PING_INTERVAL)
         .http2_keep_alive_timeout(PING_TIMEOUT)
-        .build(HttpsConnector::from((tcp, Arc::new(tls))));
+        .build(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tower::{BoxError, Service};
 
+use super::coalesced::Coalesce;
 use super::connect::Connections;
 use super::deadline::DeadlineBody;
 use super::limits::{Kind, Limits, RequestTimeout, Stream, WriteDenied, fresh};
@@ -132,8 +133,12 @@ impl Service<Request<Body>> for Guard {
         let Some((limit, mark)) = self.admit(kind, Instant::now()) else {
             return Box::pin(async { Err(WriteDenied { method, path }.into()) });
         };
-        let Connections { requests, streams } = &self.connections;
-        let client = if kind == Kind::Stream { streams.clone() } else { requests.clone() };
+        let Connections { requests, streams, coalesced } = &self.connections;
+        let client = match kind {
+            Kind::Stream if request.extensions().get::<Coalesce>().is_some() => coalesced.clone(),
+            Kind::Stream => streams.clone(),
+            Kind::Read | Kind::Write => requests.clone(),
+        };
         Box::pin(async move {
             let timed_out = RequestTimeout { method, path, after: limit.after };
             let answer = timeout_at(limit.deadline, send(&client, request)).await;
@@ -236,7 +241,8 @@ mod tests {
         let requests = server.requests.clone();
         let (publish, leadership) = watch::channel(leadership);
         let client = kube::Client::new(server, "default");
-        let connections = Connections { requests: client.clone(), streams: client };
+        let connections =
+            Connections { requests: client.clone(), streams: client.clone(), coalesced: client };
         let (client, gate) = guarded(connections, leadership, Limits::default());
         Bench { client, gate, publish, requests }
     }
@@ -292,21 +298,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_what_goes_on_shares_a_connection() {
-        let (one, shared) = (Server::default(), Server::default());
-        let counts = [one.requests.clone(), shared.requests.clone()];
-        let connections = Connections {
-            requests: kube::Client::new(one, "default"),
-            streams: kube::Client::new(shared, "default"),
-        };
+    async fn only_what_goes_on_shares_a_connection_unless_it_is_not_urgent() {
+        let servers = [Server::default(), Server::default(), Server::default()];
+        let counts = servers.each_ref().map(|server| server.requests.clone());
+        let [requests, streams, coalesced] = servers.map(|server| kube::Client::new(server, "default"));
+        let connections = Connections { requests, streams, coalesced };
         let (_lead, leadership) = watch::channel(Leadership::Leading { until: None });
         let (client, _gate) = guarded(connections, leadership, Limits::default());
-        for (method, uri) in
-            [("GET", "/api/v1/nodes"), ("PATCH", "/api/v1/nodes/a"), ("GET", "/api/v1/nodes?watch=true")]
-        {
+        let watch = "/api/v1/nodes?watch=true";
+        for (method, uri) in [("GET", "/api/v1/nodes"), ("PATCH", "/api/v1/nodes/a"), ("GET", watch)] {
             send(&client, method, uri).await.unwrap();
         }
-        assert_eq!(counts.map(|count| count.load(Ordering::Relaxed)), [2, 1]);
+        let request = Request::get(watch).extension(Coalesce).body(Vec::new()).unwrap();
+        client.request_text(request).await.unwrap();
+        assert_eq!(counts.map(|count| count.load(Ordering::Relaxed)), [2, 1, 1]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 //! for everything else. It adds limits to requests and must not know what any of them means.
 
 mod answer;
+mod coalesced;
 mod connect;
 mod counted;
 mod deadline;
@@ -10,6 +11,7 @@ mod limits;
 mod streamed;
 
 pub use answer::{if_found, is_not_found};
+pub use coalesced::Coalesce;
 pub use connect::{ConnectError, Connections, connect, connections};
 pub use counted::RequestCount;
 pub use guard::{WriteGate, guarded};

@@ -2,12 +2,8 @@
 //! watches tell about other workloads is dropped.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
-
-use futures::FutureExt;
 use futures::stream::{BoxStream, SelectAll, StreamExt};
 use kube::Client;
-use kube::api::WatchParams;
 use kube::core::WatchEvent;
 use kube::runtime::watcher::DefaultBackoff;
 use serde::Deserialize;
@@ -18,10 +14,6 @@ use crate::dataplane::kind::Kind;
 use crate::dataplane::objects::{Meta, Workload, WorkloadSpec, WorkloadStatus};
 use crate::dataplane::requests;
 use crate::object::ObjectId;
-
-/// Events are gathered for so long and read in one go. There are several of each rollout, a few milliseconds apart, and to
-/// wake up for each costs more than to read it.
-const GATHERED: Duration = Duration::from_millis(250);
 
 type Event = (Kind, Result<WatchEvent<Seen>, kube::Error>);
 
@@ -133,8 +125,7 @@ impl Follow {
     }
 
     async fn open(&mut self, kind: Kind, any: &ObjectId, version: &str) {
-        let (resource, params) = (any.api_resource(), WatchParams::default());
-        match requests::watch::<Seen>(&self.client, &resource, None, &params, version).await {
+        match requests::watch_coalesced::<Seen>(&self.client, &any.api_resource(), version).await {
             Ok(events) => {
                 let events = events.map(move |event| (kind, event));
                 // The end of a watch is an event, too: the API server ends each after some minutes.
@@ -159,20 +150,9 @@ impl Follow {
     /// The next sight of a followed workload; pending while nothing happens.
     pub async fn next(&mut self) -> (usize, Sight) {
         loop {
-            let Some((kind, event)) = self.next_event().await else { return std::future::pending().await };
+            let Some((kind, event)) = self.events.next().await else { return std::future::pending().await };
             if let Some(sight) = self.take(kind, event) {
                 return sight;
-            }
-        }
-    }
-
-    /// The next event, of those that have come or of those that come in a moment; `None` without a watch.
-    async fn next_event(&mut self) -> Option<Event> {
-        loop {
-            // Does not ask to be woken when there is one.
-            match self.events.next().now_or_never() {
-                Some(event) => return event,
-                None => tokio::time::sleep(GATHERED).await,
             }
         }
     }
@@ -271,6 +251,7 @@ fn sight(followed: &Followed, workload: &Workload) -> Sight {
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use http::{Request, Response};
     use kube::client::Body;
