@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Controller, Error, Ground};
+use super::{Controller, Error, Ground, Known};
 use crate::dataplane::decide::course::{self, INTERVAL, TAKEN_IN};
 use crate::dataplane::decide::finding::Decision;
 use crate::dataplane::decide::found::Survey;
@@ -38,6 +38,7 @@ impl Controller {
             unlabelled,
             revisit: &self.revisit,
             settled,
+            renewed: self.mesh.as_ref().filter(|_| !settled).and_then(|mesh| mesh.restarted),
             now: Timestamp::now().as_second(),
         };
         let survey = surveyor.survey().await?;
@@ -53,9 +54,9 @@ impl Controller {
             return true;
         }
         match &self.mesh {
-            Some((hash, since)) if *hash == mesh.hash => since.elapsed() >= TAKEN_IN,
+            Some(known) if known.hash == mesh.hash => known.since.elapsed() >= TAKEN_IN,
             _ => {
-                self.mesh = Some((mesh.hash.clone(), Instant::now()));
+                self.mesh = Some(Known { hash: mesh.hash.clone(), since: Instant::now(), restarted: None });
                 false
             }
         }

@@ -96,6 +96,15 @@ struct Ground {
     changes: u64,
 }
 
+/// A mesh that is known.
+struct Known {
+    hash: String,
+    /// When it was first seen.
+    since: Instant,
+    /// When the first restart was made for it, in seconds since the epoch.
+    restarted: Option<i64>,
+}
+
 /// What lasts from look to look. All of it can be lost.
 struct Controller {
     given: DataPlane,
@@ -103,8 +112,8 @@ struct Controller {
     events: Announcer,
     metrics: Metrics,
     proven: Proven,
-    /// The mesh as last seen, and since when.
-    mesh: Option<(String, Instant)>,
+    /// The mesh that was not settled when it was seen.
+    mesh: Option<Known>,
     /// Owners that were outdated at the last look, by hash.
     revisit: HashSet<u64>,
     /// Owners that are judged already, by hash; their pods make no look due.
@@ -266,8 +275,8 @@ impl Controller {
         let mesh = &ground.mesh;
         let taken_in = self.taken_in(mesh, memory);
         // At the same time as that: a look that takes long must not take a mesh for older than it was judged to be.
-        let known = self.mesh.as_ref().filter(|(hash, _)| *hash == mesh.hash);
-        let age = known.map(|(_, since)| since.elapsed());
+        let known = self.mesh.as_ref().filter(|known| known.hash == mesh.hash);
+        let age = known.map(|known| known.since.elapsed());
         let mut survey = self.survey(ground, memory, taken_in).await?;
         self.newcomers.follow(mesh, std::mem::take(&mut survey.found.version));
         self.revisit.clone_from(&survey.found.stale);

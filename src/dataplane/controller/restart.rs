@@ -41,6 +41,9 @@ impl Controller {
             }
         });
         memory.forget_others(&ground.mesh.hash);
+        if let Some(known) = self.mesh.as_mut().filter(|known| known.hash == ground.mesh.hash) {
+            known.restarted.get_or_insert_with(|| Timestamp::now().as_second());
+        }
         let mut wave = Wave {
             client: &self.given.context.client,
             store,

@@ -1,8 +1,10 @@
 //! What follows from a look: which restarts are made, whether they wait for a person, and when to look again. Pure.
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::time::Duration;
 
-use super::finding::{Decision, Finding, Hindrance, Method, Weight};
+use super::finding::{Decision, Finding, Hindrance, Method, Urgency, Weight};
 use super::pace::needs_release;
 use super::settings::Settings;
 use crate::dataplane::decide::found::Survey;
@@ -31,14 +33,22 @@ pub fn after_failure(failures: u32) -> Duration {
     AGAIN.saturating_mul(doubled).min(SOON)
 }
 
-/// The restarts of a survey, in its order.
+/// The restarts of a survey. Of equally urgent ones, those come first in whose namespace most are to come: a namespace that
+/// is left over in the end goes no faster than its own limit lets it.
 #[must_use]
 pub fn plan(survey: &Survey) -> Vec<(Finding, Method)> {
-    let restart = |(finding, decision): &(Finding, Decision)| match decision {
-        Decision::Restart(method) => Some((finding.clone(), *method)),
-        Decision::Hold(_) => None,
-    };
-    survey.decisions.iter().filter_map(restart).collect()
+    let mut to_come: HashMap<(Urgency, Option<&str>), usize> = HashMap::new();
+    let mut restarts = Vec::new();
+    for (finding, decision) in survey.decisions.iter().rev() {
+        let Decision::Restart(method) = decision else { continue };
+        let urgency = finding.urgency();
+        let rank = to_come.entry((urgency, finding.workload.namespace.as_deref())).or_default();
+        *rank += 1;
+        restarts.push(((urgency, Reverse(*rank)), finding, *method));
+    }
+    restarts.reverse();
+    restarts.sort_by_key(|(order, ..)| *order);
+    restarts.into_iter().map(|(_, finding, method)| (finding.clone(), method)).collect()
 }
 
 /// Whether a restart only waits for its time: it belongs to the change that made it necessary, not to the next.
@@ -139,6 +149,7 @@ mod tests {
     use super::*;
     use crate::dataplane::decide::found::Found;
     use crate::dataplane::fixtures::{finding, survey};
+    use crate::dataplane::kind::Kind;
 
     fn restarts(count: usize, total: usize) -> Survey {
         let decisions = (0..count)
@@ -177,6 +188,39 @@ mod tests {
         assert_eq!(settled(old, true, &[Hindrance::BarePod]), (true, true));
         assert_eq!(settled(old, true, &[Hindrance::OutsideWindow(0)]), (false, true), "restarts are to come");
         assert_eq!(settled(None, false, &[]), (true, false), "there was no mesh before");
+    }
+
+    #[test]
+    fn the_fullest_namespace_comes_first_but_never_before_what_is_more_urgent() {
+        let plain = |_: &mut Finding| {};
+        let kyma = |finding: &mut Finding| finding.kyma = true;
+        let stateful = |finding: &mut Finding| finding.kind = Kind::StatefulSet;
+        let gateway = |finding: &mut Finding| finding.gateway = true;
+        let decisions: [(&str, &str, fn(&mut Finding)); 11] = [
+            ("few", "a", plain),
+            ("few", "b", gateway),
+            ("many", "c", gateway),
+            ("many", "d", plain),
+            ("many", "e", plain),
+            ("many", "f", plain),
+            ("many", "g", gateway),
+            ("many", "h", stateful),
+            ("some", "i", kyma),
+            ("some", "j", plain),
+            ("some", "k", plain),
+        ];
+        let restart = |(namespace, name, change): (&str, &str, fn(&mut Finding))| {
+            let mut finding = finding(name);
+            finding.workload.namespace = Some(namespace.to_owned());
+            change(&mut finding);
+            (finding, Decision::Restart(Method::Template))
+        };
+        let decisions = decisions.map(restart).to_vec();
+        let names: Vec<_> = plan(&Survey { found: Found::default(), decisions })
+            .into_iter()
+            .map(|(finding, _)| finding.workload.name)
+            .collect();
+        assert_eq!(names.concat(), "idejafkhcbg");
     }
 
     #[test]

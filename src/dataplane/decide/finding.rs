@@ -51,7 +51,26 @@ pub struct Finding {
     pub wanted: Option<Arc<Injected>>,
 }
 
+/// How urgent a restart is, the most urgent first: Kyma before the rest and gateways last; in between, what has no state
+/// before what has some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Urgency {
+    gateway: bool,
+    foreign: bool,
+    stateful: bool,
+}
+
 impl Finding {
+    /// How urgent its restart is.
+    #[must_use]
+    pub fn urgency(&self) -> Urgency {
+        Urgency {
+            gateway: self.gateway,
+            foreign: !self.kyma,
+            stateful: !matches!(self.kind, Kind::Deployment | Kind::ReplicaSet | Kind::Rollout),
+        }
+    }
+
     /// Takes in what another pod of the same workload showed.
     pub fn merge(&mut self, other: &Self) {
         self.reasons.extend(other.reasons.iter().cloned());

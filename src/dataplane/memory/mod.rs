@@ -121,12 +121,6 @@ impl Memory {
         self.attempt_for(uid, target).is_some_and(|attempt| created > attempt.at)
     }
 
-    /// Whether a pod that was created then came with a restart of its workload for `target`, or in the same second.
-    #[must_use]
-    pub fn renewed(&self, uid: &str, target: &str, created: i64) -> bool {
-        self.attempt_for(uid, target).is_some_and(|attempt| created >= attempt.at)
-    }
-
     /// Notes the present content of a concern, and the time if it changed in a way that `matters`.
     ///
     /// What is seen for the first time did not change: its workloads may have started with it.
@@ -277,21 +271,6 @@ mod tests {
     }
 
     #[test]
-    fn only_a_pod_that_is_not_older_than_the_restart_came_with_it() {
-        let memory = remembering(3);
-        for (uid, target, created, renewed, replaced) in [
-            ("u", "t", 99, false, false),
-            ("u", "t", 100, true, false),
-            ("u", "t", 101, true, true),
-            ("u", "x", 101, false, false),
-            ("v", "t", 101, false, false),
-        ] {
-            assert_eq!(memory.renewed(uid, target, created), renewed, "{uid} {target} {created}");
-            assert_eq!(memory.replaced(uid, target, created), replaced, "{uid} {target} {created}");
-        }
-    }
-
-    #[test]
     fn what_another_process_wrote_is_taken_over_beside_the_restarts() {
         let mut memory = remembering(3);
         let before = memory.restarts();
@@ -328,7 +307,8 @@ mod tests {
     fn a_pod_that_came_after_the_eviction_is_not_evicted_again() {
         let memory = remembering(3);
         assert!(!memory.replaced("u", "t", 50));
-        assert!(memory.replaced("u", "t", 150));
+        assert!(!memory.replaced("u", "t", 100), "in the same second");
+        assert!(memory.replaced("u", "t", 101));
         assert!(!memory.replaced("u", "x", 150));
     }
 

@@ -20,7 +20,7 @@ use crate::dataplane::look::mesh::Mesh;
 use crate::dataplane::look::owner::{self, Claim, named};
 use crate::dataplane::look::scale;
 use crate::dataplane::look::workloads::Workloads;
-use crate::dataplane::memory::{self, Memory};
+use crate::dataplane::memory;
 use crate::dataplane::objects::{Meta, Template, Workload};
 use crate::dataplane::prove::compare::reasons;
 use crate::dataplane::prove::probe;
@@ -93,8 +93,6 @@ pub struct Judge<'a> {
     pub scope: Scope,
     /// What was proven before.
     pub proven: &'a Proven,
-    /// Which restarts were made.
-    pub memory: &'a Memory,
     /// Counts judgements.
     pub metrics: &'a Metrics,
     /// Whether istiod has had the time to take its configuration in, so that a "no" is final.
@@ -134,7 +132,7 @@ impl Judge<'_> {
             finding.steering.window = None;
             return Ok(Verdict::Stale(Box::new(finding)));
         }
-        if self.proven.contains(&finding, &candidate.suspicions) || self.is_renewed(&finding, candidate) {
+        if self.proven.contains(&finding, &candidate.suspicions) {
             return Ok(Verdict::Fresh);
         }
         match kind {
@@ -149,14 +147,6 @@ impl Judge<'_> {
             return Ok(Verdict::Fresh);
         }
         Ok(Verdict::Stale(Box::new(finding)))
-    }
-
-    /// Whether a pod came with a restart for what its workload would be restarted for now. As the istiod that asked for that
-    /// restart knew the change, this need not be asked for again and again, but only once more, when every istiod must know.
-    fn is_renewed(&self, finding: &Finding, candidate: &Candidate) -> bool {
-        !self.settled
-            && candidate.suspicions.is_empty()
-            && self.memory.renewed(&finding.uid, &finding.target, finding.pod_created)
     }
 
     /// The end of the chain of owners, with its present state; `None` if it is gone.

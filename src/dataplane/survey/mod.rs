@@ -143,6 +143,9 @@ pub struct Surveyor<'a> {
     pub revisit: &'a HashSet<u64>,
     /// Whether a "no" of injection is final.
     pub settled: bool,
+    /// Pods that were made since then, in seconds since the epoch, came after the first restart for the present mesh, and are
+    /// only asked for if they look outdated.
+    pub renewed: Option<i64>,
     /// Now, in seconds since the epoch.
     pub now: i64,
 }
@@ -166,6 +169,7 @@ pub async fn look_once(
         unlabelled: true,
         revisit: &HashSet::new(),
         settled: true,
+        renewed: None,
         now: Timestamp::now().as_second(),
     };
     surveyor.survey().await
@@ -184,7 +188,6 @@ impl Surveyor<'_> {
             mesh: self.mesh,
             scope: self.scope,
             proven: self.proven,
-            memory: self.memory,
             metrics: self.metrics,
             settled: self.settled,
             scales: &scales,
@@ -194,6 +197,7 @@ impl Surveyor<'_> {
             client: self.client,
             mesh: self.mesh,
             scope: self.scope,
+            renewed: self.renewed,
             revisit: self.revisit,
             judge: &judge,
         };
@@ -215,7 +219,7 @@ impl Surveyor<'_> {
                 (finding, decision)
             })
             .collect();
-        decisions.sort_by_cached_key(|(finding, _)| order(finding));
+        decisions.sort_by_cached_key(|(finding, _)| (finding.urgency(), finding.workload.clone()));
         Ok(Survey { found, decisions })
     }
 
@@ -244,12 +248,6 @@ fn merged(mut findings: Vec<Finding>) -> Vec<Finding> {
         same
     });
     findings
-}
-
-/// Kyma first, gateways last; what has no state before what has some; then by name.
-fn order(finding: &Finding) -> (bool, bool, bool, ObjectId) {
-    let stateful = !matches!(finding.kind, Kind::Deployment | Kind::ReplicaSet | Kind::Rollout);
-    (finding.gateway, !finding.kyma, stateful, finding.workload.clone())
 }
 
 async fn budgets(client: &Client) -> Result<Vec<Budget>, Error> {
@@ -290,18 +288,5 @@ mod tests {
             .map(|finding| (finding.uid.as_str(), finding.reasons.len(), finding.pod_created))
             .collect();
         assert_eq!(told, [("a", 2, 10), ("b", 1, 5)]);
-    }
-
-    #[test]
-    fn workloads_of_kyma_come_first_and_gateways_last() {
-        let mut all = [
-            Finding { gateway: true, ..finding("gateway") },
-            Finding { kind: Kind::StatefulSet, ..finding("database") },
-            finding("web"),
-            Finding { kyma: true, kind: Kind::StatefulSet, ..finding("kyma") },
-        ];
-        all.sort_by_cached_key(order);
-        let names: Vec<_> = all.iter().map(|finding| finding.uid.as_str()).collect();
-        assert_eq!(names, ["kyma", "web", "database", "gateway"]);
     }
 }

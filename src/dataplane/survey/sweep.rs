@@ -104,6 +104,8 @@ pub struct Sweep<'a> {
     pub mesh: &'a Mesh,
     /// Which workloads are asked for.
     pub scope: Scope,
+    /// Pods made since then, in seconds since the epoch, are only asked for if they look outdated.
+    pub renewed: Option<i64>,
     /// Owners that are asked for in any case, by hash.
     pub revisit: &'a HashSet<u64>,
     /// Judges candidates.
@@ -163,13 +165,20 @@ impl Sweep<'_> {
             if !suspicions.is_empty() {
                 suspects.insert(owner);
             }
-            let asked =
-                self.scope != Scope::Suspects || !suspicions.is_empty() || self.revisit.contains(&owner);
+            let asked = !suspicions.is_empty()
+                || (self.scope != Scope::Suspects || self.revisit.contains(&owner)) && !self.is_renewed(&pod);
             if asked && judged.insert(look_hash(self.scope, owner, &suspicions)) {
                 candidates.push((claim, Candidate { pod, injected, suspicions }));
             }
         }
         candidates
+    }
+
+    /// Whether a pod was made after the first restart for the present mesh. The istiod that asked for that restart knew the
+    /// mesh, so that this need not be asked for again and again, but only once more, when every istiod must know.
+    fn is_renewed(&self, pod: &Pod) -> bool {
+        let created = pod.metadata.creation_timestamp.as_ref();
+        self.renewed.zip(created).is_some_and(|(renewed, created)| created.0.as_second() >= renewed)
     }
 
     /// As [`look`], and pods that should have a proxy and have none.

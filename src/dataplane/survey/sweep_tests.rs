@@ -1,6 +1,7 @@
 //! Looks at an API server that answers as these tests want.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,12 +16,14 @@ use super::{Error, Surveyor};
 use crate::dataplane::decide::found::Survey;
 use crate::dataplane::decide::settings::Settings;
 use crate::dataplane::look::mesh::Mesh;
-use crate::dataplane::memory::{Attempt, Memory};
+use crate::dataplane::memory::Memory;
 use crate::dataplane::tell::metrics::Metrics;
 
 /// Deployments with a pod each, half of them on each page.
 const WORKLOADS: usize = 20;
 const IMAGE: &str = "registry/proxyv2:2";
+/// When the pods were made.
+const CREATED: i64 = 100;
 
 /// What the API server saw, and what it is to do.
 #[derive(Default)]
@@ -28,8 +31,8 @@ struct State {
     /// Lists that expire after their first page.
     expiring: usize,
     first_pages: usize,
-    /// Injection gives an image that no pod has yet.
-    changed: bool,
+    /// The pods have an older image than injection gives.
+    outdated: bool,
     probes: usize,
     under_way: usize,
     most_under_way: usize,
@@ -77,7 +80,7 @@ impl Server {
         let half = WORKLOADS / 2;
         if !query.contains("continue=next") {
             self.change(|state| state.first_pages += 1);
-            let items: Vec<Value> = (0..half).map(pod).collect();
+            let items = self.pods(0..half);
             return (200, json!({"metadata": {"continue": "next", "resourceVersion": "1"}, "items": items}));
         }
         let expires = self.change(|state| {
@@ -90,11 +93,11 @@ impl Server {
                 "reason": "Expired", "message": "the list is too old", "code": 410});
             return (410, status);
         }
-        let items: Vec<Value> = (half..WORKLOADS).map(pod).collect();
+        let items = self.pods(half..WORKLOADS);
         (200, json!({"metadata": {"resourceVersion": "1"}, "items": items}))
     }
 
-    /// Injection takes a second and gives what the pods have already, unless it has changed.
+    /// Injection takes a second.
     async fn probe(&self) -> Value {
         self.change(|state| {
             state.probes += 1;
@@ -102,22 +105,25 @@ impl Server {
             state.most_under_way = state.most_under_way.max(state.under_way);
         });
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let changed = self.change(|state| {
-            state.under_way -= 1;
-            state.changed
-        });
-        let mut pod = pod(0);
-        if changed {
-            pod["spec"]["containers"][0]["image"] = json!("registry/proxyv2:3");
-        }
-        pod
+        self.change(|state| state.under_way -= 1);
+        pod(0, IMAGE)
+    }
+
+    fn pods(&self, indices: Range<usize>) -> Vec<Value> {
+        let image = if self.change(|state| state.outdated) { "registry/proxyv2:1" } else { IMAGE };
+        indices.map(|index| pod(index, image)).collect()
     }
 
     async fn look(&self, proven: &Proven, settled: bool) -> Survey {
-        self.try_look(proven, &Memory::default(), settled).await.unwrap()
+        self.try_look(proven, settled, None).await.unwrap()
     }
 
-    async fn try_look(&self, proven: &Proven, memory: &Memory, settled: bool) -> Result<Survey, Error> {
+    async fn try_look(
+        &self,
+        proven: &Proven,
+        settled: bool,
+        renewed: Option<i64>,
+    ) -> Result<Survey, Error> {
         let values = json!({"global": {"proxy": {"image": IMAGE}}, "pilot": {"cni": {"enabled": true}}});
         let map = |key: &str, text: String| BTreeMap::from([(key.to_owned(), text)]);
         let config = "enablePrometheusMerge: false".to_owned();
@@ -127,12 +133,13 @@ impl Server {
             mesh: &mesh,
             scope: Scope::All,
             settings: &Settings::default(),
-            memory,
+            memory: &Memory::default(),
             proven,
             metrics: &Metrics::default(),
             unlabelled: false,
             revisit: &HashSet::new(),
             settled,
+            renewed,
             now: 0,
         };
         surveyor.survey().await
@@ -148,16 +155,17 @@ fn deployment(index: usize) -> Value {
     })
 }
 
-fn pod(index: usize) -> Value {
+fn pod(index: usize, image: &str) -> Value {
     json!({
         "metadata": {
             "name": format!("w{index}-abc-1"), "generateName": format!("w{index}-abc-"), "namespace": "n",
             "uid": format!("p{index}"), "labels": {"app": format!("w{index}"), "pod-template-hash": "abc"},
             "annotations": {"sidecar.istio.io/status": "{\"containers\":[\"istio-proxy\"]}"},
+            "creationTimestamp": "1970-01-01T00:01:40Z",
             "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("w{index}-abc"),
                 "uid": format!("r{index}"), "controller": true}],
         },
-        "spec": {"containers": [{"name": "istio-proxy", "image": IMAGE}]},
+        "spec": {"containers": [{"name": "istio-proxy", "image": image}]},
         "status": {"phase": "Running"},
     })
 }
@@ -187,7 +195,7 @@ async fn a_list_that_expires_in_the_middle_of_a_look_is_begun_anew_and_nothing_i
 async fn a_list_that_expires_whenever_it_is_read_fails_the_look() {
     let server = Server::default();
     server.change(|state| state.expiring = usize::MAX);
-    let error = server.try_look(&Proven::default(), &Memory::default(), true).await.unwrap_err();
+    let error = server.try_look(&Proven::default(), true, None).await.unwrap_err();
     assert!(matches!(error, Error::Sweep { source: sweep::Error::Pods { .. } }), "{error:?}");
 }
 
@@ -201,17 +209,21 @@ async fn that_nothing_is_to_be_done_is_asked_again_until_istiod_must_know_the_ch
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_restarted_for_a_change_is_asked_for_once_more_when_every_istiod_must_know_it() {
+async fn what_came_with_the_restarts_for_a_change_is_asked_for_once_more_when_every_istiod_must_know_it() {
     let (server, proven) = (Server::default(), Proven::default());
-    server.change(|state| state.changed = true);
-    let outdated = server.look(&proven, false).await;
-    let mut memory = Memory::default();
-    for (finding, _) in &outdated.decisions {
-        memory.remember(&finding.uid, Attempt { target: finding.target.clone(), generation: 1, at: 0 });
+    let (before, after) = (Some(CREATED), Some(CREATED + 1));
+    for (settled, renewed, probes) in
+        [(false, after, 1), (false, before, 1), (false, before, 1), (true, None, 2), (true, None, 2)]
+    {
+        is_fresh(&server.try_look(&proven, settled, renewed).await.unwrap());
+        assert_eq!(server.change(|state| state.probes), probes * WORKLOADS, "{settled} {renewed:?}");
     }
-    server.change(|state| state.changed = false);
-    for (settled, probes) in [(false, 1), (false, 1), (true, 2), (true, 2)] {
-        is_fresh(&server.try_look(&proven, &memory, settled).await.unwrap());
-        assert_eq!(server.change(|state| state.probes), probes * WORKLOADS, "{settled}");
-    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_looks_outdated_is_asked_for_whenever_it_was_made() {
+    let server = Server::default();
+    server.change(|state| state.outdated = true);
+    let survey = server.try_look(&Proven::default(), false, Some(CREATED)).await.unwrap();
+    assert_eq!(survey.decisions.len(), WORKLOADS, "{survey:?}");
 }
