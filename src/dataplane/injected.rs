@@ -75,28 +75,52 @@ impl Injected {
 
 /// The containers that injection added.
 fn containers(all: Option<&Part>, injected: &[String]) -> BTreeMap<String, Container> {
-    let all: Vec<Container> = all.and_then(Part::read).unwrap_or_default();
     // Where the annotation is of an Istio that did not list a declared proxy, it is the proxy still.
-    let is_injected =
-        |container: &Container| container.name == PROXY_CONTAINER || injected.contains(&container.name);
-    all.into_iter().filter(is_injected).map(|container| (container.name.clone(), container)).collect()
+    let is_injected = |name: &String| name == PROXY_CONTAINER || injected.contains(name);
+    let read = |(name, part): (String, Part)| Some((name, part.read()?));
+    named(all).filter(|(name, _)| is_injected(name)).filter_map(read).collect()
 }
 
 /// The volumes that injection added.
 fn volumes(all: Option<&Part>, injected: &[String]) -> BTreeMap<String, Part> {
+    named(all).filter(|(name, _)| injected.contains(name)).collect()
+}
+
+/// The parts of a list by their names. Each is read for itself, so that one of a form that is not known yet, which may be
+/// none of ours, does not take the others along.
+fn named(all: Option<&Part>) -> impl Iterator<Item = (String, Part)> {
     #[derive(Deserialize)]
-    struct Volume {
+    struct Named {
         name: String,
     }
     let all: Vec<Part> = all.and_then(Part::read).unwrap_or_default();
-    let named = |volume: Part| {
-        let Volume { name } = volume.read()?;
-        injected.contains(&name).then_some((name, volume))
-    };
-    all.into_iter().filter_map(named).collect()
+    all.into_iter().filter_map(|part| {
+        let Named { name } = part.read()?;
+        Some((name, part))
+    })
 }
 
 fn prometheus(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let keys = ["prometheus.io/path", "prometheus.io/port", "prometheus.io/scrape"];
     keys.iter().filter_map(|key| Some(((*key).to_owned(), annotations.get(*key)?.clone()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::dataplane::fixtures::pod;
+
+    #[test]
+    fn a_container_of_an_unknown_form_does_not_hide_the_proxy() {
+        let pod = pod(|pod| {
+            let containers = pod["spec"]["containers"].as_array_mut().unwrap();
+            containers.insert(0, json!({"name": "strange", "env": {"A": "b"}}));
+            containers.insert(1, json!({"no": "name"}));
+        });
+        let injected = Injected::of(&pod).unwrap();
+        assert_eq!(injected.proxy().unwrap().image, "new/proxyv2:1");
+        assert_eq!(injected.containers.len(), 1);
+    }
 }

@@ -15,7 +15,7 @@ use crate::kubernetes::{Coalesce, write_denied};
 use crate::object::{ObjectId, resource};
 
 /// Objects of one page: large enough that requests do not count, small enough that memory does not.
-pub const PAGE: u32 = 100;
+pub const PAGE: u32 = 125;
 
 /// Reads one object; `None` if it is not there.
 pub async fn get<T: DeserializeOwned>(client: &Client, id: &ObjectId) -> Result<Option<T>, kube::Error> {

@@ -1,5 +1,6 @@
 //! Lists of several pages.
 
+use istio_manager::dataplane::requests::PAGE;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use kube::api::DeleteParams;
@@ -12,7 +13,7 @@ use crate::restart::make_outdated;
 use crate::waves::{each_was_restarted, settled};
 
 /// More than a page has, so that it is on two of them wherever it begins; few enough for the nodes, its rollout included.
-const PODS: i64 = 105;
+const PODS: i64 = PAGE as i64 + 5;
 
 pub async fn a_deployment_of_several_pages_is_restarted_once_though_its_list_expires(
     control_plane: &ControlPlane,

@@ -1,12 +1,12 @@
 //! Follows the rollouts that were begun: one watch for each kind, from the version of its first restart on. What the
 //! watches tell about other workloads is dropped.
 
-use std::collections::{BTreeMap, HashMap};
 use futures::stream::{BoxStream, SelectAll, StreamExt};
 use kube::Client;
 use kube::core::WatchEvent;
 use kube::runtime::watcher::DefaultBackoff;
 use serde::Deserialize;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use tokio::time::Instant;
 
 use crate::dataplane::decide::rollout::{Rollout, rollout};
@@ -89,6 +89,8 @@ pub struct Follow {
     events: SelectAll<BoxStream<'static, Event>>,
     watches: BTreeMap<Kind, Watch>,
     followed: HashMap<String, Followed>,
+    /// What is followed and could not be read, by UID.
+    unread: VecDeque<String>,
 }
 
 /// What became of a workload.
@@ -104,7 +106,13 @@ impl Follow {
     /// Follows nothing yet.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, events: SelectAll::new(), watches: BTreeMap::new(), followed: HashMap::new() }
+        Self {
+            client,
+            events: SelectAll::new(),
+            watches: BTreeMap::new(),
+            followed: HashMap::new(),
+            unread: VecDeque::new(),
+        }
     }
 
     /// Follows a rollout that was stored with `generation` under `version`.
@@ -174,24 +182,30 @@ impl Follow {
         }
     }
 
-    /// Opens broken watches anew whose pause is over; first reads what is followed, since events may have been lost.
+    /// Reads again what could not be read, and opens broken watches anew whose pause is over; first reads what these follow,
+    /// since events may have been lost.
     pub async fn mend(&mut self) -> Vec<(usize, Sight)> {
+        let mut sights = Vec::new();
+        while let Some(uid) = self.unread.pop_front() {
+            sights.extend(self.look(&uid).await);
+            // What went wrong with this one may go wrong with all.
+            if self.unread.back() == Some(&uid) {
+                break;
+            }
+        }
         let due: Vec<Kind> =
             self.watches.iter().filter(|(_, watch)| watch.is_due()).map(|(kind, _)| *kind).collect();
-        let mut sights = Vec::new();
         for kind in due {
             sights.extend(self.mend_one(kind).await);
         }
         sights
     }
 
-    /// A followed workload as it is now: what its watch tells may have begun too late for it.
+    /// A followed workload as it is now: what its watch tells may have begun too late for it. If it cannot be read, it is
+    /// read again by [`Follow::mend`].
     pub async fn look(&mut self, uid: &str) -> Option<(usize, Sight)> {
         let followed = self.followed.get(uid)?.clone();
-        let Some((sight, _)) = read(self.client.clone(), uid, &followed).await else {
-            self.watches.entry(followed.kind).or_default().broke();
-            return None;
-        };
+        let (sight, _) = self.read(uid, &followed).await?;
         Some((followed.id, sight))
     }
 
@@ -203,39 +217,38 @@ impl Follow {
             self.watches.remove(&kind);
             return Vec::new();
         };
-        let (mut sights, mut version, mut is_blind) = (Vec::new(), None, false);
+        let (mut sights, mut version) = (Vec::new(), None);
         for (uid, followed) in followed {
-            match read(self.client.clone(), &uid, &followed).await {
-                Some((sight, read)) => {
-                    version = version.or(read);
-                    sights.push((followed.id, sight));
-                }
-                None => is_blind = true,
+            if let Some((sight, read)) = self.read(&uid, &followed).await {
+                version = version.or(read);
+                sights.push((followed.id, sight));
             }
         }
         let watch = self.watches.entry(kind).or_default();
         watch.due = None;
         match version {
-            // Newer states of the others come once more, and do no harm. The end of a rollout that could not be read may be
-            // older, and would never come.
-            Some(version) if !is_blind => self.open(kind, &first.workload, &version).await,
-            _ => watch.broke(),
+            // Newer states of the others come once more, and do no harm.
+            Some(version) => self.open(kind, &first.workload, &version).await,
+            None => watch.broke(),
         }
         sights
     }
-}
 
-/// A followed workload and its version, if it still has one; `None` if it cannot be read.
-async fn read(client: Client, uid: &str, followed: &Followed) -> Option<(Sight, Option<String>)> {
-    match requests::get::<Seen>(&client, &followed.workload).await {
-        Ok(Some(workload)) if workload.metadata.uid == uid => {
-            let version = workload.metadata.resource_version.clone();
-            Some((sight(followed, &workload.into()), Some(version)))
-        }
-        Ok(_) => Some((Sight::Gone, None)),
-        Err(error) => {
-            tracing::debug!(%error, workload = %followed.workload, "cannot read");
-            None
+    /// A followed workload and its version, if it still has one; `None` if it cannot be read now.
+    async fn read(&mut self, uid: &str, followed: &Followed) -> Option<(Sight, Option<String>)> {
+        match requests::get::<Seen>(&self.client, &followed.workload).await {
+            Ok(Some(workload)) if workload.metadata.uid == uid => {
+                let version = workload.metadata.resource_version.clone();
+                Some((sight(followed, &workload.into()), Some(version)))
+            }
+            Ok(_) => Some((Sight::Gone, None)),
+            Err(error) => {
+                tracing::debug!(%error, workload = %followed.workload, "cannot read");
+                if !self.unread.iter().any(|unread| unread == uid) {
+                    self.unread.push_back(uid.to_owned());
+                }
+                None
+            }
         }
     }
 }
@@ -249,8 +262,10 @@ fn sight(followed: &Followed, workload: &Workload) -> Sight {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll};
     use std::time::Duration;
 
     use http::{Request, Response};
@@ -261,34 +276,81 @@ mod tests {
     use crate::dataplane::fixtures::finding;
 
     const MINUTE: Duration = Duration::from_secs(60);
-    /// An API server whose watches fail at first and then end at once, as fails the first read of `b`; both rollouts are
-    /// complete. Counts the reads.
-    fn client() -> (Client, Arc<AtomicUsize>) {
-        let (watches, reads) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let (all, read_b) = (reads.clone(), AtomicUsize::new(0));
-        let answer = move |request: Request<Body>| {
-            let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
-            let is_b = request.uri().path().ends_with("/b");
-            if !is_watch {
-                all.fetch_add(1, Ordering::Relaxed);
+
+    /// An API server that fails the first read of `b`; both rollouts are complete.
+    struct Server {
+        /// Watches fail at first and then end at once; else they stay open.
+        breaks: bool,
+        watches: AtomicUsize,
+        reads: AtomicUsize,
+        reads_of_b: AtomicUsize,
+    }
+
+    /// The body of an answer.
+    enum Answer {
+        Text(String),
+        End,
+        /// A watch that tells nothing.
+        Silence,
+    }
+
+    impl http_body::Body for Answer {
+        type Data = bytes::Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+            match std::mem::replace(&mut *self, Self::End) {
+                Self::Text(text) => Poll::Ready(Some(Ok(http_body::Frame::data(text.into())))),
+                Self::End => Poll::Ready(None),
+                Self::Silence => {
+                    *self = Self::Silence;
+                    Poll::Pending
+                }
             }
+        }
+    }
+
+    impl Server {
+        fn client(breaks: bool) -> (Client, Arc<Self>) {
+            let counter = AtomicUsize::default;
+            let server = Self { breaks, watches: counter(), reads: counter(), reads_of_b: counter() };
+            let server = Arc::new(server);
+            let answering = server.clone();
+            let answer = move |request: Request<Body>| std::future::ready(answering.answer(&request));
+            (Client::new(tower::service_fn(answer), "default"), server)
+        }
+
+        fn answer(&self, request: &Request<Body>) -> Result<Response<Answer>, http::Error> {
             let is_first = |counter: &AtomicUsize| counter.fetch_add(1, Ordering::Relaxed) == 0;
-            let code = if is_watch && is_first(&watches) || is_b && is_first(&read_b) { 503 } else { 200 };
-            let object = match (code, is_watch) {
-                (200, true) => String::new(),
-                (200, false) => json!({
-                    "metadata": {"uid": if is_b { "b" } else { "a" }, "generation": 1, "resourceVersion": "9"},
-                    "spec": {"replicas": 1},
-                    "status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1},
-                })
-                .to_string(),
-                _ => json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                    "message": "no", "reason": "No", "code": code})
-                .to_string(),
-            };
-            std::future::ready(Response::builder().status(code).body(Body::from(object.into_bytes())))
-        };
-        (Client::new(tower::service_fn(answer), "default"), reads)
+            if request.uri().query().is_some_and(|query| query.contains("watch=true")) {
+                let is_first = is_first(&self.watches);
+                return match self.breaks {
+                    true if is_first => Self::failure(),
+                    true => Response::builder().body(Answer::End),
+                    false => Response::builder().body(Answer::Silence),
+                };
+            }
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            let is_b = request.uri().path().ends_with("/b");
+            if is_b && is_first(&self.reads_of_b) {
+                return Self::failure();
+            }
+            let workload = json!({
+                "metadata": {"uid": if is_b { "b" } else { "a" }, "generation": 1, "resourceVersion": "9"},
+                "spec": {"replicas": 1},
+                "status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1},
+            });
+            Response::builder().body(Answer::Text(workload.to_string()))
+        }
+
+        fn failure() -> Result<Response<Answer>, http::Error> {
+            let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "message": "no", "reason": "No", "code": 503});
+            Response::builder().status(503).body(Answer::Text(status.to_string()))
+        }
     }
 
     async fn following(client: Client) -> Follow {
@@ -301,7 +363,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_end_of_a_rollout_that_could_not_be_read_is_not_missed() {
-        let mut follow = following(client().0).await;
+        let mut follow = following(Server::client(true).0).await;
         tokio::time::sleep(MINUTE).await;
         assert_eq!(follow.mend().await, [(0, Sight::At(Rollout::Complete))]);
         tokio::time::sleep(MINUTE).await;
@@ -310,7 +372,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_rollout_that_was_over_before_its_watch_began_is_seen_or_read_again_later() {
-        let mut follow = following(client().0).await;
+        let mut follow = following(Server::client(true).0).await;
         assert_eq!(follow.look("a").await, Some((0, Sight::At(Rollout::Complete))));
         assert_eq!(follow.look("b").await, None, "its first read fails");
         tokio::time::sleep(MINUTE).await;
@@ -318,17 +380,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_read_that_fails_is_repeated_and_leaves_the_watch_as_it_is() {
+        let (client, server) = Server::client(false);
+        let mut follow = following(client).await;
+        assert_eq!(follow.look("b").await, None);
+        assert_eq!(follow.mend().await, [(1, Sight::At(Rollout::Complete))]);
+        assert_eq!(follow.mend().await, []);
+        assert_eq!(server.watches.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_api_server_whose_watches_end_at_once_is_asked_ever_more_seldom_and_never_given_up() {
-        let (client, reads) = client();
+        let (client, server) = Server::client(true);
         let mut follow = following(client).await;
         let mut in_a_minute = Vec::new();
         for _ in 0..20 {
-            let (before, end) = (reads.load(Ordering::Relaxed), Instant::now() + MINUTE);
+            let (before, end) = (server.reads.load(Ordering::Relaxed), Instant::now() + MINUTE);
             while Instant::now() < end {
                 let _nothing_is_told = tokio::time::timeout(Duration::from_secs(2), follow.next()).await;
                 follow.mend().await;
             }
-            in_a_minute.push(reads.load(Ordering::Relaxed) - before);
+            in_a_minute.push(server.reads.load(Ordering::Relaxed) - before);
         }
         // Two rollouts, each of which is read once for each watch; from one to the next pass 30 s to a minute in the end.
         assert!((8..=2 * 6).contains(&in_a_minute[0]), "{in_a_minute:?}");

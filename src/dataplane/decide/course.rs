@@ -20,7 +20,7 @@ pub const SOON: Duration = Duration::from_secs(30);
 pub const TAKEN_IN: Duration = Duration::from_secs(120);
 /// The next look where an annotation may have been set.
 const ANNOTATED: Duration = Duration::from_secs(60);
-/// What each workload adds to that: a look costs a page for each hundred pods.
+/// What each workload adds to that: a look reads all pods, page by page.
 const LARGE: Duration = Duration::from_millis(20);
 
 /// The next look after a failure, where the look before did not fail.
@@ -192,11 +192,12 @@ mod tests {
 
     #[test]
     fn the_fullest_namespace_comes_first_but_never_before_what_is_more_urgent() {
+        type Case<'a> = (&'a str, &'a str, fn(&mut Finding));
         let plain = |_: &mut Finding| {};
         let kyma = |finding: &mut Finding| finding.kyma = true;
         let stateful = |finding: &mut Finding| finding.kind = Kind::StatefulSet;
         let gateway = |finding: &mut Finding| finding.gateway = true;
-        let decisions: [(&str, &str, fn(&mut Finding)); 11] = [
+        let decisions: [Case<'_>; 11] = [
             ("few", "a", plain),
             ("few", "b", gateway),
             ("many", "c", gateway),
@@ -209,7 +210,7 @@ mod tests {
             ("some", "j", plain),
             ("some", "k", plain),
         ];
-        let restart = |(namespace, name, change): (&str, &str, fn(&mut Finding))| {
+        let restart = |(namespace, name, change): Case<'_>| {
             let mut finding = finding(name);
             finding.workload.namespace = Some(namespace.to_owned());
             change(&mut finding);

@@ -122,7 +122,7 @@ impl Sweep<'_> {
         let mut params = ListParams::default().limit(PAGE).labels(self.selector);
         let mut found = Found::default();
         let (mut owners, mut judged) = (HashSet::new(), HashSet::new());
-        let mut begun = 1;
+        let (mut begun, mut waiting) = (1, Vec::new());
         loop {
             let page = match requests::page::<Pod>(self.client, &resource, None, &params).await {
                 Ok(page) => page,
@@ -134,9 +134,12 @@ impl Sweep<'_> {
                 Err(source) => return Err(Error::Pods { source: Box::new(source) }),
             };
             found.version = page.metadata.resource_version;
-            let candidates = self.candidates(page.items, &mut owners, &mut judged, &mut found.suspects);
-            self.prove(candidates, &mut found).await;
-            if page.metadata.continue_token.is_empty() {
+            waiting.extend(self.candidates(page.items, &mut owners, &mut judged, &mut found.suspects));
+            let is_last = page.metadata.continue_token.is_empty();
+            let whole = if is_last { waiting.len() } else { whole_namespaces(&waiting) };
+            let later = waiting.split_off(whole);
+            self.prove(std::mem::replace(&mut waiting, later), &mut found).await;
+            if is_last {
                 found.total = owners.len();
                 return Ok(found);
             }
@@ -226,6 +229,15 @@ impl Sweep<'_> {
     }
 }
 
+/// How many of the candidates can be judged now: those of the last namespace may go on with the next page, and its workloads
+/// need not be listed twice. Only one that fills a page does not wait, lest memory grows with it.
+fn whole_namespaces(candidates: &[(Claim, Candidate)]) -> usize {
+    let namespace = |index: usize| &candidates[index].1.pod.metadata.namespace;
+    let Some(last) = candidates.len().checked_sub(1) else { return 0 };
+    let before = (0..last).rev().find(|index| namespace(*index) != namespace(last));
+    before.map_or(candidates.len(), |index| index + 1)
+}
+
 /// A workload and how one of its pods looks, as a number. All sidecars look the same while they are taken out.
 fn look_hash(scope: Scope, owner: u64, suspicions: &[Reason]) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -241,6 +253,20 @@ mod tests {
     use super::*;
     use crate::dataplane::fixtures::{mesh, pod};
     use crate::dataplane::look::pod::look;
+
+    #[test]
+    fn the_last_namespace_of_a_page_waits_for_the_next_unless_it_fills_the_page() {
+        let candidates = |namespaces: &str| -> Vec<(Claim, Candidate)> {
+            let candidate = |namespace: char| {
+                let pod = pod(|pod| pod["metadata"]["namespace"] = json!(namespace));
+                (claim(&pod.metadata), Candidate { pod, injected: None, suspicions: Vec::new() })
+            };
+            namespaces.chars().map(candidate).collect()
+        };
+        for (namespaces, whole) in [("", 0), ("a", 1), ("aaa", 3), ("ab", 1), ("aabcc", 3), ("abab", 3)] {
+            assert_eq!(whole_namespaces(&candidates(namespaces)), whole, "{namespaces}");
+        }
+    }
 
     #[test]
     fn what_looks_different_is_judged_apart_and_an_owner_is_counted_once() {

@@ -118,12 +118,7 @@ impl Server {
         self.try_look(proven, settled, None).await.unwrap()
     }
 
-    async fn try_look(
-        &self,
-        proven: &Proven,
-        settled: bool,
-        renewed: Option<i64>,
-    ) -> Result<Survey, Error> {
+    async fn try_look(&self, proven: &Proven, settled: bool, renewed: Option<i64>) -> Result<Survey, Error> {
         let values = json!({"global": {"proxy": {"image": IMAGE}}, "pilot": {"cni": {"enabled": true}}});
         let map = |key: &str, text: String| BTreeMap::from([(key.to_owned(), text)]);
         let config = "enablePrometheusMerge: false".to_owned();
