@@ -19,7 +19,7 @@ use super::{Progress, Report, Subject};
 use crate::api::{Istio, IstioStatus};
 
 /// Progress is written at most this often for each resource; a refused write is tried again after it.
-const PACE: Duration = Duration::from_secs(1);
+const PACE: Duration = Duration::from_secs(2);
 
 /// The status of a resource could not be written.
 #[derive(Debug, Error)]
