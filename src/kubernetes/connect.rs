@@ -56,7 +56,7 @@ pub struct Connections {
     /// For answers that go on: by HTTP/2, if the API server speaks it, all on one connection, which costs memory but once.
     pub streams: kube::Client,
     /// For answers that go on, with a great deal to tell of which nothing is urgent: by HTTP/1.1, each on a connection of
-    /// its own, whose reads are coalesced.
+    /// its own, whose reads are coalesced; in commands, as `streams`.
     pub coalesced: kube::Client,
 }
 
@@ -121,7 +121,10 @@ pub async fn connect(kubeconfig: Option<&Path>, user: Option<&str>) -> Result<ku
         let value = HeaderValue::from_str(user).map_err(|_| ConnectError::User { user: user.to_owned() })?;
         config.headers.push((HeaderName::from_static("impersonate-user"), value));
     }
-    let client = limited(open_all(&config)?, Limits::default());
+    let (requests, streams) = open_both(&config)?;
+    // A person waits for few things, and a third client may ask him, or the program that knows his credentials, a third time.
+    let coalesced = streams.clone();
+    let client = limited(Connections { requests, streams, coalesced }, Limits::default());
     match client.apiserver_version().await {
         Err(kube::Error::Api(status)) if status.code == 403 => Ok(client),
         Err(source) => {
@@ -141,7 +144,8 @@ pub async fn connections(
 ) -> Result<Connections, ConnectError> {
     let config = find(kubeconfig).await?;
     let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
-    let Connections { requests, streams, coalesced } = open_all(&config)?;
+    let (requests, streams) = open_both(&config)?;
+    let coalesced = open(&config, &HTTP1, Reads::Coalesced)?;
     Ok(Connections {
         requests: count.counting(requests, &host),
         streams: count.counting(streams, &host),
@@ -149,12 +153,8 @@ pub async fn connections(
     })
 }
 
-fn open_all(config: &Config) -> Result<Connections, ConnectError> {
-    Ok(Connections {
-        requests: open(config, &HTTP1, Reads::AsTheyCome)?,
-        streams: open(config, &HTTP2, Reads::AsTheyCome)?,
-        coalesced: open(config, &HTTP1, Reads::Coalesced)?,
-    })
+fn open_both(config: &Config) -> Result<(kube::Client, kube::Client), ConnectError> {
+    Ok((open(config, &HTTP1, Reads::AsTheyCome)?, open(config, &HTTP2, Reads::AsTheyCome)?))
 }
 
 fn open(config: &Config, protocols: &[&[u8]], reads: Reads) -> Result<kube::Client, ConnectError> {

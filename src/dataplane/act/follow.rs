@@ -12,8 +12,9 @@ use tokio::time::Instant;
 use crate::dataplane::decide::rollout::{Rollout, rollout};
 use crate::dataplane::kind::Kind;
 use crate::dataplane::objects::{Meta, Workload, WorkloadSpec, WorkloadStatus};
-use crate::dataplane::requests;
+use crate::dataplane::requests::{self, is_passing};
 use crate::object::ObjectId;
+use crate::telemetry::one_line;
 
 type Event = (Kind, Result<WatchEvent<Seen>, kube::Error>);
 
@@ -61,22 +62,22 @@ struct Followed {
     generation: i64,
 }
 
-/// The watch of one kind.
+/// The watch of one kind, or the reads of what could not be read.
 #[derive(Default)]
-struct Watch {
-    /// When it is to be opened anew, if it is broken.
+struct Repeat {
+    /// When it is to be tried again, if it failed.
     due: Option<Instant>,
-    /// One that breaks again and again is opened ever more seldom: each time, all that is followed is read.
+    /// What fails again and again is tried ever more seldom: for a watch, each time all that is followed is read.
     pauses: DefaultBackoff,
 }
 
-impl Watch {
+impl Repeat {
     fn is_due(&self) -> bool {
         self.due.is_some_and(|due| due <= Instant::now())
     }
 
-    /// Notes that it has ended; no matter how often that is told.
-    fn broke(&mut self) {
+    /// Notes that it failed; no matter how often that is told.
+    fn failed(&mut self) {
         if self.due.is_none() {
             self.due = Some(Instant::now() + self.pauses.next().unwrap_or_default());
         }
@@ -87,10 +88,11 @@ impl Watch {
 pub struct Follow {
     client: Client,
     events: SelectAll<BoxStream<'static, Event>>,
-    watches: BTreeMap<Kind, Watch>,
+    watches: BTreeMap<Kind, Repeat>,
     followed: HashMap<String, Followed>,
     /// What is followed and could not be read, by UID.
     unread: VecDeque<String>,
+    reads: Repeat,
 }
 
 /// What became of a workload.
@@ -112,6 +114,7 @@ impl Follow {
             watches: BTreeMap::new(),
             followed: HashMap::new(),
             unread: VecDeque::new(),
+            reads: Repeat::default(),
         }
     }
 
@@ -145,7 +148,7 @@ impl Follow {
             }
             Err(error) => {
                 tracing::debug!(%error, ?kind, "cannot watch");
-                self.watches.entry(kind).or_default().broke();
+                self.watches.entry(kind).or_default().failed();
             }
         }
     }
@@ -176,22 +179,20 @@ impl Follow {
             }
             Ok(WatchEvent::Bookmark(_)) => None,
             Ok(WatchEvent::Error(_)) | Err(_) => {
-                self.watches.entry(kind).or_default().broke();
+                self.watches.entry(kind).or_default().failed();
                 None
             }
         }
     }
 
-    /// Reads again what could not be read, and opens broken watches anew whose pause is over; first reads what these follow,
+    /// Reads again what could not be read, and opens broken watches anew, each after a pause; first reads what these follow,
     /// since events may have been lost.
     pub async fn mend(&mut self) -> Vec<(usize, Sight)> {
         let mut sights = Vec::new();
-        while let Some(uid) = self.unread.pop_front() {
-            sights.extend(self.look(&uid).await);
-            // What went wrong with this one may go wrong with all.
-            if self.unread.back() == Some(&uid) {
-                break;
-            }
+        if self.reads.is_due() {
+            self.reads.due = None;
+            let unread = std::mem::take(&mut self.unread);
+            sights.extend(self.read_all(unread).await.0);
         }
         let due: Vec<Kind> =
             self.watches.iter().filter(|(_, watch)| watch.is_due()).map(|(kind, _)| *kind).collect();
@@ -204,51 +205,67 @@ impl Follow {
     /// A followed workload as it is now: what its watch tells may have begun too late for it. If it cannot be read, it is
     /// read again by [`Follow::mend`].
     pub async fn look(&mut self, uid: &str) -> Option<(usize, Sight)> {
-        let followed = self.followed.get(uid)?.clone();
-        let (sight, _) = self.read(uid, &followed).await?;
-        Some((followed.id, sight))
+        self.read_all(VecDeque::from([uid.to_owned()])).await.0.pop()
     }
 
     async fn mend_one(&mut self, kind: Kind) -> Vec<(usize, Sight)> {
-        let is_of_kind = |(_, followed): &(&String, &Followed)| followed.kind == kind;
-        let followed: Vec<(String, Followed)> =
-            self.followed.iter().filter(is_of_kind).map(|(uid, it)| (uid.clone(), it.clone())).collect();
-        let Some((_, first)) = followed.first().cloned() else {
+        let of_kind = self.followed.iter().filter(|(_, followed)| followed.kind == kind);
+        let (uids, workloads): (VecDeque<_>, Vec<_>) =
+            of_kind.map(|(uid, followed)| (uid.clone(), followed.workload.clone())).unzip();
+        let Some(any) = workloads.first() else {
             self.watches.remove(&kind);
             return Vec::new();
         };
-        let (mut sights, mut version) = (Vec::new(), None);
-        for (uid, followed) in followed {
-            if let Some((sight, read)) = self.read(&uid, &followed).await {
-                version = version.or(read);
-                sights.push((followed.id, sight));
-            }
-        }
+        let (sights, version) = self.read_all(uids).await;
         let watch = self.watches.entry(kind).or_default();
         watch.due = None;
         match version {
             // Newer states of the others come once more, and do no harm.
-            Some(version) => self.open(kind, &first.workload, &version).await,
-            None => watch.broke(),
+            Some(version) => self.open(kind, any, &version).await,
+            None => watch.failed(),
         }
         sights
     }
 
-    /// A followed workload and its version, if it still has one; `None` if it cannot be read now.
-    async fn read(&mut self, uid: &str, followed: &Followed) -> Option<(Sight, Option<String>)> {
-        match requests::get::<Seen>(&self.client, &followed.workload).await {
-            Ok(Some(workload)) if workload.metadata.uid == uid => {
-                let version = workload.metadata.resource_version.clone();
-                Some((sight(followed, &workload.into()), Some(version)))
-            }
-            Ok(_) => Some((Sight::Gone, None)),
-            Err(error) => {
-                tracing::debug!(%error, workload = %followed.workload, "cannot read");
-                if !self.unread.iter().any(|unread| unread == uid) {
-                    self.unread.push_back(uid.to_owned());
-                }
-                None
-            }
+    /// Reads followed workloads up to the first that cannot be read now, since the others could not be either; and the version
+    /// of one of them, from which nothing of the others is missed.
+    async fn read_all(&mut self, mut uids: VecDeque<String>) -> (Vec<(usize, Sight)>, Option<String>) {
+        let (mut sights, mut version) = (Vec::new(), None);
+        while let Some(uid) = uids.pop_front() {
+            let Some(followed) = self.followed.get(&uid) else { continue };
+            let Some((sight, read)) = read(&self.client, &uid, followed).await else {
+                // The last of the next round, so that it is in nobody's way if it is the only one.
+                uids.push_back(uid);
+                break;
+            };
+            version = version.or(read);
+            sights.push((followed.id, sight));
+        }
+        uids.retain(|uid| !self.unread.contains(uid));
+        self.unread.extend(uids);
+        if self.unread.is_empty() {
+            self.reads = Repeat::default();
+        } else {
+            self.reads.failed();
+        }
+        (sights, version)
+    }
+}
+
+/// A followed workload and its version, if it still has one; `None` if it cannot be read for now.
+async fn read(client: &Client, uid: &str, followed: &Followed) -> Option<(Sight, Option<String>)> {
+    match requests::get::<Seen>(client, &followed.workload).await {
+        Ok(Some(workload)) if workload.metadata.uid == uid => {
+            let version = workload.metadata.resource_version.clone();
+            Some((sight(followed, &workload.into()), Some(version)))
+        }
+        Ok(_) => Some((Sight::Gone, None)),
+        Err(error) if is_passing(&error) => {
+            tracing::debug!(%error, workload = %followed.workload, "cannot read");
+            None
+        }
+        Err(error) => {
+            Some((Sight::At(Rollout::UnderWay(format!("it cannot be read: {}", one_line(&error)))), None))
         }
     }
 }
@@ -364,10 +381,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_end_of_a_rollout_that_could_not_be_read_is_not_missed() {
         let mut follow = following(Server::client(true).0).await;
-        tokio::time::sleep(MINUTE).await;
-        assert_eq!(follow.mend().await, [(0, Sight::At(Rollout::Complete))]);
-        tokio::time::sleep(MINUTE).await;
-        assert!(follow.mend().await.contains(&(1, Sight::At(Rollout::Complete))));
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            tokio::time::sleep(MINUTE).await;
+            seen.extend(follow.mend().await);
+        }
+        for id in [0, 1] {
+            assert!(seen.contains(&(id, Sight::At(Rollout::Complete))), "{seen:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -384,7 +405,10 @@ mod tests {
         let (client, server) = Server::client(false);
         let mut follow = following(client).await;
         assert_eq!(follow.look("b").await, None);
+        assert_eq!(follow.mend().await, [], "after a pause");
+        tokio::time::sleep(MINUTE).await;
         assert_eq!(follow.mend().await, [(1, Sight::At(Rollout::Complete))]);
+        tokio::time::sleep(MINUTE).await;
         assert_eq!(follow.mend().await, []);
         assert_eq!(server.watches.load(Ordering::Relaxed), 1);
     }

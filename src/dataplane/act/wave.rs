@@ -244,13 +244,26 @@ impl Wave<'_> {
         for (id, sight) in course.follow.mend().await {
             self.saw(course, id, sight).await;
         }
+        self.end_overdue(course).await;
+    }
+
+    /// Ends restarts whose time is over. They are read once more, since nobody told of them during an outage of the API server;
+    /// while that lasts, nothing has failed.
+    async fn end_overdue(&self, course: &mut Course<'_>) {
         for id in course.pace.overdue(seconds(Timestamp::now())) {
             // Each pod that is evicted has a deadline of its own.
             if course.plan[id].1 == Method::Evict {
                 continue;
             }
-            let why = format!("not complete after {:?}", self.settings.rollout_timeout);
-            self.fail(course, id, why).await;
+            let uid = course.plan[id].0.uid.clone();
+            match course.follow.look(&uid).await {
+                Some((_, Sight::At(Rollout::UnderWay(why)))) => {
+                    let after = self.settings.rollout_timeout;
+                    self.fail(course, id, format!("not complete after {after:?}: {why}")).await;
+                }
+                Some((id, sight)) => self.saw(course, id, sight).await,
+                None => break,
+            }
         }
     }
 

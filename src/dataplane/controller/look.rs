@@ -12,6 +12,7 @@ use crate::dataplane::decide::found::Survey;
 use crate::dataplane::look::mesh::Mesh;
 use crate::dataplane::memory::{Memory, Store};
 use crate::dataplane::survey::Surveyor;
+use crate::dataplane::survey::judge::Proven;
 use crate::dataplane::survey::sweep::Scope;
 
 /// Pods without the label of injection, all of the cluster's, are looked at so often.
@@ -49,14 +50,16 @@ impl Controller {
     }
 
     /// Whether istiod has had the time to take the present configuration in.
-    pub(super) fn taken_in(&mut self, mesh: &Mesh, memory: &Memory) -> bool {
-        if memory.asked.as_deref() == Some(&mesh.hash) {
+    pub(super) fn taken_in(&mut self, mesh: &Mesh, memory: &mut Memory) -> bool {
+        memory.saw(&mesh.hash);
+        if memory.asked.is_some() {
             return true;
         }
         match &self.mesh {
             Some(known) if known.hash == mesh.hash => known.since.elapsed() >= TAKEN_IN,
             _ => {
                 self.mesh = Some(Known { hash: mesh.hash.clone(), since: Instant::now(), restarted: None });
+                self.proven = Proven::default();
                 false
             }
         }
@@ -74,16 +77,15 @@ impl Controller {
     }
 }
 
-/// Remembers that the mesh is settled, once nothing is left to restart.
+/// Remembers that the mesh is settled, once nothing is left to restart, and what else is not as it was `before`.
 pub(super) async fn settle(
     mesh: &Mesh,
     taken_in: bool,
-    (store, memory): (&mut Store, &mut Memory),
+    (store, memory, before): (&mut Store, &mut Memory, &Memory),
     survey: &Survey,
 ) -> Result<(), Error> {
-    let before = memory.clone();
     course::settle(memory, &mesh.hash, taken_in, survey);
-    if *memory != before {
+    if memory != before {
         store.save(memory).await?;
     }
     Ok(())

@@ -273,6 +273,7 @@ impl Controller {
         memory: &mut Memory,
     ) -> Result<Duration, Error> {
         let mesh = &ground.mesh;
+        let before = memory.clone();
         let taken_in = self.taken_in(mesh, memory);
         // At the same time as that: a look that takes long must not take a mesh for older than it was judged to be.
         let known = self.mesh.as_ref().filter(|known| known.hash == mesh.hash);
@@ -291,10 +292,11 @@ impl Controller {
         self.announce(ground, &survey, memory.settled.as_deref() == Some(&mesh.hash)).await;
         let plan = course::plan(&survey);
         if !plan.is_empty() {
-            self.restart(ground, (store, memory), survey, plan).await?;
+            // Waves are rare, and what one needs is not to be kept ready for it.
+            Box::pin(self.restart(ground, (store, memory), survey, plan)).await?;
             return Ok(Duration::ZERO);
         }
-        settle(mesh, taken_in, (store, memory), &survey).await?;
+        settle(mesh, taken_in, (store, memory, &before), &survey).await?;
         self.tell(ground, &survey, held.as_deref());
         tracing::info!(
             total = survey.found.total,

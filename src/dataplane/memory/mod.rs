@@ -70,7 +70,7 @@ pub struct Concern {
 /// What is remembered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// Hash of the mesh when the last wave was settled.
+    /// Hash of the mesh when the last wave was settled; empty if there was another since then.
     pub settled: Option<String>,
     /// Hash of the mesh for which injection was asked about every workload.
     pub asked: Option<String>,
@@ -119,6 +119,15 @@ impl Memory {
     #[must_use]
     pub fn replaced(&self, uid: &str, target: &str, created: i64) -> bool {
         self.attempt_for(uid, target).is_some_and(|attempt| created > attempt.at)
+    }
+
+    /// Notes which mesh there is. What was settled and asked for another is of the past, also if that comes back: pods may have
+    /// been made and restarted meanwhile.
+    pub fn saw(&mut self, mesh: &str) {
+        if let Some(settled) = self.settled.as_mut().filter(|settled| *settled != mesh) {
+            settled.clear();
+        }
+        self.asked.take_if(|asked| asked != mesh);
     }
 
     /// Notes the present content of a concern, and the time if it changed in a way that `matters`.
@@ -268,6 +277,21 @@ mod tests {
         ] {
             assert_eq!(memory.tried(uid, target, generation), tried, "{name}");
         }
+    }
+
+    #[test]
+    fn a_mesh_that_comes_back_is_not_the_one_that_was_settled() {
+        let settled = || Memory { settled: Some("a".into()), asked: Some("a".into()), ..Memory::default() };
+        let mut memory = settled();
+        memory.saw("a");
+        assert_eq!(memory, settled());
+        for mesh in ["b", "a"] {
+            memory.saw(mesh);
+            assert_eq!((memory.settled.as_deref(), memory.asked.as_deref()), (Some(""), None), "{mesh}");
+        }
+        let mut never = Memory::default();
+        never.saw("a");
+        assert_eq!(never, Memory::default());
     }
 
     #[test]

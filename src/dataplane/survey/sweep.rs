@@ -177,8 +177,8 @@ impl Sweep<'_> {
         candidates
     }
 
-    /// Whether a pod was made after the first restart for the present mesh. The istiod that asked for that restart knew the
-    /// mesh, so that this need not be asked for again and again, but only once more, when every istiod must know.
+    /// Whether a pod was made after the first restart for the present mesh. Mostly, the istiod that asked for that restart knew
+    /// the mesh, so that this need not be asked for again and again, but only once more, when every istiod must know.
     fn is_renewed(&self, pod: &Pod) -> bool {
         let created = pod.metadata.creation_timestamp.as_ref();
         self.renewed.zip(created).is_some_and(|(renewed, created)| created.0.as_second() >= renewed)

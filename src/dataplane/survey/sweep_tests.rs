@@ -31,6 +31,7 @@ struct State {
     /// Lists that expire after their first page.
     expiring: usize,
     first_pages: usize,
+    deployment_lists: usize,
     /// The pods have an older image than injection gives.
     outdated: bool,
     probes: usize,
@@ -61,12 +62,15 @@ impl Server {
         let (code, object) = match path {
             "/api/v1/namespaces" => {
                 let labels = json!({"istio-injection": "enabled"});
-                (200, json!({"metadata": {}, "items": [{"metadata": {"name": "n", "labels": labels}}]}))
+                let items = ["m", "n"].map(|name| json!({"metadata": {"name": name, "labels": labels}}));
+                (200, json!({"metadata": {}, "items": items}))
             }
             "/api/v1/pods" => self.page(query),
-            "/api/v1/namespaces/n/pods" if method == Method::POST => (201, self.probe().await),
-            "/apis/apps/v1/namespaces/n/deployments" => {
-                let items: Vec<Value> = (0..WORKLOADS).map(deployment).collect();
+            _ if path.ends_with("/pods") && method == Method::POST => (201, self.probe().await),
+            _ if path.ends_with("/deployments") => {
+                self.change(|state| state.deployment_lists += 1);
+                let is_here = |index: &usize| path.ends_with(&format!("/{}/deployments", namespace(*index)));
+                let items: Vec<Value> = (0..WORKLOADS).filter(is_here).map(deployment).collect();
                 (200, json!({"metadata": {}, "items": items}))
             }
             "/apis/policy/v1/poddisruptionbudgets" => (200, json!({"metadata": {}, "items": []})),
@@ -141,10 +145,15 @@ impl Server {
     }
 }
 
+/// The second namespace begins on the first page and ends on the second.
+fn namespace(index: usize) -> &'static str {
+    if index < WORKLOADS / 4 { "m" } else { "n" }
+}
+
 fn deployment(index: usize) -> Value {
     let labels = json!({"app": format!("w{index}")});
     json!({
-        "metadata": {"name": format!("w{index}"), "namespace": "n", "uid": format!("d{index}"), "generation": 1},
+        "metadata": {"name": format!("w{index}"), "namespace": namespace(index), "uid": format!("d{index}"), "generation": 1},
         "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {
             "metadata": {"labels": labels}, "spec": {"containers": []}}},
     })
@@ -153,7 +162,8 @@ fn deployment(index: usize) -> Value {
 fn pod(index: usize, image: &str) -> Value {
     json!({
         "metadata": {
-            "name": format!("w{index}-abc-1"), "generateName": format!("w{index}-abc-"), "namespace": "n",
+            "name": format!("w{index}-abc-1"), "generateName": format!("w{index}-abc-"),
+            "namespace": namespace(index),
             "uid": format!("p{index}"), "labels": {"app": format!("w{index}"), "pod-template-hash": "abc"},
             "annotations": {"sidecar.istio.io/status": "{\"containers\":[\"istio-proxy\"]}"},
             "creationTimestamp": "1970-01-01T00:01:40Z",
@@ -184,6 +194,13 @@ async fn a_list_that_expires_in_the_middle_of_a_look_is_begun_anew_and_nothing_i
     server.change(|state| state.expiring = 2);
     is_fresh(&server.look(&Proven::default(), true).await);
     assert_eq!(server.change(|state| (state.first_pages, state.probes)), (3, WORKLOADS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_workloads_of_a_namespace_on_two_pages_are_listed_once() {
+    let server = Server::default();
+    is_fresh(&server.look(&Proven::default(), true).await);
+    assert_eq!(server.change(|state| state.deployment_lists), 2);
 }
 
 #[tokio::test(start_paused = true)]
