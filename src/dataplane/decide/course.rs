@@ -172,6 +172,9 @@ mod tests {
         assert_eq!(held(&mut settled(), Some("mesh")), None);
         assert!(held(&mut settled(), Some("another")).is_some());
         assert_eq!(held(&mut Memory::default(), None), None, "the mesh changed");
+        let mut taken_back = settled();
+        ["another", "mesh"].iter().for_each(|mesh| taken_back.saw(mesh));
+        assert_eq!(held(&mut taken_back, None), None, "the mesh changed twice");
     }
 
     #[test]
@@ -188,6 +191,7 @@ mod tests {
         assert_eq!(settled(old, true, &[Hindrance::BarePod]), (true, true));
         assert_eq!(settled(old, true, &[Hindrance::OutsideWindow(0)]), (false, true), "restarts are to come");
         assert_eq!(settled(None, false, &[]), (true, false), "there was no mesh before");
+        assert_eq!(settled(Some(""), false, &[]), (false, false), "there was one, and another since then");
     }
 
     #[test]
