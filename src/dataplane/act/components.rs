@@ -223,7 +223,7 @@ async fn restart(
             Ok(Some(finding.workload.clone()))
         }
         Started::Gone => Ok(None),
-        Started::Refused(why) => {
+        Started::Refused(why) | Started::Unanswered(why) => {
             tracing::warn!(workload = %finding.workload, why, "cannot be restarted");
             Ok(None)
         }

@@ -34,6 +34,8 @@ pub enum Started {
     Gone,
     /// The API server or a webhook refused, in these words.
     Refused(String),
+    /// The API server did not answer or was busy, or a webhook failed, each time.
+    Unanswered(String),
 }
 
 #[derive(Deserialize)]
@@ -44,23 +46,30 @@ struct Written {
 /// Begins the rollout of a workload. Evictions are not begun here.
 pub async fn restart(client: &Client, finding: &Finding, method: Method, at: Timestamp) -> Started {
     let patch = patch(finding, method, at);
-    let mut delay = FIRST_DELAY;
-    for attempt in 1..=TRIES {
-        match requests::merge::<Written>(client, &finding.workload, &patch).await {
+    let (mut delay, mut attempt) = (FIRST_DELAY, 1);
+    loop {
+        let error = match requests::merge::<Written>(client, &finding.workload, &patch).await {
             Ok(written) => {
                 let Meta { generation, resource_version, .. } = written.metadata;
                 return Started::Rolling { generation, version: resource_version, repeated: attempt > 1 };
             }
-            Err(kube::Error::Api(status)) if is_gone(&status) => return Started::Gone,
-            Err(error) if attempt < TRIES && (is_conflict(&error) || is_passing(&error)) => {
-                tokio::time::sleep(delay).await;
-                delay *= 2;
-            }
-            Err(kube::Error::Api(status)) => return Started::Refused(status.message.clone()),
-            Err(error) => return Started::Refused(one_line(&error)),
+            Err(error) => error,
+        };
+        let why = match &error {
+            kube::Error::Api(status) if is_gone(status) => return Started::Gone,
+            kube::Error::Api(status) => status.message.clone(),
+            error => one_line(error),
+        };
+        if !is_conflict(&error) && !is_passing(&error) {
+            return Started::Refused(why);
         }
+        if attempt == TRIES {
+            return Started::Unanswered(why);
+        }
+        tokio::time::sleep(delay).await;
+        delay *= 2;
+        attempt += 1;
     }
-    Started::Refused("the API server did not answer".to_owned())
 }
 
 /// Whether there is no such workload any more. One that was made anew under its name keeps its UID, which the API server
@@ -120,16 +129,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_workload_that_is_gone_is_no_failure_and_a_busy_api_server_is_asked_again() {
         let refused = || Started::Refused("no".to_owned());
+        let unanswered = || Started::Unanswered("no".to_owned());
         let rolling = |repeated| Started::Rolling { generation: 2, version: "7".to_owned(), repeated };
-        let cases: [(&'static [u16], Started, usize); 8] = [
+        let cases: [(&'static [u16], Started, usize); 9] = [
             (&[404], Started::Gone, 1),
             (&[200], rolling(false), 1),
             (&[409, 409, 200], rolling(true), 3),
-            (&[409], refused(), 4),
+            (&[409], unanswered(), 4),
             (&[403], refused(), 1),
+            (&[503, 403], refused(), 2),
             (&[422], refused(), 1),
             (&[500, 429, 200], rolling(true), 3),
-            (&[503], refused(), 4),
+            (&[503], unanswered(), 4),
         ];
         for (codes, expected, requests) in cases {
             let (client, counter) = server(codes);

@@ -206,10 +206,8 @@ impl Wave<'_> {
                 }
             }
             Started::Gone => course.end(id, End::Skipped),
-            Started::Refused(why) => {
-                course.end(id, End::Skipped);
-                self.leave(course, finding, Hindrance::Refused(why)).await;
-            }
+            Started::Refused(why) => self.skip(course, id, Hindrance::Refused(why)).await,
+            Started::Unanswered(why) => self.skip(course, id, Hindrance::Unanswered(why)).await,
         }
     }
 
@@ -303,6 +301,12 @@ impl Wave<'_> {
         let finding = course.plan[id].0.clone();
         self.metrics.restarted(finding.kind, false);
         self.leave(course, finding, Hindrance::RolloutFailed(why)).await;
+    }
+
+    async fn skip(&self, course: &mut Course<'_>, id: usize, why: Hindrance) {
+        course.end(id, End::Skipped);
+        let finding = course.plan[id].0.clone();
+        self.leave(course, finding, why).await;
     }
 
     async fn leave(&self, course: &mut Course<'_>, finding: Finding, why: Hindrance) {

@@ -66,12 +66,14 @@ impl Controller {
     }
 
     /// Leaves alone for a while what could not be restarted.
-    pub(super) fn wait_after_refusal(&mut self, survey: &mut Survey) {
-        self.refused.retain(|_, (_, _, since)| since.elapsed() < INTERVAL);
+    pub(super) fn leave_missed(&mut self, survey: &mut Survey) {
+        // Longer than they count, so that one that is missed again is known.
+        self.missed.retain(|_, missed| missed.since.elapsed() < 2 * INTERVAL);
         for (finding, decision) in &mut survey.decisions {
-            let refused = self.refused.get(&finding.uid).filter(|(target, _, _)| *target == finding.target);
-            if let (Some((_, why, _)), Decision::Restart(_)) = (refused, &decision) {
-                *decision = Decision::Hold(why.clone());
+            let missed = self.missed.get(&finding.uid).filter(|missed| missed.target == finding.target);
+            let missed = missed.filter(|missed| missed.since.elapsed() < missed.pause);
+            if let (Some(missed), Decision::Restart(_)) = (missed, &decision) {
+                *decision = Decision::Hold(missed.why.clone());
             }
         }
     }

@@ -105,6 +105,15 @@ struct Known {
     restarted: Option<i64>,
 }
 
+/// A restart that did not come about.
+struct Missed {
+    /// What it was for.
+    target: String,
+    why: Hindrance,
+    since: Instant,
+    pause: Duration,
+}
+
 /// What lasts from look to look. All of it can be lost.
 struct Controller {
     given: DataPlane,
@@ -120,8 +129,8 @@ struct Controller {
     judged: HashSet<u64>,
     /// When pods without the label of injection were looked at last; `None` is due.
     unlabelled: Option<Instant>,
-    /// Restarts that did not come about, by UID: for what, why and when. They are not tried again at once.
-    refused: HashMap<String, (String, Hindrance, Instant)>,
+    /// Restarts that did not come about, by UID. They are not tried again at once.
+    missed: HashMap<String, Missed>,
     /// Leftovers that were told, by UID, target and hindrance.
     told: Option<HashSet<String>>,
     newcomers: Newcomers,
@@ -146,7 +155,7 @@ impl Controller {
             revisit: HashSet::new(),
             judged: HashSet::new(),
             unlabelled: None,
-            refused: HashMap::new(),
+            missed: HashMap::new(),
             told: None,
             last: DataPlaneStatus::default(),
             done: None,
@@ -282,7 +291,7 @@ impl Controller {
         self.newcomers.follow(mesh, std::mem::take(&mut survey.found.version));
         self.revisit.clone_from(&survey.found.stale);
         self.judged = &survey.found.stale | &survey.found.suspects;
-        self.wait_after_refusal(&mut survey);
+        self.leave_missed(&mut survey);
         let annotations = ground.resource.metadata.annotations.as_ref();
         let released = annotations.and_then(|all| all.get(RELEASE_ANNOTATION)).map(String::as_str);
         let held = course::hold(&mut survey, memory, &ground.settings, &mesh.hash, released);

@@ -6,9 +6,10 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Controller, DataPlane, Error, Ground};
+use super::{Controller, DataPlane, Error, Ground, Missed};
 use crate::api::Istio;
-use crate::dataplane::act::wave::Wave;
+use crate::dataplane::act::wave::{Outcome, Wave};
+use crate::dataplane::decide::course;
 use crate::dataplane::decide::finding::{Finding, Hindrance, Method};
 use crate::dataplane::decide::found::Survey;
 use crate::dataplane::decide::pace::Progress;
@@ -56,11 +57,7 @@ impl Controller {
         };
         let outcome = wave.run(plan).await?;
         self.done = Some(outcome.done);
-        let now = Instant::now();
-        let left = outcome.left.iter().filter(|(_, why)| *why != Hindrance::WaveHeld);
-        self.refused.extend(
-            left.map(|(finding, why)| (finding.uid.clone(), (finding.target.clone(), why.clone(), now))),
-        );
+        self.remember_missed(&outcome);
         tracing::info!(
             done = outcome.done,
             failed = outcome.failed,
@@ -73,6 +70,15 @@ impl Controller {
             store.stop(memory, &ground.mesh.hash, Timestamp::now().as_second()).await?;
         }
         Ok(())
+    }
+
+    fn remember_missed(&mut self, outcome: &Outcome) {
+        for (finding, why) in outcome.left.iter().filter(|(_, why)| *why != Hindrance::WaveHeld) {
+            let before = self.missed.get(&finding.uid).filter(|missed| missed.target == finding.target);
+            let pause = course::pause(why, before.map(|missed| missed.pause));
+            let (target, why, since) = (finding.target.clone(), why.clone(), Instant::now());
+            self.missed.insert(finding.uid.clone(), Missed { target, why, since, pause });
+        }
     }
 }
 

@@ -33,6 +33,18 @@ pub fn after_failure(failures: u32) -> Duration {
     AGAIN.saturating_mul(doubled).min(SOON)
 }
 
+/// How long a restart that did not come about is left alone, if it was left alone for `before` already.
+///
+/// What may pass soon is tried again soon, and ever more seldom.
+#[must_use]
+pub fn pause(why: &Hindrance, before: Option<Duration>) -> Duration {
+    if why.weight() == Weight::Passing {
+        before.map_or(SOON, |before| before.saturating_mul(2)).min(INTERVAL)
+    } else {
+        INTERVAL
+    }
+}
+
 /// The restarts of a survey. Of equally urgent ones, those come first in whose namespace most are to come: a namespace that
 /// is left over in the end goes no faster than its own limit lets it.
 #[must_use]
@@ -173,7 +185,9 @@ mod tests {
         assert!(held(&mut settled(), Some("another")).is_some());
         assert_eq!(held(&mut Memory::default(), None), None, "the mesh changed");
         let mut taken_back = settled();
-        ["another", "mesh"].iter().for_each(|mesh| taken_back.saw(mesh));
+        for mesh in ["another", "mesh"] {
+            taken_back.saw(mesh);
+        }
         assert_eq!(held(&mut taken_back, None), None, "the mesh changed twice");
     }
 
@@ -226,6 +240,18 @@ mod tests {
             .map(|(finding, _)| finding.workload.name)
             .collect();
         assert_eq!(names.concat(), "idejafkhcbg");
+    }
+
+    #[test]
+    fn a_restart_that_got_no_answer_is_tried_again_soon_and_ever_more_seldom() {
+        let unanswered = Hindrance::Unanswered("no".into());
+        let mut before = None;
+        for seconds in [30, 60, 120, 240, 480, 600, 600] {
+            let pause = pause(&unanswered, before);
+            assert_eq!(pause.as_secs(), seconds);
+            before = Some(pause);
+        }
+        assert_eq!(pause(&Hindrance::Refused("no".into()), None), INTERVAL);
     }
 
     #[test]

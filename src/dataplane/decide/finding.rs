@@ -172,6 +172,8 @@ pub enum Hindrance {
     WaveHeld,
     /// The API server or somebody's webhook refused the restart.
     Refused(String),
+    /// The API server did not answer, or was busy, or somebody's webhook failed.
+    Unanswered(String),
     /// It was restarted, and its rollout failed.
     RolloutFailed(String),
 }
@@ -198,7 +200,7 @@ impl Hindrance {
             | Self::OutsideWindow(_)
             | Self::EndsByItself
             | Self::NextRun => Weight::Note,
-            Self::RolloutUnderWay(_) | Self::Unhealthy(_) => Weight::Passing,
+            Self::RolloutUnderWay(_) | Self::Unhealthy(_) | Self::Unanswered(_) => Weight::Passing,
             Self::AlreadyTried
             | Self::WindowInvalid(_)
             | Self::Interrupts
@@ -235,6 +237,7 @@ impl Hindrance {
             Self::UnknownOwner => "unknown_owner",
             Self::WaveHeld => "wave_held",
             Self::Refused(_) => "refused",
+            Self::Unanswered(_) => "unanswered",
             Self::RolloutFailed(_) => "rollout_failed",
         }
     }
@@ -268,6 +271,7 @@ impl fmt::Display for Hindrance {
             Self::UnknownOwner => f.write_str("it is not known how its owner replaces pods; restart it"),
             Self::WaveHeld => f.write_str("restarts are held back for now"),
             Self::Refused(why) => write!(f, "the restart was refused: {why}"),
+            Self::Unanswered(why) => write!(f, "the restart could not be asked for, and will be again: {why}"),
             Self::RolloutFailed(why) => write!(f, "it was restarted, and its rollout failed: {why}"),
         }
     }
