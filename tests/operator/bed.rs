@@ -171,7 +171,7 @@ impl<'c> Bed<'c> {
         let api: Api<ConfigMap> = Api::namespaced(self.control_plane.client(), NAMESPACE);
         let written = |memory: Option<&ConfigMap>| {
             let data = memory.and_then(|memory| memory.data.as_ref());
-            data.is_some_and(|data| data.contains_key("settled"))
+            data.is_some_and(|data| data.get("settled").is_some_and(|mesh| !mesh.is_empty()))
         };
         let name = "istio-manager-restarts";
         self.control_plane.wait_for(api, name, "settled data plane", DEADLINE, written).await?;

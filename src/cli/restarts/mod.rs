@@ -156,6 +156,7 @@ async fn run(arguments: &RestartsArguments) -> Result<Ending, RestartsError> {
     let mesh = served(&client).await?;
     let mut store = Store::new(client.clone(), &namespace);
     let mut memory = store.load().await?;
+    memory.saw(&mesh.hash);
     let mut survey = survey::look_once(&client, &mesh, Scope::All, &settings, &memory).await?;
     let released = resource.as_ref().and_then(|resource| resource.annotations().get(RELEASE_ANNOTATION));
     let held = course::hold(&mut survey, &mut memory, &settings, &mesh.hash, released.map(String::as_str));

@@ -94,10 +94,11 @@ struct Course<'a> {
 }
 
 impl Course<'_> {
-    fn end(&mut self, id: usize, end: End) {
+    /// Tells whether it ran until now: its end may be seen twice.
+    fn end(&mut self, id: usize, end: End) -> bool {
         self.follow.remove(&self.plan[id].0.uid);
         lock(&self.waits).remove(&id);
-        self.pace.end(id, end);
+        self.pace.end(id, end)
     }
 
     /// What people see of it while it goes on: a rollout takes a minute or ten, and a wave hours.
@@ -205,7 +206,9 @@ impl Wave<'_> {
                     self.saw(course, id, sight).await;
                 }
             }
-            Started::Gone => course.end(id, End::Skipped),
+            Started::Gone => {
+                course.end(id, End::Skipped);
+            }
             Started::Refused(why) => self.skip(course, id, Hindrance::Refused(why)).await,
             Started::Unanswered(why) => self.skip(course, id, Hindrance::Unanswered(why)).await,
         }
@@ -245,10 +248,11 @@ impl Wave<'_> {
         self.end_overdue(course).await;
     }
 
-    /// Ends restarts whose time is over. They are read once more, since nobody told of them during an outage of the API server;
-    /// while that lasts, nothing has failed.
+    /// Ends restarts whose time is over. They are read once more, since nobody told of them during an outage of the API server.
+    /// Those that cannot be read get their time once more: the controllers that roll them out had an outage, too.
     async fn end_overdue(&self, course: &mut Course<'_>) {
-        for id in course.pace.overdue(seconds(Timestamp::now())) {
+        let now = seconds(Timestamp::now());
+        for id in course.pace.overdue(now) {
             // Each pod that is evicted has a deadline of its own.
             if course.plan[id].1 == Method::Evict {
                 continue;
@@ -260,7 +264,8 @@ impl Wave<'_> {
                     self.fail(course, id, format!("not complete after {after:?}: {why}")).await;
                 }
                 Some((id, sight)) => self.saw(course, id, sight).await,
-                None => break,
+                None if course.pace.extend(id, now) => {}
+                None => self.fail(course, id, "its rollout cannot be read".to_owned()).await,
             }
         }
     }
@@ -270,7 +275,9 @@ impl Wave<'_> {
             Sight::At(Rollout::UnderWay(why)) => drop(lock(&course.waits).insert(id, why)),
             Sight::At(Rollout::Complete) => self.done(course, id),
             Sight::At(Rollout::Failed(why)) => self.fail(course, id, why).await,
-            Sight::Gone => course.end(id, End::Skipped),
+            Sight::Gone => {
+                course.end(id, End::Skipped);
+            }
         }
     }
 
@@ -282,9 +289,10 @@ impl Wave<'_> {
     }
 
     fn done(&self, course: &mut Course<'_>, id: usize) {
-        course.end(id, End::Done);
-        course.done.push(id);
-        self.metrics.restarted(course.plan[id].0.kind, true);
+        if course.end(id, End::Done) {
+            course.done.push(id);
+            self.metrics.restarted(course.plan[id].0.kind, true);
+        }
     }
 
     /// Tells the owners of what is done.
@@ -297,7 +305,9 @@ impl Wave<'_> {
     }
 
     async fn fail(&self, course: &mut Course<'_>, id: usize, why: String) {
-        course.end(id, End::Failed);
+        if !course.end(id, End::Failed) {
+            return;
+        }
         let finding = course.plan[id].0.clone();
         self.metrics.restarted(finding.kind, false);
         self.leave(course, finding, Hindrance::RolloutFailed(why)).await;

@@ -233,10 +233,13 @@ impl Controller {
                 let text = one_line(&error);
                 tracing::error!(error = text, "cannot bring the data plane up to date");
                 // Somebody else's restarts are no failure; they show at the next look.
-                if !matches!(
-                    error,
-                    Error::Wave { source: wave::Error::Memory { source: memory::Error::Conflict } }
-                ) {
+                let is_theirs = match &error {
+                    Error::Memory { source } | Error::Wave { source: wave::Error::Memory { source } } => {
+                        matches!(source, memory::Error::Conflict)
+                    }
+                    Error::Survey { .. } | Error::Components { .. } => false,
+                };
+                if !is_theirs {
                     reporter.data_plane(report::failure(text, self.last.clone()));
                 }
                 course::after_failure(self.failures)

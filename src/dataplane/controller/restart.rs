@@ -75,8 +75,8 @@ impl Controller {
     fn remember_missed(&mut self, outcome: &Outcome) {
         for (finding, why) in outcome.left.iter().filter(|(_, why)| *why != Hindrance::WaveHeld) {
             let before = self.missed.get(&finding.uid).filter(|missed| missed.target == finding.target);
-            let pause = course::pause(why, before.map(|missed| missed.pause));
-            let (target, why, since) = (finding.target.clone(), why.clone(), Instant::now());
+            let (why, pause) = course::missed(why.clone(), before.map(|missed| missed.pause));
+            let (target, since) = (finding.target.clone(), Instant::now());
             self.missed.insert(finding.uid.clone(), Missed { target, why, since, pause });
         }
     }

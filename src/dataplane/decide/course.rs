@@ -33,16 +33,15 @@ pub fn after_failure(failures: u32) -> Duration {
     AGAIN.saturating_mul(doubled).min(SOON)
 }
 
-/// How long a restart that did not come about is left alone, if it was left alone for `before` already.
+/// How long a restart that did not come about is left alone, if it was left alone for `before` already, and what is told
+/// meanwhile.
 ///
-/// What may pass soon is tried again soon, and ever more seldom.
+/// What may pass soon is tried again soon, and ever more seldom; in the end somebody has to know of it.
 #[must_use]
-pub fn pause(why: &Hindrance, before: Option<Duration>) -> Duration {
-    if why.weight() == Weight::Passing {
-        before.map_or(SOON, |before| before.saturating_mul(2)).min(INTERVAL)
-    } else {
-        INTERVAL
-    }
+pub fn missed(why: Hindrance, before: Option<Duration>) -> (Hindrance, Duration) {
+    let Hindrance::Unanswered(why) = why else { return (why, INTERVAL) };
+    let pause = before.map_or(SOON, |before| before.saturating_mul(2)).min(INTERVAL);
+    (if pause < INTERVAL { Hindrance::Unanswered(why) } else { Hindrance::Refused(why) }, pause)
 }
 
 /// The restarts of a survey. Of equally urgent ones, those come first in whose namespace most are to come: a namespace that
@@ -66,8 +65,11 @@ pub fn plan(survey: &Survey) -> Vec<(Finding, Method)> {
 /// Whether a restart only waits for its time: it belongs to the change that made it necessary, not to the next.
 #[must_use]
 pub fn is_to_come(decision: &Decision) -> bool {
-    use Hindrance::{OutsideWindow, SwitchedOff, WaveHeld};
-    matches!(decision, Decision::Restart(_) | Decision::Hold(WaveHeld | SwitchedOff | OutsideWindow(_)))
+    use Hindrance::{OutsideWindow, SwitchedOff, Unanswered, WaveHeld};
+    matches!(
+        decision,
+        Decision::Restart(_) | Decision::Hold(WaveHeld | SwitchedOff | OutsideWindow(_) | Unanswered(_))
+    )
 }
 
 /// Notes what a look has settled after which nothing is restarted. `taken_in` tells whether istiod has had the time to take
@@ -204,6 +206,11 @@ mod tests {
         assert_eq!(settled(old, false, &[]), (false, false), "it may not know the change yet");
         assert_eq!(settled(old, true, &[Hindrance::BarePod]), (true, true));
         assert_eq!(settled(old, true, &[Hindrance::OutsideWindow(0)]), (false, true), "restarts are to come");
+        assert_eq!(
+            settled(old, true, &[Hindrance::Unanswered("no".into())]),
+            (false, true),
+            "they are tried again"
+        );
         assert_eq!(settled(None, false, &[]), (true, false), "there was no mesh before");
         assert_eq!(settled(Some(""), false, &[]), (false, false), "there was one, and another since then");
     }
@@ -244,14 +251,22 @@ mod tests {
 
     #[test]
     fn a_restart_that_got_no_answer_is_tried_again_soon_and_ever_more_seldom() {
-        let unanswered = Hindrance::Unanswered("no".into());
         let mut before = None;
-        for seconds in [30, 60, 120, 240, 480, 600, 600] {
-            let pause = pause(&unanswered, before);
-            assert_eq!(pause.as_secs(), seconds);
+        for (seconds, weight) in [
+            (30, Weight::Passing),
+            (60, Weight::Passing),
+            (120, Weight::Passing),
+            (240, Weight::Passing),
+            (480, Weight::Passing),
+            (600, Weight::Manual),
+            (600, Weight::Manual),
+        ] {
+            let (why, pause) = missed(Hindrance::Unanswered("no".into()), before);
+            assert_eq!((pause.as_secs(), why.weight()), (seconds, weight));
             before = Some(pause);
         }
-        assert_eq!(pause(&Hindrance::Refused("no".into()), None), INTERVAL);
+        let refused = Hindrance::Refused("no".into());
+        assert_eq!(missed(refused.clone(), None), (refused, INTERVAL));
     }
 
     #[test]

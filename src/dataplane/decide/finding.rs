@@ -271,7 +271,7 @@ impl fmt::Display for Hindrance {
             Self::UnknownOwner => f.write_str("it is not known how its owner replaces pods; restart it"),
             Self::WaveHeld => f.write_str("restarts are held back for now"),
             Self::Refused(why) => write!(f, "the restart was refused: {why}"),
-            Self::Unanswered(why) => write!(f, "the restart could not be asked for, and will be again: {why}"),
+            Self::Unanswered(why) => write!(f, "the restart got no answer: {why}"),
             Self::RolloutFailed(why) => write!(f, "it was restarted, and its rollout failed: {why}"),
         }
     }

@@ -69,6 +69,8 @@ struct Running {
     namespace: String,
     gateway: bool,
     since: u64,
+    /// Whether its time began anew.
+    extended: bool,
 }
 
 /// How one restart ended.
@@ -111,7 +113,8 @@ impl Pace {
                 continue;
             }
             started.push(item.id);
-            let running = Running { namespace: item.namespace, gateway: item.gateway, since: now };
+            let running =
+                Running { namespace: item.namespace, gateway: item.gateway, since: now, extended: false };
             self.running.insert(item.id, running);
         }
         self.waiting = passed_over;
@@ -140,10 +143,19 @@ impl Pace {
             && !self.running.values().any(|running| running.gateway)
     }
 
-    /// Notes how a restart ended. What does not run is ignored.
-    pub fn end(&mut self, id: usize, end: End) {
+    /// Lets the time of a restart begin anew, once; tells whether it does.
+    pub fn extend(&mut self, id: usize, now: u64) -> bool {
+        let Some(running) = self.running.get_mut(&id).filter(|running| !running.extended) else {
+            return false;
+        };
+        (running.since, running.extended) = (now, true);
+        true
+    }
+
+    /// Notes how a restart ended, and tells whether it ran until now. What does not run is ignored.
+    pub fn end(&mut self, id: usize, end: End) -> bool {
         if self.running.remove(&id).is_none() {
-            return;
+            return false;
         }
         match end {
             End::Done => {
@@ -161,6 +173,7 @@ impl Pace {
         let share = self.failed * SHARE >= self.done + self.failed;
         self.stopped |=
             self.failures_in_a_row >= self.failure_limit || (self.failed >= self.failure_limit && share);
+        true
     }
 
     /// The restarts that run longer than a rollout may take.
@@ -262,7 +275,9 @@ mod tests {
             let mut pace = Pace::new(&settings(unfinished, 99, 99), (0..99).map(|id| item(id, "a", false)));
             let started = pace.start(0);
             assert!(!pace.is_time_for_more(), "nothing is done");
-            started.into_iter().zip(ends).for_each(|(id, end)| pace.end(id, *end));
+            for (id, end) in started.into_iter().zip(ends) {
+                pace.end(id, *end);
+            }
             let time = pace.is_time_for_more();
             pace.start(0);
             assert!(!pace.is_time_for_more(), "these were started for");
@@ -313,8 +328,20 @@ mod tests {
         assert_eq!(slow(&pace, 161), [0]);
         assert_eq!(pace.overdue(700), [0; 0]);
         assert_eq!(pace.overdue(701), [0]);
-        pace.end(0, End::Failed);
+        assert!(pace.end(0, End::Failed));
         assert_eq!(slow(&pace, 701), [0; 0]);
+        assert!(!pace.end(0, End::Done), "it ended before");
+        assert_eq!(pace.counts(), (0, 0, 1));
+    }
+
+    #[test]
+    fn the_time_of_a_restart_begins_anew_once() {
+        let mut pace = Pace::new(&Settings::default(), [item(0, "a", false)]);
+        pace.start(100);
+        assert!(pace.extend(0, 800));
+        assert_eq!(pace.overdue(1400), [0; 0]);
+        assert_eq!(pace.overdue(1401), [0]);
+        assert!(!pace.extend(0, 1401));
     }
 
     #[test]

@@ -121,13 +121,14 @@ impl Memory {
         self.attempt_for(uid, target).is_some_and(|attempt| created > attempt.at)
     }
 
-    /// Notes which mesh there is. What was settled and asked for another is of the past, also if that comes back: pods may have
-    /// been made and restarted meanwhile.
+    /// Notes which mesh there is. What was settled, asked and stopped for another is of the past, also if that comes back: pods
+    /// may have been made and restarted meanwhile.
     pub fn saw(&mut self, mesh: &str) {
         if let Some(settled) = self.settled.as_mut().filter(|settled| *settled != mesh) {
             settled.clear();
         }
         self.asked.take_if(|asked| asked != mesh);
+        self.stopped.take_if(|stopped| !stopped.starts_with(mesh));
     }
 
     /// Notes the present content of a concern, and the time if it changed in a way that `matters`.
@@ -179,9 +180,14 @@ impl Memory {
         identity
     }
 
-    /// Takes over what another process wrote, beside the restarts, which are only made by one at a time.
+    /// Takes over what another process wrote, beside the restarts, which are only made by one at a time. What is of the past
+    /// stays so: he may not have written it.
     fn adopt(&mut self, written: Self) {
+        let is_past = self.settled.as_ref().is_some_and(String::is_empty);
         *self = Self { attempts: std::mem::take(&mut self.attempts), ..written };
+        if is_past {
+            self.saw("");
+        }
     }
 
     /// Identity of the restarts.
@@ -281,14 +287,22 @@ mod tests {
 
     #[test]
     fn a_mesh_that_comes_back_is_not_the_one_that_was_settled() {
-        let settled = || Memory { settled: Some("a".into()), asked: Some("a".into()), ..Memory::default() };
+        let settled = || Memory {
+            settled: Some("a".into()),
+            asked: Some("a".into()),
+            stopped: Some("a-1".into()),
+            ..Memory::default()
+        };
         let mut memory = settled();
         memory.saw("a");
         assert_eq!(memory, settled());
+        let past = Memory { settled: Some(String::new()), ..Memory::default() };
         for mesh in ["b", "a"] {
             memory.saw(mesh);
-            assert_eq!((memory.settled.as_deref(), memory.asked.as_deref()), (Some(""), None), "{mesh}");
+            assert_eq!(memory, past, "{mesh}");
         }
+        memory.adopt(settled());
+        assert_eq!(memory, Memory { stopped: Some("a-1".into()), ..past }, "somebody else stopped restarts");
         let mut never = Memory::default();
         never.saw("a");
         assert_eq!(never, Memory::default());

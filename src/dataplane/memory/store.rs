@@ -107,7 +107,10 @@ impl Store {
         for _ in 0..TRIES {
             let release = memory.stop(mesh, now);
             match self.save(memory).await {
-                Err(Error::Conflict) => *memory = self.load().await?,
+                Err(Error::Conflict) => {
+                    *memory = self.load().await?;
+                    memory.saw(mesh);
+                }
                 saved => return saved.map(|()| release),
             }
         }
