@@ -171,20 +171,20 @@ pub async fn a_set_that_is_scaled_down_while_its_pods_are_evicted_is_not_waited_
     bed.stop().await
 }
 
-/// Has evictions in `namespace` refused by a webhook that nobody answers.
-async fn refuse_evictions(control_plane: &ControlPlane, namespace: &str) -> Result {
+/// Has changes of these resources in `namespace` fail over a webhook that nobody answers. Its name is that of the namespace.
+pub async fn break_by_webhook(control_plane: &ControlPlane, namespace: &str, resources: &str) -> Result {
     let webhook = json!({"metadata": {"name": namespace}, "webhooks": [{
         "name": "policy.example.com",
         "clientConfig": {"service": {"namespace": "default", "name": "policy", "path": "/"}},
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["pods/eviction"]}],
+        "rules": [{"apiGroups": ["*"], "apiVersions": ["v1"], "operations": ["*"], "resources": [resources]}],
         "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"], "timeoutSeconds": 1,
     }]});
     webhooks(control_plane).create(&PostParams::default(), &serde_json::from_value(webhook)?).await?;
     Ok(())
 }
 
-fn webhooks(control_plane: &ControlPlane) -> Api<ValidatingWebhookConfiguration> {
+pub fn webhooks(control_plane: &ControlPlane) -> Api<ValidatingWebhookConfiguration> {
     Api::all(control_plane.client())
 }
 
@@ -198,7 +198,7 @@ pub async fn what_keeps_a_restart_from_its_end_is_told_while_it_goes_on(
     mesh.create(NAMESPACE, workload("ReplicaSet", "refused", 2)).await?;
     mesh.create(NAMESPACE, workload("Deployment", "hangs", 1)).await?;
     let before = mesh.uids(NAMESPACE, "refused").await?;
-    refuse_evictions(control_plane, NAMESPACE).await?;
+    break_by_webhook(control_plane, NAMESPACE, "pods/eviction").await?;
     control_plane.fail_new_pods(NAMESPACE, "hangs", Failure::Hang).await?;
     // People are told after a tenth of the time.
     let limits = json!({"rolloutTimeoutSeconds": 100, "enabled": null, "maxUnfinished": null, "maxUnfinishedPerNamespace": null});

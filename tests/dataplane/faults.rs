@@ -11,15 +11,17 @@ use istio_manager::dataplane::kind::Kind;
 use istio_manager::object::ObjectId;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, TestResult};
 
 use crate::bed::{Bed, Result, USER};
+use crate::evictions::{break_by_webhook, webhooks};
 use crate::mesh::{Mesh, workload};
 use crate::restart::{make_outdated, told};
+use crate::waves::{each_was_restarted, settled};
 
 const RESTARTED_AT: &str = "istio-operator.kyma-project.io/restartedAt";
 
@@ -111,6 +113,32 @@ fn finding(kind: Kind, group: &str, version: &str, uid: &str) -> Finding {
         steering: Steering::default(),
         wanted: None,
     }
+}
+
+pub async fn a_restart_that_a_broken_webhook_fails_is_made_when_that_is_mended(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    const NAMESPACE: &str = "broken-webhook";
+    let bed = Bed::start(control_plane).await?;
+    let mesh = Mesh(control_plane);
+    mesh.namespace(NAMESPACE).await?;
+    mesh.create(NAMESPACE, workload("Deployment", "web", 1)).await?;
+    mesh.settles(NAMESPACE, "web").await?;
+    break_by_webhook(control_plane, NAMESPACE, "deployments").await?;
+    make_outdated(&bed, NAMESPACE).await?;
+    let is_told = |resource: &istio_manager::api::Istio| {
+        let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
+        let here = status.leftovers.iter().find(|left| left.namespace == NAMESPACE && left.name == "web");
+        here.is_some_and(|left| {
+            left.prevented.starts_with("the restart got no answer: ")
+                && left.prevented.contains("failed calling webhook \"policy.example.com\"")
+        })
+    };
+    bed.settles_when("default", "the broken webhook", is_told).await?;
+    webhooks(control_plane).delete(NAMESPACE, &DeleteParams::default()).await?;
+    settled(&bed, NAMESPACE, NAMESPACE).await?;
+    each_was_restarted(&mesh, NAMESPACE, 1, NAMESPACE).await?;
+    bed.stop().await
 }
 
 pub async fn a_workload_that_was_made_anew_under_its_name_is_not_restarted_and_not_told_as_refused(

@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         an_istiod_of_before_that_was_evicted_does_not_stop_the_restarts,
         workloads_that_may_not_be_restarted_are_left_alone_and_listed,
         an_operator_that_is_killed_in_a_wave_restarts_nothing_twice_and_forgets_nothing,
+        a_restart_that_a_broken_webhook_fails_is_made_when_that_is_mended,
         a_workload_that_was_made_anew_under_its_name_is_not_restarted_and_not_told_as_refused,
         an_owner_that_takes_restarts_back_is_told_and_not_fought,
         rollouts_that_fail_stop_the_wave_until_somebody_releases_it,
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
     let own = testbed::tests![
         an_upgrade_reaches_every_workload_in_the_way_that_its_owner_allows,
         a_surprise_that_concerns_much_of_the_mesh_waits_for_a_person,
+        a_change_that_is_taken_back_in_a_wave_is_rolled_back_without_a_release,
         an_edit_and_a_deletion_do_not_wait_for_a_wave_that_hangs,
         network_policies_that_come_into_force_cut_the_connections_of_before_once,
         the_gateway_restarts_once_for_what_it_reads_at_its_start,

@@ -192,6 +192,30 @@ pub async fn a_target_that_changes_in_a_wave_restarts_nothing_twice_for_nothing(
     bed.stop().await
 }
 
+pub async fn a_change_that_is_taken_back_in_a_wave_is_rolled_back_without_a_release(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    const NAMESPACE: &str = "taken-back";
+    const DURING: &str = "during";
+    let bed = Bed::start_with(control_plane, &[]).await?;
+    let mesh = Mesh(control_plane);
+    bed.create("default", json!({})).await?;
+    bed.settles("default", State::Ready).await?;
+    bed.data_plane_settled().await?;
+    populate(&mesh, NAMESPACE).await?;
+    slow_wave(&bed).await?;
+    make_outdated(&bed, DURING).await?;
+    // More than a fifth of the mesh, and more than a few.
+    some_of(control_plane, NAMESPACE, 4).await?;
+    bed.edit("default", json!({"config": {"proxyStatsMatcher": null}})).await?;
+    let rolled_back = eventually("pods as they were", 2 * DEADLINE, async || {
+        let pods = have(control_plane, NAMESPACE, DURING).await?;
+        Ok((!pods.is_empty() && !pods.values().any(|has| *has)).then_some(()))
+    });
+    rolled_back.await.map_err(|error| format!("{error}\noperator says:\n{}", bed.operator.log()))?;
+    bed.stop().await
+}
+
 /// Lets the wave hang: the pods that come in `namespace` never start.
 async fn hanging_wave(bed: &Bed<'_>, namespace: &'static str) -> TestResult {
     let mesh = Mesh(bed.control_plane);
