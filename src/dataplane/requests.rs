@@ -55,9 +55,7 @@ pub async fn watch<T: DeserializeOwned + Clone + 'static>(
     params: &WatchParams,
     version: &str,
 ) -> Result<impl Stream<Item = Result<WatchEvent<T>, kube::Error>> + use<T>, kube::Error> {
-    let request =
-        Request::new(path(resource, namespace)).watch(params, version).map_err(kube::Error::BuildRequest)?;
-    client.request_events(request).await
+    client.request_events(watching(resource, namespace, params, version)?).await
 }
 
 /// As [`watch`], of all namespaces, for a kind with a great deal to tell of which nothing is urgent.
@@ -66,11 +64,18 @@ pub async fn watch_coalesced<T: DeserializeOwned + Clone + 'static>(
     resource: &ApiResource,
     version: &str,
 ) -> Result<impl Stream<Item = Result<WatchEvent<T>, kube::Error>> + use<T>, kube::Error> {
-    let mut request = Request::new(path(resource, None))
-        .watch(&WatchParams::default(), version)
-        .map_err(kube::Error::BuildRequest)?;
+    let mut request = watching(resource, None, &WatchParams::default(), version)?;
     request.extensions_mut().insert(Coalesce);
     client.request_events(request).await
+}
+
+fn watching(
+    resource: &ApiResource,
+    namespace: Option<&str>,
+    params: &WatchParams,
+    version: &str,
+) -> Result<http::Request<Vec<u8>>, kube::Error> {
+    Request::new(path(resource, namespace)).watch(params, version).map_err(kube::Error::BuildRequest)
 }
 
 /// Changes an object by a merge patch and returns its new metadata.

@@ -179,10 +179,7 @@ fn client(config: &Config, protocols: &[&[u8]], reads: Reads) -> Result<kube::Cl
     let (tcp, tls) = (tcp(), Arc::new(tls));
     match reads {
         Reads::AsTheyCome => over(HttpsConnector::from((tcp, tls)), config),
-        Reads::Coalesced => {
-            let tcp = tcp.map_result(|opened: Result<_, _>| Coalesced::connected(opened));
-            over(HttpsConnector::from((tcp, tls)), config)
-        }
+        Reads::Coalesced => over(HttpsConnector::from((tcp.map_result(Coalesced::connected), tls)), config),
     }
 }
 

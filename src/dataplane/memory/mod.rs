@@ -186,7 +186,8 @@ impl Memory {
         let is_past = self.settled.as_ref().is_some_and(String::is_empty);
         *self = Self { attempts: std::mem::take(&mut self.attempts), ..written };
         if is_past {
-            self.saw("");
+            self.settled.iter_mut().for_each(String::clear);
+            self.asked = None;
         }
     }
 
