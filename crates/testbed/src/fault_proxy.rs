@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::kubeconfig::{self, KubeconfigError};
-use crate::trap::{HeldAnswer, Traps};
+use crate::trap::{HeldAnswer, Trap, Traps};
 
 /// Larger than any object that the API server takes.
 const BODY_LIMIT: usize = 8 << 20;
@@ -203,11 +203,10 @@ async fn handle(State(forward): State<Forward>, request: Request) -> Response<Bo
     if let Some(Fault::Refused(code)) = fault {
         return refusal(code);
     }
-    let trap = forward.shared.traps.spring(request.method(), request.uri());
-    let answer = pass_on(&forward.client, request).await;
-    if let Some(trap) = trap {
-        trap.hold().await;
-    }
+    let answer = match forward.shared.traps.spring(request.method(), request.uri()) {
+        Some(trap) => pass_on_and_hold(forward.client, request, trap).await,
+        None => pass_on(&forward.client, request).await,
+    };
     if fault == Some(Fault::AnswerLost) {
         tokio::time::sleep(SILENCE).await;
         return refusal(StatusCode::GATEWAY_TIMEOUT);
@@ -237,10 +236,20 @@ fn until_it_fails(
     answer.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(failure))))
 }
 
-async fn pass_on(
-    client: &Client,
-    request: Request,
-) -> Result<Response<Body>, Box<dyn std::error::Error + Send + Sync>> {
+type Passed = Result<Response<Body>, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Passes a write on that was waited for, and holds its answer. The API server does it also if whoever asked gives up
+/// meanwhile, and so does this.
+async fn pass_on_and_hold(client: Client, request: Request, trap: Trap) -> Passed {
+    let passing = tokio::spawn(async move {
+        let answer = pass_on(&client, request).await;
+        trap.hold().await;
+        answer
+    });
+    passing.await?
+}
+
+async fn pass_on(client: &Client, request: Request) -> Passed {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, BODY_LIMIT).await?;
     let mut onward = axum::http::Request::from_parts(parts, kube::client::Body::from(body.to_vec()));
@@ -309,6 +318,8 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::Notify;
+
     use super::*;
 
     fn shared(rate: u32) -> Shared {
@@ -322,6 +333,29 @@ mod tests {
             traps: Traps::default(),
             failing: watch::Sender::default(),
         }
+    }
+
+    #[tokio::test]
+    async fn a_write_that_is_waited_for_is_caught_though_its_client_gives_up() {
+        let (asked, answers) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (begins, may_end) = (asked.clone(), answers.clone());
+        let api_server = tower::service_fn(move |_: axum::http::Request<kube::client::Body>| {
+            let (begins, may_end) = (begins.clone(), may_end.clone());
+            async move {
+                begins.notify_one();
+                may_end.notified().await;
+                Ok::<_, std::convert::Infallible>(Response::new(kube::client::Body::empty()))
+            }
+        });
+        let forward = Forward { client: Client::new(api_server, "default"), shared: Arc::new(shared(0)) };
+        let mut held = forward.shared.traps.set(Method::PATCH, "/istios/");
+        let request = Request::builder().method(Method::PATCH).uri("/istios/default").body(Body::empty());
+        tokio::select! {
+            _ = handle(State(forward), request.unwrap()) => panic!("it was answered"),
+            () = asked.notified() => {}
+        }
+        answers.notify_one();
+        held.caught().await.unwrap();
     }
 
     #[test]
