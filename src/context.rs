@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::leader::Leadership;
+use crate::plan::{AdministratorValues, OverrideMode};
 use crate::probes::{Metrics, Readiness};
 use crate::validate::Flavour;
 
@@ -54,6 +55,10 @@ pub struct Settings {
     pub istio_version: Option<String>,
     /// Whether `spec.patches` may be used.
     pub allow_patches: bool,
+    /// How far authors of resources are trusted with values and patches.
+    pub override_mode: OverrideMode,
+    /// The administrator's values, below those of the resource.
+    pub administrator_values: AdministratorValues,
     /// Whether experimental options are followed.
     pub flavour: Flavour,
     /// How long an installation may wait for one stage to become ready.

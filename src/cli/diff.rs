@@ -10,6 +10,7 @@ use futures::StreamExt;
 use kube::api::ListParams;
 use kube::{Api, Client, Resource, ResourceExt};
 
+use super::overrides::ValuesFileError;
 use super::shared::{self, AllowArguments, ClusterArguments, VersionArguments};
 use super::{render, report};
 use crate::api::{Istio, names};
@@ -51,6 +52,9 @@ pub enum DiffError {
     /// The charts are not there.
     #[error("cannot load Istio's charts")]
     Charts(#[from] istio_charts::BundleError),
+    /// The administrator's values cannot be used.
+    #[error(transparent)]
+    Values(#[from] ValuesFileError),
     /// The environment names images that cannot be used.
     #[error("cannot use the images that the environment names")]
     Images(#[from] configuration::ImagesError),
@@ -136,6 +140,7 @@ async fn diff(arguments: &DiffArguments) -> Result<usize, DiffError> {
     let allowed = resource.annotations().get(names::ALLOW_DOWNGRADE_ANNOTATION);
     version::step(installed.as_deref(), bundle.version(), allowed.map(String::as_str))?;
     let images = shared::images(&bundle)?;
+    let administrator_values = arguments.allow.overrides.administrator_values()?;
     let namespace = arguments.cluster.namespace();
     let cluster = ClusterWatch::start(client.clone(), &namespace);
     let observed = observe(&client, &Store::new(client.clone(), &namespace), &cluster).await?;
@@ -149,7 +154,9 @@ async fn diff(arguments: &DiffArguments) -> Result<usize, DiffError> {
         facts: &verdict.facts,
         images: &images,
         kubernetes_version: &observed.kubernetes_version,
-        allow_patches: arguments.allow.allow_patches,
+        allow_patches: arguments.allow.overrides.allow_patches,
+        override_mode: arguments.allow.overrides.overrides,
+        administrator_values: &administrator_values,
         owner: owner.as_ref(),
     };
     let plan = match plan::desired(&spec, basis)? {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::bind::BindAddress;
+use super::overrides::{OverrideArguments, ValuesFileError};
 use crate::context::Settings;
 use crate::duration;
 use crate::leader::{Timing, TimingError};
@@ -64,10 +65,8 @@ pub struct RunArguments {
     #[arg(long, env = "ISTIO_VERSION", value_name = "VERSION", help_heading = "Istio")]
     pub istio_version: Option<String>,
 
-    /// Follow spec.patches of the Istio resource. Whoever may edit the resource can then change most of what is rendered
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true",
-          value_parser = parse_bool, action = clap::ArgAction::Set, value_name = "BOOL", help_heading = "Istio")]
-    pub allow_patches: bool,
+    #[command(flatten)]
+    overrides: OverrideArguments,
 
     /// How long a stage of the installation may take to become ready
     #[arg(long, default_value = "6m", value_parser = duration::parse, value_name = "DURATION", help_heading = "Istio")]
@@ -138,12 +137,16 @@ struct LoggingArguments {
 
 impl RunArguments {
     /// What the controllers are told.
-    #[must_use]
-    pub fn settings(&self) -> Settings {
-        Settings {
+    ///
+    /// # Errors
+    /// If the file of `--values-file` cannot be used.
+    pub fn settings(&self) -> Result<Settings, ValuesFileError> {
+        Ok(Settings {
             charts_dir: self.charts_dir.clone(),
             istio_version: self.istio_version.clone().filter(|version| !version.is_empty()),
-            allow_patches: self.allow_patches,
+            allow_patches: self.overrides.allow_patches,
+            override_mode: self.overrides.overrides,
+            administrator_values: self.overrides.administrator_values()?,
             flavour: Flavour::of(self.allow_experimental),
             install_timeout: self.install_timeout,
             reconciliation_interval: self.reconciliation_interval,
@@ -152,7 +155,7 @@ impl RunArguments {
             rate_limiter_frequency: self.rate_limiter_frequency,
             rate_limiter_burst: self.rate_limiter_burst,
             report_restarts_only: self.report_restarts_only,
-        }
+        })
     }
 
     /// The durations of the leader election.

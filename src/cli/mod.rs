@@ -8,6 +8,7 @@ mod diff;
 mod flags;
 mod identity;
 mod images;
+mod overrides;
 mod render;
 mod report;
 mod restarts;

@@ -8,6 +8,7 @@ use clap::Args;
 use gotemplate::yaml;
 use serde_json::Value;
 
+use super::overrides::ValuesFileError;
 use super::shared::{self, AllowArguments, VersionArguments};
 use crate::api::{Istio, misfits, names};
 use crate::plan::configuration::{self, ClusterFacts};
@@ -91,6 +92,9 @@ pub enum RenderError {
     /// The charts are not there.
     #[error("cannot load Istio's charts")]
     Charts(#[from] istio_charts::BundleError),
+    /// The administrator's values cannot be used.
+    #[error(transparent)]
+    Values(#[from] ValuesFileError),
     /// The environment names images that cannot be used.
     #[error("cannot use the images that the environment names")]
     Images(#[from] configuration::ImagesError),
@@ -159,12 +163,15 @@ pub(super) fn planned(arguments: &RenderArguments) -> Result<Plan, RenderError> 
     };
     let bundle = arguments.version.bundle()?;
     let images = shared::images(&bundle)?;
+    let administrator_values = arguments.allow.overrides.administrator_values()?;
     let basis = Basis {
         bundle: &bundle,
         facts: &ClusterFacts::from_objects(&objects)?,
         images: &images,
         kubernetes_version: KUBERNETES_VERSION,
-        allow_patches: arguments.allow.allow_patches,
+        allow_patches: arguments.allow.overrides.allow_patches,
+        override_mode: arguments.allow.overrides.overrides,
+        administrator_values: &administrator_values,
         owner: None,
     };
     match plan::desired(&spec, basis)? {

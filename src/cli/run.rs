@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use super::bind::BindAddress;
 use super::flags::RunArguments;
 use super::identity;
+use super::overrides::ValuesFileError;
 use crate::context::Context;
 use crate::kubernetes::{self, ConnectError, Limits, RequestCount, WriteGate};
 use crate::leader::{Election, Leadership, Lost, TimingError};
@@ -29,6 +30,9 @@ pub enum RunError {
     /// The durations of the leader election contradict each other.
     #[error("leader election cannot work with the given durations (--leader-elect-*)")]
     Timing(#[from] TimingError),
+    /// The administrator's values cannot be used.
+    #[error("the operator cannot start without its administrator's values")]
+    Values(#[from] ValuesFileError),
     /// Signals cannot be received.
     #[error("the process cannot be told to stop")]
     Shutdown(#[from] ShutdownError),
@@ -54,6 +58,7 @@ pub enum RunError {
 /// Runs the operator until it is told to stop.
 pub async fn run(arguments: &RunArguments) -> Result<(), RunError> {
     let timing = arguments.timing()?;
+    let settings = arguments.settings()?;
     let shutdown = shutdown::on_signal()?;
     let requests = RequestCount::default();
     let connections = kubernetes::connections(arguments.kubeconfig.as_deref(), &requests).await?;
@@ -75,7 +80,6 @@ pub async fn run(arguments: &RunArguments) -> Result<(), RunError> {
     serve(arguments, &readiness, &metrics, &shutdown).await?;
 
     let (client, writes) = kubernetes::guarded(connections, leadership.clone(), Limits::default());
-    let settings = arguments.settings();
     let context = Context {
         client,
         operator_namespace,

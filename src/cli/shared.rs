@@ -9,6 +9,7 @@ use kube::Client;
 
 use super::flags::parse_bool;
 use super::identity;
+use super::overrides::OverrideArguments;
 use crate::kubernetes::{self, ConnectError};
 use crate::plan::configuration::{Images, ImagesError};
 use crate::validate::Flavour;
@@ -66,10 +67,8 @@ impl VersionArguments {
 /// What the operator allows that this command shall answer for.
 #[derive(Args, Debug)]
 pub struct AllowArguments {
-    /// Follow spec.patches, as an operator with this flag does
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true",
-          value_parser = parse_bool, action = clap::ArgAction::Set, value_name = "BOOL", help_heading = "Istio")]
-    pub allow_patches: bool,
+    #[command(flatten)]
+    pub overrides: OverrideArguments,
 
     /// Follow spec.experimental, as an operator with this flag does
     #[arg(long, env = "ALLOW_EXPERIMENTAL", num_args = 0..=1, require_equals = true, default_value = "false",

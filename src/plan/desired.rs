@@ -12,7 +12,7 @@ use super::cluster::ClusterFacts;
 use super::configuration::{self, Images, check_values};
 use super::extras::extras;
 use super::guard::{self, Violation};
-use super::{Error, Plan, patches, plan};
+use super::{AdministratorValues, Error, OverrideMode, Plan, patches, plan};
 use crate::api::names::{FEATURES_CONFIG_MAP, OPERATOR_NAMESPACE};
 use crate::object::ObjectId;
 use crate::telemetry::one_line;
@@ -31,6 +31,10 @@ pub struct Basis<'a> {
     pub kubernetes_version: &'a str,
     /// Whether `spec.patches` may be used.
     pub allow_patches: bool,
+    /// How far the resource's author is trusted with values and patches.
+    pub override_mode: OverrideMode,
+    /// The administrator's values, below those of the resource.
+    pub administrator_values: &'a AdministratorValues,
     /// The resource, as owner of what must not outlive it; `None` if it does not exist in a cluster.
     pub owner: Option<&'a OwnerReference>,
 }
@@ -59,7 +63,7 @@ pub fn desired(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Desired, Error>
     if !problems.is_empty() {
         return Ok(Desired::Rejected(validate::rejection(&problems)));
     }
-    let document = configuration::configuration(spec, basis.facts, basis.images)?;
+    let document = document(spec, basis)?;
     if let Err(rejection) = validate::effective(&document) {
         return Ok(Desired::Rejected(rejection));
     }
@@ -92,8 +96,12 @@ fn ambient_without_agent(spec: &ValidatedSpec, facts: &ClusterFacts) -> Option<P
 }
 
 fn render(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Plan, Error> {
-    let document = configuration::configuration(spec, basis.facts, basis.images)?;
+    let document = document(spec, basis)?;
     unfold(&document, spec, basis)
+}
+
+fn document(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Value, configuration::Error> {
+    configuration::configuration(spec, basis.facts, basis.images, basis.administrator_values)
 }
 
 fn unfold(document: &Value, spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Plan, Error> {
@@ -108,7 +116,7 @@ fn known_names(basis: Basis<'_>) -> Result<ValueNames, Error> {
         source: Box::new(source.into()),
     };
     let mut names = ValueNames::of(basis.bundle).map_err(unreadable)?;
-    let own = configuration::configuration(&ValidatedSpec::default(), basis.facts, basis.images)?;
+    let own = document(&ValidatedSpec::default(), basis)?;
     names.extend(own.pointer("/spec/values").unwrap_or(&Value::Null));
     Ok(names)
 }

@@ -8,6 +8,7 @@ mod desired;
 mod extras;
 mod guard;
 pub mod images;
+mod overrides;
 mod patches;
 mod stages;
 
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 pub use self::desired::{Basis, Desired, desired};
+pub use self::overrides::{AdministratorValues, AdministratorValuesError, OverrideMode};
 use self::stages::rank;
 pub use self::stages::{Stage, stage_of};
 use crate::api::names;

@@ -187,6 +187,8 @@ fn desired(
         images: &operator.images,
         kubernetes_version: &observed.kubernetes_version,
         allow_patches: operator.context.settings.allow_patches,
+        override_mode: operator.context.settings.override_mode,
+        administrator_values: &operator.context.settings.administrator_values,
         owner: owner.as_ref(),
     };
     plan::desired(spec, basis)

@@ -11,7 +11,7 @@ use istio_charts::Bundle;
 use istio_manager::api::IstioSpec;
 use istio_manager::object::ObjectId;
 use istio_manager::plan::configuration::{ClusterFacts, Images};
-use istio_manager::plan::{Basis, Desired, Stage, desired};
+use istio_manager::plan::{AdministratorValues, Basis, Desired, OverrideMode, Stage, desired};
 use istio_manager::validate::{Flavour, validate};
 use serde_json::{Map, Value, json};
 
@@ -149,6 +149,8 @@ impl Case {
             images: &Images::official(bundle.version()),
             kubernetes_version: "v1.36.3",
             allow_patches: false,
+            override_mode: OverrideMode::Restricted,
+            administrator_values: &AdministratorValues::default(),
             owner: None,
         };
         let plan = match desired(&spec, basis)? {

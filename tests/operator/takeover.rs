@@ -7,6 +7,7 @@ use istio_charts::Bundle;
 use istio_manager::api::IstioSpec;
 use istio_manager::api::conditions::State;
 use istio_manager::api::names::RESTARTED_AT_ANNOTATION;
+use istio_manager::plan::AdministratorValues;
 use istio_manager::plan::configuration::{ClusterFacts, Images, configuration};
 use istio_manager::validate::{Flavour, validate};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
@@ -71,7 +72,7 @@ async fn document(control_plane: &ControlPlane) -> Result<Value> {
     let facts = ClusterFacts::from_objects(&objects.collect::<serde_json::Result<Vec<_>>>()?)?;
     let spec = validate(&IstioSpec::default(), Flavour::Regular)?;
     let images = Images::from_environment(|_| None, Bundle::select(None, None)?.version())?;
-    let mut document = configuration(&spec, &facts, &images)?;
+    let mut document = configuration(&spec, &facts, &images, &AdministratorValues::default())?;
     // It loses the settings of its base configuration here.
     document["spec"]["components"]["cni"] = json!({"enabled": true});
     Ok(document)

@@ -23,6 +23,7 @@ pub use images::{Error as ImagesError, Images};
 pub use provider::speaks_proxy_protocol;
 pub use values::check as check_values;
 
+use super::AdministratorValues;
 use crate::validate::{Flavour, ValidatedSpec};
 
 /// Why there is no configuration.
@@ -43,10 +44,17 @@ pub enum Error {
 
 /// Makes the `IstioOperator` document for a resource on a cluster.
 ///
-/// Later steps win over earlier ones: base, provider, values of the resource, its other fields, experimental options, images.
-pub fn configuration(spec: &ValidatedSpec, facts: &ClusterFacts, images: &Images) -> Result<Value, Error> {
+/// Later steps win over earlier ones: base, provider, values of the administrator, values of the resource, its other
+/// fields, experimental options, images.
+pub fn configuration(
+    spec: &ValidatedSpec,
+    facts: &ClusterFacts,
+    images: &Images,
+    administrator_values: &AdministratorValues,
+) -> Result<Value, Error> {
     let mut document = base::document(facts.size).map_err(Error::Base)?;
     provider::merge(&mut document, facts.provider, is_dual_stack(spec, facts));
+    values::merge_into(&mut document, administrator_values.as_map());
     values::merge_into(&mut document, &spec.values);
     mesh::merge(&mut document, &spec.mesh);
     components::merge(&mut document, spec, facts.features)?;

@@ -8,7 +8,7 @@ const COMPONENTS: &str = "/spec/components";
 pub(super) fn document_for(spec: Value, facts: &ClusterFacts) -> Value {
     let spec = serde_json::from_value(spec).unwrap();
     let valid = validate(&spec, Flavour::Experimental).unwrap();
-    configuration(&valid, facts, &Images::official("1.31.0")).unwrap()
+    configuration(&valid, facts, &Images::official("1.31.0"), &AdministratorValues::default()).unwrap()
 }
 
 pub(super) fn document(spec: Value) -> Value {
@@ -225,7 +225,13 @@ fn dual_stack_is_followed_in_the_experimental_flavour_only() {
         ..ClusterFacts::default()
     };
     let path = "/spec/values/gateways/istio-ingressgateway/serviceAnnotations/service.beta.kubernetes.io~1aws-load-balancer-type";
-    let regular = configuration(&ValidatedSpec::default(), &facts, &Images::official("1.31.0")).unwrap();
+    let regular = configuration(
+        &ValidatedSpec::default(),
+        &facts,
+        &Images::official("1.31.0"),
+        &AdministratorValues::default(),
+    )
+    .unwrap();
     assert_eq!(at(&regular, "/spec/values/pilot/ipFamilyPolicy"), &Value::Null);
     assert_eq!(at(&regular, path), "nlb");
     let experimental = document_for(json!({}), &facts);
@@ -245,7 +251,8 @@ fn ambient_mode_without_an_image_of_ztunnel_is_refused() {
     let spec = serde_json::from_value(json!({"experimental": {"enableAmbient": true}})).unwrap();
     let valid = validate(&spec, Flavour::Experimental).unwrap();
     let images = Images { ztunnel: None, ..Images::official("1.31.0") };
-    let error = configuration(&valid, &ClusterFacts::default(), &images).unwrap_err();
+    let error = configuration(&valid, &ClusterFacts::default(), &images, &AdministratorValues::default())
+        .unwrap_err();
     assert!(error.to_string().contains("ztunnel-fips"), "{error}");
 }
 

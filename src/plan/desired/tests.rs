@@ -23,6 +23,8 @@ fn desire(content: Value, allow_patches: bool) -> Desired {
         images: &images,
         kubernetes_version: "v1.36.0",
         allow_patches,
+        override_mode: OverrideMode::Restricted,
+        administrator_values: &AdministratorValues::default(),
         owner: None,
     };
     desired(&spec(content), basis).unwrap()
@@ -64,6 +66,8 @@ fn ambient_mode_without_the_cni_agent_is_refused_with_both_places_named() {
             images: &images,
             kubernetes_version: "v1.36.0",
             allow_patches: false,
+            override_mode: OverrideMode::Restricted,
+            administrator_values: &AdministratorValues::default(),
             owner: None,
         };
         desired(&spec, basis).unwrap()
@@ -252,8 +256,13 @@ fn an_unknown_value_is_refused_with_the_name_that_was_meant() {
 fn every_value_that_the_operator_itself_uses_is_known() {
     let bundle = Bundle::embedded();
     let images = Images::official(bundle.version());
-    let own =
-        configuration::configuration(&ValidatedSpec::default(), &ClusterFacts::default(), &images).unwrap();
+    let own = configuration::configuration(
+        &ValidatedSpec::default(),
+        &ClusterFacts::default(),
+        &images,
+        &AdministratorValues::default(),
+    )
+    .unwrap();
     let mut names = ValueNames::of(&bundle).unwrap();
     names.extend(&own["spec"]["values"]);
     assert_eq!(names.unknown(&own["spec"]["values"]), []);

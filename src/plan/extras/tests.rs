@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 
+use super::super::AdministratorValues;
 use super::super::cluster::{ApiPort, Features, LoadBalancer, Provider};
 use super::super::configuration::{Images, configuration};
 use super::*;
@@ -10,7 +11,8 @@ fn spec(spec: Value) -> ValidatedSpec {
 }
 
 fn made(spec: &ValidatedSpec, facts: &ClusterFacts, owner: Option<&OwnerReference>) -> Vec<Value> {
-    let document = configuration(spec, facts, &Images::official("1.31.0")).unwrap();
+    let document =
+        configuration(spec, facts, &Images::official("1.31.0"), &AdministratorValues::default()).unwrap();
     extras(spec, facts, &document, owner)
 }
 
