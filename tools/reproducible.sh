@@ -22,7 +22,7 @@ build() { # name of the build: its folders
   git archive "$commit" | tar -x -C "$source"
   ln -s "$root/.charts" "$source/.charts"
   ln -s "$registry/registry" "$home/registry"
-  CARGO_HOME=$home CARGO_TARGET_DIR=$folder/$1/target "$source/tools/build-operator.sh"
+  CARGO_HOME=$home CARGO_TARGET_DIR=$folder/$1/target "$source/tools/build-operator.sh" --quiet
   mv "$folder/$1/target/release/istio-manager" "$folder/$1/istio-manager"
   rm -rf "$folder/$1/target"
 }
