@@ -6,10 +6,19 @@ SHELL := bash
 
 DENY_VERSION := 0.20.2
 DENY := .tools/cargo/bin/cargo-deny
+CYCLONEDX_VERSION := 0.5.9
+CYCLONEDX := .tools/cargo/bin/cargo-cyclonedx
+SBOM_PYTHON := .tools/sbom/bin/python
 RELEASE := target/release/istio-manager
-HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+
+# Empty where the pinned toolchain is found by its name.
+TOOLCHAIN := $(shell tools/toolchain.sh)
+ifneq ($(TOOLCHAIN),)
+export RUSTUP_TOOLCHAIN := $(TOOLCHAIN)
+endif
 
 .PHONY: help demo test test-full test-unit run build lint generate check-generated charts tools bench bench-dataplane bench-large image clean
+.PHONY: advisories sbom reproducible fips release-check release-image
 
 help: ## Explain the targets
 	@echo "istio-manager: installs Istio from one Istio resource. Targets:"
@@ -37,26 +46,33 @@ test-unit: charts ## The tests that need nothing but the charts: no control plan
 run: charts ## Run the operator against the current context of your kubeconfig
 	cargo run -- run --zap-log-level=info
 
-# Packed relocations save a twelfth of the file; a static program can only read them with glibc 2.36 or newer in it.
-PACKED := $(shell printf '%s\n' 2.36 "$$(getconf GNU_LIBC_VERSION 2>/dev/null | cut -d' ' -f2)" | sort -CV && echo '-C link-arg=-Wl,-z,pack-relative-relocs')
-
-# With a named target the flag reaches the operator only, and not the compiler's own plug-ins, which cannot be static.
 build: charts ## Build target/release/istio-manager, one static file
 	@echo "building the operator; the first time takes about 6 minutes on 2 cores"
-	RUSTFLAGS="-C target-feature=+crt-static $(PACKED)" cargo build --release --locked --package istio-manager --bin istio-manager --target $(HOST)
-	@mkdir -p $(dir $(RELEASE)) && cp target/$(HOST)/release/istio-manager $(RELEASE)
+	@tools/build-operator.sh
 	@ls -l $(RELEASE) | awk '{ printf "$(RELEASE): %.1f MB\n", $$5 / 1e6 }'
 
 lint: charts $(DENY) ## Formatting, clippy with all its pedantry, and dependencies
+	@tools/toolchain.sh --check
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --lib
 	$(DENY) check bans licenses sources
+	@echo "advisories are not checked here, because no package registry carries the RustSec database: run 'make advisories'"
+	cargo check --quiet --manifest-path fuzz/Cargo.toml --target-dir target/fuzz
 	bash -n tools/*.sh .ci/run
 
 $(DENY):
 	@echo "building cargo-deny $(DENY_VERSION) once, about 3 minutes on 2 cores"
 	cargo install --quiet --locked cargo-deny --version $(DENY_VERSION) --root .tools/cargo
+
+$(CYCLONEDX):
+	@echo "building cargo-cyclonedx $(CYCLONEDX_VERSION) once, about 2 minutes on 2 cores"
+	cargo install --quiet --locked cargo-cyclonedx --version $(CYCLONEDX_VERSION) --root .tools/cargo
+
+$(SBOM_PYTHON): tools/sbom-requirements.txt
+	python3 -m venv --clear $(dir $(SBOM_PYTHON))..
+	$(SBOM_PYTHON) -m pip install --quiet --requirement tools/sbom-requirements.txt
+	@touch $@
 
 generate: charts ## Write anew what is generated: the CRD, and the chart's copies of it and of the roles
 	UPDATE=1 cargo test --quiet --workspace --lib the_committed_definition
@@ -82,7 +98,30 @@ bench-large: requirements tools build ## Measure a mesh of up to 50 000 pods, an
 	@cargo test --quiet --workspace --test bench_large
 
 image: ## Build the container image; needs a container engine
-	docker build -t istio-manager:0.1.0 .
+	docker build --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) --tag istio-manager:0.1.0 .
+
+# With ADVISORY_DB=<folder>, a clone of the database, nothing is downloaded.
+advisories: $(DENY) ## Check every dependency against the RustSec database; needs access to it, or ADVISORY_DB=<clone>
+	@tools/advisories.sh $(DENY)
+
+sbom: charts $(CYCLONEDX) $(SBOM_PYTHON) ## Write target/sbom/istio-manager.cdx.json, a CycloneDX bill of materials of the last commit
+	@tools/sbom.sh $(CYCLONEDX) $(SBOM_PYTHON) $(FEATURES)
+
+reproducible: charts ## Build the last commit twice, in different folders, and compare (about 12 minutes on 2 cores)
+	@tools/reproducible.sh
+
+fips: charts ## Build target/fips/release/istio-manager with a FIPS module for its TLS; needs Go and CMake
+	@echo "building the operator with the FIPS module; the first time takes about 8 minutes on 2 cores"
+	@CARGO_TARGET_DIR=target/fips tools/build-operator.sh --features fips
+
+release-check: lint check-generated advisories sbom reproducible ## Everything that must hold before a release, but the tests
+
+# Tags of base images can be moved, digests cannot.
+release-image: ## Build the image from GO_IMAGE and RUST_IMAGE, which must be given with their digests
+	@tools/require-digest.sh GO_IMAGE "$(GO_IMAGE)"
+	@tools/require-digest.sh RUST_IMAGE "$(RUST_IMAGE)"
+	docker build --build-arg GO_IMAGE="$(GO_IMAGE)" --build-arg RUST_IMAGE="$(RUST_IMAGE)" \
+	  --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) --tag "$(or $(IMAGE),istio-manager:0.1.0)" .
 
 clean: ## Remove what was built, but not the tools
 	cargo clean

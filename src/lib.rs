@@ -10,6 +10,7 @@ pub mod cli;
 pub mod context;
 pub mod dataplane;
 mod duration;
+pub mod fips;
 pub mod kubernetes;
 pub mod leader;
 mod lock;

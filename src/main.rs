@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Before any other part can choose one. The only error is that there is one already, and there is none.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    // Before any other part can choose a module.
+    istio_manager::fips::install();
     istio_manager::cli::main(std::env::args_os())
 }

@@ -145,6 +145,27 @@ fn durations_that_cannot_elect_a_leader_stop_the_start() {
 }
 
 #[test]
+fn fips_mode_says_what_it_does_not_cover() {
+    let line = "run --kubeconfig /does/not/exist";
+    let (code, stdout, stderr) = told(istio_manager(line).env("KYMA_FIPS_MODE_ENABLED", "true"));
+    assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
+    assert!(stderr.contains("the kubeconfig /does/not/exist cannot be used"), "{stderr}");
+    let warned = stderr.contains("FIPS mode is incomplete: ");
+    assert_eq!(warned, !cfg!(feature = "fips"), "{stderr}");
+    let (_, _, stderr) = told(istio_manager(line).env("KYMA_FIPS_MODE_ENABLED", "false"));
+    assert!(!stderr.contains("FIPS"), "{stderr}");
+}
+
+#[test]
+fn a_build_without_a_fips_module_does_not_start_where_one_is_required() {
+    let (code, _, stderr) = output("run --require-fips --kubeconfig /does/not/exist");
+    assert_eq!(code, 1);
+    let expected =
+        if cfg!(feature = "fips") { "/does/not/exist" } else { "--require-fips is set, but this build" };
+    assert!(stderr.contains(expected), "{stderr}");
+}
+
+#[test]
 fn a_taken_port_stops_the_start_and_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();

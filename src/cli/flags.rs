@@ -10,6 +10,7 @@ use super::bind::BindAddress;
 use super::overrides::{OverrideArguments, ValuesFileError};
 use crate::context::Settings;
 use crate::duration;
+use crate::fips;
 use crate::leader::{Timing, TimingError};
 use crate::telemetry::{Encoder, Level, Logging, TimeEncoding};
 use crate::validate::Flavour;
@@ -104,6 +105,12 @@ pub struct RunArguments {
           value_parser = parse_bool, action = clap::ArgAction::Set, value_name = "BOOL", help_heading = "Istio")]
     pub report_restarts_only: bool,
 
+    /// Start only if the operator's own TLS connections use a FIPS module, which takes a build with the cargo feature
+    /// `fips`; otherwise FIPS mode without one is logged as a warning
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true",
+          value_parser = parse_bool, action = clap::ArgAction::Set, value_name = "BOOL", help_heading = "Cluster")]
+    pub require_fips: bool,
+
     #[command(flatten)]
     logging: LoggingArguments,
 }
@@ -165,6 +172,12 @@ impl RunArguments {
             self.leader_elect_renew_deadline,
             self.leader_elect_retry_period,
         )
+    }
+
+    /// Whether a start without a FIPS module is accepted.
+    #[must_use]
+    pub fn fips_policy(&self) -> fips::Policy {
+        if self.require_fips { fips::Policy::Require } else { fips::Policy::Report }
     }
 
     /// How to log.

@@ -14,6 +14,7 @@ use super::flags::RunArguments;
 use super::identity;
 use super::overrides::ValuesFileError;
 use crate::context::Context;
+use crate::fips::{self, NoFipsModule};
 use crate::kubernetes::{self, ConnectError, Limits, RequestCount, WriteGate};
 use crate::leader::{Election, Leadership, Lost, TimingError};
 use crate::probes::{BindError, Metrics, Readiness, Server};
@@ -33,6 +34,9 @@ pub enum RunError {
     /// The administrator's values cannot be used.
     #[error("the operator cannot start without its administrator's values")]
     Values(#[from] ValuesFileError),
+    /// A FIPS module is required, and this build has none.
+    #[error(transparent)]
+    Fips(#[from] NoFipsModule),
     /// Signals cannot be received.
     #[error("the process cannot be told to stop")]
     Shutdown(#[from] ShutdownError),
@@ -57,6 +61,8 @@ pub enum RunError {
 
 /// Runs the operator until it is told to stop.
 pub async fn run(arguments: &RunArguments) -> Result<(), RunError> {
+    let module = fips::Module::installed();
+    fips::coverage(fips::mode(|name| std::env::var(name).ok()), arguments.fips_policy(), module)?.log();
     let timing = arguments.timing()?;
     let settings = arguments.settings()?;
     let shutdown = shutdown::on_signal()?;
@@ -77,6 +83,7 @@ pub async fn run(arguments: &RunArguments) -> Result<(), RunError> {
     let readiness = Readiness::default();
     let metrics = Metrics::new(leadership.clone());
     metrics.change(|registry| requests.register(registry));
+    metrics.change(|registry| module.register(registry));
     serve(arguments, &readiness, &metrics, &shutdown).await?;
 
     let (client, writes) = kubernetes::guarded(connections, leadership.clone(), Limits::default());

@@ -249,6 +249,14 @@ mod tests {
         assert_eq!(error.to_string(), "the kubeconfig /does/not/exist cannot be used");
     }
 
+    #[test]
+    fn connections_use_the_cryptographic_module_of_the_build() {
+        crate::fips::install();
+        let mut config = Config::new(http::Uri::from_static("https://127.0.0.1:1"));
+        config.root_cert = Some(Vec::new());
+        assert_eq!(config.rustls_client_config().unwrap().fips(), cfg!(feature = "fips"));
+    }
+
     #[tokio::test]
     async fn a_kubeconfig_given_by_flag_is_used_with_its_current_context() {
         let mut file = tempfile::NamedTempFile::new().unwrap();

@@ -6,13 +6,12 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::merge;
+use crate::fips;
 
 /// Registry of Istio's own images, used when the environment names none.
 const DEFAULT_HUB: &str = "docker.io/istio";
 /// Flavour of the default images.
 const DEFAULT_FLAVOUR: &str = "distroless";
-/// Set to exactly `true`, it selects the images built for FIPS 140.
-const FIPS_MODE: &str = "KYMA_FIPS_MODE_ENABLED";
 /// Names the pull Secret of Istio's pods.
 const PULL_SECRET: &str = "SKR_IMG_PULL_SECRET";
 
@@ -105,7 +104,7 @@ impl Images {
         istio_version: &str,
     ) -> Result<Self, Error> {
         let read = |name: &str| lookup(name).filter(|value| !value.is_empty());
-        let fips = lookup(FIPS_MODE).is_some_and(|mode| mode == "true");
+        let fips = fips::mode(&lookup) == fips::Mode::On;
         let suffix = if fips { "-fips" } else { "" };
         let variable = |name: &str| format!("{name}{suffix}");
         let given = ["pilot", "install-cni", "proxyv2", "ztunnel"]
