@@ -4,6 +4,8 @@ use std::error::Error;
 
 use kube::core::Status;
 
+use crate::text::sanitized;
+
 /// The texts of an error and of its causes, outermost first. A cause whose text is part of the one before is left
 /// out: kube's errors repeat theirs.
 #[must_use]
@@ -43,10 +45,13 @@ pub fn answer_code(error: &(dyn Error + 'static)) -> Option<u16> {
     chain.find_map(answer).map(|status| status.code)
 }
 
-/// An error and its causes on one line.
+/// Bytes of an error with its causes. Long enough for a rejection by an admission webhook.
+const LINE_BYTES: usize = 8 << 10;
+
+/// An error and its causes on one line, without control characters and bounded in length.
 #[must_use]
 pub fn one_line(error: &(dyn Error + 'static)) -> String {
-    causes(error).join(": ")
+    sanitized(&causes(error).join(": "), LINE_BYTES)
 }
 
 #[cfg(test)]
@@ -69,6 +74,12 @@ mod tests {
     fn every_cause_is_told_once() {
         let error = linked(&["the start failed", "no port: taken", "taken", "somebody has it"]).unwrap();
         assert_eq!(one_line(&*error), "the start failed: no port: taken: somebody has it");
+    }
+
+    #[test]
+    fn an_error_is_one_line_whatever_it_quotes() {
+        let error = linked(&["denied", "by policy\n2026 INFO reconciled\u{1b}[0m"]).unwrap();
+        assert_eq!(one_line(&*error), "denied: by policy 2026 INFO reconciled\u{fffd}[0m");
     }
 
     #[test]
