@@ -8,6 +8,7 @@ mod desired;
 mod extras;
 mod guard;
 pub mod images;
+mod limits;
 mod patches;
 mod stages;
 
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 pub use self::desired::{Basis, Desired, desired};
+use self::limits::LIMITS;
 use self::stages::rank;
 pub use self::stages::{Stage, stage_of};
 use crate::api::names;
@@ -69,7 +71,9 @@ pub fn plan(
     let failed = |source| Error::Render { version: bundle.version().to_owned(), source: Box::new(source) };
     let mut plan = Plan { bundle: bundle.clone(), stages: BTreeMap::new(), warnings: Vec::new() };
     plan.add(Stage::Namespace, extras::control_plane_namespace())?;
-    for component in istio_charts::render(bundle, configuration, kubernetes_version).map_err(failed)? {
+    let components =
+        istio_charts::render(bundle, configuration, kubernetes_version, LIMITS).map_err(failed)?;
+    for component in components {
         for object in component.objects {
             plan.add(stage_of(component.name, &object), object)?;
         }
