@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,11 @@ use crate::telemetry::one_line;
 
 /// Connections that are open at the same time. Beyond them the oldest one is closed.
 const CONNECTIONS: usize = 64;
+/// Connections that are accepted before those that are open get their turn: few enough that each gets several turns until
+/// it is the oldest one, and more than one, since a queue that is not emptied fast enough refuses probes, too.
+const BATCH: usize = CONNECTIONS / 4;
+/// Connections that wait to be accepted; the kernel has a limit of its own, usually as many.
+const QUEUE: u32 = 4096;
 /// How long the header of a request may take.
 const HEADER_TIME: Duration = Duration::from_secs(5);
 /// How long a connection may take in all, so that nobody holds an answer by not reading it.
@@ -61,7 +66,7 @@ pub struct Server {
 impl Server {
     /// The server of `/healthz`, 200 as long as the process can answer, and of `/readyz`, 200 when nothing is
     /// pending and 503 with the list of it otherwise, or when the process is stopping.
-    pub async fn probes(
+    pub fn probes(
         address: SocketAddr,
         readiness: Readiness,
         shutdown: CancellationToken,
@@ -71,13 +76,13 @@ impl Server {
             "/readyz" => Some(readyz(&readiness, &shutdown)),
             _ => None,
         };
-        Self::bind("health probe", address, Arc::new(answers)).await
+        Self::bind("health probe", address, Arc::new(answers))
     }
 
     /// The server of `/metrics`.
-    pub async fn metrics(address: SocketAddr, metrics: Metrics) -> Result<Self, BindError> {
+    pub fn metrics(address: SocketAddr, metrics: Metrics) -> Result<Self, BindError> {
         let answers = move |path: &str| (path == "/metrics").then(|| exposition(&metrics));
-        Self::bind("metrics", address, Arc::new(answers)).await
+        Self::bind("metrics", address, Arc::new(answers))
     }
 
     /// Where it listens: the port is the real one if 0 was asked for.
@@ -96,12 +101,14 @@ impl Server {
     /// Accepts connections for ever.
     async fn accept(self) {
         let mut open = Open::default();
-        loop {
+        for accepted in (1..=BATCH).cycle() {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
                     open.add(tokio::spawn(serve(stream, self.answers.clone())).abort_handle());
-                    // The connection gets to read what it was sent before a newer one can close it.
-                    yield_now().await;
+                    // Connections get to read what they were sent before newer ones can close them.
+                    if accepted == BATCH {
+                        yield_now().await;
+                    }
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -112,8 +119,8 @@ impl Server {
         }
     }
 
-    async fn bind(name: &'static str, address: SocketAddr, answers: Answers) -> Result<Self, BindError> {
-        let listener = listen(address).await.map_err(|source| BindError { server: name, address, source })?;
+    fn bind(name: &'static str, address: SocketAddr, answers: Answers) -> Result<Self, BindError> {
+        let listener = listen(address).map_err(|source| BindError { server: name, address, source })?;
         Ok(Self { name, listener, answers })
     }
 }
@@ -193,13 +200,22 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// Where the kernel has no IPv6, every interface means every IPv4 interface.
-async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    match TcpListener::bind(address).await {
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    match listen_at(address) {
         Err(error) if address.is_ipv6() && address.ip().is_unspecified() && lacks_ipv6(&error) => {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+            listen_at((Ipv4Addr::UNSPECIFIED, address.port()).into())
         }
         other => other,
     }
+}
+
+/// As `TcpListener::bind`, with a longer queue.
+fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
+    // The port of a process that has just ended can be used again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(QUEUE)
 }
 
 /// The kernel says `EAFNOSUPPORT` without IPv6 and `EADDRNOTAVAIL` with IPv6 switched off.
@@ -252,7 +268,7 @@ mod tests {
         let readiness = Readiness::default();
         let shutdown = CancellationToken::new();
         let pending = readiness.wait_for("istios", "the first list of Istio resources");
-        let server = Server::probes(LOOPBACK, readiness, shutdown.clone()).await.unwrap();
+        let server = Server::probes(LOOPBACK, readiness, shutdown.clone()).unwrap();
         let address = server.address().unwrap();
         server.spawn();
         assert_eq!(ask(address, "/healthz").await, ("HTTP/1.1 200 OK".to_owned(), "ok\n".to_owned()));
@@ -268,7 +284,7 @@ mod tests {
 
     #[tokio::test]
     async fn metrics_are_served() {
-        let server = Server::metrics(LOOPBACK, Metrics::default()).await.unwrap();
+        let server = Server::metrics(LOOPBACK, Metrics::default()).unwrap();
         let address = server.address().unwrap();
         server.spawn();
         assert_eq!(ask(address, "/metrics").await, ("HTTP/1.1 200 OK".to_owned(), "# EOF\n".to_owned()));
@@ -276,14 +292,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_that_is_taken_is_named() {
-        let first = Server::metrics(LOOPBACK, Metrics::default()).await.unwrap();
+        let first = Server::metrics(LOOPBACK, Metrics::default()).unwrap();
         let address = first.address().unwrap();
-        let error = Server::metrics(address, Metrics::default()).await.unwrap_err();
+        let error = Server::metrics(address, Metrics::default()).unwrap_err();
         assert_eq!(error.to_string(), format!("the metrics server cannot listen on {address}"));
     }
 
-    async fn probes() -> SocketAddr {
-        let server = Server::probes(LOOPBACK, Readiness::default(), CancellationToken::new()).await.unwrap();
+    fn probes() -> SocketAddr {
+        let server = Server::probes(LOOPBACK, Readiness::default(), CancellationToken::new()).unwrap();
         let address = server.address().unwrap();
         server.spawn();
         address
@@ -301,7 +317,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_serves_one_request() {
-        let address = probes().await;
+        let address = probes();
         for (sent, expected) in [
             ("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK"),
             ("GET /healthz?x=1 HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n", "HTTP/1.1 200 OK"),
@@ -318,13 +334,13 @@ mod tests {
     #[tokio::test]
     async fn a_header_without_end_is_refused() {
         let sent = format!("GET /healthz HTTP/1.1\r\nX: {}", "x".repeat(1 << 20));
-        let answer = exchange(probes().await, &sent).await;
+        let answer = exchange(probes(), &sent).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_sends_nothing_or_half_a_header_is_closed() {
-        let address = probes().await;
+        let address = probes();
         for sent in ["", "GET /healthz HTTP/1.1\r\nHos"] {
             let before = tokio::time::Instant::now();
             let answer = exchange(address, sent).await;
@@ -336,7 +352,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_probe_is_answered_while_the_port_is_flooded() {
-        let address = probes().await;
+        let address = probes();
         let mut flood = Vec::new();
         for _ in 0..4 * CONNECTIONS {
             let mut stream = TcpStream::connect(address).await.unwrap();

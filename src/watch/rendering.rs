@@ -90,7 +90,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn probes_are_answered_and_timers_fire_while_work_takes_long() {
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server = Server::probes(loopback, Readiness::default(), CancellationToken::new()).await.unwrap();
+        let server = Server::probes(loopback, Readiness::default(), CancellationToken::new()).unwrap();
         let address = server.address().unwrap();
         server.spawn();
         let (release, released) = mpsc::channel::<()>();
