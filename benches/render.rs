@@ -4,7 +4,7 @@
 //! they load; within ours, charts are also rendered again and again.
 
 use istio_charts::helm::{Options, render};
-use istio_charts::{Bundle, Chart};
+use istio_charts::{Bundle, Chart, Limits};
 use serde_json::json;
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -74,7 +74,7 @@ fn command_of_ours() -> Result<Command> {
 fn once() -> Result<()> {
     let bundle = Bundle::embedded();
     let operator = json!({"kind": "IstioOperator", "metadata": {"name": "default"}, "spec": {}});
-    let components = istio_charts::render(&bundle, &operator, "v1.36.3")?;
+    let components = istio_charts::render(&bundle, &operator, "v1.36.3", Limits::default())?;
     let mut objects = components.iter().map(|component| component.objects.len()).sum::<usize>();
     for definition in bundle.crds() {
         definition?;

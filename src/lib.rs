@@ -24,5 +24,6 @@ pub mod remove;
 pub mod shutdown;
 pub mod status;
 pub mod telemetry;
+pub mod text;
 pub mod validate;
 pub mod watch;

@@ -16,6 +16,9 @@ fn generated() -> Value {
         {
             make_top_level_optional(schema);
             correct_schema(schema);
+            if let Some(spec) = schema.pointer_mut("/properties/spec") {
+                bound(spec, "spec");
+            }
         }
     }
     value["spec"]["names"]["listKind"] = json!("IstioList");
@@ -62,6 +65,42 @@ fn correct_schema(schema: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(correct_schema),
         _ => {}
+    }
+}
+
+/// The most items of a list, or keys of a map, where [`MOST`] says nothing else.
+const MANY: u64 = 100;
+/// The most characters of a text, where [`MOST`] says nothing else. No name, host or quantity is longer.
+const LONG: u64 = 4096;
+/// Bounds of fields that need more than the usual ones, or less. Generous: what the reference accepts and anybody uses
+/// fits by a wide margin.
+const MOST: [(&str, u64); 4] = [
+    ("spec.config.authorizers", 200),
+    ("spec.config.proxyStatsMatcher.inclusionRegexps", 500),
+    ("spec.config.proxyStatsMatcher.inclusionRegexps[]", 64 << 10),
+    ("spec.patches[].json", 200),
+];
+
+/// Gives every list, map and text below `path` a bound, so that the API server refuses what nobody needs.
+fn bound(schema: &mut Value, path: &str) {
+    let Some(map) = schema.as_object_mut() else { return };
+    let usual = |usual: u64| MOST.iter().find(|(known, _)| *known == path).map_or(usual, |(_, most)| *most);
+    let (keyword, most) = match map.get("type").and_then(Value::as_str) {
+        Some("array") => ("maxItems", usual(MANY)),
+        Some("string") if !map.contains_key("enum") => ("maxLength", usual(LONG)),
+        Some("object") if map.contains_key("additionalProperties") => ("maxProperties", usual(MANY)),
+        _ => ("", 0),
+    };
+    if !keyword.is_empty() {
+        map.entry(keyword).or_insert(json!(most));
+    }
+    for (name, property) in map.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        bound(property, &format!("{path}.{name}"));
+    }
+    for (keyword, suffix) in [("items", "[]"), ("additionalProperties", ".*")] {
+        if let Some(below) = map.get_mut(keyword) {
+            bound(below, &format!("{path}{suffix}"));
+        }
     }
 }
 
@@ -134,4 +173,27 @@ fn fields_are_required_where_the_go_operator_requires_them() {
 fn both_parameters_of_all_three_rolling_updates_are_guarded_by_a_rule() {
     let rules = generated_text().matches("x-kubernetes-validations").count();
     assert_eq!(rules, 6);
+}
+
+#[test]
+fn every_list_map_and_text_of_a_spec_is_bounded() {
+    let schema = spec_schema();
+    let spec = &schema["properties"]["spec"];
+    // `anyOf` of a number or text repeats the types without bounds; its pattern bounds the text.
+    let both = json!([{"type": "integer"}, {"type": "string"}]).to_string();
+    let spec: Value = serde_json::from_str(&spec.to_string().replace(&both, "[]")).unwrap();
+    assert!(!any(&spec, &|map| match map.get("type").and_then(Value::as_str) {
+        Some("array") => !map.contains_key("maxItems"),
+        Some("string") => !map.contains_key("maxLength") && !map.contains_key("enum"),
+        Some("object") => map.contains_key("additionalProperties") && !map.contains_key("maxProperties"),
+        _ => false,
+    }));
+    for (path, keyword, most) in [
+        ("config/properties/authorizers", "maxItems", 200),
+        ("config/properties/authorizers/items/properties/name", "maxLength", 4096),
+        ("patches", "maxItems", 100),
+        ("patches/items/properties/json", "maxItems", 200),
+    ] {
+        assert_eq!(spec.pointer(&format!("/properties/{path}/{keyword}")), Some(&json!(most)), "{path}");
+    }
 }

@@ -2,6 +2,7 @@
 //! the names that are part of the contract with users, and whether a resource fits its definition.
 //! Holds no decisions and talks to no cluster.
 
+pub mod bounds;
 pub mod conditions;
 #[cfg(test)]
 mod crd;

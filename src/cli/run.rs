@@ -84,7 +84,7 @@ pub async fn run(arguments: &RunArguments) -> Result<(), RunError> {
     let metrics = Metrics::new(leadership.clone());
     metrics.change(|registry| requests.register(registry));
     metrics.change(|registry| module.register(registry));
-    serve(arguments, &readiness, &metrics, &shutdown).await?;
+    serve(arguments, &readiness, &metrics, &shutdown)?;
 
     let (client, writes) = kubernetes::guarded(connections, leadership.clone(), Limits::default());
     let context = Context {
@@ -100,17 +100,17 @@ pub async fn run(arguments: &RunArguments) -> Result<(), RunError> {
     supervise(context, election, writes, &shutdown).await
 }
 
-async fn serve(
+fn serve(
     arguments: &RunArguments,
     readiness: &Readiness,
     metrics: &Metrics,
     shutdown: &CancellationToken,
 ) -> Result<(), BindError> {
     if let BindAddress::At(address) = arguments.health_probe_bind_address {
-        Server::probes(address, readiness.clone(), shutdown.clone()).await?.spawn();
+        Server::probes(address, readiness.clone(), shutdown.clone())?.spawn();
     }
     if let BindAddress::At(address) = arguments.metrics_bind_address {
-        Server::metrics(address, metrics.clone()).await?.spawn();
+        Server::metrics(address, metrics.clone())?.spawn();
     }
     Ok(())
 }

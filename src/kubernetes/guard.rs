@@ -16,6 +16,7 @@ use super::coalesced::Coalesce;
 use super::connect::Connections;
 use super::deadline::DeadlineBody;
 use super::limits::{Kind, Limits, RequestTimeout, Stream, WriteDenied, fresh};
+use super::nesting::Shallow;
 use crate::leader::Leadership;
 
 /// Waits between attempts; their number bounds the attempts.
@@ -114,7 +115,7 @@ struct RequestLimit {
 }
 
 impl Service<Request<Body>> for Guard {
-    type Response = Response<DeadlineBody>;
+    type Response = Response<DeadlineBody<Shallow>>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -141,9 +142,10 @@ impl Service<Request<Body>> for Guard {
         };
         Box::pin(async move {
             let timed_out = RequestTimeout { method, path, after: limit.after };
+            let shallow = |body| Shallow::new(body, &timed_out.path);
             let answer = timeout_at(limit.deadline, send(&client, request)).await;
             drop(mark);
-            let response = answer.map_err(|_| timed_out.clone())??;
+            let response = answer.map_err(|_| timed_out.clone())??.map(shallow);
             Ok(response.map(|body| match kind {
                 Kind::Stream => stream.limited(body, timed_out),
                 Kind::Read | Kind::Write => DeadlineBody::until(body, limit.deadline, timed_out),
@@ -154,7 +156,7 @@ impl Service<Request<Body>> for Guard {
 
 impl Stream {
     /// An answer that goes on, which `start` says how long to wait for.
-    fn limited(self, body: Body, start: RequestTimeout) -> DeadlineBody {
+    fn limited(self, body: Shallow, start: RequestTimeout) -> DeadlineBody<Shallow> {
         let body = match self.served {
             Some(served) => {
                 let after = served + start.after;

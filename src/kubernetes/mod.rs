@@ -8,6 +8,7 @@ mod counted;
 mod deadline;
 mod guard;
 mod limits;
+mod nesting;
 mod streamed;
 
 pub use answer::{if_found, is_not_found};

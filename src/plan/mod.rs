@@ -9,6 +9,7 @@ mod extras;
 mod guard;
 pub mod images;
 mod overrides;
+mod limits;
 mod patches;
 mod stages;
 
@@ -20,6 +21,7 @@ use thiserror::Error;
 
 pub use self::desired::{Basis, Desired, desired};
 pub use self::overrides::{AdministratorValues, AdministratorValuesError, OverrideMode};
+use self::limits::LIMITS;
 use self::stages::rank;
 pub use self::stages::{Stage, stage_of};
 use crate::api::names;
@@ -71,7 +73,9 @@ pub fn plan(
     let failed = |source| Error::Render { version: bundle.version().to_owned(), source: Box::new(source) };
     let mut plan = Plan { bundle: bundle.clone(), stages: BTreeMap::new(), warnings: Vec::new() };
     plan.add(Stage::Namespace, extras::control_plane_namespace())?;
-    for component in istio_charts::render(bundle, configuration, kubernetes_version).map_err(failed)? {
+    let components =
+        istio_charts::render(bundle, configuration, kubernetes_version, LIMITS).map_err(failed)?;
+    for component in components {
         for object in component.objects {
             plan.add(stage_of(component.name, &object), object)?;
         }

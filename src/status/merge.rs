@@ -8,9 +8,11 @@ use super::{Report, Subject};
 use crate::api::IstioStatus;
 use crate::api::conditions::{ConditionType, Reason, State};
 use crate::api::v1alpha2::DataPlaneStatus;
+use crate::text::sanitized;
 
-/// Longest message of a condition that the API server accepts.
-const MESSAGE_LIMIT: usize = 32_768;
+/// Bytes of a condition's message, and of the description. The API server accepts 32768 characters of a message; this is
+/// more than a rejection has, and keeps the status small.
+const MESSAGE_LIMIT: usize = 16 << 10;
 
 /// A condition to be set; its type and status follow from the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +56,7 @@ pub(super) fn merge(written: &IstioStatus, subject: &Subject, report: &Report, n
             let mut status = written.clone();
             let (state, description) = worst(settled.state, &settled.description, &status);
             status.state = state;
-            status.description = Some(description).filter(|text| !text.is_empty());
+            status.description = described(&description);
             for condition in &settled.conditions {
                 set(&mut status, condition, subject.generation, now);
             }
@@ -82,7 +84,7 @@ pub(super) fn merge_data_plane(
     if let Some(settled) = settled {
         let (state, description) = worst(settled.state, &settled.description, &status);
         status.state = state;
-        status.description = Some(description).filter(|text| !text.is_empty());
+        status.description = described(&description);
     }
     status
 }
@@ -119,10 +121,15 @@ fn progress(written: &IstioStatus, subject: &Subject, text: &str, now: &Time) ->
     }
     let mut status = written.clone();
     status.state = state;
-    status.description = Some(text.to_owned());
+    status.description = described(text);
     set(&mut status, &Condition { reason: Reason::ReconcileUnknown, message: None }, subject.generation, now);
     status.observed_generation = Some(subject.generation);
     status
+}
+
+/// A description as it may be shown; `None` if there is nothing to say.
+fn described(text: &str) -> Option<String> {
+    Some(sanitized(text, MESSAGE_LIMIT)).filter(|text| !text.is_empty())
 }
 
 /// Sets one condition; its transition time moves only with its status.
@@ -140,7 +147,7 @@ fn set(status: &mut IstioStatus, condition: &Condition, generation: i64, now: &T
         type_: type_.to_owned(),
         status: reason.status().as_str().to_owned(),
         reason: reason.as_str().to_owned(),
-        message: message.chars().take(MESSAGE_LIMIT).collect(),
+        message: sanitized(message, MESSAGE_LIMIT),
         last_transition_time: since,
         observed_generation: Some(generation),
     };

@@ -4,13 +4,18 @@ use std::error::Error;
 
 use kube::core::Status;
 
-/// The texts of an error and of its causes, outermost first. A cause whose text is part of the one before is left
-/// out: kube's errors repeat theirs.
+use crate::text::sanitized;
+
+/// Bytes of an error's text, and of that of an error with its causes. Long enough for a refusal by an admission webhook.
+const TEXT_BYTES: usize = 8 << 10;
+
+/// The texts of an error and of its causes, outermost first, each on one line, without control characters and bounded in
+/// length. A cause whose text is part of the one before is left out: kube's errors repeat theirs.
 #[must_use]
 pub fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
     for error in std::iter::successors(Some(error), |error| (*error).source()) {
-        let text = text_of(error);
+        let text = sanitized(&text_of(error), TEXT_BYTES);
         if !texts.last().is_some_and(|last| last.contains(&text)) {
             texts.push(text);
         }
@@ -43,10 +48,10 @@ pub fn answer_code(error: &(dyn Error + 'static)) -> Option<u16> {
     chain.find_map(answer).map(|status| status.code)
 }
 
-/// An error and its causes on one line.
+/// An error and its causes on one line, without control characters and bounded in length.
 #[must_use]
 pub fn one_line(error: &(dyn Error + 'static)) -> String {
-    causes(error).join(": ")
+    sanitized(&causes(error).join(": "), TEXT_BYTES)
 }
 
 #[cfg(test)]
@@ -69,6 +74,13 @@ mod tests {
     fn every_cause_is_told_once() {
         let error = linked(&["the start failed", "no port: taken", "taken", "somebody has it"]).unwrap();
         assert_eq!(one_line(&*error), "the start failed: no port: taken: somebody has it");
+    }
+
+    #[test]
+    fn an_error_is_one_line_whatever_it_quotes() {
+        let error = linked(&["denied", "by policy\n2026 INFO reconciled\u{1b}[0m"]).unwrap();
+        assert_eq!(one_line(&*error), "denied: by policy 2026 INFO reconciled\u{fffd}[0m");
+        assert_eq!(causes(&*error), ["denied", "by policy 2026 INFO reconciled\u{fffd}[0m"]);
     }
 
     #[test]

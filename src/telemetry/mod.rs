@@ -1,17 +1,22 @@
 //! Logs to standard error, as text for people or as JSON for collectors. It must not log what a request or a Secret
 //! contains: the HTTP client's own spans, which carry addresses, are only shown when asked for by `RUST_LOG`.
+//! What others wrote is on one line and bounded: see [`line`].
 
 mod causes;
+mod line;
 mod time;
 
 use std::io::IsTerminal;
 use std::str::FromStr;
 
+use tracing::Subscriber;
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use self::line::{JsonLine, TextFields};
 pub use causes::{answer_code, causes, one_line};
 pub use time::TimeEncoding;
 
@@ -63,21 +68,29 @@ impl FromStr for Level {
 /// syntax of `RUST_LOG`, which are a target and a level each, and wins over the level. Only the first call of a process has
 /// an effect.
 pub fn init(logging: Logging, refinement: Option<&str>) {
-    let filter = filter(logging.level, refinement);
-    let lines = fmt::layer().with_writer(std::io::stderr).with_timer(logging.time);
     // The only error is that a subscriber is set already, as when tests call this twice.
-    let _ = match logging.encoder {
-        Encoder::Console => {
-            let lines = lines.with_target(false).with_ansi(std::io::stderr().is_terminal());
-            tracing_subscriber::registry().with(filter).with(lines).try_init()
-        }
-        Encoder::Json => {
-            tracing_subscriber::registry().with(filter).with(lines.json().flatten_event(true)).try_init()
-        }
-    };
+    let _ = lines(logging, refinement, std::io::stderr().is_terminal(), std::io::stderr).try_init();
     for directive in directives(refinement).filter(|directive| directive.parse::<Targets>().is_err()) {
         tracing::warn!(directive, "RUST_LOG has a part that is no target=level, which is left out");
     }
+}
+
+/// What writes events to `writer`, with colors if `is_colored`.
+fn lines<W>(
+    logging: Logging,
+    refinement: Option<&str>,
+    is_colored: bool,
+    writer: W,
+) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = fmt::layer().fmt_fields(TextFields).with_writer(writer);
+    let lines = match logging.encoder {
+        Encoder::Console => lines.with_timer(logging.time).with_target(false).with_ansi(is_colored).boxed(),
+        Encoder::Json => lines.with_ansi(false).event_format(JsonLine { time: logging.time }).boxed(),
+    };
+    tracing_subscriber::registry().with(filter(logging.level, refinement)).with(lines)
 }
 
 /// The parts of `RUST_LOG`.

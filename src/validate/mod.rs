@@ -6,6 +6,7 @@ mod authorizers;
 mod effective;
 mod eligibility;
 mod regular_expression;
+mod size;
 mod spec;
 pub mod version;
 
@@ -18,6 +19,12 @@ pub use spec::{Mesh, ValidatedSpec};
 
 use crate::api::IstioSpec;
 use crate::api::conditions::{Reason, State};
+use crate::text::sanitized;
+
+/// Problems that a rejection names; the others are counted.
+const NAMED_PROBLEMS: usize = 10;
+/// Bytes of a problem in a rejection, and with that of its whole message, since a problem may quote a value.
+const PROBLEM_BYTES: usize = 1024;
 
 /// Whether `spec.experimental` may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,17 +95,28 @@ impl std::error::Error for Rejection {}
 /// Checks everything about a spec that its schema cannot check.
 ///
 /// # Errors
-/// A rejection that names every problem at once, so that the author need not find them one by one.
+/// A rejection that names the problems at once, so that the author need not find them one by one.
 pub fn validate(spec: &IstioSpec, flavour: Flavour) -> Result<ValidatedSpec, Rejection> {
-    let mut problems = Vec::new();
+    let mut problems = size::check(&spec.excess);
+    if !problems.is_empty() {
+        return Err(rejection(&problems));
+    }
     let valid = spec::check(spec, flavour, &mut problems);
     if problems.is_empty() { Ok(valid) } else { Err(rejection(&problems)) }
 }
 
+/// A rejection for `problems`, of which the first ten are named and the others counted. What is named is one line.
 pub(crate) fn rejection(problems: &[Problem]) -> Rejection {
     let state = problems.iter().map(|problem| problem.state).max().unwrap_or(State::Warning);
-    let message = problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ");
-    Rejection { reason: Reason::ValidationFailed, state, message }
+    let named = problems.iter().take(NAMED_PROBLEMS);
+    let mut parts: Vec<String> =
+        named.map(|problem| sanitized(&problem.to_string(), PROBLEM_BYTES)).collect();
+    match problems.len().saturating_sub(NAMED_PROBLEMS) {
+        0 => {}
+        1 => parts.push("and 1 more problem".to_owned()),
+        more => parts.push(format!("and {more} more problems")),
+    }
+    Rejection { reason: Reason::ValidationFailed, state, message: parts.join("; ") }
 }
 
 #[cfg(test)]

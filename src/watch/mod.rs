@@ -7,6 +7,7 @@ mod drift;
 mod outcome;
 mod reconcile;
 mod remark;
+mod rendering;
 
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -27,6 +28,7 @@ use self::drift::Drift;
 use self::outcome::Next;
 pub use self::outcome::Outcome;
 use self::reconcile::Resources;
+use self::rendering::Renderer;
 use crate::api::conditions::{Reason, State};
 use crate::api::{Istio, names};
 use crate::apply::pause::PAUSE_ANNOTATION;
@@ -83,6 +85,7 @@ pub(crate) struct Operator {
     cluster_memory: memory::Store,
     gauges: ResourceGauges,
     reconciles: Reconciles,
+    renderer: Renderer,
 }
 
 /// What is watched, as far as reconciles look at it or tell of it.
@@ -237,6 +240,7 @@ impl Operator {
             changes,
             drift,
             cluster,
+            renderer: Renderer::default(),
         }
     }
 
@@ -302,6 +306,7 @@ impl Operator {
 fn reason_of(error: &reconcile::Error) -> Reason {
     match error {
         reconcile::Error::Observe { .. }
+        | reconcile::Error::Rendering { .. }
         | reconcile::Error::Memory { .. }
         | reconcile::Error::Watch { .. }
         | reconcile::Error::Installed { .. }

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::Operator;
 use super::outcome::Outcome;
 use super::remark::Remark;
+use super::rendering;
 use crate::api::conditions::{Reason, State};
 use crate::api::{Istio, last_applied, names};
 use crate::apply::inventory::Inventory;
@@ -66,6 +67,13 @@ pub enum Error {
         /// What happened.
         #[from]
         source: plan::Error,
+    },
+    /// Rendering on another thread.
+    #[error("cannot plan the installation")]
+    Rendering {
+        /// What happened.
+        #[from]
+        source: rendering::Error,
     },
     /// What is installed could not be told.
     #[error("cannot tell which Istio is installed")]
@@ -150,7 +158,7 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
         return Ok(Outcome::Rejected(undecided(&verdict)));
     }
     let live = operator.drift.live(&observed.inventory).await?;
-    let plan = match desired(operator, resource, &spec, &observed)? {
+    let plan = match desired(operator, resource, spec, &observed).await? {
         Desired::Plan(plan) => plan,
         Desired::Rejected(rejection) => return Ok(Outcome::Rejected(rejection)),
     };
@@ -173,25 +181,35 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
     Ok(Outcome::of(outcome, step, remarks))
 }
 
-/// The objects that should exist, or why the resource cannot be followed.
-fn desired(
+/// The objects that should exist, or why the resource cannot be followed. Rendered beside the runtime's thread, which
+/// renews the Lease.
+async fn desired(
     operator: &Operator,
     resource: &Istio,
-    spec: &ValidatedSpec,
+    spec: ValidatedSpec,
     observed: &Observed,
-) -> Result<Desired, plan::Error> {
+) -> Result<Desired, Error> {
+    let (bundle, images) = (operator.bundle.clone(), operator.images.clone());
+    let facts = observed.outlook.verdict.facts.clone();
+    let kubernetes_version = observed.kubernetes_version.clone();
+    let settings = &operator.context.settings;
+    let (allow_patches, override_mode) = (settings.allow_patches, settings.override_mode);
+    let administrator_values = settings.administrator_values.clone();
     let owner = resource.owner_ref(&());
-    let basis = Basis {
-        bundle: &operator.bundle,
-        facts: &observed.outlook.verdict.facts,
-        images: &operator.images,
-        kubernetes_version: &observed.kubernetes_version,
-        allow_patches: operator.context.settings.allow_patches,
-        override_mode: operator.context.settings.override_mode,
-        administrator_values: &operator.context.settings.administrator_values,
-        owner: owner.as_ref(),
+    let render = move || {
+        let basis = Basis {
+            bundle: &bundle,
+            facts: &facts,
+            images: &images,
+            kubernetes_version: &kubernetes_version,
+            allow_patches,
+            override_mode,
+            administrator_values: &administrator_values,
+            owner: owner.as_ref(),
+        };
+        plan::desired(&spec, basis)
     };
-    plan::desired(spec, basis)
+    Ok(operator.renderer.run(render).await??)
 }
 
 fn applier(operator: &Operator, progress: &Progress, namespace_is_missing: bool) -> Applier {

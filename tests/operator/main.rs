@@ -109,6 +109,7 @@ fn commands_and_refusals() -> Vec<Test> {
         a_second_resource_is_told_which_one_is_in_charge,
         a_resource_in_another_namespace_is_refused,
         an_unusable_value_is_named_and_changes_nothing,
+        values_that_are_nested_too_deeply_are_refused_and_the_resource_is_still_followed,
         every_rule_of_the_schema_lets_through_and_refuses,
         what_only_fails_together_with_the_defaults_is_a_warning_and_changes_nothing,
     ]

@@ -6,7 +6,7 @@ use kube::api::DeleteParams;
 use serde_json::json;
 use testbed::{ControlPlane, TestResult};
 
-use crate::bed::{Bed, is_held, told};
+use crate::bed::{Bed, DEADLINE, is_held, told};
 
 pub async fn a_second_resource_is_told_which_one_is_in_charge(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
@@ -32,7 +32,7 @@ pub async fn a_resource_in_another_namespace_is_refused(control_plane: &ControlP
     assert!(description.contains("kyma-system"), "{description}");
     let api: Api<istio_manager::api::Istio> = Api::namespaced(control_plane.client(), "elsewhere");
     api.delete("default", &DeleteParams::default()).await?;
-    control_plane.wait_for(api, "default", "gone Istio", crate::bed::DEADLINE, |r| r.is_none()).await?;
+    control_plane.wait_for(api, "default", "gone Istio", DEADLINE, |r| r.is_none()).await?;
     bed.stop().await
 }
 
@@ -51,4 +51,34 @@ pub async fn an_unusable_value_is_named_and_changes_nothing(control_plane: &Cont
     bed.edit("default", json!({"config": null})).await?;
     bed.settles("default", State::Ready).await?;
     bed.stop().await
+}
+
+/// Deeper than a recursive JSON parser follows, which would end the watch of all Istio resources.
+pub async fn values_that_are_nested_too_deeply_are_refused_and_the_resource_is_still_followed(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    const LEVELS: usize = 1000;
+    let mut bed = Bed::start(control_plane).await?;
+    bed.settles("default", State::Ready).await?;
+    let nested = format!("{}1{}", r#"{"a":"#.repeat(LEVELS), "}".repeat(LEVELS));
+    patch_text(control_plane, &format!(r#"{{"spec":{{"values":{nested}}}}}"#)).await?;
+    // Another reader than the operator cannot decode the resource, so its status alone is asked for.
+    let refused = "spec.values: the field has more than 64 levels of maps and lists";
+    bed.operator.says(refused, DEADLINE).await?;
+    // The list with which a watch begins, too.
+    bed.crash().await?;
+    bed.operator.says(refused, DEADLINE).await?;
+    patch_text(control_plane, r#"{"spec":{"values":null}}"#).await?;
+    bed.settles("default", State::Ready).await?;
+    bed.stop().await
+}
+
+/// Merges a text into the resource `default`. kube's own calls parse the answer, which may be nested too deeply.
+async fn patch_text(control_plane: &ControlPlane, patch: &str) -> TestResult {
+    let request =
+        http::Request::patch("/apis/operator.kyma-project.io/v1alpha2/namespaces/kyma-system/istios/default")
+            .header("Content-Type", "application/merge-patch+json")
+            .body(patch.as_bytes().to_vec())?;
+    control_plane.client().request_text(request).await?;
+    Ok(())
 }

@@ -21,5 +21,5 @@ pub use encoding::base64;
 pub use error::Error;
 pub use format::float as print_float;
 pub use merge::{merge, merge_overwrite};
-pub use templates::{Certificates, Environment, Limits, Templates};
+pub use templates::{Certificates, Environment, Functions, Limits, Templates};
 pub use value::{ConversionError, List, Map, MapType, Object, Value};

@@ -21,11 +21,42 @@ pub struct Limits {
     /// Bytes of the stack that nested blocks, parentheses and templates may fill. The thread must have about a megabyte
     /// more, for what functions need.
     pub stack: usize,
+    /// Bytes of arguments that count as a step, so that reading a large value again and again is bounded, too.
+    /// `usize::MAX`: arguments do not count.
+    pub argument_bytes: usize,
+    /// Bytes of one compiled regular expression.
+    pub pattern: usize,
+    /// Functions that templates may call.
+    pub functions: Functions,
+}
+
+/// Which functions templates may call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Functions {
+    /// All of them.
+    #[default]
+    All,
+    /// All but those whose cost has no relation to their arguments: keys, certificates, ciphers, slow hashes, and those
+    /// that compare each element of a list with each other one. A call of one of these is an error that names it.
+    Inexpensive,
+}
+
+impl Limits {
+    /// The default: what no honest chart exceeds, with every function, as in Helm.
+    pub const GENEROUS: Self = Self {
+        steps: 20_000_000,
+        output: 64 << 20,
+        memory: 512 << 20,
+        stack: 768 << 10,
+        argument_bytes: usize::MAX,
+        pattern: 10 << 20,
+        functions: Functions::All,
+    };
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { steps: 20_000_000, output: 64 << 20, memory: 512 << 20, stack: 768 << 10 }
+        Self::GENEROUS
     }
 }
 

@@ -6,7 +6,7 @@ mod bodies;
 mod mutation;
 
 use bodies::SMALL;
-use gotemplate::{Error, Limits, yaml};
+use gotemplate::{Error, Functions, Limits, yaml};
 use mutation::{Random, mutated, rounds};
 
 fn run(source: &str) -> Result<String, Error> {
@@ -163,6 +163,71 @@ fn each_kind_of_harm_is_told_with_its_place() {
         assert_eq!((error.line, error.expression.as_str()), (line, expression), "{source}: {error}");
         assert!(error.pretty().lines().count() == 4 && error.pretty().ends_with('^'), "{}", error.pretty());
     }
+}
+
+/// Limits of a program that renders what strangers wrote.
+const STRICT: Limits =
+    Limits { argument_bytes: 64, pattern: 64 << 10, functions: Functions::Inexpensive, ..bodies::SMALL };
+
+#[test]
+fn a_function_that_is_switched_off_is_named() {
+    for call in [
+        "genPrivateKey \"rsa\"",
+        "genCA \"a\" 1",
+        "genSelfSignedCert \"a\" nil nil 1",
+        "buildCustomCert \"a\" \"b\"",
+        "derivePassword 1 \"long\" \"a\" \"b\" \"c\"",
+        "bcrypt \"a\"",
+        "htpasswd \"a\" \"b\"",
+        "encryptAES \"a\" \"b\"",
+        "uniq (list 1)",
+    ] {
+        let name = call.split(' ').next().unwrap();
+        let switched_off = format!("function {name:?} is switched off");
+        let source = format!("a: 1\nb: {{{{ {call} }}}}\n");
+        let error = bodies::run(STRICT, &source).unwrap_err();
+        assert!(error.message.starts_with(&switched_off), "{call}: {error}");
+        assert_eq!((error.line, error.expression.as_str()), (2, call));
+        // In a text that is executed by `tpl`, too.
+        let inner =
+            bodies::run(STRICT, &format!("{{{{ tpl {:?} . }}}}", format!("{{{{ {call} }}}}"))).unwrap_err();
+        assert!(inner.message.contains(&switched_off), "{call}: {inner}");
+        let allowed =
+            bodies::run(bodies::SMALL, &source).err().map(|error| error.message).unwrap_or_default();
+        assert!(!allowed.contains("switched off"), "{call}: {allowed}");
+    }
+}
+
+#[test]
+fn reading_a_large_argument_again_and_again_takes_steps() {
+    let text = "{{ $t := repeat 100000 \"x\" }}{{ range until 500 }}";
+    let list = "{{ $l := until 10000 }}{{ range until 500 }}";
+    let map = "{{ $m := dict }}{{ range until 2000 }}{{ $_ := set $m (toString .) (dict \"a\" .) }}{{ end }}\
+               {{ range until 500 }}";
+    for source in [
+        format!("{text}{{{{ $_ := contains \"y\" $t }}}}{{{{ end }}}}"),
+        format!("{text}{{{{ $_ := regexMatch \"y\" $t }}}}{{{{ end }}}}"),
+        format!("{list}{{{{ $_ := has -1 $l }}}}{{{{ end }}}}"),
+        format!("{list}{{{{ $_ := deepEqual $l $l }}}}{{{{ end }}}}"),
+        format!("{map}{{{{ $_ := mergeOverwrite $m $m }}}}{{{{ end }}}}"),
+        // Small, and yet without end.
+        "{{ $m := dict }}{{ $_ := set $m \"m\" $m }}{{ toYaml $m }}".to_owned(),
+    ] {
+        let uncounted = Limits { argument_bytes: usize::MAX, ..STRICT };
+        assert!(bodies::run(uncounted, &source).is_ok(), "{source}");
+        let error = bodies::run(STRICT, &source).unwrap_err();
+        assert!(error.message.contains("more steps"), "{source}: {error}");
+    }
+    // What is only passed on is not read.
+    let passed = format!("{{{{ define \"d\" }}}}{{{{ end }}}}{map}{{{{ include \"d\" $m }}}}{{{{ end }}}}ok");
+    assert_eq!(bodies::run(STRICT, &passed).unwrap(), "ok");
+}
+
+#[test]
+fn a_regular_expression_is_bounded_when_it_is_compiled() {
+    let source = "{{ mustRegexMatch \"(\\\\pL{10}){2}\" \"a\" }}";
+    assert!(bodies::run(Limits { pattern: 10 << 20, ..STRICT }, source).is_ok());
+    assert!(bodies::run(STRICT, source).is_err());
 }
 
 /// Texts of everything that functions read.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like the tests")]
 
-use istio_charts::{Bundle, Component, ComponentName, Error, render};
+use istio_charts::{Bundle, Component, ComponentName, Error, Limits, render};
 use serde_json::{Value, json};
 use std::error::Error as _;
 use std::time::Instant;
@@ -19,12 +19,12 @@ fn operator(spec: &Value) -> Value {
 }
 
 fn rendered(spec: &Value) -> Vec<Component> {
-    render(&Bundle::embedded(), &operator(spec), KUBERNETES)
+    render(&Bundle::embedded(), &operator(spec), KUBERNETES, Limits::default())
         .unwrap_or_else(|error| panic!("{}", chain(&error)))
 }
 
 fn failure(spec: &Value) -> Error {
-    render(&Bundle::embedded(), &operator(spec), KUBERNETES).unwrap_err()
+    render(&Bundle::embedded(), &operator(spec), KUBERNETES, Limits::default()).unwrap_err()
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -215,7 +215,7 @@ fn the_time_of_a_rendering_is_printed() {
     let (bundle, document) =
         (Bundle::embedded(), operator(&json!({"components": {"cni": {"enabled": true}}})));
     let started = Instant::now();
-    let components = render(&bundle, &document, KUBERNETES).unwrap();
+    let components = render(&bundle, &document, KUBERNETES, Limits::default()).unwrap();
     let rendered = started.elapsed();
     let definitions = bundle.crds().count();
     let objects: usize = components.iter().map(|component| component.objects.len()).sum();

@@ -24,11 +24,16 @@ pub use overrides::{JsonOperation, ObjectPatch};
 pub use restarter::{DataPlaneStatus, Leftover, Restarter};
 pub use status::IstioStatus;
 
+use std::collections::BTreeMap;
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+
+use super::bounds::{self, Excess};
 
 /// Which Istio to have in this cluster: one resource, in the operator's namespace, describes the whole installation.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -77,13 +82,32 @@ pub struct IstioSpec {
     /// How workloads with outdated sidecars are restarted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restarter: Option<Restarter>,
+    /// Fields that are larger than they may be and were left out above. A spec with one of them is rejected.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub excess: Vec<Excess>,
 }
 
-/// By way of JSON, whatever the resource is read from: the code that reads all of these types is in the program once then,
-/// and not once for each source. The derived code, for JSON, is `IstioSpec::deserialize`, which goes before this.
+/// Field by field: each is measured as text before a value is made of it. A field that is too large is left out and
+/// noted, because a resource that does not decode would stall the watch of all of them.
+///
+/// By way of JSON values, whatever the resource is read from: the code that reads all of these types is in the program
+/// once then, and not once for each source. The derived code, for JSON, is `IstioSpec::deserialize`, which goes before
+/// this.
 impl<'de> Deserialize<'de> for IstioSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::deserialize(Value::deserialize(deserializer)?).map_err(D::Error::custom)
+        let mut bounded = Map::new();
+        let mut excess = Vec::new();
+        for (field, json) in BTreeMap::<String, Box<RawValue>>::deserialize(deserializer)? {
+            match bounds::bounds_of(&field).exceeded_by(json.get()) {
+                Some(bound) => excess.push(Excess { field, bound }),
+                None => {
+                    drop(bounded.insert(field, serde_json::from_str(json.get()).map_err(D::Error::custom)?))
+                }
+            }
+        }
+        let spec = Self::deserialize(Value::Object(bounded)).map_err(D::Error::custom)?;
+        Ok(Self { excess, ..spec })
     }
 }
 
@@ -126,6 +150,31 @@ mod tests {
         }));
         let authorizer = &istio.spec.config.unwrap().authorizers.unwrap()[0];
         assert_eq!((authorizer.port, authorizer.timeout.as_deref()), (-7_000_000_000, Some("soon")));
+    }
+
+    #[test]
+    fn a_field_that_is_too_large_is_left_out_and_noted_and_the_others_are_read() {
+        use super::bounds::{Bound, FREE_FORM, TYPED};
+        let nested = |levels: usize| format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+        let many = format!("[0{}]", ",0".repeat(FREE_FORM.entries));
+        let long = "x".repeat(TYPED.bytes);
+        for (field, json, bound) in [
+            ("values", nested(FREE_FORM.depth), None),
+            ("values", nested(FREE_FORM.depth + 1), Some(Bound::Depth(FREE_FORM.depth))),
+            // Deeper than a recursive parser can follow.
+            ("values", nested(100_000), Some(Bound::Bytes(FREE_FORM.bytes))),
+            ("values", nested(10_000), Some(Bound::Depth(FREE_FORM.depth))),
+            ("values", format!(r#"{{"a":{many}}}"#), Some(Bound::Entries(FREE_FORM.entries))),
+            ("patches", many.clone(), Some(Bound::Entries(FREE_FORM.entries))),
+            ("config", format!(r#"{{"trustDomain":"{long}"}}"#), Some(Bound::Bytes(TYPED.bytes))),
+        ] {
+            let text = format!(r#"{{"restarter": {{"enabled": false}}, "{field}": {json}}}"#);
+            let spec: IstioSpec = serde_json::from_str(&text).unwrap();
+            assert_eq!(spec.restarter.and_then(|restarter| restarter.enabled), Some(false), "{field}");
+            let expected = bound.map(|bound| Excess { field: field.to_owned(), bound });
+            assert_eq!(spec.excess.into_iter().next(), expected, "{field}");
+            assert!(bound.is_none() || spec.values.is_none());
+        }
     }
 
     #[test]

@@ -7,7 +7,9 @@ use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng as _;
 
 use super::Failure;
-use crate::templates::Limits;
+use crate::functions::Function;
+use crate::templates::{Functions, Limits};
+use crate::value::{Value, held};
 
 /// Templates of one name that include themselves, as in Helm.
 const INCLUDE_LIMIT: usize = 1000;
@@ -18,6 +20,9 @@ pub(crate) struct Budget {
     memory: usize,
     output: usize,
     stack: usize,
+    argument_bytes: usize,
+    pattern: usize,
+    functions: Functions,
     /// Where the stack was when the execution began.
     bottom: usize,
     includes: BTreeMap<Rc<str>, usize>,
@@ -31,6 +36,9 @@ impl Budget {
             memory: limits.memory,
             output: limits.output,
             stack: limits.stack,
+            argument_bytes: limits.argument_bytes,
+            pattern: limits.pattern,
+            functions: limits.functions,
             bottom: stack_position(),
             includes: BTreeMap::new(),
             random: None,
@@ -47,6 +55,35 @@ impl Budget {
         let left = self.steps.checked_sub(count);
         self.steps = left.ok_or("the templates take more steps than any chart should")?;
         Ok(())
+    }
+
+    /// Makes sure that a function may be called.
+    pub(crate) fn check_function(&self, function: &Function) -> Result<(), Failure> {
+        if self.functions == Functions::Inexpensive && function.is_expensive() {
+            return Err(
+                format!("function {:?} is switched off, as it is too expensive", function.name).into()
+            );
+        }
+        Ok(())
+    }
+
+    /// Takes the steps that reading the arguments of a function is worth.
+    pub(crate) fn read(&mut self, function: &Function, arguments: &[Value]) -> Result<(), Failure> {
+        if self.argument_bytes == usize::MAX {
+            return Ok(());
+        }
+        let most = usize::try_from(self.steps).unwrap_or(usize::MAX).saturating_mul(self.argument_bytes);
+        let bytes = arguments
+            .iter()
+            .map(|argument| if function.hands_on(argument) { 0 } else { held(argument, most) })
+            .fold(0, usize::saturating_add)
+            .saturating_mul(function.reads());
+        self.steps(bytes.div_euclid(self.argument_bytes.max(1)) as u64)
+    }
+
+    /// Bytes of one compiled regular expression.
+    pub(crate) fn pattern(&self) -> usize {
+        self.pattern
     }
 
     /// Makes sure that the stack holds what comes next.

@@ -140,6 +140,7 @@ impl Executor<'_> {
     ) -> Result<Value, Failure> {
         let given = rest.len() + usize::from(passed.is_some());
         function.check_count(given)?;
+        self.budget.check_function(function)?;
         // These two stop at the first argument that decides, and must not evaluate the rest.
         if let Run::Decide(decisive) = function.run {
             return self.decide(frame, decisive, rest, dot, passed);
@@ -152,6 +153,7 @@ impl Executor<'_> {
         if let Some(value) = passed {
             arguments.push(function.parameter(rest.len()).check(value)?);
         }
+        self.budget.read(function, &arguments)?;
         let answer = match function.run {
             Run::Plain(run) => run(&arguments),
             Run::Within(run) => run(self, &arguments),

@@ -103,7 +103,56 @@ const fn within(
     Function { name, fixed, rest: None, run: Run::Within(run) }
 }
 
+/// How often, at worst, a regular expression of the smallest limit looks at each byte of a text.
+const PATTERN_READS: usize = 256;
+
 impl Function {
+    /// Whether what a call costs has no relation to its arguments.
+    pub(crate) fn is_expensive(&self) -> bool {
+        let tables = [certificates::FUNCTIONS, secrets::FUNCTIONS];
+        tables.iter().any(|table| table.iter().any(|function| function.name == self.name))
+            || matches!(self.name, "uniq" | "mustUniq")
+    }
+
+    /// How often a call reads each byte of its arguments, at worst.
+    pub(crate) fn reads(&self) -> usize {
+        let is_pattern = self.name.starts_with("regex") || self.name.starts_with("mustRegex");
+        if is_pattern { PATTERN_READS } else { 1 }
+    }
+
+    /// Whether a call passes an argument on, or looks at its surface, without reading all that it holds.
+    pub(crate) fn hands_on(&self, argument: &Value) -> bool {
+        matches!(argument, Value::List(_) | Value::Map(_))
+            && matches!(
+                self.name,
+                "include"
+                    | "tpl"
+                    | "dict"
+                    | "list"
+                    | "tuple"
+                    | "set"
+                    | "unset"
+                    | "get"
+                    | "hasKey"
+                    | "index"
+                    | "dig"
+                    | "default"
+                    | "coalesce"
+                    | "ternary"
+                    | "empty"
+                    | "not"
+                    | "required"
+                    | "len"
+                    | "kindOf"
+                    | "kindIs"
+                    | "typeOf"
+                    | "typeIs"
+                    | "typeIsLike"
+                    | "any"
+                    | "all"
+            )
+    }
+
     /// The type of the argument at a position.
     pub(crate) fn parameter(&self, index: usize) -> Type {
         self.fixed.get(index).copied().or(self.rest).unwrap_or(Type::Any)

@@ -3,9 +3,10 @@
 use super::Type::{Any, Int, String as Text};
 use super::{
     Answer, Function, any, bytes, check_length, count, from, integer, kept, kept_one, plain, text, variadic,
+    within,
 };
 use crate::encoding;
-use crate::exec::Failure;
+use crate::exec::{Executor, Failure};
 use crate::format;
 use crate::regular_expression::Pattern;
 use crate::value::{Element, List, Map, MapType, Value};
@@ -57,20 +58,20 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::List(List::of(Element::String, pieces(bytes(a, 0), bytes(a, 1), None))))
     }),
     plain("join", &[Text, Any], join),
-    plain("regexMatch", &[Text, Text], |a| {
-        Ok(Value::Bool(pattern(a).is_ok_and(|r| r.is_match(&text(a, 1)))))
+    within("regexMatch", &[Text, Text], |e, a| {
+        Ok(Value::Bool(pattern(e, a).is_ok_and(|r| r.is_match(&text(a, 1)))))
     }),
-    plain("mustRegexMatch", &[Text, Text], |a| Ok(Value::Bool(pattern(a)?.is_match(&text(a, 1))))),
-    plain("regexFind", &[Text, Text], find),
-    plain("mustRegexFind", &[Text, Text], find),
-    plain("regexFindAll", &[Text, Text, Int], find_all),
-    plain("mustRegexFindAll", &[Text, Text, Int], find_all),
-    plain("regexReplaceAll", &[Text, Text, Text], |a| replace_all(a, true)),
-    plain("mustRegexReplaceAll", &[Text, Text, Text], |a| replace_all(a, true)),
-    plain("regexReplaceAllLiteral", &[Text, Text, Text], |a| replace_all(a, false)),
-    plain("mustRegexReplaceAllLiteral", &[Text, Text, Text], |a| replace_all(a, false)),
-    plain("regexSplit", &[Text, Text, Int], regex_split),
-    plain("mustRegexSplit", &[Text, Text, Int], regex_split),
+    within("mustRegexMatch", &[Text, Text], |e, a| Ok(Value::Bool(pattern(e, a)?.is_match(&text(a, 1))))),
+    within("regexFind", &[Text, Text], find),
+    within("mustRegexFind", &[Text, Text], find),
+    within("regexFindAll", &[Text, Text, Int], find_all),
+    within("mustRegexFindAll", &[Text, Text, Int], find_all),
+    within("regexReplaceAll", &[Text, Text, Text], |e, a| replace_all(e, a, true)),
+    within("mustRegexReplaceAll", &[Text, Text, Text], |e, a| replace_all(e, a, true)),
+    within("regexReplaceAllLiteral", &[Text, Text, Text], |e, a| replace_all(e, a, false)),
+    within("mustRegexReplaceAllLiteral", &[Text, Text, Text], |e, a| replace_all(e, a, false)),
+    within("regexSplit", &[Text, Text, Int], regex_split),
+    within("mustRegexSplit", &[Text, Text, Int], regex_split),
     plain("regexQuoteMeta", &[Text], quote_meta),
 ];
 
@@ -297,13 +298,14 @@ fn join(arguments: &[Value]) -> Answer {
 }
 
 /// The first argument as a pattern.
-fn pattern(arguments: &[Value]) -> Result<Pattern, String> {
+fn pattern(executor: &Executor<'_>, arguments: &[Value]) -> Result<Pattern, String> {
     let pattern = std::str::from_utf8(bytes(arguments, 0));
-    Pattern::parse(pattern.map_err(|_| "error parsing regexp: invalid UTF-8")?)
+    let pattern = pattern.map_err(|_| "error parsing regexp: invalid UTF-8")?;
+    Pattern::parse_within(pattern, executor.budget.pattern())
 }
 
-fn find(arguments: &[Value]) -> Answer {
-    let regex = pattern(arguments)?;
+fn find(executor: &mut Executor<'_>, arguments: &[Value]) -> Answer {
+    let regex = pattern(executor, arguments)?;
     Ok(kept_one([bytes(arguments, 1)], |[whole]| {
         regex.find(whole).map_or("", |found| found.as_str()).to_owned()
     }))
@@ -314,8 +316,8 @@ fn limit(number: i64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn find_all(arguments: &[Value]) -> Answer {
-    let regex = pattern(arguments)?;
+fn find_all(executor: &mut Executor<'_>, arguments: &[Value]) -> Answer {
+    let regex = pattern(executor, arguments)?;
     let most = limit(integer(arguments, 2));
     let found = kept([bytes(arguments, 1)], |[whole]| {
         regex.find_iter(whole).take(most).map(|found| found.as_str().to_owned()).collect()
@@ -326,8 +328,8 @@ fn find_all(arguments: &[Value]) -> Answer {
     Ok(Value::List(List::of(Element::String, found)))
 }
 
-fn replace_all(arguments: &[Value], expands: bool) -> Answer {
-    let regex = pattern(arguments)?;
+fn replace_all(executor: &mut Executor<'_>, arguments: &[Value], expands: bool) -> Answer {
+    let regex = pattern(executor, arguments)?;
     let mut checked = Ok(());
     let replaced = kept_one([bytes(arguments, 1), bytes(arguments, 2)], |[whole, new]| {
         let mut replaced = String::new();
@@ -352,8 +354,8 @@ fn replace_all(arguments: &[Value], expands: bool) -> Answer {
     checked.map(|()| replaced)
 }
 
-fn regex_split(arguments: &[Value]) -> Answer {
-    let regex = pattern(arguments)?;
+fn regex_split(executor: &mut Executor<'_>, arguments: &[Value]) -> Answer {
+    let regex = pattern(executor, arguments)?;
     let most = integer(arguments, 2);
     if most == 0 {
         return Ok(Value::List(List::nil(Element::String)));

@@ -5,7 +5,9 @@
 
 mod translate;
 
-use regex::{Captures, Match, Regex};
+use regex::{Captures, Match, Regex, RegexBuilder};
+
+use crate::templates::Limits;
 
 /// Go refuses to repeat more often.
 const MOST_REPETITIONS: u32 = 1000;
@@ -21,10 +23,15 @@ pub struct Pattern {
 impl Pattern {
     /// Compiles a pattern; the error is one sentence.
     pub fn parse(pattern: &str) -> Result<Self, String> {
+        Self::parse_within(pattern, Limits::GENEROUS.pattern)
+    }
+
+    /// Compiles a pattern that takes at most so many bytes when it is compiled.
+    pub(crate) fn parse_within(pattern: &str, bytes: usize) -> Result<Self, String> {
         let failed = |reason: String| format!("error parsing regexp: {reason}: `{pattern}`");
         let (translated, names) =
             translate::translate(pattern).map_err(|reason| failed(reason.to_owned()))?;
-        let regex = Regex::new(&translated).map_err(|error| {
+        let regex = RegexBuilder::new(&translated).size_limit(bytes).build().map_err(|error| {
             let text = error.to_string();
             failed(text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned())
         })?;

@@ -75,6 +75,11 @@ impl Map {
         self.inner.entries.borrow().values().map(of).fold(0, usize::saturating_add)
     }
 
+    /// Calls `visit` with each value.
+    pub(super) fn each(&self, visit: impl FnMut(&Value)) {
+        self.inner.entries.borrow().values().for_each(visit);
+    }
+
     pub(crate) fn is_nil(&self) -> bool {
         self.inner.is_nil
     }

@@ -17,7 +17,7 @@ pub(crate) use convert::json_date;
 pub(crate) use list::Element;
 pub use list::List;
 pub use map::{Map, MapType};
-pub(crate) use size::made;
+pub(crate) use size::{held, made};
 pub(crate) use walk::{Walk, same};
 
 use crate::date::Time;

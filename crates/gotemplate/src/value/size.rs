@@ -23,9 +23,36 @@ pub(crate) fn made(value: &Value) -> usize {
     }
 }
 
+/// About what a value holds, whoever made it. The count ends beyond `most`, since a value may be cyclic, or hold another
+/// one so often that it is endless for all practical purposes.
+pub(crate) fn held(value: &Value, most: usize) -> usize {
+    let mut bytes: usize = 0;
+    let mut waiting = vec![value.clone()];
+    while let Some(value) = waiting.pop() {
+        let here = match &value {
+            Value::String(text) => text.len(),
+            Value::Binary(bytes) | Value::Bytes(bytes) => bytes.len(),
+            Value::List(list) => {
+                waiting.extend(list.values().iter().cloned());
+                list.len().saturating_mul(ELEMENT)
+            }
+            Value::Map(map) => {
+                map.each(|value| waiting.push(value.clone()));
+                map.len().saturating_mul(KEY)
+            }
+            _ => 0,
+        };
+        bytes = bytes.saturating_add(here);
+        if bytes > most {
+            break;
+        }
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
-    use super::made;
+    use super::{held, made};
     use crate::value::{Map, Value};
 
     #[test]
@@ -41,5 +68,17 @@ mod tests {
         assert_eq!(made(&map), 64 + 2 * 32 + 10);
         let held = map.clone();
         assert_eq!((made(&map), made(&held)), (0, 0));
+    }
+
+    #[test]
+    fn what_a_value_holds_counts_for_whoever_reads_it() {
+        let text = Value::string("x".repeat(100));
+        let list = Value::list(vec![text.clone(), text.clone()]);
+        assert_eq!(held(&list, usize::MAX), 2 * (32 + 100));
+        let map = Map::new();
+        map.insert("self", Value::Map(map.clone()));
+        let endless = held(&Value::Map(map.clone()), 10_000);
+        assert!((10_000..11_000).contains(&endless), "{endless}");
+        map.remove("self");
     }
 }

@@ -7,7 +7,8 @@
 use gotemplate::{Environment, Error, Limits, Map, Templates, Value, yaml};
 
 /// Limits that let a test end soon.
-pub const SMALL: Limits = Limits { steps: 20_000, output: 1 << 20, memory: 64 << 20, stack: 512 << 10 };
+pub const SMALL: Limits =
+    Limits { steps: 20_000, output: 1 << 20, memory: 64 << 20, stack: 512 << 10, ..Limits::GENEROUS };
 
 /// Functions with a text in every place that takes one.
 pub const READERS: [&str; 22] = [

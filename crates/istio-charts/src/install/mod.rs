@@ -21,6 +21,7 @@ pub use overlay::PathError;
 use crate::bundle::{Bundle, BundleError};
 use crate::helm::{self, Capabilities, Operation, Options};
 use component::Item;
+use gotemplate::Limits;
 use serde_json::Value;
 
 /// Why an `IstioOperator` document cannot be rendered.
@@ -105,8 +106,14 @@ pub struct Component {
 /// Renders everything an `IstioOperator` document asks for, except the CustomResourceDefinitions.
 ///
 /// `operator` is the whole document with `metadata` and `spec`; `kubernetes_version` is the server's version, such as
-/// `v1.36.3`. Components come in Istio's order, those with several gateways as one.
-pub fn render(bundle: &Bundle, operator: &Value, kubernetes_version: &str) -> Result<Vec<Component>, Error> {
+/// `v1.36.3`; `limits` is what each template may use up. Components come in Istio's order, those with several gateways as
+/// one.
+pub fn render(
+    bundle: &Bundle,
+    operator: &Value,
+    kubernetes_version: &str,
+    limits: Limits,
+) -> Result<Vec<Component>, Error> {
     component::check_names(operator)?;
     let document = layers::merged_document(bundle, operator)?;
     let mut components = Vec::new();
@@ -114,7 +121,8 @@ pub fn render(bundle: &Bundle, operator: &Value, kubernetes_version: &str) -> Re
         let mut component = Component { name, objects: Vec::new(), warnings: Vec::new() };
         let items = component::items(name, &document)?;
         for item in &items {
-            render_item(bundle, item, &document, kubernetes_version, &mut component)?;
+            let options = options(item, kubernetes_version, limits);
+            render_item(bundle, item, &document, &options, &mut component)?;
         }
         for object in &mut component.objects {
             add_owner_labels(object, name, bundle.version());
@@ -130,10 +138,9 @@ fn render_item(
     bundle: &Bundle,
     item: &Item,
     document: &Value,
-    kubernetes: &str,
+    options: &Options,
     component: &mut Component,
 ) -> Result<(), Error> {
-    let options = options(item, kubernetes);
     let mut values = layers::chart_values(item, document);
     let with_default_tag = item.component == ComponentName::Pilot && default_tag::is_wanted(&values);
     if with_default_tag {
@@ -144,14 +151,14 @@ fn render_item(
         *layers::entry(&mut values, &["base", "enableCRDTemplates"]) = Value::Bool(false);
     }
     let (mut objects, warnings) =
-        render_chart(bundle, item.component, item.component.chart(), &values, &options)?;
+        render_chart(bundle, item.component, item.component.chart(), &values, options)?;
     let revision = values
         .get("revision")
         .and_then(Value::as_str)
         .filter(|revision| !revision.is_empty() && *revision != "default");
     patch::apply(item, revision, &mut objects)?;
     if with_default_tag {
-        default_tag::complete(bundle, &values, &options, &mut objects)?;
+        default_tag::complete(bundle, &values, options, &mut objects)?;
     }
     component.objects.extend(objects);
     component.warnings.extend(warnings);
@@ -159,11 +166,12 @@ fn render_item(
 }
 
 /// As Istio's installer renders: it neither installs nor upgrades, and has checked the values before.
-fn options(item: &Item, kubernetes: &str) -> Options {
+fn options(item: &Item, kubernetes: &str, limits: Limits) -> Options {
     let mut options = Options::install("istio", &item.namespace);
     options.release.operation = Operation::Render;
     options.capabilities = Capabilities::of_version(kubernetes);
     options.checks_schema = false;
+    options.limits = limits;
     options
 }
 

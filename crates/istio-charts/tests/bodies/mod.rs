@@ -21,7 +21,8 @@ pub fn chart(metadata: &str, values: &str, template: &str, schema: &str) -> Resu
         ("charts/sub/templates/b.yaml".to_owned(), template.as_bytes().to_vec()),
     ]);
     let mut options = Options::install("x", "y");
-    options.limits = Limits { steps: 20_000, output: 1 << 20, memory: 64 << 20, stack: 512 << 10 };
+    options.limits =
+        Limits { steps: 20_000, output: 1 << 20, memory: 64 << 20, stack: 512 << 10, ..Limits::GENEROUS };
     let chart = Chart::from_files(files)?;
     Ok(render(&chart, &json!({}), &options)?.print(true)?)
 }

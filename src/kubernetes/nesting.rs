@@ -1,0 +1,199 @@
+//! Cuts JSON that is nested too deeply out of answers, before it is parsed.
+//!
+//! The API server keeps custom resources that are nested far deeper than a recursive parser follows. One of them would
+//! make the list or watch of its whole kind fail, again and again. What is cut becomes `null`; the rest of the object is
+//! read as usual, and whoever judges it sees that it is nested too deeply.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use kube::client::Body;
+
+/// Levels that remain. `serde_json` parses 127; what is around an object in a list or a watch takes two.
+const LEVELS: usize = 100;
+
+/// Whether objects at a path may be nested without bound: the kinds of custom resources. Built-in kinds have fixed types.
+fn is_unbounded(path: &str) -> bool {
+    let group = path.strip_prefix("/apis/").and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    group.contains('.') && !group.ends_with(".k8s.io")
+}
+
+/// A body without what is nested too deeply, or one that remains as it is.
+pub struct Shallow {
+    body: Body,
+    state: Option<State>,
+}
+
+impl Shallow {
+    /// The body of an answer to a request for `path`.
+    pub(super) fn new(body: Body, path: &str) -> Self {
+        Self { body, state: is_unbounded(path).then(State::default) }
+    }
+}
+
+/// Where in a JSON text the filter is; a text arrives in parts.
+#[derive(Default)]
+struct State {
+    depth: usize,
+    is_in_string: bool,
+    is_escaped: bool,
+}
+
+impl State {
+    /// The part of a text that remains.
+    fn apply(&mut self, part: Bytes) -> Bytes {
+        let mut kept: Option<Vec<u8>> = None;
+        for (at, byte) in part.iter().enumerate() {
+            let remains = self.step(*byte);
+            match &mut kept {
+                Some(kept) => kept.extend(remains.bytes(*byte)),
+                None if remains == Remains::Itself => {}
+                // Most parts remain as they are, and are not copied.
+                None => {
+                    let mut copy = part.slice(..at).to_vec();
+                    copy.extend(remains.bytes(*byte));
+                    kept = Some(copy);
+                }
+            }
+        }
+        kept.map_or(part, Bytes::from)
+    }
+
+    fn step(&mut self, byte: u8) -> Remains {
+        let before = self.depth;
+        match byte {
+            _ if self.is_escaped => self.is_escaped = false,
+            b'\\' if self.is_in_string => self.is_escaped = true,
+            b'"' => self.is_in_string = !self.is_in_string,
+            b'{' | b'[' if !self.is_in_string => self.depth += 1,
+            b'}' | b']' if !self.is_in_string => self.depth = self.depth.saturating_sub(1),
+            _ => {}
+        }
+        match (before, self.depth) {
+            (LEVELS, now) if now > LEVELS => Remains::Null,
+            (before, now) if before.max(now) > LEVELS => Remains::Nothing,
+            _ => Remains::Itself,
+        }
+    }
+}
+
+/// What remains of a byte.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Remains {
+    Itself,
+    Null,
+    Nothing,
+}
+
+impl Remains {
+    fn bytes(self, byte: u8) -> impl Iterator<Item = u8> {
+        let (text, own): (&[u8], _) = match self {
+            Self::Itself => (b"", Some(byte)),
+            Self::Null => (b"null", None),
+            Self::Nothing => (b"", None),
+        };
+        text.iter().copied().chain(own)
+    }
+}
+
+impl HttpBody for Shallow {
+    type Data = Bytes;
+    type Error = <Body as HttpBody>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let Some(state) = &mut self.state else { return Poll::Ready(frame) };
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|part| state.apply(part)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        // What is cut is not known in advance.
+        if self.state.is_some() { SizeHint::default() } else { self.body.size_hint() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn nested(levels: usize) -> String {
+        format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels))
+    }
+
+    /// What remains of a text that arrives in parts of a size.
+    fn remains(text: &str, size: usize) -> String {
+        let mut state = State::default();
+        let parts = text.as_bytes().chunks(size).map(|part| state.apply(Bytes::copy_from_slice(part)));
+        String::from_utf8(parts.flat_map(|part| part.to_vec()).collect()).unwrap()
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_becomes_null() {
+        let cut = nested(LEVELS).replace('1', "null");
+        for (text, expected) in [
+            (nested(LEVELS), nested(LEVELS)),
+            (nested(LEVELS + 1), cut.clone()),
+            (nested(100_000), cut.clone()),
+            (
+                format!("{}{}{}", "[".repeat(LEVELS), r#"1,{"b":["]"]},[2],3"#, "]".repeat(LEVELS)),
+                format!("{}{}{}", "[".repeat(LEVELS), "1,null,null,3", "]".repeat(LEVELS)),
+            ),
+            // The next event of a watch is not affected.
+            (format!("{}\n{{}}\n", nested(100_000)), format!("{cut}\n{{}}\n")),
+            (
+                format!(r#"["{}","\"[[\\"]"#, "[{".repeat(1000)),
+                format!(r#"["{}","\"[[\\"]"#, "[{".repeat(1000)),
+            ),
+        ] {
+            for size in [1, 7, usize::MAX] {
+                assert_eq!(remains(&text, size), expected, "{size}");
+            }
+            let first = expected.lines().next().unwrap();
+            assert!(serde_json::from_str::<Value>(first).is_ok(), "{first}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_that_is_not_nested_deeply_is_not_changed(text in ".{0,60}", size in 1_usize..70) {
+            let json = serde_json::json!({"a": [text.clone(), {text.clone(): [[]]}]}).to_string();
+            prop_assert_eq!(remains(&json, size), json);
+        }
+    }
+
+    #[test]
+    fn custom_resources_are_unbounded_and_built_in_kinds_are_not() {
+        for (path, expected) in [
+            ("/apis/operator.kyma-project.io/v1alpha2/istios", true),
+            ("/apis/networking.istio.io/v1/namespaces/a/virtualservices/b", true),
+            ("/apis/apps/v1/deployments", false),
+            ("/apis/rbac.authorization.k8s.io/v1/clusterroles", false),
+            ("/api/v1/pods", false),
+            ("/version", false),
+        ] {
+            assert_eq!(is_unbounded(path), expected, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_body_of_a_custom_resource_is_cut_as_it_arrives() {
+        for (path, levels) in [("/apis/networking.istio.io/v1/gateways", LEVELS), ("/api/v1/pods", 5000)] {
+            let mut body = Shallow::new(Body::from(nested(5000).into_bytes()), path);
+            let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+            let text = frame.unwrap().unwrap().into_data().unwrap();
+            assert_eq!(text.iter().filter(|byte| **byte == b'{').count(), levels, "{path}");
+        }
+    }
+}

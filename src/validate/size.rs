@@ -1,0 +1,13 @@
+//! Rejects a spec that is larger than the operator processes, before anything else looks at it.
+
+use super::Problem;
+use crate::api::bounds::Excess;
+
+/// One problem for each field that exceeds its bounds.
+pub(super) fn check(excess: &[Excess]) -> Vec<Problem> {
+    let problem = |Excess { field, bound }: &Excess| {
+        let message = format!("the field has {bound}, which the operator does not process; reduce it");
+        Problem::warning(format!("spec.{field}"), message)
+    };
+    excess.iter().map(problem).collect()
+}
