@@ -363,6 +363,27 @@ fn what_the_operator_decides_is_closed_to_everybody_and_the_rest_to_authors() {
     }
 }
 
+#[test]
+fn the_documentation_lists_the_groups_of_the_allow_list() {
+    let mut rows: Vec<(&str, usize)> = Vec::new();
+    for line in tree::ALLOWED.lines() {
+        if let Some(group) = line.strip_prefix("## ") {
+            rows.push((group, 0));
+        } else if let Some((path, kind)) = tree::lines(line).next()
+            && kind != "section"
+        {
+            rows.last_mut().unwrap().1 += tree::alternatives(path).len();
+        }
+    }
+    let page = include_str!("../../../../docs/user/README.md");
+    for (group, count) in rows {
+        assert!(
+            page.contains(&format!("| {group} | {count} |")),
+            "docs/user/README.md: | {group} | {count} |"
+        );
+    }
+}
+
 /// Paths that hold a text of which the charts make YAML by serializing it.
 fn is_serialized(path: &str, kind: &str) -> bool {
     path.starts_with("meshConfig.") && ["text", "format"].contains(&kind)
