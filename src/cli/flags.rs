@@ -67,7 +67,7 @@ pub struct RunArguments {
     pub istio_version: Option<String>,
 
     #[command(flatten)]
-    overrides: OverrideArguments,
+    pub(super) overrides: OverrideArguments,
 
     /// How long a stage of the installation may take to become ready
     #[arg(long, default_value = "6m", value_parser = duration::parse, value_name = "DURATION", help_heading = "Istio")]

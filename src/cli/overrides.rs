@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::{fs, io};
 
 use clap::Args;
+use tracing::{info, warn};
 
 use super::flags::parse_bool;
 use crate::plan::{AdministratorValues, AdministratorValuesError, OverrideMode};
@@ -49,6 +50,20 @@ pub struct OverrideArguments {
 }
 
 impl OverrideArguments {
+    /// Says at the start how far authors are trusted, and which file applies below their resources.
+    pub fn announce(&self) {
+        let file = self.values_file.as_deref().map(|path| path.display().to_string());
+        let (values_file, allow_patches) = (file.unwrap_or_default(), self.allow_patches);
+        match self.overrides {
+            OverrideMode::Restricted => info!(values_file, allow_patches, "overrides restricted"),
+            OverrideMode::Unrestricted => warn!(
+                values_file,
+                allow_patches,
+                "overrides unrestricted: whoever may write an Istio resource is as powerful as a cluster admin"
+            ),
+        }
+    }
+
     /// The values of `--values-file`; none without the flag.
     ///
     /// # Errors
@@ -59,5 +74,102 @@ impl OverrideArguments {
             .map_err(|source| ValuesFileError::Read { path: path.clone(), source })?;
         AdministratorValues::parse(&text)
             .map_err(|source| ValuesFileError::Content { path: path.clone(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::Parser;
+    use istio_charts::{Chart, helm};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        overrides: OverrideArguments,
+    }
+
+    fn parse(flags: &[&str]) -> Result<OverrideArguments, clap::Error> {
+        Flags::try_parse_from([&["test"], flags].concat()).map(|flags| flags.overrides)
+    }
+
+    #[test]
+    fn authors_are_restricted_unless_the_administrator_says_otherwise() {
+        for (flags, expected) in [
+            (&[][..], Some((OverrideMode::Restricted, false))),
+            (&["--overrides=restricted"], Some((OverrideMode::Restricted, false))),
+            (&["--overrides=unrestricted"], Some((OverrideMode::Unrestricted, false))),
+            (&["--allow-patches"], Some((OverrideMode::Restricted, true))),
+            (&["--overrides=open"], None),
+        ] {
+            let parsed = parse(flags).ok().map(|flags| (flags.overrides, flags.allow_patches));
+            assert_eq!(parsed, expected, "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn a_values_file_that_cannot_be_used_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("values.yaml");
+        let path = file.display().to_string();
+        let arguments = parse(&["--values-file", &path]).unwrap();
+        assert!(arguments.administrator_values().unwrap_err().to_string().contains(&path));
+        fs::write(&file, "- a list").unwrap();
+        assert!(arguments.administrator_values().unwrap_err().to_string().contains(&path));
+        fs::write(&file, "cni: {cniBinDir: /x}").unwrap();
+        let values = arguments.administrator_values().unwrap();
+        assert_eq!(json!(values.as_map()), json!({"cni": {"cniBinDir": "/x"}}));
+    }
+
+    fn rendered(values: &Value) -> Vec<Value> {
+        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/istio-manager");
+        let options = helm::Options::install("istio-manager", "kyma-system");
+        helm::render(&Chart::load(&chart).unwrap(), values, &options).unwrap().objects().unwrap()
+    }
+
+    fn one<'o>(objects: &'o [Value], kind: &str, name: &str) -> Option<&'o Value> {
+        objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
+    }
+
+    #[test]
+    fn the_chart_mounts_the_administrators_values_and_sets_the_flags() {
+        let operator =
+            |objects: &[Value]| one(objects, "Deployment", "istio-controller-manager").unwrap().clone();
+        let template =
+            |object: &Value, pointer: &str| object.pointer(&format!("/spec/template{pointer}")).cloned();
+        let arguments = |object: &Value| template(object, "/spec/containers/0/args").unwrap().to_string();
+
+        let plain = rendered(&json!({}));
+        assert!(one(&plain, "ConfigMap", "istio-manager-values").is_none());
+        assert!(arguments(&operator(&plain)).contains("--overrides=restricted"));
+        for flag in ["--values-file", "--allow-patches"] {
+            assert!(!arguments(&operator(&plain)).contains(flag), "{flag}");
+        }
+
+        let values = json!({"global": {"platform": "openshift"}, "pilot": {"env": {"A": "true"}}});
+        let settings = json!({"overrides": "unrestricted", "allowPatches": true, "values": values});
+        let set = rendered(&json!({"istio": settings}));
+        let text = &one(&set, "ConfigMap", "istio-manager-values").unwrap()["data"]["values.yaml"];
+        let read = AdministratorValues::parse(text.as_str().unwrap()).unwrap();
+        assert_eq!(json!(read.as_map()), values);
+        for flag in
+            ["--overrides=unrestricted", "--values-file=/etc/istio-manager/values.yaml", "--allow-patches"]
+        {
+            assert!(arguments(&operator(&set)).contains(flag), "{flag}");
+        }
+        let mounts = template(&operator(&set), "/spec/containers/0/volumeMounts").unwrap();
+        assert_eq!(
+            mounts,
+            json!([{"name": "istio-values", "mountPath": "/etc/istio-manager", "readOnly": true}])
+        );
+
+        let checksum =
+            |objects: &[Value]| template(&operator(objects), "/metadata/annotations/checksum~1istio-values");
+        let other = rendered(&json!({"istio": {"values": {"global": {"platform": "gke"}}}}));
+        assert!(checksum(&plain).is_none() && checksum(&set) != checksum(&other), "{:?}", checksum(&set));
     }
 }

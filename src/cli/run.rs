@@ -76,6 +76,7 @@ pub async fn run(arguments: &RunArguments) -> Result<(), RunError> {
         identity,
         "istio-manager starting"
     );
+    arguments.overrides.announce();
 
     let candidate =
         Election::new(connections.requests.clone(), &operator_namespace, identity.clone(), timing);

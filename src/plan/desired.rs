@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Map, Value};
 
 use super::cluster::ClusterFacts;
-use super::configuration::{self, Images, check_values};
+use super::configuration::{self, Images, check_administrator_values, check_values};
 use super::extras::extras;
 use super::guard::{self, Violation};
 use super::{AdministratorValues, Error, OverrideMode, Plan, patches, plan};
@@ -51,9 +51,7 @@ pub enum Desired {
 /// Plans the objects that should exist.
 pub fn desired(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Desired, Error> {
     let mut problems: Vec<Problem> = ambient_without_agent(spec, basis.facts).into_iter().collect();
-    if !spec.values.is_empty() {
-        problems.extend(check_values(&spec.values, &known_names(basis)?, basis.bundle.version()));
-    }
+    problems.extend(value_problems(spec, basis)?);
     if !spec.patches.is_empty() && !basis.allow_patches {
         problems.push(Problem::warning(
             "spec.patches",
@@ -80,6 +78,17 @@ pub fn desired(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Desired, Error>
     } else {
         Desired::Rejected(validate::rejection(&problems))
     })
+}
+
+/// What is wrong with the values of the resource and of the administrator by their names, before anything is rendered.
+fn value_problems(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Vec<Problem>, Error> {
+    if spec.values.is_empty() && basis.administrator_values.as_map().is_empty() {
+        return Ok(Vec::new());
+    }
+    let (names, version) = (known_names(basis)?, basis.bundle.version());
+    let mut problems = check_administrator_values(basis.administrator_values, &names, version);
+    problems.extend(check_values(&spec.values, basis.override_mode, &names, version));
+    Ok(problems)
 }
 
 /// In ambient mode it is the CNI agent that leads the traffic of pods to ztunnel: without it they would have no mTLS.
@@ -116,7 +125,8 @@ fn known_names(basis: Basis<'_>) -> Result<ValueNames, Error> {
         source: Box::new(source.into()),
     };
     let mut names = ValueNames::of(basis.bundle).map_err(unreadable)?;
-    let own = document(&ValidatedSpec::default(), basis)?;
+    let none = AdministratorValues::default();
+    let own = document(&ValidatedSpec::default(), Basis { administrator_values: &none, ..basis })?;
     names.extend(own.pointer("/spec/values").unwrap_or(&Value::Null));
     Ok(names)
 }

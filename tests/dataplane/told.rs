@@ -26,7 +26,7 @@ fn changes() -> Vec<(Value, Value, &'static [&'static str], &'static str)> {
             "switched_off",
         ),
         (
-            metadata(json!({"proxyMetadata": {"COLOR": "blue"}})),
+            metadata(json!({"proxyMetadata": {"ISTIO_META_IDLE_TIMEOUT": "30m"}})),
             json!({"values": null}),
             &["ProxyMetadata"],
             "switched_off",

@@ -12,6 +12,10 @@ use std::collections::BTreeMap;
 const DEFAULTS: &str = "_internal_defaults_do_not_set";
 /// Maps whose keys the user chooses although the defaults have some, or that other APIs define.
 const OPEN: [&str; 5] = ["defaultResources", "meshConfig", "podAnnotations", "resources", "updateStrategy"];
+/// Most names that suggestions are made for: each costs a comparison with every known name.
+const MAX_SUGGESTIONS: usize = 20;
+/// Longest name that suggestions are made for, in bytes.
+const MAX_NAME: usize = 100;
 /// Least similarity of two names, from 0 to 1, for one to be suggested for the other.
 const SIMILAR: f64 = 0.8;
 
@@ -135,6 +139,14 @@ impl ValueNames {
         unknown
     }
 
+    /// Every known name that has no names below it, with dots, as in `global.proxy.logLevel`.
+    #[must_use]
+    pub fn paths(&self) -> Vec<String> {
+        let mut paths = Vec::new();
+        self.root.collect("", &mut paths);
+        paths
+    }
+
     fn compare(&self, node: &Node, values: &Value, path: &str, unknown: &mut Vec<UnknownValue>) {
         if node.open {
             return;
@@ -144,7 +156,9 @@ impl ValueNames {
             match node.children.get(name) {
                 Some(child) => self.compare(child, value, &here, unknown),
                 None => {
-                    unknown.push(UnknownValue { suggestion: self.suggestion(node, path, name), path: here });
+                    let is_early = unknown.len() < MAX_SUGGESTIONS && name.len() <= MAX_NAME;
+                    let suggestion = is_early.then(|| self.suggestion(node, path, name)).flatten();
+                    unknown.push(UnknownValue { suggestion, path: here });
                 }
             }
         }
@@ -189,6 +203,15 @@ impl Node {
             child.open = true;
         }
         child.mention(rest);
+    }
+
+    fn collect(&self, path: &str, paths: &mut Vec<String>) {
+        if self.children.is_empty() {
+            paths.push(path.to_owned());
+        }
+        for (name, child) in &self.children {
+            child.collect(&join(path, name), paths);
+        }
     }
 
     /// The shortest path to a node of that name.

@@ -8,17 +8,21 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::allow_list::shortened;
 use super::mesh_fields::{Field, Kind};
 use crate::validate::Problem;
 
 const NAMES: &str = include_str!("mesh_names.txt");
-/// Where a user writes it.
-const HERE: &str = "spec.values.meshConfig";
 /// In the place of a name in a path: any name.
 const ANY: &str = "*";
+/// Most characters of a value in a message.
+const MAX_SHOWN: usize = 80;
+/// Most names that suggestions are made for.
+const MAX_SUGGESTIONS: usize = 20;
 
-/// What is wrong with a mesh configuration for Istio `version`. Nothing is known of versions to come.
-pub(super) fn check(mesh: &Value, version: &str) -> Vec<Problem> {
+/// What is wrong with a mesh configuration at `place` (such as `spec.values.meshConfig`) for Istio `version`. Nothing is
+/// known of versions to come.
+pub(super) fn check(mesh: &Value, place: &str, version: &str) -> Vec<Problem> {
     if minor(version) > minor(version_of_names()) {
         return Vec::new();
     }
@@ -27,7 +31,7 @@ pub(super) fn check(mesh: &Value, version: &str) -> Vec<Problem> {
         Some((path, Field::parse(holds)))
     });
     let mut check = Check { fields: fields.collect(), problems: Vec::new() };
-    check.value(&Kind::Message, "", HERE, mesh);
+    check.value(&Kind::Message, "", place, mesh);
     check.problems
 }
 
@@ -39,6 +43,11 @@ fn version_of_names() -> &'static str {
 fn minor(version: &str) -> Option<(u64, u64)> {
     let version = semver::Version::parse(version).ok()?;
     Some((version.major, version.minor))
+}
+
+/// A value as a message shows it.
+fn quoted(value: &Value) -> String {
+    shortened(&value.to_string(), MAX_SHOWN)
 }
 
 struct Check {
@@ -54,11 +63,11 @@ impl Check {
             (_, Value::Null) => {}
             (Kind::Message, Value::Object(map)) => {
                 for (name, value) in map {
-                    self.field(known, name, &format!("{shown}.{name}"), value);
+                    self.field(known, name, &format!("{shown}.{}", shortened(name, MAX_SHOWN)), value);
                 }
             }
             (kind, value) if kind.fits(value) => {}
-            (kind, value) => self.add(shown, format!("{value} is not {kind}")),
+            (kind, value) => self.add(shown, format!("{} is not {kind}", quoted(value))),
         }
     }
 
@@ -67,8 +76,7 @@ impl Check {
         let found =
             [name, ANY].iter().find_map(|name| Some((path(name), self.fields.get(&*path(name))?.clone())));
         let Some((known, field)) = found else {
-            let alike = self.in_camel_case(name, parent);
-            let alike = alike.or_else(|| istio_charts::most_alike(name, self.below(parent)));
+            let alike = self.in_camel_case(name, parent).or_else(|| self.most_alike(name, parent));
             let advice = alike.map(|alike| format!(", did you mean {alike}?")).unwrap_or_default();
             return self.add(shown, format!("the mesh configuration of Istio has no such field{advice}"));
         };
@@ -79,7 +87,7 @@ impl Check {
                 }
             }
             Value::Null => {}
-            value if field.is_list => self.add(shown, format!("{value} is not a list")),
+            value if field.is_list => self.add(shown, format!("{} is not a list", quoted(value))),
             value => self.value(&field.kind, &known, shown, value),
         }
     }
@@ -90,6 +98,12 @@ impl Check {
         let joined = name.replace('_', "");
         let mut known = self.below(parent);
         known.find(|known| name.contains('_') && known.eq_ignore_ascii_case(&joined))
+    }
+
+    /// Costs a comparison with each name; a resource with very many wrong names gets suggestions for the first ones.
+    fn most_alike(&self, name: &str, parent: &str) -> Option<&'static str> {
+        let is_early = self.problems.len() < MAX_SUGGESTIONS && name.len() <= MAX_SHOWN;
+        is_early.then(|| istio_charts::most_alike(name, self.below(parent))).flatten()
     }
 
     /// The names of the fields at a place.
@@ -112,8 +126,10 @@ mod tests {
 
     use super::*;
 
+    const HERE: &str = "spec.values.meshConfig";
+
     fn told(mesh: &Value) -> Vec<String> {
-        check(mesh, "1.31.0").iter().map(Problem::to_string).collect()
+        check(mesh, HERE, "1.31.0").iter().map(Problem::to_string).collect()
     }
 
     #[test]
@@ -198,7 +214,7 @@ mod tests {
 
     #[test]
     fn fields_of_versions_to_come_are_not_judged() {
-        assert_eq!(check(&json!({"fieldOfTomorrow": 1}), "1.99.0"), []);
-        assert_eq!(check(&json!({"fieldOfTomorrow": 1}), "1.30.3").len(), 1);
+        assert_eq!(check(&json!({"fieldOfTomorrow": 1}), HERE, "1.99.0"), []);
+        assert_eq!(check(&json!({"fieldOfTomorrow": 1}), HERE, "1.30.3").len(), 1);
     }
 }

@@ -2,6 +2,7 @@
 //! the `Istio` resource, the images and what the cloud provider needs.
 //! Pure. Knows the `IstioOperator` document (Istio's `install.istio.io/v1alpha1` API), not the charts behind it.
 
+mod allow_list;
 mod base;
 mod components;
 mod images;
@@ -19,9 +20,11 @@ use gotemplate::yaml;
 use serde_json::{Value, json};
 
 pub use super::cluster::{ClusterFacts, Error as FactsError, Features, LoadBalancer, Provider, Size};
+#[cfg(test)]
+pub(super) use allow_list::samples as allowed_samples;
 pub use images::{Error as ImagesError, Images};
 pub use provider::speaks_proxy_protocol;
-pub use values::check as check_values;
+pub use values::{check as check_values, check_administrator_values};
 
 use super::AdministratorValues;
 use crate::validate::{Flavour, ValidatedSpec};

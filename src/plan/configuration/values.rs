@@ -4,56 +4,20 @@
 //! Pure. A value that would have no effect is as bad as one with a wrong name: what the base configuration says outside of
 //! the values, and would win there, is brought in line.
 
+use std::collections::BTreeSet;
+
 use istio_charts::ValueNames;
 use serde_json::{Map, Value, json};
 
+use super::super::{AdministratorValues, OverrideMode};
+use super::allow_list::{self, Audience};
 use super::merge::merge;
 use super::mesh_values;
 use crate::api::names::{EGRESS_GATEWAY, INGRESS_GATEWAY};
 use crate::validate::Problem;
 
-/// Values that something else decides, with what to do instead.
-const DECIDED_ELSEWHERE: [(&[&str], &str); 7] = [
-    (
-        &[
-            "global.hub",
-            "global.tag",
-            "global.variant",
-            "global.proxy.image",
-            "global.proxy_init.image",
-            "pilot.hub",
-            "pilot.tag",
-            "pilot.image",
-            "pilot.variant",
-            "cni.hub",
-            "cni.tag",
-            "cni.image",
-            "cni.variant",
-            "ztunnel.hub",
-            "ztunnel.tag",
-            "ztunnel.image",
-            "ztunnel.variant",
-        ],
-        "images are set by environment variables of the operator",
-    ),
-    (&["meshConfig.trustDomain"], "use spec.config.trustDomain"),
-    (&["gateways.istio-egressgateway.enabled"], "use spec.components.egressGateway.enabled"),
-    (&["pilot.enabled", "cni.enabled", "pilot.cni.enabled"], "use the ConfigMap kyma-system/istio-features"),
-    (
-        &["global.istioNamespace", "revision", "revisionTags", "defaultRevision", "meshConfig.rootNamespace"],
-        "the operator installs the default revision in istio-system",
-    ),
-    (
-        &[
-            "gateways.istio-ingressgateway.name",
-            "gateways.istio-ingressgateway.labels",
-            "gateways.istio-egressgateway.name",
-            "gateways.istio-egressgateway.labels",
-        ],
-        "Services and Gateway resources of users refer to the names and labels of the gateways",
-    ),
-    (&["profile", "global.platform", "platform"], "the operator chooses by what it sees of the cluster"),
-];
+/// Most characters of the path of an unknown value in a message.
+const MAX_PATH: usize = 200;
 
 /// Where a component has its values, and its settings in the document that win over them.
 const COMPONENTS: [(&[&str], &str, Option<&str>); 4] = [
@@ -63,29 +27,62 @@ const COMPONENTS: [(&[&str], &str, Option<&str>); 4] = [
     (&["gateways", EGRESS_GATEWAY], "egressGateways", Some(EGRESS_GATEWAY)),
 ];
 
-/// What is wrong with `values`, given the names that the charts of Istio `version` know.
+/// What is wrong with the values of a resource (`spec.values`), given the names that the charts of Istio `version` know.
 #[must_use]
-pub fn check(values: &Map<String, Value>, names: &ValueNames, version: &str) -> Vec<Problem> {
-    let mesh = values.get("meshConfig").map(|mesh| mesh_values::check(mesh, version)).unwrap_or_default();
-    let values = Value::Object(values.clone());
-    let unknown = names.unknown(&values).into_iter().map(|unknown| {
+pub fn check(
+    values: &Map<String, Value>,
+    mode: OverrideMode,
+    names: &ValueNames,
+    version: &str,
+) -> Vec<Problem> {
+    let audience = match mode {
+        OverrideMode::Restricted => Audience::RestrictedAuthor,
+        OverrideMode::Unrestricted => Audience::UnrestrictedAuthor,
+    };
+    problems(values, audience, names, version)
+}
+
+/// What is wrong with the administrator's values: names that nothing knows, and values that the operator would ignore.
+#[must_use]
+pub fn check_administrator_values(
+    values: &AdministratorValues,
+    names: &ValueNames,
+    version: &str,
+) -> Vec<Problem> {
+    problems(values.as_map(), Audience::Administrator, names, version)
+}
+
+fn problems(
+    values: &Map<String, Value>,
+    audience: Audience,
+    names: &ValueNames,
+    version: &str,
+) -> Vec<Problem> {
+    let prefix = audience.prefix();
+    let mut problems = unknown(values, prefix, names);
+    problems.extend(
+        values
+            .get("meshConfig")
+            .into_iter()
+            .flat_map(|mesh| mesh_values::check(mesh, &format!("{prefix}meshConfig"), version)),
+    );
+    // A wrong name or a type that Istio cannot read says more than that the list does not have it.
+    let known: BTreeSet<String> = problems.iter().map(|problem| problem.field.clone()).collect();
+    let listed = allow_list::check(values, audience);
+    problems.extend(listed.into_iter().filter(|problem| !known.contains(&problem.field)));
+    problems
+}
+
+/// Names that no chart knows, with the one that was probably meant.
+fn unknown(values: &Map<String, Value>, prefix: &str, names: &ValueNames) -> Vec<Problem> {
+    let unknown = names.unknown(&Value::Object(values.clone())).into_iter().map(|unknown| {
         let advice = unknown.suggestion.map(|known| format!(", did you mean {known}?")).unwrap_or_default();
         Problem::warning(
-            format!("spec.values.{}", unknown.path),
+            format!("{prefix}{}", allow_list::shortened(&unknown.path, MAX_PATH)),
             format!("Istio's charts have no such value{advice}"),
         )
     });
-    let decided = DECIDED_ELSEWHERE.iter().flat_map(|(paths, advice)| {
-        let set = paths.iter().filter(|path| get(&values, path).is_some());
-        set.map(move |path| {
-            Problem::warning(format!("spec.values.{path}"), format!("cannot be set here: {advice}"))
-        })
-    });
-    unknown.chain(mesh).chain(decided).collect()
-}
-
-fn get<'v>(values: &'v Value, path: &str) -> Option<&'v Value> {
-    path.split('.').try_fold(values, |node, name| node.get(name))
+    unknown.collect()
 }
 
 /// Merges `values` into the base document.

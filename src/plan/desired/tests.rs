@@ -1,6 +1,8 @@
 //! Values and patches through the real charts: what they reach.
 
+mod administrator;
 mod closed;
+mod documented;
 
 use serde_json::json;
 
@@ -14,6 +16,16 @@ fn spec(content: Value) -> ValidatedSpec {
 }
 
 fn desire(content: Value, allow_patches: bool) -> Desired {
+    desire_in(OverrideMode::Restricted, &json!({}), content, allow_patches)
+}
+
+/// The outcome in a mode of overrides and with values of the administrator.
+fn desire_in(
+    override_mode: OverrideMode,
+    administrator: &Value,
+    content: Value,
+    allow_patches: bool,
+) -> Desired {
     let bundle = Bundle::embedded();
     let images = Images::official(bundle.version());
     let facts = ClusterFacts { size: Size::Production, ..ClusterFacts::default() };
@@ -23,8 +35,8 @@ fn desire(content: Value, allow_patches: bool) -> Desired {
         images: &images,
         kubernetes_version: "v1.36.0",
         allow_patches,
-        override_mode: OverrideMode::Restricted,
-        administrator_values: &AdministratorValues::default(),
+        override_mode,
+        administrator_values: &administrator.as_object().unwrap().clone().into(),
         owner: None,
     };
     desired(&spec(content), basis).unwrap()
@@ -211,13 +223,14 @@ fn a_value_reaches_gateways_and_cni_even_where_the_base_configuration_says_somet
 
 #[test]
 fn environment_variables_of_istiod_win_over_those_of_the_base() {
-    let plan = planned(json!({"values": {"pilot": {"env": {"PILOT_HTTP10": "0", "MINE": "1"}}}}));
+    let plan =
+        planned(json!({"values": {"pilot": {"env": {"PILOT_HTTP10": "0", "PILOT_PUSH_THROTTLE": "7"}}}}));
     let istiod = object(&plan, "Deployment", "istiod");
     let env = istiod.pointer("/spec/template/spec/containers/0/env").unwrap().as_array().unwrap().clone();
     let value =
         |name: &str| env.iter().filter(|v| v["name"] == name).map(|v| v["value"].clone()).collect::<Vec<_>>();
     assert_eq!(value("PILOT_HTTP10"), [json!("0")]);
-    assert_eq!(value("MINE"), [json!("1")]);
+    assert_eq!(value("PILOT_PUSH_THROTTLE"), [json!("7")]);
     assert_eq!(value("ENABLE_DEBUG_ENDPOINT_AUTH"), [json!("false")]);
 }
 
@@ -298,7 +311,12 @@ fn a_value_that_something_else_decides_is_refused_with_what_to_do() {
 
 #[test]
 fn a_value_with_which_the_charts_do_not_render_is_refused_and_named() {
-    let message = refused(json!({"values": {"compatibilityVersion": "0.1"}}));
+    let values = json!({"values": {"compatibilityVersion": "0.1"}});
+    let Desired::Rejected(Rejection { message, .. }) =
+        desire_in(OverrideMode::Unrestricted, &json!({}), values, false)
+    else {
+        panic!("not refused")
+    };
     assert!(message.contains("spec.values.compatibilityVersion"), "{message}");
     assert!(message.contains("cannot render Istio"), "{message}");
 }

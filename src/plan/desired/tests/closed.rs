@@ -10,12 +10,12 @@ fn a_value_must_not_reach_what_is_closed_and_is_named() {
         (
             json!({"global": {"imagePullSecrets": ["mine"]}}),
             "spec.values.global.imagePullSecrets",
-            "a service account",
+            "which code runs",
         ),
         (
             json!({"sidecarInjectorWebhook": {"enableNamespacesByDefault": true}}),
             "spec.values.sidecarInjectorWebhook.enableNamespacesByDefault",
-            "a webhook",
+            "webhooks",
         ),
         (
             json!({"global": {"proxy": {"privileged": true}}}),
@@ -24,19 +24,19 @@ fn a_value_must_not_reach_what_is_closed_and_is_named() {
         ),
         (
             json!({"sidecarInjectorWebhook": {"templates": {"mine": "x"}}}),
-            "spec.values.sidecarInjectorWebhook.templates.mine",
-            "privilege",
+            "spec.values.sidecarInjectorWebhook.templates",
+            "which code runs",
         ),
         (
             json!({"sidecarInjectorWebhook": {"injectedAnnotations": {"sidecar.istio.io/userVolume": "x"}}}),
-            "spec.values.sidecarInjectorWebhook.injectedAnnotations.sidecar.istio.io/userVolume",
-            "an annotation",
+            "spec.values.sidecarInjectorWebhook.injectedAnnotations",
+            "which code runs",
         ),
-        (json!({"cni": {"cniBinDir": "/etc"}}), "spec.values.cni.cniBinDir", "a path of the host"),
+        (json!({"cni": {"cniBinDir": "/etc"}}), "spec.values.cni.cniBinDir", "on nodes"),
         (
             json!({"pilot": {"volumes": [{"name": "root", "hostPath": {"path": "/"}}]}}),
             "spec.values.pilot.volumes",
-            "a path of the host",
+            "files, volumes, or Secrets",
         ),
         (
             json!({"pilot": {"podLabels": {"istio.io/use-waypoint": "mine"}}}),
@@ -51,38 +51,42 @@ fn a_value_must_not_reach_what_is_closed_and_is_named() {
         (
             json!({"meshConfig": {"defaultConfig": {"interceptionMode": "TPROXY"}}}),
             "spec.values.meshConfig.defaultConfig.interceptionMode",
-            "the privilege of injected containers",
+            "privileges",
         ),
         (
             json!({"meshConfig": {"defaultConfig": {"proxyMetadata": {"IPTABLES_TRACE_LOGGING": "true"}}}}),
             "spec.values.meshConfig.defaultConfig.proxyMetadata.IPTABLES_TRACE_LOGGING",
-            "the privilege of injected containers",
+            "environment variables",
         ),
         (
             json!({"gatewayClasses": {"istio": {"deployment": {"spec": {"template": {"spec": {"hostNetwork": true}}}}}}}),
             "spec.values.gatewayClasses.istio.deployment.spec.template.spec.hostNetwork",
-            "a namespace of the host",
+            "not on the list",
         ),
         (
             json!({"global": {"agentgateway": {"image": "x"}}}),
-            "spec.values.global.agentgateway.image",
-            "the privilege of injected containers",
+            "spec.values.global.agentgateway",
+            "which code runs",
         ),
-        (json!({"pilot": {"env": {"REVISION": "canary"}}}), "spec.values.pilot.env.REVISION", "its identity"),
+        (
+            json!({"pilot": {"env": {"REVISION": "canary"}}}),
+            "spec.values.pilot.env.REVISION",
+            "environment variables",
+        ),
         (
             json!({"pilot": {"serviceAccountAnnotations": {"a": "b"}}}),
-            "spec.values.pilot.serviceAccountAnnotations.a",
-            "a service account",
+            "spec.values.pilot.serviceAccountAnnotations",
+            "service accounts",
         ),
         (
             json!({"global": {"operatorManageWebhooks": true}}),
             "spec.values.global.operatorManageWebhooks",
-            "which objects there are",
+            "webhooks",
         ),
         (
             json!({"gateways": {"istio-ingressgateway": {"serviceAccount": {"annotations": {"a": "b"}}}}}),
-            "spec.values.gateways.istio-ingressgateway.serviceAccount.annotations.a",
-            "a service account",
+            "spec.values.gateways.istio-ingressgateway.serviceAccount",
+            "service accounts",
         ),
     ];
     // Many in one resource, for each look costs a rendering, and as many as a rejection names; a harmless one beside them
@@ -106,7 +110,7 @@ fn a_value_must_not_reach_what_is_closed_and_is_named() {
 fn a_value_that_writes_over_a_label_of_the_chart_is_refused() {
     let message = refused(json!({"values": {"pilot": {"podLabels": {"app": "twice"}}}}));
     assert!(message.contains("spec.values.pilot.podLabels.app"), "{message}");
-    assert!(message.contains("a label that others rely on cannot be changed"), "{message}");
+    assert!(message.contains("a key that Istio's charts do not use"), "{message}");
 }
 
 #[test]

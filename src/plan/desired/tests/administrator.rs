@@ -1,0 +1,134 @@
+//! The administrator's values: where they rank, and that nothing of them is silently ignored.
+
+use super::*;
+
+fn outcome(mode: OverrideMode, administrator: &Value, spec: Value) -> Desired {
+    desire_in(mode, administrator, spec, false)
+}
+
+fn planned_with(administrator: &Value, spec: Value) -> Plan {
+    match outcome(OverrideMode::Restricted, administrator, spec) {
+        Desired::Plan(plan) => plan,
+        Desired::Rejected(rejection) => panic!("{administrator}: {rejection}"),
+    }
+}
+
+fn refusal(mode: OverrideMode, administrator: &Value, spec: Value) -> String {
+    match outcome(mode, administrator, spec) {
+        Desired::Rejected(rejection) => rejection.message,
+        Desired::Plan(_) => panic!("{administrator} was not refused"),
+    }
+}
+
+#[test]
+fn administrator_values_rank_above_the_base_and_below_the_resource() {
+    let cpu = |value: &str| json!({"pilot": {"resources": {"requests": {"cpu": value}}}});
+    let requests = "/spec/template/spec/containers/0/resources/requests";
+    let author = json!({"values": cpu("22m")});
+    let field = json!({"values": cpu("22m"), "components": {"pilot": {"k8s": {"resources": {"requests": {"cpu": "33m"}}}}}});
+    for (administrator, spec, expected) in [
+        (json!({}), json!({}), "100m"),
+        (cpu("11m"), json!({}), "11m"),
+        (cpu("11m"), author.clone(), "22m"),
+        (json!({}), author, "22m"),
+        (cpu("11m"), field, "33m"),
+    ] {
+        let istiod = object(&planned_with(&administrator, spec), "Deployment", "istiod");
+        assert_eq!(istiod.pointer(requests).unwrap()["cpu"], expected, "{administrator}");
+        assert_eq!(istiod.pointer(requests).unwrap()["memory"], "512Mi");
+    }
+}
+
+#[test]
+fn null_of_the_administrator_removes_what_the_base_says() {
+    let without = json!({"pilot": {"env": {"CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE": null}}});
+    let variable = |administrator: &Value| {
+        let istiod = object(&planned_with(administrator, json!({})), "Deployment", "istiod");
+        istiod.to_string().contains("CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE")
+    };
+    assert!(variable(&json!({})));
+    assert!(!variable(&without));
+    let message = refused(json!({"values": without}));
+    assert!(message.contains("spec.values.pilot.env.CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE"), "{message}");
+}
+
+#[test]
+fn cni_directories_of_the_administrator_win_over_the_detected_ones() {
+    let bundle = Bundle::embedded();
+    let images = Images::official(bundle.version());
+    let facts = ClusterFacts { provider: configuration::Provider::Gke, ..ClusterFacts::default() };
+    let folder = |administrator: Value| {
+        let basis = Basis {
+            bundle: &bundle,
+            facts: &facts,
+            images: &images,
+            kubernetes_version: "v1.36.0",
+            allow_patches: false,
+            override_mode: OverrideMode::Restricted,
+            administrator_values: &administrator.as_object().unwrap().clone().into(),
+            owner: None,
+        };
+        let Desired::Plan(plan) = desired(&ValidatedSpec::default(), basis).unwrap() else {
+            panic!("refused")
+        };
+        let agent = object(&plan, "DaemonSet", "istio-cni-node");
+        let volumes = agent.pointer("/spec/template/spec/volumes").unwrap().as_array().unwrap().clone();
+        volumes.iter().find(|volume| volume["name"] == "cni-bin-dir").unwrap()["hostPath"]["path"].clone()
+    };
+    assert_eq!(folder(json!({})), "/home/kubernetes/bin");
+    assert_eq!(folder(json!({"cni": {"cniBinDir": "/mnt/cni/bin"}})), "/mnt/cni/bin");
+}
+
+#[test]
+fn the_platform_of_the_administrator_reaches_istiod_and_the_cni_agent() {
+    let plan = planned_with(&json!({"global": {"platform": "openshift"}}), json!({}));
+    let istiod = object(&plan, "Deployment", "istiod");
+    let env = istiod.pointer("/spec/template/spec/containers/0/env").unwrap().as_array().unwrap().clone();
+    assert!(env.contains(&json!({"name": "PLATFORM", "value": "openshift"})), "{env:?}");
+    let refused = refused(json!({"values": {"global": {"platform": "openshift"}}}));
+    assert!(refused.contains("spec.values.global.platform: not allowed"), "{refused}");
+}
+
+#[test]
+fn an_administrator_may_set_what_is_closed_to_authors() {
+    let values = json!({"pilot": {"extraContainerArgs": ["--x=y"]}, "meshConfig": {"trustDomainAliases": ["old.example"]}});
+    let plan = planned_with(&values, json!({"values": {"pilot": {"traceSampling": 5}}}));
+    assert!(object(&plan, "Deployment", "istiod").to_string().contains("--x=y"));
+    let mesh = object(&plan, "ConfigMap", "istio")["data"]["mesh"].as_str().unwrap().to_owned();
+    assert!(mesh.contains("old.example"), "{mesh}");
+    let message = refused(json!({"values": values}));
+    for path in ["spec.values.pilot.extraContainerArgs", "spec.values.meshConfig.trustDomainAliases"] {
+        assert!(message.contains(path), "{path}: {message}");
+    }
+}
+
+#[test]
+fn a_value_of_the_administrator_is_refused_where_it_would_be_ignored() {
+    for (values, words) in [
+        (json!({"global": {"hub": "x"}}), "--values-file: global.hub: cannot be set here: images"),
+        (
+            json!({"cni": {"enabled": false}}),
+            "--values-file: cni.enabled: cannot be set here: use the ConfigMap",
+        ),
+        (
+            json!({"pilto": {}}),
+            "--values-file: pilto: Istio's charts have no such value, did you mean pilot?",
+        ),
+        (
+            json!({"meshConfig": {"trust_domain": "x"}}),
+            "--values-file: meshConfig.trust_domain: the mesh configuration of Istio has no such field",
+        ),
+    ] {
+        let message = refusal(OverrideMode::Restricted, &values, json!({}));
+        assert!(message.contains(words), "{words} is missing in: {message}");
+    }
+}
+
+#[test]
+fn an_unknown_name_is_refused_in_unrestricted_mode_as_well() {
+    let spec = json!({"values": {"pilot": {"autoscaleMn": 1}, "global": {"tag": "x"}}});
+    let message = refusal(OverrideMode::Unrestricted, &json!({}), spec);
+    for words in ["did you mean pilot.autoscaleMin?", "spec.values.global.tag: cannot be set here"] {
+        assert!(message.contains(words), "{words} is missing in: {message}");
+    }
+}
