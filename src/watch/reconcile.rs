@@ -151,7 +151,7 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
     }
     let live = operator.drift.live(&observed.inventory).await?;
     let plan = match desired(operator, resource, &spec, &observed)? {
-        Desired::Plan(plan) => plan,
+        Desired::Plan(plan) => plan.with_access(operator.context.account.as_ref())?,
         Desired::Rejected(rejection) => return Ok(Outcome::Rejected(rejection)),
     };
     add_finalizer(operator, resource).await?;
@@ -297,6 +297,7 @@ async fn remove(operator: &Operator, resource: &Istio, progress: &Progress) -> R
     let store = operator.inventory();
     let remover = Remover {
         client: operator.context.client.clone(),
+        account: operator.context.account.clone(),
         store,
         deadline: operator.context.settings.install_timeout,
         progress: progress.clone(),
