@@ -74,13 +74,15 @@ $(SBOM_PYTHON): tools/sbom-requirements.txt
 	$(SBOM_PYTHON) -m pip install --quiet --requirement tools/sbom-requirements.txt
 	@touch $@
 
-generate: charts ## Write anew what is generated: the CRD, and the chart's copies of it and of the roles
+generate: charts ## Write what is generated: the CRD, the list of Istio's objects, and the chart's copies of roles and policies
 	UPDATE=1 cargo test --quiet --workspace --lib the_committed_definition
+	UPDATE=1 cargo test --quiet --test permissions the_list_of_istios_own_objects
 	cp crds/istios.operator.kyma-project.io.yaml charts/istio-manager/files/crd.yaml
-	cp config/rbac/role.yaml config/rbac/operator-role.yaml config/rbac/aggregated.yaml config/rbac/dry-run-policy.yaml charts/istio-manager/files/
+	cp config/rbac/*-role.yaml config/rbac/role.yaml config/rbac/aggregated-view.yaml config/rbac/*-polic*.yaml \
+	  config/components/experimental/experimental-role.yaml config/components/edit/aggregated-edit.yaml charts/istio-manager/files/
 
 check-generated: generate ## Fail if something generated was changed by hand
-	@git diff --exit-code -- crds charts/istio-manager/files || { echo "run 'make generate' and commit the result" >&2; exit 1; }
+	@git diff --exit-code -- crds charts/istio-manager/files src/apply/istio_objects.txt || { echo "run 'make generate' and commit the result" >&2; exit 1; }
 
 charts: ## Export Istio's charts, which the build embeds
 	@tools/export-charts.sh

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::kubernetes::Account;
 use crate::leader::Leadership;
 use crate::plan::{AdministratorValues, OverrideMode};
 use crate::probes::{Metrics, Readiness};
@@ -18,6 +19,8 @@ pub struct Context {
     /// The client for every request. It refuses writes while [`Context::leadership`] does not allow them, so
     /// callers need no check of their own.
     pub client: kube::Client,
+    /// The `ServiceAccount` that the client acts as; `None` for a person who runs the operator with permissions of their own.
+    pub account: Option<Account>,
     /// The namespace of the operator itself: its Lease and its inventory live here.
     pub operator_namespace: String,
     /// Who leads, as it changes. Controllers start when [`Leadership::is_leading`] first holds.

@@ -1,43 +1,25 @@
-//! The operator may do what its code and Istio's charts need, and nothing more.
+//! The operator may do what its code and Istio's charts need, where they need it, and nothing more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use gotemplate::yaml;
-use kube::core::{ApiResource, GroupVersionKind};
+use istio_charts::Bundle;
+use istio_manager::apply::ownership;
+use istio_manager::object::ObjectId;
 use serde_json::{Value, json};
 
-mod parity_cases;
+mod matrix_cases;
+
+use matrix_cases::Case;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
-/// All of them together have every kind, gateway and flavour that can be rendered.
-const CASES: [&str; 9] = [
-    "01-default-production",
-    "02-default-evaluation",
-    "06-egress-evaluation",
-    "08-aws-nlb",
-    "10-gke",
-    "12-openstack-garden",
-    "14-features",
-    "15-ambient",
-    "17-dual-stack",
-];
+const ISTIO_NAMESPACE: &str = "istio-system";
 
-const AUTOSCALERS: &str = "\
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: verticalpodautoscalers.autoscaling.k8s.io}
-";
-const POLICIES: &str = "\
-apiVersion: operator.kyma-project.io/v1alpha2
-kind: Istio
-metadata: {name: default, namespace: kyma-system}
-spec: {networkPoliciesEnabled: true}
-";
-
-/// What the code does besides applying, watching and removing what the charts render.
+/// What the code does in the whole cluster besides applying, watching and removing what the charts render.
 const OWN: &[(&str, &str, &[&str])] = &[
     // The resource: followed, held by a finalizer, reported on.
     ("operator.kyma-project.io", "istios", &["get", "list", "watch", "patch"]),
@@ -45,6 +27,8 @@ const OWN: &[(&str, &str, &[&str])] = &[
     // Needed to set owner references that block deletion, as the admission plugin of that name wants.
     ("operator.kyma-project.io", "istios/finalizers", &["update"]),
     ("events.k8s.io", "events", &["create", "patch"]),
+    // Its own access to the namespace that it creates; see `OWN_NAMED`.
+    ("rbac.authorization.k8s.io", "rolebindings", &["create"]),
     // Who keeps the namespace of the control plane.
     ("", "persistentvolumeclaims", &["list"]),
     ("", "pods", &["list"]),
@@ -55,6 +39,8 @@ const OWN: &[(&str, &str, &[&str])] = &[
     // Workloads with outdated sidecars: asking injection in a dry run, following owners, restarting.
     ("", "pods", &["create"]),
     ("", "pods/eviction", &["create"]),
+    ("apps", "daemonsets", &["get", "watch", "patch"]),
+    ("apps", "deployments", &["get", "watch", "patch"]),
     ("apps", "statefulsets", &["get", "watch", "patch"]),
     ("argoproj.io", "rollouts", &["get", "watch", "patch"]),
     ("batch", "cronjobs", &["get"]),
@@ -68,27 +54,92 @@ const OWN: &[(&str, &str, &[&str])] = &[
     ("", "nodes", &["list"]),
     ("discovery.k8s.io", "endpointslices", &["list", "watch"]),
 ];
+/// The same for single objects: group, resource, name, verbs.
+const OWN_NAMED: &[(&str, &str, &str, &[&str])] = &[
+    ("rbac.authorization.k8s.io", "clusterroles", "istio-manager-control-plane", &["bind"]),
+    ("rbac.authorization.k8s.io", "rolebindings", "istio-manager-control-plane", &["patch"]),
+];
+/// What the code does in the operator's own namespace: group, resource, name where there can be one, verbs.
+const OWN_NAMESPACE: &[(&str, &str, Option<&str>, &[&str])] = &[
+    ("coordination.k8s.io", "leases", None, &["create"]),
+    ("coordination.k8s.io", "leases", Some("76223278.kyma-project.io"), &["get", "watch", "update"]),
+    ("", "secrets", None, &["create"]),
+    ("", "secrets", Some("istio-manager-inventory"), &["get", "patch", "delete"]),
+    // As many as it takes to remember restarts, with a number in their names.
+    ("", "configmaps", None, &["create", "get", "patch", "delete"]),
+];
 
 /// How many pods an owner of any kind wants. A number that is read; the kinds of others cannot be listed here.
 const SCALE: (&str, &str, &[&str]) = ("*", "*/scale", &["get"]);
 
-/// What applying, watching and removing an object takes.
-const APPLY: [&str; 6] = ["get", "list", "watch", "create", "patch", "delete"];
+/// Writes in the whole cluster that no admission policy has to limit, each for its reason.
+const HARMLESS: &[(&str, &str, &str)] = &[
+    // The operator's own resource, and what it reports about it and about workloads.
+    ("operator.kyma-project.io", "istios", "it is the operator's own"),
+    ("operator.kyma-project.io", "istios/status", "it is the operator's own"),
+    ("operator.kyma-project.io", "istios/finalizers", "it is the operator's own"),
+    ("events.k8s.io", "events", "reports about any object"),
+    ("", "events", "reports about any object"),
+    ("", "pods/eviction", "what restarts are; budgets limit it"),
+    ("authentication.k8s.io", "tokenreviews", "questions, which change nothing"),
+    ("authorization.k8s.io", "subjectaccessreviews", "questions, which change nothing"),
+];
 
-/// One thing that may be done: API group, resource and verb.
-type Right = (String, String, String);
+/// One thing that may be done: API group, resource, name if it is about single objects, and verb.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Right {
+    group: String,
+    resource: String,
+    name: Option<String>,
+    verb: String,
+}
 
-fn rights(rules: &Value) -> BTreeSet<Right> {
+impl Right {
+    fn new(group: &str, resource: &str, name: Option<&str>, verb: &str) -> Self {
+        let own = str::to_owned;
+        Self { group: own(group), resource: own(resource), name: name.map(own), verb: own(verb) }
+    }
+
+    /// Whether holding this allows to grant or do `wanted`, as the API server judges it.
+    fn covers(&self, wanted: &Self) -> bool {
+        let matches = |held: &str, wanted: &str| held == wanted || held == "*";
+        let resource = matches(&self.resource, &wanted.resource)
+            || self
+                .resource
+                .strip_prefix("*/")
+                .is_some_and(|sub| wanted.resource.ends_with(&format!("/{sub}")));
+        let name = self.name.is_none() || self.name == wanted.name;
+        matches(&self.group, &wanted.group) && resource && name && matches(&self.verb, &wanted.verb)
+    }
+
+    fn is_write(&self) -> bool {
+        !["get", "list", "watch", "bind"].contains(&self.verb.as_str())
+    }
+}
+
+type Rights = BTreeSet<Right>;
+
+fn covered(held: &Rights, wanted: &Right) -> bool {
+    held.iter().any(|held| held.covers(wanted))
+}
+
+fn rights(rules: &Value) -> Rights {
     let texts = |rule: &Value, field: &str| -> Vec<String> {
         let list = rule[field].as_array().cloned().unwrap_or_default();
         list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
     };
-    let mut rights = BTreeSet::new();
+    let mut rights = Rights::new();
     for rule in rules.as_array().into_iter().flatten() {
+        let names = match texts(rule, "resourceNames") {
+            names if names.is_empty() => vec![None],
+            names => names.into_iter().map(Some).collect(),
+        };
         for group in texts(rule, "apiGroups") {
             for resource in texts(rule, "resources") {
                 for verb in texts(rule, "verbs") {
-                    rights.insert((group.clone(), resource.clone(), verb));
+                    rights.extend(
+                        names.iter().map(|name| Right::new(&group, &resource, name.as_deref(), &verb)),
+                    );
                 }
             }
         }
@@ -96,135 +147,313 @@ fn rights(rules: &Value) -> BTreeSet<Right> {
     rights
 }
 
-/// Whether holding `held` allows to grant or do `wanted`, as the API server judges it.
-fn covers(held: &Right, wanted: &Right) -> bool {
-    let matches = |held: &str, wanted: &str| held == wanted || held == "*";
-    let resource = matches(&held.1, &wanted.1)
-        || held.1.strip_prefix("*/").is_some_and(|sub| wanted.1.ends_with(&format!("/{sub}")));
-    matches(&held.0, &wanted.0) && resource && matches(&held.2, &wanted.2)
+/// What is needed or held, by the place where it is.
+#[derive(Debug, Default)]
+struct Permissions {
+    /// In the whole cluster.
+    cluster: Rights,
+    /// In `istio-system`.
+    control_plane: Rights,
+    /// In the operator's own namespace.
+    own: Rights,
 }
 
-fn rendered() -> Result<Vec<Value>> {
-    let mut objects = Vec::new();
-    for case in parity_cases::cases(&CASES)? {
-        objects.extend(yaml::parse_json_documents(&parity_cases::render(&case)?)?);
+/// Everything that can be rendered, with the definitions; with what only experimental options bring, or without.
+fn rendered(is_experimental: bool) -> Result<&'static [(ObjectId, Value)]> {
+    type Rendered = std::result::Result<Vec<(ObjectId, Value)>, String>;
+    static REGULAR: LazyLock<Rendered> = LazyLock::new(|| render(false).map_err(|error| error.to_string()));
+    static ALL: LazyLock<Rendered> = LazyLock::new(|| render(true).map_err(|error| error.to_string()));
+    let rendered = if is_experimental { &*ALL } else { &*REGULAR };
+    Ok(rendered.as_ref().map_err(Clone::clone)?)
+}
+
+fn render(is_experimental: bool) -> Result<Vec<(ObjectId, Value)>> {
+    let mut cases = matrix_cases::pairwise();
+    cases.extend(Case::variations().into_iter().map(|(_, case)| case));
+    cases
+        .push(Case::plain().with("network policies", 1).with("autoscaler definition", 1).with("features", 2));
+    cases.retain(|case| is_experimental || !case.is_experimental());
+    let mut objects = BTreeMap::new();
+    for case in cases {
+        for (id, object) in case.planned()? {
+            // Roles may grant more in one case than in another.
+            let version = object["rules"].to_string();
+            objects.insert((id, version), object);
+        }
     }
-    objects.extend(with_all_extras()?);
+    let mut objects: Vec<(ObjectId, Value)> =
+        objects.into_iter().map(|((id, _), object)| (id, object)).collect();
+    for definition in Bundle::embedded().crds() {
+        let definition = definition?;
+        objects.push((ObjectId::of(&definition)?, definition));
+    }
     Ok(objects)
 }
 
-/// The NetworkPolicies and autoscalers that are only made when they are asked for and can be had.
-fn with_all_extras() -> Result<Vec<Value>> {
-    let folder = tempfile::tempdir()?;
-    let features = parity_cases::cases(&["14-features"])?.swap_remove(0);
-    let cluster = std::fs::read_to_string(features.join("cluster.yaml"))?;
-    std::fs::write(folder.path().join("cluster.yaml"), format!("{cluster}\n---\n{AUTOSCALERS}"))?;
-    std::fs::write(folder.path().join("cr.yaml"), POLICIES)?;
-    Ok(yaml::parse_json_documents(&parity_cases::render(folder.path())?)?)
-}
-
-/// What the charts want to be granted, and what their objects take to be applied.
-fn needed(objects: &[Value]) -> BTreeSet<Right> {
-    let mut needed = BTreeSet::new();
-    for object in objects {
-        if matches!(object["kind"].as_str(), Some("Role" | "ClusterRole")) {
-            needed.extend(rights(&object["rules"]));
+/// What the charts want to be granted, what their objects take to be applied, watched and removed, and what the code does.
+fn needed(objects: &[(ObjectId, Value)]) -> Permissions {
+    let mut needed = Permissions::default();
+    for (id, object) in objects {
+        let (group, resource) = (id.group.clone(), id.api_resource().plural);
+        match id.kind.as_str() {
+            "ClusterRole" => needed.cluster.extend(rights(&object["rules"])),
+            "Role" => needed.control_plane.extend(rights(&object["rules"])),
+            _ => {}
         }
-        let (group, plural) = resource_of(object);
-        needed.extend(APPLY.map(|verb| (group.clone(), plural.clone(), verb.to_owned())));
+        // Watched in all namespaces, by a label.
+        needed.cluster.extend(["get", "list", "watch"].map(|verb| Right::new(&group, &resource, None, verb)));
+        let create = Right::new(&group, &resource, None, "create");
+        let named = ["patch", "delete"].map(|verb| Right::new(&group, &resource, Some(&id.name), verb));
+        match id.namespace.as_deref() {
+            None => {
+                needed.cluster.insert(create);
+                needed.cluster.extend(named);
+            }
+            // What values add has names of its own.
+            Some(ISTIO_NAMESPACE) => {
+                needed.control_plane.insert(create);
+                needed.control_plane.extend(named.map(|right| Right { name: None, ..right }));
+            }
+            Some(_) => {
+                needed.own.insert(create);
+                needed.own.extend(named);
+            }
+        }
     }
     for (group, resource, verbs) in OWN {
-        needed.extend(
-            verbs.iter().map(|verb| ((*group).to_owned(), (*resource).to_owned(), (*verb).to_owned())),
-        );
+        needed.cluster.extend(verbs.iter().map(|verb| Right::new(group, resource, None, verb)));
+    }
+    for (group, resource, name, verbs) in OWN_NAMED {
+        needed.cluster.extend(verbs.iter().map(|verb| Right::new(group, resource, Some(name), verb)));
+    }
+    for (group, resource, name, verbs) in OWN_NAMESPACE {
+        needed.own.extend(verbs.iter().map(|verb| Right::new(group, resource, *name, verb)));
     }
     needed
 }
 
-fn resource_of(object: &Value) -> (String, String) {
-    let api_version = object["apiVersion"].as_str().unwrap_or_default();
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let kind = object["kind"].as_str().unwrap_or_default();
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-    (group.to_owned(), resource.plural)
+fn documents(file: &str) -> Result<Vec<Value>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(file);
+    Ok(yaml::parse_json_documents(&std::fs::read_to_string(path)?)?)
 }
 
-/// The operator's `ClusterRole` and its Role.
-fn held() -> Result<BTreeSet<Right>> {
-    let mut held = BTreeSet::new();
-    for file in ["role.yaml", "operator-role.yaml"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/rbac").join(file);
-        for document in yaml::parse_json_documents(&std::fs::read_to_string(path)?)? {
-            held.extend(rights(&document["rules"]));
-        }
+fn held_by(file: &str) -> Result<Rights> {
+    Ok(documents(file)?.iter().flat_map(|role| rights(&role["rules"])).collect())
+}
+
+/// What the roles of the manifests allow, with or without those of experimental options.
+fn held(is_experimental: bool) -> Result<Permissions> {
+    let mut held = Permissions {
+        cluster: held_by("rbac/role.yaml")?,
+        control_plane: held_by("rbac/control-plane-role.yaml")?,
+        own: held_by("rbac/operator-role.yaml")?,
+    };
+    if is_experimental {
+        held.cluster.extend(held_by("components/experimental/experimental-role.yaml")?);
     }
     Ok(held)
 }
 
 #[test]
 fn everything_that_the_charts_grant_and_the_code_does_is_allowed() -> Result {
-    let held = held()?;
-    let missing: Vec<Right> = needed(&rendered()?)
-        .into_iter()
-        .filter(|wanted| !held.iter().any(|held| covers(held, wanted)))
-        .collect();
-    assert!(missing.is_empty(), "not allowed, so the installation would fail: {missing:#?}");
+    for is_experimental in [false, true] {
+        let (held, needed) = (held(is_experimental)?, needed(rendered(is_experimental)?));
+        let lacks = |here: &Rights, wanted: &Rights| -> Vec<Right> {
+            let here: Rights = here.union(&held.cluster).cloned().collect();
+            wanted.iter().filter(|wanted| !covered(&here, wanted)).cloned().collect()
+        };
+        let none: [Vec<Right>; 3] = Default::default();
+        let missing = [
+            lacks(&held.cluster, &needed.cluster),
+            lacks(&held.control_plane, &needed.control_plane),
+            lacks(&held.own, &needed.own),
+        ];
+        assert_eq!(
+            missing, none,
+            "not allowed, so the installation would fail (experimental: {is_experimental})"
+        );
+    }
     Ok(())
 }
 
 #[test]
 fn nothing_is_allowed_that_neither_the_charts_nor_the_code_need() -> Result {
-    let needed = needed(&rendered()?);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/rbac/role.yaml");
-    let role = yaml::parse_json_documents(&std::fs::read_to_string(path)?)?;
-    let superfluous: Vec<Right> =
-        role.iter().flat_map(|role| rights(&role["rules"])).filter(|held| !needed.contains(held)).collect();
-    assert!(superfluous.is_empty(), "allowed for nothing: {superfluous:#?}");
+    let (held, needed) = (held(false)?, needed(rendered(false)?));
+    let surplus: Vec<&Right> = held.cluster.difference(&needed.cluster).collect();
+    assert!(surplus.is_empty(), "allowed in the whole cluster for nothing: {surplus:#?}");
+    for (place, held_here, needed_here) in [
+        ("istio-system", &held.control_plane, &needed.control_plane),
+        ("the operator's namespace", &held.own, &needed.own),
+    ] {
+        let surplus: Vec<&Right> = held_here
+            .iter()
+            .filter(|right| !needed_here.contains(right) || covered(&held.cluster, right))
+            .collect();
+        assert!(
+            surplus.is_empty(),
+            "allowed in {place} for nothing, or in the whole cluster, too: {surplus:#?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn experimental_options_add_only_what_is_not_needed_without_them() -> Result {
+    let (needed, regular) = (needed(rendered(true)?), held(false)?.cluster);
+    let experimental = held_by("components/experimental/experimental-role.yaml")?;
+    let surplus: Vec<&Right> = experimental
+        .iter()
+        .filter(|right| !needed.cluster.contains(right) || covered(&regular, right))
+        .collect();
+    assert!(surplus.is_empty(), "{surplus:#?}");
     Ok(())
 }
 
 #[test]
 fn a_wildcard_is_held_only_where_a_chart_grants_that_very_wildcard() -> Result {
-    let charts: BTreeSet<Right> = rendered()?
-        .iter()
-        .filter(|object| matches!(object["kind"].as_str(), Some("Role" | "ClusterRole")))
-        .flat_map(|object| rights(&object["rules"]))
-        .collect();
-    let is_wild = |right: &&Right| [&right.0, &right.1, &right.2].iter().any(|part| part.contains('*'));
-    let wild: Vec<Right> = held()?
-        .iter()
-        .filter(is_wild)
-        .filter(|right| !charts.contains(*right) && !is_scale(right))
-        .cloned()
-        .collect();
+    let objects = rendered(true)?;
+    let roles = objects.iter().filter(|(id, _)| matches!(id.kind.as_str(), "Role" | "ClusterRole"));
+    let charts: Rights = roles.flat_map(|(_, object)| rights(&object["rules"])).collect();
+    let is_wild =
+        |right: &&Right| [&right.group, &right.resource, &right.verb].iter().any(|part| part.contains('*'));
+    let scale = Right::new(SCALE.0, SCALE.1, None, SCALE.2[0]);
+    let Permissions { cluster, control_plane, own } = held(true)?;
+    let all = cluster.iter().chain(&control_plane).chain(&own);
+    let wild: Vec<&Right> =
+        all.filter(is_wild).filter(|right| !charts.contains(right) && **right != scale).collect();
     assert!(wild.is_empty(), "{wild:#?}");
     Ok(())
 }
 
-/// Without these the API server lets nobody grant what he does not hold himself.
+/// Without these the API server lets nobody grant a permission that they do not have.
 #[test]
 fn nothing_may_be_granted_that_is_not_held() -> Result {
-    let beyond = ["escalate", "bind", "impersonate", "*"];
-    let about_permissions = |(group, resource, verb): &&Right| {
-        let any = ["rbac.authorization.k8s.io", "*"].contains(&group.as_str()) && !resource.contains('/');
-        (any && beyond.contains(&verb.as_str())) || verb == "impersonate"
-    };
-    let held = held()?;
-    assert_eq!(held.iter().filter(about_permissions).collect::<Vec<_>>(), Vec::<&Right>::new());
+    let access =
+        Right::new("rbac.authorization.k8s.io", "clusterroles", Some("istio-manager-control-plane"), "bind");
+    let Permissions { cluster, control_plane, own } = held(true)?;
+    let beyond: Vec<&Right> = cluster
+        .iter()
+        .chain(&control_plane)
+        .chain(&own)
+        .filter(|right| {
+            let any = ["rbac.authorization.k8s.io", "*"].contains(&right.group.as_str())
+                && !right.resource.contains('/');
+            let verb = right.verb.as_str();
+            (any && ["escalate", "bind", "*"].contains(&verb)) || verb == "impersonate"
+        })
+        .filter(|right| **right != access)
+        .collect();
+    assert_eq!(beyond, Vec::<&Right>::new());
     Ok(())
 }
 
-fn is_scale((group, resource, verb): &Right) -> bool {
-    (group.as_str(), resource.as_str(), [verb.as_str()].as_slice()) == SCALE
+/// The policies that limit what RBAC cannot: each as its name, what it is about, and the names of objects that it lists.
+fn policies() -> Result<Vec<Value>> {
+    let mut policies = documents("rbac/boundary-policies.yaml")?;
+    policies.extend(documents("rbac/dry-run-policy.yaml")?);
+    Ok(policies)
 }
 
 #[test]
-fn a_wildcard_covers_what_it_stands_for_and_nothing_else() {
+fn every_write_that_rbac_cannot_limit_is_limited_by_a_policy() -> Result {
+    let limited: BTreeSet<(String, String)> = policies()?
+        .iter()
+        .flat_map(|policy| {
+            let rules = policy["spec"]["matchConstraints"]["resourceRules"].as_array().cloned();
+            rules.unwrap_or_default()
+        })
+        .flat_map(|mut rule| {
+            // One verb is enough: what counts here are groups and resources.
+            rule["verbs"] = json!(["create"]);
+            rights(&json!([rule]))
+        })
+        .map(|right| (right.group, right.resource))
+        .collect();
+    let is_harmless = |right: &Right| {
+        HARMLESS.iter().any(|(group, resource, _)| right.group == *group && right.resource == *resource)
+    };
+    let cluster = held(true)?.cluster;
+    let unlimited: Vec<&Right> = cluster
+        .iter()
+        .filter(|right| right.is_write() && right.name.is_none() && !is_harmless(right))
+        .filter(|right| !limited.contains(&(right.group.clone(), right.resource.clone())))
+        .collect();
+    assert!(unlimited.is_empty(), "{unlimited:#?}");
+    let own = held(true)?.own;
+    let secrets =
+        own.iter().filter(|right| right.is_write() && right.name.is_none() && right.resource == "secrets");
+    assert_eq!(secrets.count(), 1, "the creation of Secrets is limited by a policy, too");
+    assert!(limited.contains(&(String::new(), "secrets".to_owned())));
+    Ok(())
+}
+
+#[test]
+fn every_policy_is_bound_and_denies_only_the_operator() -> Result {
+    let policies = policies()?;
+    let of_kind = |kind: &'static str| policies.iter().filter(move |object| object["kind"] == kind);
+    for policy in of_kind("ValidatingAdmissionPolicy") {
+        let name = &policy["metadata"]["name"];
+        let is_bound = of_kind("ValidatingAdmissionPolicyBinding").any(|binding| {
+            binding["spec"]["policyName"] == *name && binding["spec"]["validationActions"] == json!(["Deny"])
+        });
+        assert!(is_bound, "{name} is not in force");
+        assert_eq!(policy["spec"]["failurePolicy"], "Fail", "{name}");
+        let account =
+            "request.userInfo.username == \"system:serviceaccount:kyma-system:istio-controller-manager\"";
+        assert_eq!(policy["spec"]["matchConditions"][0]["expression"], account, "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_policy_for_objects_of_the_cluster_lists_what_the_charts_render() -> Result {
+    let mut rendered_names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (id, _) in rendered(true)? {
+        if id.namespace.is_none() {
+            rendered_names.entry(id.api_resource().plural).or_default().insert(id.name.clone());
+        }
+    }
+    let policies = policies()?;
+    let policy = policies.iter().find(|policy| {
+        policy["kind"] == "ValidatingAdmissionPolicy"
+            && policy["metadata"]["name"] == "istio-manager-cluster-objects"
+    });
+    let policy = policy.ok_or("the policy is missing")?;
+    let names = policy["spec"]["variables"][0]["expression"].as_str().unwrap_or_default();
+    // A map of lists of texts is written alike in CEL and JSON.
+    let listed: BTreeMap<String, BTreeSet<String>> = serde_json::from_str(names)?;
+    assert_eq!(listed, rendered_names);
+    Ok(())
+}
+
+/// What may be deleted although others created it.
+#[test]
+fn the_list_of_istios_own_objects_is_what_the_charts_render() -> Result {
+    let lines: BTreeSet<String> = rendered(true)?.iter().map(|(id, _)| ownership::describe(id)).collect();
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/apply/istio_objects.txt");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &text)?;
+    }
+    assert_eq!(std::fs::read_to_string(path)?, text, "run `make generate` and read the difference");
+    Ok(())
+}
+
+#[test]
+fn a_right_covers_what_it_stands_for_and_nothing_else() {
     let right =
-        |group: &str, resource: &str, verb: &str| (group.to_owned(), resource.to_owned(), verb.to_owned());
-    let all = rights(&json!([{"apiGroups": ["a"], "resources": ["*"], "verbs": ["get"]}]));
-    let held = all.first().cloned().unwrap_or_default();
-    assert!(covers(&held, &right("a", "things", "get")));
-    assert!(!covers(&held, &right("a", "things", "list")));
-    assert!(!covers(&held, &right("b", "things", "get")));
+        |group: &str, resource: &str, name: Option<&str>, verb: &str| Right::new(group, resource, name, verb);
+    for (held, wanted, expected) in [
+        (right("a", "*", None, "get"), right("a", "things", None, "get"), true),
+        (right("a", "*", None, "get"), right("a", "things", None, "list"), false),
+        (right("a", "*", None, "get"), right("b", "things", None, "get"), false),
+        (right("*", "*/scale", None, "get"), right("a", "things/scale", None, "get"), true),
+        (right("*", "*/scale", None, "get"), right("a", "things", None, "get"), false),
+        (right("a", "things", None, "get"), right("a", "things", Some("x"), "get"), true),
+        (right("a", "things", Some("x"), "get"), right("a", "things", Some("x"), "get"), true),
+        (right("a", "things", Some("x"), "get"), right("a", "things", Some("y"), "get"), false),
+        (right("a", "things", Some("x"), "get"), right("a", "things", None, "get"), false),
+    ] {
+        assert_eq!(held.covers(&wanted), expected, "{held:?} {wanted:?}");
+    }
 }

@@ -7,6 +7,8 @@
 
 mod matrix_cases;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use istio_manager::object::ObjectId;
 use serde_json::Value;
 
@@ -37,12 +39,81 @@ fn a_small_cluster_without_any_wish() {
 
 #[test]
 fn a_classic_load_balancer_on_aws_with_every_extra_resource() {
-    let case = Case::plain()
+    insta::assert_snapshot!(text(&every_extra_resource()));
+}
+
+fn every_extra_resource() -> Case {
+    Case::plain()
         .with("provider", 4)
         .with("features", 2)
         .with("autoscaler definition", 1)
         .with("network policies", 1)
         .with("egress gateway", 1)
-        .with("mesh and components", 1);
-    insta::assert_snapshot!(text(&case));
+        .with("mesh and components", 1)
+}
+
+/// Every kind of cluster and every setting by itself, as the lines in which it differs from the plain installation. Objects
+/// that vanish are only named, and so are those that appear if the other snapshots have them.
+#[test]
+fn what_each_choice_changes_in_a_plain_installation() {
+    let (plain, shown) = (Lines::of(&Case::plain()), Lines::of(&every_extra_resource()));
+    let mut text = String::new();
+    for (name, case) in Case::variations() {
+        text.push_str(&format!("## {name}\n{}", plain.difference(&Lines::of(&case), &shown)));
+    }
+    insta::assert_snapshot!(text);
+}
+
+/// Every leaf of every object as `path = value`, long texts line by line.
+struct Lines(BTreeMap<ObjectId, BTreeSet<String>>);
+
+impl Lines {
+    fn of(case: &Case) -> Self {
+        let lines = case.planned().unwrap().into_iter().map(|(id, object)| {
+            let mut lines = BTreeSet::new();
+            let object = serde_json::from_str(&shown(&id, &object)).unwrap();
+            leaves(&object, &mut String::new(), &mut lines);
+            (id, lines)
+        });
+        Self(lines.collect())
+    }
+
+    fn difference(&self, other: &Self, shown_elsewhere: &Self) -> String {
+        let mut text = String::new();
+        for (id, before) in &self.0 {
+            let Some(after) = other.0.get(id) else {
+                text.push_str(&format!("- {id}\n"));
+                continue;
+            };
+            before.difference(after).for_each(|line| text.push_str(&format!("- {id}{line}\n")));
+            after.difference(before).for_each(|line| text.push_str(&format!("+ {id}{line}\n")));
+        }
+        for (id, lines) in other.0.iter().filter(|(id, _)| !self.0.contains_key(id)) {
+            text.push_str(&format!("+ {id}\n"));
+            if !shown_elsewhere.0.contains_key(id) {
+                lines.iter().for_each(|line| text.push_str(&format!("+ {id}{line}\n")));
+            }
+        }
+        text
+    }
+}
+
+fn leaves(value: &Value, path: &mut String, lines: &mut BTreeSet<String>) {
+    let mut below = |name: &str, value: &Value| {
+        let length = path.len();
+        path.push_str(name);
+        leaves(value, path, lines);
+        path.truncate(length);
+    };
+    match value {
+        Value::Object(map) => map.iter().for_each(|(name, value)| below(&format!(" {name}"), value)),
+        Value::Array(items) => items.iter().enumerate().for_each(|(index, item)| {
+            let name = item["name"].as_str().map_or_else(|| index.to_string(), str::to_owned);
+            below(&format!(" [{name}]"), item);
+        }),
+        Value::String(text) => lines.extend(text.lines().map(|line| format!("{path} = {line}"))),
+        other => {
+            lines.insert(format!("{path} = {other}"));
+        }
+    }
 }

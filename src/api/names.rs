@@ -6,6 +6,8 @@
 pub const OPERATOR_NAMESPACE: &str = "kyma-system";
 /// Namespace of Istio's control plane.
 pub const ISTIO_NAMESPACE: &str = "istio-system";
+/// `ClusterRole` with what the operator may do in [`ISTIO_NAMESPACE`] only, and the `RoleBinding` there by which it has it.
+pub const CONTROL_PLANE_ROLE: &str = "istio-manager-control-plane";
 /// Name under which users usually create the `Istio` resource. Any other name works too.
 pub const CANONICAL_NAME: &str = "default";
 

@@ -1,11 +1,14 @@
-//! Deletes one object of the inventory, if it still is the one that was made.
+//! Deletes one object of the inventory, if it still is the one that was made, or releases it, if it was somebody else's before.
 
 use kube::Client;
 use kube::api::{DeleteParams, ObjectMeta, Preconditions, PropagationPolicy};
+use serde_json::Value;
 use thiserror::Error;
 
 use super::inventory::Record;
-use super::server_side::our_entry;
+use super::ownership::may_be_deleted;
+use super::server_side::{self, our_entry};
+use crate::api::names::FIELD_MANAGER;
 use crate::kubernetes::is_not_found;
 use crate::object::ObjectId;
 
@@ -19,6 +22,12 @@ pub enum Error {
         object: ObjectId,
         /// What the API server said.
         source: Box<kube::Error>,
+    },
+    /// Our management of its fields could not be ended.
+    #[error("cannot release {}", source.object)]
+    Release {
+        /// The object and what the API server said.
+        source: server_side::Error,
     },
     /// The API server refused.
     #[error("cannot delete {object}")]
@@ -42,9 +51,22 @@ pub enum Deletion {
     Started,
     /// It is no longer ours and was left alone: recreated by someone else, or without a field of ours.
     NotOurs,
+    /// It was somebody else's before we wrote it, and stays: only its fields are no longer managed by us.
+    Released,
 }
 
-/// Deletes an object; a workload stays in place until its pods are gone.
+impl Deletion {
+    /// Whether the object need not be remembered any more.
+    #[must_use]
+    pub const fn is_settled(self) -> bool {
+        match self {
+            Self::Gone | Self::NotOurs | Self::Released => true,
+            Self::Started => false,
+        }
+    }
+}
+
+/// Deletes an object, or releases one that must not be deleted; a workload stays in place until its pods are gone.
 ///
 /// A conflict may mean that another object has its name by now, or that someone wrote it at the same moment: only another
 /// look can tell. What is ours must not be forgotten for it.
@@ -61,6 +83,13 @@ pub async fn delete(client: &Client, id: &ObjectId, record: &Record) -> Result<D
         if !is_ours(&id.kind, &live, record) {
             return Ok(Deletion::NotOurs);
         }
+        if !may_be_deleted(id, record) {
+            match release(client, id, &live).await {
+                Err(error) if error.is_conflict() && attempts.next().is_some() => continue,
+                Err(source) => return Err(Error::Release { source }),
+                Ok(()) => return Ok(Deletion::Released),
+            }
+        }
         let params = DeleteParams {
             propagation_policy: Some(propagation(id)),
             preconditions: Some(Preconditions { uid: live.uid, resource_version: None }),
@@ -74,6 +103,32 @@ pub async fn delete(client: &Client, id: &ObjectId, record: &Record) -> Result<D
             Err(source) => return Err(Error::Delete { object: id.clone(), source: Box::new(source) }),
         }
     }
+}
+
+/// Ends our management of an object's fields, which stay as they are.
+///
+/// As long as we manage fields, the object looks like one that an installer of Istio left behind.
+async fn release(client: &Client, id: &ObjectId, live: &ObjectMeta) -> Result<(), server_side::Error> {
+    let mut object = serde_json::json!({"metadata": live});
+    let entries = entries_of_others(object["metadata"]["managedFields"].take());
+    match server_side::rewrite_managers(client, id, &object, entries).await {
+        // Gone, or in a place where this version may not write: then there is nothing that could be done.
+        Err(error) if error.is_not_found() || error.is_forbidden() => {
+            tracing::info!(object = %id, %error, "not released, only forgotten");
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// The managed fields without ours. An empty list would change nothing, a list of one empty entry makes the API server drop all.
+fn entries_of_others(entries: Value) -> Vec<Value> {
+    let Value::Array(mut entries) = entries else { return Vec::new() };
+    entries.retain(|entry| entry["manager"] != FIELD_MANAGER);
+    if entries.is_empty() {
+        entries.push(Value::Object(serde_json::Map::new()));
+    }
+    entries
 }
 
 fn propagation(id: &ObjectId) -> PropagationPolicy {
@@ -104,6 +159,18 @@ mod tests {
             json!({"uid": uid, "managedFields": [{"manager": manager, "operation": "Apply"}]}),
         )
         .unwrap()
+    }
+
+    #[test]
+    fn only_the_entries_of_others_stay_when_an_object_is_released() {
+        let entry = |manager: &str| json!({"manager": manager, "operation": "Apply"});
+        for (before, after) in [
+            (json!([entry("istio-operator"), entry("kubectl")]), vec![entry("kubectl")]),
+            (json!([entry("istio-operator")]), vec![json!({})]),
+            (Value::Null, vec![]),
+        ] {
+            assert_eq!(entries_of_others(before.clone()), after, "{before}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::live::Seen;
+use super::ownership::Origin;
 use super::server_side;
 use crate::api::names::OWN_FIELD_MANAGER;
 use crate::object::ObjectId;
@@ -77,6 +78,9 @@ pub struct Record {
     /// The Helm release that the object was taken over from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Release>,
+    /// Where the object comes from; `None` before its first write, and in inventories of version 0.1, which did not say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 impl Record {
@@ -111,7 +115,7 @@ impl Record {
     /// An object that is about to be written for the first time.
     #[must_use]
     pub const fn planned(stage: Stage) -> Self {
-        Self { stage, uid: None, digest: None, entry: None, altered: Vec::new(), release: None }
+        Self { stage, uid: None, digest: None, entry: None, altered: Vec::new(), release: None, origin: None }
     }
 }
 
@@ -317,6 +321,15 @@ mod tests {
         assert!(Inventory::decode(b"").is_err());
     }
 
+    #[test]
+    fn an_inventory_of_version_0_1_is_read_without_origins() {
+        let data = br#"[{"version":"v1","kind":"ConfigMap","namespace":"istio-system","name":"istio",
+            "stage":"configuration","uid":"u"}]"#;
+        let inventory = Inventory::decode(data).unwrap();
+        let records: Vec<_> = inventory.iter().map(|(_, record)| record.origin).collect();
+        assert_eq!(records, [None]);
+    }
+
     fn any_id() -> impl Strategy<Value = ObjectId> {
         ("[a-z]{0,3}", "v[12]", "[A-Z][a-z]{1,3}", proptest::option::of("[a-z]{1,3}"), "[a-z]{1,3}").prop_map(
             |(group, version, kind, namespace, name)| ObjectId { group, version, kind, namespace, name },
@@ -328,8 +341,18 @@ mod tests {
             proptest::sample::select(&Stage::ALL[..]),
             proptest::option::of(".{0,5}"),
             proptest::option::of("[a-f]{4}"),
+            proptest::option::of(proptest::sample::select(vec![
+                Origin::Created,
+                Origin::Istio,
+                Origin::Foreign,
+            ])),
         )
-            .prop_map(|(stage, uid, digest)| Record { uid, digest, ..Record::planned(stage) })
+            .prop_map(|(stage, uid, digest, origin)| Record {
+                uid,
+                digest,
+                origin,
+                ..Record::planned(stage)
+            })
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 //! It writes what differs, remembers what it wrote, and prunes what is no longer planned. It decides nothing about what
 //! Istio should look like.
 
+pub mod access;
 pub mod change;
 pub mod concede;
 pub mod definition_gate;
@@ -16,6 +17,7 @@ pub mod gates;
 pub mod heed;
 pub mod inventory;
 pub mod live;
+pub mod ownership;
 pub mod pause;
 pub mod ready;
 pub mod releases;
@@ -328,12 +330,22 @@ impl Applier {
     async fn prune(&self, wanted: &[ObjectId], inventory: &mut Inventory) -> Result<usize, Error> {
         let mut pruned = 0;
         for (id, record) in inventory.surplus(wanted) {
-            match deletion::delete(&self.client, &id, &record).await? {
-                Deletion::Gone | Deletion::NotOurs => inventory.forget(&id),
-                Deletion::Started => {}
+            let deletion = deletion::delete(&self.client, &id, &record).await?;
+            if deletion.is_settled() {
+                inventory.forget(&id);
             }
-            tracing::info!(object = %id, "pruned, as it is no longer configured");
-            pruned += 1;
+            match deletion {
+                Deletion::Gone | Deletion::Started => {
+                    tracing::info!(object = %id, "pruned, as it is no longer configured");
+                    pruned += 1;
+                }
+                Deletion::Released => {
+                    tracing::info!(object = %id, "released, as it is no longer configured and existed before");
+                }
+                Deletion::NotOurs => {
+                    tracing::info!(object = %id, "left alone, as it is no longer configured and was replaced");
+                }
+            }
         }
         Ok(pruned)
     }

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::inventory::Release;
+use super::ownership::Origin;
 use super::{concede, heed, takeover};
 use crate::api::names::FIELD_MANAGER;
 use crate::object::ObjectId;
@@ -55,9 +56,23 @@ pub struct Written {
     pub predecessors: bool,
     /// The Helm release that it belongs to.
     pub release: Option<Release>,
+    /// Where it comes from, if this was its first write.
+    pub origin: Origin,
 }
 
 impl Error {
+    /// Whether the object does not exist.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(&*self.source, kube::Error::Api(status) if status.is_not_found())
+    }
+
+    /// Whether the API server refused for lack of permission, or by admission.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        matches!(&*self.source, kube::Error::Api(status) if status.code == 403)
+    }
+
     /// Whether someone else wrote at the same time.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
@@ -86,6 +101,7 @@ pub async fn apply(client: &Client, id: &ObjectId, manifest: &Value) -> Result<W
         altered,
         predecessors: takeover::rewritten(&object, manifest).is_some(),
         release: Release::of(&object),
+        origin: Origin::of_first_write(id, &metadata),
         uid: metadata.uid,
     })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -19,12 +20,12 @@ use super::live::{Live, Seen};
 use super::pause::Pause;
 use super::repairs::{Repairs, tell_of_rollout};
 use super::unsaved::Unsaved;
-use super::{Error, concede, dispute, server_side, storage, takeover};
+use super::{Error, access, concede, dispute, server_side, storage, takeover};
 use crate::api::names::ISTIO_NAMESPACE;
 use crate::kubernetes::is_not_found;
 use crate::lock::lock;
 use crate::object::ObjectId;
-use crate::plan::Stage;
+use crate::plan::{Stage, access as planned_access};
 use crate::status::Progress;
 
 /// Kinds that are read before each write: a field that we stop to send must be handed over first.
@@ -120,6 +121,8 @@ pub(super) struct Ground {
     new_namespaces: Mutex<BTreeSet<String>>,
     /// Kinds that nobody can have asked for before this apply.
     new_kinds: Mutex<Vec<ApiResource>>,
+    /// Whether this apply gave the operator access to the namespace of the control plane.
+    access_is_new: AtomicBool,
 }
 
 impl Ground {
@@ -130,6 +133,7 @@ impl Ground {
             gate: Gate::new(client.clone()),
             new_namespaces: Mutex::new(missing.into_iter().collect()),
             new_kinds: Mutex::default(),
+            access_is_new: AtomicBool::new(false),
         }
     }
 
@@ -333,7 +337,16 @@ impl Hand<'_> {
     async fn apply(&self, task: &Task) -> Result<server_side::Written, Error> {
         self.progress.say(format!("applying {}", task.id));
         self.unsaved.begin(&task.id);
-        let written = server_side::apply(self.client, &task.id, &task.manifest).await;
+        let mut written = server_side::apply(self.client, &task.id, &task.manifest).await;
+        if written.as_ref().is_err_and(server_side::Error::is_forbidden)
+            && self.ground.access_is_new.swap(false, Ordering::Relaxed)
+        {
+            access::effective(self.client).await;
+            written = server_side::apply(self.client, &task.id, &task.manifest).await;
+        }
+        if written.is_ok() && planned_access::is_access(&task.id) && task.is_new() {
+            self.ground.access_is_new.store(true, Ordering::Relaxed);
+        }
         let written = written.map_err(|source| Error::Apply { stage: task.stage, source })?;
         tracing::debug!(object = %task.id, "applied");
         Ok(written)
@@ -412,9 +425,12 @@ fn paused(object: &ObjectId, seen: Option<&Seen>) -> Option<Fate> {
 }
 
 fn record(task: Task, written: server_side::Written) -> Record {
-    let Task { stage, digest, .. } = task;
-    let server_side::Written { uid, entry, altered, release, .. } = written;
-    Record { stage, uid, digest: Some(digest), entry, altered, release }
+    let Task { stage, digest, record: before, .. } = task;
+    let server_side::Written { uid, entry, altered, release, origin, .. } = written;
+    // Of an object that was written before it is known; one that took its place is another object.
+    let same = before.filter(|before| before.uid.is_some() && before.uid == uid);
+    let origin = same.map_or(Some(origin), |before| before.origin);
+    Record { stage, uid, digest: Some(digest), entry, altered, release, origin }
 }
 
 fn what_happened(task: &Task, live: Option<&Value>) -> String {

@@ -1,21 +1,24 @@
-//! Whether the current user may do all that the operator's own roles allow.
+//! Whether the current user may do all that the operator's own roles allow, in the places where they allow it.
 //!
 //! The roles are those that the manifests ship, so this list cannot fall behind. It holds what the operator does as well
-//! as what it grants to istiod, the gateways and the CNI agent: nobody can grant what he does not have.
+//! as what it grants to istiod, the gateways and the CNI agent: nobody can grant a permission that they do not have. What only
+//! experimental options take is not asked for.
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use gotemplate::yaml;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
-use k8s_openapi::api::rbac::v1::PolicyRule;
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use kube::api::PostParams;
 use kube::{Api, Client};
 
 use super::look::{Error, failed};
 use super::{Finding, Severity, Subject};
+use crate::api::names::{CONTROL_PLANE_ROLE, ISTIO_NAMESPACE};
 
 const CLUSTER_ROLE: &str = include_str!("../../config/rbac/role.yaml");
+const CONTROL_PLANE: &str = include_str!("../../config/rbac/control-plane-role.yaml");
 const NAMESPACE_ROLE: &str = include_str!("../../config/rbac/operator-role.yaml");
 
 const AT_ONCE: usize = 16;
@@ -28,7 +31,12 @@ pub async fn missing(client: &Client, operator_namespace: &str) -> Result<Vec<Fi
     if is_allowed(client, everything).await? {
         return Ok(Vec::new());
     }
-    let refused: Vec<String> = stream::iter(questions(operator_namespace))
+    let mut questions = questions(CLUSTER_ROLE, None);
+    questions.extend(self::questions(NAMESPACE_ROLE, Some(operator_namespace)));
+    if !can_get_access(client).await? {
+        questions.extend(self::questions(CONTROL_PLANE, Some(ISTIO_NAMESPACE)));
+    }
+    let refused: Vec<String> = stream::iter(questions)
         .map(|question| async move {
             let text = describe(&question);
             Ok::<_, Error>(if is_allowed(client, question).await? { None } else { Some(text) })
@@ -38,6 +46,24 @@ pub async fn missing(client: &Client, operator_namespace: &str) -> Result<Vec<Fi
         .try_collect()
         .await?;
     Ok(finding(&refused).into_iter().collect())
+}
+
+/// Whether the user can bind the control plane's role in its namespace, as the operator does when it creates that namespace.
+///
+/// Before, the operator may do nothing there, and does not have to. Whether the role is installed is known only to those who
+/// may read it: to bind one that is missing would be allowed.
+async fn can_get_access(client: &Client) -> Result<bool, Error> {
+    const GROUP: &str = "rbac.authorization.k8s.io";
+    let bind = attributes(GROUP, "clusterroles", "bind", None, Some(CONTROL_PLANE_ROLE));
+    let create = attributes(GROUP, "rolebindings", "create", Some(ISTIO_NAMESPACE), None);
+    if !is_allowed(client, bind).await? || !is_allowed(client, create).await? {
+        return Ok(false);
+    }
+    let roles: Api<ClusterRole> = Api::all(client.clone());
+    let role = roles.get_opt(CONTROL_PLANE_ROLE).await;
+    let role = role.map_err(failed(format!("ClusterRole {CONTROL_PLANE_ROLE}")))?;
+    let installed = role.and_then(|role| role.rules).unwrap_or_default();
+    Ok(rules(CONTROL_PLANE).iter().all(|rule| installed.contains(rule)))
 }
 
 fn finding(refused: &[String]) -> Option<Finding> {
@@ -58,22 +84,17 @@ fn finding(refused: &[String]) -> Option<Finding> {
     })
 }
 
-/// What the shipped roles allow, one permission each.
-fn questions(operator_namespace: &str) -> Vec<ResourceAttributes> {
+/// What a shipped role allows, in a namespace or in all, one permission each.
+fn questions(role: &str, namespace: Option<&str>) -> Vec<ResourceAttributes> {
     let mut questions = Vec::new();
-    for (role, namespace) in [(CLUSTER_ROLE, None), (NAMESPACE_ROLE, Some(operator_namespace))] {
-        for rule in rules(role) {
-            for group in rule.api_groups.iter().flatten() {
-                for resource in rule.resources.iter().flatten() {
-                    for verb in &rule.verbs {
-                        let name = rule.resource_names.iter().flatten().next();
-                        questions.push(attributes(
-                            group,
-                            resource,
-                            verb,
-                            namespace,
-                            name.map(String::as_str),
-                        ));
+    for rule in rules(role) {
+        for group in rule.api_groups.iter().flatten() {
+            for resource in rule.resources.iter().flatten() {
+                for verb in &rule.verbs {
+                    let ask = |name: Option<&str>| attributes(group, resource, verb, namespace, name);
+                    match rule.resource_names.as_deref().unwrap_or_default() {
+                        [] => questions.push(ask(None)),
+                        names => questions.extend(names.iter().map(|name| ask(Some(name)))),
                     }
                 }
             }
@@ -119,7 +140,8 @@ fn describe(question: &ResourceAttributes) -> String {
     let subresource = question.subresource.as_ref().map(|part| format!("/{part}")).unwrap_or_default();
     let group = group.map(|group| format!(".{group}")).unwrap_or_default();
     let place = question.namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
-    format!("{} {}{group}{subresource}{place}", text(&question.verb), text(&question.resource))
+    let name = question.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+    format!("{} {}{group}{subresource}{name}{place}", text(&question.verb), text(&question.resource))
 }
 
 async fn is_allowed(client: &Client, question: ResourceAttributes) -> Result<bool, Error> {
@@ -139,16 +161,26 @@ mod tests {
 
     #[test]
     fn every_permission_of_the_shipped_roles_is_asked_for() {
-        let asked: Vec<String> = questions("kyma-system").iter().map(describe).collect();
+        let mut asked = questions(CLUSTER_ROLE, None);
+        asked.extend(questions(NAMESPACE_ROLE, Some("kyma-system")));
+        asked.extend(questions(CONTROL_PLANE, Some(ISTIO_NAMESPACE)));
+        let asked: Vec<String> = asked.iter().map(describe).collect();
         for expected in [
             "patch deployments.apps",
             "patch istios.operator.kyma-project.io/status",
             "create secrets in kyma-system",
-            "get secrets in kyma-system",
-            "update pods/status",
+            "patch secrets istio-manager-inventory in kyma-system",
+            "create secrets in istio-system",
+            "delete namespaces istio-system",
+            "patch clusterroles.rbac.authorization.k8s.io istio-cni",
+            "patch clusterroles.rbac.authorization.k8s.io istiod-clusterrole-istio-system",
         ] {
             assert!(asked.iter().any(|asked| asked == expected), "{expected}");
         }
+        assert!(
+            !asked.iter().any(|asked| asked == "create secrets" || asked == "delete namespaces"),
+            "{asked:?}"
+        );
         assert!(asked.len() > 200, "{}", asked.len());
     }
 

@@ -67,7 +67,7 @@ pub async fn run(arguments: &RunArguments) -> Result<(), RunError> {
     let settings = arguments.settings()?;
     let shutdown = shutdown::on_signal()?;
     let requests = RequestCount::default();
-    let connections = kubernetes::connections(arguments.kubeconfig.as_deref(), &requests).await?;
+    let (connections, account) = kubernetes::connections(arguments.kubeconfig.as_deref(), &requests).await?;
     let operator_namespace = identity::namespace(arguments.operator_namespace.as_deref());
     let identity = identity::identity();
     info!(
@@ -90,6 +90,7 @@ pub async fn run(arguments: &RunArguments) -> Result<(), RunError> {
     let (client, writes) = kubernetes::guarded(connections, leadership.clone(), Limits::default());
     let context = Context {
         client,
+        account,
         operator_namespace,
         leadership,
         shutdown: shutdown.clone(),

@@ -15,6 +15,7 @@ use kube::client::{Body, ConfigExt};
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 
+use super::account::Account;
 use super::coalesced::Coalesced;
 use super::counted::RequestCount;
 use super::guard::limited;
@@ -135,22 +136,24 @@ pub async fn connect(kubeconfig: Option<&Path>, user: Option<&str>) -> Result<ku
     }
 }
 
-/// Both ways to the cluster that [`connect`] finds; what goes there is counted.
+/// Both ways to the cluster that [`connect`] finds; what goes there is counted. With the `ServiceAccount` that they act as, if
+/// it is one.
 ///
 /// Nothing is retried inside these clients: a retry there would outlast any deadline set outside.
 pub async fn connections(
     kubeconfig: Option<&Path>,
     count: &RequestCount,
-) -> Result<Connections, ConnectError> {
+) -> Result<(Connections, Option<Account>), ConnectError> {
     let config = find(kubeconfig).await?;
     let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
     let (requests, streams) = open_both(&config)?;
     let coalesced = open(&config, &HTTP1, Reads::Coalesced)?;
-    Ok(Connections {
+    let connections = Connections {
         requests: count.counting(requests, &host),
         streams: count.counting(streams, &host),
         coalesced: count.counting(coalesced, &host),
-    })
+    };
+    Ok((connections, Account::of(&config)))
 }
 
 fn open_both(config: &Config) -> Result<(kube::Client, kube::Client), ConnectError> {

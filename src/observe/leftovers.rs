@@ -10,7 +10,9 @@ use kube::{Api, Client};
 use serde_json::json;
 use thiserror::Error;
 
+use crate::api::names::ISTIO_NAMESPACE;
 use crate::apply::inventory::Record;
+use crate::apply::ownership::{self, Origin};
 use crate::apply::server_side::our_entry;
 use crate::kubernetes::if_found;
 use crate::object::{ObjectId, resource};
@@ -76,9 +78,19 @@ async fn list(
             name: metadata.name?,
         };
         let stage = stage_of(component, &json!({"kind": kind}));
-        Some((id, Record { uid: metadata.uid, ..Record::planned(stage) }))
+        let record = Record { uid: metadata.uid, origin: Some(Origin::Istio), ..Record::planned(stage) };
+        is_of_the_installation(&id).then_some((id, record))
     });
     Ok(made.collect())
+}
+
+/// Whether an object is where an installation in the namespace of the control plane has its objects. Others are not ours to
+/// remove, nor may the operator.
+fn is_of_the_installation(id: &ObjectId) -> bool {
+    match id.namespace.as_deref() {
+        Some(namespace) => namespace == ISTIO_NAMESPACE,
+        None => ownership::is_istios_own(id),
+    }
 }
 
 /// The component of an object that an installer made for the default revision.
@@ -106,6 +118,25 @@ mod tests {
         all.as_object_mut().unwrap().extend(labels.as_object().unwrap().clone());
         let managers = json!([{"manager": manager, "operation": "Apply", "fieldsV1": {"f:data": {}}}]);
         serde_json::from_value(json!({"name": "x", "labels": all, "managedFields": managers})).unwrap()
+    }
+
+    #[test]
+    fn only_what_belongs_to_the_installation_is_left_by_it() {
+        let id = |kind: &str, namespace: Option<&str>, name: &str| ObjectId {
+            group: if kind == "ClusterRole" { "rbac.authorization.k8s.io".into() } else { String::new() },
+            version: "v1".into(),
+            kind: kind.into(),
+            namespace: namespace.map(str::to_owned),
+            name: name.into(),
+        };
+        for (id, expected) in [
+            (id("ConfigMap", Some("istio-system"), "retired"), true),
+            (id("ConfigMap", Some("kube-system"), "coredns"), false),
+            (id("ClusterRole", None, "istio-cni"), true),
+            (id("ClusterRole", None, "cluster-admin"), false),
+        ] {
+            assert_eq!(is_of_the_installation(&id), expected, "{id}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Pure: no client, no clock, no environment. What is planned was only rendered; `apply` alone makes it real.
 
+pub mod access;
 pub mod cluster;
 pub mod configuration;
 mod desired;

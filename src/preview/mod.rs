@@ -17,9 +17,10 @@ use crate::apply::concede;
 use crate::apply::definitions::{self, Verdict};
 use crate::apply::deletion::is_ours;
 use crate::apply::inventory::{Inventory, Record};
+use crate::apply::ownership::may_be_deleted;
 use crate::kubernetes::{if_found, is_not_found};
 use crate::object::ObjectId;
-use crate::plan::{Plan, Stage};
+use crate::plan::{Plan, Stage, access};
 
 /// Requests under way at the same time. The answers to CRDs are large; more of them would take memory, not time.
 const AT_ONCE: usize = 4;
@@ -77,7 +78,9 @@ pub fn preview<'a>(
         plan.ids().map_err(|(_, error)| error)?.into_iter().map(|(_, id)| id).collect();
     let planned = Stage::ALL.into_iter().flat_map(|stage| plan.objects(stage));
     let applied = stream::iter(planned).map(|object| apply(client, object)).buffered(AT_ONCE);
-    let pruned = stream::iter(inventory.surplus(&wanted))
+    // The operator's own access depends on who it is, and not on the resource.
+    let surplus = inventory.surplus(&wanted).into_iter().filter(|(id, _)| !access::is_access(id));
+    let pruned = stream::iter(surplus)
         .map(|(id, record)| prune(client, id, record))
         .buffered(AT_ONCE)
         .filter_map(|change| std::future::ready(change.transpose()));
@@ -117,7 +120,8 @@ async fn prune(client: &Client, object: ObjectId, record: Record) -> Result<Opti
     let live = if_found(object.api(client.clone()).get(&object.name).await);
     let live =
         live.map_err(|source| Error::Read { object: Box::new(object.clone()), source: Box::new(source) })?;
-    let ours = live.filter(|live| is_ours(&object.kind, &live.metadata, &record));
+    let ours = live
+        .filter(|live| is_ours(&object.kind, &live.metadata, &record) && may_be_deleted(&object, &record));
     Ok(ours.map(|live| Change { object, before: Some(comparable(to_value(&live))), after: None }))
 }
 

@@ -9,6 +9,7 @@ use kube::{Api, Client};
 use thiserror::Error;
 
 use crate::apply::inventory::Inventory;
+use crate::apply::ownership::may_be_deleted;
 use crate::kubernetes::is_not_found;
 use crate::object::ObjectId;
 
@@ -39,7 +40,8 @@ pub enum Error {
     },
 }
 
-/// Finds the objects of all Istio APIs that this operator did not make.
+/// Finds the objects of all Istio APIs that this operator did not make, those included that it only adopted: they would go
+/// with their definition.
 ///
 /// The kinds come from the cluster and not from a list, so that one that a newer Istio brought is not forgotten.
 pub async fn find(client: &Client, inventory: &Inventory) -> Result<Vec<ObjectId>, Error> {
@@ -52,9 +54,13 @@ pub async fn find(client: &Client, inventory: &Inventory) -> Result<Vec<ObjectId
             Ok(all)
         })
         .await?;
-    blockers.retain(|found| !inventory.iter().any(|(ours, _)| ours.same_object(found)));
+    blockers.retain(|found| !is_ours(found, inventory));
     blockers.sort();
     Ok(blockers)
+}
+
+fn is_ours(found: &ObjectId, inventory: &Inventory) -> bool {
+    inventory.iter().any(|(ours, record)| ours.same_object(found) && may_be_deleted(ours, record))
 }
 
 /// The kinds whose definitions are in the inventory, for only those would go.
@@ -152,6 +158,19 @@ mod tests {
         let text = describe(&["a", "b", "c", "d", "e", "f", "g"].map(blocker));
         assert!(text.contains("VirtualService shop/a") && text.contains("VirtualService shop/e"), "{text}");
         assert!(!text.contains("shop/f") && text.contains("and 2 more"), "{text}");
+    }
+
+    #[test]
+    fn an_adopted_resource_of_a_user_blocks_although_the_inventory_lists_it() {
+        use crate::apply::inventory::Record;
+        use crate::apply::ownership::Origin;
+        for (origin, ours) in [(Origin::Created, true), (Origin::Istio, true), (Origin::Foreign, false)] {
+            let mut inventory = Inventory::default();
+            let record = Record { origin: Some(origin), ..Record::planned(crate::plan::Stage::Extras) };
+            inventory.record(blocker("a"), record);
+            assert_eq!(is_ours(&blocker("a"), &inventory), ours, "{origin:?}");
+            assert!(!is_ours(&blocker("b"), &inventory));
+        }
     }
 
     #[test]

@@ -17,10 +17,13 @@ use thiserror::Error;
 
 use self::order::Step;
 use self::sidecars::Meshed;
+use crate::apply::access;
 use crate::apply::deletion::{self, Deletion};
 use crate::apply::inventory::{self, Inventory, Store};
 use crate::dataplane::act::removal::Removal;
+use crate::kubernetes::Account;
 use crate::object::ObjectId;
+use crate::plan::Stage;
 use crate::status::Progress;
 
 /// Annotation of the `Istio` resource that says what its deletion means; with [`ORPHAN`] it removes nothing.
@@ -124,6 +127,8 @@ impl Leftovers {
 pub struct Remover {
     /// Client whose writes are gated by leadership.
     pub client: Client,
+    /// The `ServiceAccount` that the client acts as, if it is one.
+    pub account: Option<Account>,
     /// Where the inventory is kept.
     pub store: Store,
     /// Longest wait for the objects of one step to go.
@@ -141,7 +146,11 @@ impl Remover {
         if !blockers.is_empty() {
             return Ok(Outcome::Blocked(blockers));
         }
-        for step in Step::ALL.into_iter().filter(|step| *step != Step::Namespace) {
+        if let Some(account) = &self.account {
+            let granted = access::ensure(&self.client, account).await;
+            inventory.extend(granted.map(|id| (Stage::Namespace, id)));
+        }
+        for step in Step::ALL.into_iter().filter(|step| *step < Step::Access) {
             if step == Step::Gateways {
                 // Injection is off, and istiod still serves those that keep their sidecar a little longer.
                 self.data_plane.run(&|text| self.progress.say(text)).await?;
@@ -152,10 +161,11 @@ impl Remover {
             }
         }
         let kept_for = self.user_content(&inventory).await?;
-        if kept_for.is_empty() {
-            let left = self.take(Step::Namespace, &mut inventory).await?;
+        let last = if kept_for.is_empty() { Step::Namespace } else { Step::Access };
+        for step in [Step::Access, Step::Namespace].into_iter().filter(|step| *step <= last) {
+            let left = self.take(step, &mut inventory).await?;
             if !left.is_empty() {
-                return Ok(Outcome::NotGone { step: Step::Namespace, left });
+                return Ok(Outcome::NotGone { step, left });
             }
         }
         let meshed = sidecars::find(&self.client).await?;
@@ -173,12 +183,15 @@ impl Remover {
         let mut started = Vec::new();
         for (id, record) in objects {
             self.progress.say(format!("removing {step}: {id}"));
-            match deletion::delete(&self.client, &id, &record)
-                .await
-                .map_err(|source| Error::Delete { step, source })?
-            {
-                Deletion::Started => started.push(id),
-                Deletion::Gone | Deletion::NotOurs => inventory.forget(&id),
+            let deletion = deletion::delete(&self.client, &id, &record).await;
+            let deletion = deletion.map_err(|source| Error::Delete { step, source })?;
+            if deletion == Deletion::Released {
+                tracing::info!(object = %id, "released, as it existed before");
+            }
+            if deletion.is_settled() {
+                inventory.forget(&id);
+            } else {
+                started.push(id);
             }
         }
         let left = self.wait_gone(step, started, inventory).await;

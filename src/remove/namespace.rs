@@ -8,6 +8,7 @@ use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Client};
 use thiserror::Error;
 
+use crate::api::names::CONTROL_PLANE_ROLE;
 use crate::kubernetes::is_not_found;
 use crate::object::{ObjectId, resource};
 
@@ -42,7 +43,7 @@ const KINDS: [Kind; 19] = [
 const PAGE: u32 = 50;
 
 /// What istiod and Kubernetes themselves leave in the namespace.
-const LEFTOVERS: [(&str, &str); 11] = [
+const LEFTOVERS: [(&str, &str); 12] = [
     ("ConfigMap", "istio-ca-root-cert"),
     ("ConfigMap", "istio-ca-crl"),
     ("ConfigMap", "istio-gateway-deployment-default"),
@@ -54,6 +55,8 @@ const LEFTOVERS: [(&str, &str); 11] = [
     ("ConfigMap", "kube-root-ca.crt"),
     ("Secret", "istio-ca-secret"),
     ("ServiceAccount", "default"),
+    // Our own access, which is needed until everything else is gone.
+    ("RoleBinding", CONTROL_PLANE_ROLE),
 ];
 
 /// The content of the namespace could not be read; then it stays.

@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::apply::inventory::{Inventory, Record};
 use crate::object::ObjectId;
-use crate::plan::Stage;
+use crate::plan::{Stage, access};
 
 /// A step of the removal, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,13 +27,15 @@ pub enum Step {
     Permissions,
     /// Custom resource definitions.
     Definitions,
+    /// The operator's own access to the control plane's namespace, when nothing of it is left there.
+    Access,
     /// The control plane's namespace.
     Namespace,
 }
 
 impl Step {
     /// All steps, first to last.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::IstioResources,
         Self::Injectors,
         Self::Gateways,
@@ -41,6 +43,7 @@ impl Step {
         Self::Cni,
         Self::Permissions,
         Self::Definitions,
+        Self::Access,
         Self::Namespace,
     ];
 
@@ -67,6 +70,7 @@ impl fmt::Display for Step {
             Self::Cni => "CNI",
             Self::Permissions => "configuration and permissions",
             Self::Definitions => "custom resource definitions",
+            Self::Access => "access to the namespace",
             Self::Namespace => "namespace",
         })
     }
@@ -75,6 +79,9 @@ impl fmt::Display for Step {
 fn step_of(id: &ObjectId, stage: Stage) -> Step {
     if id.group.ends_with(".istio.io") {
         return Step::IstioResources;
+    }
+    if access::is_access(id) {
+        return Step::Access;
     }
     match (id.kind.as_str(), stage) {
         ("MutatingWebhookConfiguration", _) => Step::Injectors,
@@ -111,9 +118,15 @@ mod tests {
             namespace: None,
             name: kind.to_lowercase(),
         };
+        let access = ObjectId {
+            namespace: Some("istio-system".into()),
+            name: "istio-manager-control-plane".into(),
+            ..object("rbac.authorization.k8s.io", "RoleBinding")
+        };
         let mut inventory = Inventory::default();
         inventory.extend([
             (Stage::Namespace, object("", "Namespace")),
+            (Stage::Namespace, access),
             (Stage::CustomResourceDefinitions, object("apiextensions.k8s.io", "CustomResourceDefinition")),
             (Stage::ServiceAccounts, object("", "ServiceAccount")),
             (Stage::Roles, object("rbac.authorization.k8s.io", "ClusterRole")),
@@ -147,6 +160,7 @@ mod tests {
                 "ClusterRole",
                 "ServiceAccount",
                 "CustomResourceDefinition",
+                "RoleBinding",
                 "Namespace",
             ]
         );

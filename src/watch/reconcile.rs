@@ -159,7 +159,7 @@ async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> 
     }
     let live = operator.drift.live(&observed.inventory).await?;
     let plan = match desired(operator, resource, spec, &observed).await? {
-        Desired::Plan(plan) => plan,
+        Desired::Plan(plan) => plan.with_access(operator.context.account.as_ref())?,
         Desired::Rejected(rejection) => return Ok(Outcome::Rejected(rejection)),
     };
     add_finalizer(operator, resource).await?;
@@ -317,6 +317,7 @@ async fn remove(operator: &Operator, resource: &Istio, progress: &Progress) -> R
     let store = operator.inventory();
     let remover = Remover {
         client: operator.context.client.clone(),
+        account: operator.context.account.clone(),
         store,
         deadline: operator.context.settings.install_timeout,
         progress: progress.clone(),

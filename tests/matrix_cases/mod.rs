@@ -6,6 +6,7 @@
 pub mod whole;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use istio_charts::Bundle;
 use istio_manager::api::IstioSpec;
@@ -40,6 +41,12 @@ impl Case {
     /// A production cluster of no known provider, and a resource that asks for nothing.
     pub fn plain() -> Self {
         Self([0; CHOICES.len()])
+    }
+
+    /// Every case that differs from the plain one in a single choice, with its name.
+    pub fn variations() -> Vec<(String, Self)> {
+        let values = CHOICES.iter().flat_map(|(name, values)| (1..*values).map(move |value| (*name, value)));
+        values.map(|(name, value)| (format!("{name} {value}"), Self::plain().with(name, value))).collect()
     }
 
     /// The same with another value of one choice.
@@ -136,6 +143,30 @@ impl Case {
             }),
         );
         Value::Object(spec)
+    }
+
+    /// Whether an operator has to allow experimental options for this case.
+    pub fn is_experimental(&self) -> bool {
+        self.is_ambient() || self.is("istiod experiments") || self.is("dual stack")
+    }
+
+    /// Writes the resource and the cluster as files for the commands, `cr.yaml` and `cluster.yaml`. JSON is YAML.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let mut spec = self.spec();
+        if !self.is_experimental()
+            && let Some(spec) = spec.as_object_mut()
+        {
+            spec.remove("experimental");
+        }
+        let resource = json!({
+            "apiVersion": "operator.kyma-project.io/v1alpha2",
+            "kind": "Istio",
+            "metadata": {"name": "default", "namespace": "kyma-system"},
+            "spec": spec,
+        });
+        let cluster: Vec<String> = self.cluster().iter().map(Value::to_string).collect();
+        std::fs::write(folder.join("cr.yaml"), resource.to_string())?;
+        Ok(std::fs::write(folder.join("cluster.yaml"), cluster.join("\n---\n"))?)
     }
 
     /// Everything that would be applied, but the definitions.

@@ -37,21 +37,24 @@ impl<'c> Bed<'c> {
     }
 
     pub async fn start_with(control_plane: &'c ControlPlane, arguments: &[&str]) -> Result<Self> {
-        let direct = install(control_plane).await?;
+        // The chart sets the flag together with the permissions that it takes.
+        let is_experimental = arguments.contains(&"--allow-experimental");
+        let values: &[&str] = if is_experimental { &["istio.allowExperimental=true"] } else { &[] };
+        let direct = install(control_plane, values).await?;
         forget_leader(control_plane).await?;
         Self::start_by(control_plane, direct, LONG_LEASE, arguments)
     }
 
     /// The operator behind a proxy that loses requests.
     pub async fn start_through(control_plane: &'c ControlPlane, proxy: &FaultProxy) -> Result<Self> {
-        let through = proxy.kubeconfig(&install(control_plane).await?)?;
+        let through = proxy.kubeconfig(&install(control_plane, &[]).await?)?;
         forget_leader(control_plane).await?;
         Self::start_by(control_plane, through, LONG_LEASE, &[])
     }
 
     /// The operator behind a proxy, with a Lease that is soon over when it hangs.
     pub async fn start_short_of_lease(control_plane: &'c ControlPlane, proxy: &FaultProxy) -> Result<Self> {
-        let through = proxy.kubeconfig(&install(control_plane).await?)?;
+        let through = proxy.kubeconfig(&install(control_plane, &[]).await?)?;
         Self::start_by(control_plane, through, SHORT_LEASE, &[])
     }
 
@@ -313,8 +316,8 @@ pub async fn command(control_plane: &ControlPlane, arguments: &[&str]) -> Result
 }
 
 /// Installs the operator's chart; returns the kubeconfig file of its ServiceAccount.
-async fn install(control_plane: &ControlPlane) -> Result<PathBuf> {
-    crate::chart::install(control_plane).await?;
+async fn install(control_plane: &ControlPlane, values: &[&str]) -> Result<PathBuf> {
+    crate::chart::install_with(control_plane, values).await?;
     Ok(control_plane.kubeconfig_for(NAMESPACE, "istio-controller-manager").await?)
 }
 

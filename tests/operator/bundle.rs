@@ -103,7 +103,8 @@ fn remove_field(file: &Path, field: &str) -> Result {
     Ok(fs::write(file, kept)?)
 }
 
-fn copy(from: &Path, to: &Path) -> Result {
+/// Copies a folder with all that is in it.
+pub fn copy(from: &Path, to: &Path) -> Result {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;

@@ -1,6 +1,7 @@
 //! The operator as a process, under its own ServiceAccount and the permissions of its chart, on a real control plane.
 
 mod bed;
+mod boundaries;
 mod bundle;
 mod chart;
 mod check;
@@ -16,10 +17,10 @@ mod interruption;
 mod matrix;
 mod overrides;
 mod packaging;
-#[path = "../parity_cases/mod.rs"]
-mod parity;
 mod rejection;
 mod removal;
+#[path = "../rendered/mod.rs"]
+mod rendered;
 mod requests;
 mod schema;
 mod settings;
@@ -37,9 +38,9 @@ use testbed::Test;
 // A test is listed once, below; listing it here as well would only be one more place to forget.
 #[allow(clippy::wildcard_imports)]
 use {
-    check::*, cluster_kinds::*, crash::*, diff::*, drift::*, faults::*, install::*, interruption::*,
-    overrides::*, packaging::*, rejection::*, removal::*, requests::*, schema::*, settings::*, stages::*,
-    swap::*, takeover::*, upgrade::*, whole::*,
+    boundaries::*, check::*, cluster_kinds::*, crash::*, diff::*, drift::*, faults::*, install::*,
+    interruption::*, overrides::*, packaging::*, rejection::*, removal::*, requests::*, schema::*,
+    settings::*, stages::*, swap::*, takeover::*, upgrade::*, whole::*,
 };
 
 fn main() -> ExitCode {
@@ -106,6 +107,7 @@ fn commands_and_refusals() -> Vec<Test> {
         a_check_as_a_user_without_permissions_names_them,
         a_check_names_what_stands_in_the_way,
         a_check_names_the_neighbours_that_get_in_the_way,
+        what_the_operator_must_not_do_is_refused_by_the_api_server,
         a_second_resource_is_told_which_one_is_in_charge,
         a_resource_in_another_namespace_is_refused,
         an_unusable_value_is_named_and_changes_nothing,
@@ -137,6 +139,7 @@ fn keeping_and_removing() -> Vec<Test> {
         the_next_oldest_resource_is_taken_up_when_the_oldest_goes,
         a_resource_that_is_invalid_can_be_deleted_and_takes_istio_with_it,
         an_installation_that_was_taken_down_by_hand_can_still_be_deleted,
+        an_installation_is_removed_although_the_access_to_it_is_gone,
         an_object_named_like_one_of_ours_blocks_the_removal,
     ]
     .to_vec()
@@ -167,6 +170,7 @@ fn other_installations() -> Vec<Test> {
     testbed::tests![
         the_kustomization_runs_the_operator,
         the_chart_runs_the_operator,
+        the_chart_and_the_kustomization_grant_the_same,
         an_installation_of_the_go_operator_is_taken_over_and_only_its_cni_agent_is_replaced,
         an_installation_of_istioctl_is_taken_over_while_istiod_is_down,
         a_helm_release_that_was_taken_over_is_a_warning_until_helm_forgets_it,
@@ -174,6 +178,7 @@ fn other_installations() -> Vec<Test> {
         an_installation_of_an_older_version_is_upgraded_in_place,
         an_upgrade_that_fails_says_how_to_go_back_and_going_back_works,
         an_installation_by_istioctl_is_taken_over_and_upgraded,
+        an_object_that_was_there_before_is_released_and_not_deleted,
         one_node_more_or_less_does_not_change_the_size_but_another_cluster_does,
         the_load_balancer_decides_about_the_proxy_protocol,
         experiments_are_installed_where_they_are_allowed_and_end_with_their_cause,
