@@ -8,7 +8,7 @@ DENY_VERSION := 0.20.2
 DENY := .tools/cargo/bin/cargo-deny
 CYCLONEDX_VERSION := 0.5.9
 CYCLONEDX := .tools/cargo/bin/cargo-cyclonedx
-SBOM_PYTHON := .tools/sbom/bin/python
+SBOM_TOOLS := .tools/sbom
 RELEASE := target/release/istio-manager
 
 # Empty where the pinned toolchain is found by its name.
@@ -69,9 +69,10 @@ $(CYCLONEDX):
 	@echo "building cargo-cyclonedx $(CYCLONEDX_VERSION) once, about 2 minutes on 2 cores"
 	cargo install --quiet --locked cargo-cyclonedx --version $(CYCLONEDX_VERSION) --root .tools/cargo
 
-$(SBOM_PYTHON): tools/sbom-requirements.txt
-	python3 -m venv --clear $(dir $(SBOM_PYTHON))..
-	$(SBOM_PYTHON) -m pip install --quiet --requirement tools/sbom-requirements.txt
+# Its python is a link to the one of the system, whose time says nothing.
+$(SBOM_TOOLS)/installed: tools/sbom-requirements.txt
+	python3 -m venv --clear $(SBOM_TOOLS)
+	$(SBOM_TOOLS)/bin/python -m pip install --quiet --requirement tools/sbom-requirements.txt
 	@touch $@
 
 generate: charts ## Write what is generated: the CRD, the list of Istio's objects, and the chart's copies of roles and policies
@@ -106,8 +107,8 @@ image: ## Build the container image; needs a container engine
 advisories: $(DENY) ## Check every dependency against the RustSec database; needs access to it, or ADVISORY_DB=<clone>
 	@tools/advisories.sh $(DENY)
 
-sbom: charts $(CYCLONEDX) $(SBOM_PYTHON) ## Write target/sbom/istio-manager.cdx.json, a CycloneDX bill of materials of the last commit
-	@tools/sbom.sh $(CYCLONEDX) $(SBOM_PYTHON) $(FEATURES)
+sbom: charts $(CYCLONEDX) $(SBOM_TOOLS)/installed ## Write target/sbom/istio-manager.cdx.json, a CycloneDX bill of materials of the last commit
+	@tools/sbom.sh $(CYCLONEDX) $(SBOM_TOOLS)/bin/python $(FEATURES)
 
 reproducible: charts ## Build the last commit twice, in different folders, and compare (about 12 minutes on 2 cores)
 	@tools/reproducible.sh
@@ -115,8 +116,9 @@ reproducible: charts ## Build the last commit twice, in different folders, and c
 fips: charts ## Build target/fips/release/istio-manager with a FIPS module for its TLS; needs Go and CMake
 	@echo "building the operator with the FIPS module; the first time takes about 8 minutes on 2 cores"
 	@CARGO_TARGET_DIR=target/fips tools/build-operator.sh --features fips
+	@ls -l target/fips/release/istio-manager | awk '{ printf "target/fips/release/istio-manager: %.1f MB\n", $$5 / 1e6 }'
 
-release-check: lint check-generated advisories sbom reproducible ## Everything that must hold before a release, but the tests
+release-check: lint check-generated advisories sbom fips reproducible ## Everything that must hold before a release, but the tests
 
 # Tags of base images can be moved, digests cannot.
 release-image: ## Build the image from GO_IMAGE and RUST_IMAGE, which must be given with their digests

@@ -20,12 +20,13 @@ export SOURCE_DATE_EPOCH
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 git archive HEAD | tar -x -C "$folder"
-(cd "$folder" && "$cyclonedx" cyclonedx --quiet --format json --spec-version 1.5 --target "$host" ${features:+--features "$features"})
+selection=(--target "$host" ${features:+--features "$features"})
+(cd "$folder" && "$cyclonedx" cyclonedx --quiet --format json --spec-version 1.5 "${selection[@]}")
 
 # Lines such as `serde v1.0.228` or `gotemplate v0.1.0 (/path)`.
 crates() { # kinds of dependencies
-  cargo tree --quiet --locked --package istio-manager --edges "$1" --target "$host" ${features:+--features "$features"} \
-    --prefix none --no-dedupe --format '{p}'
+  (cd "$folder" && cargo tree --quiet --locked --package istio-manager --edges "$1" "${selection[@]}" \
+    --prefix none --no-dedupe --format '{p}')
 }
 # What the linker gets, and what takes part in the build besides.
 crates normal > "$folder/linked"
