@@ -75,3 +75,35 @@ fn event(before: &IstioStatus, now: &IstioStatus) -> Option<Event> {
         secondary: None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_note_is_one_line_that_the_api_server_accepts() {
+        let hostile = "denied\nby\u{1b}[0m ü policy ".repeat(1000);
+        let condition = Condition {
+            type_: "Ready".into(),
+            status: "False".into(),
+            reason: "ReconcileFailed".into(),
+            message: hostile.clone(),
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+            observed_generation: None,
+        };
+        for description in [None, Some(hostile)] {
+            let status = IstioStatus {
+                state: State::Error,
+                description,
+                conditions: Some(vec![condition.clone()]),
+                ..IstioStatus::default()
+            };
+            let note = event(&IstioStatus::default(), &status).unwrap().note.unwrap();
+            assert!(note.len() <= 1024 && note.ends_with('…'), "{note}");
+            assert!(!note.chars().any(crate::text::is_unsafe), "{note:?}");
+        }
+    }
+}

@@ -198,6 +198,25 @@ mod tests {
     }
 
     #[test]
+    fn what_a_status_shows_is_one_line_and_bounded() {
+        let hostile = "denied\nby\u{1b}[0m ü policy ".repeat(100_000);
+        let condition = Condition { reason: Reason::ReconcileFailed, message: Some(hostile.clone()) };
+        let failed = Report::Settled(Settled {
+            state: State::Error,
+            description: hostile.clone(),
+            conditions: vec![condition],
+        });
+        for report in [failed, say(&hostile)] {
+            let status = merge(&IstioStatus::default(), &subject(1), &report, &at(1));
+            let shown = [status.description.clone().unwrap(), ready_condition(&status).message.clone()];
+            for text in shown {
+                assert!(text.len() <= MESSAGE_LIMIT, "{}", text.len());
+                assert!(!text.chars().any(crate::text::is_unsafe), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_new_resource_shows_what_is_being_done() {
         let status = merge(&IstioStatus::default(), &subject(1), &say("istiod: applying"), &at(1));
         assert_eq!(
