@@ -23,5 +23,6 @@ pub mod remove;
 pub mod shutdown;
 pub mod status;
 pub mod telemetry;
+pub mod text;
 pub mod validate;
 pub mod watch;
