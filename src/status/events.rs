@@ -7,8 +7,10 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use super::Announcement;
 use crate::api::IstioStatus;
 use crate::api::conditions::State;
+use crate::text::sanitized;
 
 const CONTROLLER: &str = "istio-manager";
+/// Bytes of a note; the API server takes 1024.
 const NOTE_LIMIT: usize = 1000;
 
 /// Publishes Events; one instance, because the recorder aggregates repeats.
@@ -34,7 +36,7 @@ impl Announcer {
         let event = Event {
             type_: if said.warning { EventType::Warning } else { EventType::Normal },
             reason: said.reason.to_owned(),
-            note: Some(said.note.chars().take(NOTE_LIMIT).collect()),
+            note: Some(sanitized(&said.note, NOTE_LIMIT)),
             action: "Reconcile".to_owned(),
             secondary: said.about,
         };
@@ -68,7 +70,7 @@ fn event(before: &IstioStatus, now: &IstioStatus) -> Option<Event> {
     Some(Event {
         type_,
         reason,
-        note: Some(text.chars().take(NOTE_LIMIT).collect()),
+        note: Some(sanitized(&text, NOTE_LIMIT)),
         action: "Reconcile".to_owned(),
         secondary: None,
     })
