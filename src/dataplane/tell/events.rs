@@ -6,9 +6,11 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
 use crate::dataplane::decide::finding::{Finding, Hindrance};
 use crate::dataplane::reason::sentence;
+use crate::text::sanitized;
 
 /// The component that the Events name.
 const REPORTER: &str = "istio-restarter";
+/// Bytes of a note; the API server takes 1024.
 const NOTE_LIMIT: usize = 1000;
 
 /// Publishes Events. One that is refused is logged, since it only informs.
@@ -66,7 +68,7 @@ impl Announcer {
         let event = Event {
             type_,
             reason: reason.to_owned(),
-            note: Some(note.chars().take(NOTE_LIMIT).collect()),
+            note: Some(sanitized(&note, NOTE_LIMIT)),
             action: "Restart".to_owned(),
             secondary: None,
         };
