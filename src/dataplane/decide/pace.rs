@@ -451,7 +451,9 @@ mod tests {
             let items = (0..namespaces).map(|id| item(id, &format!("n{id}"), false));
             let mut pace = Pace::new(&settings(200, 1, 3), items);
             let started = pace.start(0);
-            started.iter().take(failing).for_each(|id| drop(pace.end(*id, End::Failed)));
+            for id in started.iter().take(failing) {
+                pace.end(*id, End::Failed);
+            }
             assert_eq!(pace.is_stopped(), stopped, "{failing} of {namespaces}");
             assert_eq!(pace.extent(), stopped.then_some(Extent::Wave));
         }

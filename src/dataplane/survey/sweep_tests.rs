@@ -95,7 +95,9 @@ impl Server {
             _ if path.contains("/pods/") => {
                 let is_it =
                     |pod: &Value| path.ends_with(&format!("/{}", pod["metadata"]["name"].as_str().unwrap()));
-                self.pods(0..WORKLOADS).into_iter().find(is_it).map_or((404, not_found()), |pod| (200, pod))
+                let forged = self.change(|state| state.forged.clone());
+                let mut pods = self.pods(0..WORKLOADS).into_iter().chain(forged);
+                pods.find(is_it).map_or((404, not_found()), |pod| (200, pod))
             }
             _ if path.contains("/deployments/") => {
                 let index = (0..WORKLOADS).find(|index| path.ends_with(&format!("/w{index}")));
