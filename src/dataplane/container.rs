@@ -63,6 +63,25 @@ pub struct Mount {
 }
 
 impl Container {
+    /// Bytes that it holds, roughly.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let part = |part: &Option<Part>| part.as_ref().map_or(0, |part| part.text().len());
+        let variables = self.env.iter().map(|it| {
+            size_of::<Variable>()
+                + it.name.len()
+                + it.value.as_ref().map_or(0, String::len)
+                + part(&it.value_from)
+        });
+        let mounts =
+            self.volume_mounts.iter().map(|it| size_of::<Mount>() + it.name.len() + it.mount_path.len());
+        let args = self.args.iter().map(|it| size_of::<String>() + it.len());
+        let parts = [&self.security_context, &self.startup_probe, &self.readiness_probe, &self.lifecycle];
+        size_of::<Self>()
+            + self.image.len()
+            + variables.chain(mounts).chain(args).chain(parts.map(part)).sum::<usize>()
+    }
+
     /// The value of a variable, where it is given literally.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&str> {

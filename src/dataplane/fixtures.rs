@@ -39,6 +39,7 @@ pub fn finding(name: &str) -> Finding {
         labels: BTreeMap::new(),
         steering: Steering::default(),
         wanted: None,
+        unverified: None,
     }
 }
 

@@ -3,11 +3,19 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::container::Container;
 use super::names::{PROXY_CONTAINER, STATUS_ANNOTATION};
 use super::objects::{Pod, null_as_empty};
 use super::part::Part;
+
+/// Bytes of a container or volume that injection may have written: ten times what it writes. Others are written by tenants, who
+/// may list any container as an injected one.
+const LARGEST: usize = 256 << 10;
+/// Bytes of the list of what was injected, and names in each of its parts.
+const LARGEST_STATUS: usize = 64 << 10;
+const MOST_NAMES: usize = 64;
 
 /// What injection added to a pod.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,7 +51,12 @@ impl Injected {
     #[must_use]
     pub fn of(pod: &Pod) -> Option<Self> {
         let status = pod.metadata.annotations.get(STATUS_ANNOTATION)?;
-        let status: Status = serde_json::from_str(status).unwrap_or_default();
+        let status = Some(status).filter(|status| status.len() <= LARGEST_STATUS);
+        let mut status: Status =
+            status.and_then(|status| serde_json::from_str(status).ok()).unwrap_or_default();
+        for names in [&mut status.init_containers, &mut status.containers, &mut status.volumes] {
+            names.truncate(MOST_NAMES);
+        }
         Some(Self {
             revision: status.revision.unwrap_or_else(|| "default".to_owned()),
             init_containers: containers(pod.spec.init_containers.as_ref(), &status.init_containers),
@@ -52,6 +65,14 @@ impl Injected {
             prometheus: prometheus(&pod.metadata.annotations),
             undefaulted: false,
         })
+    }
+
+    /// Bytes that it holds, roughly.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let containers = self.containers.values().chain(self.init_containers.values());
+        let volumes: usize = self.volumes.values().map(|volume| volume.text().len()).sum();
+        containers.map(Container::weight).sum::<usize>() + volumes + size_of::<Self>()
     }
 
     /// The proxy container, in whichever list it is.
@@ -76,27 +97,33 @@ impl Injected {
 /// The containers that injection added.
 fn containers(all: Option<&Part>, injected: &[String]) -> BTreeMap<String, Container> {
     // Where the annotation is of an Istio that did not list a declared proxy, it is the proxy still.
-    let is_injected = |name: &String| name == PROXY_CONTAINER || injected.contains(name);
-    let read = |(name, part): (String, Part)| Some((name, part.read()?));
-    named(all).filter(|(name, _)| is_injected(name)).filter_map(read).collect()
+    let is_injected =
+        |name: &str| name == PROXY_CONTAINER || injected.iter().any(|injected| injected == name);
+    let read = |(name, part): (String, &RawValue)| Some((name, serde_json::from_str(part.get()).ok()?));
+    named(all, is_injected).filter_map(read).collect()
 }
 
 /// The volumes that injection added.
 fn volumes(all: Option<&Part>, injected: &[String]) -> BTreeMap<String, Part> {
-    named(all).filter(|(name, _)| injected.contains(name)).collect()
+    let is_injected = |name: &str| injected.iter().any(|injected| injected == name);
+    let read = |(name, part): (String, &RawValue)| Some((name, serde_json::from_str(part.get()).ok()?));
+    named(all, is_injected).filter_map(read).collect()
 }
 
 /// The parts of a list by their names. Each is read for itself, so that one of a form that is not known yet, which may be
 /// none of ours, does not take the others along.
-fn named(all: Option<&Part>) -> impl Iterator<Item = (String, Part)> {
+fn named<'p>(
+    all: Option<&'p Part>,
+    is_wanted: impl Fn(&str) -> bool,
+) -> impl Iterator<Item = (String, &'p RawValue)> {
     #[derive(Deserialize)]
     struct Named {
         name: String,
     }
-    let all: Vec<Part> = all.and_then(Part::read).unwrap_or_default();
-    all.into_iter().filter_map(|part| {
-        let Named { name } = part.read()?;
-        Some((name, part))
+    let all: Vec<&RawValue> = all.and_then(Part::read).unwrap_or_default();
+    all.into_iter().filter(|part| part.get().len() <= LARGEST).filter_map(move |part| {
+        let Named { name } = serde_json::from_str(part.get()).ok()?;
+        is_wanted(&name).then_some((name, part))
     })
 }
 
@@ -122,5 +149,19 @@ mod tests {
         let injected = Injected::of(&pod).unwrap();
         assert_eq!(injected.proxy().unwrap().image, "new/proxyv2:1");
         assert_eq!(injected.containers.len(), 1);
+    }
+
+    #[test]
+    fn what_injection_cannot_have_written_is_not_kept() {
+        let pod = pod(|pod| {
+            pod["metadata"]["annotations"]["sidecar.istio.io/status"] =
+                json!("{\"containers\":[\"istio-proxy\",\"large\"],\"volumes\":[\"large\"]}");
+            let large = json!({"name": "large", "env": [{"name": "A", "value": "x".repeat(LARGEST)}]});
+            pod["spec"]["containers"].as_array_mut().unwrap().push(large.clone());
+            pod["spec"]["volumes"] = json!([large]);
+        });
+        let injected = Injected::of(&pod).unwrap();
+        assert_eq!((injected.containers.len(), injected.volumes.len()), (1, 0));
+        assert!(injected.weight() < 10_000, "{}", injected.weight());
     }
 }

@@ -195,15 +195,11 @@ pub struct WorkloadStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// One page of a list.
-#[derive(Debug, Deserialize)]
-#[serde(bound = "T: Deserialize<'de>")]
-pub struct Page<T> {
-    /// Its objects.
-    #[serde(default = "Vec::new")]
-    pub items: Vec<T>,
+/// What is around the objects of a list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Envelope {
     /// Where the next page begins.
-    #[serde(default)]
     pub metadata: PageMeta,
 }
 

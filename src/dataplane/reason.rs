@@ -5,6 +5,14 @@
 
 use std::fmt;
 
+use crate::text::sanitized;
+
+/// Bytes of a text of a pod that are shown.
+const SHOWN: usize = 300;
+/// Bytes of a name, and how many names are shown of a list.
+const NAME: usize = 64;
+const NAMES: usize = 10;
+
 /// What follows from a reason unless the `Istio` resource says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Consequence {
@@ -101,6 +109,30 @@ impl Reason {
         }
     }
 
+    /// The same reason with the texts of the pod as they may be kept and shown: shortened and escaped.
+    #[must_use]
+    pub fn shortened(self) -> Self {
+        let text = |text: String| sanitized(&text, SHOWN);
+        match self {
+            Self::Image { has, wants } => Self::Image { has: text(has), wants: text(wants) },
+            Self::Resources { has, wants } => Self::Resources { has: text(has), wants: text(wants) },
+            Self::TrustDomain { has, wants } => Self::TrustDomain { has: text(has), wants: text(wants) },
+            Self::Revision { has, wants } => Self::Revision { has: text(has), wants: text(wants) },
+            Self::ProxyMetadata(list) => Self::ProxyMetadata(names(&list)),
+            Self::ProxyConfig(list) => Self::ProxyConfig(names(&list)),
+            Self::Environment(list) => Self::Environment(names(&list)),
+            Self::Field(field) => Self::Field(text(field)),
+            Self::Cni { .. }
+            | Self::DnsCapture
+            | Self::StatsMatcher
+            | Self::PrometheusMerge
+            | Self::NativeSidecar { .. }
+            | Self::NoLongerInjected
+            | Self::MissingSidecar
+            | Self::Removal => self,
+        }
+    }
+
     /// Name for metrics, logs and the resource.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -154,6 +186,15 @@ impl fmt::Display for Reason {
     }
 }
 
+/// The first names of a list, and how many further ones there are.
+fn names(all: &[String]) -> Vec<String> {
+    let mut names: Vec<String> = all.iter().take(NAMES).map(|name| sanitized(name, NAME)).collect();
+    if all.len() > NAMES {
+        names.push(format!("{} more", all.len() - NAMES));
+    }
+    names
+}
+
 /// What follows from several reasons: the strongest consequence, unless a restart would take the sidecar away.
 #[must_use]
 pub fn consequence(reasons: &[Reason], restart_also_for: &[String]) -> Consequence {
@@ -167,8 +208,18 @@ pub fn consequence(reasons: &[Reason], restart_also_for: &[String]) -> Consequen
     reasons.iter().map(of).max().unwrap_or(Consequence::Report)
 }
 
+/// Bytes of all reasons of a workload that are shown.
+const SENTENCE: usize = 1000;
+
 /// All reasons in one sentence.
 #[must_use]
 pub fn sentence(reasons: &[Reason]) -> String {
-    reasons.iter().map(Reason::to_string).collect::<Vec<_>>().join("; ")
+    sanitized(&reasons.iter().map(Reason::to_string).collect::<Vec<_>>().join("; "), SENTENCE)
+}
+
+/// Reasons as they may be kept: texts shortened, and no more of them than people read.
+#[must_use]
+pub fn shortened(reasons: impl IntoIterator<Item = Reason>) -> Vec<Reason> {
+    const MOST: usize = 30;
+    reasons.into_iter().take(MOST).map(Reason::shortened).collect()
 }

@@ -3,6 +3,7 @@
 //! Controllers hand values to one writer, because `conditions` is an atomic list that two writers would take from each
 //! other. The writer merges, and writes only what changed.
 
+mod bound;
 mod events;
 mod merge;
 mod writer;

@@ -13,6 +13,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::bound::{bounded, without_data_plane};
 use super::events::Announcer;
 use super::merge::{DataPlane, Settled, merge, merge_data_plane};
 use super::{Progress, Report, Subject};
@@ -152,14 +153,15 @@ async fn flush(client: &Client, announcer: &Announcer, slot: &mut Slot) {
     if let Some(part) = &part {
         merged = merge_data_plane(&merged, &slot.subject, slot.control.as_ref(), part, &now);
     }
+    let merged = bounded(merged);
     if merged == slot.written {
         return;
     }
     slot.not_before = Instant::now() + PACE;
-    match write(client, &slot.subject, &merged).await {
-        Ok(()) => {
-            announcer.announce(&slot.subject.reference, &slot.written, &merged).await;
-            slot.written = merged;
+    match write_what_fits(client, &slot.subject, merged).await {
+        Ok(written) => {
+            announcer.announce(&slot.subject.reference, &slot.written, &written).await;
+            slot.written = written;
         }
         Err(error) if is_gone(&error) => {}
         Err(error) => {
@@ -168,6 +170,34 @@ async fn flush(client: &Client, announcer: &Announcer, slot: &mut Slot) {
             slot.pending_data_plane = part;
         }
     }
+}
+
+/// Writes the status, without the part of the data plane if the API server refuses it as too large: that part is what others
+/// fill, and must not hide what happens to the control plane. Returns what was written.
+async fn write_what_fits(
+    client: &Client,
+    subject: &Subject,
+    status: IstioStatus,
+) -> Result<IstioStatus, Error> {
+    match write(client, subject, &status).await {
+        Err(error) if is_too_large(&error) && status.data_plane.is_some() => {
+            tracing::warn!(
+                error = %crate::telemetry::one_line(&error),
+                "Status too large: it is written without the part of the data plane"
+            );
+            let status = without_data_plane(&status);
+            write(client, subject, &status).await.map(|()| status)
+        }
+        written => written.map(|()| status),
+    }
+}
+
+/// Whether the API server, or what stores its objects, takes no request of this size.
+fn is_too_large(error: &Error) -> bool {
+    let kube::Error::Api(status) = &*error.source else { return false };
+    status.code == 413
+        || status.reason == "RequestEntityTooLarge"
+        || (matches!(status.code, 422 | 500) && status.message.contains("too large"))
 }
 
 /// The resource is gone, or another has its name: only the UID can conflict.
@@ -180,11 +210,11 @@ async fn write(client: &Client, subject: &Subject, status: &IstioStatus) -> Resu
     let namespace = subject.reference.namespace.clone().unwrap_or_default();
     let name = subject.reference.name.clone().unwrap_or_default();
     let api: Api<Istio> = Api::namespaced(client.clone(), &namespace);
-    let mut content = json!({"description": null});
+    // Named also where there is nothing, since a merge patch leaves alone what it does not name.
+    let mut content = json!({"description": null, "dataPlane": null});
     if let (Some(content), Ok(serde_json::Value::Object(fields))) =
         (content.as_object_mut(), serde_json::to_value(status))
     {
-        // A merge patch leaves alone what it does not name: a description that is over must be named as null.
         content.extend(fields);
     }
     // The UID guards a resource that was deleted and created anew under the same name.
@@ -192,5 +222,97 @@ async fn write(client: &Client, subject: &Subject, status: &IstioStatus) -> Resu
     match api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
         Ok(_) => Ok(()),
         Err(source) => Err(Error { namespace, name, source: Box::new(source) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use http::{Request, Response};
+    use http_body::Body as _;
+    use kube::client::Body;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::api::conditions::{Reason, State};
+    use crate::api::v1alpha2::{DataPlaneStatus, Leftover};
+    use crate::status::Condition;
+
+    /// An API server that refuses a status with a data plane as too large, in its own words or in those of etcd.
+    fn server(code: u16, words: &'static str) -> (Client, Arc<Mutex<Vec<Value>>>) {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let writes = written.clone();
+        let answer = move |mut request: Request<Body>| {
+            let writes = writes.clone();
+            async move {
+                let mut text = Vec::new();
+                let body = request.body_mut();
+                while let Some(frame) =
+                    std::future::poll_fn(|context| std::pin::Pin::new(&mut *body).poll_frame(context)).await
+                {
+                    text.extend_from_slice(&frame.unwrap().into_data().unwrap_or_default());
+                }
+                let sent: Value = serde_json::from_slice(&text).unwrap();
+                if sent["status"].is_null() {
+                    return Response::builder().status(201).body(Body::from(text));
+                }
+                let is_refused = !sent["status"]["dataPlane"].is_null();
+                writes.lock().unwrap().push(sent["status"].clone());
+                let (code, object) = if is_refused {
+                    (
+                        code,
+                        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                        "message": words, "reason": "x", "code": code}),
+                    )
+                } else {
+                    (
+                        200,
+                        json!({"apiVersion": "operator.kyma-project.io/v1alpha2", "kind": "Istio",
+                        "metadata": {"name": "default"}, "spec": {}}),
+                    )
+                };
+                Response::builder().status(code).body(Body::from(object.to_string().into_bytes()))
+            }
+        };
+        (Client::new(tower::service_fn(answer), "default"), written)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_status_that_is_refused_as_too_large_is_written_without_the_data_plane() {
+        for (code, words) in [
+            (413, "Request entity too large: limit is 3145728"),
+            (500, "etcdserver: request is too large"),
+            (422, "the request is too large"),
+        ] {
+            let (client, written) = server(code, words);
+            let writer = Writer::start(client, "test".to_owned());
+            let resource: Istio = serde_json::from_value(json!({
+                "apiVersion": "operator.kyma-project.io/v1alpha2", "kind": "Istio", "spec": {},
+                "metadata": {"name": "default", "namespace": "kyma-system", "uid": "u", "generation": 4},
+            }))
+            .unwrap();
+            let reporter = writer.report_on(&resource);
+            let condition = |reason| Condition { reason, message: None };
+            reporter.data_plane(DataPlane {
+                condition: condition(Reason::ProxySidecarManualRestartRequired),
+                status: DataPlaneStatus {
+                    leftovers: vec![Leftover::default()],
+                    ..DataPlaneStatus::default()
+                },
+            });
+            reporter.settle(Settled {
+                state: State::Error,
+                description: "istiod is not ready".to_owned(),
+                conditions: vec![condition(Reason::IstioInstallUninstallFailed)],
+            });
+            reporter.flush().await;
+            let written = written.lock().unwrap();
+            let last = written.last().unwrap();
+            assert!(!written[0]["dataPlane"].is_null(), "the whole is tried first");
+            assert_eq!((&last["dataPlane"], &last["state"]), (&Value::Null, &json!("Error")), "{words}");
+            assert_eq!(last["observedGeneration"], 4);
+            assert_eq!(last["description"], "istiod is not ready");
+        }
     }
 }

@@ -199,7 +199,10 @@ fn deployments(closed_window: &str) -> Vec<Case> {
         Case::new(annotated(deployment("not-native"), "sidecar.istio.io/nativeSidecar", "false"), RollsOut),
         Case::new(declaring("declares-proxy", "auto"), RollsOut),
         Case::new(declaring("declares-image", "example.com/own-proxy:1"), UpToDate),
-        Case::new(labelled(deployment("module"), "kyma-project.io/module", "billing"), RollsOut),
+        Case::new(
+            with(deployment("module"), "metadata/labels", json!({"kyma-project.io/module": "billing"})),
+            RollsOut,
+        ),
         Case::new(gateway("gateway"), RollsOut),
     ]
 }

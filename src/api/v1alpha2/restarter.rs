@@ -25,7 +25,7 @@ pub struct Restarter {
     #[schemars(schema_with = "schema::unsigned_32_bit")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout_timeout_seconds: Option<u32>,
-    /// Failed rollouts, in a row or one in twenty, that stop all further restarts. Default 3.
+    /// Failed rollouts of one namespace, in a row or one in twenty, that stop its further restarts. Default 3.
     #[schemars(schema_with = "schema::unsigned_32_bit")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_limit: Option<u32>,

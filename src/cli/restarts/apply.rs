@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 use super::RestartsError;
 use crate::cli::identity;
 use crate::dataplane::act::wave::{self, Outcome, Wave};
+use crate::dataplane::decide::course;
 use crate::dataplane::decide::finding::{Finding, Hindrance, Method};
-use crate::dataplane::decide::pace::{Progress, Trouble};
+use crate::dataplane::decide::pace::{Extent, Progress, Trouble};
 use crate::dataplane::decide::settings::Settings;
 use crate::dataplane::memory::{self, Memory, Store};
-use crate::dataplane::names::RELEASE_ANNOTATION;
 use crate::dataplane::tell::events::Announcer;
 use crate::dataplane::tell::metrics::Metrics;
 use crate::lock::lock;
@@ -80,20 +80,17 @@ impl Apply<'_> {
             Err(wave::Error::Memory { source: memory::Error::Conflict }) => return Ok(yielded(&bar)),
             Err(error) => return Err(error.into()),
         };
-        if outcome.stopped {
-            self.stop(mesh).await?;
+        if let Some(extent) = &outcome.stopped {
+            self.stop(mesh, extent).await?;
         }
         Ok(concluded(outcome, interrupted.is_cancelled(), &bar))
     }
 
     /// Remembers that rollouts failed, so that the operator does not go on where a person was stopped.
-    async fn stop(self, mesh: &str) -> Result<(), RestartsError> {
-        let release = self.store.stop(self.memory, mesh, Timestamp::now().as_second()).await?;
-        eprintln!(
-            "stopped after {} failed rollouts; mend them, then release the rest with the annotation \
-             {RELEASE_ANNOTATION}={release} on the Istio resource",
-            self.settings.failure_limit
-        );
+    async fn stop(self, mesh: &str, extent: &Extent) -> Result<(), RestartsError> {
+        let now = Timestamp::now().as_second();
+        let release = self.store.stop(self.memory, mesh, extent, now).await?;
+        eprintln!("{}", course::stopped(extent, self.settings, &release));
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ use crate::dataplane::kind::Kind;
 use crate::dataplane::look::mesh::Mesh;
 use crate::dataplane::memory::{self, Attempt, Concern, Memory, Store};
 use crate::dataplane::objects::{Meta, Pod, Workload};
-use crate::dataplane::requests::{self, PAGE};
+use crate::dataplane::requests::{self, Pages};
 use crate::object::{self, ObjectId};
 use crate::observe::istiod::ISTIOD;
 use crate::plan::MODULE_SELECTOR;
@@ -127,9 +127,9 @@ pub async fn restart_one(
 async fn policies(client: &Client) -> Result<bool, Error> {
     let resource = object::resource("networking.k8s.io", "v1", "NetworkPolicy");
     let params = ListParams::default().limit(1).labels(MODULE_SELECTOR);
-    let page = requests::page::<Named>(client, &resource, Some(ISTIO_NAMESPACE), &params).await;
-    let page = page.map_err(|source| Error::Policies { source: Box::new(source) })?;
-    Ok(!page.items.is_empty())
+    let found = requests::few::<Named>(client, &resource, Some(ISTIO_NAMESPACE), &params).await;
+    let found = found.map_err(|source| Error::Policies { source: Box::new(source) })?;
+    Ok(!found.is_empty())
 }
 
 /// The component, if it is there, settled, and has a pod that is older than the change.
@@ -165,17 +165,10 @@ async fn due(
 async fn has_old_pod(client: &Client, selector: &LabelSelector, since: i64) -> Result<bool, kube::Error> {
     let resource = object::resource("", "v1", "Pod");
     let is_old = |pod: &Pod| matches(selector, &pod.metadata.labels) && runs_since_before(pod, since);
-    let mut params = ListParams::default().limit(PAGE);
-    loop {
-        let page = requests::page::<Pod>(client, &resource, Some(ISTIO_NAMESPACE), &params).await?;
-        if page.items.iter().any(is_old) {
-            return Ok(true);
-        }
-        if page.metadata.continue_token.is_empty() {
-            return Ok(false);
-        }
-        params = params.continue_token(&page.metadata.continue_token);
-    }
+    let mut pages = Pages::new(client, &resource, Some(ISTIO_NAMESPACE));
+    let mut found = false;
+    while pages.next(|pod: Pod, _| found |= is_old(&pod)).await? && !found {}
+    Ok(found)
 }
 
 /// Whether a pod was there before this second since the epoch and has not ended: what was evicted or has failed stays as
@@ -203,6 +196,7 @@ fn finding(kind: Kind, id: ObjectId, workload: &Workload, target: String) -> Fin
         labels: std::collections::BTreeMap::new(),
         steering: Steering::default(),
         wanted: None,
+        unverified: None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
+use kube::core::Status;
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -30,6 +31,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 pub enum Evicted {
     /// Every outdated pod is replaced.
     All,
+    /// A disruption budget did not allow it in time, in these words. That is no failure.
+    Refused(String),
     /// Not in time or not allowed, in these words.
     Stopped(String),
 }
@@ -50,8 +53,21 @@ pub async fn evict(
     let mut eviction = Eviction { client, finding, namespace, pods, replicas: finding.replicas, waits };
     match eviction.run(timeout).await {
         Ok(()) => Evicted::All,
-        Err(why) => Evicted::Stopped(why),
+        Err(ended) => ended,
     }
+}
+
+/// How many pods an owner of an unknown kind wants, if it is still the same.
+async fn scaled(client: &Client, finding: &Finding) -> Option<i64> {
+    let scale = scale::scale(client, &finding.workload).await?;
+    (scale.uid == finding.uid).then_some(scale.replicas)
+}
+
+/// Whether a disruption budget refuses an eviction: by its rule, or because the API server cannot apply several to one pod.
+fn is_refused_by_budget(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "DisruptionBudget")
+        || (status.code == 500 && status.message.contains("PodDisruptionBudget"))
 }
 
 /// The age of pods is told in whole seconds: a replacement must not come in the second of the beginning.
@@ -87,12 +103,12 @@ struct Eviction<'a> {
 }
 
 impl Eviction<'_> {
-    async fn run(&mut self, timeout: Duration) -> Result<(), String> {
+    async fn run(&mut self, timeout: Duration) -> Result<(), Evicted> {
         loop {
             let end = Instant::now() + timeout;
-            let Some(old) = self.next(end).await? else { return Ok(()) };
+            let Some(old) = self.next(end).await.map_err(Evicted::Stopped)? else { return Ok(()) };
             self.evict(&old, end).await?;
-            self.gone(&old, end).await?;
+            self.gone(&old, end).await.map_err(Evicted::Stopped)?;
         }
     }
 
@@ -144,7 +160,7 @@ impl Eviction<'_> {
     async fn recount(&mut self) {
         let owner = &self.finding.workload;
         if self.finding.kind == Kind::Other {
-            self.replicas = scale::wanted(self.client, owner).await.unwrap_or(self.replicas);
+            self.replicas = scaled(self.client, self.finding).await.unwrap_or(self.replicas);
             return;
         }
         match requests::get::<Workload>(self.client, owner).await {
@@ -158,7 +174,7 @@ impl Eviction<'_> {
     }
 
     /// Asks until the disruption budgets allow it and the API server can be reached, or the pod has gone by itself.
-    async fn evict(&mut self, pod: &Sibling, end: Instant) -> Result<(), String> {
+    async fn evict(&mut self, pod: &Sibling, end: Instant) -> Result<(), Evicted> {
         let url = format!("{}/{}/eviction", requests::pods(&self.namespace), pod.name);
         let eviction = json!({
             "apiVersion": "policy/v1",
@@ -171,21 +187,21 @@ impl Eviction<'_> {
             let Err(error) = requests::create::<Value>(self.client, &url, &eviction, false).await else {
                 return Ok(());
             };
-            let (why, passes) = match &error {
+            let (why, passes, by_budget) = match &error {
                 kube::Error::Api(status) if status.code == 404 => return Ok(()),
                 // A budget that does not allow it now is told as a request too many. A conflict may be one about the budget,
                 // which passes, or mean that another pod has the name, which the watch tells.
                 kube::Error::Api(status) => {
                     let why = format!("pod {} cannot be evicted: {}", pod.name, status.message);
-                    (why, status.code == 409 || is_passing(&error))
+                    (why, status.code == 409 || is_passing(&error), is_refused_by_budget(status))
                 }
-                error => (one_line(error), is_passing(error)),
+                error => (one_line(error), is_passing(error), false),
             };
             if !passes || Instant::now() >= end {
-                return Err(why);
+                return Err(if by_budget { Evicted::Refused(why) } else { Evicted::Stopped(why) });
             }
             (self.waits)(why);
-            self.pause(pause, end).await?;
+            self.pause(pause, end).await.map_err(Evicted::Stopped)?;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         Ok(())

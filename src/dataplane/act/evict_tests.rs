@@ -106,8 +106,11 @@ impl State {
 }
 
 fn body(code: u16, object: &Value) -> Answer {
-    let failure = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+    let mut failure = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "message": "no", "reason": "No", "code": code});
+    if code == 429 {
+        failure["details"] = json!({"causes": [{"reason": "DisruptionBudget", "message": "one is needed"}]});
+    }
     let object = if code < 300 { object } else { &failure };
     Answer::Once(Body::from(object.to_string().into_bytes()))
 }
@@ -163,10 +166,17 @@ async fn neither_budgets_nor_an_api_server_in_trouble_end_evictions_ahead_of_the
         assert_eq!(evicted(&[("a", true)], state).await, (Evicted::All, vec!["a".to_owned()]), "{codes:?}");
     }
     let refused = Evicted::Stopped("pod a cannot be evicted: no".to_owned());
-    for codes in [vec![403], vec![429, 422], vec![429; 999]] {
+    for codes in [vec![403], vec![429, 422], vec![503; 999]] {
         let state = State { heals: true, evictions: codes.clone().into(), ..State::default() };
         assert_eq!(evicted(&[("a", true)], state).await, (refused.clone(), Vec::new()), "{codes:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_never_allows_an_eviction_is_no_failure() {
+    let state = State { heals: true, evictions: vec![429; 999].into(), ..State::default() };
+    let refused = Evicted::Refused("pod a cannot be evicted: no".to_owned());
+    assert_eq!(evicted(&[("a", true)], state).await, (refused, Vec::new()));
 }
 
 #[tokio::test(start_paused = true)]

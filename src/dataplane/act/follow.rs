@@ -178,6 +178,8 @@ impl Follow {
                 Some((self.followed.get(&workload.metadata.uid)?.id, Sight::Gone))
             }
             Ok(WatchEvent::Bookmark(_)) => None,
+            // Anybody may write such a workload; if it is one that is followed, it is read when its time is over.
+            Err(error) if requests::is_too_large(&error) => None,
             Ok(WatchEvent::Error(_)) | Err(_) => {
                 self.watches.entry(kind).or_default().failed();
                 None

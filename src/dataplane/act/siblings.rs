@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use futures::stream::{BoxStream, StreamExt};
 use kube::Client;
-use kube::api::{ListParams, WatchParams};
+use kube::api::WatchParams;
 use kube::core::WatchEvent;
 use tokio::time::Instant;
 
 use crate::dataplane::objects::{Condition, Pod};
-use crate::dataplane::requests::{self, PAGE, is_passing};
+use crate::dataplane::requests::{self, Pages, is_passing};
 use crate::object;
 
 /// How long to wait before a request is made once more.
@@ -90,21 +90,14 @@ impl<'a> Siblings<'a> {
 
     async fn try_list(&mut self) -> Result<(), kube::Error> {
         let resource = object::resource("", "v1", "Pod");
-        let namespace = Some(self.namespace.clone());
+        let (client, namespace) = (self.client.clone(), self.namespace.clone());
         // Not by the label of injection: while Istio is removed, replacements do not have it.
-        let mut params = ListParams::default().limit(PAGE);
+        let mut pages = Pages::new(&client, &resource, Some(&namespace));
         self.pods.clear();
-        let version = loop {
-            let page = requests::page::<Pod>(&self.client, &resource, namespace.as_deref(), &params).await?;
-            page.items.iter().for_each(|pod| self.take(pod));
-            if page.metadata.continue_token.is_empty() {
-                break page.metadata.resource_version;
-            }
-            params = params.continue_token(&page.metadata.continue_token);
-        };
+        while pages.next(|pod, _| self.take(&pod)).await? {}
         let params = WatchParams::default();
-        let events =
-            requests::watch(&self.client, &resource, namespace.as_deref(), &params, &version).await?;
+        let version = &pages.version;
+        let events = requests::watch(&client, &resource, Some(&namespace), &params, version).await?;
         self.events = Some(events.boxed());
         Ok(())
     }

@@ -14,7 +14,7 @@ use super::evict::{self, Evicted};
 use super::follow::{Follow, Sight};
 use super::patch::{self, Started};
 use crate::dataplane::decide::finding::{Finding, Hindrance, Method};
-use crate::dataplane::decide::pace::{End, Item, Pace, Progress, Trouble};
+use crate::dataplane::decide::pace::{End, Extent, Item, Pace, Progress, Trouble};
 use crate::dataplane::decide::rollout::Rollout;
 use crate::dataplane::decide::settings::Settings;
 use crate::dataplane::memory::{self, Attempt, Memory, Store};
@@ -52,8 +52,8 @@ pub struct Outcome {
     pub failed: usize,
     /// Workloads that are outdated still, and why.
     pub left: Vec<(Finding, Hindrance)>,
-    /// Whether it was stopped after failures in a row.
-    pub stopped: bool,
+    /// What of it was stopped after failures.
+    pub stopped: Option<Extent>,
     /// Workloads that were not begun, because the wave was interrupted; the next look finds them again.
     pub interrupted: usize,
 }
@@ -284,6 +284,8 @@ impl Wave<'_> {
     async fn evicted(&self, course: &mut Course<'_>, id: usize, evicted: Evicted) {
         match evicted {
             Evicted::All => self.done(course, id),
+            // Its budget does what it is there for, which says nothing about other restarts.
+            Evicted::Refused(why) => self.skip(course, id, Hindrance::Refused(why)).await,
             Evicted::Stopped(why) => self.fail(course, id, why).await,
         }
     }
@@ -336,9 +338,13 @@ impl Wave<'_> {
 
 fn outcome(course: Course<'_>, interrupted: usize) -> Outcome {
     let (_, done, failed) = course.pace.counts();
-    let stopped = course.pace.is_stopped();
+    let stopped = course.pace.extent();
     let mut left = course.left;
-    let held = course.pace.waiting().map(|id| (course.plan[id].0.clone(), Hindrance::WaveHeld));
+    let held = course
+        .pace
+        .waiting()
+        .chain(course.pace.held())
+        .map(|id| (course.plan[id].0.clone(), Hindrance::WaveHeld));
     left.extend(held.collect::<Vec<_>>());
     Outcome { done, failed, left, stopped, interrupted }
 }

@@ -139,6 +139,8 @@ struct Controller {
     done: Option<usize>,
     /// Looks in a row that failed.
     failures: u32,
+    /// What a look costs, as the time between two of them.
+    cost: Duration,
 }
 
 impl Controller {
@@ -160,6 +162,7 @@ impl Controller {
             last: DataPlaneStatus::default(),
             done: None,
             failures: 0,
+            cost: Duration::ZERO,
         }
     }
 
@@ -173,6 +176,7 @@ impl Controller {
             if next.is_zero() {
                 continue;
             }
+            let pause = self.cost;
             let (triggers, newcomers) = (&self.triggers, &mut self.newcomers);
             let mut installed = self.given.installed.clone();
             installed.mark_unchanged();
@@ -181,7 +185,8 @@ impl Controller {
                 () = triggers.look.notified() => tokio::time::sleep(GROUP).await,
                 _ = installed.changed() => {}
                 () = changed(&self.given, &resource) => {}
-                () = newcomers.suspicious(&self.judged) => {}
+                // Whoever creates pods all the time must not have all others looked at as often.
+                () = newcomers.suspicious(&self.judged) => tokio::time::sleep(pause).await,
             }
         }
     }
@@ -293,6 +298,7 @@ impl Controller {
         let mut survey = self.survey(ground, memory, taken_in).await?;
         self.newcomers.follow(mesh, std::mem::take(&mut survey.found.version));
         self.revisit.clone_from(&survey.found.stale);
+        self.cost = course::cost(&survey);
         self.judged = &survey.found.stale | &survey.found.suspects;
         self.leave_missed(&mut survey);
         let annotations = ground.resource.metadata.annotations.as_ref();
@@ -305,7 +311,7 @@ impl Controller {
         let plan = course::plan(&survey);
         if !plan.is_empty() {
             // Waves are rare, and what one needs is not to be kept ready for it.
-            Box::pin(self.restart(ground, (store, memory), survey, plan)).await?;
+            Box::pin(self.restart(ground, (store, memory), survey, plan, held)).await?;
             return Ok(Duration::ZERO);
         }
         settle(mesh, taken_in, (store, memory, &before), &survey).await?;
@@ -313,7 +319,8 @@ impl Controller {
         tracing::info!(
             total = survey.found.total,
             outdated = survey.decisions.len() + survey.found.more,
-            unknown = survey.found.unproven.len(),
+            unknown = survey.found.unproven.len() + survey.found.more_unproven,
+            skipped = survey.found.skipped,
             "looked at the data plane"
         );
         Ok(course::next_look(&survey, age, Timestamp::now().as_second()))

@@ -15,6 +15,7 @@ use crate::dataplane::decide::found::Survey;
 use crate::dataplane::decide::pace::Progress;
 use crate::dataplane::memory::{Memory, Store};
 use crate::dataplane::tell::report;
+use crate::status::Announcement;
 
 /// How far a wave is, is written so often: rollouts take a minute, and each write is a request to an API server that has
 /// much to do just then.
@@ -28,6 +29,7 @@ impl Controller {
         (store, memory): (&mut Store, &mut Memory),
         survey: Survey,
         plan: Vec<(Finding, Method)>,
+        held: Option<String>,
     ) -> Result<(), Error> {
         tracing::info!(workloads = plan.len(), total = survey.found.total, "restarting outdated workloads");
         let (triggers, given) = (&self.triggers, &self.given);
@@ -38,7 +40,7 @@ impl Controller {
             let is_over = progress.waiting + progress.running == 0;
             if is_over || Instant::now() >= next {
                 next = Instant::now() + TOLD;
-                told.data_plane(report::report(&survey, &progress, None));
+                told.data_plane(report::report(&survey, &progress, held.as_deref()));
             }
         });
         memory.forget_others(&ground.mesh.hash);
@@ -63,11 +65,14 @@ impl Controller {
             failed = outcome.failed,
             left = outcome.left.len(),
             interrupted = outcome.interrupted,
-            stopped = outcome.stopped,
+            stopped = ?outcome.stopped,
             "restarts ended"
         );
-        if outcome.stopped {
-            store.stop(memory, &ground.mesh.hash, Timestamp::now().as_second()).await?;
+        if let Some(extent) = &outcome.stopped {
+            let release = store.stop(memory, &ground.mesh.hash, extent, Timestamp::now().as_second()).await?;
+            let note = course::stopped(extent, &ground.settings, &release);
+            let reason = "RestartsStopped";
+            ground.reporter.announce(Announcement { warning: true, reason, note, about: None });
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::finding::{Decision, Finding, Hindrance, Method, Urgency, Weight};
-use super::pace::needs_release;
+use super::pace::{Extent, needs_release};
 use super::settings::Settings;
 use crate::dataplane::decide::found::Survey;
 use crate::dataplane::memory::Memory;
@@ -88,7 +88,7 @@ pub fn settle(memory: &mut Memory, mesh: &str, taken_in: bool, survey: &Survey) 
     }
 }
 
-/// Holds all restarts back where a wave was stopped for this mesh, or nothing explains how many they are.
+/// Holds restarts back that were stopped for this mesh, and all of them where nothing explains how many they are.
 ///
 /// `released` is what the resource's annotation says. Returns what the restarts wait for.
 pub fn hold(
@@ -98,64 +98,115 @@ pub fn hold(
     mesh: &str,
     released: Option<&str>,
 ) -> Option<String> {
-    let waits =
-        survey.decisions.iter().filter(|(_, decision)| matches!(decision, Decision::Restart(_))).count();
-    if waits == 0 {
-        return None;
-    }
-    let (why, identity) = cause(survey, memory, settings, mesh, waits)?;
-    if released == Some(&identity) {
-        memory.stopped = None;
-        return None;
-    }
-    for (_, decision) in &mut survey.decisions {
-        if matches!(decision, Decision::Restart(_)) {
-            *decision = Decision::Hold(Hindrance::WaveHeld);
+    let mut texts = Vec::new();
+    if let Some(stopped) = memory.stopped.clone().filter(|stopped| stopped.release.starts_with(mesh)) {
+        let concerns = |finding: &Finding| {
+            stopped.extent.covers(finding.workload.namespace.as_deref().unwrap_or_default())
+        };
+        if waiting(survey, concerns) > 0 && released == Some(&stopped.release) {
+            memory.stopped = None;
+        } else {
+            let why =
+                format!("{} stopped {}", restarts_of(&stopped.extent), after(&stopped.extent, settings));
+            texts.extend(hold_back(survey, concerns, &why, &stopped.release));
         }
     }
-    Some(format!(
-        "{why}; {waits} restarts wait. To release them, annotate this resource with {RELEASE_ANNOTATION}={identity}"
-    ))
-}
-
-/// Why `waits` restarts have to wait, and by what they are released.
-fn cause(
-    survey: &Survey,
-    memory: &Memory,
-    settings: &Settings,
-    mesh: &str,
-    waits: usize,
-) -> Option<(String, String)> {
-    if let Some(stopped) = memory.stopped.clone().filter(|stopped| stopped.starts_with(mesh)) {
-        let why = format!("Restarts were stopped after {} failed rollouts", settings.failure_limit);
-        return Some((why, stopped));
-    }
-    let (total, explained) = (survey.found.total, memory.settled.as_deref() != Some(mesh));
-    needs_release(waits, total, explained, settings).then(|| {
+    let (waits, total) = (waiting(survey, |_| true), survey.found.total);
+    let explained = memory.settled.as_deref() != Some(mesh);
+    if needs_release(waits, total, explained, settings) && released != Some(mesh) {
         let why = format!(
             "{waits} of {total} workloads are outdated without a change of Istio's version or configuration"
         );
-        (why, mesh.to_owned())
+        texts.extend(hold_back(survey, |_| true, &why, mesh));
+    }
+    (!texts.is_empty()).then(|| texts.join(". "))
+}
+
+fn waiting(survey: &Survey, concerns: impl Fn(&Finding) -> bool) -> usize {
+    let is_due = |(finding, decision): &&(Finding, Decision)| {
+        matches!(decision, Decision::Restart(_)) && concerns(finding)
+    };
+    survey.decisions.iter().filter(is_due).count()
+}
+
+/// Holds the restarts of what is concerned; tells why and how they are released, if there are any.
+fn hold_back(
+    survey: &mut Survey,
+    concerns: impl Fn(&Finding) -> bool,
+    why: &str,
+    release: &str,
+) -> Option<String> {
+    let mut waits = 0;
+    for (finding, decision) in &mut survey.decisions {
+        if matches!(decision, Decision::Restart(_)) && concerns(finding) {
+            *decision = Decision::Hold(Hindrance::WaveHeld);
+            waits += 1;
+        }
+    }
+    (waits > 0).then(|| {
+        format!(
+            "{why}; {waits} restarts wait. To release them, annotate this resource with {RELEASE_ANNOTATION}={release}"
+        )
     })
+}
+
+/// The restarts that were stopped, as the beginning of a sentence.
+fn restarts_of(extent: &Extent) -> String {
+    const NAMED: usize = 5;
+    let Extent::Namespaces(namespaces) = extent else { return "Restarts were".to_owned() };
+    let names: Vec<&str> = namespaces.iter().take(NAMED).map(String::as_str).collect();
+    let noun = if names.len() == 1 { "namespace" } else { "namespaces" };
+    let more = namespaces.len() - names.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("Restarts in {noun} {}{more} were", names.join(", "))
+}
+
+fn after(extent: &Extent, settings: &Settings) -> String {
+    match extent {
+        Extent::Wave => "after failed rollouts in several namespaces".to_owned(),
+        Extent::Namespaces(_) => format!("after {} failed rollouts", settings.failure_limit),
+    }
+}
+
+/// What is announced when restarts were stopped.
+#[must_use]
+pub fn stopped(extent: &Extent, settings: &Settings, release: &str) -> String {
+    format!(
+        "{} stopped {}. Correct the workloads listed in status.dataPlane, then annotate this resource with {RELEASE_ANNOTATION}={release}",
+        restarts_of(extent),
+        after(extent, settings),
+    )
+}
+
+/// How long a look at so many workloads is paused for at least, so that nobody can make the operator look all the time.
+#[must_use]
+pub fn cost(survey: &Survey) -> Duration {
+    LARGE.saturating_mul(u32::try_from(survey.found.total).unwrap_or(u32::MAX)).min(INTERVAL)
 }
 
 /// When to look again without a trigger. `mesh_age` is how long the mesh is known, if it is new; `now` in seconds since
 /// the epoch.
 #[must_use]
 pub fn next_look(survey: &Survey, mesh_age: Option<Duration>, now: i64) -> Duration {
-    let workloads = u32::try_from(survey.found.total).unwrap_or(u32::MAX);
+    let cost = cost(survey);
+    let soon = SOON + cost;
     let wait = |(_, decision): &(Finding, Decision)| match decision {
         Decision::Restart(_) => Duration::ZERO,
         Decision::Hold(Hindrance::OutsideWindow(opens)) => {
             Duration::from_secs(u64::try_from(opens - now).unwrap_or_default() + 1)
         }
-        Decision::Hold(why) if why.weight() == Weight::Passing => SOON,
-        Decision::Hold(_) => ANNOTATED + LARGE.saturating_mul(workloads),
+        // Also here: what does not pass for one workload must not make the operator look all the time.
+        Decision::Hold(why) if why.weight() == Weight::Passing => soon,
+        Decision::Hold(_) => ANNOTATED + cost,
     };
     let next = survey.decisions.iter().map(wait).min().unwrap_or(INTERVAL).min(INTERVAL);
     // istiod may take its configuration in only now; something that nobody could tell may be told now.
     let young = mesh_age.is_some_and(|age| age < TAKEN_IN);
-    if young || !survey.found.unproven.is_empty() { next.min(SOON) } else { next }
+    match (young, survey.found.unproven.is_empty()) {
+        (true, _) => next.min(SOON),
+        (false, false) => next.min(soon),
+        (false, true) => next,
+    }
 }
 
 #[cfg(test)]
@@ -276,7 +327,11 @@ mod tests {
 
     #[test]
     fn a_stopped_wave_waits_until_it_is_released_or_the_mesh_changes() {
-        let stopped = || Memory { stopped: Some("mesh-1".into()), ..Memory::default() };
+        let stopped = || {
+            let mut memory = Memory::default();
+            memory.stop("mesh", &Extent::Wave, 1);
+            memory
+        };
         for (mesh, released, waits) in [
             ("mesh", None, true),
             ("mesh", Some("mesh"), true),
@@ -286,6 +341,30 @@ mod tests {
             let text = hold(&mut restarts(1, 100), &mut stopped(), &Settings::default(), mesh, released);
             assert_eq!(text.is_some(), waits, "{mesh} {released:?}");
         }
+    }
+
+    #[test]
+    fn a_stopped_namespace_waits_and_the_others_go_on() {
+        let mut memory = Memory::default();
+        memory.stop("mesh", &Extent::Namespaces(["a".to_owned()].into()), 1);
+        let in_namespaces = || {
+            let mut survey = restarts(3, 100);
+            for ((finding, _), namespace) in survey.decisions.iter_mut().zip(["a", "b", "a"]) {
+                finding.workload.namespace = Some(namespace.to_owned());
+            }
+            survey
+        };
+        let mut survey = in_namespaces();
+        let text = hold(&mut survey, &mut memory, &Settings::default(), "mesh", None).unwrap();
+        assert!(
+            text.starts_with("Restarts in namespace a were stopped after 3 failed rollouts; 2 restarts wait")
+        );
+        assert!(text.ends_with("release=mesh-1"), "{text}");
+        let names: Vec<_> = plan(&survey).into_iter().map(|(finding, _)| finding.workload.name).collect();
+        assert_eq!(names, ["w1"]);
+        let mut survey = in_namespaces();
+        assert_eq!(hold(&mut survey, &mut memory, &Settings::default(), "mesh", Some("mesh-1")), None);
+        assert_eq!((plan(&survey).len(), memory.stopped), (3, None));
     }
 
     #[test]

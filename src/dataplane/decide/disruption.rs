@@ -1,9 +1,9 @@
 //! How many pods of a workload stay available while it is restarted, and whether that is enough for its disruption
 //! budgets. Pure.
 
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -120,36 +120,82 @@ fn scaled(amount: Option<&Value>, default: &str, replicas: i64, round: Round) ->
 }
 
 /// A disruption budget, reduced to what it asks for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
 pub struct Budget {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
+    metadata: BudgetMeta,
+    spec: BudgetSpec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct BudgetMeta {
+    namespace: String,
+    name: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct BudgetSpec {
     selector: Option<LabelSelector>,
     min_available: Option<IntOrString>,
     max_unavailable: Option<IntOrString>,
 }
 
-impl Budget {
-    /// Takes what matters from a live budget.
-    #[must_use]
-    pub fn of(budget: PodDisruptionBudget) -> Self {
-        let spec = budget.spec.unwrap_or_default();
-        Self {
-            namespace: budget.metadata.namespace.unwrap_or_default(),
-            name: budget.metadata.name.unwrap_or_default(),
-            selector: spec.selector,
-            min_available: spec.min_available,
-            max_unavailable: spec.max_unavailable,
+/// The disruption budgets of several namespaces, bounded in bytes.
+///
+/// Where a namespace has more than that, one that covers all its pods stands for the rest: nothing is disrupted that they may
+/// protect.
+#[derive(Debug, Default)]
+pub struct Budgets {
+    kept: Vec<Budget>,
+    bytes: BTreeMap<String, usize>,
+}
+
+impl Budgets {
+    /// Bytes of the budgets of one namespace as the API server writes them: some hundred.
+    const MOST: usize = 512 << 10;
+
+    /// Keeps a budget of so many bytes.
+    pub fn push(&mut self, budget: Budget, bytes: usize) {
+        let sum = self.bytes.entry(budget.metadata.namespace.clone()).or_default();
+        let had_room = *sum <= Self::MOST;
+        *sum += bytes;
+        if *sum <= Self::MOST {
+            self.kept.push(budget);
+        } else if had_room {
+            let selector = Some(LabelSelector::default());
+            let spec =
+                BudgetSpec { selector, max_unavailable: Some(IntOrString::Int(0)), min_available: None };
+            self.kept.push(Budget { spec, ..budget });
         }
+    }
+
+    /// All that are kept.
+    #[must_use]
+    pub fn into_all(self) -> Vec<Budget> {
+        self.kept
+    }
+}
+
+impl Budget {
+    /// Its namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.metadata.namespace
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.metadata.name
     }
 
     /// Whether it covers pods with these labels.
     #[must_use]
     pub fn covers(&self, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
-        self.namespace == namespace
-            && self.selector.as_ref().is_some_and(|selector| matches(selector, labels))
+        self.metadata.namespace == namespace
+            && self.spec.selector.as_ref().is_some_and(|selector| matches(selector, labels))
     }
 
     /// How many of `replicas` pods have to stay available.
@@ -161,7 +207,7 @@ impl Budget {
             IntOrString::Int(number) => i64::from(*number),
             IntOrString::String(text) => scaled(Some(&Value::String(text.clone())), "0", replicas, Round::Up),
         };
-        match (&self.min_available, &self.max_unavailable) {
+        match (&self.spec.min_available, &self.spec.max_unavailable) {
             (Some(min), _) => number(min),
             (None, Some(max)) => replicas - number(max),
             (None, None) => replicas - 1,
@@ -252,7 +298,20 @@ mod tests {
 
     fn budget(spec: &Value) -> Budget {
         let budget = json!({"metadata": {"namespace": "n", "name": "b"}, "spec": spec});
-        Budget::of(serde_json::from_value(budget).unwrap())
+        serde_json::from_value(budget).unwrap()
+    }
+
+    #[test]
+    fn budgets_of_any_size_protect_and_take_bounded_memory() {
+        let labels = BTreeMap::from([("app".to_owned(), "web".to_owned())]);
+        let mut budgets = Budgets::default();
+        for _ in 0..1000 {
+            budgets.push(budget(&json!({"selector": {"matchLabels": {"app": "api"}}})), Budgets::MOST / 10);
+        }
+        let all = budgets.into_all();
+        assert_eq!(all.len(), 11);
+        let strict = all.iter().filter(|it| it.covers("n", &labels)).map(|it| it.required(3));
+        assert_eq!(strict.collect::<Vec<_>>(), [3]);
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Finding {
     pub steering: Steering,
     /// What injection gives its pods now, where they are evicted one by one.
     pub wanted: Option<Arc<Injected>>,
+    /// Why the owner that the pod names is not believed; the finding is about the pod itself then.
+    pub unverified: Option<String>,
 }
 
 /// How urgent a restart is, the most urgent first: Kyma before the rest and gateways last; in between, what has no state
@@ -69,6 +71,20 @@ impl Finding {
             foreign: !self.kyma,
             stateful: !matches!(self.kind, Kind::Deployment | Kind::ReplicaSet | Kind::Rollout),
         }
+    }
+
+    /// Bytes that it holds of texts that others write, roughly.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let labels: usize = self.labels.iter().map(|(key, value)| key.len() + value.len() + 48).sum();
+        let reasons: usize = self.reasons.iter().map(|reason| reason.to_string().len() + 64).sum();
+        let window = match &self.steering.window {
+            Some(Ok(window)) => window.weight(),
+            Some(Err(why)) => why.len(),
+            None => 0,
+        };
+        let wanted = self.wanted.as_ref().map_or(0, |wanted| wanted.weight());
+        size_of::<Self>() + labels + reasons + window + wanted
     }
 
     /// Takes in what another pod of the same workload showed.
@@ -168,6 +184,8 @@ pub enum Hindrance {
     BarePod,
     /// It is not known how its pods are replaced.
     UnknownOwner,
+    /// The owner that the pod names does not exist, or does not own such pods, as this text tells.
+    OwnerNotVerified(String),
     /// The wave was stopped or waits for a release.
     WaveHeld,
     /// The API server or somebody's webhook refused the restart.
@@ -199,7 +217,10 @@ impl Hindrance {
             | Self::SwitchedOff
             | Self::OutsideWindow(_)
             | Self::EndsByItself
-            | Self::NextRun => Weight::Note,
+            | Self::NextRun
+            // Whoever may create a pod may write any owner into it, which must not become a Warning for all.
+            | Self::UnknownOwner
+            | Self::OwnerNotVerified(_) => Weight::Note,
             Self::RolloutUnderWay(_) | Self::Unhealthy(_) | Self::Unanswered(_) => Weight::Passing,
             Self::AlreadyTried
             | Self::WindowInvalid(_)
@@ -208,7 +229,6 @@ impl Hindrance {
             | Self::Paused
             | Self::TemplateWithheld
             | Self::BarePod
-            | Self::UnknownOwner
             | Self::WaveHeld
             | Self::Refused(_)
             | Self::RolloutFailed(_) => Weight::Manual,
@@ -235,6 +255,7 @@ impl Hindrance {
             Self::NextRun => "cron_job",
             Self::BarePod => "bare_pod",
             Self::UnknownOwner => "unknown_owner",
+            Self::OwnerNotVerified(_) => "owner_not_verified",
             Self::WaveHeld => "wave_held",
             Self::Refused(_) => "refused",
             Self::Unanswered(_) => "unanswered",
@@ -269,6 +290,9 @@ impl fmt::Display for Hindrance {
             Self::NextRun => f.write_str("its next run gets a new proxy"),
             Self::BarePod => f.write_str("nobody would replace the pod; make it anew"),
             Self::UnknownOwner => f.write_str("it is not known how its owner replaces pods; restart it"),
+            Self::OwnerNotVerified(why) => {
+                write!(f, "its owner is not verified: {why}. Correct the owner reference or delete the pod")
+            }
             Self::WaveHeld => f.write_str("restarts are held back for now"),
             Self::Refused(why) => write!(f, "the restart was refused: {why}"),
             Self::Unanswered(why) => write!(f, "the restart got no answer: {why}"),
@@ -314,6 +338,9 @@ fn hindrance(
     now: i64,
 ) -> Option<Hindrance> {
     let steering = &finding.steering;
+    if let Some(why) = &finding.unverified {
+        return Some(Hindrance::OwnerNotVerified(why.clone()));
+    }
     if steering.excluded {
         return Some(Hindrance::Excluded);
     }
@@ -382,7 +409,7 @@ fn disruption(finding: &Finding, settings: &Settings, budgets: &[Budget]) -> Opt
         budget.covers(namespace, &finding.labels) && keeps < budget.required(finding.replicas)
     });
     if let Some(budget) = broken {
-        return Some(Hindrance::Budget(budget.name.clone()));
+        return Some(Hindrance::Budget(budget.name().to_owned()));
     }
     // An agent of a node is away for a moment in any case: its neighbours cannot stand in for it.
     let interrupts = keeps <= 0 && finding.kind != Kind::DaemonSet;

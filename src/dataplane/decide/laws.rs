@@ -91,6 +91,7 @@ impl World {
             labels: BTreeMap::new(),
             steering: Steering { excluded: self.excluded, ..Steering::default() },
             wanted: None,
+            unverified: None,
         }
     }
 

@@ -4,6 +4,7 @@ pub mod course;
 pub mod disruption;
 pub mod finding;
 pub mod found;
+pub mod kept;
 #[cfg(test)]
 mod laws;
 pub mod pace;

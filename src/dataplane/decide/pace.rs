@@ -1,6 +1,9 @@
 //! How fast a wave of restarts goes: which start next, and when it stops. Pure; the time is an argument.
+//!
+//! Failures are those of a namespace, since its tenant can cause them: they stop the restarts of this namespace. What makes
+//! restarts fail everywhere shows in several namespaces, and stops the wave.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::settings::Settings;
 use crate::object::ObjectId;
@@ -47,16 +50,89 @@ const LONG: u64 = 10;
 /// One failure among so many restarts is too much, once there are as many as the limit.
 const SHARE: usize = 20;
 
+/// Namespaces with failures that stop the wave: a fifth of those in it, and no fewer than these. A single tenant rarely has
+/// as many, and what is wrong with the mesh itself shows in more.
+const FAILING_NAMESPACES: usize = 3;
+const FAILING_SHARE: usize = 5;
+
+/// Which restarts were stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Those of the whole wave.
+    Wave,
+    /// Those of these namespaces.
+    Namespaces(BTreeSet<String>),
+}
+
+impl Extent {
+    /// Whether the restarts of a namespace were stopped.
+    #[must_use]
+    pub fn covers(&self, namespace: &str) -> bool {
+        match self {
+            Self::Wave => true,
+            Self::Namespaces(namespaces) => namespaces.contains(namespace),
+        }
+    }
+
+    /// What was stopped before and what is stopped now.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Namespaces(mut namespaces), Self::Namespaces(others)) => {
+                namespaces.extend(others);
+                Self::Namespaces(namespaces)
+            }
+            _ => Self::Wave,
+        }
+    }
+}
+
+/// How the restarts of one namespace ended.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    done: usize,
+    failed: usize,
+    failed_in_a_row: usize,
+}
+
+impl Tally {
+    fn add(&mut self, end: End) {
+        match end {
+            End::Done => {
+                self.done += 1;
+                self.failed_in_a_row = 0;
+            }
+            End::Failed => {
+                self.failed += 1;
+                self.failed_in_a_row += 1;
+            }
+            End::Skipped => {}
+        }
+    }
+
+    /// Whether so many failed, in a row or among all, that no further one starts.
+    fn is_too_much(&self, limit: usize) -> bool {
+        // Successes of others between the failures do not make these less of a pattern.
+        let share = self.failed * SHARE >= self.done + self.failed;
+        self.failed_in_a_row >= limit || (self.failed >= limit && share)
+    }
+}
+
 /// The course of one wave.
 #[derive(Clone, Debug)]
 pub struct Pace {
     unfinished: usize,
     per_namespace: usize,
     failure_limit: usize,
+    /// Namespaces with failures that stop the wave.
+    failing_limit: usize,
     timeout: u64,
     waiting: VecDeque<Item>,
+    /// What does not start, because its namespace was stopped.
+    held: Vec<Item>,
     running: BTreeMap<usize, Running>,
-    failures_in_a_row: usize,
+    tallies: BTreeMap<String, Tally>,
+    stopped_namespaces: BTreeSet<String>,
     done: usize,
     /// Restarts done since some were started last.
     done_since: usize,
@@ -88,14 +164,20 @@ impl Pace {
     /// A wave over `items`, in their order.
     #[must_use]
     pub fn new(settings: &Settings, items: impl IntoIterator<Item = Item>) -> Self {
+        let waiting: VecDeque<Item> = items.into_iter().collect();
+        let namespaces: BTreeSet<&str> = waiting.iter().map(|item| item.namespace.as_str()).collect();
+        let failing_limit = namespaces.len().div_ceil(FAILING_SHARE).max(FAILING_NAMESPACES);
         Self {
             unfinished: settings.unfinished.max(1),
             per_namespace: settings.unfinished_per_namespace.max(1),
             failure_limit: settings.failure_limit.max(1),
+            failing_limit,
             timeout: settings.rollout_timeout.as_secs(),
-            waiting: items.into_iter().collect(),
+            waiting,
+            held: Vec::new(),
             running: BTreeMap::new(),
-            failures_in_a_row: 0,
+            tallies: BTreeMap::new(),
+            stopped_namespaces: BTreeSet::new(),
             done: 0,
             done_since: 0,
             failed: 0,
@@ -154,26 +236,31 @@ impl Pace {
 
     /// Notes how a restart ended, and tells whether it ran until now. What does not run is ignored.
     pub fn end(&mut self, id: usize, end: End) -> bool {
-        if self.running.remove(&id).is_none() {
-            return false;
-        }
+        let Some(Running { namespace, .. }) = self.running.remove(&id) else { return false };
         match end {
             End::Done => {
                 self.done += 1;
                 self.done_since += 1;
-                self.failures_in_a_row = 0;
             }
-            End::Failed => {
-                self.failed += 1;
-                self.failures_in_a_row += 1;
-            }
+            End::Failed => self.failed += 1,
             End::Skipped => {}
         }
-        // Successes of others between the failures do not make these less of a pattern.
-        let share = self.failed * SHARE >= self.done + self.failed;
-        self.stopped |=
-            self.failures_in_a_row >= self.failure_limit || (self.failed >= self.failure_limit && share);
+        let tally = self.tallies.entry(namespace.clone()).or_default();
+        tally.add(end);
+        if tally.is_too_much(self.failure_limit) {
+            self.stop_namespace(namespace);
+        }
+        let failing = self.tallies.values().filter(|tally| tally.failed > 0).count();
+        self.stopped |= failing >= self.failing_limit;
         true
+    }
+
+    fn stop_namespace(&mut self, namespace: String) {
+        let (held, waiting) = self.waiting.drain(..).partition(|item| item.namespace == namespace);
+        self.waiting = waiting;
+        let held: VecDeque<Item> = held;
+        self.held.extend(held);
+        self.stopped_namespaces.insert(namespace);
     }
 
     /// The restarts that run longer than a rollout may take.
@@ -192,10 +279,20 @@ impl Pace {
         self.running.iter().filter(move |(_, running)| is_older(running)).map(|(id, _)| *id)
     }
 
-    /// Whether so many restarts failed, in a row or among all, that no further one starts.
+    /// Whether restarts failed in so many namespaces that no further one starts.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stopped
+    }
+
+    /// Which restarts were stopped after failures; `None` if none were.
+    #[must_use]
+    pub fn extent(&self) -> Option<Extent> {
+        if self.stopped {
+            return Some(Extent::Wave);
+        }
+        let namespaces = self.stopped_namespaces.clone();
+        (!namespaces.is_empty()).then_some(Extent::Namespaces(namespaces))
     }
 
     /// Whether nothing runs and nothing will start.
@@ -204,7 +301,12 @@ impl Pace {
         self.running.is_empty() && (self.waiting.is_empty() || self.is_stopped())
     }
 
-    /// The items that will not start any more, or not yet.
+    /// The items that will not start any more, because their namespace was stopped.
+    pub fn held(&self) -> impl Iterator<Item = usize> {
+        self.held.iter().map(|item| item.id)
+    }
+
+    /// The items that have not started; where the wave is stopped, they will not.
     pub fn waiting(&self) -> impl Iterator<Item = usize> {
         self.waiting.iter().map(|item| item.id)
     }
@@ -296,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn repeated_failures_stop_the_wave_and_single_ones_do_not() {
+    fn repeated_failures_stop_their_namespace_and_single_ones_do_not() {
         use End::{Done, Failed, Skipped};
         let with_many = |ends: [End; 3]| std::iter::repeat_n(Done, 50).chain(ends).collect::<Vec<_>>();
         for (ends, stopped) in [
@@ -308,15 +410,65 @@ mod tests {
             (with_many([Done, Failed, Failed]), true),
         ] {
             let items = (0..=ends.len()).map(|id| item(id, "a", false));
-            let mut pace = Pace::new(&settings(1, 1, 2), items);
+            let last = [item(ends.len() + 1, "b", false), item(ends.len() + 2, "b", true)];
+            let mut pace = Pace::new(&settings(1, 1, 2), items.chain(last));
             for end in &ends {
                 let [id] = pace.start(0)[..] else { panic!("one at a time") };
                 pace.end(id, *end);
             }
-            assert_eq!(pace.is_stopped(), stopped, "{ends:?}");
-            assert_eq!(pace.start(0).is_empty(), stopped);
-            assert_eq!(pace.is_over(), stopped);
+            let a = Extent::Namespaces(["a".to_owned()].into());
+            assert_eq!(pace.extent(), stopped.then_some(a), "{ends:?}");
+            assert_eq!(pace.held().count(), usize::from(stopped));
+            let mut rest = Vec::new();
+            while !pace.is_over() {
+                for id in pace.start(0) {
+                    rest.push(id);
+                    pace.end(id, Done);
+                }
+            }
+            let first = if stopped { ends.len() + 1 } else { ends.len() };
+            assert_eq!(
+                rest,
+                (first..=ends.len() + 2).collect::<Vec<_>>(),
+                "the others go on, gateways included"
+            );
         }
+    }
+
+    #[test]
+    fn the_wave_stops_when_a_fifth_of_the_namespaces_fails_and_no_fewer_than_three() {
+        for (namespaces, failing, stopped) in [
+            (2, 2, false),
+            (3, 2, false),
+            (3, 3, true),
+            (15, 2, false),
+            (15, 3, true),
+            (16, 3, false),
+            (16, 4, true),
+            (100, 19, false),
+            (100, 20, true),
+        ] {
+            let items = (0..namespaces).map(|id| item(id, &format!("n{id}"), false));
+            let mut pace = Pace::new(&settings(200, 1, 3), items);
+            let started = pace.start(0);
+            for id in started.iter().take(failing) {
+                pace.end(*id, End::Failed);
+            }
+            assert_eq!(pace.is_stopped(), stopped, "{failing} of {namespaces}");
+            assert_eq!(pace.extent(), stopped.then_some(Extent::Wave));
+        }
+    }
+
+    #[test]
+    fn what_is_stopped_adds_up() {
+        let of = |names: &[&str]| Extent::Namespaces(names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(of(&["a"]).and(of(&["b"])), of(&["a", "b"]));
+        assert_eq!(of(&["a"]).and(Extent::Wave), Extent::Wave);
+        assert_eq!(Extent::Wave.and(of(&["a"])), Extent::Wave);
+        assert_eq!(
+            [of(&["a"]).covers("a"), of(&["a"]).covers("b"), Extent::Wave.covers("b")],
+            [true, false, true]
+        );
     }
 
     #[test]
@@ -390,7 +542,9 @@ mod tests {
                 let id = running.remove(index % running.len());
                 pace.end(id, match end { 0..=2 => End::Done, 3 => End::Failed, _ => End::Skipped });
             }
-            prop_assert_eq!(started.len() + pace.waiting().count(), items.len());
+            prop_assert_eq!(started.len() + pace.waiting().count() + pace.held().count(), items.len());
+            let is_stopped = |id: usize| pace.extent().is_some_and(|extent| extent.covers(&items[id].namespace));
+            prop_assert!(pace.held().all(is_stopped));
             prop_assert!(pace.is_stopped() || pace.waiting().count() == 0);
         }
     }

@@ -3,6 +3,10 @@
 use super::disruption::{is_on_delete, partition};
 use crate::dataplane::kind::Kind;
 use crate::dataplane::objects::{Condition, Workload, WorkloadStatus};
+use crate::text::sanitized;
+
+/// Bytes of a condition's message that are shown.
+const SHOWN: usize = 300;
 
 /// How far a rollout is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +54,7 @@ fn deployment(status: &WorkloadStatus, wanted: i64) -> Rollout {
     }
     if let Some(failure) = condition(status, "ReplicaFailure").filter(|condition| condition.status == "True")
     {
-        return Rollout::waits(format!("pods cannot be created: {}", failure.message));
+        return Rollout::waits(format!("pods cannot be created: {}", words(failure)));
     }
     if status.replicas > status.updated_replicas {
         return Rollout::waits(format!(
@@ -109,7 +113,8 @@ fn condition<'a>(status: &'a WorkloadStatus, kind: &str) -> Option<&'a Condition
 }
 
 fn words(condition: &Condition) -> String {
-    if condition.message.is_empty() { condition.reason.clone() } else { condition.message.clone() }
+    let text = if condition.message.is_empty() { &condition.reason } else { &condition.message };
+    sanitized(text, SHOWN)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub struct Settings {
     pub unfinished_per_namespace: usize,
     /// How long a rollout may take.
     pub rollout_timeout: Duration,
-    /// Failed rollouts in a row that stop the wave.
+    /// Failed rollouts of one namespace, in a row or one in twenty, that stop the restarts of this namespace.
     pub failure_limit: usize,
     /// Share of the mesh, in percent, above which a wave without a change of version or configuration waits.
     pub unexplained_share: usize,

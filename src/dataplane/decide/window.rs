@@ -4,6 +4,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::text::sanitized;
+
+/// Bytes of all windows of a workload: more than anybody needs, and each is kept as long as its workload is looked at.
+const LONGEST: usize = 256;
+/// Bytes of a part that cannot be read which are shown.
+const SHOWN: usize = 40;
+
 const DAY: i64 = 24 * 3600;
 const WEEK: i64 = 7 * DAY;
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
@@ -35,6 +42,12 @@ impl Window {
         self.spans.iter().any(|(begin, length)| (at - begin).rem_euclid(WEEK) < *length)
     }
 
+    /// Bytes that it holds.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.spans.capacity() * size_of::<(i64, i64)>()
+    }
+
     /// The first second from `second` on that is inside.
     #[must_use]
     pub fn next_opening(&self, second: i64) -> i64 {
@@ -51,6 +64,9 @@ impl FromStr for Window {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
+        if text.len() > LONGEST {
+            return Err(Invalid(format!("it is longer than {LONGEST} bytes")));
+        }
         let mut spans = Vec::new();
         for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
             spans.extend(read(part)?);
@@ -58,8 +74,15 @@ impl FromStr for Window {
         if spans.is_empty() {
             return Err(Invalid("it is empty".to_owned()));
         }
+        spans.sort_unstable();
+        spans.dedup();
         Ok(Self { spans })
     }
+}
+
+/// A part of the text in quotation marks, as it may be shown.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", sanitized(text, SHOWN))
 }
 
 fn read(part: &str) -> Result<Vec<(i64, i64)>, Invalid> {
@@ -67,9 +90,10 @@ fn read(part: &str) -> Result<Vec<(i64, i64)>, Invalid> {
     let (days, times) = match words.as_slice() {
         [times] => ((0..7).collect(), *times),
         [days, times] => (read_days(days)?, *times),
-        _ => return Err(Invalid(format!("{part:?} is not days and times"))),
+        _ => return Err(Invalid(format!("{} is not days and times", quoted(part)))),
     };
-    let (begin, end) = times.split_once('-').ok_or_else(|| Invalid(format!("{times:?} has no end")))?;
+    let (begin, end) =
+        times.split_once('-').ok_or_else(|| Invalid(format!("{} has no end", quoted(times))))?;
     let (begin, end) = (read_time(begin)?, read_time(end)?);
     let length = (end - begin).rem_euclid(DAY);
     // From midnight to midnight, or any time to itself, is a whole day.
@@ -95,11 +119,11 @@ fn read_day(text: &str) -> Result<i64, Invalid> {
     let lower = text.to_ascii_lowercase();
     let position = DAYS.iter().position(|day| lower == *day || (lower.len() > 3 && lower.starts_with(day)));
     let position = position.and_then(|position| i64::try_from(position).ok());
-    position.ok_or_else(|| Invalid(format!("{text:?} is no day")))
+    position.ok_or_else(|| Invalid(format!("{} is no day", quoted(text))))
 }
 
 fn read_time(text: &str) -> Result<i64, Invalid> {
-    let invalid = || Invalid(format!("{text:?} is no time"));
+    let invalid = || Invalid(format!("{} is no time", quoted(text)));
     let (hours, minutes) = text.split_once(':').ok_or_else(invalid)?;
     let number = |text: &str| text.parse::<u8>().map_err(|_| invalid());
     let (hours, minutes) = (number(hours)?, number(minutes)?);
@@ -147,6 +171,22 @@ mod tests {
         assert_eq!(window.next_opening(at(0, 12, 0)), at(5, 0, 0));
         assert_eq!(window.next_opening(at(5, 1, 0)), at(5, 1, 0));
         assert_eq!(window.next_opening(at(6, 5, 0)), at(12, 0, 0));
+    }
+
+    /// An annotation holds 256 KiB, and its author is anybody who may change a workload.
+    #[test]
+    fn an_invalid_window_is_refused_in_few_words_whatever_it_contains() {
+        let many = |text: &str| text.repeat(200_000 / text.len());
+        for text in [
+            many("\u{1}"),
+            format!("a b {}", many("\u{1}")),
+            many("00:00-01:00;"),
+            format!("a b {}", "\u{1b}[2K\n\u{202e}".repeat(15)),
+            format!("Sat {}", "\u{1}".repeat(200)),
+        ] {
+            let error = text.parse::<Window>().unwrap_err().to_string();
+            assert!(error.len() <= 200 && !error.chars().any(crate::text::is_unsafe), "{error:?}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::dataplane::container::Container;
 use crate::dataplane::injected::Injected;
 use crate::dataplane::names::{INIT_CONTAINER, PROXY_IMAGE_ANNOTATION, VALIDATION_CONTAINER};
 use crate::dataplane::objects::strings;
-use crate::dataplane::reason::Reason;
+use crate::dataplane::reason::{Reason, shortened};
 use crate::plan::configuration::thousandths;
 
 /// Annotations with which a pod chooses its amounts: the requests of CPU and memory, then the limits.
@@ -46,7 +46,7 @@ pub fn suspicions(annotations: &BTreeMap<String, String>, live: &Injected, mesh:
         reasons.extend(proxy_config(proxy, mesh));
     }
     reasons.extend(prometheus(annotations, live, mesh));
-    reasons
+    shortened(reasons)
 }
 
 fn image(proxy: &Container, mesh: &Mesh) -> Option<Reason> {

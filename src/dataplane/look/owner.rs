@@ -1,18 +1,25 @@
-//! Who replaces a pod when it goes: the chain of controlling owners, followed to its end.
+//! Who replaces a pod when it goes: the chain of controlling owners, followed to its end and verified.
 //!
-//! Most chains are known by convention, without a request; the convention is checked when the workload is read.
+//! An owner reference is text that the author of a pod writes. It is believed only if the owner exists with that UID and is of
+//! a kind that owns such objects. Most chains are known by convention, without a request; the convention is verified when
+//! something is to follow from it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::Client;
 use serde::Deserialize;
 use thiserror::Error;
+use tokio::sync::OnceCell;
 
+use crate::dataplane::decide::disruption::matches;
 use crate::dataplane::kind::Kind;
 use crate::dataplane::names::{ROLLOUT_HASH_LABEL, TEMPLATE_HASH_LABEL};
-use crate::dataplane::objects::{Meta, Owner};
-use crate::dataplane::requests;
+use crate::dataplane::objects::{Meta, Owner, Workload};
+use crate::dataplane::requests::{self, Pages};
 use crate::object::ObjectId;
+use crate::text::sanitized;
 
 /// An owner could not be read.
 #[derive(Debug, Error)]
@@ -30,32 +37,36 @@ pub enum Claim {
     Known(Kind, ObjectId),
     /// The owner has to be read to know whether it is owned in turn.
     Intermediate(Kind, ObjectId),
+    /// The pod names an owner that it cannot have, for this reason.
+    Forged(ObjectId, String),
 }
 
 /// Owners of owners of owners: more than any controller stacks.
 const DEPTH: usize = 5;
+/// Bytes of a text in an owner reference that are shown.
+const SHOWN: usize = 80;
 
 /// What the metadata of a pod claims.
 #[must_use]
 pub fn claim(pod: &Meta) -> Claim {
-    let Some(owner) = pod.controller() else {
-        let id = ObjectId {
-            group: String::new(),
-            version: "v1".to_owned(),
-            kind: "Pod".to_owned(),
-            namespace: Some(pod.namespace.clone()),
-            name: pod.name.clone(),
-        };
-        return Claim::Known(Kind::Pod, id);
-    };
-    if kind_of(owner) == Kind::ReplicaSet {
+    let Some(owner) = pod.controller() else { return Claim::Known(Kind::Pod, pod_id(pod)) };
+    if !is_well_formed(owner) {
+        let [kind, name] = [&owner.kind, &owner.name].map(|text| sanitized(text, SHOWN));
+        return Claim::Forged(pod_id(pod), format!("{kind} {name} is no valid owner reference"));
+    }
+    let kind = kind_of(owner);
+    if !owns(kind, Kind::Pod) {
+        let why = format!("{} {} does not own pods directly", owner.kind, owner.name);
+        return Claim::Forged(pod_id(pod), why);
+    }
+    if kind == Kind::ReplicaSet {
         for (label, kind, group, version, name) in [
             (TEMPLATE_HASH_LABEL, Kind::Deployment, "apps", "v1", "Deployment"),
             (ROLLOUT_HASH_LABEL, Kind::Rollout, "argoproj.io", "v1alpha1", "Rollout"),
         ] {
             let hash = pod.labels.get(label).filter(|hash| !hash.is_empty());
             let prefix = hash.and_then(|hash| owner.name.strip_suffix(hash.as_str())?.strip_suffix('-'));
-            if let Some(prefix) = prefix {
+            if let Some(prefix) = prefix.filter(|prefix| is_name(prefix)) {
                 let id = ObjectId {
                     group: group.to_owned(),
                     version: version.to_owned(),
@@ -68,6 +79,55 @@ pub fn claim(pod: &Meta) -> Claim {
         }
     }
     next(owner, &pod.namespace)
+}
+
+/// The identity of a pod itself.
+#[must_use]
+pub fn pod_id(pod: &Meta) -> ObjectId {
+    ObjectId {
+        group: String::new(),
+        version: "v1".to_owned(),
+        kind: "Pod".to_owned(),
+        namespace: Some(pod.namespace.clone()),
+        name: pod.name.clone(),
+    }
+}
+
+/// Whether a reference could be one to an object. The API server takes any text for each of its fields, and these become
+/// parts of addresses.
+fn is_well_formed(owner: &Owner) -> bool {
+    const LONGEST_UID: usize = 64;
+    let (group, version) = owner.group_version();
+    let is_word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    (group.is_empty() || is_name(group))
+        && is_word(version)
+        && is_word(&owner.kind)
+        && version.len().max(owner.kind.len()) <= 63
+        && is_name(&owner.name)
+        && (1..=LONGEST_UID).contains(&owner.uid.len())
+        && owner.uid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// Whether a text is the name of an object: a DNS subdomain.
+fn is_name(text: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(is_inner) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+/// Whether controllers of kind `above` make objects of kind `below`. What an unknown kind does is not known.
+fn owns(above: Kind, below: Kind) -> bool {
+    match above {
+        Kind::Deployment | Kind::Rollout => below == Kind::ReplicaSet,
+        Kind::CronJob => below == Kind::Job,
+        Kind::StatefulSet | Kind::DaemonSet | Kind::ReplicaSet | Kind::ReplicationController | Kind::Job => {
+            below == Kind::Pod
+        }
+        Kind::Other => true,
+        Kind::Pod => false,
+    }
 }
 
 fn next(owner: &Owner, namespace: &str) -> Claim {
@@ -95,53 +155,163 @@ fn kind_of(owner: &Owner) -> Kind {
 /// The owner of a pod as a number, which takes less room than its name.
 #[must_use]
 pub fn owner_hash(claim: &Claim) -> u64 {
-    let (Claim::Known(_, id) | Claim::Intermediate(_, id)) = claim;
     let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
+    named(claim).1.hash(&mut hasher);
     hasher.finish()
 }
 
-/// The kind and identity that a claim names.
+/// The kind and identity that a claim names; those of the pod itself where its owner is forged.
 #[must_use]
 pub fn named(claim: &Claim) -> (Kind, &ObjectId) {
-    let (Claim::Known(kind, id) | Claim::Intermediate(kind, id)) = claim;
-    (*kind, id)
+    match claim {
+        Claim::Known(kind, id) | Claim::Intermediate(kind, id) => (*kind, id),
+        Claim::Forged(id, _) => (Kind::Pod, id),
+    }
 }
 
-#[derive(Deserialize)]
+/// The metadata of an owner between a pod and its workload.
+#[derive(Clone, Debug, Deserialize)]
 struct Read {
     metadata: Meta,
 }
 
-/// Follows the chain above a claimed owner, or above the direct owner where the convention proved wrong.
-///
-/// `None` if an owner is gone: its pods go, too.
-pub async fn follow(client: &Client, pod: &Meta) -> Result<Option<(Kind, ObjectId)>, Error> {
+/// The owners between the pods of one page and their workloads, read with as few requests as possible.
+#[derive(Debug, Default)]
+pub struct Parents {
+    namespaces: BTreeMap<String, Listed>,
+}
+
+/// The `ReplicaSet`s of one namespace that are asked for; they are listed when the first is.
+#[derive(Debug, Default)]
+struct Listed {
+    wanted: BTreeSet<String>,
+    read: OnceCell<BTreeMap<String, Meta>>,
+}
+
+impl Parents {
+    /// From so many in one namespace on, they are listed.
+    const LISTED_FROM: usize = 3;
+    /// Pages that are listed for each so many: a namespace keeps many old ones, and its tenant may keep any number.
+    const WORTH_A_PAGE: usize = 4;
+
+    /// The parents of these pods, of which none is read yet.
+    pub(crate) fn of<'p>(pods: impl Iterator<Item = &'p Meta>) -> Self {
+        let mut parents = Self::default();
+        for pod in pods {
+            let is_listed = |owner: &&Owner| kind_of(owner) == Kind::ReplicaSet && is_well_formed(owner);
+            if let Some(owner) = pod.controller().filter(is_listed) {
+                let listed = parents.namespaces.entry(pod.namespace.clone()).or_default();
+                listed.wanted.insert(owner.name.clone());
+            }
+        }
+        parents
+    }
+
+    /// The metadata of an owner; `None` if it does not exist.
+    async fn get(&self, client: &Client, id: &ObjectId) -> Result<Option<Meta>, kube::Error> {
+        let namespace = id.namespace.as_deref().unwrap_or_default();
+        let listed = self.namespaces.get(namespace).filter(|_| id.is("apps", "ReplicaSet"));
+        if let Some(listed) = listed.filter(|listed| listed.wanted.len() >= Self::LISTED_FROM) {
+            let read = listed.read.get_or_init(|| listed.list(client, id)).await;
+            if let Some(found) = read.get(&id.name) {
+                return Ok(Some(found.clone()));
+            }
+        }
+        Ok(requests::metadata::<Read>(client, id).await?.map(|read| read.metadata))
+    }
+}
+
+impl Listed {
+    /// A list that fails is no error: what is not here is read by itself, and then the error shows with its object.
+    async fn list(&self, client: &Client, any: &ObjectId) -> BTreeMap<String, Meta> {
+        let mut pages = Pages::new(client, &any.api_resource(), any.namespace.as_deref()).metadata();
+        let mut found = BTreeMap::new();
+        for _ in 0..self.wanted.len().div_ceil(Parents::WORTH_A_PAGE) {
+            let more = pages
+                .next(|read: Read, _| {
+                    if self.wanted.contains(&read.metadata.name) {
+                        found.insert(read.metadata.name.clone(), slim(read.metadata));
+                    }
+                })
+                .await;
+            if !matches!(more, Ok(true)) || found.len() == self.wanted.len() {
+                break;
+            }
+        }
+        found
+    }
+}
+
+/// What of an owner's metadata is looked at.
+fn slim(meta: Meta) -> Meta {
+    Meta { annotations: BTreeMap::new(), ..meta }
+}
+
+/// How a chain of owners ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chain {
+    /// In this workload, if it has this UID.
+    Ends(Kind, ObjectId, String),
+    /// In nothing that can be believed, for this reason.
+    Broken(String),
+}
+
+/// Follows the chain above the owner that a pod names, each link verified by its UID and kind.
+pub async fn follow(client: &Client, parents: &Parents, pod: &Meta) -> Result<Chain, Error> {
     let Some(owner) = pod.controller() else {
-        let Claim::Known(kind, id) = claim(pod) else { return Ok(None) };
-        return Ok(Some((kind, id)));
+        return Ok(Chain::Ends(Kind::Pod, pod_id(pod), pod.uid.clone()));
     };
-    let mut at = (kind_of(owner), owner.id(&pod.namespace));
+    let (mut kind, mut id, mut uid) = (kind_of(owner), owner.id(&pod.namespace), owner.uid.clone());
     for _ in 0..DEPTH {
         // What rolls out by its template is the end for us, whoever made it: its owner may revert, and is reported then.
-        if !matches!(at.0, Kind::ReplicaSet | Kind::ReplicationController | Kind::Job) {
+        if !matches!(kind, Kind::ReplicaSet | Kind::ReplicationController | Kind::Job) {
             break;
         }
-        let read: Option<Read> = requests::get(client, &at.1).await.map_err(|source| Error {
-            owner: at.1.clone(),
+        let read = parents.get(client, &id).await.map_err(|source| Error {
+            owner: id.clone(),
             pod: format!("{}/{}", pod.namespace, pod.name),
             source: Box::new(source),
         })?;
-        let Some(read) = read else { return Ok(None) };
-        let Some(above) = read.metadata.controller() else { break };
-        let kind = kind_of(above);
+        let Some(read) = read.filter(|read| read.uid == uid) else {
+            return Ok(Chain::Broken(absent(&id)));
+        };
+        let Some(above) = read.controller() else { break };
+        let above_kind = kind_of(above);
         // What an unknown owner does is not known; what it owns replaces pods, or ends, as it always does.
-        if kind == Kind::Other {
+        if above_kind == Kind::Other {
             break;
         }
-        at = (kind, above.id(&pod.namespace));
+        if !is_well_formed(above) || !owns(above_kind, kind) {
+            return Ok(Chain::Broken(format!("{id} names an owner that does not own objects of its kind")));
+        }
+        (kind, id, uid) = (above_kind, above.id(&pod.namespace), above.uid.clone());
     }
-    Ok(Some(at))
+    Ok(Chain::Ends(kind, id, uid))
+}
+
+/// Why a workload that exists is not the owner of a pod whose chain ends in it; `None` if it is.
+#[must_use]
+pub fn disowns(kind: Kind, id: &ObjectId, uid: &str, workload: &Workload, pod: &Meta) -> Option<String> {
+    if workload.metadata.uid != uid {
+        return Some(absent(id));
+    }
+    let selects = |selector: &LabelSelector| matches(selector, &pod.labels);
+    let has_selector = !matches!(kind, Kind::Job | Kind::CronJob);
+    if has_selector && !workload.spec.selector.as_ref().is_none_or(selects) {
+        return Some(format!("{id} does not select the pod"));
+    }
+    let is_named_as_its_pod = || {
+        let ordinal = pod.name.strip_prefix(&id.name).and_then(|rest| rest.strip_prefix('-'));
+        ordinal.is_some_and(|ordinal| ordinal.parse::<u32>().is_ok())
+    };
+    (kind == Kind::StatefulSet && !is_named_as_its_pod())
+        .then(|| format!("{id} does not make pods of this name"))
+}
+
+/// That an owner does not exist, or another has its name.
+#[must_use]
+pub fn absent(id: &ObjectId) -> String {
+    format!("{id} does not exist with the UID that the pod names")
 }
 
 #[cfg(test)]
@@ -178,12 +348,43 @@ mod tests {
                 "Known DaemonSet n/d",
             ),
             (json!({}), json!([owner("batch/v1", "Job", "j", true)]), "Intermediate Job n/j"),
+            (json!({}), json!([owner("apps/v1", "Deployment", "web", true)]), "Forged Pod n/p"),
+            (json!({}), json!([owner("argoproj.io/v1alpha1", "Rollout", "web", true)]), "Forged Pod n/p"),
+            (json!({}), json!([owner("batch/v1", "CronJob", "c", true)]), "Forged Pod n/p"),
+            (json!({}), json!([owner("apps/v1", "StatefulSet", "..", true)]), "Forged Pod n/p"),
+            (json!({}), json!([owner("apps/v1", "StatefulSet", "a/b", true)]), "Forged Pod n/p"),
+            (json!({}), json!([owner("apps/v1", "StatefulSet", "a?b", true)]), "Forged Pod n/p"),
+            (json!({}), json!([owner("a b/v1", "StatefulSet", "a", true)]), "Forged Pod n/p"),
+            (json!({}), json!([owner("example.com/v1", "../Thing", "a", true)]), "Forged Pod n/p"),
         ] {
             let told = match claim(&pod(&labels, &owners)) {
                 Claim::Known(_, id) => format!("Known {id}"),
                 Claim::Intermediate(_, id) => format!("Intermediate {id}"),
+                Claim::Forged(id, _) => format!("Forged {id}"),
             };
             assert_eq!(told, expected);
+        }
+    }
+
+    #[test]
+    fn a_workload_disowns_pods_that_it_would_not_make() {
+        let workload = json!({"metadata": {"uid": "u"}, "spec": {"selector": {"matchLabels": {"app": "a"}}}});
+        let workload: Workload = serde_json::from_str(&workload.to_string()).unwrap();
+        for (kind, uid, app, name, owned) in [
+            (Kind::Deployment, "u", "a", "p", true),
+            (Kind::Deployment, "v", "a", "p", false),
+            (Kind::Deployment, "u", "b", "p", false),
+            (Kind::StatefulSet, "u", "a", "w-0", true),
+            (Kind::StatefulSet, "u", "a", "w-x", false),
+            (Kind::StatefulSet, "u", "a", "p", false),
+            // Its selector is made by its controller, and is no secret.
+            (Kind::Job, "u", "b", "p", true),
+        ] {
+            let mut pod = pod(&json!({"app": app}), &json!([]));
+            pod.name = name.to_owned();
+            let id = ObjectId { name: "w".to_owned(), ..pod_id(&pod) };
+            let why = disowns(kind, &id, uid, &workload, &pod);
+            assert_eq!(why.is_none(), owned, "{kind:?} {uid} {app} {name}: {why:?}");
         }
     }
 }

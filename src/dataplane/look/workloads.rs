@@ -4,21 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kube::Client;
-use kube::api::ListParams;
 
 use super::owner::{Claim, named};
 use crate::dataplane::kind::Kind;
 use crate::dataplane::objects::Workload;
-use crate::dataplane::requests::{self, PAGE};
+use crate::dataplane::requests::{self, LARGE, Pages};
 use crate::object::ObjectId;
 
 /// From so many of one kind in one namespace on, they are listed.
 const LISTED_FROM: usize = 3;
+/// Pages that are listed for each so many: what else is in the namespace is up to its tenant.
+const WORTH_A_PAGE: usize = 4;
+/// Bytes of all workloads that are kept; further ones are read one by one.
+const KEPT: usize = 4 << 20;
 
 /// Workloads by identity.
 #[derive(Debug, Default)]
 pub struct Workloads {
     read: BTreeMap<ObjectId, Arc<Workload>>,
+    bytes: usize,
 }
 
 impl Workloads {
@@ -43,21 +47,21 @@ impl Workloads {
 
     async fn list(&mut self, client: &Client, namespace: &str, wanted: &BTreeSet<ObjectId>) {
         let Some(first) = wanted.first() else { return };
-        let resource = first.api_resource();
-        let mut params = ListParams::default().limit(PAGE);
-        let mut missing = wanted.len();
-        while let Ok(page) = requests::page::<Workload>(client, &resource, Some(namespace), &params).await {
-            for workload in page.items {
-                let id = ObjectId { name: workload.metadata.name.clone(), ..first.clone() };
-                if wanted.contains(&id) {
-                    missing -= 1;
-                    self.read.insert(id, Arc::new(workload));
-                }
-            }
-            if missing == 0 || page.metadata.continue_token.is_empty() {
+        let mut pages = Pages::new(client, &first.api_resource(), Some(namespace));
+        let mut missing = wanted.clone();
+        for _ in 0..wanted.len().div_ceil(WORTH_A_PAGE) {
+            let more = pages
+                .next(|workload: Workload, bytes| {
+                    let id = ObjectId { name: workload.metadata.name.clone(), ..first.clone() };
+                    if missing.remove(&id) && bytes <= LARGE && self.bytes + bytes <= KEPT {
+                        self.bytes += bytes;
+                        self.read.insert(id, Arc::new(workload));
+                    }
+                })
+                .await;
+            if missing.is_empty() || !matches!(more, Ok(true)) {
                 return;
             }
-            params = params.continue_token(&page.metadata.continue_token);
         }
     }
 

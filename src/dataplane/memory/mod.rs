@@ -12,6 +12,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use thiserror::Error;
 
 pub use self::store::Store;
+use super::decide::pace::Extent;
 use super::names::RESTARTS_CONFIG_MAP;
 
 /// Restarts of one ConfigMap: a third of what an object may hold, since all of it is written for each batch of restarts.
@@ -20,6 +21,9 @@ const CAPACITY: usize = 4_000;
 const CONCERN: &str = "concern.";
 /// Key of the restarts.
 const ATTEMPTS: &str = "attempts";
+/// Key of what releases restarts that were stopped, and of the namespaces whose restarts were; without it, all were.
+const STOPPED: &str = "stopped";
+const STOPPED_NAMESPACES: &str = "stopped-namespaces";
 /// Key of the number of ConfigMaps.
 const PARTS: &str = "parts";
 
@@ -67,6 +71,15 @@ pub struct Concern {
     pub since: i64,
 }
 
+/// Restarts that were stopped after failures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// What releases them: the hash of the mesh, and when they were stopped.
+    pub release: String,
+    /// Which were stopped.
+    pub extent: Extent,
+}
+
 /// What is remembered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
@@ -74,8 +87,8 @@ pub struct Memory {
     pub settled: Option<String>,
     /// Hash of the mesh for which injection was asked about every workload.
     pub asked: Option<String>,
-    /// The wave that was stopped after failures.
-    pub stopped: Option<String>,
+    /// What was stopped after failures.
+    pub stopped: Option<Stopped>,
     /// What Istio's own workloads take in when they start, by name.
     pub concerns: BTreeMap<String, Concern>,
     /// The last restart of each workload, by its UID, in parts of bounded size. A workload stays in its part.
@@ -128,7 +141,7 @@ impl Memory {
             settled.clear();
         }
         self.asked.take_if(|asked| asked != mesh);
-        self.stopped.take_if(|stopped| !stopped.starts_with(mesh));
+        self.stopped.take_if(|stopped| !stopped.release.starts_with(mesh));
     }
 
     /// Notes the present content of a concern, and the time if it changed in a way that `matters`.
@@ -173,11 +186,16 @@ impl Memory {
         }
     }
 
-    /// Remembers that the wave for `mesh` was stopped; returns what releases it.
-    pub fn stop(&mut self, mesh: &str, now: i64) -> String {
-        let identity = format!("{mesh}-{now}");
-        self.stopped = Some(identity.clone());
-        identity
+    /// Remembers that restarts for `mesh` were stopped; returns what releases these and those that were stopped before.
+    pub fn stop(&mut self, mesh: &str, extent: &Extent, now: i64) -> String {
+        let release = format!("{mesh}-{now}");
+        let before = self.stopped.take().filter(|stopped| stopped.release.starts_with(mesh));
+        let extent = match before {
+            Some(before) => before.extent.and(extent.clone()),
+            None => extent.clone(),
+        };
+        self.stopped = Some(Stopped { release: release.clone(), extent });
+        release
     }
 
     /// Takes over what another process wrote, beside the restarts, which are only made by one at a time. What is of the past
@@ -219,7 +237,13 @@ impl Memory {
             data.extend(self.concerns.iter().map(concern));
             data.extend(self.settled.clone().map(|mesh| ("settled".to_owned(), mesh)));
             data.extend(self.asked.clone().map(|mesh| ("asked".to_owned(), mesh)));
-            data.extend(self.stopped.clone().map(|wave| ("stopped".to_owned(), wave)));
+            if let Some(Stopped { release, extent }) = &self.stopped {
+                data.insert(STOPPED.to_owned(), release.clone());
+                if let Extent::Namespaces(namespaces) = extent {
+                    let names: Vec<&str> = namespaces.iter().map(String::as_str).collect();
+                    data.insert(STOPPED_NAMESPACES.to_owned(), names.join(" "));
+                }
+            }
         }
         parts
     }
@@ -242,11 +266,16 @@ impl Memory {
         Self {
             settled: text("settled"),
             asked: text("asked"),
-            stopped: text("stopped"),
+            stopped: text(STOPPED)
+                .map(|release| Stopped { release, extent: extent(text(STOPPED_NAMESPACES)) }),
             concerns: first.into_iter().flatten().filter_map(concern).collect(),
             attempts: parts.map(attempts).collect(),
         }
     }
+}
+
+fn extent(namespaces: Option<String>) -> Extent {
+    namespaces.map_or(Extent::Wave, |names| Extent::Namespaces(names.split(' ').map(str::to_owned).collect()))
 }
 
 fn attempts(data: &BTreeMap<String, String>) -> BTreeMap<String, Attempt> {
@@ -265,6 +294,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn stopped(release: &str) -> Option<Stopped> {
+        Some(Stopped { release: release.to_owned(), extent: Extent::Wave })
+    }
+
+    #[test]
+    fn one_release_is_for_all_that_was_stopped_for_a_mesh() {
+        let of = |name: &str| Extent::Namespaces([name.to_owned()].into());
+        let mut memory = Memory::default();
+        assert_eq!(memory.stop("a", &of("x"), 1), "a-1");
+        assert_eq!(memory.stop("a", &of("y"), 2), "a-2");
+        let both = Extent::Namespaces(["x".to_owned(), "y".to_owned()].into());
+        assert_eq!(memory.stopped, Some(Stopped { release: "a-2".into(), extent: both }));
+        memory.stop("b", &of("z"), 3);
+        assert_eq!(memory.stopped, Some(Stopped { release: "b-3".into(), extent: of("z") }));
+    }
 
     fn remembering(generation: i64) -> Memory {
         let mut memory = Memory::default();
@@ -291,7 +336,7 @@ mod tests {
         let settled = || Memory {
             settled: Some("a".into()),
             asked: Some("a".into()),
-            stopped: Some("a-1".into()),
+            stopped: stopped("a-1"),
             ..Memory::default()
         };
         let mut memory = settled();
@@ -303,7 +348,7 @@ mod tests {
             assert_eq!(memory, past, "{mesh}");
         }
         memory.adopt(settled());
-        assert_eq!(memory, Memory { stopped: Some("a-1".into()), ..past }, "somebody else stopped restarts");
+        assert_eq!(memory, Memory { stopped: stopped("a-1"), ..past }, "somebody else stopped restarts");
         let mut never = Memory::default();
         never.saw("a");
         assert_eq!(never, Memory::default());
@@ -403,12 +448,16 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_back(
-            settled in prop::option::of("[0-9a-f]{16}"), asked in prop::option::of("[0-9a-f]{16}"), stopped in prop::option::of("[0-9a-f]{16}"),
+            settled in prop::option::of("[0-9a-f]{16}"), asked in prop::option::of("[0-9a-f]{16}"),
+            stopped in prop::option::of(("[0-9a-f]{16}", prop::option::of(prop::collection::btree_set("[a-z-]{1,9}", 1..4)))),
             concerns in prop::collection::btree_map("[a-z-]{1,9}", ("[0-9a-f]{16}", any::<i64>()), 0..3),
             attempts in prop::collection::btree_map("[0-9a-f-]{36}", ("[0-9a-f]{16}", any::<i64>(), any::<i64>()), 0..20),
         ) {
             let concerns = concerns.into_iter()
                 .map(|(name, (digest, since))| (name, Concern { digest, since })).collect();
+            let stopped = stopped.map(|(release, namespaces)| {
+                Stopped { release, extent: namespaces.map_or(Extent::Wave, Extent::Namespaces) }
+            });
             let mut memory = Memory { settled, asked, stopped, concerns, attempts: vec![BTreeMap::new()] };
             for (uid, (target, generation, at)) in attempts {
                 memory.remember(&uid, Attempt { target, generation, at });

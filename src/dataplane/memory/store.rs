@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Error, Memory};
 use crate::api::names::{MODULE_LABEL, MODULE_LABEL_VALUE, OWN_FIELD_MANAGER};
+use crate::dataplane::decide::pace::Extent;
 use crate::dataplane::names::RESTARTS_CONFIG_MAP;
 use crate::dataplane::requests::is_passing;
 
@@ -100,12 +101,18 @@ impl Store {
         Ok(())
     }
 
-    /// Remembers that the wave for `mesh` was stopped, whoever else writes meanwhile; returns what releases it.
+    /// Remembers that restarts for `mesh` were stopped, whoever else writes meanwhile; returns what releases them.
     ///
     /// Were it lost, the next wave would go on to break workloads.
-    pub async fn stop(&mut self, memory: &mut Memory, mesh: &str, now: i64) -> Result<String, Error> {
+    pub async fn stop(
+        &mut self,
+        memory: &mut Memory,
+        mesh: &str,
+        extent: &Extent,
+        now: i64,
+    ) -> Result<String, Error> {
         for _ in 0..TRIES {
-            let release = memory.stop(mesh, now);
+            let release = memory.stop(mesh, extent, now);
             match self.save(memory).await {
                 Err(Error::Conflict) => {
                     *memory = self.load().await?;

@@ -14,7 +14,7 @@ use crate::dataplane::names::{
     INIT_CONTAINER, PROXY_CONTAINER, PROXY_IMAGE_ANNOTATION, VALIDATION_CONTAINER,
 };
 use crate::dataplane::part::Part;
-use crate::dataplane::reason::Reason;
+use crate::dataplane::reason::{Reason, shortened};
 
 /// Variables that tell the proxy about its workload, not about the mesh.
 const WORKLOAD_VARIABLES: [&str; 5] = [
@@ -44,7 +44,7 @@ pub fn reasons(
     if annotations.contains_key(PROXY_IMAGE_ANNOTATION) {
         reasons.retain(|reason| !matches!(reason, Reason::Image { .. } | Reason::Resources { .. }));
     }
-    reasons
+    shortened(reasons)
 }
 
 /// Everything that differs, in a stable order; empty if `live` is what injection gives now.

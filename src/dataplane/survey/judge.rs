@@ -17,8 +17,8 @@ use crate::dataplane::digest::hash;
 use crate::dataplane::injected::Injected;
 use crate::dataplane::kind::Kind;
 use crate::dataplane::look::mesh::Mesh;
-use crate::dataplane::look::owner::{self, Claim, named};
-use crate::dataplane::look::scale;
+use crate::dataplane::look::owner::{self, Chain, Claim, Parents, named, pod_id};
+use crate::dataplane::look::scale::{self, Scale};
 use crate::dataplane::look::workloads::Workloads;
 use crate::dataplane::memory;
 use crate::dataplane::objects::{Meta, Template, Workload};
@@ -26,17 +26,23 @@ use crate::dataplane::prove::compare::reasons;
 use crate::dataplane::prove::probe;
 use crate::dataplane::prove::prover::Prover;
 use crate::dataplane::reason::Reason;
-use crate::dataplane::requests;
+use crate::dataplane::requests::{self, LARGE};
 use crate::dataplane::tell::metrics::Metrics;
 use crate::lock::lock;
 use crate::object::ObjectId;
 use crate::telemetry::one_line;
+use crate::text::sanitized;
 
 /// Revision of the control plane that the operator installs.
 const OUR_REVISION: &str = "default";
 /// Labels of a namespace on which injection depends.
 const INJECTION_LABELS: [&str; 4] =
     ["istio-injection", "istio.io/rev", "istio.io/dataplane-mode", "topology.istio.io/network"];
+
+/// Bytes of a text that says why something could not be found out.
+pub(super) const SHOWN: usize = 300;
+/// Owners whose scale is kept: far more than a cluster has.
+const SCALES: usize = 20_000;
 
 /// What came out.
 #[derive(Debug)]
@@ -57,25 +63,27 @@ pub enum Verdict {
 pub struct Proven(Mutex<HashSet<u64>>);
 
 impl Proven {
-    fn key(finding: &Finding, suspicions: &[Reason]) -> u64 {
+    /// The UID of the pod's owner is part of it: a pod with a forged owner proves nothing about others.
+    fn key(finding: &Finding, candidate: &Candidate) -> u64 {
+        let owner = candidate.pod.metadata.controller().map(|owner| &owner.uid);
         let mut hasher = DefaultHasher::new();
-        (&finding.uid, &finding.target, suspicions).hash(&mut hasher);
+        (&finding.uid, &finding.target, owner, &candidate.suspicions).hash(&mut hasher);
         hasher.finish()
     }
 
-    fn contains(&self, finding: &Finding, suspicions: &[Reason]) -> bool {
-        let key = Self::key(finding, suspicions);
+    fn contains(&self, finding: &Finding, candidate: &Candidate) -> bool {
+        let key = Self::key(finding, candidate);
         lock(&self.0).contains(&key)
     }
 
-    fn insert(&self, finding: &Finding, suspicions: &[Reason]) {
+    fn insert(&self, finding: &Finding, candidate: &Candidate) {
         // Far more workloads than a cluster has: a sign of many targets, of which the old ones are of no use.
         const LIMIT: usize = 100_000;
         let mut known = lock(&self.0);
         if known.len() >= LIMIT {
             known.clear();
         }
-        known.insert(Self::key(finding, suspicions));
+        known.insert(Self::key(finding, candidate));
     }
 }
 
@@ -97,18 +105,34 @@ pub struct Judge<'a> {
     pub metrics: &'a Metrics,
     /// Whether istiod has had the time to take its configuration in, so that a "no" is final.
     pub settled: bool,
-    /// How many pods unknown owners want, by identity: several pods of one owner ask once.
-    pub scales: &'a Mutex<HashMap<ObjectId, i64>>,
+    /// What unknown owners say about their pods, by the hash of their identity: several pods of one owner ask once.
+    pub scales: &'a Mutex<HashMap<u64, Option<Scale>>>,
+    /// Held while something large is proven, which needs memory several times.
+    pub large: &'a tokio::sync::Mutex<()>,
+}
+
+/// What stands behind a pod.
+enum Resolved {
+    /// A workload, and whether its ownership is verified already.
+    Workload(Kind, ObjectId, Arc<Workload>, bool),
+    /// Nothing that can be believed, for this reason.
+    Forged(String),
 }
 
 impl Judge<'_> {
     /// Judges the workload behind a pod.
-    pub(crate) async fn judge(&self, claim: &Claim, candidate: &Candidate, workloads: &Workloads) -> Verdict {
+    pub(crate) async fn judge(
+        &self,
+        claim: &Claim,
+        candidate: &Candidate,
+        workloads: &Workloads,
+        parents: &Parents,
+    ) -> Verdict {
         let started = Instant::now();
-        let verdict = self.try_judge(claim, candidate, workloads).await;
+        let verdict = self.try_judge(claim, candidate, workloads, parents).await;
         let (kind, id) = named(claim);
         self.metrics.judged(kind, started.elapsed());
-        verdict.unwrap_or_else(|why| Verdict::Unproven(id.clone(), why))
+        verdict.unwrap_or_else(|why| Verdict::Unproven(id.clone(), sanitized(&why, SHOWN)))
     }
 
     async fn try_judge(
@@ -116,69 +140,124 @@ impl Judge<'_> {
         claim: &Claim,
         candidate: &Candidate,
         workloads: &Workloads,
+        parents: &Parents,
     ) -> Result<Verdict, String> {
-        let Some((kind, id, workload)) = self.resolve(claim, candidate, workloads).await? else {
-            return Ok(Verdict::Fresh);
+        let (kind, id, workload, verified) = match self.resolve(claim, candidate, workloads, parents).await? {
+            Resolved::Workload(kind, id, workload, verified) => (kind, id, workload, verified),
+            Resolved::Forged(why) => return Ok(self.forged(candidate, why)),
         };
         let template = workload.spec.template.as_ref();
         let target = self.target(&id, template);
         let mut finding = self.finding(kind, id, &workload, candidate, target);
-        if finding.kind == Kind::Other {
-            finding.replicas = self.scale(&finding.workload).await;
+        if kind == Kind::Other {
+            let named = candidate.pod.metadata.controller().map(|owner| owner.uid.as_str());
+            match self.scale(&finding.workload).await {
+                Some(scale) if Some(scale.uid.as_str()) != named => {
+                    return Ok(self.forged(candidate, owner::absent(&finding.workload)));
+                }
+                Some(scale) => finding.replicas = scale.replicas,
+                // Not verified, so that it must not be taken for what really has that UID.
+                None => {
+                    finding.replicas = 0;
+                    finding.uid = format!("?{}", finding.uid);
+                }
+            }
         }
         if self.scope == Scope::Removal {
             finding.reasons = vec![Reason::Removal];
             // The mesh does not wait for the weekend to go.
             finding.steering.window = None;
-            return Ok(Verdict::Stale(Box::new(finding)));
-        }
-        if self.proven.contains(&finding, &candidate.suspicions) {
+        } else if self.proven.contains(&finding, candidate) {
             return Ok(Verdict::Fresh);
-        }
-        match kind {
-            // Nothing is done about these, so that a look at the pod is proof enough.
-            Kind::Pod | Kind::Job | Kind::CronJob => finding.reasons.clone_from(&candidate.suspicions),
-            _ => self.prove(&mut finding, candidate, template).await?,
+        } else {
+            match kind {
+                // Nothing is done about these, so that a look at the pod is proof enough.
+                Kind::Pod | Kind::Job | Kind::CronJob => finding.reasons.clone_from(&candidate.suspicions),
+                _ => self.prove(&mut finding, candidate, template).await?,
+            }
         }
         if finding.reasons.is_empty() {
             if self.settled {
-                self.proven.insert(&finding, &candidate.suspicions);
+                self.proven.insert(&finding, candidate);
             }
             return Ok(Verdict::Fresh);
+        }
+        if !verified && let Some(why) = self.disowned(&finding, candidate, &workload, parents).await? {
+            return Ok(self.forged(candidate, why));
         }
         Ok(Verdict::Stale(Box::new(finding)))
     }
 
-    /// The end of the chain of owners, with its present state; `None` if it is gone.
+    /// The end of the chain of owners, with its present state.
     async fn resolve(
         &self,
         claim: &Claim,
         candidate: &Candidate,
         workloads: &Workloads,
-    ) -> Result<Option<(Kind, ObjectId, Arc<Workload>)>, String> {
+        parents: &Parents,
+    ) -> Result<Resolved, String> {
         let pod = &candidate.pod.metadata;
+        if let Claim::Forged(_, why) = claim {
+            return Ok(Resolved::Forged(why.clone()));
+        }
         if let Claim::Known(kind, id) = claim {
             if matches!(kind, Kind::Pod | Kind::Other) {
-                let owner = pod.controller();
-                let uid = owner.map_or_else(|| pod.uid.clone(), |owner| owner.uid.clone());
-                let workload = Workload { metadata: Meta { uid, ..pod.clone() }, ..Workload::default() };
-                return Ok(Some((*kind, id.clone(), Arc::new(workload))));
+                let uid = pod.controller().map_or_else(|| pod.uid.clone(), |owner| owner.uid.clone());
+                return Ok(Resolved::Workload(*kind, id.clone(), behind(pod, uid), true));
             }
             let read = workloads.get(self.client, id).await.map_err(|error| one_line(&error))?;
             let selects = |workload: &Arc<Workload>| {
                 workload.spec.selector.as_ref().is_none_or(|selector| matches(selector, &pod.labels))
             };
             if let Some(workload) = read.filter(selects) {
-                return Ok(Some((*kind, id.clone(), workload)));
+                return Ok(Resolved::Workload(*kind, id.clone(), workload, false));
             }
         }
-        let Some((kind, id)) = owner::follow(self.client, pod).await.map_err(|error| one_line(&error))?
-        else {
-            return Ok(None);
+        let chain = owner::follow(self.client, parents, pod).await.map_err(|error| one_line(&error))?;
+        let (kind, id, uid) = match chain {
+            Chain::Ends(kind, id, uid) => (kind, id, uid),
+            Chain::Broken(why) => return Ok(Resolved::Forged(why)),
         };
         let workload: Option<Workload> =
             requests::get(self.client, &id).await.map_err(|error| one_line(&error))?;
-        Ok(workload.map(|workload| (kind, id, Arc::new(workload))))
+        let Some(workload) = workload else { return Ok(Resolved::Forged(owner::absent(&id))) };
+        Ok(match owner::disowns(kind, &id, &uid, &workload, pod) {
+            Some(why) => Resolved::Forged(why),
+            None => Resolved::Workload(kind, id, Arc::new(workload), true),
+        })
+    }
+
+    /// Why the pod does not belong to the workload that it is taken for by convention; `None` if it does.
+    async fn disowned(
+        &self,
+        finding: &Finding,
+        candidate: &Candidate,
+        workload: &Workload,
+        parents: &Parents,
+    ) -> Result<Option<String>, String> {
+        let pod = &candidate.pod.metadata;
+        let chain = owner::follow(self.client, parents, pod).await.map_err(|error| one_line(&error))?;
+        Ok(match chain {
+            Chain::Broken(why) => Some(why),
+            Chain::Ends(kind, id, uid) if id.same_object(&finding.workload) => {
+                owner::disowns(kind, &id, &uid, workload, pod)
+            }
+            Chain::Ends(_, id, _) => Some(format!("it belongs to {id}, not to {}", finding.workload)),
+        })
+    }
+
+    /// What a pod shows whose owner cannot be believed: it is listed by itself, and nothing follows from it.
+    fn forged(&self, candidate: &Candidate, why: String) -> Verdict {
+        let pod = &candidate.pod.metadata;
+        let reasons =
+            if self.scope == Scope::Removal { vec![Reason::Removal] } else { candidate.suspicions.clone() };
+        if reasons.is_empty() {
+            return Verdict::Fresh;
+        }
+        let workload = behind(pod, pod.uid.clone());
+        let finding = self.finding(Kind::Pod, pod_id(pod), &workload, candidate, self.mesh.hash.clone());
+        let unverified = Some(sanitized(&why, SHOWN));
+        Verdict::Stale(Box::new(Finding { reasons, unverified, ..finding }))
     }
 
     /// Notes in `finding` why it is outdated, and what its pods would get.
@@ -192,6 +271,14 @@ impl Judge<'_> {
         let probe = match template {
             Some(template) => probe::from_template(template, &candidate.pod),
             None => probe::from_pod(&candidate.pod, live.unwrap_or(&Injected::default())),
+        };
+        let is_large = template
+            .and_then(|template| template.spec.as_ref())
+            .is_some_and(|spec| spec.text().len() > LARGE);
+        let alone = (is_large && !candidate.large).then(|| self.large.lock());
+        let _alone = match alone {
+            Some(alone) => Some(alone.await),
+            None => None,
         };
         let wanted = self.prover.injected(&probe).await.map_err(|error| one_line(&error))?;
         let foreign = |revision: &str| revision != OUR_REVISION;
@@ -229,16 +316,17 @@ impl Judge<'_> {
     ) -> Finding {
         let pod = &candidate.pod.metadata;
         let namespace = self.namespaces.get(&pod.namespace).map(|namespace| namespace.annotations.clone());
-        let module = pod.labels.get(MODULE_LABEL).is_some_and(|module| !module.is_empty());
         let replicas = wanted(workload);
         let has_status = !matches!(kind, Kind::Pod | Kind::Job | Kind::CronJob | Kind::Other);
+        // The label of a pod is its author's word.
+        let module = workload.metadata.labels.get(MODULE_LABEL).is_some_and(|module| !module.is_empty());
         let labels =
             workload.spec.template.as_ref().map_or(&pod.labels, |template| &template.metadata.labels);
         Finding {
             kind,
             uid: workload.metadata.uid.clone(),
             generation: workload.metadata.generation,
-            kyma: pod.namespace == OPERATOR_NAMESPACE || module,
+            kyma: pod.namespace == OPERATOR_NAMESPACE || (has_status && module),
             gateway: candidate.injected.as_ref().is_some_and(Injected::is_gateway),
             reasons: Vec::new(),
             target,
@@ -254,18 +342,31 @@ impl Judge<'_> {
             labels: labels.clone(),
             steering: Steering::of(&workload.metadata.annotations, &namespace.unwrap_or_default()),
             wanted: None,
+            unverified: None,
             workload: id,
         }
     }
 
-    /// How many pods an unknown owner wants; 0 if it does not tell.
-    async fn scale(&self, id: &ObjectId) -> i64 {
-        let known = lock(self.scales).get(id).copied();
-        if let Some(replicas) = known {
-            return replicas;
+    /// What an unknown owner says about its pods.
+    async fn scale(&self, id: &ObjectId) -> Option<Scale> {
+        let mut hasher = DefaultHasher::new();
+        id.hash(&mut hasher);
+        let key = hasher.finish();
+        let known = lock(self.scales).get(&key).cloned();
+        if let Some(scale) = known {
+            return scale;
         }
-        let replicas = scale::wanted(self.client, id).await.unwrap_or(0);
-        lock(self.scales).insert(id.clone(), replicas);
-        replicas
+        let scale = scale::scale(self.client, id).await;
+        let mut scales = lock(self.scales);
+        if scales.len() >= SCALES {
+            scales.clear();
+        }
+        scales.insert(key, scale.clone());
+        scale
     }
+}
+
+/// A pod in place of its workload, about which nothing else is known.
+fn behind(pod: &Meta, uid: String) -> Arc<Workload> {
+    Arc::new(Workload { metadata: Meta { uid, ..pod.clone() }, ..Workload::default() })
 }

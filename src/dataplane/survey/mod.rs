@@ -9,16 +9,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::ListParams;
 use kube::{Api, Client};
 use thiserror::Error;
 
 use self::judge::{Judge, Proven};
 use self::sweep::{Namespaces, Scope, Sweep};
 use crate::api::names::ISTIO_NAMESPACE;
-use crate::dataplane::decide::disruption::Budget;
+use crate::dataplane::decide::disruption::{Budget, Budgets};
 use crate::dataplane::decide::finding::{Decision, Finding, Method, Steering, decide, method};
 use crate::dataplane::decide::found::Survey;
 use crate::dataplane::decide::rollout::{Rollout, rollout};
@@ -30,9 +28,9 @@ use crate::dataplane::names::{INJECTED_SELECTOR, INJECTOR_CONFIG_MAP, MESH_CONFI
 use crate::dataplane::objects::{Meta, Workload};
 use crate::dataplane::part::Part;
 use crate::dataplane::prove::prover::Prover;
-use crate::dataplane::requests;
+use crate::dataplane::requests::{self, Pages};
 use crate::dataplane::tell::metrics::Metrics;
-use crate::object::ObjectId;
+use crate::object::{self, ObjectId};
 use crate::observe::istiod::ISTIOD;
 
 /// The data plane could not be looked at.
@@ -181,6 +179,7 @@ impl Surveyor<'_> {
         let namespaces = sweep::namespaces(self.client).await?;
         let prover = Prover::new(self.client.clone());
         let scales = Mutex::new(HashMap::new());
+        let large = tokio::sync::Mutex::new(());
         let judge = Judge {
             client: self.client,
             prover: &prover,
@@ -191,6 +190,7 @@ impl Surveyor<'_> {
             metrics: self.metrics,
             settled: self.settled,
             scales: &scales,
+            large: &large,
         };
         let sweep = |selector| Sweep {
             selector,
@@ -209,9 +209,12 @@ impl Surveyor<'_> {
             found.missing = unlabelled.stale.len();
             found.add(unlabelled);
         }
-        let findings = merged(std::mem::take(&mut found.findings));
+        found.more += found.findings.take_dropped();
+        let findings = merged(std::mem::take(&mut found.findings).into_findings());
         found.window_open = self.is_window_open(&namespaces, &findings);
-        let budgets = if findings.is_empty() { Vec::new() } else { budgets(self.client).await? };
+        let concerned: HashSet<&str> =
+            findings.iter().filter_map(|finding| finding.workload.namespace.as_deref()).collect();
+        let budgets = if findings.is_empty() { Vec::new() } else { budgets(self.client, &concerned).await? };
         let mut decisions: Vec<(Finding, Decision)> = findings
             .into_iter()
             .map(|finding| {
@@ -239,9 +242,10 @@ impl Surveyor<'_> {
 
 /// One finding for each workload: its pods may look different, and be told by different owners in between.
 fn merged(mut findings: Vec<Finding>) -> Vec<Finding> {
-    findings.sort_by(|left, right| left.uid.cmp(&right.uid));
+    let key = |finding: &Finding| (finding.uid.clone(), finding.workload.clone());
+    findings.sort_by_cached_key(key);
     findings.dedup_by(|later, first| {
-        let same = later.uid == first.uid;
+        let same = later.uid == first.uid && later.workload == first.workload;
         if same {
             first.merge(later);
         }
@@ -250,16 +254,20 @@ fn merged(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings
 }
 
-async fn budgets(client: &Client) -> Result<Vec<Budget>, Error> {
-    let api: Api<PodDisruptionBudget> = Api::all(client.clone());
-    let mut params = ListParams::default().limit(requests::PAGE);
-    let mut budgets = Vec::new();
+/// The disruption budgets of the namespaces that are `concerned`.
+async fn budgets(client: &Client, concerned: &HashSet<&str>) -> Result<Vec<Budget>, Error> {
+    let resource = object::resource("policy", "v1", "PodDisruptionBudget");
+    let mut pages = Pages::new(client, &resource, None);
+    let mut budgets = Budgets::default();
     loop {
-        let page = api.list(&params).await.map_err(|source| Error::Budgets { source: Box::new(source) })?;
-        budgets.extend(page.items.into_iter().map(Budget::of));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => return Ok(budgets),
+        let each = |budget: Budget, bytes| {
+            if concerned.contains(budget.namespace()) {
+                budgets.push(budget, bytes);
+            }
+        };
+        let more = pages.next(each).await;
+        if !more.map_err(|source| Error::Budgets { source: Box::new(source) })? {
+            return Ok(budgets.into_all());
         }
     }
 }

@@ -6,25 +6,31 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use futures::stream::{self, StreamExt};
 use kube::Client;
-use kube::api::ListParams;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::judge::{Judge, Verdict};
+use super::judge::{Judge, SHOWN, Verdict};
 use crate::dataplane::decide::found::Found;
 use crate::dataplane::injected::Injected;
 use crate::dataplane::kind::Kind;
 use crate::dataplane::look::mesh::Mesh;
-use crate::dataplane::look::owner::{Claim, claim, named, owner_hash};
+use crate::dataplane::look::owner::{Claim, Parents, claim, named, owner_hash, pod_id};
 use crate::dataplane::look::pod;
 use crate::dataplane::look::workloads::Workloads;
+use crate::dataplane::names::{ALLOW_INTERRUPTION_ANNOTATION, EXCLUDE_ANNOTATION, WINDOW_ANNOTATION};
 use crate::dataplane::objects::{Meta, Pod};
 use crate::dataplane::reason::Reason;
-use crate::dataplane::requests::{self, PAGE};
-use crate::object;
+use crate::dataplane::requests::{self, LARGE, Pages};
+use crate::object::{self, ObjectId};
+use crate::telemetry::one_line;
+use crate::text::sanitized;
 
-/// Outdated workloads that are kept; further ones are counted and found by the next look.
-const KEPT: usize = 5_000;
+/// Bytes of pods that wait for their proof. Further ones are read again when it is their turn, and so are large ones.
+const WAITING: usize = 4 << 20;
+/// Workloads about which nothing could be found out that are kept; of the others there only is a count.
+const UNPROVEN: usize = 500;
+/// Bytes of an annotation of a namespace that are kept.
+const ANNOTATION: usize = 512;
 /// So often the list of pods is begun in one look. Each time, what was judged before is passed over, so that it comes further
 /// before it expires.
 const BEGINNINGS: usize = 10;
@@ -68,6 +74,31 @@ pub struct Candidate {
     pub injected: Option<Injected>,
     /// Why it may be outdated.
     pub suspicions: Vec<Reason>,
+    /// Whether it is so large that it is proven alone.
+    pub large: bool,
+}
+
+/// A candidate that waits for its proof.
+#[derive(Debug)]
+struct Waiting {
+    claim: Claim,
+    /// The pod, its UID, and why it may be outdated.
+    pod: ObjectId,
+    uid: String,
+    suspicions: Vec<Reason>,
+    /// The rest of it, unless that is to be read again.
+    kept: Option<Box<(Pod, Option<Injected>)>>,
+}
+
+/// What one look remembers of the pods that it has seen.
+#[derive(Debug, Default)]
+struct Seen {
+    owners: HashSet<u64>,
+    judged: HashSet<u64>,
+    suspects: HashSet<u64>,
+    waiting: Vec<Waiting>,
+    /// Bytes of what waits.
+    bytes: usize,
 }
 
 /// Labels and annotations of the namespaces.
@@ -81,17 +112,27 @@ struct Named {
 /// Reads the namespaces, page by page.
 pub async fn namespaces(client: &Client) -> Result<Namespaces, Error> {
     let resource = object::resource("", "v1", "Namespace");
-    let mut params = ListParams::default().limit(PAGE);
+    let mut pages = Pages::new(client, &resource, None).metadata();
     let mut all = Namespaces::new();
     loop {
-        let page = requests::metadata_page::<Named>(client, &resource, &params).await;
-        let page = page.map_err(|source| Error::Namespaces { source: Box::new(source) })?;
-        all.extend(page.items.into_iter().map(|named| (named.metadata.name.clone(), named.metadata)));
-        if page.metadata.continue_token.is_empty() {
+        let each = |named: Named, _| drop(all.insert(named.metadata.name.clone(), steering(named.metadata)));
+        let more = pages.next(each).await;
+        if !more.map_err(|source| Error::Namespaces { source: Box::new(source) })? {
             return Ok(all);
         }
-        params = params.continue_token(&page.metadata.continue_token);
     }
+}
+
+/// What of a namespace's metadata is looked at.
+fn steering(meta: Meta) -> Meta {
+    let annotation = |key: &str| {
+        let value = meta.annotations.get(key)?;
+        let end = (0..=ANNOTATION.min(value.len())).rev().find(|end| value.is_char_boundary(*end))?;
+        Some((key.to_owned(), value[..end].to_owned()))
+    };
+    let keys = [EXCLUDE_ANNOTATION, WINDOW_ANNOTATION, ALLOW_INTERRUPTION_ANNOTATION];
+    let annotations = keys.into_iter().filter_map(annotation).collect();
+    Meta { name: meta.name, labels: meta.labels, annotations, ..Meta::default() }
 }
 
 /// A look at the pods that `selector` selects.
@@ -119,62 +160,54 @@ impl Sweep<'_> {
     /// again and again fails the look, lest it never ends.
     pub async fn run(&self) -> Result<Found, Error> {
         let resource = object::resource("", "v1", "Pod");
-        let mut params = ListParams::default().limit(PAGE).labels(self.selector);
-        let mut found = Found::default();
-        let (mut owners, mut judged) = (HashSet::new(), HashSet::new());
-        let (mut begun, mut waiting) = (1, Vec::new());
+        let mut pages = Pages::new(self.client, &resource, None).labels(self.selector);
+        let (mut found, mut seen, mut begun) = (Found::default(), Seen::default(), 1);
         loop {
-            let page = match requests::page::<Pod>(self.client, &resource, None, &params).await {
-                Ok(page) => page,
+            let more = match pages.next(|pod, bytes| self.see(pod, bytes, &mut seen)).await {
+                Ok(more) => more,
                 Err(kube::Error::Api(status)) if status.code == 410 && begun < BEGINNINGS => {
                     begun += 1;
-                    params.continue_token = None;
+                    pages.begin_again();
                     continue;
                 }
                 Err(source) => return Err(Error::Pods { source: Box::new(source) }),
             };
-            found.version = page.metadata.resource_version;
-            waiting.extend(self.candidates(page.items, &mut owners, &mut judged, &mut found.suspects));
-            let is_last = page.metadata.continue_token.is_empty();
-            let whole = if is_last { waiting.len() } else { whole_namespaces(&waiting) };
-            let later = waiting.split_off(whole);
-            self.prove(std::mem::replace(&mut waiting, later), &mut found).await;
-            if is_last {
-                found.total = owners.len();
+            let whole = if more { whole_namespaces(&seen.waiting) } else { seen.waiting.len() };
+            let later = seen.waiting.split_off(whole);
+            self.prove(std::mem::replace(&mut seen.waiting, later), &mut found).await;
+            seen.bytes = 0;
+            if !more {
+                found.version = pages.version;
+                found.skipped = pages.skipped;
+                found.suspects = seen.suspects;
+                found.total = seen.owners.len();
                 return Ok(found);
             }
-            params = params.continue_token(&page.metadata.continue_token);
         }
     }
 
-    /// One pod for each workload that is to be judged and each way in which its pods look.
-    ///
-    /// While pods are replaced, the new ones say nothing about the old ones.
-    fn candidates(
-        &self,
-        pods: Vec<Pod>,
-        owners: &mut HashSet<u64>,
-        judged: &mut HashSet<u64>,
-        suspects: &mut HashSet<u64>,
-    ) -> Vec<(Claim, Candidate)> {
-        let mut candidates = Vec::new();
-        for pod in pods {
-            let Some((injected, suspicions)) = self.look(&pod) else { continue };
-            let claim = claim(&pod.metadata);
-            let owner = owner_hash(&claim);
-            if injected.as_ref().is_some_and(|injected| injected.proxy().is_some()) {
-                owners.insert(owner);
-            }
-            if !suspicions.is_empty() {
-                suspects.insert(owner);
-            }
-            let asked = !suspicions.is_empty()
-                || (self.scope != Scope::Suspects || self.revisit.contains(&owner)) && !self.is_renewed(&pod);
-            if asked && judged.insert(look_hash(self.scope, owner, &suspicions)) {
-                candidates.push((claim, Candidate { pod, injected, suspicions }));
-            }
+    /// Looks at a pod. One waits for its proof for each workload that is to be judged and each way in which its pods look:
+    /// while pods are replaced, the new ones say nothing about the old ones.
+    fn see(&self, pod: Pod, bytes: usize, seen: &mut Seen) {
+        let Some((injected, suspicions)) = self.look(&pod) else { return };
+        let claim = claim(&pod.metadata);
+        let owner = owner_hash(&claim);
+        if injected.as_ref().is_some_and(|injected| injected.proxy().is_some()) {
+            seen.owners.insert(owner);
         }
-        candidates
+        if !suspicions.is_empty() {
+            seen.suspects.insert(owner);
+        }
+        let asked = !suspicions.is_empty()
+            || (self.scope != Scope::Suspects || self.revisit.contains(&owner)) && !self.is_renewed(&pod);
+        if !asked || !seen.judged.insert(look_hash(self.scope, owner, &pod.metadata, &suspicions)) {
+            return;
+        }
+        let is_kept = bytes <= LARGE && seen.bytes + bytes <= WAITING;
+        seen.bytes += if is_kept { bytes } else { 0 };
+        let (id, uid) = (pod_id(&pod.metadata), pod.metadata.uid.clone());
+        let kept = is_kept.then(|| Box::new((pod, injected)));
+        seen.waiting.push(Waiting { claim, pod: id, uid, suspicions, kept });
     }
 
     /// Whether a pod was made after the first restart for the present mesh. Mostly, the istiod that asked for that restart knew
@@ -206,13 +239,16 @@ impl Sweep<'_> {
             && label(&pod.metadata, "sidecar.istio.io/inject") != "false"
     }
 
-    async fn prove(&self, candidates: Vec<(Claim, Candidate)>, found: &mut Found) {
-        let workloads = Workloads::read(self.client, candidates.iter().map(|(claim, _)| claim)).await;
-        let workloads = &workloads;
-        let mut verdicts = stream::iter(candidates)
-            .map(|(claim, candidate)| async move {
-                let verdict = self.judge.judge(&claim, &candidate, workloads).await;
-                (owner_hash(&claim), verdict)
+    async fn prove(&self, waiting: Vec<Waiting>, found: &mut Found) {
+        let claims = waiting.iter().map(|waiting| &waiting.claim);
+        let workloads = Workloads::read(self.client, claims).await;
+        let kept = waiting.iter().filter_map(|waiting| waiting.kept.as_ref());
+        let parents = Parents::of(kept.map(|kept| &kept.0.metadata));
+        let (workloads, parents) = (&workloads, &parents);
+        let mut verdicts = stream::iter(waiting)
+            .map(|waiting| async move {
+                let owner = owner_hash(&waiting.claim);
+                (owner, self.judge(waiting, workloads, parents).await)
             })
             .buffer_unordered(PROOFS_AT_ONCE);
         while let Some((owner, verdict)) = verdicts.next().await {
@@ -221,28 +257,52 @@ impl Sweep<'_> {
             }
             match verdict {
                 Verdict::Fresh => {}
-                Verdict::Stale(_) if found.findings.len() >= KEPT => found.more += 1,
                 Verdict::Stale(finding) => found.findings.push(*finding),
+                Verdict::Unproven(..) if found.unproven.len() >= UNPROVEN => found.more_unproven += 1,
                 Verdict::Unproven(workload, why) => found.unproven.push((workload, why)),
             }
         }
+    }
+
+    async fn judge(&self, waiting: Waiting, workloads: &Workloads, parents: &Parents) -> Verdict {
+        let Waiting { claim, pod, uid, suspicions, kept } = waiting;
+        let (large, _alone) = match kept {
+            Some(_) => (false, None),
+            None => (true, Some(self.judge.large.lock().await)),
+        };
+        let (pod, injected) = match kept {
+            Some(kept) => *kept,
+            None => match requests::get::<Pod>(self.client, &pod).await {
+                Ok(Some(read)) if read.metadata.uid == uid => {
+                    let injected = Injected::of(&read);
+                    (read, injected)
+                }
+                // It went meanwhile, or another has its name.
+                Ok(_) => return Verdict::Fresh,
+                Err(error) => return Verdict::Unproven(pod, sanitized(&one_line(&error), SHOWN)),
+            },
+        };
+        let candidate = Candidate { pod, injected, suspicions, large };
+        self.judge.judge(&claim, &candidate, workloads, parents).await
     }
 }
 
 /// How many of the candidates can be judged now: those of the last namespace may go on with the next page, and its workloads
 /// need not be listed twice. Only one that fills a page does not wait, lest memory grows with it.
-fn whole_namespaces(candidates: &[(Claim, Candidate)]) -> usize {
-    let namespace = |index: usize| &candidates[index].1.pod.metadata.namespace;
+fn whole_namespaces(candidates: &[Waiting]) -> usize {
+    let namespace = |index: usize| &candidates[index].pod.namespace;
     let Some(last) = candidates.len().checked_sub(1) else { return 0 };
     let before = (0..last).rev().find(|index| namespace(*index) != namespace(last));
     before.map_or(candidates.len(), |index| index + 1)
 }
 
 /// A workload and how one of its pods looks, as a number. All sidecars look the same while they are taken out.
-fn look_hash(scope: Scope, owner: u64, suspicions: &[Reason]) -> u64 {
+///
+/// The UID of the owner that the pod names is part of it, lest a pod with a forged one is judged in place of the others.
+fn look_hash(scope: Scope, owner: u64, pod: &Meta, suspicions: &[Reason]) -> u64 {
     let mut hasher = DefaultHasher::new();
     let suspicions = if scope == Scope::Removal { &[] } else { suspicions };
-    (owner, suspicions).hash(&mut hasher);
+    (owner, pod.controller().map(|owner| &owner.uid), suspicions).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -256,10 +316,11 @@ mod tests {
 
     #[test]
     fn the_last_namespace_of_a_page_waits_for_the_next_unless_it_fills_the_page() {
-        let candidates = |namespaces: &str| -> Vec<(Claim, Candidate)> {
+        let candidates = |namespaces: &str| -> Vec<Waiting> {
             let candidate = |namespace: char| {
                 let pod = pod(|pod| pod["metadata"]["namespace"] = json!(namespace));
-                (claim(&pod.metadata), Candidate { pod, injected: None, suspicions: Vec::new() })
+                let (claim, pod) = (claim(&pod.metadata), pod_id(&pod.metadata));
+                Waiting { claim, pod, uid: String::new(), suspicions: Vec::new(), kept: None }
             };
             namespaces.chars().map(candidate).collect()
         };
@@ -286,7 +347,7 @@ mod tests {
             let (_, suspicions) = look(pod, &mesh).unwrap();
             let owner = owner_hash(&claim(&pod.metadata));
             owners.insert(owner);
-            looks.insert(look_hash(Scope::All, owner, &suspicions));
+            looks.insert(look_hash(Scope::All, owner, &pod.metadata, &suspicions));
         }
         assert_eq!((owners.len(), looks.len()), (1, 2));
     }

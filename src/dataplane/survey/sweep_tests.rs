@@ -13,10 +13,12 @@ use serde_json::{Value, json};
 use super::judge::Proven;
 use super::sweep::{self, Scope};
 use super::{Error, Surveyor};
+use crate::dataplane::decide::finding::{Decision, Hindrance, Weight};
 use crate::dataplane::decide::found::Survey;
 use crate::dataplane::decide::settings::Settings;
 use crate::dataplane::look::mesh::Mesh;
 use crate::dataplane::memory::Memory;
+use crate::dataplane::requests::LARGE;
 use crate::dataplane::tell::metrics::Metrics;
 
 /// Deployments with a pod each, half of them on each page.
@@ -34,6 +36,11 @@ struct State {
     deployment_lists: usize,
     /// The pods have an older image than injection gives.
     outdated: bool,
+    /// The pods are so large that they are read again for their proof.
+    large: bool,
+    /// A further pod, which somebody made by hand.
+    forged: Option<Value>,
+    replica_set_requests: usize,
     probes: usize,
     under_way: usize,
     most_under_way: usize,
@@ -73,8 +80,31 @@ impl Server {
                 let items: Vec<Value> = (0..WORKLOADS).filter(is_here).map(deployment).collect();
                 (200, json!({"metadata": {}, "items": items}))
             }
+            _ if path.contains("/replicasets") => {
+                self.change(|state| state.replica_set_requests += 1);
+                let mut items = (0..WORKLOADS).map(replica_set);
+                if path.ends_with("/replicasets") {
+                    (200, json!({"metadata": {}, "items": items.collect::<Vec<_>>()}))
+                } else {
+                    let is_it = |item: &Value| {
+                        path.ends_with(&format!("/{}", item["metadata"]["name"].as_str().unwrap()))
+                    };
+                    items.find(is_it).map_or((404, not_found()), |item| (200, item))
+                }
+            }
+            _ if path.contains("/pods/") => {
+                let is_it =
+                    |pod: &Value| path.ends_with(&format!("/{}", pod["metadata"]["name"].as_str().unwrap()));
+                let forged = self.change(|state| state.forged.clone());
+                let mut pods = self.pods(0..WORKLOADS).into_iter().chain(forged);
+                pods.find(is_it).map_or((404, not_found()), |pod| (200, pod))
+            }
+            _ if path.contains("/deployments/") => {
+                let index = (0..WORKLOADS).find(|index| path.ends_with(&format!("/w{index}")));
+                index.map_or((404, not_found()), |index| (200, deployment(index)))
+            }
             "/apis/policy/v1/poddisruptionbudgets" => (200, json!({"metadata": {}, "items": []})),
-            _ => (404, json!({"kind": "Status", "apiVersion": "v1", "code": 404})),
+            _ => (404, not_found()),
         };
         let body = Body::from(object.to_string().into_bytes());
         Response::builder().status(code).body(body).unwrap()
@@ -97,7 +127,8 @@ impl Server {
                 "reason": "Expired", "message": "the list is too old", "code": 410});
             return (410, status);
         }
-        let items = self.pods(half..WORKLOADS);
+        let mut items = self.pods(half..WORKLOADS);
+        items.extend(self.change(|state| state.forged.clone()));
         (200, json!({"metadata": {"resourceVersion": "1"}, "items": items}))
     }
 
@@ -114,8 +145,16 @@ impl Server {
     }
 
     fn pods(&self, indices: Range<usize>) -> Vec<Value> {
-        let image = if self.change(|state| state.outdated) { "registry/proxyv2:1" } else { IMAGE };
-        indices.map(|index| pod(index, image)).collect()
+        let (outdated, large) = self.change(|state| (state.outdated, state.large));
+        let image = if outdated { "registry/proxyv2:1" } else { IMAGE };
+        let pod = |index| {
+            let mut pod = pod(index, image);
+            if large {
+                pod["spec"]["containers"][0]["env"] = json!([{"name": "A", "value": "x".repeat(LARGE)}]);
+            }
+            pod
+        };
+        indices.map(pod).collect()
     }
 
     async fn look(&self, proven: &Proven, settled: bool) -> Survey {
@@ -157,6 +196,16 @@ fn deployment(index: usize) -> Value {
         "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {
             "metadata": {"labels": labels}, "spec": {"containers": []}}},
     })
+}
+
+fn replica_set(index: usize) -> Value {
+    json!({"metadata": {"name": format!("w{index}-abc"), "namespace": namespace(index), "uid": format!("r{index}"),
+        "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": format!("w{index}"),
+            "uid": format!("d{index}"), "controller": true}]}})
+}
+
+fn not_found() -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": "no", "reason": "NotFound", "code": 404})
 }
 
 fn pod(index: usize, image: &str) -> Value {
@@ -238,4 +287,85 @@ async fn what_looks_outdated_is_asked_for_whenever_it_was_made() {
     server.change(|state| state.outdated = true);
     let survey = server.try_look(&Proven::default(), false, Some(CREATED)).await.unwrap();
     assert_eq!(survey.decisions.len(), WORKLOADS, "{survey:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn owners_are_verified_with_one_list_for_each_namespace() {
+    let server = Server::default();
+    server.change(|state| state.outdated = true);
+    let survey = server.look(&Proven::default(), true).await;
+    let of_deployments = survey.decisions.iter().filter(|(finding, _)| finding.workload.kind == "Deployment");
+    assert_eq!(of_deployments.count(), WORKLOADS, "{survey:?}");
+    assert_eq!(server.change(|state| state.replica_set_requests), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_pods_are_read_again_and_proven_one_by_one() {
+    let server = Server::default();
+    server.change(|state| (state.outdated, state.large) = (true, true));
+    let survey = server.look(&Proven::default(), true).await;
+    assert_eq!(survey.decisions.len(), WORKLOADS, "{survey:?}");
+    assert_eq!(server.change(|state| (state.probes, state.most_under_way)), (WORKLOADS, 1));
+}
+
+/// What a tenant may write who may create pods and read what is in the namespace.
+#[tokio::test(start_paused = true)]
+async fn a_forged_owner_is_listed_and_restarts_nobody_and_raises_no_warning() {
+    let owner = |api_version: &str, kind: &str, name: &str, uid: &str| json!([{"apiVersion": api_version, "kind": kind, "name": name, "uid": uid, "controller": true}]);
+    let long = "x".repeat(1 << 20);
+    for (owners, hash, app, reason) in [
+        (owner("apps/v1", "Deployment", "w0", "d0"), "abc", "w0", "owner_not_verified"),
+        (owner("apps/v1", "Deployment", "w19", "d19"), "abc", "w0", "owner_not_verified"),
+        (owner("argoproj.io/v1alpha1", "Rollout", "w0", "d0"), "abc", "w0", "owner_not_verified"),
+        (owner("batch/v1", "CronJob", "w0", "d0"), "abc", "w0", "owner_not_verified"),
+        (owner("apps/v1", "ReplicaSet", "w0-abc", "another"), "abc", "w0", "owner_not_verified"),
+        (owner("apps/v1", "ReplicaSet", "w0-abc", "r1"), "abc", "w0", "owner_not_verified"),
+        (owner("apps/v1", "ReplicaSet", "w0-xyz", "r0"), "xyz", "w0", "owner_not_verified"),
+        (owner("apps/v1", "ReplicaSet", "gone", "r0"), "abc", "w0", "owner_not_verified"),
+        (owner("apps/v1", "ReplicaSet", "w0-abc", "r0"), "abc", "w1", "owner_not_verified"),
+        (owner("apps/v1", "StatefulSet", "db", "u"), "abc", "w0", "owner_not_verified"),
+        (owner("batch/v1", "Job", "job", "u"), "abc", "w0", "owner_not_verified"),
+        (owner("apps/v1", "ReplicaSet", "../deployments/w0", "d0"), "abc", "w0", "owner_not_verified"),
+        (owner("apps/v1", "StatefulSet", "w0?dryRun=All", "d0"), "abc", "w0", "owner_not_verified"),
+        (owner("apps/v1/../..", "StatefulSet", "w0", "d0"), "abc", "w0", "owner_not_verified"),
+        (owner("example.com/../v1", "Thing", "w0", "d0"), "abc", "w0", "owner_not_verified"),
+        (owner("example.com/v1", "Thing\n", "w0", "d0"), "abc", "w0", "owner_not_verified"),
+        (owner("example.com/v1", "Thing", &long, "d0"), "abc", "w0", "owner_not_verified"),
+        (owner("example.com/v1", "Thing", "w0", &long), "abc", "w0", "owner_not_verified"),
+        // Nothing is known of this kind, and the UID is that of a Deployment.
+        (owner("example.com/v1", "Thing", "w0", "d0"), "abc", "w0", "unknown_owner"),
+        (owner("v1", "ConfigMap", "w0", "d0"), "abc", "w0", "unknown_owner"),
+    ] {
+        let server = Server::default();
+        let mut forged = pod(0, "registry/proxyv2:1");
+        forged["metadata"]["name"] = json!("forged");
+        forged["metadata"]["uid"] = json!("f");
+        forged["metadata"]["labels"] =
+            json!({"app": app, "pod-template-hash": hash, "kyma-project.io/module": "x"});
+        forged["metadata"]["ownerReferences"] = owners.clone();
+        server.change(|state| state.forged = Some(forged));
+        let survey = server.look(&Proven::default(), true).await;
+        let [(finding, Decision::Hold(why))] = &survey.decisions[..] else {
+            panic!("{owners:.300} {survey:?}")
+        };
+        assert_eq!((why.name(), why.weight()), (reason, Weight::Note), "{owners:.300}");
+        assert!(!finding.kyma && why.to_string().len() < 500, "{why}");
+        if let Hindrance::OwnerNotVerified(_) = why {
+            assert_eq!((finding.workload.kind.as_str(), finding.workload.name.as_str()), ("Pod", "forged"));
+        }
+        assert_eq!(survey.found.unproven, [], "{owners:.300}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_with_a_forged_owner_hides_no_outdated_workload() {
+    let server = Server::default();
+    let mut forged = pod(0, "registry/proxyv2:1");
+    forged["metadata"]["uid"] = json!("f");
+    forged["metadata"]["ownerReferences"] = json!([{"apiVersion": "example.com/v1", "kind": "Thing", "name": "w0", "uid": "d0", "controller": true}]);
+    server.change(|state| (state.outdated, state.forged) = (true, Some(forged)));
+    let survey = server.look(&Proven::default(), true).await;
+    let names: HashSet<_> =
+        survey.decisions.iter().map(|(finding, _)| finding.workload.to_string()).collect();
+    assert_eq!(names.len(), WORKLOADS + 1, "{names:?}");
 }

@@ -6,11 +6,15 @@ use crate::dataplane::decide::finding::{Decision, Finding, Hindrance, Weight};
 use crate::dataplane::decide::found::Survey;
 use crate::dataplane::decide::pace::Progress;
 use crate::dataplane::reason::sentence;
+use crate::dataplane::requests::LARGEST;
 use crate::object::ObjectId;
 use crate::status::{Condition, DataPlane};
+use crate::text::sanitized;
 
 /// Leftovers that the status lists.
 const LISTED: usize = 50;
+/// Bytes of a text about one workload.
+const SHOWN: usize = 1000;
 /// Workloads that the condition names, as in the Go operator.
 const NAMED: usize = 5;
 
@@ -67,7 +71,7 @@ fn entry(id: &ObjectId, outdated: &str, prevented: String) -> Leftover {
         namespace: id.namespace.clone().unwrap_or_default(),
         name: id.name.clone(),
         outdated: outdated.to_owned(),
-        prevented,
+        prevented: sanitized(&prevented, SHOWN),
     }
 }
 
@@ -77,15 +81,15 @@ fn condition(
     progress: &Progress,
     held: Option<&str>,
 ) -> Condition {
-    if let Some(held) = held {
-        return told(Reason::ProxySidecarManualRestartRequired, held.to_owned());
-    }
     if progress.running + progress.waiting > 0 {
         let text = format!(
             "Restarting workloads with outdated sidecars: {} under way, {} done, {} to come, {} failed",
             progress.running, progress.done, progress.waiting, progress.failed
         );
         return told(Reason::ProxySidecarRestartPartiallySucceeded, text);
+    }
+    if let Some(held) = held {
+        return told(Reason::ProxySidecarManualRestartRequired, held.to_owned());
     }
     let manual: Vec<&ObjectId> = left
         .iter()
@@ -96,12 +100,15 @@ fn condition(
         return told(Reason::ProxySidecarManualRestartRequired, names(&manual));
     }
     let waiting = left.iter().filter(|(_, why)| why.weight() == Weight::Passing).count();
-    if waiting + survey.found.unproven.len() > 0 {
-        let text =
-            format!("{} outdated workloads are looked at again", waiting + survey.found.unproven.len());
+    let unproven = survey.found.unproven.len() + survey.found.more_unproven;
+    if waiting + unproven > 0 {
+        let text = format!("{} outdated workloads are looked at again", waiting + unproven);
         return told(Reason::ProxySidecarRestartPartiallySucceeded, text);
     }
-    Condition { reason: Reason::ProxySidecarRestartSucceeded, message: remark(left.len()) }
+    Condition {
+        reason: Reason::ProxySidecarRestartSucceeded,
+        message: remark(left.len(), survey.found.skipped),
+    }
 }
 
 /// The text of the Go operator, which people and tools look for.
@@ -119,10 +126,17 @@ fn names(workloads: &[&ObjectId]) -> String {
     text
 }
 
-fn remark(left: usize) -> Option<String> {
-    (left > 0).then(|| {
+fn remark(left: usize, skipped: usize) -> Option<String> {
+    let left = (left > 0).then(|| {
         format!("Every sidecar is up to date, except those of {left} workloads that are not to be restarted now; see status.dataPlane")
-    })
+    });
+    let skipped = (skipped > 0).then(|| {
+        format!(
+            "Pods skipped: {skipped} are larger than {LARGEST} bytes, and their sidecars are not looked at"
+        )
+    });
+    let texts: Vec<String> = left.into_iter().chain(skipped).collect();
+    (!texts.is_empty()).then(|| texts.join(". "))
 }
 
 fn told(reason: Reason, message: String) -> Condition {

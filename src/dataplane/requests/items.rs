@@ -1,0 +1,315 @@
+//! Splits a list of the API server into its objects while it arrives, so that no more than one object is held. Pure.
+//!
+//! A list holds as many bytes as its authors write: 125 pods of 1.5 MB are 190 MB. What is kept here is one object of
+//! bounded size and the fields around the list.
+
+use thiserror::Error;
+
+/// Bytes that may surround the objects of a list; the API server sends some hundred.
+const LARGEST_ENVELOPE: usize = 64 << 10;
+/// How much is kept of an object that is too large: enough for its name and namespace, which come first.
+const PREFIX: usize = 2 << 10;
+
+/// What arrived is no list of objects.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum Error {
+    /// More closed than opened.
+    #[error("the list is not valid JSON")]
+    Unbalanced,
+    /// An item is no JSON object.
+    #[error("the list contains an item that is not an object")]
+    NoObject,
+    /// The fields beside the items are too large.
+    #[error("the fields beside the items of the list are larger than {LARGEST_ENVELOPE} bytes")]
+    Envelope,
+    /// The list ended too early.
+    #[error("the list is incomplete")]
+    Incomplete,
+}
+
+/// One object of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// The whole object as JSON.
+    Whole(&'a [u8]),
+    /// The beginning of an object that is too large to be kept.
+    Beginning(&'a [u8]),
+}
+
+/// A list that is read.
+#[derive(Debug)]
+pub struct Items {
+    /// Bytes that an object may have.
+    largest: usize,
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+    in_items: bool,
+    in_item: bool,
+    too_large: bool,
+    /// The object that is read, or was read last.
+    item: Vec<u8>,
+    /// Everything but the objects.
+    envelope: Vec<u8>,
+    /// Where in the envelope the last text of the outermost object begins and ends: before a value, its key.
+    text: (usize, usize),
+}
+
+impl Items {
+    /// Nothing read yet; objects of more than `largest` bytes are cut short.
+    #[must_use]
+    pub fn new(largest: usize) -> Self {
+        Self {
+            largest,
+            depth: 0,
+            in_string: false,
+            escaped: false,
+            in_items: false,
+            in_item: false,
+            too_large: false,
+            item: Vec::new(),
+            envelope: Vec::new(),
+            text: (0, 0),
+        }
+    }
+
+    /// Reads `bytes` up to the end of the next object: how many bytes were used, and whether an object is complete.
+    ///
+    /// The object is [`Self::item`] until the next call.
+    pub fn read(&mut self, bytes: &[u8]) -> Result<(usize, bool), Error> {
+        if !self.in_item {
+            self.item.clear();
+        }
+        let mut used = 0;
+        while let Some(byte) = bytes.get(used) {
+            if self.in_string {
+                used += self.string(&bytes[used..])?;
+                continue;
+            }
+            used += 1;
+            if self.structure(*byte)? {
+                return Ok((used, true));
+            }
+        }
+        Ok((used, false))
+    }
+
+    /// The object that [`Self::read`] completed.
+    #[must_use]
+    pub fn item(&self) -> Item<'_> {
+        if self.too_large { Item::Beginning(&self.item) } else { Item::Whole(&self.item) }
+    }
+
+    /// Bytes that are held of the object that is read.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.item.len()
+    }
+
+    /// The list without its objects, once all of it was read.
+    pub fn envelope(&self) -> Result<&[u8], Error> {
+        let is_complete = self.depth == 0 && !self.in_string && !self.envelope.is_empty();
+        if is_complete { Ok(&self.envelope) } else { Err(Error::Incomplete) }
+    }
+
+    /// Reads inside of a string; returns how many bytes.
+    fn string(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        if self.escaped {
+            self.escaped = false;
+            self.keep(&bytes[..1])?;
+            return Ok(1);
+        }
+        let Some(end) = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\')) else {
+            self.keep(bytes)?;
+            return Ok(bytes.len());
+        };
+        if bytes[end] == b'\\' {
+            self.escaped = true;
+        } else {
+            self.in_string = false;
+            if self.depth == 1 {
+                self.text.1 = self.envelope.len() + end;
+            }
+        }
+        self.keep(&bytes[..=end])?;
+        Ok(end + 1)
+    }
+
+    /// Reads one byte outside of strings; whether it ends an object of the list.
+    fn structure(&mut self, byte: u8) -> Result<bool, Error> {
+        let between_items = self.in_items && !self.in_item;
+        match byte {
+            b'{' if between_items => {
+                self.in_item = true;
+                self.too_large = false;
+                self.depth += 1;
+            }
+            b'{' => self.depth += 1,
+            b'[' if !between_items => {
+                self.depth += 1;
+                self.in_items |= !self.in_item && self.depth == 2 && self.key() == b"items";
+            }
+            b'}' | b']' => {
+                self.depth = self.depth.checked_sub(1).ok_or(Error::Unbalanced)?;
+                if self.in_item && self.depth == 2 {
+                    self.keep(&[byte])?;
+                    self.in_item = false;
+                    return Ok(true);
+                }
+                self.in_items &= self.depth >= 2;
+            }
+            b',' | b' ' | b'\n' | b'\r' | b'\t' if between_items => return Ok(false),
+            _ if between_items => return Err(Error::NoObject),
+            b'"' => {
+                self.in_string = true;
+                if self.depth == 1 {
+                    self.text.0 = self.envelope.len() + 1;
+                }
+            }
+            _ => {}
+        }
+        self.keep(&[byte])?;
+        Ok(false)
+    }
+
+    fn key(&self) -> &[u8] {
+        self.envelope.get(self.text.0..self.text.1).unwrap_or_default()
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if !self.in_item {
+            self.envelope.extend_from_slice(bytes);
+            return if self.envelope.len() > LARGEST_ENVELOPE { Err(Error::Envelope) } else { Ok(()) };
+        }
+        if self.too_large {
+            return Ok(());
+        }
+        if self.item.len() + bytes.len() > self.largest {
+            self.too_large = true;
+            self.item.truncate(PREFIX);
+            self.item.shrink_to(PREFIX);
+            return Ok(());
+        }
+        self.item.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+
+    /// The objects of a list that arrives in these parts, and what is around them.
+    fn split(parts: &[&[u8]], largest: usize) -> Result<(Vec<Option<Value>>, Value), Error> {
+        let (mut items, mut found) = (Items::new(largest), Vec::new());
+        for part in parts {
+            let mut rest = *part;
+            while !rest.is_empty() {
+                let (used, complete) = items.read(rest)?;
+                rest = &rest[used..];
+                if complete {
+                    found.push(match items.item() {
+                        Item::Whole(object) => Some(serde_json::from_slice(object).unwrap()),
+                        Item::Beginning(_) => None,
+                    });
+                }
+            }
+        }
+        let envelope = serde_json::from_slice(items.envelope()?).unwrap();
+        Ok((found, envelope))
+    }
+
+    fn parts<'t>(text: &'t [u8], cuts: &[prop::sample::Index]) -> Vec<&'t [u8]> {
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
+        cuts.extend([0, text.len()]);
+        cuts.sort_unstable();
+        cuts.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect()
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let text = || prop_oneof!["items", "[\\x00-\\x7f]{0,6}", any::<String>()];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            text().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 24, 4, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((text(), inner), 0..4)
+                    .prop_map(|entries| Value::Object(entries.into_iter().collect::<Map<_, _>>())),
+            ]
+        })
+    }
+
+    fn object() -> impl Strategy<Value = Value> {
+        prop::collection::vec(("[a-z]{0,5}", value()), 0..4)
+            .prop_map(|entries| Value::Object(entries.into_iter().collect::<Map<_, _>>()))
+    }
+
+    proptest! {
+        #[test]
+        fn a_list_gives_the_same_objects_however_it_arrives(
+            objects in prop::collection::vec(object(), 0..5), metadata in value(),
+            pretty in any::<bool>(), metadata_last in any::<bool>(),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+        ) {
+            let list = if metadata_last {
+                json!({"kind": "List", "items": objects, "metadata": metadata})
+            } else {
+                json!({"kind": "items", "metadata": metadata, "items": objects})
+            };
+            let text = if pretty { format!("{list:#}\n") } else { list.to_string() };
+            let (found, envelope) = split(&parts(text.as_bytes(), &cuts), usize::MAX).unwrap();
+            prop_assert_eq!(found, objects.into_iter().map(Some).collect::<Vec<_>>());
+            prop_assert_eq!(&envelope["metadata"], &metadata);
+            prop_assert_eq!(&envelope["items"], &json!([]));
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_an_error_or_a_list_and_never_held_whole(
+            bytes in prop::collection::vec(any::<u8>(), 0..200), largest in 0..64_usize,
+        ) {
+            let mut items = Items::new(largest);
+            let mut rest = [br#"{"items":["#, &bytes[..]].concat();
+            while !rest.is_empty() {
+                let Ok((used, _)) = items.read(&rest) else { break };
+                rest.drain(..used);
+                prop_assert!(items.held() <= largest.max(PREFIX));
+            }
+        }
+    }
+
+    #[test]
+    fn an_object_that_is_too_large_is_cut_short_and_the_next_is_read() {
+        let large = json!({"metadata": {"name": "large"}, "text": "x".repeat(10_000)});
+        let small = json!({"metadata": {"name": "small"}});
+        let list = json!({"items": [small, large, small], "metadata": {"continue": "next"}}).to_string();
+        for size in [1, 7, 4096, list.len()] {
+            let parts: Vec<&[u8]> = list.as_bytes().chunks(size).collect();
+            let (found, envelope) = split(&parts, 5_000).unwrap();
+            assert_eq!(found, [Some(small.clone()), None, Some(small.clone())]);
+            assert_eq!(envelope["metadata"]["continue"], "next");
+        }
+    }
+
+    #[test]
+    fn what_is_no_complete_list_of_objects_is_an_error() {
+        let fields = format!(r#"{{"metadata":"{}","items":[]}}"#, "x".repeat(LARGEST_ENVELOPE));
+        for (text, error) in [
+            ("", Error::Incomplete),
+            (r#"{"items":[{}"#, Error::Incomplete),
+            (r#"{"items":[{}]"#, Error::Incomplete),
+            (r#"{"items":[1]}"#, Error::NoObject),
+            (r#"{"items":[[]]}"#, Error::NoObject),
+            ("}", Error::Unbalanced),
+            (&fields, Error::Envelope),
+        ] {
+            assert_eq!(split(&[text.as_bytes()], usize::MAX).unwrap_err(), error, "{:.40}", text);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Splits the events of a watch, one on each line, while they arrive, with a bound on what is held. Pure.
+
+/// One event of a watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// The whole line, without its end.
+    Whole(&'a [u8]),
+    /// A line that was too large to be kept.
+    TooLarge,
+}
+
+/// Lines that are read.
+#[derive(Debug)]
+pub struct Lines {
+    largest: usize,
+    line: Vec<u8>,
+    complete: bool,
+    too_large: bool,
+}
+
+impl Lines {
+    /// Nothing read yet; lines of more than `largest` bytes are dropped.
+    #[must_use]
+    pub fn new(largest: usize) -> Self {
+        Self { largest, line: Vec::new(), complete: false, too_large: false }
+    }
+
+    /// Reads `bytes` up to the end of the next line: how many bytes were used, and whether a line is complete.
+    ///
+    /// The line is [`Self::line`] until the next call.
+    pub fn read(&mut self, bytes: &[u8]) -> (usize, bool) {
+        if std::mem::take(&mut self.complete) {
+            self.line.clear();
+            self.too_large = false;
+        }
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        self.keep(&bytes[..end.unwrap_or(bytes.len())]);
+        self.complete = end.is_some();
+        (end.map_or(bytes.len(), |end| end + 1), self.complete)
+    }
+
+    /// The line that [`Self::read`] completed.
+    #[must_use]
+    pub fn line(&self) -> Line<'_> {
+        if self.too_large { Line::TooLarge } else { Line::Whole(&self.line) }
+    }
+
+    /// Bytes that are held of the line that is read.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.line.len()
+    }
+
+    /// Drops the line that is read, up to its end.
+    pub fn skip(&mut self) {
+        self.too_large = true;
+        self.line = Vec::new();
+    }
+
+    /// Gives memory of a large line back.
+    pub fn shrink(&mut self, size: usize) {
+        self.line.clear();
+        self.line.shrink_to(size);
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        if self.too_large {
+            return;
+        }
+        if self.line.len() + bytes.len() > self.largest {
+            self.skip();
+        } else {
+            self.line.extend_from_slice(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn lines_are_the_same_however_they_arrive_and_large_ones_are_dropped(
+            lines in prop::collection::vec("[a-z]{0,12}", 0..8), largest in 0..14_usize, size in 1..9_usize,
+        ) {
+            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            let mut reader = Lines::new(largest);
+            let mut found = Vec::new();
+            for part in text.as_bytes().chunks(size) {
+                let mut rest = part;
+                while !rest.is_empty() {
+                    let (used, complete) = reader.read(rest);
+                    rest = &rest[used..];
+                    prop_assert!(reader.held() <= largest);
+                    if complete {
+                        found.push(match reader.line() {
+                            Line::Whole(line) => Some(String::from_utf8(line.to_vec()).unwrap()),
+                            Line::TooLarge => None,
+                        });
+                    }
+                }
+            }
+            let expected: Vec<_> = lines.into_iter().map(|line| (line.len() <= largest).then_some(line)).collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! The few requests of the data plane, for the slim objects that it reads. No decisions.
+//!
+//! Tenants write the objects, so that no answer is held whole: lists are read object by object, events and single objects
+//! up to a bound.
+
+mod body;
+mod items;
+mod lines;
+
+use futures::stream::Stream;
+use kube::Client;
+use kube::api::{DynamicObject, GetParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
+use kube::core::{ApiResource, Request, WatchEvent};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+pub use self::body::{LARGE, LARGEST, is_too_large};
+use super::objects::{Envelope, PageMeta, path};
+use crate::api::names::OWN_FIELD_MANAGER;
+use crate::kubernetes::{Coalesce, write_denied};
+use crate::object::{ObjectId, resource};
+
+/// Objects of one page, unless they are large.
+pub const PAGE: u32 = 125;
+/// Bytes that a page should not have many more of: its answer has to arrive within the time that a read may take.
+const PAGE_BYTES: usize = 8 << 20;
+/// A page that cannot be read is tried again so often, with fewer objects.
+const TRIES: u32 = 3;
+
+/// Reads one object; `None` if it is not there.
+pub async fn get<T: DeserializeOwned>(client: &Client, id: &ObjectId) -> Result<Option<T>, kube::Error> {
+    let request = Request::new(path(&id.api_resource(), id.namespace.as_deref()))
+        .get(&id.name, &GetParams::default())
+        .map_err(kube::Error::BuildRequest)?;
+    found(body::object(client, request).await)
+}
+
+/// Reads the metadata of one object; `None` if it is not there.
+pub async fn metadata<T: DeserializeOwned>(client: &Client, id: &ObjectId) -> Result<Option<T>, kube::Error> {
+    let request = Request::new(path(&id.api_resource(), id.namespace.as_deref()))
+        .get_metadata(&id.name, &GetParams::default())
+        .map_err(kube::Error::BuildRequest)?;
+    found(body::object(client, request).await)
+}
+
+/// What a page holds of each object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    Objects,
+    Metadata,
+}
+
+/// A list that is read page by page. Pages of large objects have fewer of them.
+pub struct Pages<'c> {
+    client: &'c Client,
+    path: String,
+    params: ListParams,
+    content: Content,
+    limit: PageLimit,
+    /// Version from which a watch goes on, once a page was read.
+    pub version: String,
+    /// Objects that were too large or of a form that cannot be read.
+    pub skipped: usize,
+}
+
+impl<'c> Pages<'c> {
+    /// The objects of a kind, in one namespace or in all.
+    #[must_use]
+    pub fn new(client: &'c Client, resource: &ApiResource, namespace: Option<&str>) -> Self {
+        Self {
+            client,
+            path: path(resource, namespace),
+            params: ListParams::default(),
+            content: Content::Objects,
+            limit: PageLimit(PAGE),
+            version: String::new(),
+            skipped: 0,
+        }
+    }
+
+    /// The same list, of what has these labels.
+    #[must_use]
+    pub fn labels(self, selector: &str) -> Self {
+        Self { params: self.params.labels(selector), ..self }
+    }
+
+    /// The same list, of metadata only.
+    #[must_use]
+    pub fn metadata(self) -> Self {
+        Self { content: Content::Metadata, ..self }
+    }
+
+    /// Reads the next page: `each` is given every object as it arrives, with its size in bytes. Returns whether another
+    /// page follows.
+    ///
+    /// After an error the same page is read again, so that `each` may see an object twice.
+    pub async fn next<T: DeserializeOwned>(
+        &mut self,
+        mut each: impl FnMut(T, usize),
+    ) -> Result<bool, kube::Error> {
+        let mut tries = 1;
+        let read = loop {
+            let mut read = body::Read::default();
+            match body::list(self.client, self.request()?, &mut read, &mut each).await {
+                Ok(()) => break read,
+                // It began to arrive and did not end in time: fewer objects do.
+                Err(error) if read.bytes > 0 && tries < TRIES && is_passing(&error) => {
+                    self.limit.failed();
+                    tries += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        self.limit.read(read.objects, read.bytes);
+        self.skipped += read.skipped;
+        let Envelope { metadata } =
+            serde_json::from_slice(&read.envelope).map_err(kube::Error::SerdeError)?;
+        let PageMeta { continue_token, resource_version } = metadata;
+        self.version = resource_version;
+        self.params.continue_token = Some(continue_token).filter(|token| !token.is_empty());
+        Ok(self.params.continue_token.is_some())
+    }
+
+    /// Begins again with the first page.
+    pub fn begin_again(&mut self) {
+        self.params.continue_token = None;
+    }
+
+    fn request(&self) -> Result<http::Request<Vec<u8>>, kube::Error> {
+        let params = self.params.clone().limit(self.limit.0);
+        let request = Request::new(&self.path);
+        let request = match self.content {
+            Content::Objects => request.list(&params),
+            Content::Metadata => request.list_metadata(&params),
+        };
+        request.map_err(kube::Error::BuildRequest)
+    }
+}
+
+/// How many objects the next page has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PageLimit(u32);
+
+impl PageLimit {
+    /// Takes in how large the last page was.
+    fn read(&mut self, objects: usize, bytes: usize) {
+        let fitting = (PAGE_BYTES / (bytes / objects.max(1)).max(1)).max(1);
+        // Large objects stand together, since they have the same author; smaller ones are trusted again step by step.
+        self.0 = u32::try_from(fitting).unwrap_or(PAGE).min(self.0.saturating_mul(2)).min(PAGE);
+    }
+
+    /// Takes in that a page did not arrive.
+    fn failed(&mut self) {
+        self.0 = (self.0 / 4).max(1);
+    }
+}
+
+/// Reads a list of objects that are known to be few.
+pub async fn few<T: DeserializeOwned>(
+    client: &Client,
+    resource: &ApiResource,
+    namespace: Option<&str>,
+    params: &ListParams,
+) -> Result<Vec<T>, kube::Error> {
+    let request = Request::new(path(resource, namespace)).list(params).map_err(kube::Error::BuildRequest)?;
+    let mut objects = Vec::new();
+    body::list(client, request, &mut body::Read::default(), |object, _| objects.push(object)).await?;
+    Ok(objects)
+}
+
+/// Follows the objects of a kind, of one namespace or of all, from a version on.
+///
+/// An event that is too large is told as an error that [`is_too_large`], and the watch goes on; any other error ends it.
+pub async fn watch<T: DeserializeOwned + Clone + 'static>(
+    client: &Client,
+    resource: &ApiResource,
+    namespace: Option<&str>,
+    params: &WatchParams,
+    version: &str,
+) -> Result<impl Stream<Item = Result<WatchEvent<T>, kube::Error>> + use<T>, kube::Error> {
+    body::events(client, watching(resource, namespace, params, version)?).await
+}
+
+/// As [`watch`], of all namespaces, for a kind with a great deal to tell of which nothing is urgent.
+pub async fn watch_coalesced<T: DeserializeOwned + Clone + 'static>(
+    client: &Client,
+    resource: &ApiResource,
+    version: &str,
+) -> Result<impl Stream<Item = Result<WatchEvent<T>, kube::Error>> + use<T>, kube::Error> {
+    let mut request = watching(resource, None, &WatchParams::default(), version)?;
+    request.extensions_mut().insert(Coalesce);
+    body::events(client, request).await
+}
+
+fn watching(
+    resource: &ApiResource,
+    namespace: Option<&str>,
+    params: &WatchParams,
+    version: &str,
+) -> Result<http::Request<Vec<u8>>, kube::Error> {
+    let mut request =
+        Request::new(path(resource, namespace)).watch(params, version).map_err(kube::Error::BuildRequest)?;
+    // As kube does: newer API servers compress each event by itself, which no client can read.
+    request.headers_mut().insert(http::header::ACCEPT_ENCODING, http::HeaderValue::from_static("identity"));
+    Ok(request)
+}
+
+/// Changes an object by a merge patch and returns its new metadata.
+pub async fn merge<T: DeserializeOwned>(
+    client: &Client,
+    id: &ObjectId,
+    patch: &Value,
+) -> Result<T, kube::Error> {
+    let params = PatchParams { field_manager: Some(OWN_FIELD_MANAGER.into()), ..PatchParams::default() };
+    let request = Request::new(path(&id.api_resource(), id.namespace.as_deref()))
+        .patch_metadata(&id.name, &params, &Patch::Merge(patch))
+        .map_err(kube::Error::BuildRequest)?;
+    body::object(client, request).await
+}
+
+/// Makes an object, or asks what it would become.
+pub async fn create<T: DeserializeOwned>(
+    client: &Client,
+    url: &str,
+    object: &impl Serialize,
+    dry_run: bool,
+) -> Result<T, kube::Error> {
+    let params = PostParams { dry_run, field_manager: Some(OWN_FIELD_MANAGER.into()) };
+    let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
+    let request = Request::new(url).create(&params, body).map_err(kube::Error::BuildRequest)?;
+    body::object(client, request).await
+}
+
+/// Reads a subresource as JSON; `None` if there is none.
+pub async fn subresource(
+    client: &Client,
+    url: &str,
+    name: &str,
+    subresource: &str,
+) -> Result<Option<Value>, kube::Error> {
+    let request = Request::new(url).get_subresource(subresource, name).map_err(kube::Error::BuildRequest)?;
+    found(body::object(client, request).await)
+}
+
+fn found<T>(answer: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
+    match answer {
+        Ok(object) => Ok(Some(object)),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the same request may succeed in a moment.
+#[must_use]
+pub fn is_passing(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => matches!(status.code, 429 | 500 | 502..=504),
+        kube::Error::Service(_) => write_denied(error).is_none(),
+        kube::Error::HyperError(_) | kube::Error::ReadEvents(_) => true,
+        _ => false,
+    }
+}
+
+/// The path of the pods of a namespace.
+#[must_use]
+pub fn pods(namespace: &str) -> String {
+    use kube::Resource;
+    DynamicObject::url_path(&resource("", "v1", "Pod"), Some(namespace))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_large_objects_have_few_of_them_and_grow_again() {
+        let mut limit = PageLimit(PAGE);
+        for (objects, bytes, expected) in [
+            (125, 125 * 15_000, 125),
+            (125, 125 * 900_000, 9),
+            (9, 9 * 2_000_000, 4),
+            (4, 4 * 9_000_000, 1),
+            (1, 1_000, 2),
+            (2, 2_000, 4),
+            (4, 4_000, 8),
+            (0, 300, 16),
+        ] {
+            limit.read(objects, bytes);
+            assert_eq!(limit, PageLimit(expected), "{objects} objects of {bytes} bytes");
+        }
+        limit.failed();
+        assert_eq!(limit, PageLimit(4));
+    }
+}
