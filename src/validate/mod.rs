@@ -3,6 +3,7 @@
 //! A resource that is being deleted is not to be validated: its content no longer matters.
 
 mod authorizers;
+mod characters;
 mod effective;
 mod eligibility;
 mod regular_expression;
@@ -92,6 +93,7 @@ impl std::error::Error for Rejection {}
 pub fn validate(spec: &IstioSpec, flavour: Flavour) -> Result<ValidatedSpec, Rejection> {
     let mut problems = Vec::new();
     let valid = spec::check(spec, flavour, &mut problems);
+    characters::check(spec, &mut problems);
     if problems.is_empty() { Ok(valid) } else { Err(rejection(&problems)) }
 }
 

@@ -135,6 +135,14 @@ impl ValueNames {
         unknown
     }
 
+    /// Every known name that has no names below it, with dots, as in `global.proxy.logLevel`.
+    #[must_use]
+    pub fn paths(&self) -> Vec<String> {
+        let mut paths = Vec::new();
+        self.root.collect("", &mut paths);
+        paths
+    }
+
     fn compare(&self, node: &Node, values: &Value, path: &str, unknown: &mut Vec<UnknownValue>) {
         if node.open {
             return;
@@ -189,6 +197,15 @@ impl Node {
             child.open = true;
         }
         child.mention(rest);
+    }
+
+    fn collect(&self, path: &str, paths: &mut Vec<String>) {
+        if self.children.is_empty() {
+            paths.push(path.to_owned());
+        }
+        for (name, child) in &self.children {
+            child.collect(&join(path, name), paths);
+        }
     }
 
     /// The shortest path to a node of that name.

@@ -211,13 +211,14 @@ fn a_value_reaches_gateways_and_cni_even_where_the_base_configuration_says_somet
 
 #[test]
 fn environment_variables_of_istiod_win_over_those_of_the_base() {
-    let plan = planned(json!({"values": {"pilot": {"env": {"PILOT_HTTP10": "0", "MINE": "1"}}}}));
+    let plan =
+        planned(json!({"values": {"pilot": {"env": {"PILOT_HTTP10": "0", "PILOT_PUSH_THROTTLE": "7"}}}}));
     let istiod = object(&plan, "Deployment", "istiod");
     let env = istiod.pointer("/spec/template/spec/containers/0/env").unwrap().as_array().unwrap().clone();
     let value =
         |name: &str| env.iter().filter(|v| v["name"] == name).map(|v| v["value"].clone()).collect::<Vec<_>>();
     assert_eq!(value("PILOT_HTTP10"), [json!("0")]);
-    assert_eq!(value("MINE"), [json!("1")]);
+    assert_eq!(value("PILOT_PUSH_THROTTLE"), [json!("7")]);
     assert_eq!(value("ENABLE_DEBUG_ENDPOINT_AUTH"), [json!("false")]);
 }
 
