@@ -206,7 +206,7 @@ fn blame(
 }
 
 fn rejected(violation: &Violation) -> String {
-    format!("rejected: {violation}. The administrator of the operator can set it (--values-file)")
+    format!("{violation}. The administrator of the operator can set it (--values-file)")
 }
 
 /// Something wrong with one value, or with some that could not be told apart.

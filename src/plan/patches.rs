@@ -121,9 +121,7 @@ fn violations(id: &ObjectId, before: &Value, after: &Value) -> Vec<Violation> {
 }
 
 fn rejected(violation: &Violation) -> String {
-    format!(
-        "rejected: {violation}. The administrator of the operator can allow every patch (--overrides=unrestricted)"
-    )
+    format!("{violation}. The administrator of the operator can allow every patch (--overrides=unrestricted)")
 }
 
 enum Change {
