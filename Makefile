@@ -40,7 +40,7 @@ test-full: requirements tools charts ## Every test, with all products instead of
 
 # `hostile` is the name of a test of two crates.
 test-unit: charts ## The tests that need nothing but the charts: no control plane, and none of the tools built for one
-	cargo test --workspace --exclude testbed --lib --bins --test command_line --test odd_input --test parity --test images \
+	cargo test --workspace --exclude testbed --lib --bins --test command_line --test odd_input --test overrides --test parity --test images \
 	  --test matrix --test permissions --test renderings --test hostile --test language --test yaml --test bundle --test install
 
 run: charts ## Run the operator against the current context of your kubeconfig

@@ -44,6 +44,53 @@ pub enum Error {
         /// The missing field.
         field: &'static str,
     },
+    /// A part of the identity could not stand in the path of a request without changing its meaning.
+    #[error("a rendered object has {text:?} as {field}, which Kubernetes does not allow there")]
+    Invalid {
+        /// The field.
+        field: &'static str,
+        /// Its text, shortened.
+        text: String,
+    },
+}
+
+/// Longest name of an object in characters (Kubernetes, "Object Names and IDs").
+const MAX_NAME: usize = 253;
+/// Longest label of a DNS name in characters (RFC 1123).
+const MAX_LABEL: usize = 63;
+/// Longest excerpt of an invalid text in an error, in characters.
+const MAX_EXCERPT: usize = 60;
+/// Names in this group are path segments rather than DNS names, such as `system:node` (Kubernetes, "Object Names and
+/// IDs", path segment names).
+const PATH_SEGMENT_NAMES: &str = "rbac.authorization.k8s.io";
+
+/// Whether `text` is a label of a DNS name (RFC 1123).
+#[must_use]
+pub fn is_dns_label(text: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=MAX_LABEL).contains(&text.len())
+        && text.bytes().all(is_inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// Whether `text` is a DNS subdomain (RFC 1123), which is what most kinds take as a name.
+#[must_use]
+pub fn is_dns_subdomain(text: &str) -> bool {
+    let is_label = |label: &str| is_dns_label(label);
+    text.len() <= MAX_NAME && text.split('.').all(is_label)
+}
+
+/// Whether `text` is a path segment that a URL takes as it is.
+fn is_path_segment(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+    (1..=MAX_NAME).contains(&text.len()) && !matches!(text, "." | "..") && text.bytes().all(is_plain)
+}
+
+fn is_kind(text: &str) -> bool {
+    (1..=MAX_LABEL).contains(&text.len())
+        && text.starts_with(|first: char| first.is_ascii_uppercase())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Group, version, kind, namespace and name of one object.
@@ -79,7 +126,27 @@ impl ObjectId {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let namespaced = !CLUSTER_SCOPED.contains(&kind.as_str());
         let namespace = text("/metadata/namespace").filter(|_| namespaced).map(str::to_owned);
-        Ok(Self { group: group.to_owned(), version: version.to_owned(), kind, namespace, name })
+        let id = Self { group: group.to_owned(), version: version.to_owned(), kind, namespace, name };
+        id.check()?;
+        Ok(id)
+    }
+
+    /// Refuses texts that Kubernetes does not allow: they would end up in the path of a request.
+    fn check(&self) -> Result<(), Error> {
+        let is_name = if self.group == PATH_SEGMENT_NAMES { is_path_segment } else { is_dns_subdomain };
+        let namespace = self.namespace.as_deref();
+        for (field, text, is_valid) in [
+            ("group", self.group.as_str(), self.group.is_empty() || is_dns_subdomain(&self.group)),
+            ("version", &self.version, is_dns_label(&self.version)),
+            ("kind", &self.kind, is_kind(&self.kind)),
+            ("metadata.namespace", namespace.unwrap_or_default(), namespace.is_none_or(is_dns_label)),
+            ("metadata.name", &self.name, is_name(&self.name)),
+        ] {
+            if !is_valid {
+                return Err(Error::Invalid { field, text: text.chars().take(MAX_EXCERPT).collect() });
+            }
+        }
+        Ok(())
     }
 
     /// The endpoint of this object's kind, by Kubernetes' naming rule for plurals.
@@ -175,6 +242,44 @@ mod tests {
         let error =
             ObjectId::of(&json!({"apiVersion": "v1", "kind": "Service", "metadata": {}})).unwrap_err();
         assert_eq!(error.to_string(), "a rendered Service object has no metadata.name");
+    }
+
+    #[test]
+    fn texts_that_could_change_the_path_of_a_request_are_refused() {
+        let of = |api_version: &str, kind: &str, namespace: &str, name: &str| {
+            ObjectId::of(&json!({"apiVersion": api_version, "kind": kind,
+                "metadata": {"name": name, "namespace": namespace}}))
+        };
+        let (rbac, long) = ("rbac.authorization.k8s.io/v1", "a".repeat(254));
+        for (api_version, kind, namespace, name, field) in [
+            ("v1", "ConfigMap", "x/secrets?a=", "b", "metadata.namespace"),
+            ("v1", "ConfigMap", "a.b", "b", "metadata.namespace"),
+            ("v1", "ConfigMap", "", "b", "metadata.namespace"),
+            ("v1", "ConfigMap", "a", "../b", "metadata.name"),
+            ("v1", "ConfigMap", "a", "..", "metadata.name"),
+            ("v1", "ConfigMap", "a", "b\nc", "metadata.name"),
+            ("v1", "ConfigMap", "a", "B", "metadata.name"),
+            ("v1", "ConfigMap", "a", "b:c", "metadata.name"),
+            ("v1", "ConfigMap", "a", "", "metadata.name"),
+            ("v1", "ConfigMap", "a", &long, "metadata.name"),
+            (rbac, "Role", "a", "b/c", "metadata.name"),
+            (rbac, "Role", "a", "b%2fc", "metadata.name"),
+            (rbac, "Role", "a", "..", "metadata.name"),
+            (rbac, "Role", "a", "b?c", "metadata.name"),
+            ("v1", "Config/Map", "a", "b", "kind"),
+            ("v1", "configMap", "a", "b", "kind"),
+            ("a/b/c", "ConfigMap", "a", "b", "version"),
+            ("a_b/v1", "ConfigMap", "a", "b", "group"),
+        ] {
+            let Err(Error::Invalid { field: refused, text }) = of(api_version, kind, namespace, name) else {
+                panic!("{api_version} {kind} {namespace}/{name} is accepted")
+            };
+            assert_eq!((refused, text.chars().count() <= 60), (field, true), "{kind} {namespace}/{name}");
+        }
+        for (api_version, name) in [("v1", "istio-ca-root-cert"), ("v1", "a.b-c.d"), (rbac, "system:node.A")]
+        {
+            assert!(of(api_version, "Role", "istio-system", name).is_ok(), "{name}");
+        }
     }
 
     #[test]

@@ -49,7 +49,7 @@ use self::wait::Verdict;
 use self::write::{Fate, Ground, Hand};
 pub use self::write::{Held, Why};
 use crate::object::ObjectId;
-use crate::plan::{Plan, Stage};
+use crate::plan::{BoundaryError, Plan, Stage, check_boundary};
 use crate::status::Progress;
 
 /// Applying the plan failed; what was written before stays, and is remembered.
@@ -63,6 +63,9 @@ pub enum Error {
         /// What is wrong with the object.
         source: crate::plan::Error,
     },
+    /// The objects of the plan must not be written together. Nothing was written.
+    #[error("the plan is refused before anything is written")]
+    Boundary(#[from] BoundaryError),
     /// The inventory could not be kept.
     #[error("cannot keep the inventory")]
     Inventory {
@@ -219,6 +222,7 @@ impl Applier {
         vigil: &dyn Vigil,
     ) -> Result<Outcome, Error> {
         let planned = plan.ids().map_err(|(stage, source)| Error::Plan { stage, source })?;
+        check_boundary(planned.iter().map(|(_, id)| id))?;
         self.memory.unsaved.start();
         let before = inventory.clone();
         if inventory.extend(planned.iter().cloned()) {
@@ -380,4 +384,56 @@ fn settled(
         |id: &ObjectId| applied.kept.contains(id) || applied.held.iter().any(|held| held.object == *id);
     let written = done.filter(|id| !left_alone(id));
     written.filter_map(|id| Some((id.clone(), inventory.get(id)?.as_seen(live.get(id))))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::{Istio, IstioSpec};
+    use crate::status::Writer;
+
+    struct Nobody;
+
+    impl Vigil for Nobody {
+        fn content_with(&self, _: Live) {}
+        fn disturbed(&self) -> BoxFuture<'_, ()> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    /// An applier whose every request fails the test.
+    fn applier() -> Applier {
+        let service = tower::service_fn(|request: http::Request<Body>| async move {
+            let request = format!("{} {}", request.method(), request.uri());
+            Err::<http::Response<Body>, _>(format!("asked the API server: {request}"))
+        });
+        let client = Client::new(service, "istio-system");
+        Applier {
+            namespace_is_missing: false,
+            store: Store::new(client.clone(), "kyma-system"),
+            deadline: Duration::from_secs(1),
+            progress: Writer::start(client.clone(), "test".to_owned())
+                .report_on(&Istio::new("default", IstioSpec::default())),
+            memory: Memory::default(),
+            client,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_plan_that_reaches_beyond_its_boundary_is_not_begun() {
+        let map = |namespace: &str, name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}});
+        for objects in [
+            vec![map("istio-system", "a"), map("istio-system", "b"), map("istio-system", "a")],
+            vec![map("istio-system", "a"), map("kube-system", "coredns")],
+        ] {
+            let plan = Plan::unchecked(objects);
+            let mut inventory = Inventory::default();
+            let result = applier().apply(&plan, &mut inventory, &Live::default(), &Nobody).await;
+            assert!(matches!(result, Err(Error::Boundary(_))), "{result:?}");
+            assert_eq!(inventory, Inventory::default());
+        }
+    }
 }

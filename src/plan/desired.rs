@@ -4,6 +4,9 @@
 //! Values and patches of the resource are judged here, because only the charts know which values there are, and only the
 //! rendered objects tell what becomes of them.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
+
 use istio_charts::{Bundle, ValueNames};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Map, Value};
@@ -11,12 +14,19 @@ use serde_json::{Map, Value};
 use super::cluster::ClusterFacts;
 use super::configuration::{self, Images, check_administrator_values, check_values};
 use super::extras::extras;
-use super::guard::{self, Violation};
-use super::{AdministratorValues, Error, OverrideMode, Plan, patches, plan};
+use super::wall::{self, Violation, Wall};
+use super::{AdministratorValues, Error, OverrideMode, Plan, culprits, patches, plan};
 use crate::api::names::{FEATURES_CONFIG_MAP, OPERATOR_NAMESPACE};
 use crate::object::ObjectId;
 use crate::telemetry::one_line;
 use crate::validate::{self, Problem, Rejection, ValidatedSpec};
+
+/// Most values that are named as rejected; the others are counted.
+const MAX_PROBLEMS: usize = 10;
+/// Most values that are named together, where it is not known which of them is to blame.
+const MAX_NAMES: usize = 5;
+/// Longest path of a value in a message, in characters.
+const MAX_PATH: usize = 120;
 
 /// What a plan depends on besides the resource.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +71,13 @@ pub fn desired(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Desired, Error>
     if !problems.is_empty() {
         return Ok(Desired::Rejected(validate::rejection(&problems)));
     }
+    plan_with_overrides(spec, basis)
+}
+
+/// Plans with values and patches, whatever they are: what holds here does not rely on any list of allowed values.
+///
+/// Public for tests that show this. Everything else takes [`desired`].
+pub fn plan_with_overrides(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Desired, Error> {
     let document = document(spec, basis)?;
     if let Err(rejection) = validate::effective(&document) {
         return Ok(Desired::Rejected(rejection));
@@ -69,9 +86,9 @@ pub fn desired(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Desired, Error>
         Ok(plan) => plan,
         Err(error) => return Ok(Desired::Rejected(validate::rejection(&unrenderable(spec, basis, error)?))),
     };
-    problems.extend(forbidden_values(spec, basis, &plan)?);
+    let mut problems = forbidden_values(spec, basis, &plan)?;
     if problems.is_empty() {
-        problems.extend(apply_patches(spec, &mut plan));
+        problems.extend(apply_patches(spec, basis.override_mode, &mut plan));
     }
     Ok(if problems.is_empty() {
         Desired::Plan(plan)
@@ -104,9 +121,11 @@ fn ambient_without_agent(spec: &ValidatedSpec, facts: &ClusterFacts) -> Option<P
     })
 }
 
-fn render(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Plan, Error> {
-    let document = document(spec, basis)?;
-    unfold(&document, spec, basis)
+/// Renders with other values than those of the resource.
+fn render_with(values: Map<String, Value>, spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Plan, Error> {
+    let spec = ValidatedSpec { values, patches: Vec::new(), ..spec.clone() };
+    let document = document(&spec, basis)?;
+    unfold(&document, &spec, basis)
 }
 
 fn document(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Value, configuration::Error> {
@@ -133,82 +152,138 @@ fn known_names(basis: Basis<'_>) -> Result<ValueNames, Error> {
 
 /// Values with which the charts do not render. If they do not without them either, the error is ours.
 fn unrenderable(spec: &ValidatedSpec, basis: Basis<'_>, error: Error) -> Result<Vec<Problem>, Error> {
-    let without = ValidatedSpec { values: Map::new(), ..spec.clone() };
-    if spec.values.is_empty() || render(&without, basis).is_err() {
+    if spec.values.is_empty() || render_with(Map::new(), spec, basis).is_err() {
         return Err(error);
     }
-    let problem = |path: String, error: &Error| Problem::warning(path, one_line(error));
-    let alone = leaves(&spec.values).into_iter().filter_map(|(path, values)| {
-        let error = render(&ValidatedSpec { values, ..spec.clone() }, basis).err()?;
-        Some(problem(format!("spec.values.{path}"), &error))
+    let leaves = leaves(&spec.values);
+    let failure = |chosen: &[Range<usize>]| render_with(subset(&leaves, chosen), spec, basis).err();
+    let harm = BTreeSet::from([()]);
+    let found =
+        culprits::find(leaves.len(), harm, |chosen| failure(chosen).map(|_| ()).into_iter().collect());
+    let problems = found.culprits.into_iter().filter_map(|(group, _)| {
+        let error = failure(std::slice::from_ref(&group))?;
+        Some(problem(&leaves[group], one_line(&error)))
     });
-    let problems: Vec<Problem> = alone.collect();
-    Ok(if problems.is_empty() { vec![problem("spec.values".to_owned(), &error)] } else { problems })
+    let problems: Vec<Problem> = problems.collect();
+    Ok(if problems.is_empty() { vec![problem(&leaves, one_line(&error))] } else { problems })
 }
 
-/// Values whose effect is closed to users, told by rendering without them. Costs a rendering only where there are any.
+/// Values whose effect is closed to authors, told by rendering without them. Costs renderings only where there are any.
 fn forbidden_values(spec: &ValidatedSpec, basis: Basis<'_>, plan: &Plan) -> Result<Vec<Problem>, Error> {
-    if spec.values.is_empty() {
+    if spec.values.is_empty() || basis.override_mode == OverrideMode::Unrestricted {
         return Ok(Vec::new());
     }
-    let without = render(&ValidatedSpec { values: Map::new(), ..spec.clone() }, basis)?;
-    let (before, after) = (without.rendered(), plan.rendered());
-    let violations = guard::violations(&before, &after);
-    if violations.is_empty() {
-        return Ok(Vec::new());
-    }
-    Ok(culprits(spec, basis, &before, &violations))
+    let before = render_with(Map::new(), spec, basis)?.rendered();
+    let wall = Wall { before, switched_on: &|| everything_switched_on(spec, basis) };
+    let violations = wall.violations(&plan.rendered());
+    Ok(if violations.is_empty() { Vec::new() } else { blame(spec, basis, &wall, violations) })
 }
 
-/// Which of the values is to blame for which violation: each is tried alone. What none does alone they do together.
-fn culprits(
+/// What the charts render with everything switched on that values may switch on, and no other value of the author.
+fn everything_switched_on(spec: &ValidatedSpec, basis: Basis<'_>) -> Vec<(ObjectId, Value)> {
+    let values = wall::everything_switched_on(!spec.network_policies_enabled);
+    let values = values.as_object().cloned().unwrap_or_default();
+    // Without it, what appears has no counterpart and is refused.
+    render_with(values, spec, basis).map(|plan| plan.rendered()).unwrap_or_default()
+}
+
+/// Which of the values is to blame for which violation.
+fn blame(
     spec: &ValidatedSpec,
     basis: Basis<'_>,
-    before: &[(ObjectId, Value)],
-    violations: &[Violation],
+    wall: &Wall<'_>,
+    violations: Vec<Violation>,
 ) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for (path, values) in leaves(&spec.values) {
-        let alone = ValidatedSpec { values, ..spec.clone() };
-        // A value may need others to render at all; then it is judged with them.
-        let Ok(plan) = render(&alone, basis) else { continue };
-        if let Some(violation) = guard::violations(before, &plan.rendered()).first() {
-            problems.push(Problem::warning(format!("spec.values.{path}"), violation.to_string()));
-        }
-    }
-    if problems.is_empty() {
-        problems.extend(
-            violations.iter().map(|violation| Problem::warning("spec.values", violation.to_string())),
-        );
+    let leaves = leaves(&spec.values);
+    let harm_of = |chosen: &[Range<usize>]| -> BTreeSet<Violation> {
+        // Values may need others to render at all; then they are judged with those.
+        let plan = render_with(subset(&leaves, chosen), spec, basis);
+        plan.map(|plan| wall.violations(&plan.rendered()).into_iter().collect()).unwrap_or_default()
+    };
+    let found = culprits::find(leaves.len(), violations.into_iter().collect(), harm_of);
+    let named = found.culprits.into_iter().take(MAX_PROBLEMS);
+    let mut problems: Vec<Problem> =
+        named.filter_map(|(group, harms)| Some(problem(&leaves[group], rejected(harms.first()?)))).collect();
+    match found.unexplained.first() {
+        Some(violation) if problems.is_empty() => problems.push(problem(&leaves, rejected(violation))),
+        Some(violation) => problems.push(Problem::warning(
+            "spec.values",
+            format!("{} further changes are rejected, such as {violation}", found.unexplained.len()),
+        )),
+        None => {}
     }
     problems
 }
 
-/// Each single value with its path, alone in a map of its own.
-fn leaves(values: &Map<String, Value>) -> Vec<(String, Map<String, Value>)> {
+fn rejected(violation: &Violation) -> String {
+    format!("{violation}. The administrator of the operator can set it (--values-file)")
+}
+
+/// Something wrong with one value, or with some that could not be told apart.
+fn problem(leaves: &[Leaf<'_>], message: String) -> Problem {
+    let names: Vec<String> = leaves.iter().take(MAX_NAMES).map(Leaf::shown).collect();
+    let further = if leaves.len() > names.len() { ", …" } else { "" };
+    let field = match names.as_slice() {
+        [one] => format!("spec.values.{one}"),
+        several => format!("spec.values (one of: {}{further})", several.join(", ")),
+    };
+    Problem::warning(field, message)
+}
+
+/// One value, with the names that lead to it.
+#[derive(Debug)]
+struct Leaf<'v> {
+    path: Vec<&'v str>,
+    value: &'v Value,
+}
+
+impl Leaf<'_> {
+    /// The path, escaped and shortened: its names are the author's.
+    fn shown(&self) -> String {
+        let path = self.path.join(".");
+        let short: String = path.chars().take(MAX_PATH).flat_map(char::escape_debug).collect();
+        if path.len() > MAX_PATH { format!("{short}…") } else { short }
+    }
+}
+
+/// Each single value.
+fn leaves(values: &Map<String, Value>) -> Vec<Leaf<'_>> {
     let mut leaves = Vec::new();
-    for (name, value) in values {
-        match value.as_object().filter(|map| !map.is_empty()) {
-            Some(map) => leaves.extend(leaves_below(name, map)),
-            None => leaves.push((name.clone(), Map::from_iter([(name.clone(), value.clone())]))),
+    let mut open: Vec<Leaf<'_>> = Vec::new();
+    open.extend(values.iter().rev().map(|(name, value)| Leaf { path: vec![name], value }));
+    while let Some(leaf) = open.pop() {
+        match leaf.value.as_object().filter(|map| !map.is_empty()) {
+            Some(map) => open.extend(map.iter().rev().map(|(name, value)| {
+                let mut path = leaf.path.clone();
+                path.push(name);
+                Leaf { path, value }
+            })),
+            None => leaves.push(leaf),
         }
     }
     leaves
 }
 
-fn leaves_below(name: &str, map: &Map<String, Value>) -> Vec<(String, Map<String, Value>)> {
-    let nest =
-        |(path, inner)| (format!("{name}.{path}"), Map::from_iter([(name.to_owned(), Value::Object(inner))]));
-    leaves(map).into_iter().map(nest).collect()
+/// Some of the values, in a map like the one that they are from.
+fn subset(leaves: &[Leaf<'_>], chosen: &[Range<usize>]) -> Map<String, Value> {
+    let mut values = Value::Object(Map::new());
+    for leaf in chosen.iter().flat_map(|range| &leaves[range.clone()]) {
+        let place = leaf.path.iter().fold(&mut values, |place, name| &mut place[*name]);
+        *place = leaf.value.clone();
+    }
+    match values {
+        Value::Object(values) => values,
+        _ => Map::new(),
+    }
 }
 
 /// Applies the patches to the plan, and remembers its warnings.
-fn apply_patches(spec: &ValidatedSpec, plan: &mut Plan) -> Vec<Problem> {
+fn apply_patches(spec: &ValidatedSpec, mode: OverrideMode, plan: &mut Plan) -> Vec<Problem> {
     if spec.patches.is_empty() {
         return Vec::new();
     }
     let mut objects = plan.rendered();
-    let patched = patches::apply(&spec.patches, &mut objects);
+    let patched = patches::apply(&spec.patches, mode, &mut objects);
     plan.replace(objects);
     plan.warnings.extend(patched.warnings);
     patched.problems

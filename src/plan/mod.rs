@@ -3,16 +3,18 @@
 //! Pure: no client, no clock, no environment. What is planned was only rendered; `apply` alone makes it real.
 
 pub mod access;
+mod boundary;
 pub mod cluster;
 pub mod configuration;
+mod culprits;
 mod desired;
 mod extras;
-mod guard;
 pub mod images;
 mod overrides;
 mod limits;
 mod patches;
 mod stages;
+mod wall;
 
 use std::collections::BTreeMap;
 
@@ -20,7 +22,8 @@ use istio_charts::{Bundle, ComponentName};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-pub use self::desired::{Basis, Desired, desired};
+pub use self::boundary::{BoundaryError, check as check_boundary};
+pub use self::desired::{Basis, Desired, desired, plan_with_overrides};
 pub use self::overrides::{AdministratorValues, AdministratorValuesError, OverrideMode};
 use self::limits::LIMITS;
 use self::stages::rank;
@@ -52,6 +55,9 @@ pub enum Error {
         #[from]
         source: object::Error,
     },
+    /// The objects reach beyond what the operator manages, or contradict each other.
+    #[error("the rendered objects are refused")]
+    Boundary(#[from] BoundaryError),
 }
 
 /// The objects that should exist.
@@ -87,7 +93,22 @@ pub fn plan(
     for objects in plan.stages.values_mut() {
         objects.sort_by_key(|(_, object)| rank(object));
     }
+    boundary::check(plan.stages.values().flatten().map(|(id, _)| id))?;
     Ok(plan)
+}
+
+#[cfg(test)]
+impl Plan {
+    /// A plan of objects that nothing has checked, for tests of those who check again.
+    pub(crate) fn unchecked(objects: Vec<Value>) -> Self {
+        let mut plan = Self { bundle: Bundle::embedded(), stages: BTreeMap::new(), warnings: Vec::new() };
+        for object in objects {
+            if let Ok(id) = ObjectId::of(&object) {
+                plan.stages.entry(Stage::Configuration).or_default().push((id, object));
+            }
+        }
+        plan
+    }
 }
 
 impl Plan {

@@ -4,9 +4,10 @@
 //! upgrade, must not keep Istio from being repaired: it becomes a warning.
 
 use istio_charts::strategic_merge;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::guard::{self, Violation};
+use super::OverrideMode;
+use super::wall::{self, Violation};
 use crate::api::v1alpha2::ObjectPatch;
 use crate::object::ObjectId;
 use crate::validate::Problem;
@@ -14,6 +15,15 @@ use crate::validate::Problem;
 /// The directive of strategic merge patches that is known, and what it may say.
 const DIRECTIVE: &str = "$patch";
 const DIRECTIONS: [&str; 2] = ["delete", "replace"];
+
+/// Most violations of one patch that are named.
+const MAX_PROBLEMS: usize = 10;
+/// Most strategic merges and JSON operations in all patches together.
+const MAX_OPERATIONS: usize = 200;
+/// Most parts that all patches may have together.
+const MAX_PATCH_NODES: usize = 20_000;
+/// What an object may grow to. The largest that the charts render has about 500 parts and 200 kB.
+const LARGEST: Size = Size { nodes: 20_000, depth: 100, bytes: 1536 * 1024 };
 
 /// What became of the patches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,11 +35,15 @@ pub struct Patched {
 }
 
 /// Applies the patches, in their order, to the objects. With a problem the objects are not to be used.
-pub fn apply(patches: &[ObjectPatch], objects: &mut [(ObjectId, Value)]) -> Patched {
+pub fn apply(patches: &[ObjectPatch], mode: OverrideMode, objects: &mut [(ObjectId, Value)]) -> Patched {
     let mut result = Patched::default();
+    if let Some(problem) = too_many(patches) {
+        result.problems.push(Problem::warning("spec.patches", problem));
+        return result;
+    }
     for (index, patch) in patches.iter().enumerate() {
         let field = format!("spec.patches[{index}]");
-        match apply_one(patch, objects) {
+        match apply_one(patch, mode, objects) {
             Ok(0) => result.warnings.push(format!(
                 "{field} changes nothing: no {} {} is rendered; correct its kind and name, or remove it",
                 patch.kind, patch.name
@@ -45,16 +59,51 @@ pub fn apply(patches: &[ObjectPatch], objects: &mut [(ObjectId, Value)]) -> Patc
     result
 }
 
+/// Why there are too many patches, or too large ones, to apply them.
+fn too_many(patches: &[ObjectPatch]) -> Option<String> {
+    let operations: usize = patches.iter().map(|patch| patch.json.as_ref().map_or(1, Vec::len)).sum();
+    if operations > MAX_OPERATIONS {
+        return Some(format!(
+            "too many operations: {operations}, and {MAX_OPERATIONS} are allowed. Remove some"
+        ));
+    }
+    let values =
+        patches.iter().flat_map(|patch| patch.json.iter().flatten().filter_map(|o| o.value.as_ref()));
+    let fields = patches.iter().flat_map(|patch| patch.strategic_merge.iter().flat_map(Map::values));
+    let mut nodes = 0;
+    for size in values.chain(fields).map(Size::of) {
+        nodes += size.nodes;
+        if size.depth > LARGEST.depth {
+            return Some(format!(
+                "nested too deeply: {} levels are allowed. Flatten the patches",
+                LARGEST.depth
+            ));
+        }
+    }
+    (nodes > MAX_PATCH_NODES).then(|| {
+        format!("too large: {nodes} parts, and {MAX_PATCH_NODES} are allowed. Make the patches smaller")
+    })
+}
+
 /// Applies one patch and returns to how many objects; or says what is wrong.
-fn apply_one(patch: &ObjectPatch, objects: &mut [(ObjectId, Value)]) -> Result<usize, Vec<String>> {
+fn apply_one(
+    patch: &ObjectPatch,
+    mode: OverrideMode,
+    objects: &mut [(ObjectId, Value)],
+) -> Result<usize, Vec<String>> {
     let change = Change::of(patch).map_err(|problem| vec![problem])?;
     let mut count = 0;
     for (id, object) in objects.iter_mut().filter(|(id, _)| id.kind == patch.kind && id.name == patch.name) {
         let mut after = object.clone();
         change.apply(&mut after).map_err(|problem| vec![format!("{id}: {problem}")])?;
-        let violations = violations(id, object, &after);
-        if !violations.is_empty() {
-            return Err(violations.iter().map(ToString::to_string).collect());
+        if ObjectId::of(&after).as_ref() != Ok(&*id) {
+            return Err(vec![format!("{id}: a patch cannot change which object this is")]);
+        }
+        if mode == OverrideMode::Restricted {
+            let violations = violations(id, object, &after);
+            if !violations.is_empty() {
+                return Err(violations.iter().take(MAX_PROBLEMS).map(rejected).collect());
+            }
         }
         *object = after;
         count += 1;
@@ -66,17 +115,18 @@ fn apply_one(patch: &ObjectPatch, objects: &mut [(ObjectId, Value)]) -> Result<u
     Ok(count)
 }
 
-/// A patch of a closed kind is refused even if it happens to change nothing today.
+/// A patch of a frozen kind is refused even if it happens to change nothing today.
 fn violations(id: &ObjectId, before: &Value, after: &Value) -> Vec<Violation> {
-    match guard::closed_kind(id) {
-        Some(what) => vec![Violation { object: id.clone(), path: String::new(), what }],
-        None => guard::changes(id, before, after),
-    }
+    wall::frozen_kind(id).map_or_else(|| wall::changes(id, before, after), |violation| vec![violation])
+}
+
+fn rejected(violation: &Violation) -> String {
+    format!("{violation}. The administrator of the operator can allow every patch (--overrides=unrestricted)")
 }
 
 enum Change {
     StrategicMerge(Value),
-    Json(json_patch::Patch),
+    Json(Vec<json_patch::PatchOperation>),
 }
 
 impl Change {
@@ -105,13 +155,92 @@ impl Change {
         }
     }
 
+    /// Applies the change step by step, none of which may make more of the object than [`LARGEST`].
     fn apply(&self, object: &mut Value) -> Result<(), String> {
         match self {
             Self::StrategicMerge(patch) => {
+                Size::of(object).beside(&Size::of(patch)).check()?;
                 strategic_merge::merge(object, patch);
                 Ok(())
             }
-            Self::Json(patch) => json_patch::patch(object, patch).map_err(|error| error.to_string()),
+            Self::Json(operations) => operations.iter().try_for_each(|operation| {
+                Size::after(object, operation).check()?;
+                json_patch::patch(object, std::slice::from_ref(operation)).map_err(|error| error.to_string())
+            }),
+        }
+    }
+}
+
+/// How large a value is. Counted without recursion, as the depth is what may be wrong with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Size {
+    /// Maps, lists, texts, numbers and switches.
+    nodes: usize,
+    /// Levels of nesting; of a single text it is 1.
+    depth: usize,
+    /// Bytes of texts and names.
+    bytes: usize,
+}
+
+impl Size {
+    fn of(value: &Value) -> Self {
+        let mut size = Self::default();
+        let mut open = vec![(value, 1)];
+        while let Some((value, depth)) = open.pop() {
+            size.nodes += 1;
+            size.depth = size.depth.max(depth);
+            match value {
+                Value::Object(fields) => {
+                    size.bytes += fields.keys().map(String::len).sum::<usize>();
+                    open.extend(fields.values().map(|value| (value, depth + 1)));
+                }
+                Value::Array(items) => open.extend(items.iter().map(|value| (value, depth + 1))),
+                Value::String(text) => size.bytes += text.len(),
+                _ => {}
+            }
+        }
+        size
+    }
+
+    /// At most the size that an object has after an operation.
+    fn after(object: &Value, operation: &json_patch::PatchOperation) -> Self {
+        use json_patch::PatchOperation::{Add, Copy, Move, Remove, Replace, Test};
+        let size = Self::of(object);
+        let source = |from: &str| object.pointer(from).map(Self::of).unwrap_or_default();
+        let levels = |path: &str| path.matches('/').count();
+        match operation {
+            Add(add) => size.with(&Self::of(&add.value), levels(add.path.as_str())),
+            Replace(replace) => size.with(&Self::of(&replace.value), levels(replace.path.as_str())),
+            Copy(copy) => size.with(&source(copy.from.as_str()), levels(copy.path.as_str())),
+            Move(moved) => {
+                let depth = source(moved.from.as_str()).depth + levels(moved.path.as_str());
+                Self { depth: size.depth.max(depth), ..size }
+            }
+            Remove(_) | Test(_) => size,
+        }
+    }
+
+    /// With another value inside, so many levels down.
+    fn with(self, other: &Self, levels: usize) -> Self {
+        Self { depth: self.depth.max(other.depth + levels), ..self.beside(other) }
+    }
+
+    /// Two values merged without anything in common.
+    fn beside(self, other: &Self) -> Self {
+        Self {
+            nodes: self.nodes + other.nodes,
+            depth: self.depth.max(other.depth),
+            bytes: self.bytes + other.bytes,
+        }
+    }
+
+    fn check(self) -> Result<(), String> {
+        let is_small =
+            self.nodes <= LARGEST.nodes && self.depth <= LARGEST.depth && self.bytes <= LARGEST.bytes;
+        if is_small {
+            Ok(())
+        } else {
+            Err("the patched object would be too large or too deeply nested".to_owned())
         }
     }
 }
@@ -133,6 +262,10 @@ fn unknown_directive(patch: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn apply(patches: &[ObjectPatch], objects: &mut [(ObjectId, Value)]) -> Patched {
+        super::apply(patches, OverrideMode::Restricted, objects)
+    }
 
     fn objects() -> Vec<(ObjectId, Value)> {
         [
@@ -162,7 +295,7 @@ mod tests {
     #[test]
     fn patches_of_both_sorts_are_applied_in_their_order() {
         let mut objects = objects();
-        let env = json!({"spec": {"template": {"spec": {"containers": [{"name": "discovery", "env": [{"name": "B", "value": "2"}]}]}}}});
+        let env = json!({"spec": {"template": {"spec": {"containers": [{"name": "discovery", "env": [{"name": "PILOT_PUSH_THROTTLE", "value": "2"}]}]}}}});
         let result = apply(
             &[
                 merge("Deployment", "istiod", &env),
@@ -178,7 +311,10 @@ mod tests {
         assert_eq!((&spec["replicas"], &spec["minReadySeconds"]), (&json!(3), &json!(5)));
         let container = &spec["template"]["spec"]["containers"][0];
         assert_eq!(container["image"], "pilot");
-        assert_eq!(container["env"], json!([{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]));
+        assert_eq!(
+            container["env"],
+            json!([{"name": "PILOT_PUSH_THROTTLE", "value": "2"}, {"name": "A", "value": "1"}])
+        );
     }
 
     #[test]
@@ -310,7 +446,7 @@ mod tests {
             (merge("CustomResourceDefinition", "gateways.networking.istio.io", &json!({})), "a definition"),
             (
                 operations(&json!([{"op": "add", "path": "/spec/template/spec/hostNetwork", "value": true}])),
-                "Deployment istio-system/istiod at spec.template.spec.hostNetwork: a namespace of the host",
+                "Deployment istio-system/istiod at spec.template.spec.hostNetwork: this field cannot be changed",
             ),
         ] {
             let good = merge("Deployment", "istiod", &json!({"spec": {"replicas": 2}}));
@@ -319,6 +455,87 @@ mod tests {
             let problem = &result.problems[0];
             assert_eq!(problem.field, "spec.patches[1]", "{words}");
             assert!(problem.message.contains(words), "{words} is missing in {problem}");
+        }
+    }
+
+    #[test]
+    fn without_restrictions_a_patch_reaches_everything_but_identities() {
+        let image =
+            json!([{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "mine"}]);
+        let unrestricted =
+            |patch: ObjectPatch| super::apply(&[patch], OverrideMode::Unrestricted, &mut objects());
+        assert_eq!(unrestricted(operations(&image)), Patched::default());
+        assert_eq!(unrestricted(merge("ClusterRole", "istiod", &json!({"rules": [{}]}))), Patched::default());
+        assert_eq!(apply(&[operations(&image)], &mut objects()).problems.len(), 1);
+        for identity in [
+            json!({"metadata": {"namespace": "kube-system"}}),
+            json!({"metadata": {"name": "other"}}),
+            json!({"kind": "DaemonSet"}),
+            json!({"apiVersion": "apps/v2"}),
+            json!({"metadata": null}),
+        ] {
+            assert_eq!(
+                unrestricted(merge("Deployment", "istiod", &identity)).problems.len(),
+                1,
+                "{identity}"
+            );
+        }
+    }
+
+    /// Each was an abort or hundreds of megabytes once.
+    #[test]
+    fn patches_that_grow_are_refused_before_they_do() {
+        let copy = |from: &str, to: String| json!({"op": "copy", "from": from, "path": to});
+        let doubling: Vec<Value> = (0..60).map(|n| copy("/spec", format!("/spec/z{n}"))).collect();
+        let mut nesting = vec![json!({"op": "add", "path": "/spec/a", "value": {"b": {}}})];
+        nesting.extend(
+            (0..20).map(|n| copy("/spec/a", format!("/spec/a{}/b", "/b".repeat((1 << n.min(6)) - 1)))),
+        );
+        let text = json!([{"op": "add", "path": "/spec/t", "value": "x".repeat(1_000_000)}, {"op": "copy", "from": "/spec/t", "path": "/spec/u"}]);
+        let deep = (0..120).fold(json!({}), |inner, _| json!({"a": inner}));
+        let wide = json!({"spec": {"x": vec![json!(1); 30_000]}});
+        let many: Vec<Value> =
+            (0..201).map(|n| json!({"op": "add", "path": "/spec/replicas", "value": n})).collect();
+        for mode in [OverrideMode::Restricted, OverrideMode::Unrestricted] {
+            for (patch, words) in [
+                (operations(&json!(doubling)), "too large or too deeply nested"),
+                (operations(&json!(nesting)), "too large or too deeply nested"),
+                (operations(&text), "too large or too deeply nested"),
+                (merge("Deployment", "istiod", &deep), "nested too deeply"),
+                (operations(&json!([{"op": "add", "path": "/spec/a", "value": deep}])), "nested too deeply"),
+                (merge("Deployment", "istiod", &wide), "too large"),
+                (operations(&json!(many)), "too many operations"),
+            ] {
+                let result = super::apply(&[patch], mode, &mut objects());
+                assert!(
+                    result.problems.iter().any(|problem| problem.message.contains(words)),
+                    "{words}: {result:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_size_foretells_what_an_operation_makes() {
+        let object = json!({"a": {"b": [1, 2, {"c": "d"}]}, "e": "f"});
+        for operation in [
+            json!({"op": "add", "path": "/a/b/-", "value": {"x": {"y": "z"}}}),
+            json!({"op": "add", "path": "/a/x", "value": [1, [2, [3]]]}),
+            json!({"op": "copy", "from": "/a", "path": "/a/b/2/c"}),
+            json!({"op": "move", "from": "/a/b", "path": "/e"}),
+            json!({"op": "remove", "path": "/a"}),
+            json!({"op": "replace", "path": "/e", "value": {"x": [[]]}}),
+        ] {
+            let operation: json_patch::PatchOperation = serde_json::from_value(operation).unwrap();
+            let mut after = object.clone();
+            json_patch::patch(&mut after, std::slice::from_ref(&operation)).unwrap();
+            let (foretold, size) = (Size::after(&object, &operation), Size::of(&after));
+            assert!(
+                size.nodes <= foretold.nodes
+                    && size.depth <= foretold.depth
+                    && size.bytes <= foretold.bytes + 8,
+                "{operation:?}: {size:?} {foretold:?}"
+            );
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A resource that is being deleted is not to be validated: its content no longer matters.
 
 mod authorizers;
+mod characters;
 mod effective;
 mod eligibility;
 mod regular_expression;
@@ -102,6 +103,7 @@ pub fn validate(spec: &IstioSpec, flavour: Flavour) -> Result<ValidatedSpec, Rej
         return Err(rejection(&problems));
     }
     let valid = spec::check(spec, flavour, &mut problems);
+    characters::check(spec, &mut problems);
     if problems.is_empty() { Ok(valid) } else { Err(rejection(&problems)) }
 }
 

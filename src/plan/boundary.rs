@@ -1,0 +1,109 @@
+//! What holds for every plan, whoever asked for it: each object occurs once, and every one lies in a namespace that the
+//! operator manages.
+//!
+//! Pure. `plan` checks what it rendered, and `apply` checks again right before its first write, definitions included.
+
+use std::collections::HashSet;
+
+use thiserror::Error;
+
+use crate::api::names::{ISTIO_NAMESPACE, OPERATOR_NAMESPACE};
+use crate::object::ObjectId;
+
+/// Namespaces that objects of the plan may lie in.
+const NAMESPACES: [&str; 2] = [ISTIO_NAMESPACE, OPERATOR_NAMESPACE];
+
+/// Objects outside of [`NAMESPACES`] that Istio's charts have all the same: group, kind, namespace and name. The agent's
+/// `NetworkAttachmentDefinition` is read by Multus, which looks for it in this namespace only.
+const ELSEWHERE: [(&str, &str, &str, &str); 1] =
+    [("k8s.cni.cncf.io", "NetworkAttachmentDefinition", "default", "istio-cni")];
+
+/// A set of objects that must not be written.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum BoundaryError {
+    /// One object is planned more than once, so that the last write would win.
+    #[error("{object} is rendered more than once")]
+    Duplicate {
+        /// The object.
+        object: ObjectId,
+    },
+    /// An object lies in a namespace that is not the operator's to manage.
+    #[error("{object} is outside of the namespaces {}", NAMESPACES.join(" and "))]
+    ForeignNamespace {
+        /// The object.
+        object: ObjectId,
+    },
+}
+
+/// Checks the identities of all objects that are to be written together.
+///
+/// # Errors
+/// If one occurs twice, in whatever version of its API, or lies in a foreign namespace.
+pub fn check<'a>(ids: impl IntoIterator<Item = &'a ObjectId>) -> Result<(), BoundaryError> {
+    let mut seen = HashSet::new();
+    for id in ids {
+        if !is_managed(id) {
+            return Err(BoundaryError::ForeignNamespace { object: id.clone() });
+        }
+        // Without the version: it says in which form an object is written, not which object that is.
+        if !seen.insert((&id.group, &id.kind, &id.namespace, &id.name)) {
+            return Err(BoundaryError::Duplicate { object: id.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn is_managed(id: &ObjectId) -> bool {
+    if id.is("", "Namespace") {
+        return id.name == ISTIO_NAMESPACE;
+    }
+    id.namespace.as_deref().is_none_or(|namespace| {
+        NAMESPACES.contains(&namespace) || ELSEWHERE.contains(&(&id.group, &id.kind, namespace, &id.name))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn id(api_version: &str, kind: &str, namespace: Option<&str>, name: &str) -> ObjectId {
+        let metadata = json!({"name": name, "namespace": namespace});
+        ObjectId::of(&json!({"apiVersion": api_version, "kind": kind, "metadata": metadata})).unwrap()
+    }
+
+    #[test]
+    fn objects_lie_in_the_namespaces_that_the_operator_manages() {
+        for (id, is_managed) in [
+            (id("v1", "ConfigMap", Some("istio-system"), "istio"), true),
+            (id("v1", "ConfigMap", Some("kyma-system"), "istio"), true),
+            (id("v1", "ConfigMap", Some("kube-system"), "coredns"), false),
+            (id("v1", "ConfigMap", Some("istio-system-2"), "istio"), false),
+            (id("v1", "Namespace", None, "istio-system"), true),
+            (id("v1", "Namespace", None, "kube-system"), false),
+            (id("rbac.authorization.k8s.io/v1", "ClusterRole", None, "istiod"), true),
+            (id("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition", Some("default"), "istio-cni"), true),
+            (id("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition", Some("default"), "other"), false),
+            (id("v1", "ConfigMap", Some("default"), "istio-cni"), false),
+        ] {
+            let expected =
+                if is_managed { Ok(()) } else { Err(BoundaryError::ForeignNamespace { object: id.clone() }) };
+            assert_eq!(check([&id]), expected, "{id}");
+        }
+    }
+
+    #[test]
+    fn an_object_occurs_once_in_whatever_version() {
+        let scaler = |api_version| id(api_version, "HorizontalPodAutoscaler", Some("istio-system"), "istiod");
+        let (v2, v1) = (scaler("autoscaling/v2"), scaler("autoscaling/v1"));
+        let (other_group, other_name) = (
+            id("v1", "HorizontalPodAutoscaler", Some("istio-system"), "istiod"),
+            id("autoscaling/v2", "HorizontalPodAutoscaler", Some("istio-system"), "other"),
+        );
+        assert_eq!(check([&v2, &other_group, &other_name]), Ok(()));
+        for twice in [[&v2, &other_name, &v2], [&v2, &other_name, &v1]] {
+            assert_eq!(check(twice), Err(BoundaryError::Duplicate { object: twice[2].clone() }));
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Values of an author through the real charts, with the list of allowed values left out, and an oracle that does not
+//! know how the wall behind it compares: what is closed is equal to the rendering without them, by plain equality.
+//!
+//! Shared by `tests/overrides.rs` and the fuzz target `overrides`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use gotemplate::yaml;
+use istio_charts::Bundle;
+use istio_manager::plan::cluster::ClusterFacts;
+use istio_manager::plan::configuration::{Images, Size};
+use istio_manager::plan::{
+    AdministratorValues, Basis, Desired, OverrideMode, Plan, Stage, plan_with_overrides,
+};
+use istio_manager::validate::{Flavour, validate};
+use serde_json::{Value, json};
+
+/// Objects that values may switch on and off.
+const SWITCHED: [&str; 5] =
+    ["HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "ResourceQuota", "EnvoyFilter"];
+/// Kinds that are as the charts have them.
+const FROZEN: [&str; 10] = [
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "MutatingWebhookConfiguration",
+    "Namespace",
+    "PeerAuthentication",
+    "Role",
+    "RoleBinding",
+    "ServiceAccount",
+    "ValidatingAdmissionPolicy",
+    "ValidatingWebhookConfiguration",
+];
+/// Fields of pods and of their containers that decide what runs, as whom and with what.
+const POD: [&str; 11] = [
+    "serviceAccountName",
+    "automountServiceAccountToken",
+    "hostNetwork",
+    "hostPID",
+    "hostIPC",
+    "hostAliases",
+    "initContainers",
+    "volumes",
+    "securityContext",
+    "dnsConfig",
+    "nodeName",
+];
+const CONTAINER: [&str; 8] =
+    ["name", "image", "command", "workingDir", "envFrom", "volumeMounts", "securityContext", "lifecycle"];
+/// Fields of Services that lead traffic.
+const SERVICE: [&str; 5] = ["selector", "externalIPs", "externalName", "clusterIP", "loadBalancerClass"];
+/// Fields of the mesh configuration that say who is trusted.
+const MESH: [&str; 7] = [
+    "/trustDomain",
+    "/trustDomainAliases",
+    "/rootNamespace",
+    "/ca",
+    "/caCertificates",
+    "/defaultConfig/discoveryAddress",
+    "/defaultConfig/interceptionMode",
+];
+
+type Objects = BTreeMap<(String, String, String), Vec<Value>>;
+
+static BUNDLE: LazyLock<Bundle> = LazyLock::new(Bundle::embedded);
+static UNTOUCHED: LazyLock<Objects> = LazyLock::new(|| match judge(json!({})) {
+    Ok(plan) => objects(&plan),
+    Err(rejection) => panic!("{rejection}"),
+});
+
+/// The plan of a spec in which the wall alone judges values and patches, or why there is none.
+pub fn judge(spec: Value) -> Result<Plan, String> {
+    judge_in(OverrideMode::Restricted, spec)
+}
+
+pub fn judge_in(override_mode: OverrideMode, spec: Value) -> Result<Plan, String> {
+    let spec = serde_json::from_value(spec).map_err(|error| error.to_string())?;
+    let spec = validate(&spec, Flavour::Regular).map_err(|rejection| rejection.message)?;
+    let images = Images::official(BUNDLE.version());
+    let facts = ClusterFacts { size: Size::Production, ..ClusterFacts::default() };
+    let basis = Basis {
+        bundle: &BUNDLE,
+        facts: &facts,
+        images: &images,
+        kubernetes_version: "v1.36.0",
+        allow_patches: true,
+        override_mode,
+        administrator_values: &AdministratorValues::default(),
+        owner: None,
+    };
+    match plan_with_overrides(&spec, basis).map_err(|error| format!("{error:?}"))? {
+        Desired::Plan(plan) => Ok(plan),
+        Desired::Rejected(rejection) => Err(rejection.message),
+    }
+}
+
+/// Whatever the values are, they are refused or leave what is closed as it is.
+pub fn overrides(values: &Value) {
+    if let Ok(plan) = judge(json!({"values": values})) {
+        compare(&UNTOUCHED, &objects(&plan), values);
+    }
+}
+
+/// All rendered objects of a plan; the definitions come from the bundle as they are.
+pub fn objects(plan: &Plan) -> Objects {
+    let mut objects = Objects::new();
+    for stage in Stage::ALL.into_iter().filter(|stage| *stage != Stage::CustomResourceDefinitions) {
+        for object in plan.objects(stage) {
+            let (id, object) = object.unwrap();
+            let place = (id.kind, id.namespace.unwrap_or_default(), id.name);
+            objects.entry(place).or_default().push(object);
+        }
+    }
+    objects
+}
+
+fn compare(before: &Objects, after: &Objects, values: &Value) {
+    let places: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    for place in places {
+        let (kind, namespace, name) = place;
+        assert!(
+            ["", "istio-system", "kyma-system"].contains(&&**namespace),
+            "{place:?} is outside, by {values}"
+        );
+        match (before.get(place).map(Vec::as_slice), after.get(place).map(Vec::as_slice)) {
+            (Some([before]), Some([after])) => compare_object(kind, name, before, after, values),
+            (None, Some([_])) | (Some([_]), None) => {
+                let is_overlay = kind == "ConfigMap" && name.starts_with("istio-default-gatewayclass-");
+                assert!(SWITCHED.contains(&&**kind) || is_overlay, "{place:?} came or went, by {values}");
+            }
+            _ => panic!("{place:?} is there more than once, by {values}"),
+        }
+    }
+}
+
+fn compare_object(kind: &str, name: &str, before: &Value, after: &Value, values: &Value) {
+    if FROZEN.contains(&kind) {
+        assert_eq!(before, after, "{kind} {name}, by {values}");
+    }
+    let (old, new) = (&before["spec"], &after["spec"]);
+    if kind == "Service" {
+        equal(&SERVICE, old, new, name, values);
+    }
+    equal(&["selector", "scaleTargetRef", "podSelector"], old, new, name, values);
+    let (old, new) = (&old["template"]["spec"], &new["template"]["spec"]);
+    equal(&POD, old, new, name, values);
+    let containers = |pod: &Value| pod["containers"].as_array().cloned().unwrap_or_default();
+    let (old, new) = (containers(old), containers(new));
+    assert_eq!(old.len(), new.len(), "containers of {name}, by {values}");
+    for (old, new) in old.iter().zip(&new) {
+        equal(&CONTAINER, old, new, name, values);
+        compare_programs(old, new, name, values);
+    }
+    if kind == "ConfigMap" {
+        compare_texts(name, &before["data"], &after["data"], values);
+    }
+}
+
+/// Variables from elsewhere, probes and arguments.
+fn compare_programs(before: &Value, after: &Value, name: &str, values: &Value) {
+    let sources = |container: &Value| -> Vec<Value> {
+        let env = container["env"].as_array().cloned().unwrap_or_default();
+        env.into_iter().filter(|variable| variable.get("valueFrom").is_some()).collect()
+    };
+    assert_eq!(sources(before), sources(after), "sources of variables of {name}, by {values}");
+    for probe in ["readinessProbe", "livenessProbe", "startupProbe"] {
+        equal(&["exec", "httpGet", "tcpSocket", "grpc"], &before[probe], &after[probe], name, values);
+    }
+    let arguments = after["args"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let known: Vec<&str> =
+        before["args"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for argument in arguments.filter(|argument| argument.starts_with('-') && !known.contains(argument)) {
+        let flag = argument.split('=').next().unwrap();
+        let logging = ["--log_output_level", "--log_as_json", "--proxyLogLevel", "--proxyComponentLogLevel"];
+        assert!(logging.contains(&flag), "{argument} of {name}, by {values}");
+    }
+}
+
+fn compare_texts(name: &str, before: &Value, after: &Value, values: &Value) {
+    let read = |data: &Value, key: &str| {
+        yaml::parse_json(data[key].as_str().unwrap_or_default()).unwrap_or_default()
+    };
+    if name == "istio" {
+        let (old, new) = (read(before, "mesh"), read(after, "mesh"));
+        for pointer in MESH {
+            assert_eq!(old.pointer(pointer), new.pointer(pointer), "{pointer}, by {values}");
+        }
+        assert_eq!(before["meshNetworks"], after["meshNetworks"], "networks, by {values}");
+    }
+    if name == "istio-sidecar-injector" {
+        equal(
+            &["templates", "defaultTemplates", "aliases"],
+            &read(before, "config"),
+            &read(after, "config"),
+            name,
+            values,
+        );
+    }
+}
+
+fn equal(fields: &[&str], before: &Value, after: &Value, name: &str, values: &Value) {
+    for field in fields {
+        assert_eq!(before.get(*field), after.get(*field), "{field} of {name}, by {values}");
+    }
+}
