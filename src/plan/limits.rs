@@ -25,6 +25,7 @@ mod tests {
     use super::*;
     use crate::api::bounds::FREE_FORM;
     use crate::api::v1alpha2::Experimental;
+    use crate::plan::AdministratorValues;
     use crate::plan::cluster::ClusterFacts;
     use crate::plan::configuration::{Images, configuration};
     use crate::telemetry::one_line;
@@ -34,7 +35,7 @@ mod tests {
 
     fn document(spec: &ValidatedSpec) -> Value {
         let images = Images::official(Bundle::embedded().version());
-        configuration(spec, &ClusterFacts::default(), &images).unwrap()
+        configuration(spec, &ClusterFacts::default(), &images, &AdministratorValues::default()).unwrap()
     }
 
     fn with_values(values: Value) -> ValidatedSpec {
