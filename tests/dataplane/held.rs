@@ -13,7 +13,7 @@ use crate::mesh::{Mesh, workload};
 use crate::restart::{make_outdated, told};
 
 const EXCLUDE: &str = "restarter.istio-operator.kyma-project.io/exclude";
-const WINDOW: &str = "restarter.istio-operator.kyma-project.io/maintenance-window";
+pub const WINDOW: &str = "restarter.istio-operator.kyma-project.io/maintenance-window";
 
 /// A window of a day that is not today, nor about to begin.
 pub fn closed_window() -> String {
@@ -32,7 +32,7 @@ fn annotated(name: &str, key: &str, value: &str) -> Value {
     object
 }
 
-fn leftover(resource: &istio_manager::api::Istio, name: &str) -> String {
+pub fn leftover(resource: &istio_manager::api::Istio, name: &str) -> String {
     let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
     status.leftovers.into_iter().find(|left| left.name == name).map(|left| left.prevented).unwrap_or_default()
 }
@@ -125,7 +125,7 @@ async fn refuse_restarts_of(mesh: &Mesh<'_>, name: &str) -> Result {
 }
 
 /// Keeps a namespace at the pods that it has: dry runs are refused, and so are new pods.
-async fn fill(control_plane: &ControlPlane, namespace: &str, pods: u32) -> Result {
+pub async fn fill(control_plane: &ControlPlane, namespace: &str, pods: u32) -> Result {
     let quotas: Api<ResourceQuota> = Api::namespaced(control_plane.client(), namespace);
     let quota = json!({"metadata": {"name": "full"}, "spec": {"hard": {"pods": pods.to_string()}}});
     quotas.create(&PostParams::default(), &serde_json::from_value(quota)?).await?;

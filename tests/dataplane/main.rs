@@ -14,6 +14,7 @@ mod components;
 mod evictions;
 mod faults;
 mod held;
+mod large;
 mod mesh;
 mod newcomers;
 mod owners;
@@ -21,6 +22,7 @@ mod pages;
 mod refused;
 mod report;
 mod restart;
+mod tenants;
 mod told;
 mod upgrade;
 mod waves;
@@ -31,8 +33,8 @@ use std::time::Duration;
 // A test is listed once, below; listing it here as well would only be one more place to forget.
 #[allow(clippy::wildcard_imports)]
 use {
-    asked::*, components::*, evictions::*, faults::*, held::*, newcomers::*, pages::*, refused::*, report::*,
-    restart::*, told::*, upgrade::*, waves::*,
+    asked::*, components::*, evictions::*, faults::*, held::*, large::*, newcomers::*, pages::*, refused::*,
+    report::*, restart::*, tenants::*, told::*, upgrade::*, waves::*,
 };
 
 fn main() -> ExitCode {
@@ -71,7 +73,12 @@ fn main() -> ExitCode {
         an_edit_and_a_deletion_do_not_wait_for_a_wave_that_hangs,
         network_policies_that_come_into_force_cut_the_connections_of_before_once,
         the_gateway_restarts_once_for_what_it_reads_at_its_start,
+        a_forged_owner_restarts_nothing_and_raises_no_warning,
+        a_window_of_any_length_does_not_freeze_the_status,
+        failures_in_one_namespace_do_not_stop_another,
     ]
     .map(|test| test.within(Duration::from_secs(600)).on_own_control_plane());
-    testbed::run_tests(&[&shared[..], &own[..]].concat())
+    let large = testbed::tests![large_pods_do_not_fill_the_memory_of_the_operator]
+        .map(|test| test.within(Duration::from_secs(1500)).on_own_control_plane());
+    testbed::run_tests(&[&shared[..], &own[..], &large[..]].concat())
 }

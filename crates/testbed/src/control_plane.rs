@@ -82,6 +82,9 @@ pub enum StartError {
 
 const API_SERVER_NAME: &str = "kube-apiserver";
 
+/// Bytes that etcd takes. By default these are 2 GiB, which the versions of some hundred large objects fill.
+const ETCD_QUOTA: u64 = 8 << 30;
+
 /// How the control plane shall be.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -200,6 +203,7 @@ fn start_etcd(tools: &Tools, dir: &Path) -> Result<Process, StartError> {
         .args(["--listen-client-urls", ETCD, "--advertise-client-urls", ETCD])
         .args(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer])
         .args(["--initial-cluster".into(), format!("testbed={peer}")])
+        .args(["--quota-backend-bytes".into(), ETCD_QUOTA.to_string()])
         .args(["--data-dir".into(), text(&dir.join("etcd"))]);
     Ok(spec.start(dir)?)
 }

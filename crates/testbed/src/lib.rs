@@ -16,6 +16,7 @@ mod harness;
 mod istiod;
 pub mod kubeconfig;
 mod kwok;
+mod memory;
 pub mod namespace;
 mod nodes;
 mod pki;

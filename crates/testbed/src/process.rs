@@ -303,12 +303,15 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal, what: &'static str) -> Result<(), ProcessError> {
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or_else(|| self.control(what, io::Error::from(io::ErrorKind::NotFound)))?;
+        let pid = self.raw_pid().ok_or_else(|| self.control(what, io::ErrorKind::NotFound.into()))?;
         rustix::process::kill_process(pid, signal).map_err(|errno| self.control(what, errno.into()))
     }
 
-    fn control(&self, what: &'static str, source: io::Error) -> ProcessError {
+    pub(crate) fn raw_pid(&self) -> Option<Pid> {
+        i32::try_from(self.pid).ok().and_then(Pid::from_raw)
+    }
+
+    pub(crate) fn control(&self, what: &'static str, source: io::Error) -> ProcessError {
         ProcessError::Control { name: self.name.clone(), what, source }
     }
 }

@@ -1,0 +1,144 @@
+//! What tenants do in their own namespaces stays there: forged owners, long annotations, failing workloads.
+
+use istio_manager::api::Istio;
+use istio_manager::api::conditions::State;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::PostParams;
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use testbed::{ControlPlane, TestResult};
+
+use crate::bed::Bed;
+use crate::held::{WINDOW, fill, leftover};
+use crate::mesh::{Mesh, workload};
+use crate::restart::{make_outdated, sidecars, told};
+
+const CONTROLLER_MANAGER: &str = "kube-controller-manager";
+
+/// A pod with an outdated sidecar, both of which somebody wrote by hand.
+fn forged(name: &str, labels: &Value, owner: &Value) -> Value {
+    let mut pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "labels": {"security.istio.io/tlsMode": "istio", "sidecar.istio.io/inject": "false"},
+            "annotations": {"sidecar.istio.io/status": r#"{"containers":["istio-proxy"],"revision":"default"}"#},
+            "ownerReferences": [owner],
+        },
+        "spec": {"containers": [{"name": "istio-proxy", "image": "example.com/proxyv2:1.0.0"}]},
+    });
+    for (key, value) in labels.as_object().into_iter().flatten() {
+        pod["metadata"]["labels"][key] = value.clone();
+    }
+    pod
+}
+
+/// Two ways to name a Deployment as the owner: directly, and by its `ReplicaSet` with another UID.
+fn forgeries(victim: &Deployment, of_victim: &Pod) -> [(Value, &'static str); 2] {
+    let directly = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": victim.name_any(), "uid": victim.uid(),
+        "controller": true});
+    let mut by_replica_set = json!(of_victim.owner_references().first());
+    by_replica_set["uid"] = json!("00000000-0000-4000-8000-000000000000");
+    [
+        (forged("directly", &json!({"app": "victim"}), &directly), "does not own pods directly"),
+        (
+            forged("by-replica-set", &json!(of_victim.labels()), &by_replica_set),
+            "does not exist with the UID",
+        ),
+    ]
+}
+
+pub async fn a_forged_owner_restarts_nothing_and_raises_no_warning(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    bed.installed().await?;
+    let mesh = Mesh(control_plane);
+    mesh.namespace("forgers").await?;
+    mesh.create("forgers", workload("Deployment", "victim", 1)).await?;
+    let deployments: Api<Deployment> = Api::namespaced(control_plane.client(), "forgers");
+    let victim = deployments.get("victim").await?;
+    let of_victim = mesh.pods("forgers", "victim").await?.pop().ok_or("the victim has no pod")?;
+    // It would delete the pod whose owner does not exist, which is a race that a tenant may win.
+    for process in control_plane.processes().iter().filter(|process| process.name() == CONTROLLER_MANAGER) {
+        process.pause()?;
+    }
+    let forgeries = forgeries(&victim, &of_victim);
+    let pods: Api<Pod> = Api::namespaced(control_plane.client(), "forgers");
+    for (pod, _) in &forgeries {
+        pods.create(&PostParams::default(), &serde_json::from_value(pod.clone())?).await?;
+    }
+    let names = forgeries.each_ref().map(|(pod, _)| pod["metadata"]["name"].as_str().unwrap_or_default());
+    let listed = |resource: &Istio| names.iter().all(|name| !leftover(resource, name).is_empty());
+    let resource = told(&bed, "ProxySidecarRestartSucceeded", listed).await?;
+    for (name, (_, words)) in names.into_iter().zip(&forgeries) {
+        let why = leftover(&resource, name);
+        assert!(why.contains(words), "{name}: {why}");
+    }
+    assert_eq!(resource.status.map(|status| status.state), Some(State::Ready));
+    let after = deployments.get("victim").await?;
+    assert_eq!((after.uid(), after.spec), (victim.uid(), victim.spec), "the victim was changed");
+    assert!(pods.get(&of_victim.name_any()).await?.metadata.deletion_timestamp.is_none());
+    bed.stop().await
+}
+
+pub async fn a_window_of_any_length_does_not_freeze_the_status(control_plane: &ControlPlane) -> TestResult {
+    const LARGEST_STATUS: usize = 256 << 10;
+    let bed = Bed::start(control_plane).await?;
+    bed.installed().await?;
+    let mesh = Mesh(control_plane);
+    mesh.namespace("long").await?;
+    let names = ["one", "two", "three", "four"];
+    // In JSON, each of these characters takes six bytes.
+    let window = format!("a b {}", "\u{1}".repeat(200_000));
+    for name in names {
+        let mut object = workload("Deployment", name, 1);
+        object["metadata"]["annotations"] = json!({WINDOW: window});
+        mesh.create("long", object).await?;
+    }
+    make_outdated(&bed, "long").await?;
+    let listed = |resource: &Istio| names.iter().all(|name| !leftover(resource, name).is_empty());
+    let resource = told(&bed, "ProxySidecarManualRestartRequired", listed).await?;
+    for name in names {
+        let why = leftover(&resource, name);
+        assert!(why.contains("its maintenance window cannot be read: it is longer than"), "{name}: {why}");
+    }
+    let status = serde_json::to_string(&resource.status)?;
+    assert!(status.len() <= LARGEST_STATUS && !status.contains("\\u0001"), "{} bytes", status.len());
+    // The status goes on to follow the resource.
+    make_outdated(&bed, "longer").await?;
+    bed.applied().await?;
+    bed.stop().await
+}
+
+pub async fn failures_in_one_namespace_do_not_stop_another(control_plane: &ControlPlane) -> TestResult {
+    let bed = Bed::start(control_plane).await?;
+    let pace = json!({"failureLimit": 2, "maxUnfinished": 1, "maxUnfinishedPerNamespace": 1});
+    bed.installed().await?;
+    bed.edit("default", json!({"restarter": pace})).await?;
+    let mesh = Mesh(control_plane);
+    // The namespace that fails is the first of the wave, and has the most workloads.
+    let names = ["one", "two", "three", "four"];
+    for namespace in ["a-failing", "b-healthy"] {
+        mesh.namespace(namespace).await?;
+    }
+    for name in names {
+        let mut object = workload("Deployment", name, 1);
+        object["spec"]["progressDeadlineSeconds"] = json!(3);
+        mesh.create("a-failing", object).await?;
+    }
+    mesh.create("b-healthy", workload("Deployment", "web", 1)).await?;
+    let before = mesh.uids("b-healthy", "web").await?;
+    fill(control_plane, "a-failing", 4).await?;
+    make_outdated(&bed, "failures").await?;
+    let stopped = told(&bed, "ProxySidecarManualRestartRequired", |resource| {
+        sidecars(resource).1.contains("Restarts in namespace a-failing were stopped after 2 failed rollouts")
+    })
+    .await?;
+    let held = names.iter().filter(|name| leftover(&stopped, name) == "restarts are held back for now");
+    assert_eq!(held.count(), 2, "{:?}", stopped.status);
+    let after = mesh.uids("b-healthy", "web").await?;
+    assert!(after.iter().all(|uid| !before.contains(uid)), "the other namespace was not restarted");
+    bed.stop().await
+}
