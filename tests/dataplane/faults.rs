@@ -112,6 +112,7 @@ fn finding(kind: Kind, group: &str, version: &str, uid: &str) -> Finding {
         labels: BTreeMap::new(),
         steering: Steering::default(),
         wanted: None,
+        unverified: None,
     }
 }
 
