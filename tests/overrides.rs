@@ -86,7 +86,6 @@ fn values_reach_nothing_that_is_closed() {
         ("pilot.jwksResolverExtraRootCA".to_owned(), json!("x")),
         ("pilot.taint".to_owned(), json!({"enabled": true, "namespace": "x"})),
         ("global.proxy.lifecycle".to_owned(), json!({"postStart": {"exec": {"command": ["x"]}}})),
-        ("global.proxy.image".to_owned(), json!("evil/proxy")),
         ("global.agentgateway.image".to_owned(), json!("evil")),
         ("global.imagePullSecrets".to_owned(), json!(["x"])),
         ("sidecarInjectorWebhook.templates.mine".to_owned(), json!("x")),
@@ -171,7 +170,6 @@ fn values_reach_nothing_that_is_closed() {
         ("sidecarInjectorWebhook.enableNamespacesByDefault".to_owned(), json!(true)),
         ("global.omitSidecarInjectorConfigMap".to_owned(), json!(true)),
         ("pilot.configMap".to_owned(), json!(false)),
-        ("revisionTags".to_owned(), json!(["x"])),
         ("istiodRemote.enabled".to_owned(), json!(true)),
     ];
     let accepted: Vec<String> = cases

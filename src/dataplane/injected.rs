@@ -112,10 +112,7 @@ fn volumes(all: Option<&Part>, injected: &[String]) -> BTreeMap<String, Part> {
 
 /// The parts of a list by their names. Each is read for itself, so that one of a form that is not known yet, which may be
 /// none of ours, does not take the others along.
-fn named<'p>(
-    all: Option<&'p Part>,
-    is_wanted: impl Fn(&str) -> bool,
-) -> impl Iterator<Item = (String, &'p RawValue)> {
+fn named(all: Option<&Part>, is_wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = (String, &RawValue)> {
     #[derive(Deserialize)]
     struct Named {
         name: String,

@@ -25,13 +25,13 @@ pub enum BoundaryError {
     #[error("{object} is rendered more than once")]
     Duplicate {
         /// The object.
-        object: ObjectId,
+        object: Box<ObjectId>,
     },
     /// An object lies in a namespace that is not the operator's to manage.
     #[error("{object} is outside of the namespaces {}", NAMESPACES.join(" and "))]
     ForeignNamespace {
         /// The object.
-        object: ObjectId,
+        object: Box<ObjectId>,
     },
 }
 
@@ -43,11 +43,11 @@ pub fn check<'a>(ids: impl IntoIterator<Item = &'a ObjectId>) -> Result<(), Boun
     let mut seen = HashSet::new();
     for id in ids {
         if !is_managed(id) {
-            return Err(BoundaryError::ForeignNamespace { object: id.clone() });
+            return Err(BoundaryError::ForeignNamespace { object: Box::new(id.clone()) });
         }
         // Without the version: it says in which form an object is written, not which object that is.
         if !seen.insert((&id.group, &id.kind, &id.namespace, &id.name)) {
-            return Err(BoundaryError::Duplicate { object: id.clone() });
+            return Err(BoundaryError::Duplicate { object: Box::new(id.clone()) });
         }
     }
     Ok(())
@@ -87,8 +87,11 @@ mod tests {
             (id("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition", Some("default"), "other"), false),
             (id("v1", "ConfigMap", Some("default"), "istio-cni"), false),
         ] {
-            let expected =
-                if is_managed { Ok(()) } else { Err(BoundaryError::ForeignNamespace { object: id.clone() }) };
+            let expected = if is_managed {
+                Ok(())
+            } else {
+                Err(BoundaryError::ForeignNamespace { object: Box::new(id.clone()) })
+            };
             assert_eq!(check([&id]), expected, "{id}");
         }
     }
@@ -103,7 +106,7 @@ mod tests {
         );
         assert_eq!(check([&v2, &other_group, &other_name]), Ok(()));
         for twice in [[&v2, &other_name, &v2], [&v2, &other_name, &v1]] {
-            assert_eq!(check(twice), Err(BoundaryError::Duplicate { object: twice[2].clone() }));
+            assert_eq!(check(twice), Err(BoundaryError::Duplicate { object: Box::new(twice[2].clone()) }));
         }
     }
 }

@@ -136,7 +136,8 @@ mod tests {
             bad.iter().copied().filter(is_chosen).chain(both).collect()
         };
         let mut tries = 0;
-        let found = find(count, harm_of(&[0..count]), |chosen| {
+        let all = 0..count;
+        let found = find(count, harm_of(std::slice::from_ref(&all)), |chosen| {
             tries += 1;
             harm_of(chosen)
         });

@@ -127,7 +127,10 @@ impl Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("name", &self.name).field("listener", &self.listener).finish()
+        f.debug_struct("Server")
+            .field("name", &self.name)
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
     }
 }
 

@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "each program needs other parts of it")]
 mod bed;
 #[path = "../operator/chart.rs"]
+#[allow(dead_code, reason = "this program installs the chart with values only")]
 mod chart;
 #[path = "../dataplane/mesh.rs"]
 #[allow(dead_code, reason = "each program needs other parts of it")]

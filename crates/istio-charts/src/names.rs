@@ -153,14 +153,13 @@ impl ValueNames {
         }
         for (name, value) in values.as_object().into_iter().flatten() {
             let here = join(path, name);
-            match node.children.get(name) {
-                Some(child) => self.compare(child, value, &here, unknown),
-                None => {
-                    let is_early = unknown.len() < MAX_SUGGESTIONS && name.len() <= MAX_NAME;
-                    let suggestion = is_early.then(|| self.suggestion(node, path, name)).flatten();
-                    unknown.push(UnknownValue { suggestion, path: here });
-                }
+            if let Some(child) = node.children.get(name) {
+                self.compare(child, value, &here, unknown);
+                continue;
             }
+            let is_early = unknown.len() < MAX_SUGGESTIONS && name.len() <= MAX_NAME;
+            let suggestion = is_early.then(|| self.suggestion(node, path, name)).flatten();
+            unknown.push(UnknownValue { suggestion, path: here });
         }
     }
 

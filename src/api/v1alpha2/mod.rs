@@ -102,7 +102,7 @@ impl<'de> Deserialize<'de> for IstioSpec {
             match bounds::bounds_of(&field).exceeded_by(json.get()) {
                 Some(bound) => excess.push(Excess { field, bound }),
                 None => {
-                    drop(bounded.insert(field, serde_json::from_str(json.get()).map_err(D::Error::custom)?))
+                    drop(bounded.insert(field, serde_json::from_str(json.get()).map_err(D::Error::custom)?));
                 }
             }
         }

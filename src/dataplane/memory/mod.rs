@@ -295,8 +295,8 @@ mod tests {
 
     use super::*;
 
-    fn stopped(release: &str) -> Option<Stopped> {
-        Some(Stopped { release: release.to_owned(), extent: Extent::Wave })
+    fn stopped(release: &str) -> Stopped {
+        Stopped { release: release.to_owned(), extent: Extent::Wave }
     }
 
     #[test]
@@ -336,7 +336,7 @@ mod tests {
         let settled = || Memory {
             settled: Some("a".into()),
             asked: Some("a".into()),
-            stopped: stopped("a-1"),
+            stopped: Some(stopped("a-1")),
             ..Memory::default()
         };
         let mut memory = settled();
@@ -348,7 +348,11 @@ mod tests {
             assert_eq!(memory, past, "{mesh}");
         }
         memory.adopt(settled());
-        assert_eq!(memory, Memory { stopped: stopped("a-1"), ..past }, "somebody else stopped restarts");
+        assert_eq!(
+            memory,
+            Memory { stopped: Some(stopped("a-1")), ..past },
+            "somebody else stopped restarts"
+        );
         let mut never = Memory::default();
         never.saw("a");
         assert_eq!(never, Memory::default());

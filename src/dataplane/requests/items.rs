@@ -36,16 +36,26 @@ pub enum Item<'a> {
     Beginning(&'a [u8]),
 }
 
+/// Where in a list reading is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In the fields beside the items.
+    Around,
+    /// In the items, but in none of the objects.
+    Between,
+    /// In an object.
+    Inside,
+}
+
 /// A list that is read.
 #[derive(Debug)]
 pub struct Items {
     /// Bytes that an object may have.
     largest: usize,
     depth: usize,
+    place: Place,
     in_string: bool,
     escaped: bool,
-    in_items: bool,
-    in_item: bool,
     too_large: bool,
     /// The object that is read, or was read last.
     item: Vec<u8>,
@@ -62,10 +72,9 @@ impl Items {
         Self {
             largest,
             depth: 0,
+            place: Place::Around,
             in_string: false,
             escaped: false,
-            in_items: false,
-            in_item: false,
             too_large: false,
             item: Vec::new(),
             envelope: Vec::new(),
@@ -77,7 +86,7 @@ impl Items {
     ///
     /// The object is [`Self::item`] until the next call.
     pub fn read(&mut self, bytes: &[u8]) -> Result<(usize, bool), Error> {
-        if !self.in_item {
+        if self.place != Place::Inside {
             self.item.clear();
         }
         let mut used = 0;
@@ -137,26 +146,30 @@ impl Items {
 
     /// Reads one byte outside of strings; whether it ends an object of the list.
     fn structure(&mut self, byte: u8) -> Result<bool, Error> {
-        let between_items = self.in_items && !self.in_item;
+        let between_items = self.place == Place::Between;
         match byte {
             b'{' if between_items => {
-                self.in_item = true;
+                self.place = Place::Inside;
                 self.too_large = false;
                 self.depth += 1;
             }
             b'{' => self.depth += 1,
             b'[' if !between_items => {
                 self.depth += 1;
-                self.in_items |= !self.in_item && self.depth == 2 && self.key() == b"items";
+                if self.place == Place::Around && self.depth == 2 && self.key() == b"items" {
+                    self.place = Place::Between;
+                }
             }
             b'}' | b']' => {
                 self.depth = self.depth.checked_sub(1).ok_or(Error::Unbalanced)?;
-                if self.in_item && self.depth == 2 {
+                if self.place == Place::Inside && self.depth == 2 {
                     self.keep(&[byte])?;
-                    self.in_item = false;
+                    self.place = Place::Between;
                     return Ok(true);
                 }
-                self.in_items &= self.depth >= 2;
+                if self.depth < 2 {
+                    self.place = Place::Around;
+                }
             }
             b',' | b' ' | b'\n' | b'\r' | b'\t' if between_items => return Ok(false),
             _ if between_items => return Err(Error::NoObject),
@@ -177,7 +190,7 @@ impl Items {
     }
 
     fn keep(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        if !self.in_item {
+        if self.place != Place::Inside {
             self.envelope.extend_from_slice(bytes);
             return if self.envelope.len() > LARGEST_ENVELOPE { Err(Error::Envelope) } else { Ok(()) };
         }
@@ -309,7 +322,7 @@ mod tests {
             ("}", Error::Unbalanced),
             (&fields, Error::Envelope),
         ] {
-            assert_eq!(split(&[text.as_bytes()], usize::MAX).unwrap_err(), error, "{:.40}", text);
+            assert_eq!(split(&[text.as_bytes()], usize::MAX).unwrap_err(), error, "{text:.40}");
         }
     }
 }

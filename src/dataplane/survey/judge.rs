@@ -144,7 +144,7 @@ impl Judge<'_> {
     ) -> Result<Verdict, String> {
         let (kind, id, workload, verified) = match self.resolve(claim, candidate, workloads, parents).await? {
             Resolved::Workload(kind, id, workload, verified) => (kind, id, workload, verified),
-            Resolved::Forged(why) => return Ok(self.forged(candidate, why)),
+            Resolved::Forged(why) => return Ok(self.forged(candidate, &why)),
         };
         let template = workload.spec.template.as_ref();
         let target = self.target(&id, template);
@@ -153,7 +153,7 @@ impl Judge<'_> {
             let named = candidate.pod.metadata.controller().map(|owner| owner.uid.as_str());
             match self.scale(&finding.workload).await {
                 Some(scale) if Some(scale.uid.as_str()) != named => {
-                    return Ok(self.forged(candidate, owner::absent(&finding.workload)));
+                    return Ok(self.forged(candidate, &owner::absent(&finding.workload)));
                 }
                 Some(scale) => finding.replicas = scale.replicas,
                 // Not verified, so that it must not be taken for what really has that UID.
@@ -183,7 +183,7 @@ impl Judge<'_> {
             return Ok(Verdict::Fresh);
         }
         if !verified && let Some(why) = self.disowned(&finding, candidate, &workload, parents).await? {
-            return Ok(self.forged(candidate, why));
+            return Ok(self.forged(candidate, &why));
         }
         Ok(Verdict::Stale(Box::new(finding)))
     }
@@ -247,7 +247,7 @@ impl Judge<'_> {
     }
 
     /// What a pod shows whose owner cannot be believed: it is listed by itself, and nothing follows from it.
-    fn forged(&self, candidate: &Candidate, why: String) -> Verdict {
+    fn forged(&self, candidate: &Candidate, why: &str) -> Verdict {
         let pod = &candidate.pod.metadata;
         let reasons =
             if self.scope == Scope::Removal { vec![Reason::Removal] } else { candidate.suspicions.clone() };
@@ -256,7 +256,7 @@ impl Judge<'_> {
         }
         let workload = behind(pod, pod.uid.clone());
         let finding = self.finding(Kind::Pod, pod_id(pod), &workload, candidate, self.mesh.hash.clone());
-        let unverified = Some(sanitized(&why, SHOWN));
+        let unverified = Some(sanitized(why, SHOWN));
         Verdict::Stale(Box::new(Finding { reasons, unverified, ..finding }))
     }
 

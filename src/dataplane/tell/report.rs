@@ -42,11 +42,11 @@ fn status(
 ) -> DataPlaneStatus {
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let count = |is: fn(&Hindrance) -> bool| number(left.iter().filter(|(_, why)| is(why)).count());
-    let unproven = survey.found.unproven.iter().map(|(id, why)| entry(id, "unknown", why.clone()));
+    let unproven = survey.found.unproven.iter().map(|(id, why)| entry(id, "unknown", why));
     let mut ordered: Vec<&(&Finding, &Hindrance)> = left.iter().collect();
     ordered.sort_by_key(|(_, why)| std::cmp::Reverse(why.weight()));
     let listed = ordered.into_iter().map(|(finding, why)| leftover(finding, why));
-    let troubles = progress.troubles.iter().map(|it| entry(&it.workload, &it.outdated, it.why.clone()));
+    let troubles = progress.troubles.iter().map(|it| entry(&it.workload, &it.outdated, &it.why));
     DataPlaneStatus {
         total: number(survey.found.total),
         stale: number((survey.decisions.len() + survey.found.more).saturating_sub(progress.done)),
@@ -62,16 +62,16 @@ fn status(
 /// How the status lists a workload that is left.
 #[must_use]
 pub fn leftover(finding: &Finding, why: &Hindrance) -> Leftover {
-    entry(&finding.workload, &sentence(&finding.reasons), why.to_string())
+    entry(&finding.workload, &sentence(&finding.reasons), &why.to_string())
 }
 
-fn entry(id: &ObjectId, outdated: &str, prevented: String) -> Leftover {
+fn entry(id: &ObjectId, outdated: &str, prevented: &str) -> Leftover {
     Leftover {
         kind: id.kind.clone(),
         namespace: id.namespace.clone().unwrap_or_default(),
         name: id.name.clone(),
         outdated: outdated.to_owned(),
-        prevented: sanitized(&prevented, SHOWN),
+        prevented: sanitized(prevented, SHOWN),
     }
 }
 

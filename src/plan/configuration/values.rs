@@ -59,7 +59,15 @@ fn problems(
     version: &str,
 ) -> Vec<Problem> {
     let prefix = audience.prefix();
+    let listed = allow_list::check(values, audience);
+    // What the list says of a value tells more than that no chart reads it, but for "not on the list".
+    let reviewed: BTreeSet<&str> = listed
+        .iter()
+        .filter(|problem| !allow_list::is_unreviewed(problem))
+        .map(|problem| problem.field.as_str())
+        .collect();
     let mut problems = unknown(values, prefix, names);
+    problems.retain(|problem| !reviewed.contains(problem.field.as_str()));
     problems.extend(
         values
             .get("meshConfig")
@@ -68,7 +76,6 @@ fn problems(
     );
     // A wrong name or a type that Istio cannot read says more than that the list does not have it.
     let known: BTreeSet<String> = problems.iter().map(|problem| problem.field.clone()).collect();
-    let listed = allow_list::check(values, audience);
     problems.extend(listed.into_iter().filter(|problem| !known.contains(&problem.field)));
     problems
 }

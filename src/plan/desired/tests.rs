@@ -311,13 +311,13 @@ fn a_value_that_something_else_decides_is_refused_with_what_to_do() {
 
 #[test]
 fn a_value_with_which_the_charts_do_not_render_is_refused_and_named() {
-    let values = json!({"values": {"compatibilityVersion": "0.1"}});
+    let values = json!({"values": {"telemetry": {"v2": "x"}}});
     let Desired::Rejected(Rejection { message, .. }) =
         desire_in(OverrideMode::Unrestricted, &json!({}), values, false)
     else {
         panic!("not refused")
     };
-    assert!(message.contains("spec.values.compatibilityVersion"), "{message}");
+    assert!(message.contains("spec.values.telemetry.v2"), "{message}");
     assert!(message.contains("cannot render Istio"), "{message}");
 }
 

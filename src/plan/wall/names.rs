@@ -173,10 +173,9 @@ fn is_free(name: Option<(Option<&str>, &str)>) -> bool {
 }
 
 fn is_within(domain: &str, domains: &[&str]) -> bool {
-    let is_below = |parent: &&str| {
-        domain.strip_suffix(*parent).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    };
-    domains.iter().any(|parent| is_below(&parent))
+    domains
+        .iter()
+        .any(|parent| domain.strip_suffix(parent).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
 }
 
 fn is_variable(program: &str, name: &str) -> bool {

@@ -54,7 +54,7 @@ impl Subject {
             ("apps", "Deployment", _) if is_gateway => Self::Fields("gateway"),
             ("apps", "DaemonSet", "istio-cni-node") => Self::Fields("cni"),
             ("apps", "DaemonSet", "ztunnel") => Self::Fields("ztunnel"),
-            ("", "Service", "istiod") => Self::Fields("istiod-service"),
+            ("", "Service", "istiod" | "istiod-revision-tag-default") => Self::Fields("istiod-service"),
             ("", "Service", _) if is_gateway => Self::Fields("gateway-service"),
             ("autoscaling", "HorizontalPodAutoscaler", _) if is_scaled => Self::Fields("autoscaler"),
             ("policy", "PodDisruptionBudget", _) if is_scaled => Self::Fields("budget"),

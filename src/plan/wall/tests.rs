@@ -81,6 +81,7 @@ fn listed_fields_of_a_workload_are_open() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn everything_else_of_a_workload_is_closed_and_named() {
     for (pointer, value, path) in [
         ("/metadata/ownerReferences".to_owned(), json!([]), "metadata.ownerReferences"),
@@ -303,6 +304,7 @@ fn what_leads_traffic_to_a_service_elsewhere_is_closed() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn what_accompanies_a_workload_keeps_what_it_selects() {
     let resource = json!([{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]);
     let external = json!([{"type": "External", "external": {"metric": {"name": "x"}, "target": {"type": "Value", "value": "1"}}}]);

@@ -70,8 +70,7 @@ fn read(text: &Value) -> Option<Value> {
     let text = text.as_str().filter(|text| text.len() <= MAX_TEXT)?;
     let documents = yaml::parse_json_documents(text).ok()?;
     match documents.as_slice() {
-        [] => Some(json!({})),
-        [Value::Null] => Some(json!({})),
+        [] | [Value::Null] => Some(json!({})),
         [Value::Object(map)] => Some(Value::Object(map.clone())),
         _ => None,
     }

@@ -43,6 +43,8 @@ pub(super) enum ValueClass {
     BoolFalse,
     ContainerPorts,
     Copy,
+    /// A whole number, or its text.
+    Count,
     DaemonSetStrategy,
     Decimal,
     DeploymentStrategy,
@@ -98,6 +100,7 @@ impl ValueClass {
             "bool-false" => Self::BoolFalse,
             "container-ports" => Self::ContainerPorts,
             "copy" => Self::Copy,
+            "count" => Self::Count,
             "daemon-set-strategy" => Self::DaemonSetStrategy,
             "decimal" => Self::Decimal,
             "deployment-strategy" => Self::DeploymentStrategy,
@@ -170,6 +173,7 @@ impl ValueClass {
             Self::VariableTrue => is_variable(value, |value| text(value) == Some("true")),
             Self::VariableFalse => is_variable(value, |value| text(value) == Some("false")),
             Self::Settings => is_settings(value),
+            Self::Count => is_scalar_of(value, |text| text.len() <= 9 && is_of(text, "0123456789")),
             Self::Copy => value.as_str().is_some_and(|text| text.len() <= MAX_COPY),
             Self::Bool => value.is_boolean() || matches!(text(value), Some("true" | "false")),
             Self::BoolTrue => *value == Value::Bool(true) || text(value) == Some("true"),
@@ -198,8 +202,11 @@ impl ValueClass {
     }
 }
 
+/// The name of a field, and what it may hold.
+type Field = (&'static str, fn(&Value) -> bool);
+
 /// Fields of a port of a Service, and what they may hold.
-const SERVICE_PORT: [(&str, fn(&Value) -> bool); 6] = [
+const SERVICE_PORT: [Field; 6] = [
     ("appProtocol", is_word),
     ("name", is_word),
     ("nodePort", is_port),
@@ -289,7 +296,7 @@ fn is_quantity(value: &Value) -> bool {
 }
 
 fn is_policy_ports(value: &Value) -> bool {
-    let ports: [(&str, fn(&Value) -> bool); 2] = [("port", is_port), ("protocol", is_protocol)];
+    let ports: [Field; 2] = [("port", is_port), ("protocol", is_protocol)];
     value.as_object().is_some_and(|rule| {
         rule.len() == 1
             && rule.get("ports").is_some_and(|list| {
@@ -353,7 +360,7 @@ fn is_list_of(value: &Value, is_item: impl Fn(&Value) -> bool) -> bool {
     value.as_array().is_some_and(|items| items.len() <= MAX_PARTS && items.iter().all(is_item))
 }
 
-fn has_only(value: &Value, fields: &[(&str, fn(&Value) -> bool)]) -> bool {
+fn has_only(value: &Value, fields: &[Field]) -> bool {
     let is_listed = |(name, value): (&String, &Value)| {
         fields.iter().any(|(listed, takes)| listed == name && takes(value))
     };

@@ -53,6 +53,11 @@ pub(super) fn check(values: &Map<String, Value>, audience: Audience) -> Vec<Prob
     check.problems
 }
 
+/// Whether a refusal of the list says only that the list does not have the value.
+pub(super) fn is_unreviewed(problem: &Problem) -> bool {
+    problem.message == closed::not_listed()
+}
+
 struct Check {
     audience: Audience,
     problems: Vec<Problem>,

@@ -117,9 +117,16 @@ const fn map(name: &'static str, description: &'static str, accepts: fn(&Value) 
 static KINDS: &[StructureKind] = &[
     kind("empty", "an empty map", |value| value.as_object().is_some_and(Map::is_empty)),
     map("resources", "limits and requests of cpu, memory, and ephemeral-storage", is_resources),
-    map("node-selector", "a label of nodes and its value", |value| {
-        is_map(value, |key| is_label_key(key) && key != "kubernetes.io/os", is_label_value)
-    }),
+    map(
+        "node-selector",
+        "a label of nodes and its value, where kubernetes.io/os can only be linux",
+        |value| {
+            let is_other_system = |map: &Map<String, Value>| {
+                map.get("kubernetes.io/os").is_some_and(|system| system != "linux")
+            };
+            is_map(value, is_label_key, is_label_value) && !value.as_object().is_some_and(is_other_system)
+        },
+    ),
     kind("affinity", "an affinity of Kubernetes", is_typed::<Affinity>),
     kind("tolerations", "a list of tolerations of Kubernetes", is_typed::<Vec<Toleration>>),
     kind(
@@ -184,7 +191,8 @@ fn is_bounded(value: &Value) -> bool {
             }
             Value::Object(map) => {
                 open.extend(map.values().take(MAX_NODES + 1));
-                map.keys().take(MAX_NODES).all(|key| is_short(key))
+                // Fields and labels alike. A directive such as `$patch` is neither.
+                map.keys().take(MAX_NODES).all(|key| is_label_key(key))
             }
             Value::Null => false,
             Value::Bool(_) | Value::Number(_) => true,
@@ -211,8 +219,11 @@ fn is_annotation(text: &str) -> bool {
 }
 
 /// A valid key without a domain, or of a domain that `is_open`. Charts write keys without quotes.
+///
+/// Dots in a key without a `/` are a domain after all: container runtimes name their annotations that way.
 fn is_key_of(key: &str, is_open: fn(&str) -> bool) -> bool {
-    is_yaml_text(key) && key_parts(key).is_some_and(|(domain, _)| domain.is_none_or(is_open))
+    is_yaml_text(key)
+        && key_parts(key).is_some_and(|(domain, name)| domain.map_or(!name.contains('.'), is_open))
 }
 
 fn is_pod_domain(domain: &str) -> bool {

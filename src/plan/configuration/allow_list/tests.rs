@@ -140,8 +140,10 @@ fn every_field_of_the_mesh_configuration_has_been_reviewed() {
     let fields = include_str!("../mesh_names.txt").lines().skip(1);
     let leaves =
         fields.filter_map(|line| line.split_once(' ')).filter(|(_, holds)| !holds.ends_with("message"));
-    let missing: Vec<_> =
-        leaves.map(|(path, _)| format!("meshConfig.{path}")).filter(|path| !is_reviewed(path)).collect();
+    let missing: Vec<_> = leaves
+        .map(|(path, _)| format!("meshConfig.{}", path.replace('*', "any")))
+        .filter(|path| !is_reviewed(path))
+        .collect();
     assert!(missing.is_empty(), "neither allowed nor closed: {missing:#?}");
 }
 

@@ -134,8 +134,12 @@ fn is_scoped_level(text: &str) -> bool {
     }
 }
 
+/// Levels, each with or without its module: `info,ztunnel::proxy=debug`.
 fn is_rust_log(text: &str) -> bool {
-    every(text, |byte| byte.is_ascii_alphanumeric() || b"_:,=-".contains(&byte))
+    split(text, |directive| match directive.split_once('=') {
+        None => is_word(directive),
+        Some((module, level)) => module.split("::").all(is_word) && is_word(level),
+    })
 }
 
 pub(super) fn is_dns_label(text: &str) -> bool {
