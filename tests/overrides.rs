@@ -42,6 +42,7 @@ kind: ConfigMap
 metadata: {name: x, namespace: \"istio-system/secrets?a=\"}";
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn values_reach_nothing_that_is_closed() {
     let ingress = "gateways.istio-ingressgateway";
     let cases = [

@@ -91,7 +91,9 @@ impl Lines {
         for (id, lines) in other.0.iter().filter(|(id, _)| !self.0.contains_key(id)) {
             text.push_str(&format!("+ {id}\n"));
             if !shown_elsewhere.0.contains_key(id) {
-                lines.iter().for_each(|line| text.push_str(&format!("+ {id}{line}\n")));
+                for line in lines {
+                    text.push_str(&format!("+ {id}{line}\n"));
+                }
             }
         }
         text
