@@ -12,8 +12,9 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::Value;
 
-/// Beyond this, istiod's own second attempt comes as soon.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long istiod is held back at most. It would have to wait for the same storage: an API server that takes longer has a
+/// problem of its own.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// One storage is made at a time, whatever is asked for.
 const CONCURRENCY: usize = 3;
 /// A kind that the operator itself watches as soon as it is served.
