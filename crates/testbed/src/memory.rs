@@ -6,7 +6,7 @@ use rustix::process::{Resource, Rlimit};
 
 use crate::process::{Process, ProcessError};
 
-/// What resets the peak of a process, see proc_pid_clear_refs(5).
+/// What resets the peak of a process, see `proc_pid_clear_refs(5)`.
 const RESET_PEAK: &str = "5";
 
 impl Process {
@@ -21,7 +21,7 @@ impl Process {
         self.memory("RssFile:")
     }
 
-    /// A field of proc_pid_status(5), in bytes.
+    /// A field of `proc_pid_status(5)`, in bytes.
     fn memory(&self, field: &str) -> Result<u64, ProcessError> {
         const WHAT: &str = "read the memory of";
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
