@@ -9,10 +9,12 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::PostParams;
 use kube::{Api, Client};
 
+use super::inventory::Record;
 use super::server_side;
 use crate::api::names::ISTIO_NAMESPACE;
 use crate::kubernetes::Account;
 use crate::object::ObjectId;
+use crate::plan::Stage;
 use crate::plan::access::binding;
 
 /// How long the API server may take to learn of a binding; usually it takes milliseconds.
@@ -51,17 +53,20 @@ async fn is_effective(client: &Client) -> bool {
     answer.is_ok_and(|review| review.status.is_some_and(|status| status.allowed))
 }
 
-/// Makes sure that `account` may take apart what is in the namespace, and returns the identity of the binding.
+/// Makes sure that `account` may take apart what is in the namespace, and returns the binding as the inventory has to know it.
 ///
 /// An installation by an older version has no binding, and somebody may have deleted it. Without a namespace there is nothing
 /// to have access to, and in one that is being deleted there is nothing left to do.
-pub async fn ensure(client: &Client, account: &Account) -> Option<ObjectId> {
+pub async fn ensure(client: &Client, account: &Account) -> Option<(ObjectId, Record)> {
     let manifest = binding(account);
     let id = ObjectId::of(&manifest).ok()?;
-    if let Err(error) = server_side::apply(client, &id, &manifest).await {
+    let written = server_side::apply(client, &id, &manifest).await;
+    let written = written.inspect_err(|error| {
         tracing::info!(%error, "no access to the namespace of the control plane is granted");
-        return None;
-    }
+    });
+    let written = written.ok()?;
     effective(client).await;
-    Some(id)
+    let record =
+        Record { uid: written.uid, origin: Some(written.origin), ..Record::planned(Stage::Namespace) };
+    Some((id, record))
 }

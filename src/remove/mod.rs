@@ -23,7 +23,6 @@ use crate::apply::inventory::{self, Inventory, Store};
 use crate::dataplane::act::removal::Removal;
 use crate::kubernetes::Account;
 use crate::object::ObjectId;
-use crate::plan::Stage;
 use crate::status::Progress;
 
 /// Annotation of the `Istio` resource that says what its deletion means; with [`ORPHAN`] it removes nothing.
@@ -146,9 +145,10 @@ impl Remover {
         if !blockers.is_empty() {
             return Ok(Outcome::Blocked(blockers));
         }
-        if let Some(account) = &self.account {
-            let granted = access::ensure(&self.client, account).await;
-            inventory.extend(granted.map(|id| (Stage::Namespace, id)));
+        if let Some(account) = &self.account
+            && let Some((id, record)) = access::ensure(&self.client, account).await
+        {
+            inventory.record(id, record);
         }
         for step in Step::ALL.into_iter().filter(|step| *step < Step::Access) {
             if step == Step::Gateways {

@@ -174,10 +174,8 @@ fn credentials() -> Vec<Attempt> {
     ]
 }
 
-/// Permissions, definitions, webhooks and namespaces.
-#[expect(clippy::too_many_lines, reason = "one table")]
+/// Definitions, webhooks, policies and namespaces.
 fn cluster() -> Vec<Attempt> {
-    let rbac = "/apis/rbac.authorization.k8s.io/v1";
     let hooks = "/apis/admissionregistration.k8s.io/v1";
     let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
     let labels = || json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}});
@@ -235,6 +233,13 @@ fn cluster() -> Vec<Attempt> {
             "unbind a policy that limits it",
             &format!("{hooks}/validatingadmissionpolicybindings/istio-manager-namespaced-objects"),
         ),
+    ]
+}
+
+/// Permissions of its own and of others.
+fn permissions() -> Vec<Attempt> {
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    vec![
         create(
             "bind cluster-admin",
             &format!("{rbac}/clusterrolebindings"),
@@ -494,7 +499,7 @@ pub async fn what_the_operator_must_not_do_is_refused_by_the_api_server(
     let admin = control_plane.client();
     let operator = control_plane.client_for(NAMESPACE, "istio-controller-manager").await?;
     let mut attempts: Vec<Attempt> =
-        [credentials(), cluster(), workloads(), traffic()].into_iter().flatten().collect();
+        [credentials(), cluster(), permissions(), workloads(), traffic()].into_iter().flatten().collect();
     for attempt in attempts.iter_mut().filter(|attempt| attempt.method == Method::PUT) {
         let live: Value = admin.request(Request::get(&attempt.path).body(Vec::new())?).await?;
         attempt.body["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
