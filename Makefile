@@ -17,7 +17,7 @@ ifneq ($(TOOLCHAIN),)
 export RUSTUP_TOOLCHAIN := $(TOOLCHAIN)
 endif
 
-.PHONY: help demo test test-full test-unit run build lint generate check-generated charts tools bench bench-dataplane bench-large image clean
+.PHONY: check-fuzz help demo test test-full test-unit run build lint generate check-generated charts tools bench bench-dataplane bench-large image clean
 .PHONY: advisories sbom reproducible fips release-check release-image
 
 help: ## Explain the targets
@@ -58,8 +58,10 @@ lint: charts $(DENY) ## Formatting, clippy with all its pedantry, and dependenci
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --lib
 	$(DENY) check bans licenses sources
 	@echo "advisories are not checked here, because no package registry carries the RustSec database: run 'make advisories'"
-	cargo check --quiet --manifest-path fuzz/Cargo.toml --target-dir target/fuzz
 	bash -n tools/*.sh .ci/run
+
+check-fuzz: charts ## Compile the fuzz targets, whose bodies `make test` runs with a seed (5 minutes the first time)
+	cargo check --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz
 
 $(DENY):
 	@echo "building cargo-deny $(DENY_VERSION) once, about 3 minutes on 2 cores"
