@@ -29,7 +29,12 @@ fn sample(kind: &str) -> Value {
     match name {
         "bool" => json!(true),
         "flag" => json!("true"),
-        "integer" => json!(words.next().unwrap().parse::<i64>().unwrap()),
+        // Some number in the middle, so that a minimum of pods is not over a maximum of the base configuration.
+        "integer" => {
+            let mut bound = || words.next().unwrap().parse::<i64>().unwrap();
+            let (least, most) = (bound(), bound());
+            json!(5.clamp(least, most))
+        }
         "count" | "decimal" => json!(words.next().unwrap()),
         "number" => json!(1.5),
         "percent-or-integer" => json!("25%"),
