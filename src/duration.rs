@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_is_refused_with_the_reason() {
+    fn invalid_durations_are_refused_with_a_reason() {
         for (text, reason) in [
             ("", "it is empty"),
             ("+", "it is empty"),

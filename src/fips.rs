@@ -9,11 +9,11 @@ use rustls::crypto::CryptoProvider;
 use tracing::{info, warn};
 
 /// Turns FIPS mode on if it is exactly `true`, as in the Go operator.
-const MODE: &str = "KYMA_FIPS_MODE_ENABLED";
+const FIPS_MODE_VARIABLE: &str = "KYMA_FIPS_MODE_ENABLED";
 
 /// Whether the environment turns FIPS mode on.
 pub fn mode(lookup: impl Fn(&str) -> Option<String>) -> Mode {
-    if lookup(MODE).is_some_and(|value| value == "true") { Mode::On } else { Mode::Off }
+    if lookup(FIPS_MODE_VARIABLE).is_some_and(|value| value == "true") { Mode::On } else { Mode::Off }
 }
 
 /// Whether FIPS mode is on.
@@ -81,7 +81,7 @@ impl Coverage {
             Self::NotRequested => {}
             Self::Complete => info!("the TLS connections of the operator use a FIPS module"),
             Self::IstioOnly => warn!(
-                "FIPS mode is incomplete: {MODE} selects Istio's FIPS images, but the TLS connections of the operator \
+                "FIPS mode is incomplete: {FIPS_MODE_VARIABLE} selects Istio's FIPS images, but the TLS connections of the operator \
                  itself, to the API server, use a cryptographic module that is not a FIPS module. Use an image that is \
                  built with the cargo feature `fips`, and --require-fips to refuse any other"
             ),
@@ -139,7 +139,11 @@ mod tests {
             (Some(""), Mode::Off),
             (None, Mode::Off),
         ] {
-            assert_eq!(mode(|name| value.filter(|_| name == MODE).map(str::to_owned)), expected, "{value:?}");
+            assert_eq!(
+                mode(|name| value.filter(|_| name == FIPS_MODE_VARIABLE).map(str::to_owned)),
+                expected,
+                "{value:?}"
+            );
         }
     }
 

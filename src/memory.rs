@@ -9,13 +9,13 @@ use kube::{Api, Client};
 use serde_json::json;
 use thiserror::Error;
 
-use crate::api::names::{MEMORY_CONFIG_MAP, MODULE_LABEL, MODULE_LABEL_VALUE, OWN_FIELD_MANAGER};
-use crate::plan::cluster::Memory;
+use crate::api::names::{MODULE_LABEL, MODULE_LABEL_VALUE, OWN_FIELD_MANAGER, REMEMBERED_FACTS_CONFIG_MAP};
+use crate::plan::cluster::RememberedFacts;
 
 /// The memory could not be kept.
 #[derive(Debug, Error)]
 #[error(
-    "cannot write ConfigMap {namespace}/{MEMORY_CONFIG_MAP}, which remembers the size and the settings of the cluster"
+    "cannot write ConfigMap {namespace}/{REMEMBERED_FACTS_CONFIG_MAP}, which remembers the size and the settings of the cluster"
 )]
 pub struct Error {
     namespace: String,
@@ -23,12 +23,12 @@ pub struct Error {
 }
 
 /// Writes the memory.
-pub struct Store {
+pub struct RememberedFactsStore {
     client: Client,
     namespace: String,
 }
 
-impl Store {
+impl RememberedFactsStore {
     /// A store in the operator's own namespace.
     #[must_use]
     pub fn new(client: Client, namespace: &str) -> Self {
@@ -36,18 +36,18 @@ impl Store {
     }
 
     /// Writes `memory`, unless it is what is `kept` already; returns whether it wrote.
-    pub async fn save(&self, memory: &Memory, kept: &Memory) -> Result<bool, Error> {
-        if memory == kept {
+    pub async fn save(&self, facts: &RememberedFacts, saved: &RememberedFacts) -> Result<bool, Error> {
+        if facts == saved {
             return Ok(false);
         }
         let map = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "metadata": {"name": MEMORY_CONFIG_MAP, "labels": {MODULE_LABEL: MODULE_LABEL_VALUE}},
-            "data": memory.to_data(),
+            "metadata": {"name": REMEMBERED_FACTS_CONFIG_MAP, "labels": {MODULE_LABEL: MODULE_LABEL_VALUE}},
+            "data": facts.to_data(),
         });
         let params = PatchParams::apply(OWN_FIELD_MANAGER).force();
-        match self.api().patch_metadata(MEMORY_CONFIG_MAP, &params, &Patch::Apply(&map)).await {
+        match self.api().patch_metadata(REMEMBERED_FACTS_CONFIG_MAP, &params, &Patch::Apply(&map)).await {
             Ok(_) => Ok(true),
             Err(source) => Err(self.error(source)),
         }
@@ -55,7 +55,7 @@ impl Store {
 
     /// Forgets everything.
     pub async fn delete(&self) -> Result<(), Error> {
-        match self.api().delete(MEMORY_CONFIG_MAP, &DeleteParams::default()).await {
+        match self.api().delete(REMEMBERED_FACTS_CONFIG_MAP, &DeleteParams::default()).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             Err(source) => Err(self.error(source)),

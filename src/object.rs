@@ -55,20 +55,20 @@ pub enum Error {
 }
 
 /// Longest name of an object in characters (Kubernetes, "Object Names and IDs").
-const MAX_NAME: usize = 253;
+const MAX_NAME_LENGTH: usize = 253;
 /// Longest label of a DNS name in characters (RFC 1123).
-const MAX_LABEL: usize = 63;
+const MAX_LABEL_LENGTH: usize = 63;
 /// Longest excerpt of an invalid text in an error, in characters.
-const MAX_EXCERPT: usize = 60;
+const MAX_EXCERPT_LENGTH: usize = 60;
 /// Names in this group are path segments rather than DNS names, such as `system:node` (Kubernetes, "Object Names and
 /// IDs", path segment names).
-const PATH_SEGMENT_NAMES: &str = "rbac.authorization.k8s.io";
+const PATH_SEGMENT_NAMES_GROUP: &str = "rbac.authorization.k8s.io";
 
 /// Whether `text` is a label of a DNS name (RFC 1123).
 #[must_use]
 pub fn is_dns_label(text: &str) -> bool {
     let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=MAX_LABEL).contains(&text.len())
+    (1..=MAX_LABEL_LENGTH).contains(&text.len())
         && text.bytes().all(is_inner)
         && !text.starts_with('-')
         && !text.ends_with('-')
@@ -78,17 +78,17 @@ pub fn is_dns_label(text: &str) -> bool {
 #[must_use]
 pub fn is_dns_subdomain(text: &str) -> bool {
     let is_label = |label: &str| is_dns_label(label);
-    text.len() <= MAX_NAME && text.split('.').all(is_label)
+    text.len() <= MAX_NAME_LENGTH && text.split('.').all(is_label)
 }
 
 /// Whether `text` is a path segment that a URL takes as it is.
 fn is_path_segment(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
-    (1..=MAX_NAME).contains(&text.len()) && !matches!(text, "." | "..") && text.bytes().all(is_plain)
+    (1..=MAX_NAME_LENGTH).contains(&text.len()) && !matches!(text, "." | "..") && text.bytes().all(is_plain)
 }
 
 fn is_kind(text: &str) -> bool {
-    (1..=MAX_LABEL).contains(&text.len())
+    (1..=MAX_LABEL_LENGTH).contains(&text.len())
         && text.starts_with(|first: char| first.is_ascii_uppercase())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
@@ -133,7 +133,7 @@ impl ObjectId {
 
     /// Refuses texts that Kubernetes does not allow: they would end up in the path of a request.
     fn check(&self) -> Result<(), Error> {
-        let is_name = if self.group == PATH_SEGMENT_NAMES { is_path_segment } else { is_dns_subdomain };
+        let is_name = if self.group == PATH_SEGMENT_NAMES_GROUP { is_path_segment } else { is_dns_subdomain };
         let namespace = self.namespace.as_deref();
         for (field, text, is_valid) in [
             ("group", self.group.as_str(), self.group.is_empty() || is_dns_subdomain(&self.group)),
@@ -143,7 +143,7 @@ impl ObjectId {
             ("metadata.name", &self.name, is_name(&self.name)),
         ] {
             if !is_valid {
-                return Err(Error::Invalid { field, text: text.chars().take(MAX_EXCERPT).collect() });
+                return Err(Error::Invalid { field, text: text.chars().take(MAX_EXCERPT_LENGTH).collect() });
             }
         }
         Ok(())
@@ -192,7 +192,7 @@ impl ObjectId {
 
     /// Whether both name the same object, whatever version of its API each speaks.
     #[must_use]
-    pub fn same_object(&self, other: &Self) -> bool {
+    pub fn is_same_object(&self, other: &Self) -> bool {
         self.kind == other.kind
             && self.name == other.name
             && self.group == other.group

@@ -65,28 +65,28 @@ fn data(planned: &[(ObjectId, Value)], config_map: &str) -> Value {
 }
 
 #[test]
-fn every_kind_of_installation_has_a_mesh_and_an_injection_that_istiod_accepts() {
-    let mut judge = Judge::start();
+fn istiod_accepts_mesh_and_injection_of_every_kind_of_installation() {
+    let mut checker = AcceptanceChecker::start();
     for case in pairwise() {
-        judge.accepts(&case, &case.planned().unwrap());
+        checker.assert_accepted(&case, &case.planned().unwrap());
     }
-    assert!(judge.asked.len() > 1);
+    assert!(checker.checked.len() > 1);
 }
 
 /// Some minutes on two cores. Each case is rendered once, for all that is asked of it.
 #[test]
 #[ignore = "14 000 renderings; part of the full tests"]
-fn every_combination_of_settings_gives_a_whole_installation_that_istiod_accepts() {
+fn istiod_accepts_the_installation_of_every_setting_combination() {
     let cases = product();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for part in cases.chunks(cases.len().div_ceil(threads)) {
             scope.spawn(move || {
-                let mut judge = Judge::start();
+                let mut checker = AcceptanceChecker::start();
                 for case in part {
                     let planned = case.planned().unwrap_or_else(|error| panic!("{case:?}: {error}"));
                     whole::check(case, &planned);
-                    judge.accepts(case, &planned);
+                    checker.assert_accepted(case, &planned);
                 }
             });
         }
@@ -94,21 +94,21 @@ fn every_combination_of_settings_gives_a_whole_installation_that_istiod_accepts(
 }
 
 /// Asks Istio about each mesh configuration with its injection once: many cases differ in what neither depends on.
-struct Judge {
+struct AcceptanceChecker {
     istio: Istio,
-    asked: BTreeSet<u64>,
+    checked: BTreeSet<u64>,
 }
 
-impl Judge {
+impl AcceptanceChecker {
     fn start() -> Self {
-        Self { istio: Istio::start(), asked: BTreeSet::new() }
+        Self { istio: Istio::start(), checked: BTreeSet::new() }
     }
 
-    fn accepts(&mut self, case: &Case, planned: &[(ObjectId, Value)]) {
+    fn assert_accepted(&mut self, case: &Case, planned: &[(ObjectId, Value)]) {
         let (mesh, injector) = (data(planned, "istio"), data(planned, "istio-sidecar-injector"));
         let mut hasher = DefaultHasher::new();
         (mesh.to_string(), injector.to_string(), case.disables_cni()).hash(&mut hasher);
-        if !self.asked.insert(hasher.finish()) {
+        if !self.checked.insert(hasher.finish()) {
             return;
         }
         let containers = self.istio.containers(mesh["mesh"].as_str().unwrap(), &injector);

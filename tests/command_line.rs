@@ -7,10 +7,10 @@ mod program;
 
 use std::net::TcpListener;
 
-use self::program::{KUBECONFIG, istio_manager, told};
+use self::program::{KUBECONFIG, istio_manager, run};
 
 fn output(line: &str) -> (i32, String, String) {
-    told(&mut istio_manager(line))
+    run(&mut istio_manager(line))
 }
 
 #[test]
@@ -23,7 +23,7 @@ fn help_goes_to_standard_output_and_shows_examples() {
 }
 
 #[test]
-fn help_of_run_tells_the_flags_of_the_go_operator_with_their_defaults() {
+fn help_of_run_shows_the_go_operators_flags_with_their_defaults() {
     let (code, stdout, _) = output("run --help");
     assert_eq!(code, 0);
     for (flag, default) in [
@@ -65,7 +65,7 @@ fn help_of_a_command_shows_how_it_is_used_and_what_its_exit_codes_mean() {
 }
 
 #[test]
-fn a_command_that_answers_with_1_fails_with_2() {
+fn commands_that_report_with_exit_code_1_fail_with_2() {
     for (line, because) in [
         ("diff -f /does/not/exist", "cannot read /does/not/exist"),
         ("diff", "--filename <FILE>"),
@@ -79,7 +79,7 @@ fn a_command_that_answers_with_1_fails_with_2() {
 }
 
 #[test]
-fn help_of_restarts_tells_what_is_changed_and_what_the_exit_codes_mean() {
+fn help_of_restarts_explains_changes_and_exit_codes() {
     for name in ["restarts", "proxy-status"] {
         let (code, stdout, _) = output(&format!("{name} --help"));
         assert_eq!(code, 0);
@@ -92,7 +92,7 @@ fn help_of_restarts_tells_what_is_changed_and_what_the_exit_codes_mean() {
 }
 
 #[test]
-fn a_report_without_a_cluster_is_an_error_that_says_what_to_do() {
+fn a_report_without_a_cluster_is_an_actionable_error() {
     let (code, stdout, stderr) = output("restarts --kubeconfig=/does/not/exist");
     assert_eq!((code, stdout.as_str()), (1, ""));
     assert!(stderr.contains("/does/not/exist"), "{stderr}");
@@ -110,7 +110,7 @@ fn flags_of_a_go_operator_without_a_subcommand_reach_run() {
 }
 
 #[test]
-fn no_cluster_is_an_error_that_says_where_was_looked_and_what_to_do() {
+fn no_cluster_is_an_error_that_lists_the_searched_locations() {
     let (code, _, stderr) = output("run");
     assert_eq!(code, 1);
     for expected in ["error: ", "--kubeconfig", "KUBECONFIG", "service account", "home directory"] {
@@ -145,14 +145,14 @@ fn durations_that_cannot_elect_a_leader_stop_the_start() {
 }
 
 #[test]
-fn fips_mode_says_what_it_does_not_cover() {
+fn fips_mode_reports_what_it_does_not_cover() {
     let line = "run --kubeconfig /does/not/exist";
-    let (code, stdout, stderr) = told(istio_manager(line).env("KYMA_FIPS_MODE_ENABLED", "true"));
+    let (code, stdout, stderr) = run(istio_manager(line).env("KYMA_FIPS_MODE_ENABLED", "true"));
     assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
     assert!(stderr.contains("the kubeconfig /does/not/exist cannot be used"), "{stderr}");
     let warned = stderr.contains("FIPS mode is incomplete: ");
     assert_eq!(warned, !cfg!(feature = "fips"), "{stderr}");
-    let (_, _, stderr) = told(istio_manager(line).env("KYMA_FIPS_MODE_ENABLED", "false"));
+    let (_, _, stderr) = run(istio_manager(line).env("KYMA_FIPS_MODE_ENABLED", "false"));
     assert!(!stderr.contains("FIPS"), "{stderr}");
 }
 
@@ -166,9 +166,9 @@ fn a_build_without_a_fips_module_does_not_start_where_one_is_required() {
 }
 
 #[test]
-fn a_taken_port_stops_the_start_and_is_named() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
+fn a_port_in_use_stops_the_start_and_is_reported() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let kubeconfig = folder.path().join("config");
     std::fs::write(&kubeconfig, KUBECONFIG).unwrap();
@@ -183,7 +183,7 @@ fn a_taken_port_stops_the_start_and_is_named() {
 }
 
 #[test]
-fn the_definition_of_the_resource_is_printed() {
+fn the_crd_is_printed() {
     let (code, stdout, stderr) = output("crd");
     assert_eq!((code, stderr.as_str()), (0, ""));
     assert!(stdout.contains("istios.operator.kyma-project.io"), "{stdout}");

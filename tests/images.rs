@@ -52,7 +52,7 @@ const WITHOUT_CNI: &str = "{kind: ConfigMap, metadata: {name: istio-features, na
                            data: {features: '{\"disableCni\": true}'}}";
 
 #[test]
-fn without_any_setting_they_are_istios_own() {
+fn default_images_are_istios_own() {
     let official = |names: &[&str]| -> Vec<String> {
         names.iter().map(|name| format!("docker.io/istio/{name}:1.31.0-distroless")).collect()
     };
@@ -62,7 +62,7 @@ fn without_any_setting_they_are_istios_own() {
 }
 
 #[test]
-fn a_registry_with_a_port_and_digests_are_kept_to_the_letter() {
+fn a_registry_port_and_digests_are_kept_verbatim() {
     let mut expected: Vec<_> = OWN.iter().map(|(_, image)| (*image).to_owned()).collect();
     expected.sort();
     assert_eq!(listed(AMBIENT, "", &OWN), expected);
@@ -88,7 +88,7 @@ fn fips_mode_has_images_of_its_own() {
 }
 
 #[test]
-fn the_agentgateway_is_listed_where_istiod_is_told_to_run_it() {
+fn the_agentgateway_is_listed_if_istiod_is_configured_to_run_it() {
     let with =
         |value: &str| format!("{{values: {{pilot: {{env: {{PILOT_ENABLE_AGENTGATEWAY: '{value}'}}}}}}}}");
     let image = "registry.example.com:5000/mesh/agentgateway:1.31.0-distroless".to_owned();

@@ -36,12 +36,12 @@ const EXPIRES_SOON: &[&str] = &[
 fn main() -> ExitCode {
     testbed::run_tests(&testbed::tests![
         a_standby_is_live_and_ready_and_does_not_write,
-        a_leader_that_is_told_to_stop_hands_over_at_once,
-        a_leader_that_was_killed_is_followed_when_its_lease_is_over,
+        a_leader_that_is_stopped_hands_over_at_once,
+        a_killed_leader_is_replaced_when_its_lease_expires,
         a_leader_that_hung_does_not_write_when_it_wakes_up,
-        a_leader_that_was_cut_off_is_followed_and_does_not_write_when_it_is_back,
-        with_the_default_times_a_killed_leader_is_followed_within_twenty_seconds,
-        with_the_default_times_a_stopped_leader_is_followed_within_two_seconds,
+        a_leader_that_was_cut_off_is_replaced_and_stops_writing,
+        a_killed_leader_is_replaced_in_twenty_seconds_by_default,
+        a_stopped_leader_is_replaced_in_two_seconds_by_default,
         // Last, since it leaves the Lease to somebody who is not there.
         a_leader_whose_lease_was_taken_exits_with_an_error,
     ])
@@ -50,12 +50,12 @@ fn main() -> ExitCode {
 async fn a_standby_is_live_and_ready_and_does_not_write(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::new(control_plane).await?;
     let leader = bed.replica("a", NEVER_EXPIRES).await?;
-    leader.leads().await?;
+    leader.wait_until_leading().await?;
     let standby = bed.replica("b", NEVER_EXPIRES).await?;
-    standby.says("standing by").await?;
+    standby.wait_for_log("standing by").await?;
     assert_eq!(standby.get(standby.probes, "/healthz").await?, (200, "ok\n".to_owned()));
     assert_eq!(standby.get(standby.probes, "/readyz").await?, (200, "ok\n".to_owned()));
-    bed.renewals(3).await?;
+    bed.wait_for_renewals(3).await?;
     assert!(!standby.is_leading().await?);
     assert_eq!(bed.writes_of("b").await?, Vec::<String>::new());
     let writes = bed.writes_of("a").await?;
@@ -66,34 +66,32 @@ async fn a_standby_is_live_and_ready_and_does_not_write(control_plane: &ControlP
     Ok(())
 }
 
-async fn a_leader_that_is_told_to_stop_hands_over_at_once(control_plane: &ControlPlane) -> TestResult {
+async fn a_leader_that_is_stopped_hands_over_at_once(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::new(control_plane).await?;
     let mut leader = bed.replica("c", NEVER_EXPIRES).await?;
-    leader.leads().await?;
+    leader.wait_until_leading().await?;
     let mut standby = bed.replica("d", NEVER_EXPIRES).await?;
-    standby.says("standing by").await?;
+    standby.wait_for_log("standing by").await?;
     let transitions = bed.transitions().await?;
     assert_eq!(leader.process.terminate(Duration::from_secs(5)).await?.code(), Some(0));
-    standby.leads().await?;
+    standby.wait_until_leading().await?;
     assert_eq!(bed.transitions().await?, transitions + 1);
     assert_eq!(standby.process.terminate(Duration::from_secs(5)).await?.code(), Some(0));
     assert_eq!(bed.holder().await?, None, "a clean stop leaves the Lease without a holder");
     Ok(())
 }
 
-async fn a_leader_that_was_killed_is_followed_when_its_lease_is_over(
-    control_plane: &ControlPlane,
-) -> TestResult {
+async fn a_killed_leader_is_replaced_when_its_lease_expires(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::new(control_plane).await?;
     let mut leader = bed.replica("e", EXPIRES_SOON).await?;
-    leader.leads().await?;
+    leader.wait_until_leading().await?;
     let killed = bed.holder().await?;
     let mut standby = bed.replica("f", EXPIRES_SOON).await?;
-    standby.says("standing by").await?;
+    standby.wait_for_log("standing by").await?;
     leader.process.kill().await?;
     let mark = control_plane.audit().mark().await?;
     assert_eq!(bed.holder().await?, killed, "nobody takes over before the lease is over");
-    standby.leads().await?;
+    standby.wait_until_leading().await?;
     assert_ne!(bed.holder().await?, killed);
     // By the time that the API server received them: what it received before may be logged later.
     let late = control_plane.audit().since(&mark).await?.of(&user("e")).writes();
@@ -105,11 +103,11 @@ async fn a_leader_that_was_killed_is_followed_when_its_lease_is_over(
 async fn a_leader_that_hung_does_not_write_when_it_wakes_up(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::new(control_plane).await?;
     let mut hung = bed.replica("g", EXPIRES_SOON).await?;
-    hung.leads().await?;
+    hung.wait_until_leading().await?;
     let mut standby = bed.replica("h", EXPIRES_SOON).await?;
-    standby.says("standing by").await?;
+    standby.wait_for_log("standing by").await?;
     hung.process.pause()?;
-    standby.leads().await?;
+    standby.wait_until_leading().await?;
     let holder = bed.holder().await?;
     hung.process.resume()?;
     assert_eq!(hung.process.wait(DEADLINE).await?.code(), Some(1));
@@ -122,9 +120,9 @@ async fn a_leader_that_hung_does_not_write_when_it_wakes_up(control_plane: &Cont
 async fn a_leader_whose_lease_was_taken_exits_with_an_error(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::new(control_plane).await?;
     let mut leader = bed.replica("i", NEVER_EXPIRES).await?;
-    leader.leads().await?;
-    let taken = json!({"spec": {"holderIdentity": "istio-controller-manager-5d4f_0c1b"}});
-    bed.leases.patch(LEASE, &PatchParams::default(), &Patch::Merge(taken)).await?;
+    leader.wait_until_leading().await?;
+    let new_holder = json!({"spec": {"holderIdentity": "istio-controller-manager-5d4f_0c1b"}});
+    bed.leases.patch(LEASE, &PatchParams::default(), &Patch::Merge(new_holder)).await?;
     assert_eq!(leader.process.wait(DEADLINE).await?.code(), Some(1));
     let log = leader.process.log();
     assert!(log.contains("was taken over by istio-controller-manager-5d4f_0c1b"), "{log}");
@@ -132,18 +130,16 @@ async fn a_leader_whose_lease_was_taken_exits_with_an_error(control_plane: &Cont
     Ok(())
 }
 
-async fn a_leader_that_was_cut_off_is_followed_and_does_not_write_when_it_is_back(
-    control_plane: &ControlPlane,
-) -> TestResult {
+async fn a_leader_that_was_cut_off_is_replaced_and_stops_writing(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::new(control_plane).await?;
     let proxy = FaultProxy::start(&control_plane.kubeconfig(), 1).await?;
     let through = proxy.kubeconfig(&bed.kubeconfig("k").await?)?;
     let mut cut_off = bed.start("k", &through, EXPIRES_SOON)?;
-    cut_off.leads().await?;
+    cut_off.wait_until_leading().await?;
     let mut standby = bed.replica("l", EXPIRES_SOON).await?;
-    standby.says("standing by").await?;
+    standby.wait_for_log("standing by").await?;
     proxy.cut(true);
-    standby.leads().await?;
+    standby.wait_until_leading().await?;
     let holder = bed.holder().await?;
     let written = bed.writes_of("k").await?;
     proxy.cut(false);
@@ -155,30 +151,28 @@ async fn a_leader_that_was_cut_off_is_followed_and_does_not_write_when_it_is_bac
 }
 
 /// The bound is what users are promised, so it is the deadline of the wait.
-async fn with_the_default_times_a_killed_leader_is_followed_within_twenty_seconds(
+async fn a_killed_leader_is_replaced_in_twenty_seconds_by_default(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::new(control_plane).await?;
     let mut leader = bed.replica("m", &[]).await?;
-    leader.leads().await?;
+    leader.wait_until_leading().await?;
     let mut standby = bed.replica("n", &[]).await?;
-    standby.says("standing by").await?;
+    standby.wait_for_log("standing by").await?;
     leader.process.kill().await?;
-    standby.follows(Duration::from_secs(20)).await?;
+    standby.wait_until_leading_within(Duration::from_secs(20)).await?;
     assert_eq!(standby.process.terminate(Duration::from_secs(5)).await?.code(), Some(0));
     Ok(())
 }
 
-async fn with_the_default_times_a_stopped_leader_is_followed_within_two_seconds(
-    control_plane: &ControlPlane,
-) -> TestResult {
+async fn a_stopped_leader_is_replaced_in_two_seconds_by_default(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::new(control_plane).await?;
     let mut leader = bed.replica("o", &[]).await?;
-    leader.leads().await?;
+    leader.wait_until_leading().await?;
     let mut standby = bed.replica("p", &[]).await?;
-    standby.says("standing by").await?;
+    standby.wait_for_log("standing by").await?;
     assert_eq!(leader.process.terminate(Duration::from_secs(5)).await?.code(), Some(0));
-    standby.follows(Duration::from_secs(2)).await?;
+    standby.wait_until_leading_within(Duration::from_secs(2)).await?;
     assert_eq!(standby.process.terminate(Duration::from_secs(5)).await?.code(), Some(0));
     Ok(())
 }
@@ -264,7 +258,7 @@ impl<'a> Bed<'a> {
     }
 
     /// Waits until the Lease was renewed this often.
-    async fn renewals(&self, count: usize) -> Result {
+    async fn wait_for_renewals(&self, count: usize) -> Result {
         let mut last = self.leases.get(LEASE).await?.metadata.resource_version;
         for _ in 0..count {
             last = eventually("renewal of the Lease", DEADLINE, async || {
@@ -299,23 +293,23 @@ fn user(name: &str) -> String {
 
 impl Replica {
     /// Waits until this replica says of itself that it leads.
-    async fn leads(&self) -> Result {
-        self.says("leading").await?;
+    async fn wait_until_leading(&self) -> Result {
+        self.wait_for_log("leading").await?;
         assert!(self.is_leading().await?);
         Ok(())
     }
 
     /// Waits until this replica leads after another, and prints how long that took.
-    async fn follows(&self, deadline: Duration) -> Result {
+    async fn wait_until_leading_within(&self, deadline: Duration) -> Result {
         let started = Instant::now();
-        self.process.says("leading", deadline).await?;
+        self.process.wait_for_log("leading", deadline).await?;
         println!("followed after {:.1} s", started.elapsed().as_secs_f64());
         Ok(())
     }
 
     /// Waits until the log has `text`.
-    async fn says(&self, text: &str) -> Result {
-        Ok(self.process.says(text, DEADLINE).await?)
+    async fn wait_for_log(&self, text: &str) -> Result {
+        Ok(self.process.wait_for_log(text, DEADLINE).await?)
     }
 
     async fn is_leading(&self) -> Result<bool> {

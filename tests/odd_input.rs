@@ -14,12 +14,12 @@ fn istio(name: &str, spec: &str) -> String {
 }
 
 /// Exit code, standard output and standard error of a command line that reads `input`.
-fn told(line: &str, input: &str) -> (i32, String, String) {
-    program::told(istio_manager(line).write_stdin(input))
+fn run_with_input(line: &str, input: &str) -> (i32, String, String) {
+    program::run(istio_manager(line).write_stdin(input))
 }
 
 #[test]
-fn input_that_is_no_single_resource_is_named_with_what_it_is() {
+fn input_without_exactly_one_resource_is_described_in_the_error() {
     let config_map = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}".to_owned();
     let older =
         "{apiVersion: operator.kyma-project.io/v1alpha1, kind: Istio, metadata: {name: a}}".to_owned();
@@ -36,7 +36,7 @@ fn input_that_is_no_single_resource_is_named_with_what_it_is() {
         (two, "standard input holds several resources of kind Istio (one, two), give one of them"),
     ] {
         for (command, failure) in [("render", 1), ("images", 1), ("diff", 2)] {
-            let (code, stdout, stderr) = told(&format!("{command} -f -"), &input);
+            let (code, stdout, stderr) = run_with_input(&format!("{command} -f -"), &input);
             assert_eq!((code, stdout.as_str()), (failure, ""), "{command}: {stderr}");
             assert!(stderr.contains(because), "{command}: {stderr}");
         }
@@ -44,10 +44,10 @@ fn input_that_is_no_single_resource_is_named_with_what_it_is() {
 }
 
 #[test]
-fn every_field_of_the_wrong_type_is_named() {
+fn every_field_of_the_wrong_type_is_reported() {
     let spec =
         "{config: {numTrustedProxies: '3', gatewayExternalTrafficPolicy: Foo}, compatibilityMode: 'yes'}";
-    let (code, stdout, stderr) = told("render -f -", &istio("default", spec));
+    let (code, stdout, stderr) = run_with_input("render -f -", &istio("default", spec));
     assert_eq!((code, stdout.as_str()), (1, ""));
     for because in [
         "spec.config.numTrustedProxies: \"3\" is not of type integer",
@@ -59,26 +59,27 @@ fn every_field_of_the_wrong_type_is_named() {
 }
 
 #[test]
-fn a_field_that_does_not_exist_is_a_warning_with_the_one_that_was_meant() {
-    let (code, stdout, stderr) = told("images -f -", &istio("default", "{config: {numTrustedProxy: 3}}"));
+fn an_unknown_field_is_a_warning_with_a_suggestion() {
+    let (code, stdout, stderr) =
+        run_with_input("images -f -", &istio("default", "{config: {numTrustedProxy: 3}}"));
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.contains("docker.io/istio/pilot:"), "{stdout}");
     assert!(
         stderr.starts_with("warning: spec.config.numTrustedProxy: the Istio resource has no such field, did you mean numTrustedProxies?"),
         "{stderr}"
     );
-    let (_, _, stderr) = told("images -f -", &istio("default", "{config: {numTrustedProxies: 3}}"));
+    let (_, _, stderr) = run_with_input("images -f -", &istio("default", "{config: {numTrustedProxies: 3}}"));
     assert_eq!(stderr, "");
 }
 
 #[test]
-fn a_cluster_that_cannot_be_reached_is_an_error_that_names_it() {
+fn an_unreachable_cluster_is_named_in_the_error() {
     let folder = tempfile::tempdir().unwrap();
     let kubeconfig = folder.path().join("config");
     std::fs::write(&kubeconfig, KUBECONFIG).unwrap();
     for (command, failure) in [("diff -f -", 2), ("check", 2), ("check -o json", 2), ("restarts", 1)] {
         let line = format!("{command} --kubeconfig {}", kubeconfig.display());
-        let (code, stdout, stderr) = told(&line, &istio("default", "{}"));
+        let (code, stdout, stderr) = run_with_input(&line, &istio("default", "{}"));
         assert_eq!((code, stdout.as_str()), (failure, ""), "{command}: {stderr}");
         assert!(
             stderr.contains("the API server at http://127.0.0.1:1/ cannot be asked"),
@@ -89,7 +90,7 @@ fn a_cluster_that_cannot_be_reached_is_an_error_that_names_it() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_error() {
+fn a_closed_output_pipe_is_no_error() {
     use std::process::{Command, Stdio};
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("istio.yaml");

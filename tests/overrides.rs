@@ -7,7 +7,7 @@ mod overrides_body;
 
 use istio_charts::{Bundle, ValueNames};
 use istio_manager::plan::OverrideMode;
-use overrides_body::{judge, judge_in, objects, overrides};
+use overrides_body::{assert_refused_or_harmless, build_plan, build_plan_in_mode, objects};
 use serde_json::{Map, Value, json};
 
 /// A value at a path with dots; in a name, `/` stands for a dot and `~` for a slash.
@@ -43,7 +43,7 @@ metadata: {name: x, namespace: \"istio-system/secrets?a=\"}";
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "one table")]
-fn values_reach_nothing_that_is_closed() {
+fn values_cannot_change_protected_fields() {
     let ingress = "gateways.istio-ingressgateway";
     let cases = [
         // Whole objects by line breaks.
@@ -175,7 +175,7 @@ fn values_reach_nothing_that_is_closed() {
     ];
     let accepted: Vec<String> = cases
         .into_iter()
-        .filter(|(path, value)| judge(json!({"values": at(path, value.clone())})).is_ok())
+        .filter(|(path, value)| build_plan(json!({"values": at(path, value.clone())})).is_ok())
         .map(|(path, value)| format!("{path}: {value}"))
         .collect();
     assert_eq!(accepted, [""; 0]);
@@ -228,7 +228,7 @@ fn harmless_values_reach_the_plan() {
             "localityLbSetting": {"enabled": true, "failoverPriority": ["topology.kubernetes.io/region"]},
         },
     });
-    let plan = judge(json!({"values": values})).unwrap();
+    let plan = build_plan(json!({"values": values})).unwrap();
     let objects = objects(&plan);
     for (kind, name) in [
         ("NetworkPolicy", "istiod"),
@@ -239,11 +239,11 @@ fn harmless_values_reach_the_plan() {
         let place = (kind.to_owned(), "istio-system".to_owned(), name.to_owned());
         assert!(objects.contains_key(&place), "{kind} {name}");
     }
-    overrides(&values);
+    assert_refused_or_harmless(&values);
 }
 
 #[test]
-fn patches_reach_nothing_that_is_closed_and_what_is_open() {
+fn patches_change_only_unprotected_fields() {
     let patch = |kind: &str, name: &str, merge: Value| json!({"patches": [{"kind": kind, "name": name, "strategicMerge": merge}]});
     let container = |name: &str, content: Value| {
         let mut container = content;
@@ -296,14 +296,14 @@ fn patches_reach_nothing_that_is_closed_and_what_is_open() {
         (patch("ConfigMap", "istio", json!({"data": {"mesh": "interception_mode: TPROXY"}})), false),
         (patch("ConfigMap", "istio-cni-config", json!({"data": {"CHAINED_CNI_PLUGIN": "false"}})), false),
     ] {
-        assert_eq!(judge(spec.clone()).is_ok(), is_allowed, "{spec}");
+        assert_eq!(build_plan(spec.clone()).is_ok(), is_allowed, "{spec}");
     }
 }
 
 #[test]
-fn what_is_unrestricted_still_neither_repeats_objects_nor_leaves_its_namespaces() {
+fn unrestricted_values_cannot_duplicate_or_relocate_objects() {
     let unrestricted = |path: &str, value: &str| {
-        judge_in(OverrideMode::Unrestricted, json!({"values": at(path, json!(value))}))
+        build_plan_in_mode(OverrideMode::Unrestricted, json!({"values": at(path, json!(value))}))
     };
     assert!(unrestricted("pilot.env.XDS_AUTH", "false").is_ok());
     for text in [DAEMON_SET, BINDING] {
@@ -317,13 +317,13 @@ fn what_is_unrestricted_still_neither_repeats_objects_nor_leaves_its_namespaces(
 }
 
 #[test]
-fn each_of_several_culprits_is_named_among_many_values() {
+fn every_rejected_path_is_reported_among_many_values() {
     let mut values =
         json!({"pilot": {"env": {"XDS_AUTH": "false"}, "nodeSelector": {}}, "cni": {"chained": false}});
     for n in 0..40 {
         values["pilot"]["nodeSelector"][format!("a{n}")] = json!("b");
     }
-    let message = judge(json!({"values": values})).unwrap_err();
+    let message = build_plan(json!({"values": values})).unwrap_err();
     for path in ["spec.values.pilot.env.XDS_AUTH: ", "spec.values.cni.chained: "] {
         assert!(message.contains(path), "{path}: {message}");
     }
@@ -357,19 +357,19 @@ fn hostile() -> Vec<Value> {
 
 /// `JUDGE_FULL=1` tries every text at every value.
 #[test]
-fn hostile_texts_at_any_value_are_refused_or_change_nothing_that_is_closed() {
+fn hostile_texts_are_refused_or_leave_protected_fields_unchanged() {
     let paths = ValueNames::of(&Bundle::embedded()).unwrap().paths();
     assert!(paths.len() > 300, "{}", paths.len());
     let texts = hostile();
     let step = if std::env::var_os("JUDGE_FULL").is_some() { 1 } else { 97 };
     let all = paths.iter().flat_map(|path| texts.iter().map(move |text| (path, text)));
     for (path, text) in all.step_by(step) {
-        overrides(&at(path, text.clone()));
+        assert_refused_or_harmless(&at(path, text.clone()));
     }
 }
 
 #[test]
-fn any_values_at_all_are_refused_or_change_nothing_that_is_closed() {
+fn random_values_are_refused_or_leave_protected_fields_unchanged() {
     let mut random = Random(20_261_130);
     let paths = ValueNames::of(&Bundle::embedded()).unwrap().paths();
     let texts = hostile();
@@ -380,7 +380,7 @@ fn any_values_at_all_are_refused_or_change_nothing_that_is_closed() {
             let one = at(&paths[random.below(paths.len())], texts[random.below(texts.len())].clone());
             istio_charts::strategic_merge::merge(&mut values, &one);
         }
-        overrides(&values);
+        assert_refused_or_harmless(&values);
     }
 }
 

@@ -37,24 +37,24 @@ fn manifests(path: &str) -> Vec<Value> {
 }
 
 /// Whether a policy lets connections to a port in, and from whom: `None` from anywhere.
-fn who_reaches<'p>(policy: &'p Value, port: &str) -> Vec<Option<&'p Value>> {
+fn ingress_peers<'p>(policy: &'p Value, port: &str) -> Vec<Option<&'p Value>> {
     let rules = policy["ingress"].as_array().unwrap().iter();
     rules.filter(|rule| rule["ports"][0]["port"] == port).map(|rule| rule.get("from")).collect()
 }
 
 #[test]
-fn probes_come_from_anywhere_and_metrics_go_to_whom_the_values_name() {
+fn probes_are_open_and_metrics_limited_to_configured_peers() {
     let default = policy(json!({}));
     assert_eq!(default["policyTypes"], json!(["Ingress", "Egress"]));
-    assert_eq!(who_reaches(&default, "probes"), [None]);
-    let scrapers = who_reaches(&default, "metrics");
+    assert_eq!(ingress_peers(&default, "probes"), [None]);
+    let scrapers = ingress_peers(&default, "metrics");
     assert!(scrapers.len() == 1 && scrapers[0].is_some_and(|from| !from.as_array().unwrap().is_empty()));
     let named = json!([{"podSelector": {"matchLabels": {"app": "prometheus"}}}]);
     let own = policy(json!({"networkPolicy": {"metrics": {"from": named}}}));
-    assert_eq!(who_reaches(&own, "metrics"), [Some(&named)]);
+    assert_eq!(ingress_peers(&own, "metrics"), [Some(&named)]);
     let nobody = policy(json!({"networkPolicy": {"metrics": {"from": []}}}));
-    assert!(who_reaches(&nobody, "metrics").is_empty());
-    assert_eq!(who_reaches(&nobody, "probes"), [None]);
+    assert!(ingress_peers(&nobody, "metrics").is_empty());
+    assert_eq!(ingress_peers(&nobody, "probes"), [None]);
 }
 
 #[test]

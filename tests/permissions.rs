@@ -102,7 +102,7 @@ impl Right {
 
     /// Whether holding this allows to grant or do `wanted`, as the API server judges it.
     fn covers(&self, wanted: &Self) -> bool {
-        let matches = |held: &str, wanted: &str| held == wanted || held == "*";
+        let matches = |granted: &str, wanted: &str| granted == wanted || granted == "*";
         let resource = matches(&self.resource, &wanted.resource)
             || self
                 .resource
@@ -119,8 +119,8 @@ impl Right {
 
 type Rights = BTreeSet<Right>;
 
-fn covered(held: &Rights, wanted: &Right) -> bool {
-    held.iter().any(|held| held.covers(wanted))
+fn covered(granted: &Rights, wanted: &Right) -> bool {
+    granted.iter().any(|held| held.covers(wanted))
 }
 
 fn rights(rules: &Value) -> Rights {
@@ -183,9 +183,9 @@ fn render(is_experimental: bool) -> Result<Vec<(ObjectId, Value)>> {
     }
     let mut objects: Vec<(ObjectId, Value)> =
         objects.into_iter().map(|((id, _), object)| (id, object)).collect();
-    for definition in Bundle::embedded().crds() {
-        let definition = definition?;
-        objects.push((ObjectId::of(&definition)?, definition));
+    for crd in Bundle::embedded().crds() {
+        let crd = crd?;
+        objects.push((ObjectId::of(&crd)?, crd));
     }
     Ok(objects)
 }
@@ -237,36 +237,36 @@ fn documents(file: &str) -> Result<Vec<Value>> {
     Ok(yaml::parse_json_documents(&std::fs::read_to_string(path)?)?)
 }
 
-fn held_by(file: &str) -> Result<Rights> {
+fn granted_by(file: &str) -> Result<Rights> {
     Ok(documents(file)?.iter().flat_map(|role| rights(&role["rules"])).collect())
 }
 
 /// What the roles of the manifests allow, with or without those of experimental options.
-fn held(is_experimental: bool) -> Result<Permissions> {
-    let mut held = Permissions {
-        cluster: held_by("rbac/role.yaml")?,
-        control_plane: held_by("rbac/control-plane-role.yaml")?,
-        own: held_by("rbac/operator-role.yaml")?,
+fn granted(is_experimental: bool) -> Result<Permissions> {
+    let mut granted = Permissions {
+        cluster: granted_by("rbac/role.yaml")?,
+        control_plane: granted_by("rbac/control-plane-role.yaml")?,
+        own: granted_by("rbac/operator-role.yaml")?,
     };
     if is_experimental {
-        held.cluster.extend(held_by("components/experimental/experimental-role.yaml")?);
+        granted.cluster.extend(granted_by("components/experimental/experimental-role.yaml")?);
     }
-    Ok(held)
+    Ok(granted)
 }
 
 #[test]
 fn everything_that_the_charts_grant_and_the_code_does_is_allowed() -> Result {
     for is_experimental in [false, true] {
-        let (held, needed) = (held(is_experimental)?, needed(rendered(is_experimental)?));
+        let (granted, needed) = (granted(is_experimental)?, needed(rendered(is_experimental)?));
         let lacks = |here: &Rights, wanted: &Rights| -> Vec<Right> {
-            let here: Rights = here.union(&held.cluster).cloned().collect();
+            let here: Rights = here.union(&granted.cluster).cloned().collect();
             wanted.iter().filter(|wanted| !covered(&here, wanted)).cloned().collect()
         };
         let none: [Vec<Right>; 3] = Default::default();
         let missing = [
-            lacks(&held.cluster, &needed.cluster),
-            lacks(&held.control_plane, &needed.control_plane),
-            lacks(&held.own, &needed.own),
+            lacks(&granted.cluster, &needed.cluster),
+            lacks(&granted.control_plane, &needed.control_plane),
+            lacks(&granted.own, &needed.own),
         ];
         assert_eq!(
             missing, none,
@@ -278,16 +278,16 @@ fn everything_that_the_charts_grant_and_the_code_does_is_allowed() -> Result {
 
 #[test]
 fn nothing_is_allowed_that_neither_the_charts_nor_the_code_need() -> Result {
-    let (held, needed) = (held(false)?, needed(rendered(false)?));
-    let surplus: Vec<&Right> = held.cluster.difference(&needed.cluster).collect();
+    let (granted, needed) = (granted(false)?, needed(rendered(false)?));
+    let surplus: Vec<&Right> = granted.cluster.difference(&needed.cluster).collect();
     assert!(surplus.is_empty(), "allowed in the whole cluster for nothing: {surplus:#?}");
-    for (place, held_here, needed_here) in [
-        ("istio-system", &held.control_plane, &needed.control_plane),
-        ("the operator's namespace", &held.own, &needed.own),
+    for (place, granted_here, needed_here) in [
+        ("istio-system", &granted.control_plane, &needed.control_plane),
+        ("the operator's namespace", &granted.own, &needed.own),
     ] {
-        let surplus: Vec<&Right> = held_here
+        let surplus: Vec<&Right> = granted_here
             .iter()
-            .filter(|right| !needed_here.contains(right) || covered(&held.cluster, right))
+            .filter(|right| !needed_here.contains(right) || covered(&granted.cluster, right))
             .collect();
         assert!(
             surplus.is_empty(),
@@ -299,8 +299,8 @@ fn nothing_is_allowed_that_neither_the_charts_nor_the_code_need() -> Result {
 
 #[test]
 fn experimental_options_add_only_what_is_not_needed_without_them() -> Result {
-    let (needed, regular) = (needed(rendered(true)?), held(false)?.cluster);
-    let experimental = held_by("components/experimental/experimental-role.yaml")?;
+    let (needed, regular) = (needed(rendered(true)?), granted(false)?.cluster);
+    let experimental = granted_by("components/experimental/experimental-role.yaml")?;
     let surplus: Vec<&Right> = experimental
         .iter()
         .filter(|right| !needed.cluster.contains(right) || covered(&regular, right))
@@ -310,14 +310,14 @@ fn experimental_options_add_only_what_is_not_needed_without_them() -> Result {
 }
 
 #[test]
-fn a_wildcard_is_held_only_where_a_chart_grants_that_very_wildcard() -> Result {
+fn a_wildcard_is_granted_only_where_a_chart_grants_the_same() -> Result {
     let objects = rendered(true)?;
     let roles = objects.iter().filter(|(id, _)| matches!(id.kind.as_str(), "Role" | "ClusterRole"));
     let charts: Rights = roles.flat_map(|(_, object)| rights(&object["rules"])).collect();
     let is_wild =
         |right: &&Right| [&right.group, &right.resource, &right.verb].iter().any(|part| part.contains('*'));
     let scale = Right::new(SCALE.0, SCALE.1, None, SCALE.2[0]);
-    let Permissions { cluster, control_plane, own } = held(true)?;
+    let Permissions { cluster, control_plane, own } = granted(true)?;
     let all = cluster.iter().chain(&control_plane).chain(&own);
     let wild: Vec<&Right> =
         all.filter(is_wild).filter(|right| !charts.contains(right) && **right != scale).collect();
@@ -327,10 +327,10 @@ fn a_wildcard_is_held_only_where_a_chart_grants_that_very_wildcard() -> Result {
 
 /// Without these the API server lets nobody grant a permission that they do not have.
 #[test]
-fn nothing_may_be_granted_that_is_not_held() -> Result {
+fn no_role_allows_privilege_escalation() -> Result {
     let access =
         Right::new("rbac.authorization.k8s.io", "clusterroles", Some("istio-manager-control-plane"), "bind");
-    let Permissions { cluster, control_plane, own } = held(true)?;
+    let Permissions { cluster, control_plane, own } = granted(true)?;
     let beyond: Vec<&Right> = cluster
         .iter()
         .chain(&control_plane)
@@ -372,14 +372,14 @@ fn every_write_that_rbac_cannot_limit_is_limited_by_a_policy() -> Result {
     let is_harmless = |right: &Right| {
         HARMLESS.iter().any(|(group, resource, _)| right.group == *group && right.resource == *resource)
     };
-    let cluster = held(true)?.cluster;
+    let cluster = granted(true)?.cluster;
     let unlimited: Vec<&Right> = cluster
         .iter()
         .filter(|right| right.is_write() && right.name.is_none() && !is_harmless(right))
         .filter(|right| !limited.contains(&(right.group.clone(), right.resource.clone())))
         .collect();
     assert!(unlimited.is_empty(), "{unlimited:#?}");
-    let own = held(true)?.own;
+    let own = granted(true)?.own;
     let secrets =
         own.iter().filter(|right| right.is_write() && right.name.is_none() && right.resource == "secrets");
     assert_eq!(secrets.count(), 1, "the creation of Secrets is limited by a policy, too");
@@ -440,10 +440,10 @@ fn the_list_of_istios_own_objects_is_what_the_charts_render() -> Result {
 }
 
 #[test]
-fn a_right_covers_what_it_stands_for_and_nothing_else() {
+fn a_right_covers_only_what_it_grants() {
     let right =
         |group: &str, resource: &str, name: Option<&str>, verb: &str| Right::new(group, resource, name, verb);
-    for (held, wanted, expected) in [
+    for (granted, wanted, expected) in [
         (right("a", "*", None, "get"), right("a", "things", None, "get"), true),
         (right("a", "*", None, "get"), right("a", "things", None, "list"), false),
         (right("a", "*", None, "get"), right("b", "things", None, "get"), false),
@@ -454,6 +454,6 @@ fn a_right_covers_what_it_stands_for_and_nothing_else() {
         (right("a", "things", Some("x"), "get"), right("a", "things", Some("y"), "get"), false),
         (right("a", "things", Some("x"), "get"), right("a", "things", None, "get"), false),
     ] {
-        assert_eq!(held.covers(&wanted), expected, "{held:?} {wanted:?}");
+        assert_eq!(granted.covers(&wanted), expected, "{granted:?} {wanted:?}");
     }
 }

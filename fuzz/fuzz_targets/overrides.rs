@@ -9,6 +9,6 @@ mod overrides_body;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     if let Ok(values @ serde_json::Value::Object(_)) = gotemplate::yaml::parse_json(text) {
-        overrides_body::overrides(&values);
+        overrides_body::assert_refused_or_harmless(&values);
     }
 });

@@ -18,11 +18,11 @@ pub struct Bounds {
 
 /// Bounds of `spec.values` and `spec.patches`, whose content has no schema. Istio's charts have about 300 values, at
 /// most 8 levels deep.
-pub const FREE_FORM: Bounds = Bounds { depth: 64, entries: 5_000, bytes: 256 << 10 };
+pub const FREE_FORM_BOUNDS: Bounds = Bounds { depth: 64, entries: 5_000, bytes: 256 << 10 };
 
 /// Bounds of every other field. A copy of them is kept in an annotation, and the API server accepts 256 KiB of
 /// annotations.
-pub const TYPED: Bounds = Bounds { depth: 64, entries: 20_000, bytes: 192 << 10 };
+pub const TYPED_BOUNDS: Bounds = Bounds { depth: 64, entries: 20_000, bytes: 192 << 10 };
 
 /// The fields without a schema.
 const FREE_FORM_FIELDS: [&str; 2] = ["values", "patches"];
@@ -59,7 +59,7 @@ impl fmt::Display for Bound {
 
 /// The bounds of a field of `spec`.
 pub(super) fn bounds_of(field: &str) -> Bounds {
-    if FREE_FORM_FIELDS.contains(&field) { FREE_FORM } else { TYPED }
+    if FREE_FORM_FIELDS.contains(&field) { FREE_FORM_BOUNDS } else { TYPED_BOUNDS }
 }
 
 impl Bounds {

@@ -82,7 +82,7 @@ impl ConditionStatus {
     }
 }
 
-/// Defines [`Reason`] from one table, so that type, status and message of a reason stand side by side.
+/// Defines [`StaleReason`] from one table, so that type, status and message of a reason stand side by side.
 macro_rules! reasons {
     ($($(#[$doc:meta])* $reason:ident: $type:ident is $status:ident, $message:literal;)+) => {
         /// Reason of a condition. Determines the type and status of the condition, and the message it has unless a
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_reason_says_ready() {
+    fn only_one_reason_means_ready() {
         let ready: Vec<_> = Reason::ALL
             .iter()
             .filter(|r| r.condition_type() == ConditionType::Ready && r.status() == ConditionStatus::True)

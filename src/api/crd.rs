@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Istio;
 
-fn generated() -> Value {
+fn generated_crd() -> Value {
     let mut value = serde_json::to_value(Istio::crd()).unwrap();
     if let Some(versions) = value.pointer_mut("/spec/versions").and_then(Value::as_array_mut) {
         for schema in versions.iter_mut().filter_map(|version| version.pointer_mut("/schema/openAPIV3Schema"))
@@ -17,7 +17,7 @@ fn generated() -> Value {
             make_top_level_optional(schema);
             correct_schema(schema);
             if let Some(spec) = schema.pointer_mut("/properties/spec") {
-                bound(spec, "spec");
+                add_bounds(spec, "spec");
             }
         }
     }
@@ -68,13 +68,13 @@ fn correct_schema(schema: &mut Value) {
     }
 }
 
-/// The most items of a list, or keys of a map, where [`MOST`] says nothing else.
-const MANY: u64 = 100;
-/// The most characters of a text, where [`MOST`] says nothing else. No name, host or quantity is longer.
-const LONG: u64 = 4096;
+/// The most items of a list, or keys of a map, where [`FIELD_BOUNDS`] says nothing else.
+const MAX_ITEMS: u64 = 100;
+/// The most characters of a text, where [`FIELD_BOUNDS`] says nothing else. No name, host or quantity is longer.
+const MAX_LENGTH: u64 = 4096;
 /// Bounds of fields that need more than the usual ones, or less. Generous: what the reference accepts and anybody uses
 /// fits by a wide margin.
-const MOST: [(&str, u64); 4] = [
+const FIELD_BOUNDS: [(&str, u64); 4] = [
     ("spec.config.authorizers", 200),
     ("spec.config.proxyStatsMatcher.inclusionRegexps", 500),
     ("spec.config.proxyStatsMatcher.inclusionRegexps[]", 64 << 10),
@@ -82,47 +82,48 @@ const MOST: [(&str, u64); 4] = [
 ];
 
 /// Gives every list, map and text below `path` a bound, so that the API server refuses what nobody needs.
-fn bound(schema: &mut Value, path: &str) {
+fn add_bounds(schema: &mut Value, path: &str) {
     let Some(map) = schema.as_object_mut() else { return };
-    let usual = |usual: u64| MOST.iter().find(|(known, _)| *known == path).map_or(usual, |(_, most)| *most);
+    let usual =
+        |usual: u64| FIELD_BOUNDS.iter().find(|(known, _)| *known == path).map_or(usual, |(_, most)| *most);
     let (keyword, most) = match map.get("type").and_then(Value::as_str) {
-        Some("array") => ("maxItems", usual(MANY)),
-        Some("string") if !map.contains_key("enum") => ("maxLength", usual(LONG)),
-        Some("object") if map.contains_key("additionalProperties") => ("maxProperties", usual(MANY)),
+        Some("array") => ("maxItems", usual(MAX_ITEMS)),
+        Some("string") if !map.contains_key("enum") => ("maxLength", usual(MAX_LENGTH)),
+        Some("object") if map.contains_key("additionalProperties") => ("maxProperties", usual(MAX_ITEMS)),
         _ => ("", 0),
     };
     if !keyword.is_empty() {
         map.entry(keyword).or_insert(json!(most));
     }
     for (name, property) in map.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
-        bound(property, &format!("{path}.{name}"));
+        add_bounds(property, &format!("{path}.{name}"));
     }
     for (keyword, suffix) in [("items", "[]"), ("additionalProperties", ".*")] {
         if let Some(below) = map.get_mut(keyword) {
-            bound(below, &format!("{path}{suffix}"));
+            add_bounds(below, &format!("{path}{suffix}"));
         }
     }
 }
 
 fn generated_text() -> String {
-    gotemplate::yaml::json_to_string(&generated()) + "\n"
+    gotemplate::yaml::json_to_string(&generated_crd()) + "\n"
 }
 
 fn spec_schema() -> Value {
-    generated()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+    generated_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
 }
 
-fn any(schema: &Value, holds: &dyn Fn(&serde_json::Map<String, Value>) -> bool) -> bool {
+fn any_map_matches(schema: &Value, holds: &dyn Fn(&serde_json::Map<String, Value>) -> bool) -> bool {
     match schema {
-        Value::Object(map) => holds(map) || map.values().any(|value| any(value, holds)),
-        Value::Array(items) => items.iter().any(|value| any(value, holds)),
+        Value::Object(map) => holds(map) || map.values().any(|value| any_map_matches(value, holds)),
+        Value::Array(items) => items.iter().any(|value| any_map_matches(value, holds)),
         _ => false,
     }
 }
 
 /// `UPDATE=1 cargo test`, or `make generate`, writes the file anew.
 #[test]
-fn the_committed_definition_is_the_generated_one() {
+fn the_committed_crd_is_the_generated_one() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds/istios.operator.kyma-project.io.yaml");
     let generated = generated_text();
     if std::env::var_os("UPDATE").is_some() {
@@ -133,18 +134,18 @@ fn the_committed_definition_is_the_generated_one() {
 }
 
 #[test]
-fn the_definition_is_one_that_kubernetes_knows() {
-    let crd: CustomResourceDefinition = serde_json::from_value(generated()).unwrap();
+fn the_crd_is_valid_for_kubernetes() {
+    let crd: CustomResourceDefinition = serde_json::from_value(generated_crd()).unwrap();
     assert_eq!(crd.metadata.name.as_deref(), Some("istios.operator.kyma-project.io"));
     assert_eq!(crd.spec.names.categories, Some(vec!["kyma-modules".to_owned(), "kyma-istio".to_owned()]));
 }
 
 #[test]
-fn the_schema_has_no_defaults_no_null_and_no_format_unknown_to_kubernetes() {
+fn the_schema_has_no_defaults_nullables_or_unknown_formats() {
     let schema = spec_schema();
-    assert!(!any(&schema, &|map| map.contains_key("default")));
-    assert!(!any(&schema, &|map| map.contains_key("nullable")));
-    assert!(!any(&schema, &|map| {
+    assert!(!any_map_matches(&schema, &|map| map.contains_key("default")));
+    assert!(!any_map_matches(&schema, &|map| map.contains_key("nullable")));
+    assert!(!any_map_matches(&schema, &|map| {
         map.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint"))
     }));
 }
@@ -170,7 +171,7 @@ fn fields_are_required_where_the_go_operator_requires_them() {
 }
 
 #[test]
-fn both_parameters_of_all_three_rolling_updates_are_guarded_by_a_rule() {
+fn rolling_update_parameters_have_validation_rules() {
     let rules = generated_text().matches("x-kubernetes-validations").count();
     assert_eq!(rules, 6);
 }
@@ -182,7 +183,7 @@ fn every_list_map_and_text_of_a_spec_is_bounded() {
     // `anyOf` of a number or text repeats the types without bounds; its pattern bounds the text.
     let both = json!([{"type": "integer"}, {"type": "string"}]).to_string();
     let spec: Value = serde_json::from_str(&spec.to_string().replace(&both, "[]")).unwrap();
-    assert!(!any(&spec, &|map| match map.get("type").and_then(Value::as_str) {
+    assert!(!any_map_matches(&spec, &|map| match map.get("type").and_then(Value::as_str) {
         Some("array") => !map.contains_key("maxItems"),
         Some("string") => !map.contains_key("maxLength") && !map.contains_key("enum"),
         Some("object") => map.contains_key("additionalProperties") && !map.contains_key("maxProperties"),

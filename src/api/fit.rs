@@ -5,68 +5,68 @@
 use serde::de::Error as _;
 use serde_json::Value;
 
-use super::DEFINITION;
+use super::CRD_YAML;
 
 /// What does not fit, each with its path.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Misfits {
+pub struct SchemaViolations {
     /// Fields that the definition does not have. The API server drops them, and `kubectl` refuses them.
     pub unknown: Vec<String>,
     /// Values that the API server refuses.
-    pub wrong: Vec<String>,
+    pub invalid: Vec<String>,
 }
 
 /// Compares the spec of a resource with its definition.
 ///
 /// # Errors
 /// The definition is no YAML.
-pub fn misfits(spec: &Value) -> serde_json::Result<Misfits> {
-    let definition = gotemplate::yaml::parse_json(DEFINITION).map_err(serde_json::Error::custom)?;
-    let schema = definition.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec");
-    let mut misfits = Misfits::default();
-    misfits.look(schema.unwrap_or(&Value::Null), "spec", spec);
-    Ok(misfits)
+pub fn check_schema(spec: &Value) -> serde_json::Result<SchemaViolations> {
+    let crd = gotemplate::yaml::parse_json(CRD_YAML).map_err(serde_json::Error::custom)?;
+    let schema = crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec");
+    let mut violations = SchemaViolations::default();
+    violations.check_value(schema.unwrap_or(&Value::Null), "spec", spec);
+    Ok(violations)
 }
 
-impl Misfits {
-    fn look(&mut self, schema: &Value, path: &str, value: &Value) {
+impl SchemaViolations {
+    fn check_value(&mut self, schema: &Value, path: &str, value: &Value) {
         if value.is_null() {
             return;
         }
         if let Some(kind) = schema["type"].as_str().filter(|kind| !is_of(kind, value)) {
-            self.wrong.push(format!("{path}: {value} is not of type {kind}"));
+            self.invalid.push(format!("{path}: {value} is not of type {kind}"));
             return;
         }
         if let Some(choices) = schema["enum"].as_array().filter(|choices| !choices.contains(value)) {
             let choices: Vec<&str> = choices.iter().filter_map(Value::as_str).collect();
-            self.wrong.push(format!("{path}: {value} is not one of {}", choices.join(", ")));
+            self.invalid.push(format!("{path}: {value} is not one of {}", choices.join(", ")));
         }
         match value {
             Value::Object(map) => {
                 for (name, value) in map {
-                    self.field(schema, path, name, value);
+                    self.check_field(schema, path, name, value);
                 }
             }
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.look(&schema["items"], &format!("{path}[{index}]"), item);
+                    self.check_value(&schema["items"], &format!("{path}[{index}]"), item);
                 }
             }
             _ => {}
         }
     }
 
-    fn field(&mut self, schema: &Value, parent: &str, name: &str, value: &Value) {
+    fn check_field(&mut self, schema: &Value, parent: &str, name: &str, value: &Value) {
         let path = format!("{parent}.{name}");
         let Some(properties) = schema["properties"].as_object() else {
             // A map of the user's own names, or a part that the definition says nothing of.
-            return self.look(&schema["additionalProperties"], &path, value);
+            return self.check_value(&schema["additionalProperties"], &path, value);
         };
         if let Some(field) = properties.get(name) {
-            return self.look(field, &path, value);
+            return self.check_value(field, &path, value);
         }
-        let alike = istio_charts::most_alike(name, properties.keys().map(String::as_str));
-        let advice = alike.map(|alike| format!(", did you mean {alike}?")).unwrap_or_default();
+        let suggestion = istio_charts::most_alike(name, properties.keys().map(String::as_str));
+        let advice = suggestion.map(|alike| format!(", did you mean {alike}?")).unwrap_or_default();
         self.unknown.push(format!("{path}: the Istio resource has no such field{advice}"));
     }
 }
@@ -89,12 +89,12 @@ mod tests {
 
     use super::*;
 
-    fn found(spec: &Value) -> Misfits {
-        misfits(spec).unwrap()
+    fn violations_of(spec: &Value) -> SchemaViolations {
+        check_schema(spec).unwrap()
     }
 
     #[test]
-    fn a_spec_with_every_kind_of_field_fits() {
+    fn a_spec_with_every_kind_of_field_matches_the_schema() {
         let spec = json!({
             "config": {
                 "numTrustedProxies": 1, "forwardClientCertDetails": "SANITIZE", "enableDNSProxying": null,
@@ -108,13 +108,13 @@ mod tests {
             "values": {"pilot": {"env": {"ANY": "x"}}},
             "patches": [{"kind": "Deployment", "name": "istiod", "strategicMerge": {"spec": {"any": 1}}}],
         });
-        assert_eq!(found(&spec), Misfits::default());
-        assert_eq!(found(&Value::Null), Misfits::default());
+        assert_eq!(violations_of(&spec), SchemaViolations::default());
+        assert_eq!(violations_of(&Value::Null), SchemaViolations::default());
     }
 
     #[test]
-    fn an_unknown_field_is_told_with_the_one_that_was_meant() {
-        for (spec, told) in [
+    fn an_unknown_field_is_reported_with_a_suggestion() {
+        for (spec, problem) in [
             (
                 json!({"componentz": {}}),
                 "spec.componentz: the Istio resource has no such field, did you mean components?",
@@ -125,13 +125,16 @@ mod tests {
             ),
             (json!({"qqq": 1}), "spec.qqq: the Istio resource has no such field"),
         ] {
-            assert_eq!(found(&spec), Misfits { unknown: vec![told.to_owned()], wrong: vec![] });
+            assert_eq!(
+                violations_of(&spec),
+                SchemaViolations { unknown: vec![problem.to_owned()], invalid: vec![] }
+            );
         }
     }
 
     #[test]
-    fn a_value_of_another_type_is_told_with_its_place() {
-        for (spec, told) in [
+    fn a_value_of_the_wrong_type_is_reported_with_its_path() {
+        for (spec, problem) in [
             (
                 json!({"config": {"numTrustedProxies": "3"}}),
                 "spec.config.numTrustedProxies: \"3\" is not of type integer",
@@ -146,7 +149,10 @@ mod tests {
                 "spec.components.proxy.k8s.resources.limits.cpu: 2 is not of type string",
             ),
         ] {
-            assert_eq!(found(&spec), Misfits { unknown: vec![], wrong: vec![told.to_owned()] });
+            assert_eq!(
+                violations_of(&spec),
+                SchemaViolations { unknown: vec![], invalid: vec![problem.to_owned()] }
+            );
         }
     }
 }

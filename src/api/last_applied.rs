@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_components_that_are_not_there_are_null_where_the_go_operator_writes_null() {
+    fn absent_component_settings_are_null_like_in_the_go_operator() {
         let written = spec(json!({"components": {
             "pilot": {"k8s": {"strategy": {"rollingUpdate": {"maxSurge": "50%"}}}},
             "egressGateway": {"enabled": true},
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn last_applied_survives_a_round_trip() {
         let written = spec(json!({
             "config": {"numTrustedProxies": 2, "telemetry": {"metrics": {"prometheusMerge": true}}},
             "components": {"egressGateway": {"enabled": true}},
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_nothing_or_what_is_left_of_it() {
+    fn an_unreadable_annotation_is_ignored_or_read_in_part() {
         for text in ["", "null", "[]", "{", "1.31.0"] {
             assert_eq!(read(&annotated(text)), None, "{text}");
         }

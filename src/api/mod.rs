@@ -11,9 +11,9 @@ pub mod last_applied;
 pub mod names;
 pub mod v1alpha2;
 
-pub use fit::{Misfits, misfits};
+pub use fit::{SchemaViolations, check_schema};
 pub use v1alpha2::{Istio, IstioSpec, IstioStatus};
 
 /// The CustomResourceDefinition to install in a cluster, as YAML. Generated from the types: a test compares it with them,
 /// and writes it.
-pub const DEFINITION: &str = include_str!("../../crds/istios.operator.kyma-project.io.yaml");
+pub const CRD_YAML: &str = include_str!("../../crds/istios.operator.kyma-project.io.yaml");

@@ -56,9 +56,9 @@ pub const PROVISIONING_INFO_CONFIG_MAP: &str = "kyma-provisioning-info";
 /// ConfigMap in [`ISTIO_NAMESPACE`] whose presence keeps a classic load balancer on AWS.
 pub const ELB_DEPRECATED_CONFIG_MAP: &str = "elb-deprecated";
 /// ConfigMap in the operator's namespace with what it remembers of the cluster.
-pub const MEMORY_CONFIG_MAP: &str = "istio-manager-cluster";
+pub const REMEMBERED_FACTS_CONFIG_MAP: &str = "istio-manager-cluster";
 /// Definition of vertical autoscalers; without it the cluster has none.
-pub const VERTICAL_AUTOSCALER_DEFINITION: &str = "verticalpodautoscalers.autoscaling.k8s.io";
+pub const VERTICAL_AUTOSCALER_CRD: &str = "verticalpodautoscalers.autoscaling.k8s.io";
 /// Deployment, Service and pod label value of the ingress gateway.
 pub const INGRESS_GATEWAY: &str = "istio-ingressgateway";
 /// Deployment, Service and pod label value of the egress gateway.

@@ -12,25 +12,25 @@ use kube::{Api, Client};
 use super::inventory::Record;
 use super::server_side;
 use crate::api::names::ISTIO_NAMESPACE;
-use crate::kubernetes::Account;
+use crate::kubernetes::ServiceAccountRef;
 use crate::object::ObjectId;
 use crate::plan::Stage;
-use crate::plan::access::binding;
+use crate::plan::access::operator_role_binding;
 
 /// How long the API server may take to learn of a binding; usually it takes milliseconds.
-const EFFECTIVE_WITHIN: Duration = Duration::from_secs(10);
+const ACCESS_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often it is asked meanwhile.
-const ASK_EVERY: Duration = Duration::from_millis(100);
+const ACCESS_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Waits until the API server knows of the access, for a limited time: whatever it still refuses then, it refuses for
 /// another reason.
-pub(super) async fn effective(client: &Client) {
+pub(super) async fn wait_until_effective(client: &Client) {
     let allowed = async {
         while !is_effective(client).await {
-            tokio::time::sleep(ASK_EVERY).await;
+            tokio::time::sleep(ACCESS_POLL_INTERVAL).await;
         }
     };
-    if tokio::time::timeout(EFFECTIVE_WITHIN, allowed).await.is_err() {
+    if tokio::time::timeout(ACCESS_TIMEOUT, allowed).await.is_err() {
         tracing::warn!(namespace = ISTIO_NAMESPACE, "access was granted but did not take effect");
     }
 }
@@ -57,15 +57,15 @@ async fn is_effective(client: &Client) -> bool {
 ///
 /// An installation by an older version has no binding, and somebody may have deleted it. Without a namespace there is nothing
 /// to have access to, and in one that is being deleted there is nothing left to do.
-pub async fn ensure(client: &Client, account: &Account) -> Option<(ObjectId, Record)> {
-    let manifest = binding(account);
+pub async fn ensure(client: &Client, account: &ServiceAccountRef) -> Option<(ObjectId, Record)> {
+    let manifest = operator_role_binding(account);
     let id = ObjectId::of(&manifest).ok()?;
     let written = server_side::apply(client, &id, &manifest).await;
     let written = written.inspect_err(|error| {
         tracing::info!(%error, "no access to the namespace of the control plane is granted");
     });
     let written = written.ok()?;
-    effective(client).await;
+    wait_until_effective(client).await;
     let record =
         Record { uid: written.uid, origin: Some(written.origin), ..Record::planned(Stage::Namespace) };
     Some((id, record))

@@ -5,47 +5,47 @@
 use serde_json::Value;
 
 use super::inventory::Record;
-use super::live::Seen;
+use super::live::ObjectSnapshot;
 
 /// How an object stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum DriftState {
     /// Its first write is not confirmed, or it was never written.
     New,
     /// It is as the last apply left it, but something else is planned now.
-    Reconfigured,
+    SpecChanged,
     /// What is planned was applied, and since then someone changed or replaced it, or took it away.
     Drifted,
     /// It is as the last apply left it, and that is what is planned now.
-    AsApplied,
+    InSync,
 }
 
-impl Standing {
+impl DriftState {
     /// Compares what is recorded with what is planned, by its digest, and what was seen.
     #[must_use]
-    pub fn of(record: Option<&Record>, digest: &str, seen: Option<&Seen>) -> Self {
+    pub fn of(record: Option<&Record>, digest: &str, snapshot: Option<&ObjectSnapshot>) -> Self {
         let Some(record) = record.filter(|record| record.uid.is_some()) else { return Self::New };
         if record.digest.as_deref() != Some(digest) {
-            return Self::Reconfigured;
+            return Self::SpecChanged;
         }
-        if is_as_applied(record, seen) { Self::AsApplied } else { Self::Drifted }
+        if is_in_sync(record, snapshot) { Self::InSync } else { Self::Drifted }
     }
 
     /// How it stands if we may have written it in a way that is not recorded: what is recorded tells nothing then.
     #[must_use]
-    pub fn after_write(self, is_unsaved: bool) -> Self {
+    pub fn after_write(self, is_pending: bool) -> Self {
         match self {
-            Self::AsApplied | Self::Drifted if is_unsaved => Self::Reconfigured,
-            standing => standing,
+            Self::InSync | Self::Drifted if is_pending => Self::SpecChanged,
+            state => state,
         }
     }
 }
 
 /// Whether an object is the one that was recorded, and nobody has taken a field of ours since.
 #[must_use]
-pub fn is_as_applied(record: &Record, seen: Option<&Seen>) -> bool {
-    let Some(seen) = seen else { return false };
-    record.uid == seen.uid && record.entry.is_some() && record.entry == seen.entry
+pub fn is_in_sync(record: &Record, snapshot: Option<&ObjectSnapshot>) -> bool {
+    let Some(snapshot) = snapshot else { return false };
+    record.uid == snapshot.uid && record.entry.is_some() && record.entry == snapshot.entry
 }
 
 /// The path of the first field in which two values differ, below `at`.
@@ -90,40 +90,40 @@ mod tests {
         }
     }
 
-    fn seen(uid: &str, entry: Option<&str>) -> Seen {
-        Seen { uid: Some(uid.into()), entry: entry.map(str::to_owned), pause: None }
+    fn snapshot(uid: &str, entry: Option<&str>) -> ObjectSnapshot {
+        ObjectSnapshot { uid: Some(uid.into()), entry: entry.map(str::to_owned), pause: None }
     }
 
     #[test]
-    fn an_object_that_an_interrupted_apply_wrote_is_written_again_however_it_looks() {
-        use Standing::{AsApplied, Drifted, New, Reconfigured};
-        for (standing, expected) in
-            [(New, New), (Reconfigured, Reconfigured), (Drifted, Reconfigured), (AsApplied, Reconfigured)]
+    fn an_object_that_an_interrupted_apply_wrote_is_written_again() {
+        use DriftState::{Drifted, InSync, New, SpecChanged};
+        for (state, expected) in
+            [(New, New), (SpecChanged, SpecChanged), (Drifted, SpecChanged), (InSync, SpecChanged)]
         {
-            assert_eq!(standing.after_write(true), expected);
-            assert_eq!(standing.after_write(false), standing);
+            assert_eq!(state.after_write(true), expected);
+            assert_eq!(state.after_write(false), state);
         }
     }
 
     #[test]
-    fn an_object_is_left_alone_only_when_nothing_about_it_changed() {
+    fn an_object_is_in_sync_only_if_nothing_about_it_changed() {
         let same = record("d", Some("u"), Some("e"));
-        for (name, record, seen, standing) in [
-            ("same", Some(&same), Some(seen("u", Some("e"))), Standing::AsApplied),
-            ("gone, or its label stripped", Some(&same), None, Standing::Drifted),
-            ("recreated", Some(&same), Some(seen("other", Some("e"))), Standing::Drifted),
-            ("edited", Some(&same), Some(seen("u", Some("other"))), Standing::Drifted),
-            ("taken", Some(&same), Some(seen("u", None)), Standing::Drifted),
+        for (name, record, snapshot, state) in [
+            ("same", Some(&same), Some(snapshot("u", Some("e"))), DriftState::InSync),
+            ("gone, or its label stripped", Some(&same), None, DriftState::Drifted),
+            ("recreated", Some(&same), Some(snapshot("other", Some("e"))), DriftState::Drifted),
+            ("edited", Some(&same), Some(snapshot("u", Some("other"))), DriftState::Drifted),
+            ("taken", Some(&same), Some(snapshot("u", None)), DriftState::Drifted),
             (
                 "new configuration",
                 Some(&record("old", Some("u"), Some("e"))),
-                Some(seen("u", Some("e"))),
-                Standing::Reconfigured,
+                Some(snapshot("u", Some("e"))),
+                DriftState::SpecChanged,
             ),
-            ("never confirmed", Some(&record("d", None, None)), None, Standing::New),
-            ("unknown", None, Some(seen("u", Some("e"))), Standing::New),
+            ("never confirmed", Some(&record("d", None, None)), None, DriftState::New),
+            ("unknown", None, Some(snapshot("u", Some("e"))), DriftState::New),
         ] {
-            assert_eq!(Standing::of(record, "d", seen.as_ref()), standing, "{name}");
+            assert_eq!(DriftState::of(record, "d", snapshot.as_ref()), state, "{name}");
         }
     }
 

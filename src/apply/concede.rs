@@ -12,13 +12,13 @@ use crate::api::names::FIELD_MANAGER;
 const VALIDATOR: &str = "ValidatingWebhookConfiguration";
 
 /// Leaves out of `manifest` what another field manager owns in `live` and may keep.
-pub fn concede(manifest: &mut Value, live: &Value) {
+pub fn yield_fields(manifest: &mut Value, live: &Value) {
     if manifest["kind"] != VALIDATOR {
         return;
     }
     for webhook in manifest.get_mut("webhooks").and_then(Value::as_array_mut).into_iter().flatten() {
         let name = webhook.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-        if foreign_field(live, &name, "f:failurePolicy")
+        if is_owned_by_other(live, &name, "f:failurePolicy")
             && let Some(webhook) = webhook.as_object_mut()
         {
             webhook.remove("failurePolicy");
@@ -28,7 +28,7 @@ pub fn concede(manifest: &mut Value, live: &Value) {
 
 /// The injector `manifest` with the certificate that the injector `other` has, if it has one.
 #[must_use]
-pub fn certified(manifest: &Value, other: &Value) -> Option<Value> {
+pub fn with_certificate(manifest: &Value, other: &Value) -> Option<Value> {
     let webhooks = other.get("webhooks")?.as_array()?;
     let certificate = webhooks.iter().find_map(|webhook| {
         let bundle = webhook.pointer("/clientConfig/caBundle")?;
@@ -42,7 +42,7 @@ pub fn certified(manifest: &Value, other: &Value) -> Option<Value> {
 }
 
 /// Takes out of an entry's fields what may be conceded, whoever has it.
-pub fn leave_out(kind: &str, fields: &mut Value) {
+pub fn remove_yielded(kind: &str, fields: &mut Value) {
     if kind != VALIDATOR {
         return;
     }
@@ -53,7 +53,7 @@ pub fn leave_out(kind: &str, fields: &mut Value) {
 }
 
 /// Whether a manager other than ours owns a field of the named webhook.
-fn foreign_field(live: &Value, webhook: &str, field: &str) -> bool {
+fn is_owned_by_other(live: &Value, webhook: &str, field: &str) -> bool {
     let key = format!("k:{{\"name\":\"{webhook}\"}}");
     let managers = live.pointer("/metadata/managedFields").and_then(Value::as_array);
     managers.into_iter().flatten().filter(|entry| entry["manager"] != FIELD_MANAGER).any(|entry| {
@@ -99,16 +99,16 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_policy_that_istiod_owns_is_left_to_it() {
+    fn a_failure_policy_that_istiod_owns_is_not_sent() {
         let mut manifest = validator("Ignore");
-        concede(&mut manifest, &owned_by("pilot-discovery"));
+        yield_fields(&mut manifest, &owned_by("pilot-discovery"));
         assert_eq!(manifest["webhooks"][0].get("failurePolicy"), None);
     }
 
     #[test]
     fn a_failure_policy_of_our_own_is_sent() {
         let mut manifest = validator("Ignore");
-        concede(&mut manifest, &owned_by(FIELD_MANAGER));
+        yield_fields(&mut manifest, &owned_by(FIELD_MANAGER));
         assert_eq!(manifest, validator("Ignore"));
     }
 
@@ -117,18 +117,18 @@ mod tests {
         let injector =
             |bundle: &str| json!({"webhooks": [{"name": "w", "clientConfig": {"caBundle": bundle}}]});
         let manifest = json!({"webhooks": [{"name": "v", "clientConfig": {"service": {}}}]});
-        let certified = certified(&manifest, &injector("Y2E=")).unwrap();
+        let certified = with_certificate(&manifest, &injector("Y2E=")).unwrap();
         assert_eq!(certified["webhooks"][0]["clientConfig"], json!({"service": {}, "caBundle": "Y2E="}));
-        assert_eq!(super::certified(&manifest, &injector("")), None);
-        assert_eq!(super::certified(&manifest, &json!({})), None);
+        assert_eq!(super::with_certificate(&manifest, &injector("")), None);
+        assert_eq!(super::with_certificate(&manifest, &json!({})), None);
     }
 
     #[test]
-    fn an_injector_concedes_nothing() {
+    fn an_injector_yields_no_fields() {
         let mut manifest = validator("Fail");
         manifest["kind"] = json!("MutatingWebhookConfiguration");
         let before = manifest.clone();
-        concede(&mut manifest, &owned_by("pilot-discovery"));
+        yield_fields(&mut manifest, &owned_by("pilot-discovery"));
         assert_eq!(manifest, before);
     }
 

@@ -9,8 +9,8 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::OnceCell;
 
-use super::definitions::{self, Verdict};
-use crate::kubernetes::if_found;
+use super::definitions::{self, CrdDecision};
+use crate::kubernetes::ok_if_not_found;
 use crate::lock::lock;
 use crate::object::ObjectId;
 
@@ -34,13 +34,13 @@ pub enum Error {
 }
 
 /// Decides about the definitions of one apply, and collects what users have to know.
-pub struct Gate {
+pub struct CrdPolicy {
     client: Client,
     has_istio_apis: OnceCell<bool>,
     warnings: Mutex<Vec<String>>,
 }
 
-impl Gate {
+impl CrdPolicy {
     /// A gate for one apply.
     #[must_use]
     pub fn new(client: Client) -> Self {
@@ -48,20 +48,20 @@ impl Gate {
     }
 
     /// Whether `manifest` may be written over what exists.
-    pub async fn lets_pass(&self, id: &ObjectId, manifest: &Value) -> Result<bool, Error> {
+    pub async fn allows(&self, id: &ObjectId, manifest: &Value) -> Result<bool, Error> {
         if !self.has_istio_apis().await? {
             return Ok(true);
         }
-        let live = if_found(id.api(self.client.clone()).get(&id.name).await);
+        let live = ok_if_not_found(id.api(self.client.clone()).get(&id.name).await);
         let live = live.map_err(|source| Error::Read { object: id.clone(), source: Box::new(source) })?;
         let Some(live) = live.and_then(|live| serde_json::to_value(live).ok()) else { return Ok(true) };
-        let verdict = definitions::judge(manifest, &live);
+        let decision = definitions::decide(manifest, &live);
         let version = definitions::version(manifest).map(|version| version.to_string()).unwrap_or_default();
-        if let Verdict::Newer(newer) = &verdict {
+        if let CrdDecision::KeepNewer(newer) = &decision {
             tracing::info!(object = %id, %newer, "of a newer Istio, stays as it is");
         }
-        self.warnings().extend(verdict.warning(&id.name, &version));
-        Ok(verdict == Verdict::Replace)
+        self.warnings().extend(decision.warning(&id.name, &version));
+        Ok(decision == CrdDecision::Replace)
     }
 
     /// Whether the cluster was asked for Istio's APIs and had none.
@@ -82,11 +82,11 @@ impl Gate {
     }
 
     async fn has_istio_apis(&self) -> Result<bool, Error> {
-        let ask = || async {
+        let discover = || async {
             let groups = self.client.list_api_groups().await;
             let groups = groups.map_err(|source| Error::Discover { source: Box::new(source) })?;
             Ok(groups.groups.iter().any(|group| group.name.ends_with(".istio.io")))
         };
-        self.has_istio_apis.get_or_try_init(ask).await.copied()
+        self.has_istio_apis.get_or_try_init(discover).await.copied()
     }
 }

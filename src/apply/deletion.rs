@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::inventory::Record;
 use super::ownership::may_be_deleted;
-use super::server_side::{self, our_entry};
+use super::server_side::{self, own_entry_digest};
 use crate::api::names::FIELD_MANAGER;
 use crate::kubernetes::is_not_found;
 use crate::object::ObjectId;
@@ -40,7 +40,7 @@ pub enum Error {
 }
 
 /// How often a deletion is tried that meets a conflict.
-const ATTEMPTS: u32 = 5;
+const MAX_ATTEMPTS: u32 = 5;
 
 /// What became of the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub enum Deletion {
 impl Deletion {
     /// Whether the object need not be remembered any more.
     #[must_use]
-    pub const fn is_settled(self) -> bool {
+    pub const fn is_final(self) -> bool {
         match self {
             Self::Gone | Self::NotOurs | Self::Released => true,
             Self::Started => false,
@@ -72,7 +72,7 @@ impl Deletion {
 /// look can tell. What is ours must not be forgotten for it.
 pub async fn delete(client: &Client, id: &ObjectId, record: &Record) -> Result<Deletion, Error> {
     let api = id.api(client.clone());
-    let mut attempts = 1..=ATTEMPTS;
+    let mut attempts = 1..=MAX_ATTEMPTS;
     loop {
         let live = match api.get_metadata_opt(&id.name).await {
             Ok(Some(live)) => live.metadata,
@@ -111,7 +111,7 @@ pub async fn delete(client: &Client, id: &ObjectId, record: &Record) -> Result<D
 async fn release(client: &Client, id: &ObjectId, live: &ObjectMeta) -> Result<(), server_side::Error> {
     let mut object = serde_json::json!({"metadata": live});
     let entries = entries_of_others(object["metadata"]["managedFields"].take());
-    match server_side::rewrite_managers(client, id, &object, entries).await {
+    match server_side::rewrite_managed_fields(client, id, &object, entries).await {
         // Gone, or in a place where this version may not write: then there is nothing that could be done.
         Err(error) if error.is_not_found() || error.is_forbidden() => {
             tracing::info!(object = %id, %error, "not released, only forgotten");
@@ -144,7 +144,7 @@ fn propagation(id: &ObjectId) -> PropagationPolicy {
 /// proof.
 pub(crate) fn is_ours(kind: &str, live: &ObjectMeta, record: &Record) -> bool {
     let same = record.uid.is_none() || record.uid == live.uid;
-    same && our_entry(kind, live).is_some()
+    same && own_entry_digest(kind, live).is_some()
 }
 
 #[cfg(test)]

@@ -11,11 +11,11 @@ use super::fields;
 use crate::api::names::FIELD_MANAGER;
 
 /// Fields that a text names at most; more would not make it clearer.
-const NAMED: usize = 5;
+const MAX_NAMED_FIELDS: usize = 5;
 
 /// Fields of ours that have another value, or none, and who did that.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dispute {
+pub struct FieldConflict {
     /// The field manager, if the object tells: a field that was taken away has no owner.
     pub manager: Option<String>,
     /// The fields, as people write them.
@@ -24,26 +24,26 @@ pub struct Dispute {
 
 /// Compares an object with what it should be.
 #[must_use]
-pub fn disputes(live: &Value, manifest: &Value) -> Vec<Dispute> {
+pub fn find_conflicts(live: &Value, manifest: &Value) -> Vec<FieldConflict> {
     let mut found = Vec::new();
     for entry in live.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten() {
         let manager = entry.get("manager").and_then(Value::as_str).unwrap_or_default();
         let is_our_apply = manager == FIELD_MANAGER && entry["operation"] == "Apply";
-        let fields = taken(entry.get("fieldsV1").unwrap_or(&Value::Null), live, manifest);
+        let fields = conflicting_fields(entry.get("fieldsV1").unwrap_or(&Value::Null), live, manifest);
         if !is_our_apply && !fields.is_empty() {
-            found.push(Dispute { manager: Some(manager.to_owned()), fields });
+            found.push(FieldConflict { manager: Some(manager.to_owned()), fields });
         }
     }
     let mut missing = Vec::new();
     collect_missing(live, manifest, "", &mut missing);
     if !missing.is_empty() {
-        found.push(Dispute { manager: None, fields: missing });
+        found.push(FieldConflict { manager: None, fields: missing });
     }
     found
 }
 
 /// The leaves of an entry for which the manifest wants another value.
-fn taken(entry: &Value, live: &Value, manifest: &Value) -> Vec<String> {
+fn conflicting_fields(entry: &Value, live: &Value, manifest: &Value) -> Vec<String> {
     let differs = |path: &&Vec<&str>| match (fields::resolve(live, path), fields::resolve(manifest, path)) {
         (Some(live), Some(wanted)) => !contains(live, wanted),
         _ => false,
@@ -64,10 +64,11 @@ fn collect_missing(live: &Value, manifest: &Value, at: &str, missing: &mut Vec<S
     }
 }
 
-impl fmt::Display for Dispute {
+impl fmt::Display for FieldConflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = self.fields.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-        let more = match self.fields.len().saturating_sub(NAMED) {
+        let named =
+            self.fields.iter().take(MAX_NAMED_FIELDS).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = match self.fields.len().saturating_sub(MAX_NAMED_FIELDS) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
@@ -80,11 +81,11 @@ impl fmt::Display for Dispute {
 
 /// One text for several disputes; also says so when nobody can be named.
 #[must_use]
-pub fn describe(disputes: &[Dispute]) -> String {
-    if disputes.is_empty() {
+pub fn describe(conflicts: &[FieldConflict]) -> String {
+    if conflicts.is_empty() {
         return "another manager wrote to it".to_owned();
     }
-    disputes.iter().map(Dispute::to_string).collect::<Vec<_>>().join("; ")
+    conflicts.iter().map(FieldConflict::to_string).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
@@ -104,22 +105,22 @@ mod tests {
     }
 
     #[test]
-    fn who_changed_a_field_is_named_with_the_field() {
+    fn the_manager_that_changed_a_field_is_named_with_it() {
         let live = live("kubectl-edit", "Update", &json!({"replicas": 5, "paused": true}));
-        assert_eq!(describe(&disputes(&live, &manifest())), "kubectl-edit changed spec.replicas");
+        assert_eq!(describe(&find_conflicts(&live, &manifest())), "kubectl-edit changed spec.replicas");
     }
 
     #[test]
-    fn what_others_add_or_set_to_our_value_is_no_dispute() {
+    fn fields_added_or_set_to_our_value_are_no_conflict() {
         let live = live("kubectl-edit", "Update", &json!({"replicas": 2, "paused": true}));
-        assert_eq!(disputes(&live, &manifest()), []);
+        assert_eq!(find_conflicts(&live, &manifest()), []);
     }
 
     #[test]
-    fn our_own_entry_is_no_dispute_but_a_plain_update_under_our_name_is() {
+    fn our_apply_is_no_conflict_but_an_update_under_our_name_is() {
         let spec = json!({"replicas": 5});
-        assert_eq!(disputes(&live("istio-operator", "Apply", &spec), &manifest()), []);
-        let text = describe(&disputes(&live("istio-operator", "Update", &spec), &manifest()));
+        assert_eq!(find_conflicts(&live("istio-operator", "Apply", &spec), &manifest()), []);
+        let text = describe(&find_conflicts(&live("istio-operator", "Update", &spec), &manifest()));
         assert_eq!(text, "istio-operator changed spec.replicas");
     }
 
@@ -127,13 +128,13 @@ mod tests {
     fn a_field_that_is_gone_is_named_without_a_manager() {
         let mut live = live("x", "Update", &json!({"replicas": 2}));
         live["metadata"]["labels"] = json!({});
-        assert_eq!(describe(&disputes(&live, &manifest())), "metadata.labels.a taken away");
+        assert_eq!(describe(&find_conflicts(&live, &manifest())), "metadata.labels.a taken away");
     }
 
     #[test]
     fn a_long_list_is_cut_and_counted() {
         let fields = ["a", "b", "c", "d", "e", "f", "g"].map(str::to_owned).to_vec();
-        let text = Dispute { manager: Some("m".into()), fields }.to_string();
+        let text = FieldConflict { manager: Some("m".into()), fields }.to_string();
         assert_eq!(text, "m changed a, b, c, d, e and 2 more");
     }
 }

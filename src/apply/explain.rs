@@ -5,25 +5,25 @@
 use serde_json::Value;
 
 /// Longest text taken over from a pod; kubelet and scheduler messages can run to pages.
-const MESSAGE_LIMIT: usize = 300;
+const MAX_MESSAGE_CHARS: usize = 300;
 
 /// The most telling complaint among a workload's pods, such as
 /// `pod istiod-x: container discovery: ImagePullBackOff: Back-off pulling image "…"`.
 ///
 /// `None` when no pod has anything to say, as while containers start normally.
 #[must_use]
-pub fn complaint(pods: &[Value]) -> Option<String> {
-    let mut found: Vec<(u8, String)> = pods.iter().filter_map(pod_complaint).collect();
+pub fn diagnose_pods(pods: &[Value]) -> Option<String> {
+    let mut found: Vec<(u8, String)> = pods.iter().filter_map(diagnose_pod).collect();
     found.sort();
     found.into_iter().next().map(|(_, text)| text)
 }
 
 /// A pod's complaint with its weight; the lowest is the most telling.
-fn pod_complaint(pod: &Value) -> Option<(u8, String)> {
+fn diagnose_pod(pod: &Value) -> Option<(u8, String)> {
     let name = pod.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("?");
-    let (weight, text) =
+    let (priority, text) =
         waiting_container(pod).or_else(|| terminated_container(pod)).or_else(|| failing_condition(pod))?;
-    Some((weight, format!("pod {name}: {}", shorten(&text))))
+    Some((priority, format!("pod {name}: {}", shorten(&text))))
 }
 
 fn waiting_container(pod: &Value) -> Option<(u8, String)> {
@@ -86,7 +86,7 @@ fn with_message(reason: &str, source: &Value) -> String {
 }
 
 fn shorten(text: &str) -> String {
-    match text.char_indices().nth(MESSAGE_LIMIT) {
+    match text.char_indices().nth(MAX_MESSAGE_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_trouble_is_told_in_the_pods_own_words() {
+    fn each_kind_of_failure_quotes_the_status_of_the_pod() {
         for (status, expected) in [
             (
                 waiting("ImagePullBackOff", "Back-off pulling image"),
@@ -131,27 +131,27 @@ mod tests {
                 "pod istiod-1: containers with unready status: [discovery]",
             ),
         ] {
-            assert_eq!(complaint(&[pod(status)]).as_deref(), Some(expected));
+            assert_eq!(diagnose_pods(&[pod(status)]).as_deref(), Some(expected));
         }
     }
 
     #[test]
-    fn a_pod_that_starts_normally_has_nothing_to_say() {
-        assert_eq!(complaint(&[pod(waiting("ContainerCreating", ""))]), None);
-        assert_eq!(complaint(&[]), None);
+    fn a_pod_that_starts_normally_has_no_diagnosis() {
+        assert_eq!(diagnose_pods(&[pod(waiting("ContainerCreating", ""))]), None);
+        assert_eq!(diagnose_pods(&[]), None);
     }
 
     #[test]
-    fn a_broken_container_outweighs_a_pod_that_is_merely_unready() {
+    fn a_failed_container_is_reported_before_an_unready_pod() {
         let unready =
             pod(json!({"conditions": [{"type": "Ready", "status": "False", "message": "unready"}]}));
-        let text = complaint(&[unready, pod(waiting("ErrImagePull", "not found"))]).unwrap();
+        let text = diagnose_pods(&[unready, pod(waiting("ErrImagePull", "not found"))]).unwrap();
         assert!(text.contains("ErrImagePull"), "{text}");
     }
 
     #[test]
     fn long_messages_are_cut_at_a_character() {
-        let text = complaint(&[pod(waiting("ErrImagePull", &"ä".repeat(1000)))]).unwrap();
+        let text = diagnose_pods(&[pod(waiting("ErrImagePull", &"ä".repeat(1000)))]).unwrap();
         assert!(text.chars().count() < 350 && text.ends_with('…'));
     }
 }

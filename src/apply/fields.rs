@@ -6,17 +6,17 @@
 use serde_json::Value;
 
 /// One owned leaf, as the steps that lead to it.
-pub type Path<'a> = Vec<&'a str>;
+pub type FieldPath<'a> = Vec<&'a str>;
 
 /// Every leaf of an entry's `fieldsV1`.
 #[must_use]
-pub fn leaves(fields: &Value) -> Vec<Path<'_>> {
+pub fn leaves(fields: &Value) -> Vec<FieldPath<'_>> {
     let mut found = Vec::new();
     collect(fields, &mut Vec::new(), &mut found);
     found
 }
 
-fn collect<'a>(fields: &'a Value, path: &mut Path<'a>, found: &mut Vec<Path<'a>>) {
+fn collect<'a>(fields: &'a Value, path: &mut FieldPath<'a>, found: &mut Vec<FieldPath<'a>>) {
     let inner = fields.as_object().into_iter().flatten().filter(|(step, _)| *step != ".");
     let mut is_leaf = true;
     for (step, rest) in inner {
@@ -33,10 +33,10 @@ fn collect<'a>(fields: &'a Value, path: &mut Path<'a>, found: &mut Vec<Path<'a>>
 /// The part of `object` that a path leads to.
 #[must_use]
 pub fn resolve<'v>(object: &'v Value, path: &[&str]) -> Option<&'v Value> {
-    path.iter().try_fold(object, |at, step| follow(at, step))
+    path.iter().try_fold(object, |at, step| resolve_step(at, step))
 }
 
-fn follow<'v>(at: &'v Value, step: &str) -> Option<&'v Value> {
+fn resolve_step<'v>(at: &'v Value, step: &str) -> Option<&'v Value> {
     match step.split_once(':')? {
         ("f", name) => at.get(name),
         ("k", keys) => {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_keeps_its_order() {
+    fn remaining_fields_keep_their_order() {
         let mut fields = json!({"f:a": {}, "f:b": {}, "f:c": {}});
         assert!(remove(&mut fields, &["f:a"]));
         assert_eq!(fields.to_string(), json!({"f:b": {}, "f:c": {}}).to_string());
@@ -181,7 +181,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_inserted_can_be_removed_and_nothing_else_goes(
+        fn removing_an_inserted_field_restores_the_previous_fields(
             paths in proptest::collection::vec(any_path(), 1..6), new in "f:[x-z]",
         ) {
             let mut fields = json!({});
@@ -199,7 +199,7 @@ mod tests {
         }
 
         #[test]
-        fn a_union_owns_the_leaves_of_both_unless_one_owns_more_of_it(
+        fn a_union_owns_the_leaves_of_both_unless_one_contains_the_other(
             left in any_path(), right in any_path(),
         ) {
             let (left, right): (Vec<&str>, Vec<&str>) =

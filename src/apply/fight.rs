@@ -9,67 +9,67 @@ use tokio::time::Instant;
 
 use crate::object::ObjectId;
 
-/// So many repairs within [`WINDOW`] are a fight.
-const REPAIRS: usize = 3;
-const WINDOW: Duration = Duration::from_secs(600);
+/// So many repairs within [`REVERT_WINDOW`] are a fight.
+const REVERT_LIMIT: usize = 3;
+const REVERT_WINDOW: Duration = Duration::from_secs(600);
 /// How long a fight rests before the next attempt; doubles with each attempt that did not last.
-const FIRST_REST: Duration = Duration::from_secs(300);
-const LONGEST_REST: Duration = Duration::from_secs(3600);
+const INITIAL_COOLDOWN: Duration = Duration::from_secs(300);
+const MAX_COOLDOWN: Duration = Duration::from_secs(3600);
 
 /// The repairs of each object.
 #[derive(Debug, Default)]
-pub struct Fights {
-    objects: BTreeMap<ObjectId, History>,
+pub struct ConflictBackoff {
+    objects: BTreeMap<ObjectId, RevertHistory>,
 }
 
 #[derive(Debug, Default)]
-struct History {
+struct RevertHistory {
     recent: Vec<Instant>,
-    rest: Option<Rest>,
+    cooldown: Option<Cooldown>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Rest {
+struct Cooldown {
     until: Instant,
     length: Duration,
 }
 
-impl Fights {
+impl ConflictBackoff {
     /// How long an object that differs has to be left as it is; `None` if it may be put back now.
     #[must_use]
-    pub fn resting(&self, id: &ObjectId, now: Instant) -> Option<Duration> {
-        let rest = self.objects.get(id)?.rest?;
-        rest.until.checked_duration_since(now).filter(|left| !left.is_zero())
+    pub fn remaining_cooldown(&self, id: &ObjectId, now: Instant) -> Option<Duration> {
+        let cooldown = self.objects.get(id)?.cooldown?;
+        cooldown.until.checked_duration_since(now).filter(|remaining| !remaining.is_zero())
     }
 
     /// Notes that a write was undone at once, and returns how long the object is left alone.
     ///
     /// A failed write tells more than a repair that did not last: three of them would be no better.
-    pub fn undone(&mut self, id: &ObjectId, now: Instant) -> Duration {
+    pub fn record_overwrite(&mut self, id: &ObjectId, now: Instant) -> Duration {
         let history = self.objects.entry(id.clone()).or_default();
-        let length = history.rest.map_or(FIRST_REST, |rest| (rest.length * 2).min(LONGEST_REST));
-        history.rest = Some(Rest { until: now + length, length });
+        let length = history.cooldown.map_or(INITIAL_COOLDOWN, |rest| (rest.length * 2).min(MAX_COOLDOWN));
+        history.cooldown = Some(Cooldown { until: now + length, length });
         length
     }
 
     /// Notes that an object was put back; returns whether that begins or prolongs a rest.
-    pub fn repaired(&mut self, id: &ObjectId, now: Instant) -> bool {
+    pub fn record_revert(&mut self, id: &ObjectId, now: Instant) -> bool {
         let history = self.objects.entry(id.clone()).or_default();
-        if let Some(rest) = history.rest {
+        if let Some(cooldown) = history.cooldown {
             // An attempt after a rest that lasts is forgiven after as long as the rest was.
-            if now.duration_since(rest.until) <= rest.length {
-                let length = (rest.length * 2).min(LONGEST_REST);
-                history.rest = Some(Rest { until: now + length, length });
+            if now.duration_since(cooldown.until) <= cooldown.length {
+                let length = (cooldown.length * 2).min(MAX_COOLDOWN);
+                history.cooldown = Some(Cooldown { until: now + length, length });
                 return true;
             }
-            *history = History::default();
+            *history = RevertHistory::default();
         }
-        history.recent.retain(|repair| now.duration_since(*repair) < WINDOW);
+        history.recent.retain(|time| now.duration_since(*time) < REVERT_WINDOW);
         history.recent.push(now);
-        if history.recent.len() < REPAIRS {
+        if history.recent.len() < REVERT_LIMIT {
             return false;
         }
-        history.rest = Some(Rest { until: now + FIRST_REST, length: FIRST_REST });
+        history.cooldown = Some(Cooldown { until: now + INITIAL_COOLDOWN, length: INITIAL_COOLDOWN });
         true
     }
 
@@ -97,67 +97,67 @@ mod tests {
     }
 
     #[test]
-    fn three_repairs_in_ten_minutes_are_a_fight_and_two_are_not() {
-        let (mut fights, start) = (Fights::default(), Instant::now());
-        for (repair, expected) in [(0, false), (1, false), (2, true)] {
-            assert_eq!(fights.resting(&id(), start + repair * SECOND), None);
-            assert_eq!(fights.repaired(&id(), start + repair * SECOND), expected);
+    fn three_reverts_in_ten_minutes_are_a_conflict_and_two_are_not() {
+        let (mut backoff, start) = (ConflictBackoff::default(), Instant::now());
+        for (revert, expected) in [(0, false), (1, false), (2, true)] {
+            assert_eq!(backoff.remaining_cooldown(&id(), start + revert * SECOND), None);
+            assert_eq!(backoff.record_revert(&id(), start + revert * SECOND), expected);
         }
-        assert_eq!(fights.resting(&id(), start + 3 * SECOND), Some(299 * SECOND));
-        assert_eq!(fights.resting(&id(), start + 302 * SECOND), None);
+        assert_eq!(backoff.remaining_cooldown(&id(), start + 3 * SECOND), Some(299 * SECOND));
+        assert_eq!(backoff.remaining_cooldown(&id(), start + 302 * SECOND), None);
     }
 
     #[test]
-    fn repairs_far_apart_are_never_a_fight() {
-        let (mut fights, start) = (Fights::default(), Instant::now());
-        assert!((0..50).all(|repair| !fights.repaired(&id(), start + repair * 6 * MINUTE)));
+    fn reverts_far_apart_are_never_a_conflict() {
+        let (mut backoff, start) = (ConflictBackoff::default(), Instant::now());
+        assert!((0..50).all(|revert| !backoff.record_revert(&id(), start + revert * 6 * MINUTE)));
     }
 
     #[test]
-    fn a_rest_doubles_up_to_an_hour_while_the_other_goes_on() {
-        let (mut fights, mut now) = (Fights::default(), Instant::now());
-        let mut rests = Vec::new();
+    fn a_cooldown_doubles_up_to_an_hour_while_the_conflict_lasts() {
+        let (mut backoff, mut now) = (ConflictBackoff::default(), Instant::now());
+        let mut cooldowns = Vec::new();
         for _ in 0..2 {
-            fights.repaired(&id(), now);
+            backoff.record_revert(&id(), now);
         }
         for _ in 0..6 {
-            assert!(fights.repaired(&id(), now));
-            let rest = fights.resting(&id(), now).unwrap();
-            rests.push(rest.as_secs() / 60);
-            now += rest + SECOND;
+            assert!(backoff.record_revert(&id(), now));
+            let cooldown = backoff.remaining_cooldown(&id(), now).unwrap();
+            cooldowns.push(cooldown.as_secs() / 60);
+            now += cooldown + SECOND;
         }
-        assert_eq!(rests, [5, 10, 20, 40, 60, 60]);
+        assert_eq!(cooldowns, [5, 10, 20, 40, 60, 60]);
     }
 
     #[test]
-    fn a_write_that_was_undone_at_once_rests_longer_each_time() {
-        let (mut fights, mut now) = (Fights::default(), Instant::now());
-        let mut rests = Vec::new();
+    fn a_write_that_was_overwritten_waits_longer_each_time() {
+        let (mut backoff, mut now) = (ConflictBackoff::default(), Instant::now());
+        let mut cooldowns = Vec::new();
         for _ in 0..6 {
-            let rest = fights.undone(&id(), now);
-            assert_eq!(fights.resting(&id(), now), Some(rest));
-            rests.push(rest.as_secs() / 60);
-            now += rest + SECOND;
+            let cooldown = backoff.record_overwrite(&id(), now);
+            assert_eq!(backoff.remaining_cooldown(&id(), now), Some(cooldown));
+            cooldowns.push(cooldown.as_secs() / 60);
+            now += cooldown + SECOND;
         }
-        assert_eq!(rests, [5, 10, 20, 40, 60, 60]);
+        assert_eq!(cooldowns, [5, 10, 20, 40, 60, 60]);
     }
 
     #[test]
-    fn a_repair_that_lasted_ends_the_fight() {
-        let (mut fights, start) = (Fights::default(), Instant::now());
+    fn a_revert_that_was_not_undone_ends_the_conflict() {
+        let (mut backoff, start) = (ConflictBackoff::default(), Instant::now());
         for _ in 0..3 {
-            fights.repaired(&id(), start);
+            backoff.record_revert(&id(), start);
         }
-        assert!(!fights.repaired(&id(), start + 60 * MINUTE));
-        assert_eq!(fights.resting(&id(), start + 60 * MINUTE), None);
+        assert!(!backoff.record_revert(&id(), start + 60 * MINUTE));
+        assert_eq!(backoff.remaining_cooldown(&id(), start + 60 * MINUTE), None);
     }
 
     #[test]
-    fn a_fight_about_one_object_holds_up_no_other() {
-        let (mut fights, start) = (Fights::default(), Instant::now());
+    fn a_conflict_about_one_object_delays_no_other() {
+        let (mut backoff, start) = (ConflictBackoff::default(), Instant::now());
         for _ in 0..3 {
-            fights.repaired(&id(), start);
+            backoff.record_revert(&id(), start);
         }
-        assert_eq!(fights.resting(&ObjectId { name: "y".into(), ..id() }, start), None);
+        assert_eq!(backoff.remaining_cooldown(&ObjectId { name: "y".into(), ..id() }, start), None);
     }
 }

@@ -6,13 +6,13 @@ use crate::object::ObjectId;
 use crate::plan::Stage;
 
 /// The Service that the webhooks of injection call.
-const CALLED_SERVICE: &str = "istiod";
+const WEBHOOK_SERVICE: &str = "istiod";
 
 /// Something that must be ready before the next stage starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Gate {
+pub enum ReadinessCondition {
     /// These custom resource definitions are established.
-    Definitions(Vec<ObjectId>),
+    Crds(Vec<ObjectId>),
     /// One object, with the rule for its kind.
     Object(ObjectId),
     /// A Service has a ready endpoint.
@@ -30,26 +30,30 @@ pub enum Gate {
 /// One istiod that answers is enough for the webhooks that call it; what comes after them needs all of it. CNI and gateways
 /// roll out at the same time and are awaited together.
 #[must_use]
-pub fn gates(stage: Stage, applied: &[(Stage, ObjectId)]) -> Vec<Gate> {
+pub fn readiness_conditions(stage: Stage, applied: &[(Stage, ObjectId)]) -> Vec<ReadinessCondition> {
     let of = |stages: &'static [Stage]| applied.iter().filter(|(s, _)| stages.contains(s)).map(|(_, id)| id);
-    let workloads =
-        |stages| of(stages).filter(|id| is_workload(&id.group, &id.kind)).cloned().map(Gate::Object);
+    let workloads = |stages| {
+        of(stages).filter(|id| is_workload(&id.group, &id.kind)).cloned().map(ReadinessCondition::Object)
+    };
     match stage {
         Stage::Configuration => {
-            let definitions: Vec<_> = of(&[Stage::CustomResourceDefinitions]).cloned().collect();
+            let crds: Vec<_> = of(&[Stage::CustomResourceDefinitions]).cloned().collect();
             // A gate without an object would never open: no event is about it.
-            if definitions.is_empty() { Vec::new() } else { vec![Gate::Definitions(definitions)] }
+            if crds.is_empty() { Vec::new() } else { vec![ReadinessCondition::Crds(crds)] }
         }
         Stage::Istiod => {
-            let called = of(&[Stage::Istiod]).filter(|id| id.is("", "Service") && id.name == CALLED_SERVICE);
+            let services =
+                of(&[Stage::Istiod]).filter(|id| id.is("", "Service") && id.name == WEBHOOK_SERVICE);
             let workload = of(&[Stage::Istiod]).find(|id| is_workload(&id.group, &id.kind));
-            let endpoint =
-                |service: &ObjectId| Gate::Endpoint { service: service.clone(), workload: workload.cloned() };
-            called.map(endpoint).collect()
+            let endpoint = |service: &ObjectId| ReadinessCondition::Endpoint {
+                service: service.clone(),
+                workload: workload.cloned(),
+            };
+            services.map(endpoint).collect()
         }
         Stage::Injection => {
             let live = of(&[Stage::Injection]).filter(|id| id.name.starts_with("istio-revision-tag-"));
-            workloads(&[Stage::Istiod]).chain(live.cloned().map(Gate::Object)).collect()
+            workloads(&[Stage::Istiod]).chain(live.cloned().map(ReadinessCondition::Object)).collect()
         }
         Stage::Gateways => workloads(&[Stage::Cni, Stage::Gateways]).collect(),
         _ => Vec::new(),
@@ -62,12 +66,12 @@ pub fn is_workload(group: &str, kind: &str) -> bool {
     group == "apps" && matches!(kind, "Deployment" | "DaemonSet")
 }
 
-impl Gate {
+impl ReadinessCondition {
     /// How the objects that the gate waits for are called in messages.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         match self {
-            Self::Definitions(ids) => ids.iter().map(ToString::to_string).collect(),
+            Self::Crds(ids) => ids.iter().map(ToString::to_string).collect(),
             Self::Object(id) => vec![id.to_string()],
             Self::Endpoint { service, .. } => vec![endpoint_name(service)],
         }
@@ -94,14 +98,14 @@ mod tests {
         }
     }
 
-    fn definition() -> ObjectId {
+    fn crd() -> ObjectId {
         let kind = "CustomResourceDefinition";
         ObjectId { namespace: None, ..id("apiextensions.k8s.io", kind, "gateways.networking.istio.io") }
     }
 
     fn applied() -> Vec<(Stage, ObjectId)> {
         vec![
-            (Stage::CustomResourceDefinitions, definition()),
+            (Stage::CustomResourceDefinitions, crd()),
             (Stage::Istiod, id("", "Service", "istiod")),
             (Stage::Istiod, id("", "Service", "istiod-revision-tag-default")),
             (Stage::Istiod, id("apps", "Deployment", "istiod")),
@@ -123,21 +127,22 @@ mod tests {
     }
 
     fn names(stage: Stage) -> Vec<String> {
-        gates(stage, &applied()).iter().flat_map(Gate::names).collect()
+        readiness_conditions(stage, &applied()).iter().flat_map(ReadinessCondition::names).collect()
     }
 
     #[test]
-    fn definitions_are_established_before_istiod_starts_and_nothing_else_waits_for_them() {
-        let is_awaited =
-            |stage: &Stage| gates(*stage, &applied()).contains(&Gate::Definitions(vec![definition()]));
-        let waits: Vec<Stage> = Stage::ALL.into_iter().filter(is_awaited).collect();
+    fn only_istiod_waits_until_the_crds_are_established() {
+        let waits_for_crds = |stage: &Stage| {
+            readiness_conditions(*stage, &applied()).contains(&ReadinessCondition::Crds(vec![crd()]))
+        };
+        let waits: Vec<Stage> = Stage::ALL.into_iter().filter(waits_for_crds).collect();
         assert_eq!(waits, [Stage::Configuration]);
         let next = Stage::ALL.into_iter().find(|stage| *stage > Stage::Configuration);
         assert_eq!(next, Some(Stage::Istiod));
     }
 
     #[test]
-    fn injection_waits_for_one_istiod_that_answers_and_what_follows_for_all_of_it() {
+    fn injection_waits_for_one_ready_istiod_and_later_stages_for_all() {
         assert_eq!(names(Stage::Istiod), ["the endpoint of Service istio-system/istiod"]);
         assert_eq!(
             names(Stage::Injection),
@@ -146,16 +151,18 @@ mod tests {
     }
 
     #[test]
-    fn an_istiod_that_does_not_answer_is_explained_by_its_deployment() {
-        let [Gate::Endpoint { workload, .. }] = &gates(Stage::Istiod, &applied())[..] else {
+    fn an_istiod_without_an_endpoint_is_explained_by_its_deployment() {
+        let [ReadinessCondition::Endpoint { workload, .. }] =
+            &readiness_conditions(Stage::Istiod, &applied())[..]
+        else {
             panic!("another gate")
         };
         assert_eq!(workload.as_ref(), Some(&id("apps", "Deployment", "istiod")));
     }
 
     #[test]
-    fn cni_and_gateways_are_awaited_together() {
-        assert_eq!(gates(Stage::Cni, &applied()), []);
+    fn cni_and_gateways_are_waited_for_together() {
+        assert_eq!(readiness_conditions(Stage::Cni, &applied()), []);
         assert_eq!(
             names(Stage::Gateways),
             ["DaemonSet istio-system/istio-cni-node", "Deployment istio-system/istio-ingressgateway"]
@@ -163,9 +170,9 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_of_which_nothing_was_applied_is_not_waited_for() {
+    fn a_stage_without_applied_objects_has_no_readiness_conditions() {
         for stage in Stage::ALL {
-            assert!(gates(stage, &[]).is_empty(), "{stage}");
+            assert!(readiness_conditions(stage, &[]).is_empty(), "{stage}");
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::plan::configuration::quantity::thousandths;
 ///
 /// Other spellings of the same value are no difference: the API server writes `1000m` as `1`, and leaves out what is empty.
 #[must_use]
-pub fn altered(live: &Value, manifest: &Value) -> Vec<String> {
+pub fn find_altered_fields(live: &Value, manifest: &Value) -> Vec<String> {
     let mut found = Vec::new();
     for (name, wanted) in manifest.as_object().into_iter().flatten() {
         match name.as_str() {
@@ -92,14 +92,17 @@ mod tests {
         let live = json!({"metadata": {"labels": {"app": "mine"}}, "spec": {"replicas": 2, "containers": [
             {"name": "added"}, {"name": "discovery", "image": "mirror/pilot:1"}]}});
         assert_eq!(
-            altered(&live, &manifest),
+            find_altered_fields(&live, &manifest),
             ["metadata.labels.app".to_owned(), "spec.containers[name=discovery].image".to_owned()]
         );
     }
 
     #[test]
-    fn a_field_that_was_taken_away_is_named() {
-        assert_eq!(altered(&json!({"spec": {}}), &json!({"spec": {"type": "LoadBalancer"}})), ["spec.type"]);
+    fn a_field_that_was_removed_is_named() {
+        assert_eq!(
+            find_altered_fields(&json!({"spec": {}}), &json!({"spec": {"type": "LoadBalancer"}})),
+            ["spec.type"]
+        );
     }
 
     #[test]
@@ -111,7 +114,10 @@ mod tests {
             (json!({"a": 1, "defaulted": true}), json!({"a": 1})),
             (json!({"list": ["b", "a"]}), json!({"list": ["a", "b"]})),
         ] {
-            assert_eq!(altered(&json!({"spec": live}), &json!({"spec": manifest})), Vec::<String>::new());
+            assert_eq!(
+                find_altered_fields(&json!({"spec": live}), &json!({"spec": manifest})),
+                Vec::<String>::new()
+            );
         }
     }
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thiserror::Error;
 
-use super::live::Seen;
+use super::live::ObjectSnapshot;
 use super::ownership::Origin;
 use super::server_side;
 use crate::api::names::OWN_FIELD_MANAGER;
@@ -77,7 +77,7 @@ pub struct Record {
     pub altered: Vec<String>,
     /// The Helm release that the object was taken over from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub release: Option<Release>,
+    pub release: Option<HelmRelease>,
     /// Where the object comes from; `None` before its first write, and in inventories of version 0.1, which did not say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
@@ -86,22 +86,22 @@ pub struct Record {
 impl Record {
     /// How the object looks to a watch while nobody touches it; `seen` adds what is not for us to say.
     #[must_use]
-    pub fn as_seen(&self, seen: Option<&Seen>) -> Seen {
-        let pause = seen.and_then(|seen| seen.pause.clone());
-        Seen { uid: self.uid.clone(), entry: self.entry.clone(), pause }
+    pub fn as_snapshot(&self, snapshot: Option<&ObjectSnapshot>) -> ObjectSnapshot {
+        let pause = snapshot.and_then(|seen| seen.pause.clone());
+        ObjectSnapshot { uid: self.uid.clone(), entry: self.entry.clone(), pause }
     }
 }
 
 /// A Helm release that may still list objects of ours as its own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Release {
+pub struct HelmRelease {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
     pub name: String,
 }
 
-impl Release {
+impl HelmRelease {
     /// The release that an object belongs to, by the annotations with which Helm marks its objects.
     #[must_use]
     pub fn of(object: &serde_json::Value) -> Option<Self> {
@@ -166,9 +166,9 @@ impl Inventory {
             if self.records.contains_key(&id) {
                 continue;
             }
-            let known = self.records.keys().find(|other| other.same_object(&id)).cloned();
+            let existing = self.records.keys().find(|other| other.is_same_object(&id)).cloned();
             let record =
-                known.and_then(|old| self.records.remove(&old)).unwrap_or_else(|| Record::planned(stage));
+                existing.and_then(|old| self.records.remove(&old)).unwrap_or_else(|| Record::planned(stage));
             self.records.insert(id, record);
             grown = true;
         }
@@ -187,12 +187,12 @@ impl Inventory {
 
     /// The Helm releases that objects were taken over from.
     #[must_use]
-    pub fn releases(&self) -> BTreeSet<Release> {
+    pub fn helm_releases(&self) -> BTreeSet<HelmRelease> {
         self.records.values().filter_map(|record| record.release.clone()).collect()
     }
 
     /// Forgets a Helm release that is gone.
-    pub fn forget_release(&mut self, release: &Release) {
+    pub fn forget_release(&mut self, release: &HelmRelease) {
         for record in self.records.values_mut().filter(|record| record.release.as_ref() == Some(release)) {
             record.release = None;
         }
@@ -201,7 +201,7 @@ impl Inventory {
     /// The objects that are listed but no longer wanted.
     #[must_use]
     pub fn surplus(&self, wanted: &[ObjectId]) -> Vec<(ObjectId, Record)> {
-        let unwanted = |id: &ObjectId| !wanted.iter().any(|w| w.same_object(id));
+        let unwanted = |id: &ObjectId| !wanted.iter().any(|w| w.is_same_object(id));
         self.records
             .iter()
             .filter(|(id, _)| unwanted(id))
@@ -226,12 +226,12 @@ impl Inventory {
 
 /// Reads and writes the inventory Secret.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct InventoryStore {
     api: Api<Secret>,
     namespace: String,
 }
 
-impl Store {
+impl InventoryStore {
     /// A store in the operator's own namespace.
     #[must_use]
     pub fn new(client: Client, namespace: &str) -> Self {
@@ -263,7 +263,7 @@ impl Store {
         });
         let params = PatchParams::apply(OWN_FIELD_MANAGER).force();
         let patch = Patch::Apply(&secret);
-        server_side::again(|| self.api.patch_metadata(SECRET_NAME, &params, &patch))
+        server_side::retry_transient(|| self.api.patch_metadata(SECRET_NAME, &params, &patch))
             .await
             .map(drop)
             .map_err(|source| Error::Write { namespace: self.namespace.clone(), source: Box::new(source) })
@@ -309,14 +309,14 @@ mod tests {
     }
 
     #[test]
-    fn extending_by_what_is_known_changes_nothing() {
+    fn extending_by_recorded_objects_changes_nothing() {
         let mut inventory = Inventory::default();
         assert!(inventory.extend([(Stage::Istiod, id("v1", "istiod"))]));
         assert!(!inventory.extend([(Stage::Istiod, id("v1", "istiod"))]));
     }
 
     #[test]
-    fn malformed_content_is_an_error_and_not_an_empty_inventory() {
+    fn malformed_data_is_an_error_and_not_an_empty_inventory() {
         assert!(Inventory::decode(b"{}").is_err());
         assert!(Inventory::decode(b"").is_err());
     }
@@ -357,20 +357,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(records in proptest::collection::btree_map(any_id(), any_record(), 0..8)) {
+        fn a_written_inventory_is_read_back(records in proptest::collection::btree_map(any_id(), any_record(), 0..8)) {
             let inventory = Inventory { records };
             prop_assert_eq!(Inventory::decode(&inventory.encode().unwrap()).unwrap(), inventory);
         }
 
         #[test]
         fn every_listed_object_is_either_wanted_or_surplus(
-            known in proptest::collection::vec(any_id(), 0..8), wanted in proptest::collection::vec(any_id(), 0..8),
+            recorded in proptest::collection::vec(any_id(), 0..8), wanted in proptest::collection::vec(any_id(), 0..8),
         ) {
             let mut inventory = Inventory::default();
-            inventory.extend(known.into_iter().map(|id| (Stage::Istiod, id)));
+            inventory.extend(recorded.into_iter().map(|id| (Stage::Istiod, id)));
             let surplus = inventory.surplus(&wanted);
             for (id, _) in inventory.iter() {
-                let is_wanted = wanted.iter().any(|w| w.same_object(id));
+                let is_wanted = wanted.iter().any(|w| w.is_same_object(id));
                 prop_assert_eq!(is_wanted, !surplus.iter().any(|(s, _)| s == id));
             }
         }

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use kube::api::ObjectMeta;
 
 use super::pause::PAUSE_ANNOTATION;
-use super::server_side::our_entry;
+use super::server_side::own_entry_digest;
 use crate::object::ObjectId;
 
 /// One live object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct ObjectSnapshot {
     /// Its UID.
     pub uid: Option<String>,
     /// Digest of our entry in its managed fields.
@@ -19,14 +19,14 @@ pub struct Seen {
     pub pause: Option<String>,
 }
 
-impl Seen {
+impl ObjectSnapshot {
     /// What matters of an object's metadata.
     #[must_use]
     pub fn of(kind: &str, metadata: &ObjectMeta) -> Self {
         let pause = metadata.annotations.as_ref().and_then(|all| all.get(PAUSE_ANNOTATION)).cloned();
-        Self { uid: metadata.uid.clone(), entry: our_entry(kind, metadata), pause }
+        Self { uid: metadata.uid.clone(), entry: own_entry_digest(kind, metadata), pause }
     }
 }
 
 /// The live objects of the kinds in the inventory that carry the module's label, by identity.
-pub type Live = BTreeMap<ObjectId, Seen>;
+pub type LiveObjects = BTreeMap<ObjectId, ObjectSnapshot>;

@@ -40,14 +40,14 @@ use serde_json::Value;
 use thiserror::Error;
 
 use self::deletion::Deletion;
-use self::fight::Fights;
-use self::inventory::{Inventory, Store};
-use self::live::Live;
-pub use self::repairs::Repairs;
-use self::unsaved::Unsaved;
-use self::wait::Verdict;
-use self::write::{Fate, Ground, Hand};
-pub use self::write::{Held, Why};
+use self::fight::ConflictBackoff;
+use self::inventory::{Inventory, InventoryStore};
+use self::live::LiveObjects;
+pub use self::repairs::RevertMetrics;
+use self::unsaved::PendingRecords;
+use self::wait::WaitOutcome;
+use self::write::{ApplyContext, ApplyResult, ObjectApplier};
+pub use self::write::{SkipReason, Skipped};
 use crate::object::ObjectId;
 use crate::plan::{BoundaryError, Plan, Stage, check_boundary};
 use crate::status::Progress;
@@ -83,7 +83,7 @@ pub enum Error {
     },
     /// The fields of predecessors could not be taken over.
     #[error("cannot take over the fields of those who managed it before")]
-    TakeOver {
+    Adopt {
         /// The object and what the API server said.
         source: server_side::Error,
     },
@@ -95,14 +95,14 @@ pub enum Error {
     },
     /// The Helm releases of objects that were taken over could not be looked for.
     #[error("cannot tell whether Helm still knows what was taken over")]
-    Releases {
+    HelmReleases {
         /// What happened.
         #[from]
         source: releases::Error,
     },
     /// It is not known whether a definition may be written.
     #[error("cannot judge the custom resource definitions of this cluster")]
-    Definition {
+    CrdPolicy {
         /// What happened.
         #[from]
         source: definition_gate::Error,
@@ -126,9 +126,9 @@ pub enum Error {
 
 /// How an apply ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ApplyOutcome {
     /// Every object is as planned and every workload is ready.
-    Complete(Applied),
+    Complete(ApplySummary),
     /// A stage did not become ready before its deadline; the text names the object and why.
     NotReady {
         /// The stage.
@@ -137,26 +137,26 @@ pub enum Outcome {
         reason: String,
     },
     /// Something that was as planned was changed while a later stage was awaited: it is to be looked at anew.
-    Disturbed,
+    DriftDetected,
 }
 
-impl Outcome {
+impl ApplyOutcome {
     /// The objects that were left alone.
     #[must_use]
-    pub fn held(&self) -> Vec<ObjectId> {
+    pub fn skipped(&self) -> Vec<ObjectId> {
         match self {
             Self::Complete(applied) => {
-                let held = applied.held.iter().map(|held| &held.object);
-                held.chain(&applied.kept).cloned().collect()
+                let skipped = applied.skipped.iter().map(|held| &held.object);
+                skipped.chain(&applied.kept_crds).cloned().collect()
             }
-            Self::NotReady { .. } | Self::Disturbed => Vec::new(),
+            Self::NotReady { .. } | Self::DriftDetected => Vec::new(),
         }
     }
 }
 
 /// Proof that a plan was applied as a whole, but for what is named here, with what that took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Applied {
+pub struct ApplySummary {
     /// Objects that were written.
     pub written: usize,
     /// Objects that were as planned already.
@@ -164,35 +164,35 @@ pub struct Applied {
     /// Objects that are no longer planned and were deleted.
     pub pruned: usize,
     /// Objects that are left alone for now.
-    pub held: Vec<Held>,
+    pub skipped: Vec<Skipped>,
     /// Secrets of Helm releases that still list objects of ours.
-    pub releases: Vec<ObjectId>,
+    pub helm_secrets: Vec<ObjectId>,
     /// Definitions that stay as they are.
-    pub kept: Vec<ObjectId>,
+    pub kept_crds: Vec<ObjectId>,
     /// What the user should mend, although everything runs.
     pub warnings: Vec<String>,
 }
 
 /// Who looks after what is written already while more is awaited.
-pub trait Vigil: Sync {
+pub trait StageMonitor: Sync {
     /// These objects are to stay as they are here.
-    fn content_with(&self, objects: Live);
+    fn set_expected(&self, objects: LiveObjects);
     /// Ends when one of them has changed.
-    fn disturbed(&self) -> BoxFuture<'_, ()>;
+    fn changed(&self) -> BoxFuture<'_, ()>;
 }
 
 /// What outlives a single apply.
 #[derive(Clone, Debug, Default)]
-pub struct Memory {
+pub struct ApplyState {
     /// Who keeps changing what is put back.
-    pub fights: Arc<Mutex<Fights>>,
+    pub conflict_backoff: Arc<Mutex<ConflictBackoff>>,
     /// The metric of what was put back.
-    pub repairs: Repairs,
+    pub revert_metrics: RevertMetrics,
     /// Whether the last apply ended with everything ready. What is not written again is not waited for again then; how it
     /// fares later is told by those who watch it.
-    pub(crate) complete: Arc<AtomicBool>,
+    pub(crate) is_complete: Arc<AtomicBool>,
     /// Writes of applies that did not come to note them.
-    pub(crate) unsaved: Arc<Unsaved>,
+    pub(crate) pending_records: Arc<PendingRecords>,
 }
 
 /// The means of an apply.
@@ -202,13 +202,13 @@ pub struct Applier {
     /// Client whose writes are gated by leadership.
     pub client: Client,
     /// Where the inventory is kept.
-    pub store: Store,
+    pub store: InventoryStore,
     /// Longest wait for one stage.
     pub deadline: Duration,
     /// Where progress is told.
     pub progress: Progress,
     /// What outlives this apply.
-    pub memory: Memory,
+    pub state: ApplyState,
 }
 
 impl Applier {
@@ -218,26 +218,26 @@ impl Applier {
         &self,
         plan: &Plan,
         inventory: &mut Inventory,
-        live: &Live,
-        vigil: &dyn Vigil,
-    ) -> Result<Outcome, Error> {
+        live: &LiveObjects,
+        monitor: &dyn StageMonitor,
+    ) -> Result<ApplyOutcome, Error> {
         let planned = plan.ids().map_err(|(stage, source)| Error::Plan { stage, source })?;
         check_boundary(planned.iter().map(|(_, id)| id))?;
-        self.memory.unsaved.start();
+        self.state.pending_records.reset_recorded();
         let before = inventory.clone();
         if inventory.extend(planned.iter().cloned()) {
             self.store.save(inventory).await?;
         }
         let extended = inventory.clone();
         // Until it is complete again: it may be dropped at any time.
-        let was_complete = self.memory.complete.swap(false, Ordering::Relaxed);
-        let result = self.apply_stages(plan, &planned, inventory, live, vigil, was_complete).await;
-        self.memory.complete.store(matches!(result, Ok(Outcome::Complete(_))), Ordering::Relaxed);
+        let was_complete = self.state.is_complete.swap(false, Ordering::Relaxed);
+        let result = self.apply_stages(plan, &planned, inventory, live, monitor, was_complete).await;
+        self.state.is_complete.store(matches!(result, Ok(ApplyOutcome::Complete(_))), Ordering::Relaxed);
         // What was written is remembered even if a later stage failed.
         if *inventory != extended && *inventory != before {
             self.store.save(inventory).await?;
         }
-        self.memory.unsaved.saved();
+        self.state.pending_records.remove_recorded();
         result
     }
 
@@ -246,40 +246,41 @@ impl Applier {
         plan: &Plan,
         planned: &[(Stage, ObjectId)],
         inventory: &mut Inventory,
-        live: &Live,
-        vigil: &dyn Vigil,
+        live: &LiveObjects,
+        monitor: &dyn StageMonitor,
         was_complete: bool,
-    ) -> Result<Outcome, Error> {
-        let mut applied = Applied::default();
-        let ground = Ground::new(&self.client, self.namespace_is_missing);
+    ) -> Result<ApplyOutcome, Error> {
+        let mut applied = ApplySummary::default();
+        let context = ApplyContext::new(&self.client, self.namespace_is_missing);
         for stage in Stage::ALL {
             // Beside the writes: both are over before istiod, once it starts, gets to its watches.
-            let kinds = if stage == Stage::Istiod { ground.take_new_kinds() } else { Vec::new() };
-            let write = self.write_stage(plan, stage, inventory, live, &ground, &mut applied);
-            let (written, ()) = join(write, storage::prepare(&self.client, kinds)).await;
+            let kinds = if stage == Stage::Istiod { context.take_new_kinds() } else { Vec::new() };
+            let write = self.write_stage(plan, stage, inventory, live, &context, &mut applied);
+            let (written, ()) = join(write, storage::warm_up(&self.client, kinds)).await;
             written?;
             // A definition that stays as it is may lack the label by which ours are watched.
-            let ours = planned.iter().filter(|(_, id)| !applied.kept.contains(id)).cloned();
-            let gates = gates::gates(stage, &ours.collect::<Vec<_>>());
-            if gates.is_empty() || (was_complete && applied.written == 0) {
+            let ours = planned.iter().filter(|(_, id)| !applied.kept_crds.contains(id)).cloned();
+            let conditions = gates::readiness_conditions(stage, &ours.collect::<Vec<_>>());
+            if conditions.is_empty() || (was_complete && applied.written == 0) {
                 continue;
             }
-            vigil.content_with(settled(planned, stage, inventory, live, &applied));
-            let progress = self.progress.within(stage);
+            monitor.set_expected(applied_objects(planned, stage, inventory, live, &applied));
+            let progress = self.progress.for_stage(stage);
             tokio::select! {
-                verdict = wait::wait(&self.client, &gates, self.deadline, &progress) => {
-                    if let Verdict::NotReady(reason) = verdict {
-                        return Ok(Outcome::NotReady { stage, reason });
+                outcome = wait::wait_until_ready(&self.client, &conditions, self.deadline, &progress) => {
+                    if let WaitOutcome::NotReady(reason) = outcome {
+                        return Ok(ApplyOutcome::NotReady { stage, reason });
                     }
                 }
-                () = vigil.disturbed() => return Ok(Outcome::Disturbed),
+                () = monitor.changed() => return Ok(ApplyOutcome::DriftDetected),
             }
         }
         let wanted: Vec<ObjectId> = planned.iter().map(|(_, id)| id.clone()).collect();
         applied.pruned = self.prune(&wanted, inventory).await?;
-        applied.releases = releases::remaining(&self.client, inventory).await?;
-        applied.warnings = plan.warnings().iter().cloned().chain(ground.gate.into_warnings()).collect();
-        Ok(Outcome::Complete(applied))
+        applied.helm_secrets = releases::find_remaining_secrets(&self.client, inventory).await?;
+        applied.warnings =
+            plan.warnings().iter().cloned().chain(context.crd_policy.into_warnings()).collect();
+        Ok(ApplyOutcome::Complete(applied))
     }
 
     /// Writes the objects of one stage that are not as planned.
@@ -290,40 +291,40 @@ impl Applier {
         plan: &Plan,
         stage: Stage,
         inventory: &mut Inventory,
-        live: &Live,
-        ground: &Ground,
-        applied: &mut Applied,
+        live: &LiveObjects,
+        context: &ApplyContext,
+        applied: &mut ApplySummary,
     ) -> Result<(), Error> {
-        let known = inventory.clone();
-        let progress = self.progress.within(stage);
-        let hand = Hand {
+        let recorded = inventory.clone();
+        let progress = self.progress.for_stage(stage);
+        let applier = ObjectApplier {
             client: &self.client,
-            known: &known,
+            inventory: &recorded,
             live,
-            fights: &self.memory.fights,
-            repairs: &self.memory.repairs,
-            unsaved: &self.memory.unsaved,
+            conflict_backoff: &self.state.conflict_backoff,
+            revert_metrics: &self.state.revert_metrics,
+            pending_records: &self.state.pending_records,
             progress: &progress,
-            ground,
+            context,
         };
-        let mut writes = stream::iter(due(plan, stage, &known))
+        let mut writes = stream::iter(due(plan, stage, &recorded))
             .map(|(stage, object)| {
-                let hand = &hand;
+                let applier = &applier;
                 async move {
                     let (id, manifest) = object.map_err(|source| Error::Plan { stage, source })?;
-                    Ok::<_, Error>((id.clone(), hand.bring(stage, id, manifest).await?))
+                    Ok::<_, Error>((id.clone(), applier.apply_object(stage, id, manifest).await?))
                 }
             })
             .buffer_unordered(stage.concurrency());
         while let Some(result) = writes.next().await {
             match result? {
-                (_, Fate::Unchanged) => applied.unchanged += 1,
-                (_, Fate::Held(held)) => applied.held.push(held),
-                (id, Fate::Kept) => applied.kept.push(id),
-                (id, Fate::Written(record, held)) => {
-                    self.memory.unsaved.recorded(&id);
+                (_, ApplyResult::Unchanged) => applied.unchanged += 1,
+                (_, ApplyResult::Skipped(skipped)) => applied.skipped.push(skipped),
+                (id, ApplyResult::KeptCrd) => applied.kept_crds.push(id),
+                (id, ApplyResult::Written(record, skipped)) => {
+                    self.state.pending_records.mark_recorded(&id);
                     inventory.record(id, record);
-                    applied.held.extend(held);
+                    applied.skipped.extend(skipped);
                     applied.written += 1;
                 }
             }
@@ -335,7 +336,7 @@ impl Applier {
         let mut pruned = 0;
         for (id, record) in inventory.surplus(wanted) {
             let deletion = deletion::delete(&self.client, &id, &record).await?;
-            if deletion.is_settled() {
+            if deletion.is_final() {
                 inventory.forget(&id);
             }
             match deletion {
@@ -359,31 +360,34 @@ impl Applier {
 fn due<'a>(
     plan: &'a Plan,
     stage: Stage,
-    known: &'a Inventory,
+    inventory: &'a Inventory,
 ) -> impl Iterator<Item = (Stage, Result<(ObjectId, Value), crate::plan::Error>)> + Send + 'a {
     let earlier = (stage == Stage::Istiod).then_some(Stage::Injection);
     let objects = [Some(stage), earlier].into_iter().flatten();
     objects.flat_map(move |of| plan.objects(of).map(move |object| (of, object))).filter(
         move |(of, object)| {
-            object.as_ref().map_or(*of == stage, |(id, _)| of.turn(known.has_written(id)) == stage)
+            object.as_ref().map_or(*of == stage, |(id, _)| of.write_stage(inventory.has_written(id)) == stage)
         },
     )
 }
 
 /// The objects up to `stage` that are as planned.
-fn settled(
+fn applied_objects(
     planned: &[(Stage, ObjectId)],
     stage: Stage,
     inventory: &Inventory,
-    live: &Live,
-    applied: &Applied,
-) -> Live {
-    let done =
-        planned.iter().filter(|(of, id)| of.turn(inventory.has_written(id)) <= stage).map(|(_, id)| id);
-    let left_alone =
-        |id: &ObjectId| applied.kept.contains(id) || applied.held.iter().any(|held| held.object == *id);
-    let written = done.filter(|id| !left_alone(id));
-    written.filter_map(|id| Some((id.clone(), inventory.get(id)?.as_seen(live.get(id))))).collect()
+    live: &LiveObjects,
+    applied: &ApplySummary,
+) -> LiveObjects {
+    let done = planned
+        .iter()
+        .filter(|(of, id)| of.write_stage(inventory.has_written(id)) <= stage)
+        .map(|(_, id)| id);
+    let is_skipped = |id: &ObjectId| {
+        applied.kept_crds.contains(id) || applied.skipped.iter().any(|held| held.object == *id)
+    };
+    let written = done.filter(|id| !is_skipped(id));
+    written.filter_map(|id| Some((id.clone(), inventory.get(id)?.as_snapshot(live.get(id))))).collect()
 }
 
 #[cfg(test)]
@@ -393,13 +397,13 @@ mod tests {
 
     use super::*;
     use crate::api::{Istio, IstioSpec};
-    use crate::status::Writer;
+    use crate::status::StatusWriter;
 
-    struct Nobody;
+    struct NoopMonitor;
 
-    impl Vigil for Nobody {
-        fn content_with(&self, _: Live) {}
-        fn disturbed(&self) -> BoxFuture<'_, ()> {
+    impl StageMonitor for NoopMonitor {
+        fn set_expected(&self, _: LiveObjects) {}
+        fn changed(&self) -> BoxFuture<'_, ()> {
             Box::pin(std::future::pending())
         }
     }
@@ -413,17 +417,17 @@ mod tests {
         let client = Client::new(service, "istio-system");
         Applier {
             namespace_is_missing: false,
-            store: Store::new(client.clone(), "kyma-system"),
+            store: InventoryStore::new(client.clone(), "kyma-system"),
             deadline: Duration::from_secs(1),
-            progress: Writer::start(client.clone(), "test".to_owned())
+            progress: StatusWriter::start(client.clone(), "test".to_owned())
                 .report_on(&Istio::new("default", IstioSpec::default())),
-            memory: Memory::default(),
+            state: ApplyState::default(),
             client,
         }
     }
 
     #[tokio::test]
-    async fn a_plan_that_reaches_beyond_its_boundary_is_not_begun() {
+    async fn a_plan_that_exceeds_its_boundary_is_not_started() {
         let map = |namespace: &str, name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}});
         for objects in [
             vec![map("istio-system", "a"), map("istio-system", "b"), map("istio-system", "a")],
@@ -431,7 +435,7 @@ mod tests {
         ] {
             let plan = Plan::unchecked(objects);
             let mut inventory = Inventory::default();
-            let result = applier().apply(&plan, &mut inventory, &Live::default(), &Nobody).await;
+            let result = applier().apply(&plan, &mut inventory, &LiveObjects::default(), &NoopMonitor).await;
             assert!(matches!(result, Err(Error::Boundary(_))), "{result:?}");
             assert_eq!(inventory, Inventory::default());
         }

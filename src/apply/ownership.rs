@@ -14,7 +14,7 @@ use crate::plan::access;
 
 /// The objects that installers of Istio make: everything that the charts and the operator render without the author's values,
 /// a line each. Written by `make generate`, compared with the charts by `cargo test --test permissions`.
-const ISTIOS_OWN: &str = include_str!("istio_objects.txt");
+const ISTIO_OBJECTS: &str = include_str!("istio_objects.txt");
 
 /// Seconds by which the time of an entry in the managed fields may differ from that of the creation that it is about.
 const CREATION_TOLERANCE: i64 = 1;
@@ -37,7 +37,7 @@ impl Origin {
     pub fn of_first_write(id: &ObjectId, metadata: &ObjectMeta) -> Self {
         if was_created_by_us(metadata) {
             Self::Created
-        } else if is_istios_own(id) {
+        } else if is_istio_object(id) {
             Self::Istio
         } else {
             Self::Foreign
@@ -54,14 +54,14 @@ pub fn may_be_deleted(id: &ObjectId, record: &Record) -> bool {
     match record.origin {
         Some(Origin::Created | Origin::Istio) => true,
         Some(Origin::Foreign) => false,
-        None => is_istios_own(id) || is_in_own_namespace(id),
+        None => is_istio_object(id) || is_in_own_namespace(id),
     }
 }
 
 /// Whether an object is one that an installer of Istio makes, by its identity alone.
 #[must_use]
-pub fn is_istios_own(id: &ObjectId) -> bool {
-    access::is_access(id) || ISTIOS_OWN.lines().any(|line| line == describe(id))
+pub fn is_istio_object(id: &ObjectId) -> bool {
+    access::is_operator_role_binding(id) || ISTIO_OBJECTS.lines().any(|line| line == describe(id))
 }
 
 /// Whether an object is in the namespace of the control plane or of the operator.
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_our_first_write_brought_about_counts_as_created() {
+    fn only_an_object_that_our_first_write_created_is_created() {
         let ours = entry(FIELD_MANAGER, "Apply", "", CREATED);
         let status = entry("kube-controller-manager", "Update", "status", CREATED);
         for (case, entries, expected) in [
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_there_before_is_istios_or_foreign_by_its_identity() {
+    fn an_existing_object_is_of_istio_or_foreign_by_its_identity() {
         let before = metadata(&[entry("kubectl", "Update", "", CREATED)]);
         for (id, expected) in [
             (id("", "ConfigMap", Some("istio-system"), "istio"), Origin::Istio),
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn an_inventory_that_does_not_know_origins_lets_only_istios_objects_be_deleted() {
+    fn without_origins_only_istio_objects_may_be_deleted() {
         let unknown = Record::planned(Stage::Configuration);
         for (id, expected) in [
             (id("", "ConfigMap", Some("istio-system"), "istio"), true),

@@ -22,7 +22,7 @@ impl Pause {
     ///
     /// What cannot be read counts as a pause without end: whoever wrote it wanted one.
     #[must_use]
-    pub fn read(text: &str, now: Timestamp) -> Option<Self> {
+    pub fn parse(text: &str, now: Timestamp) -> Option<Self> {
         match text.trim() {
             "false" => None,
             text => match text.parse::<Timestamp>() {
@@ -35,13 +35,13 @@ impl Pause {
 
     /// The pause among the annotations of an object.
     #[must_use]
-    pub fn among(annotations: Option<&BTreeMap<String, String>>, now: Timestamp) -> Option<Self> {
-        Self::read(annotations?.get(PAUSE_ANNOTATION)?, now)
+    pub fn from_annotations(annotations: Option<&BTreeMap<String, String>>, now: Timestamp) -> Option<Self> {
+        Self::parse(annotations?.get(PAUSE_ANNOTATION)?, now)
     }
 
     /// How long it lasts, if it ends by itself.
     #[must_use]
-    pub fn left(&self, now: Timestamp) -> Option<Duration> {
+    pub fn remaining(&self, now: Timestamp) -> Option<Duration> {
         Some(self.until?.duration_since(now).try_into().unwrap_or(Duration::ZERO))
     }
 }
@@ -73,15 +73,15 @@ mod tests {
             ("until tomorrow", Some(Pause { until: None })),
             ("", Some(Pause { until: None })),
         ] {
-            assert_eq!(Pause::read(text, now), expected, "{text:?}");
+            assert_eq!(Pause::parse(text, now), expected, "{text:?}");
         }
     }
 
     #[test]
-    fn the_time_left_is_that_until_its_end() {
+    fn the_remaining_time_lasts_until_the_end_of_the_pause() {
         let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
-        let pause = Pause::read("2026-03-01T12:30:00Z", now).unwrap();
-        assert_eq!(pause.left(now), Some(Duration::from_secs(1800)));
-        assert_eq!(Pause { until: None }.left(now), None);
+        let pause = Pause::parse("2026-03-01T12:30:00Z", now).unwrap();
+        assert_eq!(pause.remaining(now), Some(Duration::from_secs(1800)));
+        assert_eq!(Pause { until: None }.remaining(now), None);
     }
 }

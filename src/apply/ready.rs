@@ -6,14 +6,14 @@ use serde_json::Value;
 
 /// The verdict on one live object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Readiness {
+pub enum ObjectReadiness {
     /// Nothing is awaited any more.
     Ready,
     /// Not yet; the text says what is missing, in the words of the object's own status where it has some.
     Waiting(String),
 }
 
-impl Readiness {
+impl ObjectReadiness {
     fn waiting(text: impl Into<String>) -> Self {
         Self::Waiting(text.into())
     }
@@ -21,17 +21,17 @@ impl Readiness {
 
 /// A custom resource definition is ready when the API server serves it.
 #[must_use]
-pub fn established(definition: &Value) -> Readiness {
-    match condition(definition, "Established") {
-        Some(condition) if condition["status"] == "True" => Readiness::Ready,
-        _ => match condition(definition, "NamesAccepted") {
+pub fn crd(crd: &Value) -> ObjectReadiness {
+    match condition(crd, "Established") {
+        Some(condition) if condition["status"] == "True" => ObjectReadiness::Ready,
+        _ => match condition(crd, "NamesAccepted") {
             Some(names) if names["status"] == "False" => {
-                Readiness::waiting(format!("names not accepted: {}", text(names, "message")))
+                ObjectReadiness::waiting(format!("names not accepted: {}", text(names, "message")))
             }
-            _ if is_forgotten(definition) => {
-                Readiness::waiting("its names are accepted, but it is not established yet")
+            _ if is_awaiting_establishment(crd) => {
+                ObjectReadiness::waiting("its names are accepted, but it is not established yet")
             }
-            _ => Readiness::waiting("not established yet"),
+            _ => ObjectReadiness::waiting("not established yet"),
         },
     }
 }
@@ -41,27 +41,27 @@ pub fn established(definition: &Value) -> Readiness {
 /// The API server takes that step when it sees a change of such a definition. One that is killed in between has forgotten
 /// it, and sees no change when it starts again.
 #[must_use]
-pub fn is_forgotten(definition: &Value) -> bool {
-    let holds = |kind| condition(definition, kind).is_some_and(|condition| condition["status"] == "True");
-    holds("NamesAccepted") && !holds("Established")
+pub fn is_awaiting_establishment(crd: &Value) -> bool {
+    let is_true = |kind| condition(crd, kind).is_some_and(|condition| condition["status"] == "True");
+    is_true("NamesAccepted") && !is_true("Established")
 }
 
 /// How a workload fares that was rolled out once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fitness {
+pub enum WorkloadHealth {
     /// It has all the pods it wants.
-    Well,
+    Healthy,
     /// It serves with fewer pods than it wants.
-    Short(String),
+    Degraded(String),
     /// It does not serve.
-    Down(String),
+    Unavailable(String),
 }
 
 /// Judges a Deployment or `DaemonSet` by its available pods alone, whatever rollout is under way.
 ///
 /// A workload that wants no pod is well.
 #[must_use]
-pub fn fitness(kind: &str, workload: &Value) -> Fitness {
+pub fn workload_health(kind: &str, workload: &Value) -> WorkloadHealth {
     let (wanted, available) = match kind {
         "DaemonSet" => (number(workload, "/status/desiredNumberScheduled"), "/status/numberAvailable"),
         _ => (number(workload, "/spec/replicas").or(Some(1)), "/status/availableReplicas"),
@@ -69,9 +69,9 @@ pub fn fitness(kind: &str, workload: &Value) -> Fitness {
     let (wanted, available) = (wanted.unwrap_or(0), number(workload, available).unwrap_or(0));
     let text = || format!("{available} of {wanted} pods are available");
     match available {
-        enough if enough >= wanted => Fitness::Well,
-        0 => Fitness::Down(text()),
-        _ => Fitness::Short(text()),
+        enough if enough >= wanted => WorkloadHealth::Healthy,
+        0 => WorkloadHealth::Unavailable(text()),
+        _ => WorkloadHealth::Degraded(text()),
     }
 }
 
@@ -80,34 +80,34 @@ pub fn fitness(kind: &str, workload: &Value) -> Fitness {
 ///
 /// The same rule as `kubectl rollout status`.
 #[must_use]
-pub fn deployment(deployment: &Value) -> Readiness {
+pub fn deployment(deployment: &Value) -> ObjectReadiness {
     if let Some(stale) = not_yet_observed(deployment) {
         return stale;
     }
     if let Some(failure) = condition(deployment, "ReplicaFailure").filter(|c| c["status"] == "True") {
-        return Readiness::waiting(format!("pods cannot be created: {}", text(failure, "message")));
+        return ObjectReadiness::waiting(format!("pods cannot be created: {}", text(failure, "message")));
     }
     let wanted = number(deployment, "/spec/replicas").unwrap_or(1);
     let status = |field: &str| number(deployment, &format!("/status/{field}")).unwrap_or(0);
     let (total, updated, available) =
         (status("replicas"), status("updatedReplicas"), status("availableReplicas"));
     if updated < wanted {
-        return Readiness::waiting(format!("{updated} of {wanted} pods are of the new template"));
+        return ObjectReadiness::waiting(format!("{updated} of {wanted} pods are of the new template"));
     }
     if total > updated {
-        return Readiness::waiting(format!("{} old pods are still running", total - updated));
+        return ObjectReadiness::waiting(format!("{} old pods are still running", total - updated));
     }
     if available < updated {
-        return Readiness::waiting(format!("{available} of {updated} pods are available"));
+        return ObjectReadiness::waiting(format!("{available} of {updated} pods are available"));
     }
-    Readiness::Ready
+    ObjectReadiness::Ready
 }
 
 /// A DaemonSet is ready when every node that it wants has an available pod of the current template.
 ///
 /// A cluster without a matching node wants none, and that is ready too.
 #[must_use]
-pub fn daemon_set(daemon_set: &Value) -> Readiness {
+pub fn daemon_set(daemon_set: &Value) -> ObjectReadiness {
     if let Some(stale) = not_yet_observed(daemon_set) {
         return stale;
     }
@@ -115,44 +115,44 @@ pub fn daemon_set(daemon_set: &Value) -> Readiness {
     let wanted = status("desiredNumberScheduled");
     let (updated, available) = (status("updatedNumberScheduled"), status("numberAvailable"));
     if updated < wanted {
-        return Readiness::waiting(format!("{updated} of {wanted} pods are of the new template"));
+        return ObjectReadiness::waiting(format!("{updated} of {wanted} pods are of the new template"));
     }
     if available < wanted {
-        return Readiness::waiting(format!("{available} of {wanted} pods are available"));
+        return ObjectReadiness::waiting(format!("{available} of {wanted} pods are available"));
     }
-    Readiness::Ready
+    ObjectReadiness::Ready
 }
 
 /// The live injector is ready when istiod has put its CA certificate into every webhook.
 ///
 /// Before that the API server cannot call istiod, and pods in injected namespaces are refused.
 #[must_use]
-pub fn injector(configuration: &Value) -> Readiness {
+pub fn injector(configuration: &Value) -> ObjectReadiness {
     let webhooks = configuration.get("webhooks").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let without =
         webhooks.iter().filter(|w| w.pointer("/clientConfig/caBundle").is_none_or(|ca| ca == "")).count();
     match (webhooks.len(), without) {
-        (0, _) => Readiness::waiting("it has no webhooks"),
-        (_, 0) => Readiness::Ready,
+        (0, _) => ObjectReadiness::waiting("it has no webhooks"),
+        (_, 0) => ObjectReadiness::Ready,
         (all, without) => {
-            Readiness::waiting(format!("{without} of {all} webhooks have no caBundle from istiod yet"))
+            ObjectReadiness::waiting(format!("{without} of {all} webhooks have no caBundle from istiod yet"))
         }
     }
 }
 
 /// An `EndpointSlice` is ready when one of its endpoints is.
 #[must_use]
-pub fn endpoint_slice(slice: &Value) -> Readiness {
+pub fn endpoint_slice(slice: &Value) -> ObjectReadiness {
     let endpoints = slice.get("endpoints").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     // An absent condition means ready, by the API's definition.
     let ready = endpoints.iter().any(|e| e.pointer("/conditions/ready").is_none_or(|ready| ready == true));
-    if ready { Readiness::Ready } else { Readiness::waiting("no endpoint is ready") }
+    if ready { ObjectReadiness::Ready } else { ObjectReadiness::waiting("no endpoint is ready") }
 }
 
-fn not_yet_observed(object: &Value) -> Option<Readiness> {
+fn not_yet_observed(object: &Value) -> Option<ObjectReadiness> {
     let generation = number(object, "/metadata/generation").unwrap_or(0);
     let observed = number(object, "/status/observedGeneration").unwrap_or(0);
-    (observed < generation).then(|| Readiness::waiting("its controller has not seen the change yet"))
+    (observed < generation).then(|| ObjectReadiness::waiting("its controller has not seen the change yet"))
 }
 
 fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
@@ -173,10 +173,10 @@ mod tests {
 
     use super::*;
 
-    fn waiting(readiness: Readiness) -> String {
+    fn waiting(readiness: ObjectReadiness) -> String {
         match readiness {
-            Readiness::Waiting(text) => text,
-            Readiness::Ready => "ready".into(),
+            ObjectReadiness::Waiting(text) => text,
+            ObjectReadiness::Ready => "ready".into(),
         }
     }
 
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn a_daemon_set_without_a_matching_node_is_ready() {
         let live = json!({"metadata": {"generation": 1}, "status": {"observedGeneration": 1, "desiredNumberScheduled": 0}});
-        assert_eq!(daemon_set(&live), Readiness::Ready);
+        assert_eq!(daemon_set(&live), ObjectReadiness::Ready);
     }
 
     #[test]
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn an_injector_is_ready_when_every_webhook_has_a_ca_bundle() {
         let webhook = |ca: Value| json!({"clientConfig": {"caBundle": ca}});
-        assert_eq!(injector(&json!({"webhooks": [webhook(json!("Y2E="))]})), Readiness::Ready);
+        assert_eq!(injector(&json!({"webhooks": [webhook(json!("Y2E="))]})), ObjectReadiness::Ready);
         assert_eq!(
             waiting(injector(&json!({"webhooks": [webhook(json!("Y2E=")), {"clientConfig": {}}]}))),
             "1 of 2 webhooks have no caBundle from istiod yet"
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_without_a_condition_counts_as_ready() {
-        assert_eq!(endpoint_slice(&json!({"endpoints": [{"conditions": {}}]})), Readiness::Ready);
+        assert_eq!(endpoint_slice(&json!({"endpoints": [{"conditions": {}}]})), ObjectReadiness::Ready);
         assert_eq!(
             waiting(endpoint_slice(&json!({"endpoints": [{"conditions": {"ready": false}}]}))),
             "no endpoint is ready"
@@ -273,42 +273,40 @@ mod tests {
     }
 
     #[test]
-    fn a_definition_is_ready_when_it_is_established() {
+    fn a_crd_is_ready_when_it_is_established() {
         let with = |conditions: Value| json!({"status": {"conditions": conditions}});
-        assert_eq!(established(&with(json!([{"type": "Established", "status": "True"}]))), Readiness::Ready);
-        assert_eq!(waiting(established(&json!({}))), "not established yet");
+        assert_eq!(crd(&with(json!([{"type": "Established", "status": "True"}]))), ObjectReadiness::Ready);
+        assert_eq!(waiting(crd(&json!({}))), "not established yet");
         assert_eq!(
-            waiting(established(&with(
-                json!([{"type": "NamesAccepted", "status": "False", "message": "taken"}])
-            ))),
+            waiting(crd(&with(json!([{"type": "NamesAccepted", "status": "False", "message": "taken"}])))),
             "names not accepted: taken"
         );
     }
 
     #[test]
-    fn a_workload_fares_as_its_available_pods_do() {
+    fn the_health_of_a_workload_follows_its_available_pods() {
         let deployment = |replicas: Value, status: Value| {
             ("Deployment", json!({"spec": {"replicas": replicas}, "status": status}))
         };
         let daemon_set = |status: Value| ("DaemonSet", json!({"status": status}));
-        let short = |text: &str| Fitness::Short(text.to_owned());
-        let down = |text: &str| Fitness::Down(text.to_owned());
+        let degraded = |text: &str| WorkloadHealth::Degraded(text.to_owned());
+        let unavailable = |text: &str| WorkloadHealth::Unavailable(text.to_owned());
         for ((kind, workload), expected) in [
-            (deployment(json!(2), json!({"availableReplicas": 2})), Fitness::Well),
-            (deployment(json!(2), json!({"availableReplicas": 3})), Fitness::Well),
-            (deployment(json!(0), json!({})), Fitness::Well),
-            (deployment(json!(2), json!({"availableReplicas": 1})), short("1 of 2 pods are available")),
-            (deployment(json!(2), json!({})), down("0 of 2 pods are available")),
-            (deployment(Value::Null, json!({})), down("0 of 1 pods are available")),
-            (daemon_set(json!({"desiredNumberScheduled": 3, "numberAvailable": 3})), Fitness::Well),
+            (deployment(json!(2), json!({"availableReplicas": 2})), WorkloadHealth::Healthy),
+            (deployment(json!(2), json!({"availableReplicas": 3})), WorkloadHealth::Healthy),
+            (deployment(json!(0), json!({})), WorkloadHealth::Healthy),
+            (deployment(json!(2), json!({"availableReplicas": 1})), degraded("1 of 2 pods are available")),
+            (deployment(json!(2), json!({})), unavailable("0 of 2 pods are available")),
+            (deployment(Value::Null, json!({})), unavailable("0 of 1 pods are available")),
+            (daemon_set(json!({"desiredNumberScheduled": 3, "numberAvailable": 3})), WorkloadHealth::Healthy),
             (
                 daemon_set(json!({"desiredNumberScheduled": 3, "numberAvailable": 2})),
-                short("2 of 3 pods are available"),
+                degraded("2 of 3 pods are available"),
             ),
-            (daemon_set(json!({"desiredNumberScheduled": 3})), down("0 of 3 pods are available")),
-            (daemon_set(json!({})), Fitness::Well),
+            (daemon_set(json!({"desiredNumberScheduled": 3})), unavailable("0 of 3 pods are available")),
+            (daemon_set(json!({})), WorkloadHealth::Healthy),
         ] {
-            assert_eq!(fitness(kind, &workload), expected, "{workload}");
+            assert_eq!(workload_health(kind, &workload), expected, "{workload}");
         }
     }
 }

@@ -7,7 +7,7 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 use thiserror::Error;
 
-use super::inventory::{Inventory, Release};
+use super::inventory::{HelmRelease, Inventory};
 use crate::object::ObjectId;
 
 /// The Secrets of a release could not be listed.
@@ -22,9 +22,12 @@ pub struct Error {
 /// The Secrets of releases that objects in the inventory were taken over from, sorted.
 ///
 /// A release that is gone is forgotten, so that it is not looked for again.
-pub async fn remaining(client: &Client, inventory: &mut Inventory) -> Result<Vec<ObjectId>, Error> {
+pub async fn find_remaining_secrets(
+    client: &Client,
+    inventory: &mut Inventory,
+) -> Result<Vec<ObjectId>, Error> {
     let mut secrets = Vec::new();
-    for release in inventory.releases() {
+    for release in inventory.helm_releases() {
         let found = secrets_of(client, &release).await?;
         if found.is_empty() {
             inventory.forget_release(&release);
@@ -36,7 +39,7 @@ pub async fn remaining(client: &Client, inventory: &mut Inventory) -> Result<Vec
 }
 
 /// Helm keeps each revision of a release in a Secret with these labels.
-async fn secrets_of(client: &Client, release: &Release) -> Result<Vec<ObjectId>, Error> {
+async fn secrets_of(client: &Client, release: &HelmRelease) -> Result<Vec<ObjectId>, Error> {
     let api: Api<Secret> = Api::namespaced(client.clone(), &release.namespace);
     let params = ListParams::default().labels(&format!("owner=helm,name={}", release.name));
     let list = api.list_metadata(&params).await.map_err(|source| Error {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::inventory::Release;
+use super::inventory::HelmRelease;
 use super::ownership::Origin;
 use super::{concede, heed, takeover};
 use crate::api::names::FIELD_MANAGER;
@@ -45,7 +45,7 @@ pub fn digest(manifest: &Value) -> String {
 
 /// What an apply left in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct AppliedObject {
     /// UID of the object.
     pub uid: Option<String>,
     /// Digest of our entry in its managed fields.
@@ -53,9 +53,9 @@ pub struct Written {
     /// Fields that admission changed on the way in.
     pub altered: Vec<String>,
     /// Whether others left fields that should be taken over.
-    pub predecessors: bool,
+    pub needs_adoption: bool,
     /// The Helm release that it belongs to.
-    pub release: Option<Release>,
+    pub release: Option<HelmRelease>,
     /// Where it comes from, if this was its first write.
     pub origin: Origin,
 }
@@ -83,24 +83,25 @@ impl Error {
 /// Applies one object and returns what the inventory must know of it.
 ///
 /// Of a CRD only metadata travels back: the whole would be hundreds of kilobytes.
-pub async fn apply(client: &Client, id: &ObjectId, manifest: &Value) -> Result<Written, Error> {
+pub async fn apply(client: &Client, id: &ObjectId, manifest: &Value) -> Result<AppliedObject, Error> {
     let api = id.api(client.clone());
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let patch = Patch::Apply(manifest);
     let (metadata, altered) = if id.kind == "CustomResourceDefinition" {
-        let live = again(|| api.patch_metadata(&id.name, &params, &patch)).await.map_err(failed(id))?;
+        let live =
+            retry_transient(|| api.patch_metadata(&id.name, &params, &patch)).await.map_err(failed(id))?;
         (live.metadata, Vec::new())
     } else {
-        let live = again(|| api.patch(&id.name, &params, &patch)).await.map_err(failed(id))?;
+        let live = retry_transient(|| api.patch(&id.name, &params, &patch)).await.map_err(failed(id))?;
         let value = serde_json::to_value(&live).unwrap_or_default();
-        (live.metadata, heed::altered(&value, manifest))
+        (live.metadata, heed::find_altered_fields(&value, manifest))
     };
     let object = serde_json::json!({"metadata": metadata});
-    Ok(Written {
-        entry: our_entry(&id.kind, &metadata),
+    Ok(AppliedObject {
+        entry: own_entry_digest(&id.kind, &metadata),
         altered,
-        predecessors: takeover::rewritten(&object, manifest).is_some(),
-        release: Release::of(&object),
+        needs_adoption: takeover::adopted_managed_fields(&object, manifest).is_some(),
+        release: HelmRelease::of(&object),
         origin: Origin::of_first_write(id, &metadata),
         uid: metadata.uid,
     })
@@ -111,12 +112,12 @@ pub async fn dry_run(client: &Client, id: &ObjectId, manifest: &Value) -> Result
     let api = id.api(client.clone());
     let params = PatchParams { dry_run: true, ..PatchParams::apply(FIELD_MANAGER).force() };
     let patch = Patch::Apply(manifest);
-    let object = again(|| api.patch(&id.name, &params, &patch)).await.map_err(failed(id))?;
+    let object = retry_transient(|| api.patch(&id.name, &params, &patch)).await.map_err(failed(id))?;
     Ok(serde_json::to_value(object).unwrap_or_default())
 }
 
 /// Replaces the managed fields of `live`, unless it was written meanwhile: then the error is a conflict.
-pub async fn rewrite_managers(
+pub async fn rewrite_managed_fields(
     client: &Client,
     id: &ObjectId,
     live: &Value,
@@ -137,7 +138,7 @@ fn failed(id: &ObjectId) -> impl FnOnce(kube::Error) -> Error {
 }
 
 /// Sends a request until it succeeds or fails for good.
-pub(super) async fn again<T, R>(request: impl Fn() -> R) -> Result<T, kube::Error>
+pub(super) async fn retry_transient<T, R>(request: impl Fn() -> R) -> Result<T, kube::Error>
 where
     R: Future<Output = Result<T, kube::Error>>,
 {
@@ -147,7 +148,7 @@ where
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
-        let Some(delay) = delays.next().filter(|_| passes_by_itself(&error)) else {
+        let Some(delay) = delays.next().filter(|_| is_transient(&error)) else {
             return Err(error);
         };
         tracing::debug!(%error, "apply failed, trying again");
@@ -160,14 +161,14 @@ where
 /// Unlike `resourceVersion`, it is left alone by status writes and by fields that others add. What is conceded to others does
 /// not count: it is no news when they take it.
 #[must_use]
-pub fn our_entry(kind: &str, metadata: &ObjectMeta) -> Option<String> {
+pub fn own_entry_digest(kind: &str, metadata: &ObjectMeta) -> Option<String> {
     let ours = metadata.managed_fields.iter().flatten().find(|entry| {
         entry.manager.as_deref() == Some(FIELD_MANAGER)
             && entry.operation.as_deref() == Some("Apply")
             && entry.subresource.as_deref().unwrap_or_default().is_empty()
     })?;
     let mut fields = ours.fields_v1.as_ref().map(|fields| fields.0.clone()).unwrap_or_default();
-    concede::leave_out(kind, &mut fields);
+    concede::remove_yielded(kind, &mut fields);
     Some(digest(&serde_json::json!({"time": ours.time, "fields": fields})))
 }
 
@@ -177,7 +178,7 @@ pub fn our_entry(kind: &str, metadata: &ObjectMeta) -> Option<String> {
 /// what is missing, so "not found" is about something else that a cache of the API server has not seen yet: a role that
 /// was created a moment before its binding, or a kind whose CRD was.
 #[must_use]
-pub fn passes_by_itself(error: &kube::Error) -> bool {
+pub fn is_transient(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => matches!(status.code, 404 | 409 | 429 | 500 | 502 | 503 | 504),
         kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => true,
@@ -192,17 +193,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_passes_by_itself_is_tried_again() {
+    fn only_transient_errors_are_retried() {
         let answer = |code| kube::Error::Api(Box::new(kube::core::Status { code, ..Default::default() }));
-        for (code, again) in
+        for (code, is_retried) in
             [(409, true), (429, true), (503, true), (400, false), (403, false), (404, true), (422, false)]
         {
-            assert_eq!(passes_by_itself(&answer(code)), again, "{code}");
+            assert_eq!(is_transient(&answer(code)), is_retried, "{code}");
         }
     }
 
     #[test]
-    fn the_digest_tells_manifests_apart() {
+    fn different_manifests_have_different_digests() {
         assert_eq!(digest(&json!({"a": 1})), digest(&json!({"a": 1})));
         assert_ne!(digest(&json!({"a": 1})), digest(&json!({"a": 2})));
     }
@@ -214,8 +215,8 @@ mod tests {
             serde_json::from_value(json!({"managedFields": entries})).unwrap()
         };
         let ours = entry("istio-operator", "Apply", None, "2026-01-04T00:00:00Z");
-        let alone = our_entry("Service", &managed(json!([ours])));
-        let among_others = our_entry(
+        let alone = own_entry_digest("Service", &managed(json!([ours])));
+        let among_others = own_entry_digest(
             "Service",
             &managed(json!([
                 entry("istio-operator", "Update", None, "2026-01-01T00:00:00Z"),
@@ -227,30 +228,33 @@ mod tests {
         assert!(alone.is_some());
         assert_eq!(alone, among_others);
         assert_eq!(
-            our_entry("Service", &managed(json!([entry("kubectl", "Apply", None, "2026-01-03T00:00:00Z")]))),
+            own_entry_digest(
+                "Service",
+                &managed(json!([entry("kubectl", "Apply", None, "2026-01-03T00:00:00Z")]))
+            ),
             None
         );
     }
 
     #[test]
-    fn our_entry_does_not_change_when_istiod_takes_what_is_conceded_to_it() {
+    fn our_entry_stays_when_istiod_takes_a_yielded_field() {
         let managed = |fields: Value| -> ObjectMeta {
             let webhooks = json!({"f:webhooks": {"k:{\"name\":\"w\"}": fields}});
             let entry = json!({"manager": "istio-operator", "operation": "Apply",
                 "time": "2026-01-04T00:00:00Z", "fieldsV1": webhooks});
             serde_json::from_value(json!({"managedFields": [entry]})).unwrap()
         };
-        let entry = |kind: &str, fields: Value| our_entry(kind, &managed(fields));
+        let entry = |kind: &str, fields: Value| own_entry_digest(kind, &managed(fields));
         let ours = json!({"f:failurePolicy": {}, "f:name": {}, "f:rules": {}});
-        let taken = json!({"f:name": {}, "f:rules": {}});
+        let remaining = json!({"f:name": {}, "f:rules": {}});
         let validator = "ValidatingWebhookConfiguration";
-        assert_eq!(entry(validator, ours.clone()), entry(validator, taken.clone()));
+        assert_eq!(entry(validator, ours.clone()), entry(validator, remaining.clone()));
         let injector = "MutatingWebhookConfiguration";
-        assert_ne!(entry(injector, ours), entry(injector, taken));
+        assert_ne!(entry(injector, ours), entry(injector, remaining));
     }
 
     #[test]
-    fn our_entry_changes_when_a_field_of_ours_is_taken() {
+    fn our_entry_changes_when_another_manager_takes_a_field() {
         let managed = |fields: Value| -> ObjectMeta {
             serde_json::from_value(
                 json!({"managedFields": [{"manager": "istio-operator", "operation": "Apply",
@@ -259,8 +263,8 @@ mod tests {
             .unwrap()
         };
         assert_ne!(
-            our_entry("Service", &managed(json!({"f:a": {}, "f:b": {}}))),
-            our_entry("Service", &managed(json!({"f:a": {}})))
+            own_entry_digest("Service", &managed(json!({"f:a": {}, "f:b": {}}))),
+            own_entry_digest("Service", &managed(json!({"f:a": {}})))
         );
     }
 }

@@ -14,18 +14,18 @@ use serde_json::Value;
 
 /// How long istiod is held back at most. It would have to wait for the same storage: an API server that takes longer has a
 /// problem of its own.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WARMUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// One storage is made at a time, whatever is asked for.
-const CONCURRENCY: usize = 3;
+const WARMUP_CONCURRENCY: usize = 3;
 /// A kind that the operator itself watches as soon as it is served.
-const WATCHED: &str = "EnvoyFilter";
+const WATCHED_KIND: &str = "EnvoyFilter";
 
 /// The kind to ask for once the definition is established, in the version that comes first, which is the newest.
 #[must_use]
-pub fn kind_of(definition: &Value) -> Option<ApiResource> {
-    let text = |pointer: &str| definition.pointer(pointer).and_then(Value::as_str);
+pub fn warmup_resource(crd: &Value) -> Option<ApiResource> {
+    let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str);
     let (version, kind) = (text("/spec/versions/0/name")?, text("/spec/names/kind")?);
-    if kind == WATCHED {
+    if kind == WATCHED_KIND {
         return None;
     }
     let kind = GroupVersionKind::gvk(text("/spec/group")?, version, kind);
@@ -33,11 +33,11 @@ pub fn kind_of(definition: &Value) -> Option<ApiResource> {
 }
 
 /// Makes the first request for each of these kinds. What fails costs istiod a second, and nothing else.
-pub async fn prepare(client: &Client, kinds: Vec<ApiResource>) {
+pub async fn warm_up(client: &Client, kinds: Vec<ApiResource>) {
     let first_requests = stream::iter(kinds)
-        .for_each_concurrent(CONCURRENCY, |kind| async move { first_request(client, &kind).await });
-    if tokio::time::timeout(PATIENCE, first_requests).await.is_err() {
-        tracing::debug!(after = ?PATIENCE, "no longer waiting for the storage of new kinds");
+        .for_each_concurrent(WARMUP_CONCURRENCY, |kind| async move { first_request(client, &kind).await });
+    if tokio::time::timeout(WARMUP_TIMEOUT, first_requests).await.is_err() {
+        tracing::debug!(after = ?WARMUP_TIMEOUT, "no longer waiting for the storage of new kinds");
     }
 }
 
@@ -55,8 +55,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kind_is_asked_for_unless_the_operator_watches_it_anyway() {
-        let definition = |kind: &str, plural: &str| {
+    fn a_kind_is_warmed_up_unless_the_operator_watches_it() {
+        let crd = |kind: &str, plural: &str| {
             json!({"spec": {
                 "group": "networking.istio.io",
                 "names": {"kind": kind, "plural": plural},
@@ -65,10 +65,10 @@ mod tests {
         };
         let expected = GroupVersionKind::gvk("networking.istio.io", "v1", "ProxyConfig");
         assert_eq!(
-            kind_of(&definition("ProxyConfig", "proxyconfigs")),
+            warmup_resource(&crd("ProxyConfig", "proxyconfigs")),
             Some(ApiResource::from_gvk_with_plural(&expected, "proxyconfigs"))
         );
-        assert_eq!(kind_of(&definition("EnvoyFilter", "envoyfilters")), None);
-        assert_eq!(kind_of(&json!({})), None);
+        assert_eq!(warmup_resource(&crd("EnvoyFilter", "envoyfilters")), None);
+        assert_eq!(warmup_resource(&json!({})), None);
     }
 }

@@ -11,10 +11,10 @@ use super::fields;
 use crate::api::names::{FIELD_MANAGER, OWN_FIELD_MANAGER, RESTARTED_AT_ANNOTATION};
 
 /// Managers whose fields become ours: Helm, `istioctl`, and the processes of the Go operator.
-const PREDECESSORS: [&str; 4] = ["helm", "istioctl", "manager", "istio_install"];
+const PREVIOUS_INSTALLERS: [&str; 4] = ["helm", "istioctl", "manager", "istio_install"];
 
 /// A field that is left to another, with the entry that then owns it.
-struct Concession {
+struct YieldedField {
     path: Vec<String>,
     manager: &'static str,
     subresource: Option<&'static str>,
@@ -22,29 +22,29 @@ struct Concession {
 
 /// The `managedFields` that `live` must have before `manifest` is applied, if they differ from those it has.
 #[must_use]
-pub fn rewritten(live: &Value, manifest: &Value) -> Option<Vec<Value>> {
+pub fn adopted_managed_fields(live: &Value, manifest: &Value) -> Option<Vec<Value>> {
     let before = live.pointer("/metadata/managedFields")?.as_array()?;
     let api_version = manifest.get("apiVersion")?;
-    let (taken, mut others): (Vec<Value>, Vec<Value>) =
-        before.iter().cloned().partition(|entry| becomes_ours(entry, manifest));
-    let mut ours =
-        take(&mut others, is_ours).unwrap_or_else(|| entry(FIELD_MANAGER, "Apply", api_version, None));
-    for predecessor in &taken {
-        fields::union(&mut ours["fieldsV1"], &predecessor["fieldsV1"]);
+    let (adopted, mut others): (Vec<Value>, Vec<Value>) =
+        before.iter().cloned().partition(|entry| is_adoptable(entry, manifest));
+    let mut ours = remove_entry(&mut others, is_ours)
+        .unwrap_or_else(|| entry(FIELD_MANAGER, "Apply", api_version, None));
+    for adopted_entry in &adopted {
+        fields::union(&mut ours["fieldsV1"], &adopted_entry["fieldsV1"]);
         if ours["time"].is_null() {
-            ours["time"] = predecessor["time"].clone();
+            ours["time"] = adopted_entry["time"].clone();
         }
     }
     fields::remove(&mut ours["fieldsV1"], &["f:status"]);
-    let mut handed_over = false;
-    for concession in concessions(live, manifest) {
-        let path: Vec<&str> = concession.path.iter().map(String::as_str).collect();
+    let mut has_yielded = false;
+    for yielded in find_yielded_fields(live, manifest) {
+        let path: Vec<&str> = yielded.path.iter().map(String::as_str).collect();
         if fields::remove(&mut ours["fieldsV1"], &path) {
-            handed_over = true;
-            give(&mut others, &concession, &path, &ours);
+            has_yielded = true;
+            assign_owner(&mut others, &yielded, &path, &ours);
         }
     }
-    if taken.is_empty() && !handed_over {
+    if adopted.is_empty() && !has_yielded {
         return None;
     }
     others.push(ours);
@@ -54,11 +54,11 @@ pub fn rewritten(live: &Value, manifest: &Value) -> Option<Vec<Value>> {
 /// Whether an entry is to be merged into ours.
 ///
 /// Not on namespaces: several of these names are common ones, and there is nothing of Istio's on a namespace to let go.
-fn becomes_ours(entry: &Value, manifest: &Value) -> bool {
+fn is_adoptable(entry: &Value, manifest: &Value) -> bool {
     let manager = entry["manager"].as_str().unwrap_or_default();
-    let is_predecessor =
-        PREDECESSORS.contains(&manager) || (manager == FIELD_MANAGER && entry["operation"] == "Update");
-    is_predecessor
+    let is_previous_installer = PREVIOUS_INSTALLERS.contains(&manager)
+        || (manager == FIELD_MANAGER && entry["operation"] == "Update");
+    is_previous_installer
         && manifest["kind"] != "Namespace"
         && entry["apiVersion"] == manifest["apiVersion"]
         && entry.get("subresource").and_then(Value::as_str).unwrap_or_default().is_empty()
@@ -70,7 +70,7 @@ fn is_ours(entry: &Value) -> bool {
         && entry.get("subresource").and_then(Value::as_str).unwrap_or_default().is_empty()
 }
 
-fn take(entries: &mut Vec<Value>, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
+fn remove_entry(entries: &mut Vec<Value>, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
     let at = entries.iter().position(wanted)?;
     Some(entries.remove(at))
 }
@@ -87,50 +87,52 @@ fn entry(manager: &str, operation: &str, api_version: &Value, subresource: Optio
 }
 
 /// Makes the rightful manager the owner of a field.
-fn give(others: &mut Vec<Value>, concession: &Concession, path: &[&str], ours: &Value) {
+fn assign_owner(others: &mut Vec<Value>, yielded: &YieldedField, path: &[&str], ours: &Value) {
     let same = |entry: &Value| {
-        entry["manager"] == concession.manager
+        entry["manager"] == yielded.manager
             && entry["operation"] == "Update"
             && entry["apiVersion"] == ours["apiVersion"]
-            && entry.get("subresource").and_then(Value::as_str) == concession.subresource
+            && entry.get("subresource").and_then(Value::as_str) == yielded.subresource
     };
-    let mut owner = take(others, same)
-        .unwrap_or_else(|| entry(concession.manager, "Update", &ours["apiVersion"], concession.subresource));
+    let mut owner = remove_entry(others, same)
+        .unwrap_or_else(|| entry(yielded.manager, "Update", &ours["apiVersion"], yielded.subresource));
     fields::insert(&mut owner["fieldsV1"], path);
     others.push(owner);
 }
 
 /// The fields of `live` that the manifest leaves to others.
-fn concessions(live: &Value, manifest: &Value) -> Vec<Concession> {
+fn find_yielded_fields(live: &Value, manifest: &Value) -> Vec<YieldedField> {
     match manifest["kind"].as_str().unwrap_or_default() {
-        "MutatingWebhookConfiguration" => webhooks(live, manifest, &[&["f:clientConfig", "f:caBundle"]]),
+        "MutatingWebhookConfiguration" => {
+            webhook_fields(live, manifest, &[&["f:clientConfig", "f:caBundle"]])
+        }
         "ValidatingWebhookConfiguration" => {
-            webhooks(live, manifest, &[&["f:clientConfig", "f:caBundle"], &["f:failurePolicy"]])
+            webhook_fields(live, manifest, &[&["f:clientConfig", "f:caBundle"], &["f:failurePolicy"]])
         }
         "Deployment" if manifest.pointer("/spec/replicas").is_none() => {
-            let replicas = Concession {
+            let replicas = YieldedField {
                 path: vec!["f:spec".into(), "f:replicas".into()],
                 manager: "kube-controller-manager",
                 subresource: Some("scale"),
             };
-            restart(manifest).into_iter().chain([replicas]).collect()
+            restart_annotation(manifest).into_iter().chain([replicas]).collect()
         }
-        "Deployment" | "DaemonSet" => restart(manifest).into_iter().collect(),
+        "Deployment" | "DaemonSet" => restart_annotation(manifest).into_iter().collect(),
         _ => Vec::new(),
     }
 }
 
 /// The annotation of the last restart, which becomes that of a restart of ours: without it all pods would be replaced.
-fn restart(manifest: &Value) -> Option<Concession> {
+fn restart_annotation(manifest: &Value) -> Option<YieldedField> {
     let annotation = format!("f:{RESTARTED_AT_ANNOTATION}");
     let path = ["f:spec", "f:template", "f:metadata", "f:annotations", &annotation];
-    let is_left = fields::resolve(manifest, &path).is_none();
+    let is_yielded = fields::resolve(manifest, &path).is_none();
     let path = path.map(str::to_owned).to_vec();
-    is_left.then_some(Concession { path, manager: OWN_FIELD_MANAGER, subresource: None })
+    is_yielded.then_some(YieldedField { path, manager: OWN_FIELD_MANAGER, subresource: None })
 }
 
 /// istiod's fields of each webhook: its certificate, and `Fail`, which it sets once it can answer.
-fn webhooks(live: &Value, manifest: &Value, paths: &[&[&str]]) -> Vec<Concession> {
+fn webhook_fields(live: &Value, manifest: &Value, paths: &[&[&str]]) -> Vec<YieldedField> {
     let mut found = Vec::new();
     for webhook in live.get("webhooks").and_then(Value::as_array).into_iter().flatten() {
         let key = format!("k:{}", json!({"name": webhook["name"]}));
@@ -140,7 +142,7 @@ fn webhooks(live: &Value, manifest: &Value, paths: &[&[&str]]) -> Vec<Concession
             let istiod_has_set = wanted.is_none() || live == Some(&json!("Fail"));
             if live.is_some() && istiod_has_set {
                 let path = full.into_iter().map(str::to_owned).collect();
-                found.push(Concession { path, manager: "pilot-discovery", subresource: None });
+                found.push(YieldedField { path, manager: "pilot-discovery", subresource: None });
             }
         }
     }
@@ -165,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_predecessors_become_ours_and_those_of_others_stay_theirs() {
+    fn fields_of_previous_installers_are_adopted_and_others_are_kept() {
         let live = object(
             "Service",
             &json!([
@@ -177,7 +179,7 @@ mod tests {
                 owned("kubectl-edit", "Update", &json!({"f:spec": {"f:selector": {}}})),
             ]),
         );
-        let entries = rewritten(&live, &json!({"apiVersion": "v1", "kind": "Service"})).unwrap();
+        let entries = adopted_managed_fields(&live, &json!({"apiVersion": "v1", "kind": "Service"})).unwrap();
         assert_eq!(
             by_manager(&entries, "istio-operator"),
             [&json!({"f:spec": {"f:type": {}, "f:externalName": {}},
@@ -189,30 +191,30 @@ mod tests {
     }
 
     #[test]
-    fn an_object_without_predecessors_is_not_rewritten() {
+    fn an_object_without_a_previous_installer_is_not_rewritten() {
         let manifest = json!({"apiVersion": "v1", "kind": "Service"});
         for entries in [
             json!([owned("istio-operator", "Apply", &json!({"f:spec": {}}))]),
             json!([owned("kubectl", "Apply", &json!({"f:spec": {}}))]),
             json!([]),
         ] {
-            assert_eq!(rewritten(&object("Service", &entries), &manifest), None);
+            assert_eq!(adopted_managed_fields(&object("Service", &entries), &manifest), None);
         }
     }
 
     #[test]
-    fn what_anyone_put_on_a_namespace_stays_theirs() {
+    fn fields_of_others_on_a_namespace_are_not_adopted() {
         let live = object("Namespace", &json!([owned("manager", "Update", &json!({"f:metadata": {}}))]));
-        assert_eq!(rewritten(&live, &json!({"apiVersion": "v1", "kind": "Namespace"})), None);
+        assert_eq!(adopted_managed_fields(&live, &json!({"apiVersion": "v1", "kind": "Namespace"})), None);
     }
 
     #[test]
-    fn the_status_of_a_predecessor_is_not_taken_over() {
+    fn the_status_of_a_previous_installer_is_not_adopted() {
         let live = object(
             "Service",
             &json!([owned("helm", "Update", &json!({"f:status": {"f:x": {}}, "f:a": {}}))]),
         );
-        let entries = rewritten(&live, &json!({"apiVersion": "v1", "kind": "Service"})).unwrap();
+        let entries = adopted_managed_fields(&live, &json!({"apiVersion": "v1", "kind": "Service"})).unwrap();
         assert_eq!(by_manager(&entries, "istio-operator"), [&json!({"f:a": {}})]);
     }
 
@@ -221,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_only_we_own_is_handed_to_istiod_before_it_could_vanish() {
+    fn a_certificate_that_only_we_own_is_yielded_to_istiod() {
         let mut live = object(
             "MutatingWebhookConfiguration",
             &json!([owned(
@@ -235,7 +237,7 @@ mod tests {
             json!([{"name": "w.istio.io", "clientConfig": {"caBundle": "Y2E=", "service": {}}}]);
         let manifest = json!({"apiVersion": "v1", "kind": "MutatingWebhookConfiguration",
             "webhooks": [{"name": "w.istio.io", "clientConfig": {"service": {}}}]});
-        let entries = rewritten(&live, &manifest).unwrap();
+        let entries = adopted_managed_fields(&live, &manifest).unwrap();
         assert_eq!(
             by_manager(&entries, "pilot-discovery"),
             [&json!({"f:webhooks": {webhook_key(): {"f:clientConfig": {"f:caBundle": {}}}}})]
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_are_handed_to_the_autoscaler_only_when_we_stop_to_set_them() {
+    fn replicas_are_yielded_to_the_autoscaler_when_no_longer_planned() {
         let mut live = object(
             "Deployment",
             &json!([owned(
@@ -260,15 +262,15 @@ mod tests {
         );
         live["spec"] = json!({"replicas": 5});
         let mut manifest = json!({"apiVersion": "v1", "kind": "Deployment", "spec": {}});
-        let entries = rewritten(&live, &manifest).unwrap();
+        let entries = adopted_managed_fields(&live, &manifest).unwrap();
         assert_eq!(by_manager(&entries, "kube-controller-manager"), [&json!({"f:spec": {"f:replicas": {}}})]);
         assert_eq!(by_manager(&entries, "istio-operator"), [&json!({"f:spec": {"f:paused": {}}})]);
         manifest["spec"]["replicas"] = json!(2);
-        assert_eq!(rewritten(&live, &manifest), None);
+        assert_eq!(adopted_managed_fields(&live, &manifest), None);
     }
 
     #[test]
-    fn a_restart_by_a_predecessor_becomes_one_of_ours_and_is_not_undone() {
+    fn a_restart_by_a_previous_installer_is_adopted_and_not_undone() {
         let annotations =
             |names: Value| json!({"f:spec": {"f:template": {"f:metadata": {"f:annotations": names}}}});
         let restarted = annotations(json!({"f:istio-operator.kyma-project.io/restartedAt": {}}));
@@ -281,16 +283,16 @@ mod tests {
                 ]),
             );
             let manifest = json!({"apiVersion": "v1", "kind": kind});
-            let entries = rewritten(&live, &manifest).unwrap();
+            let entries = adopted_managed_fields(&live, &manifest).unwrap();
             assert_eq!(by_manager(&entries, "istio-manager"), [&restarted]);
             assert_eq!(by_manager(&entries, "istio-operator"), [&annotations(json!({"f:a": {}}))]);
-            assert_eq!(rewritten(&object(kind, &json!(entries)), &manifest), None);
+            assert_eq!(adopted_managed_fields(&object(kind, &json!(entries)), &manifest), None);
         }
     }
 
     #[test]
-    fn a_validator_that_fails_is_left_to_istiod_and_one_that_ignores_is_ours() {
-        for (policy, handed_over) in [("Fail", true), ("Ignore", false)] {
+    fn only_the_failure_policy_fail_is_yielded_to_istiod() {
+        for (policy, has_yielded) in [("Fail", true), ("Ignore", false)] {
             let mut live = object(
                 "ValidatingWebhookConfiguration",
                 &json!([owned(
@@ -302,7 +304,7 @@ mod tests {
             live["webhooks"] = json!([{"name": "w.istio.io", "failurePolicy": policy}]);
             let manifest = json!({"apiVersion": "v1", "kind": "ValidatingWebhookConfiguration",
                 "webhooks": [{"name": "w.istio.io", "failurePolicy": "Ignore"}]});
-            assert_eq!(rewritten(&live, &manifest).is_some(), handed_over, "{policy}");
+            assert_eq!(adopted_managed_fields(&live, &manifest).is_some(), has_yielded, "{policy}");
         }
     }
 }

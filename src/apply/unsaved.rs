@@ -12,28 +12,28 @@ use crate::object::ObjectId;
 
 /// Objects that were written since the inventory was saved, and whether the inventory at hand has the write.
 #[derive(Debug, Default)]
-pub struct Unsaved(Mutex<BTreeMap<ObjectId, bool>>);
+pub struct PendingRecords(Mutex<BTreeMap<ObjectId, bool>>);
 
-impl Unsaved {
+impl PendingRecords {
     /// Notes that an inventory is at hand that was just read, which has none of these writes.
-    pub fn start(&self) {
+    pub fn reset_recorded(&self) {
         self.writes().values_mut().for_each(|recorded| *recorded = false);
     }
 
     /// Notes that an object is about to be written.
-    pub fn begin(&self, id: &ObjectId) {
+    pub fn add(&self, id: &ObjectId) {
         self.writes().insert(id.clone(), false);
     }
 
     /// Notes that the write of an object is in the inventory at hand.
-    pub fn recorded(&self, id: &ObjectId) {
+    pub fn mark_recorded(&self, id: &ObjectId) {
         if let Some(recorded) = self.writes().get_mut(id) {
             *recorded = true;
         }
     }
 
     /// Notes that the inventory at hand was saved.
-    pub fn saved(&self) {
+    pub fn remove_recorded(&self) {
         self.writes().retain(|_, recorded| !*recorded);
     }
 
@@ -62,36 +62,36 @@ mod tests {
         }
     }
 
-    fn recorded(name: &str) -> Unsaved {
-        let unsaved = Unsaved::default();
-        unsaved.begin(&id(name));
-        unsaved.recorded(&id(name));
-        unsaved
+    fn recorded(name: &str) -> PendingRecords {
+        let pending = PendingRecords::default();
+        pending.add(&id(name));
+        pending.mark_recorded(&id(name));
+        pending
     }
 
     #[test]
-    fn a_write_is_forgotten_when_the_inventory_that_has_it_is_saved() {
-        let unsaved = recorded("noted");
-        unsaved.begin(&id("dropped"));
-        unsaved.recorded(&id("never begun"));
-        assert!(unsaved.contains(&id("noted")) && !unsaved.contains(&id("never begun")));
-        unsaved.saved();
-        assert!(!unsaved.contains(&id("noted")) && unsaved.contains(&id("dropped")));
+    fn a_recorded_write_is_removed_when_the_inventory_is_saved() {
+        let pending = recorded("noted");
+        pending.add(&id("dropped"));
+        pending.mark_recorded(&id("never begun"));
+        assert!(pending.contains(&id("noted")) && !pending.contains(&id("never begun")));
+        pending.remove_recorded();
+        assert!(!pending.contains(&id("noted")) && pending.contains(&id("dropped")));
     }
 
     #[test]
-    fn a_write_that_an_apply_before_recorded_in_vain_is_not_forgotten() {
-        let unsaved = recorded("a");
-        unsaved.start();
-        unsaved.saved();
-        assert!(unsaved.contains(&id("a")));
+    fn a_write_that_only_an_earlier_apply_recorded_stays_pending() {
+        let pending = recorded("a");
+        pending.reset_recorded();
+        pending.remove_recorded();
+        assert!(pending.contains(&id("a")));
     }
 
     #[test]
-    fn a_write_that_is_begun_again_has_to_be_noted_again() {
-        let unsaved = recorded("a");
-        unsaved.begin(&id("a"));
-        unsaved.saved();
-        assert!(unsaved.contains(&id("a")));
+    fn a_write_that_is_started_again_must_be_recorded_again() {
+        let pending = recorded("a");
+        pending.add(&id("a"));
+        pending.remove_recorded();
+        assert!(pending.contains(&id("a")));
     }
 }

@@ -17,25 +17,25 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, interval_at};
 
 use super::explain;
-use super::gates::{Gate, endpoint_name};
-use super::ready::{self, Readiness};
+use super::gates::{ReadinessCondition, endpoint_name};
+use super::ready::{self, ObjectReadiness};
 use crate::api::names::OWN_FIELD_MANAGER;
-use crate::kubernetes::streamed;
+use crate::kubernetes::streaming_watcher;
 use crate::object::{ObjectId, resource};
 use crate::status::Progress;
 
 /// When a wait first asks pods for reasons, and how often after that.
-const EXPLAIN_EVERY: Duration = Duration::from_secs(5);
-const PODS_TO_ASK: u32 = 20;
+const DIAGNOSIS_INTERVAL: Duration = Duration::from_secs(5);
+const MAX_DIAGNOSED_PODS: u32 = 20;
 /// When a wait first reminds the API server of a definition, and how often after that. Several API servers wait for five
 /// seconds before they establish one.
-const REMIND_EVERY: Duration = Duration::from_secs(10);
+const NUDGE_INTERVAL: Duration = Duration::from_secs(10);
 /// Annotation whose change makes the API server look at a definition again.
-const REMINDER_ANNOTATION: &str = "istios.operator.kyma-project.io/reminded-at";
+const REQUEUED_AT_ANNOTATION: &str = "istios.operator.kyma-project.io/reminded-at";
 
 /// How a wait ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum WaitOutcome {
     /// Everything is ready.
     Ready,
     /// The deadline passed; the text names the first object that is not ready, and why.
@@ -43,26 +43,26 @@ pub enum Verdict {
 }
 
 /// One report from a watch.
-struct Sighting {
+struct StateUpdate {
     object: String,
-    state: State,
+    state: ObjectState,
 }
 
 #[derive(Clone)]
-struct State {
-    readiness: Readiness,
-    help: Option<Help>,
+struct ObjectState {
+    readiness: ObjectReadiness,
+    follow_up: Option<FollowUp>,
 }
 
 /// What helps while an object is not ready.
 #[derive(Clone)]
-enum Help {
+enum FollowUp {
     /// Its pods can tell more.
     Pods(PodSelector),
     /// The workload behind it can tell more.
     Workload(ObjectId),
     /// The API server has to be reminded of it.
-    Reminder(ObjectId),
+    Nudge(ObjectId),
 }
 
 #[derive(Clone)]
@@ -72,97 +72,111 @@ struct PodSelector {
 }
 
 /// Waits until every gate is open, or until `deadline` has passed since the call.
-pub async fn wait(client: &Client, gates: &[Gate], deadline: Duration, progress: &Progress) -> Verdict {
-    if gates.is_empty() {
-        return Verdict::Ready;
+pub async fn wait_until_ready(
+    client: &Client,
+    conditions: &[ReadinessCondition],
+    deadline: Duration,
+    progress: &Progress,
+) -> WaitOutcome {
+    if conditions.is_empty() {
+        return WaitOutcome::Ready;
     }
-    let mut states = initial_states(gates);
-    let mut sightings = stream::select_all(gates.iter().map(|gate| watch(client, gate)));
+    let mut states = initial_states(conditions);
+    let mut updates =
+        stream::select_all(conditions.iter().map(|condition| watch_condition(client, condition)));
     let end = Instant::now() + deadline;
-    let mut explain_at = interval_at(Instant::now() + EXPLAIN_EVERY, EXPLAIN_EVERY);
-    let mut remind_at = interval_at(Instant::now() + REMIND_EVERY, REMIND_EVERY);
+    let mut diagnose_at = interval_at(Instant::now() + DIAGNOSIS_INTERVAL, DIAGNOSIS_INTERVAL);
+    let mut nudge_at = interval_at(Instant::now() + NUDGE_INTERVAL, NUDGE_INTERVAL);
     loop {
         tokio::select! {
-            Some(sighting) = sightings.next() => {
-                states.insert(sighting.object, sighting.state);
+            Some(update) = updates.next() => {
+                states.insert(update.object, update.state);
                 match first_unready(&states) {
-                    None => return Verdict::Ready,
-                    Some((object, text, _)) => progress.say(format!("waiting for {object}: {text}")),
+                    None => return WaitOutcome::Ready,
+                    Some((object, text, _)) => progress.report(format!("waiting for {object}: {text}")),
                 }
             }
-            _ = explain_at.tick() => progress.say(format!("waiting for {}", reason(client, &states).await)),
-            _ = remind_at.tick() => remind(client, &states).await,
-            () = tokio::time::sleep_until(end) => return Verdict::NotReady(reason(client, &states).await),
+            _ = diagnose_at.tick() => progress.report(format!("waiting for {}", describe_unready(client, &states).await)),
+            _ = nudge_at.tick() => nudge_crds(client, &states).await,
+            () = tokio::time::sleep_until(end) => return WaitOutcome::NotReady(describe_unready(client, &states).await),
         }
     }
 }
 
-fn initial_states(gates: &[Gate]) -> BTreeMap<String, State> {
-    let states = gates.iter().flat_map(|gate| {
-        let help = match gate {
-            Gate::Endpoint { workload, .. } => workload.clone().map(Help::Workload),
-            Gate::Definitions(_) | Gate::Object(_) => None,
+fn initial_states(conditions: &[ReadinessCondition]) -> BTreeMap<String, ObjectState> {
+    let states = conditions.iter().flat_map(|condition| {
+        let follow_up = match condition {
+            ReadinessCondition::Endpoint { workload, .. } => workload.clone().map(FollowUp::Workload),
+            ReadinessCondition::Crds(_) | ReadinessCondition::Object(_) => None,
         };
-        let unseen = State { readiness: Readiness::Waiting("it has not appeared yet".into()), help };
-        gate.names().into_iter().map(move |name| (name, unseen.clone()))
+        let missing =
+            ObjectState { readiness: ObjectReadiness::Waiting("it has not appeared yet".into()), follow_up };
+        condition.names().into_iter().map(move |name| (name, missing.clone()))
     });
     states.collect()
 }
 
-fn first_unready(states: &BTreeMap<String, State>) -> Option<(&str, &str, Option<&Help>)> {
+fn first_unready(states: &BTreeMap<String, ObjectState>) -> Option<(&str, &str, Option<&FollowUp>)> {
     states.iter().find_map(|(object, state)| match &state.readiness {
-        Readiness::Ready => None,
-        Readiness::Waiting(text) => Some((object.as_str(), text.as_str(), state.help.as_ref())),
+        ObjectReadiness::Ready => None,
+        ObjectReadiness::Waiting(text) => Some((object.as_str(), text.as_str(), state.follow_up.as_ref())),
     })
 }
 
 /// The first unready object with its own words and, where there are some, those of its workload or pods.
-async fn reason(client: &Client, states: &BTreeMap<String, State>) -> String {
-    let Some((object, text, help)) = first_unready(states) else { return "nothing".into() };
-    let told = match help {
+async fn describe_unready(client: &Client, states: &BTreeMap<String, ObjectState>) -> String {
+    let Some((object, text, follow_up)) = first_unready(states) else { return "nothing".into() };
+    let diagnosis = match follow_up {
         // A failing read only costs the explanation.
-        Some(Help::Workload(workload)) => complaint_of(client, workload)
+        Some(FollowUp::Workload(workload)) => diagnose_workload(client, workload)
             .await
             .inspect_err(|error| tracing::debug!(%error, object = %workload, "cannot explain a wait"))
             .ok()
             .flatten(),
         _ => None,
     };
-    match told {
-        Some(told) => told,
-        None => with_pods(client, object, text, help).await,
+    match diagnosis {
+        Some(diagnosis) => diagnosis,
+        None => describe_with_pods(client, object, text, follow_up).await,
     }
 }
 
 /// Why a workload is not ready, in its own words and those of its pods; `None` if it is, or is gone.
 ///
 /// Fails if the workload cannot be read: then nothing is known about it.
-pub async fn complaint_of(client: &Client, workload: &ObjectId) -> Result<Option<String>, kube::Error> {
+pub async fn diagnose_workload(client: &Client, workload: &ObjectId) -> Result<Option<String>, kube::Error> {
     let Some(live) = workload.api(client.clone()).get_opt(&workload.name).await? else { return Ok(None) };
-    let Sighting { object, state } = sight(workload, &as_value(live));
+    let StateUpdate { object, state } = assess_object(workload, &as_value(live));
     Ok(match state.readiness {
-        Readiness::Ready => None,
-        Readiness::Waiting(text) => Some(with_pods(client, &object, &text, state.help.as_ref()).await),
+        ObjectReadiness::Ready => None,
+        ObjectReadiness::Waiting(text) => {
+            Some(describe_with_pods(client, &object, &text, state.follow_up.as_ref()).await)
+        }
     })
 }
 
-async fn with_pods(client: &Client, object: &str, text: &str, help: Option<&Help>) -> String {
-    let complaint = match help {
-        Some(Help::Pods(selector)) => ask_pods(client, selector).await,
+async fn describe_with_pods(
+    client: &Client,
+    object: &str,
+    text: &str,
+    follow_up: Option<&FollowUp>,
+) -> String {
+    let diagnosis = match follow_up {
+        Some(FollowUp::Pods(selector)) => diagnose_selected_pods(client, selector).await,
         _ => None,
     };
-    match complaint {
-        Some(complaint) => format!("{object}: {text}; {complaint}"),
+    match diagnosis {
+        Some(diagnosis) => format!("{object}: {text}; {diagnosis}"),
         None => format!("{object}: {text}"),
     }
 }
 
 /// A failing list only costs the explanation, so it is logged and not returned.
-async fn ask_pods(client: &Client, selector: &PodSelector) -> Option<String> {
+async fn diagnose_selected_pods(client: &Client, selector: &PodSelector) -> Option<String> {
     let pods: Api<DynamicObject> =
         Api::namespaced_with(client.clone(), &selector.namespace, &resource("", "v1", "Pod"));
-    match pods.list(&ListParams::default().labels(&selector.labels).limit(PODS_TO_ASK)).await {
-        Ok(list) => explain::complaint(&list.items.into_iter().map(as_value).collect::<Vec<_>>()),
+    match pods.list(&ListParams::default().labels(&selector.labels).limit(MAX_DIAGNOSED_PODS)).await {
+        Ok(list) => explain::diagnose_pods(&list.items.into_iter().map(as_value).collect::<Vec<_>>()),
         Err(error) => {
             tracing::debug!(%error, namespace = selector.namespace, "cannot list pods to explain a wait");
             None
@@ -174,16 +188,18 @@ async fn ask_pods(client: &Client, selector: &PodSelector) -> Option<String> {
 ///
 /// The annotation belongs to a manager of its own: it is no part of what is applied, so it is no drift. A write that fails
 /// is tried again at the next turn.
-async fn remind(client: &Client, states: &BTreeMap<String, State>) {
+async fn nudge_crds(client: &Client, states: &BTreeMap<String, ObjectState>) {
     for state in states.values() {
-        let (Readiness::Waiting(_), Some(Help::Reminder(id))) = (&state.readiness, &state.help) else {
+        let (ObjectReadiness::Waiting(_), Some(FollowUp::Nudge(id))) = (&state.readiness, &state.follow_up)
+        else {
             continue;
         };
-        let patch = json!({"metadata": {"annotations": {REMINDER_ANNOTATION: Timestamp::now().to_string()}}});
+        let patch =
+            json!({"metadata": {"annotations": {REQUEUED_AT_ANNOTATION: Timestamp::now().to_string()}}});
         let params =
             PatchParams { field_manager: Some(OWN_FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let reminded = id.api(client.clone()).patch_metadata(&id.name, &params, &Patch::Merge(&patch)).await;
-        match reminded.err() {
+        let patched = id.api(client.clone()).patch_metadata(&id.name, &params, &Patch::Merge(&patch)).await;
+        match patched.err() {
             None => tracing::warn!(object = %id, "the API server was reminded to establish it"),
             Some(error) => {
                 tracing::warn!(%error, object = %id, "cannot remind the API server to establish it");
@@ -192,55 +208,59 @@ async fn remind(client: &Client, states: &BTreeMap<String, State>) {
     }
 }
 
-fn watch(client: &Client, gate: &Gate) -> BoxStream<'static, Sighting> {
-    match gate {
-        Gate::Definitions(ids) => watch_definitions(client, ids.clone()),
-        Gate::Object(id) => watch_object(client, id.clone()),
-        Gate::Endpoint { service, workload } => watch_endpoints(client, service, workload.as_ref()),
+fn watch_condition(client: &Client, condition: &ReadinessCondition) -> BoxStream<'static, StateUpdate> {
+    match condition {
+        ReadinessCondition::Crds(ids) => watch_crds(client, ids.clone()),
+        ReadinessCondition::Object(id) => watch_object(client, id.clone()),
+        ReadinessCondition::Endpoint { service, workload } => {
+            watch_endpoints(client, service, workload.as_ref())
+        }
     }
 }
 
 /// Just enough of a CRD to see whether it is established; the schemas are skipped while parsing.
 #[derive(Clone, Debug, Serialize, Deserialize, kube::Resource)]
 #[resource(inherit = CustomResourceDefinition)]
-struct DefinitionStatus {
+struct CrdStatus {
     metadata: ObjectMeta,
     #[serde(default)]
     status: Value,
 }
 
-fn watch_definitions(client: &Client, ids: Vec<ObjectId>) -> BoxStream<'static, Sighting> {
-    let api: Api<DefinitionStatus> = Api::all(client.clone());
+fn watch_crds(client: &Client, ids: Vec<ObjectId>) -> BoxStream<'static, StateUpdate> {
+    let api: Api<CrdStatus> = Api::all(client.clone());
     let config = watcher::Config::default().labels(crate::plan::MODULE_SELECTOR).page_size(5);
-    observe(api, config)
-        .filter_map(move |definition| {
-            let id = ids.iter().find(|id| definition.metadata.name.as_deref() == Some(&id.name));
-            let sighting = id.map(|id| sight_definition(id, &definition.status));
-            async move { sighting }
+    open_watch(api, config)
+        .filter_map(move |crd| {
+            let id = ids.iter().find(|id| crd.metadata.name.as_deref() == Some(&id.name));
+            let update = id.map(|id| assess_crd(id, &crd.status));
+            async move { update }
         })
         .boxed()
 }
 
-fn sight_definition(id: &ObjectId, status: &Value) -> Sighting {
+fn assess_crd(id: &ObjectId, status: &Value) -> StateUpdate {
     let live = json!({ "status": status });
-    let help = ready::is_forgotten(&live).then(|| Help::Reminder(id.clone()));
-    Sighting { object: id.to_string(), state: State { readiness: ready::established(&live), help } }
+    let follow_up = ready::is_awaiting_establishment(&live).then(|| FollowUp::Nudge(id.clone()));
+    StateUpdate { object: id.to_string(), state: ObjectState { readiness: ready::crd(&live), follow_up } }
 }
 
-fn watch_object(client: &Client, id: ObjectId) -> BoxStream<'static, Sighting> {
+fn watch_object(client: &Client, id: ObjectId) -> BoxStream<'static, StateUpdate> {
     let config = watcher::Config::default().fields(&format!("metadata.name={}", id.name));
-    observe(id.api(client.clone()), config).map(move |object| sight(&id, &as_value(object))).boxed()
+    open_watch(id.api(client.clone()), config)
+        .map(move |object| assess_object(&id, &as_value(object)))
+        .boxed()
 }
 
-fn sight(id: &ObjectId, live: &Value) -> Sighting {
+fn assess_object(id: &ObjectId, live: &Value) -> StateUpdate {
     let readiness = match id.kind.as_str() {
         "Deployment" => ready::deployment(live),
         "DaemonSet" => ready::daemon_set(live),
         "MutatingWebhookConfiguration" => ready::injector(live),
-        _ => Readiness::Ready,
+        _ => ObjectReadiness::Ready,
     };
-    let help = pod_selector(id, live).map(Help::Pods);
-    Sighting { object: id.to_string(), state: State { readiness, help } }
+    let follow_up = pod_selector(id, live).map(FollowUp::Pods);
+    StateUpdate { object: id.to_string(), state: ObjectState { readiness, follow_up } }
 }
 
 fn pod_selector(id: &ObjectId, live: &Value) -> Option<PodSelector> {
@@ -254,27 +274,30 @@ fn watch_endpoints(
     client: &Client,
     service: &ObjectId,
     workload: Option<&ObjectId>,
-) -> BoxStream<'static, Sighting> {
+) -> BoxStream<'static, StateUpdate> {
     let namespace = service.namespace.clone().unwrap_or_default();
     let slices = resource("discovery.k8s.io", "v1", "EndpointSlice");
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &slices);
     let config = watcher::Config::default().labels(&format!("kubernetes.io/service-name={}", service.name));
     let object = endpoint_name(service);
-    let help = workload.cloned().map(Help::Workload);
-    observe(api, config)
+    let follow_up = workload.cloned().map(FollowUp::Workload);
+    open_watch(api, config)
         .map(move |slice| {
             let readiness = ready::endpoint_slice(&as_value(slice));
-            Sighting { object: object.clone(), state: State { readiness, help: help.clone() } }
+            StateUpdate {
+                object: object.clone(),
+                state: ObjectState { readiness, follow_up: follow_up.clone() },
+            }
         })
         .boxed()
 }
 
 /// Every state of the watched objects; a watch that breaks is opened again with back-off.
-fn observe<K>(api: Api<K>, config: watcher::Config) -> BoxStream<'static, K>
+fn open_watch<K>(api: Api<K>, config: watcher::Config) -> BoxStream<'static, K>
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
 {
-    streamed(api, config)
+    streaming_watcher(api, config)
         .default_backoff()
         .applied_objects()
         .filter_map(|event| async move {
@@ -292,15 +315,15 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_workload_that_cannot_be_read_is_not_taken_for_one_that_is_ready() {
+    async fn a_workload_that_cannot_be_read_does_not_count_as_ready() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let nobody = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
         let client = Client::try_from(kube::Config::new(nobody.parse().unwrap())).unwrap();
-        assert!(complaint_of(&client, &definition()).await.is_err());
+        assert!(diagnose_workload(&client, &crd()).await.is_err());
     }
 
-    fn definition() -> ObjectId {
+    fn crd() -> ObjectId {
         ObjectId {
             group: "apiextensions.k8s.io".into(),
             version: "v1".into(),
@@ -311,23 +334,23 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_was_never_seen_is_not_ready() {
-        let states = initial_states(&[Gate::Object(definition())]);
+    fn an_object_that_never_appeared_is_not_ready() {
+        let states = initial_states(&[ReadinessCondition::Object(crd())]);
         assert!(first_unready(&states).is_some_and(|(_, text, _)| text == "it has not appeared yet"));
     }
 
     #[test]
-    fn only_a_definition_that_lacks_nothing_but_the_last_step_is_one_to_remind_of() {
+    fn only_an_accepted_crd_that_is_not_established_is_nudged() {
         let condition = |kind: &str, status: &str| json!({"type": kind, "status": status});
-        for (conditions, forgotten) in [
+        for (conditions, is_nudged) in [
             (json!([]), false),
             (json!([condition("NamesAccepted", "False")]), false),
             (json!([condition("NamesAccepted", "True")]), true),
             (json!([condition("NamesAccepted", "True"), condition("Established", "False")]), true),
             (json!([condition("NamesAccepted", "True"), condition("Established", "True")]), false),
         ] {
-            let Sighting { state, .. } = sight_definition(&definition(), &json!({"conditions": conditions}));
-            assert_eq!(matches!(state.help, Some(Help::Reminder(_))), forgotten, "{conditions}");
+            let StateUpdate { state, .. } = assess_crd(&crd(), &json!({"conditions": conditions}));
+            assert_eq!(matches!(state.follow_up, Some(FollowUp::Nudge(_))), is_nudged, "{conditions}");
         }
     }
 }

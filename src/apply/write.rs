@@ -12,14 +12,14 @@ use kube::core::ApiResource;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::change::{Standing, first_difference, is_as_applied};
-use super::definition_gate::Gate;
-use super::fight::Fights;
-use super::inventory::{Inventory, Record, Release};
-use super::live::{Live, Seen};
+use super::change::{DriftState, first_difference, is_in_sync};
+use super::definition_gate::CrdPolicy;
+use super::fight::ConflictBackoff;
+use super::inventory::{HelmRelease, Inventory, Record};
+use super::live::{LiveObjects, ObjectSnapshot};
 use super::pause::Pause;
-use super::repairs::{Repairs, tell_of_rollout};
-use super::unsaved::Unsaved;
+use super::repairs::{RevertMetrics, report_adoption_rollout};
+use super::unsaved::PendingRecords;
 use super::{Error, access, concede, dispute, server_side, storage, takeover};
 use crate::api::names::ISTIO_NAMESPACE;
 use crate::kubernetes::is_not_found;
@@ -37,86 +37,86 @@ const READ_BEFORE_ADOPTION: [&str; 3] = ["DaemonSet", "Namespace", "Service"];
 /// The injector of an installation without revisions, which is deactivated behind that of the revision tag.
 const CANONICAL_INJECTOR: &str = "istio-sidecar-injector";
 /// How often a rewrite of the managed fields is tried when others write at the same time.
-const REWRITES: usize = 5;
+const MAX_REWRITES: usize = 5;
 
 /// What became of one planned object.
 #[derive(Debug)]
-pub(super) enum Fate {
+pub(super) enum ApplyResult {
     /// It was as planned.
     Unchanged,
     /// It was written.
     ///
     /// Admission may have changed it on the way in; then it also is a matter for people.
-    Written(Record, Option<Held>),
+    Written(Record, Option<Skipped>),
     /// It is left alone for now.
-    Held(Held),
+    Skipped(Skipped),
     /// It is a definition that ours must not replace.
-    Kept,
+    KeptCrd,
 }
 
 /// An object that is left alone for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct Skipped {
     /// The object.
     pub object: ObjectId,
     /// Why it is.
-    pub why: Why,
+    pub reason: SkipReason,
 }
 
 /// Why an object is left alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum SkipReason {
     /// Someone asked for it.
     Paused(Pause),
     /// It was put back again and again.
-    Fought {
+    FieldConflict {
         /// When it is tried again.
-        rest: Duration,
+        cooldown: Duration,
         /// Who changes what.
         by: String,
     },
 }
 
-impl Held {
+impl Skipped {
     /// When to look at it again, if that follows from the reason.
     #[must_use]
-    pub fn look_again(&self, now: Timestamp) -> Option<Duration> {
-        match &self.why {
-            Why::Paused(pause) => pause.left(now),
-            Why::Fought { rest, .. } => Some(*rest),
+    pub fn retry_after(&self, now: Timestamp) -> Option<Duration> {
+        match &self.reason {
+            SkipReason::Paused(pause) => pause.remaining(now),
+            SkipReason::FieldConflict { cooldown, .. } => Some(*cooldown),
         }
     }
 }
 
-impl fmt::Display for Held {
+impl fmt::Display for Skipped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.why {
-            Why::Paused(pause) => write!(f, "{} is {pause}", self.object),
-            Why::Fought { rest, by } => write!(
+        match &self.reason {
+            SkipReason::Paused(pause) => write!(f, "{} is {pause}", self.object),
+            SkipReason::FieldConflict { cooldown, by } => write!(
                 f,
                 "{} was put back again and again and is left alone for {} minutes: {by}",
                 self.object,
-                rest.as_secs().div_ceil(60)
+                cooldown.as_secs().div_ceil(60)
             ),
         }
     }
 }
 
 /// What all writes of one apply share.
-pub(super) struct Hand<'a> {
+pub(super) struct ObjectApplier<'a> {
     pub(super) client: &'a Client,
-    pub(super) known: &'a Inventory,
-    pub(super) live: &'a Live,
-    pub(super) fights: &'a Mutex<Fights>,
-    pub(super) repairs: &'a Repairs,
-    pub(super) unsaved: &'a Unsaved,
+    pub(super) inventory: &'a Inventory,
+    pub(super) live: &'a LiveObjects,
+    pub(super) conflict_backoff: &'a Mutex<ConflictBackoff>,
+    pub(super) revert_metrics: &'a RevertMetrics,
+    pub(super) pending_records: &'a PendingRecords,
     pub(super) progress: &'a Progress,
-    pub(super) ground: &'a Ground,
+    pub(super) context: &'a ApplyContext,
 }
 
 /// What one apply finds out about the cluster on its way.
-pub(super) struct Ground {
-    pub(super) gate: Gate,
+pub(super) struct ApplyContext {
+    pub(super) crd_policy: CrdPolicy,
     /// Namespaces that were not there when the apply came to them: nothing in them is of someone before us.
     new_namespaces: Mutex<BTreeSet<String>>,
     /// Kinds that nobody can have asked for before this apply.
@@ -125,12 +125,12 @@ pub(super) struct Ground {
     access_is_new: AtomicBool,
 }
 
-impl Ground {
+impl ApplyContext {
     /// `namespace_is_missing` says that of the control plane.
     pub(super) fn new(client: &Client, namespace_is_missing: bool) -> Self {
         let missing = namespace_is_missing.then(|| ISTIO_NAMESPACE.to_owned());
         Self {
-            gate: Gate::new(client.clone()),
+            crd_policy: CrdPolicy::new(client.clone()),
             new_namespaces: Mutex::new(missing.into_iter().collect()),
             new_kinds: Mutex::default(),
             access_is_new: AtomicBool::new(false),
@@ -138,8 +138,8 @@ impl Ground {
     }
 
     /// Whether nobody before us can have left an object that matters.
-    fn has_no_predecessor(&self, id: &ObjectId) -> bool {
-        is_first(id, &self.new_namespaces(), self.gate.found_no_istio_apis())
+    fn has_no_previous_object(&self, id: &ObjectId) -> bool {
+        is_certainly_new(id, &self.new_namespaces(), self.crd_policy.found_no_istio_apis())
     }
 
     /// The new kinds of which storage is to be made before istiod asks for them.
@@ -147,8 +147,8 @@ impl Ground {
         std::mem::take(&mut *lock(&self.new_kinds))
     }
 
-    fn note_new_kind(&self, definition: &Value) {
-        let kind = storage::kind_of(definition);
+    fn note_new_kind(&self, crd: &Value) {
+        let kind = storage::warmup_resource(crd);
         lock(&self.new_kinds).extend(kind);
     }
 
@@ -159,7 +159,7 @@ impl Ground {
 
 /// One object with all that is to be known for its write.
 #[derive(Clone)]
-struct Task {
+struct ApplyRequest {
     stage: Stage,
     id: ObjectId,
     manifest: Value,
@@ -167,69 +167,72 @@ struct Task {
     record: Option<Record>,
 }
 
-impl Hand<'_> {
+impl ObjectApplier<'_> {
     /// Brings one object to what is planned.
-    pub(super) async fn bring(&self, stage: Stage, id: ObjectId, manifest: Value) -> Result<Fate, Error> {
+    pub(super) async fn apply_object(
+        &self,
+        stage: Stage,
+        id: ObjectId,
+        manifest: Value,
+    ) -> Result<ApplyResult, Error> {
         let digest = server_side::digest(&manifest);
-        let record = self.known.get(&id).cloned();
-        let seen = self.live.get(&id);
-        let standing = Standing::of(record.as_ref(), &digest, seen).after_write(self.unsaved.contains(&id));
-        if let Some(held) = paused(&id, seen) {
-            return Ok(held);
+        let record = self.inventory.get(&id).cloned();
+        let snapshot = self.live.get(&id);
+        let state = DriftState::of(record.as_ref(), &digest, snapshot)
+            .after_write(self.pending_records.contains(&id));
+        if let Some(skipped) = check_pause(&id, snapshot) {
+            return Ok(skipped);
         }
-        let is_definition = stage == Stage::CustomResourceDefinitions;
-        if is_definition
-            && standing != Standing::AsApplied
-            && !self.ground.gate.lets_pass(&id, &manifest).await?
-        {
-            return Ok(Fate::Kept);
+        let is_crd = stage == Stage::CustomResourceDefinitions;
+        if is_crd && state != DriftState::InSync && !self.context.crd_policy.allows(&id, &manifest).await? {
+            return Ok(ApplyResult::KeptCrd);
         }
-        if is_definition && standing == Standing::New && self.ground.gate.found_no_istio_apis() {
-            self.ground.note_new_kind(&manifest);
+        if is_crd && state == DriftState::New && self.context.crd_policy.found_no_istio_apis() {
+            self.context.note_new_kind(&manifest);
         }
-        let task = Task { stage, id, manifest, digest, record };
-        match standing {
-            Standing::AsApplied if task.is_altered() => self.repair(task).await,
-            Standing::AsApplied => Ok(Fate::Unchanged),
-            Standing::New => self.adopt(task).await,
-            Standing::Reconfigured => {
-                self.forget_fight(&task.id);
-                let live = self.read_if(&READ_BEFORE_WRITE, &task.id).await?;
-                self.write(task, live.as_ref()).await
+        let request = ApplyRequest { stage, id, manifest, digest, record };
+        match state {
+            DriftState::InSync if request.is_altered() => self.revert_drift(request).await,
+            DriftState::InSync => Ok(ApplyResult::Unchanged),
+            DriftState::New => self.adopt(request).await,
+            DriftState::SpecChanged => {
+                self.reset_backoff(&request.id);
+                let live = self.read_if(&READ_BEFORE_WRITE, &request.id).await?;
+                self.write(request, live.as_ref()).await
             }
-            Standing::Drifted => self.repair(task).await,
+            DriftState::Drifted => self.revert_drift(request).await,
         }
     }
 
     /// Writes an object for the first time; it may be there already, made by someone before us.
-    async fn adopt(&self, task: Task) -> Result<Fate, Error> {
-        if let Some(live) = self.predecessor(&task.id).await? {
-            if let Some(held) = paused(&task.id, Some(&seen(&live))) {
-                return Ok(held);
+    async fn adopt(&self, request: ApplyRequest) -> Result<ApplyResult, Error> {
+        if let Some(live) = self.previous_object(&request.id).await? {
+            if let Some(skipped) = check_pause(&request.id, Some(&snapshot_of(&live))) {
+                return Ok(skipped);
             }
-            return self.write(task, Some(&live)).await;
+            return self.write(request, Some(&live)).await;
         }
-        if let Some(certified) = self.with_certificate_of_predecessor(&task).await? {
-            self.apply(&Task { manifest: certified, ..task.clone() }).await?;
-            let live = self.read(&task.id).await?;
-            return self.write(task, live.as_ref()).await;
+        if let Some(certified) = self.with_existing_certificate(&request).await? {
+            self.apply(&ApplyRequest { manifest: certified, ..request.clone() }).await?;
+            let live = self.read(&request.id).await?;
+            return self.write(request, live.as_ref()).await;
         }
-        let written = self.apply(&task).await?;
-        if !written.predecessors {
-            return Ok(self.written(task, written));
+        let written = self.apply(&request).await?;
+        if !written.needs_adoption {
+            return Ok(self.apply_result(request, written));
         }
-        let live = self.read(&task.id).await?;
-        self.write(task, live.as_ref()).await
+        let live = self.read(&request.id).await?;
+        self.write(request, live.as_ref()).await
     }
 
     /// The object as someone before us made it, where that has to be known before ours is written.
-    async fn predecessor(&self, id: &ObjectId) -> Result<Option<Value>, Error> {
-        if self.ground.has_no_predecessor(id) {
+    async fn previous_object(&self, id: &ObjectId) -> Result<Option<Value>, Error> {
+        if self.context.has_no_previous_object(id) {
             return Ok(None);
         }
         let live = self.read_if(&[&READ_BEFORE_WRITE[..], &READ_BEFORE_ADOPTION[..]].concat(), id).await?;
         if live.is_none() && id.kind == "Namespace" {
-            self.ground.new_namespaces().insert(id.name.clone());
+            self.context.new_namespaces().insert(id.name.clone());
         }
         Ok(live)
     }
@@ -237,118 +240,125 @@ impl Hand<'_> {
     /// The live injector as it has to be made where another injects already: with the certificate that one has.
     ///
     /// Without, no pod of a meshed namespace could start until istiod has seen the new one.
-    async fn with_certificate_of_predecessor(&self, task: &Task) -> Result<Option<Value>, Error> {
+    async fn with_existing_certificate(&self, request: &ApplyRequest) -> Result<Option<Value>, Error> {
         let is_live_injector =
-            task.id.kind == "MutatingWebhookConfiguration" && task.id.name != CANONICAL_INJECTOR;
-        if !is_live_injector || self.ground.has_no_predecessor(&task.id) {
+            request.id.kind == "MutatingWebhookConfiguration" && request.id.name != CANONICAL_INJECTOR;
+        if !is_live_injector || self.context.has_no_previous_object(&request.id) {
             return Ok(None);
         }
-        let canonical = ObjectId { name: CANONICAL_INJECTOR.to_owned(), ..task.id.clone() };
+        let canonical = ObjectId { name: CANONICAL_INJECTOR.to_owned(), ..request.id.clone() };
         let live = self.read(&canonical).await?;
-        Ok(live.and_then(|live| concede::certified(&task.manifest, &live)))
+        Ok(live.and_then(|live| concede::with_certificate(&request.manifest, &live)))
     }
 
     /// Writes an object that is not as it was applied, unless it is, or is to be left alone.
-    async fn repair(&self, mut task: Task) -> Result<Fate, Error> {
-        let live = self.read(&task.id).await?;
+    async fn revert_drift(&self, mut request: ApplyRequest) -> Result<ApplyResult, Error> {
+        let live = self.read(&request.id).await?;
         if let Some(live) = &live {
-            let seen = seen(live);
-            if let Some(held) = paused(&task.id, Some(&seen)) {
-                return Ok(held);
+            let snapshot = snapshot_of(live);
+            if let Some(skipped) = check_pause(&request.id, Some(&snapshot)) {
+                return Ok(skipped);
             }
-            let is_as_applied = task.record.as_ref().is_some_and(|record| is_as_applied(record, Some(&seen)));
-            if is_as_applied && has_label(live) && !task.is_altered() {
-                return Ok(Fate::Unchanged);
+            let is_in_sync =
+                request.record.as_ref().is_some_and(|record| is_in_sync(record, Some(&snapshot)));
+            if is_in_sync && has_label(live) && !request.is_altered() {
+                return Ok(ApplyResult::Unchanged);
             }
-            concede::concede(&mut task.manifest, live);
+            concede::yield_fields(&mut request.manifest, live);
         }
-        let what = what_happened(&task, live.as_ref());
-        if let Some(rest) = self.fights().resting(&task.id, Instant::now()) {
-            let why = Why::Fought { rest, by: what };
-            return Ok(Fate::Held(Held { object: task.id, why }));
+        let what = describe_drift(&request, live.as_ref());
+        if let Some(cooldown) = self.conflict_backoff().remaining_cooldown(&request.id, Instant::now()) {
+            let reason = SkipReason::FieldConflict { cooldown, by: what };
+            return Ok(ApplyResult::Skipped(Skipped { object: request.id, reason }));
         }
-        let id = task.id.clone();
-        let fate = self.write(task, live.as_ref()).await?;
-        if matches!(fate, Fate::Written(_, None)) {
-            self.fights().repaired(&id, Instant::now());
-            self.repairs.note(&id, &what, self.progress);
+        let id = request.id.clone();
+        let result = self.write(request, live.as_ref()).await?;
+        if matches!(result, ApplyResult::Written(_, None)) {
+            self.conflict_backoff().record_revert(&id, Instant::now());
+            self.revert_metrics.record(&id, &what, self.progress);
         }
-        Ok(fate)
+        Ok(result)
     }
 
     /// Applies the manifest over what is there, after what others may keep or take was settled.
-    async fn write(&self, mut task: Task, live: Option<&Value>) -> Result<Fate, Error> {
-        let mut release = task.record.as_ref().and_then(|record| record.release.clone());
+    async fn write(&self, mut request: ApplyRequest, live: Option<&Value>) -> Result<ApplyResult, Error> {
+        let mut release = request.record.as_ref().and_then(|record| record.release.clone());
         if let Some(live) = live {
-            release = release.or_else(|| Release::of(live));
-            self.settle_ownership(&task.id, &task.manifest, live).await?;
-            concede::concede(&mut task.manifest, live);
-            if task.is_new() {
-                self.tell_of_rollout(&task, live).await?;
+            release = release.or_else(|| HelmRelease::of(live));
+            self.adopt_fields(&request.id, &request.manifest, live).await?;
+            concede::yield_fields(&mut request.manifest, live);
+            if request.is_new() {
+                self.report_rollout(&request, live).await?;
             }
         }
-        let mut written = self.apply(&task).await?;
+        let mut written = self.apply(&request).await?;
         written.release = release.or(written.release);
-        Ok(self.written(task, written))
+        Ok(self.apply_result(request, written))
     }
 
     /// What follows from the answer: what admission changes once it will change again, so it is left alone for a while.
-    fn written(&self, task: Task, written: server_side::Written) -> Fate {
-        let held = (!written.altered.is_empty()).then(|| {
+    fn apply_result(&self, request: ApplyRequest, written: server_side::AppliedObject) -> ApplyResult {
+        let skipped = (!written.altered.is_empty()).then(|| {
             let now = Instant::now();
-            let rest = self.fights().undone(&task.id, now);
-            Held { object: task.id.clone(), why: Why::Fought { rest, by: by_admission(&written.altered) } }
+            let cooldown = self.conflict_backoff().record_overwrite(&request.id, now);
+            Skipped {
+                object: request.id.clone(),
+                reason: SkipReason::FieldConflict {
+                    cooldown,
+                    by: describe_admission_changes(&written.altered),
+                },
+            }
         });
-        Fate::Written(record(task, written), held)
+        ApplyResult::Written(record(request, written), skipped)
     }
 
     /// Takes over the fields of predecessors and hands over those that are conceded.
-    async fn settle_ownership(&self, id: &ObjectId, manifest: &Value, live: &Value) -> Result<(), Error> {
+    async fn adopt_fields(&self, id: &ObjectId, manifest: &Value, live: &Value) -> Result<(), Error> {
         let mut live = live.clone();
-        for _ in 0..REWRITES {
-            let Some(entries) = takeover::rewritten(&live, manifest) else { return Ok(()) };
-            match server_side::rewrite_managers(self.client, id, &live, entries).await {
+        for _ in 0..MAX_REWRITES {
+            let Some(entries) = takeover::adopted_managed_fields(&live, manifest) else { return Ok(()) };
+            match server_side::rewrite_managed_fields(self.client, id, &live, entries).await {
                 Ok(()) => return Ok(()),
                 Err(error) if error.is_conflict() => match self.read(id).await? {
                     Some(newer) => live = newer,
                     None => return Ok(()),
                 },
-                Err(source) => return Err(Error::TakeOver { source }),
+                Err(source) => return Err(Error::Adopt { source }),
             }
         }
         Err(Error::Contended { object: id.clone() })
     }
 
     /// Says, before it happens, that and why taking an object over replaces its pods.
-    async fn tell_of_rollout(&self, task: &Task, live: &Value) -> Result<(), Error> {
-        if !matches!(task.id.kind.as_str(), "Deployment" | "DaemonSet") {
+    async fn report_rollout(&self, request: &ApplyRequest, live: &Value) -> Result<(), Error> {
+        if !matches!(request.id.kind.as_str(), "Deployment" | "DaemonSet") {
             return Ok(());
         }
-        let after = server_side::dry_run(self.client, &task.id, &task.manifest)
+        let after = server_side::dry_run(self.client, &request.id, &request.manifest)
             .await
-            .map_err(|source| Error::Apply { stage: task.stage, source })?;
+            .map_err(|source| Error::Apply { stage: request.stage, source })?;
         let template = |object: &Value| object.pointer("/spec/template").cloned().unwrap_or_default();
         if let Some(field) = first_difference(&template(live), &template(&after), "spec.template") {
-            tell_of_rollout(&task.id, &field, self.progress);
+            report_adoption_rollout(&request.id, &field, self.progress);
         }
         Ok(())
     }
 
-    async fn apply(&self, task: &Task) -> Result<server_side::Written, Error> {
-        self.progress.say(format!("applying {}", task.id));
-        self.unsaved.begin(&task.id);
-        let mut written = server_side::apply(self.client, &task.id, &task.manifest).await;
+    async fn apply(&self, request: &ApplyRequest) -> Result<server_side::AppliedObject, Error> {
+        self.progress.report(format!("applying {}", request.id));
+        self.pending_records.add(&request.id);
+        let mut written = server_side::apply(self.client, &request.id, &request.manifest).await;
         if written.as_ref().is_err_and(server_side::Error::is_forbidden)
-            && self.ground.access_is_new.swap(false, Ordering::Relaxed)
+            && self.context.access_is_new.swap(false, Ordering::Relaxed)
         {
-            access::effective(self.client).await;
-            written = server_side::apply(self.client, &task.id, &task.manifest).await;
+            access::wait_until_effective(self.client).await;
+            written = server_side::apply(self.client, &request.id, &request.manifest).await;
         }
-        if written.is_ok() && planned_access::is_access(&task.id) && task.is_new() {
-            self.ground.access_is_new.store(true, Ordering::Relaxed);
+        if written.is_ok() && planned_access::is_operator_role_binding(&request.id) && request.is_new() {
+            self.context.access_is_new.store(true, Ordering::Relaxed);
         }
-        let written = written.map_err(|source| Error::Apply { stage: task.stage, source })?;
-        tracing::debug!(object = %task.id, "applied");
+        let written = written.map_err(|source| Error::Apply { stage: request.stage, source })?;
+        tracing::debug!(object = %request.id, "applied");
         Ok(written)
     }
 
@@ -365,16 +375,16 @@ impl Hand<'_> {
         }
     }
 
-    fn fights(&self) -> MutexGuard<'_, Fights> {
-        lock(self.fights)
+    fn conflict_backoff(&self) -> MutexGuard<'_, ConflictBackoff> {
+        lock(self.conflict_backoff)
     }
 
-    fn forget_fight(&self, id: &ObjectId) {
-        self.fights().forget(id);
+    fn reset_backoff(&self, id: &ObjectId) {
+        self.conflict_backoff().forget(id);
     }
 }
 
-impl Task {
+impl ApplyRequest {
     /// Whether the object was never written by us, as far as is known.
     fn is_new(&self) -> bool {
         self.record.as_ref().is_none_or(|record| record.uid.is_none())
@@ -390,7 +400,7 @@ impl Task {
 ///
 /// Where neither a kind of Istio nor its namespace was, a webhook that was left behind calls nobody: nothing of it is to be
 /// kept up, and what is left of its fields is taken over after the write.
-fn is_first(id: &ObjectId, new_namespaces: &BTreeSet<String>, without_istio_apis: bool) -> bool {
+fn is_certainly_new(id: &ObjectId, new_namespaces: &BTreeSet<String>, without_istio_apis: bool) -> bool {
     match (&id.namespace, id.kind.as_str()) {
         (Some(namespace), _) => new_namespaces.contains(namespace),
         (None, "Namespace") => new_namespaces.contains(&id.name),
@@ -401,17 +411,17 @@ fn is_first(id: &ObjectId, new_namespaces: &BTreeSet<String>, without_istio_apis
     }
 }
 
-fn by_admission(altered: &[String]) -> String {
-    let fields = dispute::Dispute {
+fn describe_admission_changes(altered: &[String]) -> String {
+    let fields = dispute::FieldConflict {
         manager: Some("a webhook or policy of admission".into()),
         fields: altered.to_vec(),
     };
     fields.to_string()
 }
 
-fn seen(live: &Value) -> Seen {
+fn snapshot_of(live: &Value) -> ObjectSnapshot {
     let metadata = serde_json::from_value(live["metadata"].clone()).unwrap_or_default();
-    Seen::of(live["kind"].as_str().unwrap_or_default(), &metadata)
+    ObjectSnapshot::of(live["kind"].as_str().unwrap_or_default(), &metadata)
 }
 
 fn has_label(live: &Value) -> bool {
@@ -419,29 +429,29 @@ fn has_label(live: &Value) -> bool {
     live["metadata"]["labels"][MODULE_LABEL] == MODULE_LABEL_VALUE
 }
 
-fn paused(object: &ObjectId, seen: Option<&Seen>) -> Option<Fate> {
-    let pause = Pause::read(seen?.pause.as_deref()?, Timestamp::now())?;
-    Some(Fate::Held(Held { object: object.clone(), why: Why::Paused(pause) }))
+fn check_pause(object: &ObjectId, snapshot: Option<&ObjectSnapshot>) -> Option<ApplyResult> {
+    let pause = Pause::parse(snapshot?.pause.as_deref()?, Timestamp::now())?;
+    Some(ApplyResult::Skipped(Skipped { object: object.clone(), reason: SkipReason::Paused(pause) }))
 }
 
-fn record(task: Task, written: server_side::Written) -> Record {
-    let Task { stage, digest, record: before, .. } = task;
-    let server_side::Written { uid, entry, altered, release, origin, .. } = written;
+fn record(request: ApplyRequest, written: server_side::AppliedObject) -> Record {
+    let ApplyRequest { stage, digest, record: before, .. } = request;
+    let server_side::AppliedObject { uid, entry, altered, release, origin, .. } = written;
     // Of an object that was written before it is known; one that took its place is another object.
     let same = before.filter(|before| before.uid.is_some() && before.uid == uid);
     let origin = same.map_or(Some(origin), |before| before.origin);
     Record { stage, uid, digest: Some(digest), entry, altered, release, origin }
 }
 
-fn what_happened(task: &Task, live: Option<&Value>) -> String {
+fn describe_drift(request: &ApplyRequest, live: Option<&Value>) -> String {
     let Some(live) = live else { return "it was deleted".to_owned() };
-    let known = task.record.as_ref().and_then(|record| record.uid.as_deref());
-    if known.is_some() && live["metadata"]["uid"].as_str() != known {
+    let recorded_uid = request.record.as_ref().and_then(|record| record.uid.as_deref());
+    if recorded_uid.is_some() && live["metadata"]["uid"].as_str() != recorded_uid {
         return "it was replaced by another object of the same name".to_owned();
     }
-    match &task.record {
-        Some(record) if !record.altered.is_empty() => by_admission(&record.altered),
-        _ => dispute::describe(&dispute::disputes(live, &task.manifest)),
+    match &request.record {
+        Some(record) if !record.altered.is_empty() => describe_admission_changes(&record.altered),
+        _ => dispute::describe(&dispute::find_conflicts(live, &request.manifest)),
     }
 }
 
@@ -450,7 +460,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_cannot_be_there_is_not_read_before_it_is_written() {
+    fn only_an_object_that_cannot_exist_is_written_without_a_read() {
         let id = |namespace: Option<&str>, kind: &str, name: &str| ObjectId {
             group: String::new(),
             version: "v1".into(),
@@ -475,7 +485,7 @@ mod tests {
             (&injector, &BTreeSet::new(), true, false),
             (&role, &new, true, false),
         ] {
-            assert_eq!(is_first(object, namespaces, without_istio_apis), expected, "{object}");
+            assert_eq!(is_certainly_new(object, namespaces, without_istio_apis), expected, "{object}");
         }
     }
 }

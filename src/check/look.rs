@@ -17,12 +17,12 @@ use crate::api::Istio;
 use crate::api::names::{
     ALLOW_DOWNGRADE_ANNOTATION, FEATURES_CONFIG_MAP, ISTIO_NAMESPACE, OPERATOR_NAMESPACE,
 };
-use crate::kubernetes::if_found;
+use crate::kubernetes::ok_if_not_found;
 use crate::object::{ObjectId, resource};
 use crate::observe::installed;
 use crate::plan::configuration::{ClusterFacts, FactsError, Features};
 
-const AT_ONCE: usize = 4;
+const MAX_CONCURRENT_READS: usize = 4;
 /// The class of istiod, the gateways and the operator; the chart of the operator makes it.
 pub const PRIORITY_CLASS: &str = "istio-kyma-priority";
 
@@ -71,7 +71,7 @@ pub struct Installation {
     pub allowed_downgrade: Option<String>,
 }
 
-pub async fn installations(client: &Client) -> Result<Installation, Error> {
+pub async fn installation(client: &Client) -> Result<Installation, Error> {
     let resource = resources(client).await?.into_iter().min_by_key(ResourceExt::creation_timestamp);
     let installed = installed::version(client, resource.as_ref()).await?;
     let allowed_downgrade =
@@ -81,12 +81,13 @@ pub async fn installations(client: &Client) -> Result<Installation, Error> {
 
 async fn resources(client: &Client) -> Result<Vec<Istio>, Error> {
     let api: Api<Istio> = Api::namespaced(client.clone(), OPERATOR_NAMESPACE);
-    let all = if_found(api.list(&ListParams::default()).await).map_err(failed("the Istio resources"))?;
+    let all =
+        ok_if_not_found(api.list(&ListParams::default()).await).map_err(failed("the Istio resources"))?;
     Ok(all.map(|all| all.items).unwrap_or_default())
 }
 
 /// Findings about the definitions that exist already, judged one by one because they are large.
-pub async fn definitions(client: &Client, bundle: &Bundle) -> Result<Vec<Finding>, Error> {
+pub async fn crds(client: &Client, bundle: &Bundle) -> Result<Vec<Finding>, Error> {
     let found: Vec<Option<Finding>> = stream::iter(bundle.crds())
         .map(|ours| async move {
             let mut ours = ours?;
@@ -94,9 +95,9 @@ pub async fn definitions(client: &Client, bundle: &Bundle) -> Result<Vec<Finding
             let id = ObjectId::of(&ours)?;
             let live = id.api(client.clone()).get_opt(&id.name).await.map_err(failed(id.to_string()))?;
             let live = live.and_then(|live| serde_json::to_value(live).ok());
-            Ok::<_, Error>(live.and_then(|live| rules::definition(&ours, &live, bundle.version())))
+            Ok::<_, Error>(live.and_then(|live| rules::crd(&ours, &live, bundle.version())))
         })
-        .buffered(AT_ONCE)
+        .buffered(MAX_CONCURRENT_READS)
         .try_collect()
         .await?;
     Ok(found.into_iter().flatten().collect())
@@ -104,7 +105,7 @@ pub async fn definitions(client: &Client, bundle: &Bundle) -> Result<Vec<Finding
 
 /// An istiod somewhere in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Istiod {
+pub struct DiscoveredIstiod {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -115,14 +116,14 @@ pub struct Istiod {
     pub helm_release: Option<String>,
 }
 
-pub async fn istiods(client: &Client) -> Result<Vec<Istiod>, Error> {
+pub async fn istiods(client: &Client) -> Result<Vec<DiscoveredIstiod>, Error> {
     let api: Api<Deployment> = Api::all(client.clone());
     let params = ListParams::default().labels("app=istiod");
     let found = api.list_metadata(&params).await.map_err(failed("Deployments"))?;
     Ok(found
         .items
         .iter()
-        .map(|istiod| Istiod {
+        .map(|istiod| DiscoveredIstiod {
             namespace: istiod.namespace().unwrap_or_default(),
             name: istiod.name_any(),
             revision: istiod.labels().get("istio.io/rev").cloned().unwrap_or_else(|| "default".to_owned()),
@@ -132,11 +133,11 @@ pub async fn istiods(client: &Client) -> Result<Vec<Istiod>, Error> {
 }
 
 /// The kinds by which other operators of Istio are recognised, of those that this cluster has.
-pub async fn rivals(client: &Client) -> Result<Vec<String>, Error> {
+pub async fn competing_operators(client: &Client) -> Result<Vec<String>, Error> {
     let mut found = Vec::new();
     for name in ["istios.sailoperator.io", "istiooperators.install.istio.io"] {
-        let definitions = resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &definitions);
+        let crds = resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &crds);
         if api
             .get_metadata_opt(name)
             .await
@@ -163,7 +164,7 @@ pub struct Webhook {
     /// Namespace and name of its Service.
     pub service: (String, String),
     /// Whether a pod answers behind that Service.
-    pub answers: bool,
+    pub has_ready_endpoint: bool,
 }
 
 pub async fn webhooks(client: &Client) -> Result<Vec<Webhook>, Error> {
@@ -174,12 +175,12 @@ pub async fn webhooks(client: &Client) -> Result<Vec<Webhook>, Error> {
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &configurations);
         for configuration in api.list(&ListParams::default()).await.map_err(failed(format!("{kind}s")))? {
             for mut webhook in rules::webhooks_of(kind, &configuration.name_any(), &configuration.data) {
-                let answer = match answers.get(&webhook.service) {
-                    Some(answer) => *answer,
+                let is_ready = match answers.get(&webhook.service) {
+                    Some(is_ready) => *is_ready,
                     None => has_endpoint(client, &webhook.service).await?,
                 };
-                answers.insert(webhook.service.clone(), answer);
-                webhook.answers = answer;
+                answers.insert(webhook.service.clone(), is_ready);
+                webhook.has_ready_endpoint = is_ready;
                 found.push(webhook);
             }
         }
@@ -192,12 +193,12 @@ async fn has_endpoint(client: &Client, (namespace, name): &(String, String)) -> 
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &slices);
     let params = ListParams::default().labels(&format!("kubernetes.io/service-name={name}"));
     let slices = api.list(&params).await.map_err(failed(format!("EndpointSlices of {namespace}/{name}")))?;
-    Ok(slices.iter().any(|slice| rules::is_answering(&slice.data)))
+    Ok(slices.iter().any(|slice| rules::has_ready_endpoint(&slice.data)))
 }
 
 /// The namespace of the control plane, and what its pods need there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ControlPlane {
+pub struct ControlPlaneNamespace {
     /// Labels of the namespace; `None` if there is none yet.
     pub labels: Option<BTreeMap<String, String>>,
     /// Whether the namespace is being deleted.
@@ -208,13 +209,13 @@ pub struct ControlPlane {
     pub has_priority_class: bool,
 }
 
-pub async fn namespace(client: &Client) -> Result<ControlPlane, Error> {
+pub async fn namespace(client: &Client) -> Result<ControlPlaneNamespace, Error> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let live =
         namespaces.get_metadata_opt(ISTIO_NAMESPACE).await.map_err(failed("Namespace istio-system"))?;
     let classes: Api<PriorityClass> = Api::all(client.clone());
     let class = classes.get_metadata_opt(PRIORITY_CLASS).await;
-    Ok(ControlPlane {
+    Ok(ControlPlaneNamespace {
         is_terminating: live.as_ref().is_some_and(|live| live.metadata.deletion_timestamp.is_some()),
         labels: live.map(|live| live.metadata.labels.unwrap_or_default()),
         cni: !features(client).await?.disable_cni,
@@ -257,14 +258,14 @@ pub struct Network {
 pub async fn network(client: &Client) -> Result<Network, Error> {
     let configurations = resource("crd.projectcalico.org", "v1", "FelixConfiguration");
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &configurations);
-    let felix = if_found(api.get("default").await).map_err(failed("FelixConfiguration default"))?;
-    let wishes_ambient = |istio: &Istio| {
+    let felix = ok_if_not_found(api.get("default").await).map_err(failed("FelixConfiguration default"))?;
+    let wants_ambient = |istio: &Istio| {
         istio.spec.experimental.as_ref().is_some_and(|options| options.enable_ambient == Some(true))
     };
     Ok(Network {
         cilium: config_map(client, "kube-system", "cilium-config").await?,
         felix: felix.and_then(|felix| felix.data.get("spec").cloned()),
         cni: !features(client).await?.disable_cni,
-        ambient: resources(client).await?.iter().any(wishes_ambient),
+        ambient: resources(client).await?.iter().any(wants_ambient),
     })
 }

@@ -14,12 +14,12 @@ use istio_charts::Bundle;
 use kube::Client;
 use serde::Serialize;
 
-use crate::telemetry::{answer_code, one_line};
+use crate::telemetry::{format_error_chain, status_code};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Severity {
+pub enum FindingSeverity {
     /// Worth knowing.
     Note,
     /// May hurt.
@@ -28,7 +28,7 @@ pub enum Severity {
     Error,
 }
 
-impl fmt::Display for Severity {
+impl fmt::Display for FindingSeverity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Note => "note",
@@ -41,7 +41,7 @@ impl fmt::Display for Severity {
 /// What is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Subject {
+pub enum CheckSubject {
     /// Version of the API server.
     Kubernetes,
     /// The step from the installed version of Istio to the one to install.
@@ -60,7 +60,7 @@ pub enum Subject {
     Permissions,
 }
 
-impl Subject {
+impl CheckSubject {
     /// Everything, in the order in which it is shown.
     pub const ALL: [Self; 8] = [
         Self::Kubernetes,
@@ -74,7 +74,7 @@ impl Subject {
     ];
 }
 
-impl fmt::Display for Subject {
+impl fmt::Display for CheckSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Kubernetes => "Kubernetes version",
@@ -93,9 +93,9 @@ impl fmt::Display for Subject {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// How bad it is.
-    pub severity: Severity,
+    pub severity: FindingSeverity,
     /// What it is about.
-    pub subject: Subject,
+    pub subject: CheckSubject,
     /// What was found, with the name of the object.
     pub message: String,
     /// What to do.
@@ -104,7 +104,7 @@ pub struct Finding {
 
 /// What a check depends on.
 #[derive(Clone, Copy)]
-pub struct Basis<'a> {
+pub struct PreflightInput<'a> {
     /// Client of the user whose permissions count.
     pub client: &'a Client,
     /// Charts of the version to install.
@@ -113,11 +113,11 @@ pub struct Basis<'a> {
     pub operator_namespace: &'a str,
 }
 
-/// Looks at everything; findings in the order of [`Subject::ALL`].
-pub async fn check(basis: Basis<'_>) -> Vec<Finding> {
+/// Looks at everything; findings in the order of [`CheckSubject::ALL`].
+pub async fn run_preflight(input: PreflightInput<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for subject in Subject::ALL {
-        match examine(subject, basis).await {
+    for subject in CheckSubject::ALL {
+        match check_subject(subject, input).await {
             Ok(found) => findings.extend(found),
             Err(error) => findings.push(unreadable(subject, &error)),
         }
@@ -125,29 +125,32 @@ pub async fn check(basis: Basis<'_>) -> Vec<Finding> {
     findings
 }
 
-fn examine(subject: Subject, basis: Basis<'_>) -> BoxFuture<'_, Result<Vec<Finding>, look::Error>> {
-    let Basis { client, bundle, operator_namespace } = basis;
+fn check_subject(
+    subject: CheckSubject,
+    input: PreflightInput<'_>,
+) -> BoxFuture<'_, Result<Vec<Finding>, look::Error>> {
+    let PreflightInput { client, bundle, operator_namespace } = input;
     Box::pin(async move {
         Ok(match subject {
-            Subject::Kubernetes => rules::kubernetes(&look::kubernetes_version(client).await?),
-            Subject::Version => rules::version(&look::installations(client).await?, bundle.version()),
-            Subject::Definitions => look::definitions(client, bundle).await?,
-            Subject::OtherIstio => {
-                rules::other_istio(&look::istiods(client).await?, &look::rivals(client).await?)
+            CheckSubject::Kubernetes => rules::kubernetes(&look::kubernetes_version(client).await?),
+            CheckSubject::Version => rules::version(&look::installation(client).await?, bundle.version()),
+            CheckSubject::Definitions => look::crds(client, bundle).await?,
+            CheckSubject::OtherIstio => {
+                rules::other_istio(&look::istiods(client).await?, &look::competing_operators(client).await?)
             }
-            Subject::Webhooks => rules::webhooks(&look::webhooks(client).await?),
-            Subject::Namespace => rules::namespace(&look::namespace(client).await?),
-            Subject::Network => rules::network(&look::network(client).await?),
-            Subject::Permissions => permissions::missing(client, operator_namespace).await?,
+            CheckSubject::Webhooks => rules::webhooks(&look::webhooks(client).await?),
+            CheckSubject::Namespace => rules::namespace(&look::namespace(client).await?),
+            CheckSubject::Network => rules::network(&look::network(client).await?),
+            CheckSubject::Permissions => permissions::find_missing(client, operator_namespace).await?,
         })
     })
 }
 
-fn unreadable(subject: Subject, error: &look::Error) -> Finding {
-    let advice = match answer_code(error) {
+fn unreadable(subject: CheckSubject, error: &look::Error) -> Finding {
+    let advice = match status_code(error) {
         Some(403) => "check again as a user who may read it",
         _ => "check again when it can be read",
     };
-    let message = format!("could not be looked at: {}", one_line(error));
-    Finding { severity: Severity::Warning, subject, message, advice: advice.to_owned() }
+    let message = format!("could not be looked at: {}", format_error_chain(error));
+    Finding { severity: FindingSeverity::Warning, subject, message, advice: advice.to_owned() }
 }

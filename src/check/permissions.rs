@@ -14,34 +14,34 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 
 use super::look::{Error, failed};
-use super::{Finding, Severity, Subject};
+use super::{CheckSubject, Finding, FindingSeverity};
 use crate::api::names::{CONTROL_PLANE_ROLE, ISTIO_NAMESPACE};
 
 const CLUSTER_ROLE: &str = include_str!("../../config/rbac/role.yaml");
 const CONTROL_PLANE: &str = include_str!("../../config/rbac/control-plane-role.yaml");
 const NAMESPACE_ROLE: &str = include_str!("../../config/rbac/operator-role.yaml");
 
-const AT_ONCE: usize = 16;
+const MAX_CONCURRENT_REVIEWS: usize = 16;
 /// Missing permissions that the message names.
-const NAMED: usize = 8;
+const MAX_NAMED_PERMISSIONS: usize = 8;
 
 /// Asks for everything first, which settles it for an administrator, then for each permission.
-pub async fn missing(client: &Client, operator_namespace: &str) -> Result<Vec<Finding>, Error> {
+pub async fn find_missing(client: &Client, operator_namespace: &str) -> Result<Vec<Finding>, Error> {
     let everything = attributes("*", "*", "*", None, None);
     if is_allowed(client, everything).await? {
         return Ok(Vec::new());
     }
-    let mut questions = questions(CLUSTER_ROLE, None);
-    questions.extend(self::questions(NAMESPACE_ROLE, Some(operator_namespace)));
+    let mut permissions = required_permissions(CLUSTER_ROLE, None);
+    permissions.extend(self::required_permissions(NAMESPACE_ROLE, Some(operator_namespace)));
     if !can_get_access(client).await? {
-        questions.extend(self::questions(CONTROL_PLANE, Some(ISTIO_NAMESPACE)));
+        permissions.extend(self::required_permissions(CONTROL_PLANE, Some(ISTIO_NAMESPACE)));
     }
-    let refused: Vec<String> = stream::iter(questions)
-        .map(|question| async move {
-            let text = describe(&question);
-            Ok::<_, Error>(if is_allowed(client, question).await? { None } else { Some(text) })
+    let refused: Vec<String> = stream::iter(permissions)
+        .map(|permission| async move {
+            let text = describe(&permission);
+            Ok::<_, Error>(if is_allowed(client, permission).await? { None } else { Some(text) })
         })
-        .buffered(AT_ONCE)
+        .buffered(MAX_CONCURRENT_REVIEWS)
         .try_filter_map(|refused| std::future::ready(Ok(refused)))
         .try_collect()
         .await?;
@@ -70,12 +70,12 @@ fn finding(refused: &[String]) -> Option<Finding> {
     if refused.is_empty() {
         return None;
     }
-    let more = refused.len().saturating_sub(NAMED);
-    let named = refused[..refused.len().min(NAMED)].join(", ");
+    let more = refused.len().saturating_sub(MAX_NAMED_PERMISSIONS);
+    let named = refused[..refused.len().min(MAX_NAMED_PERMISSIONS)].join(", ");
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     Some(Finding {
-        severity: Severity::Error,
-        subject: Subject::Permissions,
+        severity: FindingSeverity::Error,
+        subject: CheckSubject::Permissions,
         message: format!("the current user may not {named}{more}"),
         advice: "install the roles of the same version as the operator (config/rbac, or the chart with \
                  rbac.create=true); to check the operator's own permissions, add \
@@ -85,22 +85,22 @@ fn finding(refused: &[String]) -> Option<Finding> {
 }
 
 /// What a shipped role allows, in a namespace or in all, one permission each.
-fn questions(role: &str, namespace: Option<&str>) -> Vec<ResourceAttributes> {
-    let mut questions = Vec::new();
+fn required_permissions(role: &str, namespace: Option<&str>) -> Vec<ResourceAttributes> {
+    let mut permissions = Vec::new();
     for rule in rules(role) {
         for group in rule.api_groups.iter().flatten() {
             for resource in rule.resources.iter().flatten() {
                 for verb in &rule.verbs {
-                    let ask = |name: Option<&str>| attributes(group, resource, verb, namespace, name);
+                    let permission = |name: Option<&str>| attributes(group, resource, verb, namespace, name);
                     match rule.resource_names.as_deref().unwrap_or_default() {
-                        [] => questions.push(ask(None)),
-                        names => questions.extend(names.iter().map(|name| ask(Some(name)))),
+                        [] => permissions.push(permission(None)),
+                        names => permissions.extend(names.iter().map(|name| permission(Some(name)))),
                     }
                 }
             }
         }
     }
-    questions
+    permissions
 }
 
 fn rules(role: &str) -> Vec<PolicyRule> {
@@ -134,20 +134,20 @@ fn attributes(
     }
 }
 
-fn describe(question: &ResourceAttributes) -> String {
+fn describe(permission: &ResourceAttributes) -> String {
     let text = |part: &Option<String>| part.clone().unwrap_or_default();
-    let group = Some(text(&question.group)).filter(|group| !group.is_empty());
-    let subresource = question.subresource.as_ref().map(|part| format!("/{part}")).unwrap_or_default();
+    let group = Some(text(&permission.group)).filter(|group| !group.is_empty());
+    let subresource = permission.subresource.as_ref().map(|part| format!("/{part}")).unwrap_or_default();
     let group = group.map(|group| format!(".{group}")).unwrap_or_default();
-    let place = question.namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
-    let name = question.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
-    format!("{} {}{group}{subresource}{name}{place}", text(&question.verb), text(&question.resource))
+    let place = permission.namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
+    let name = permission.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+    format!("{} {}{group}{subresource}{name}{place}", text(&permission.verb), text(&permission.resource))
 }
 
-async fn is_allowed(client: &Client, question: ResourceAttributes) -> Result<bool, Error> {
-    let what = format!("whether the user may {}", describe(&question));
+async fn is_allowed(client: &Client, permission: ResourceAttributes) -> Result<bool, Error> {
+    let what = format!("whether the user may {}", describe(&permission));
     let review = SelfSubjectAccessReview {
-        spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(question), ..Default::default() },
+        spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(permission), ..Default::default() },
         ..Default::default()
     };
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
@@ -160,11 +160,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_permission_of_the_shipped_roles_is_asked_for() {
-        let mut asked = questions(CLUSTER_ROLE, None);
-        asked.extend(questions(NAMESPACE_ROLE, Some("kyma-system")));
-        asked.extend(questions(CONTROL_PLANE, Some(ISTIO_NAMESPACE)));
-        let asked: Vec<String> = asked.iter().map(describe).collect();
+    fn every_permission_of_the_shipped_roles_is_checked() {
+        let mut required = required_permissions(CLUSTER_ROLE, None);
+        required.extend(required_permissions(NAMESPACE_ROLE, Some("kyma-system")));
+        required.extend(required_permissions(CONTROL_PLANE, Some(ISTIO_NAMESPACE)));
+        let required: Vec<String> = required.iter().map(describe).collect();
         for expected in [
             "patch deployments.apps",
             "patch istios.operator.kyma-project.io/status",
@@ -175,17 +175,17 @@ mod tests {
             "patch clusterroles.rbac.authorization.k8s.io istio-cni",
             "patch clusterroles.rbac.authorization.k8s.io istiod-clusterrole-istio-system",
         ] {
-            assert!(asked.iter().any(|asked| asked == expected), "{expected}");
+            assert!(required.iter().any(|asked| asked == expected), "{expected}");
         }
         assert!(
-            !asked.iter().any(|asked| asked == "create secrets" || asked == "delete namespaces"),
-            "{asked:?}"
+            !required.iter().any(|asked| asked == "create secrets" || asked == "delete namespaces"),
+            "{required:?}"
         );
-        assert!(asked.len() > 200, "{}", asked.len());
+        assert!(required.len() > 200, "{}", required.len());
     }
 
     #[test]
-    fn what_is_missing_is_named_and_the_rest_counted() {
+    fn some_missing_permissions_are_named_and_the_others_counted() {
         assert_eq!(finding(&[]), None);
         let refused: Vec<String> = (0..10).map(|i| format!("get thing{i}")).collect();
         let message = finding(&refused).unwrap().message;

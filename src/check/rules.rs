@@ -3,18 +3,18 @@
 
 use serde_json::{Map, Value};
 
-use super::look::{ControlPlane, Installation, Istiod, Network, PRIORITY_CLASS, Webhook};
-use super::{Finding, Severity, Subject};
+use super::look::{ControlPlaneNamespace, DiscoveredIstiod, Installation, Network, PRIORITY_CLASS, Webhook};
+use super::{CheckSubject, Finding, FindingSeverity};
 use crate::api::names::ISTIO_NAMESPACE;
-use crate::apply::definitions::{Verdict, judge};
+use crate::apply::definitions::{CrdDecision, decide};
 use crate::validate::version;
 
 /// The oldest minor version of Kubernetes that Istio 1.31 works with; below it istiod logs a warning and goes on.
-const OLDEST_KUBERNETES: (u64, u64) = (1, 32);
+const MIN_KUBERNETES_VERSION: (u64, u64) = (1, 32);
 
 fn finding(
-    severity: Severity,
-    subject: Subject,
+    severity: FindingSeverity,
+    subject: CheckSubject,
     message: impl Into<String>,
     advice: impl Into<String>,
 ) -> Finding {
@@ -24,18 +24,18 @@ fn finding(
 /// The version of the API server, such as `v1.36.3` or `v1.33.1-gke.100`.
 pub fn kubernetes(version: &str) -> Vec<Finding> {
     let mut numbers = version.trim_start_matches('v').split('.').map_while(|part| part.parse::<u64>().ok());
-    let (major, minor) = OLDEST_KUBERNETES;
+    let (major, minor) = MIN_KUBERNETES_VERSION;
     match (numbers.next(), numbers.next()) {
-        (Some(have_major), Some(have_minor)) if (have_major, have_minor) >= OLDEST_KUBERNETES => vec![],
+        (Some(have_major), Some(have_minor)) if (have_major, have_minor) >= MIN_KUBERNETES_VERSION => vec![],
         (Some(_), Some(_)) => vec![finding(
-            Severity::Warning,
-            Subject::Kubernetes,
+            FindingSeverity::Warning,
+            CheckSubject::Kubernetes,
             format!("Kubernetes is {version}, and Istio is tested from {major}.{minor} on"),
             format!("upgrade Kubernetes to {major}.{minor} or newer before Istio"),
         )],
         _ => vec![finding(
-            Severity::Warning,
-            Subject::Kubernetes,
+            FindingSeverity::Warning,
+            CheckSubject::Kubernetes,
             format!("the version {version:?} of the API server is not readable"),
             format!("make sure that it is at least {major}.{minor}"),
         )],
@@ -45,43 +45,43 @@ pub fn kubernetes(version: &str) -> Vec<Finding> {
 /// The step from what is installed to what would be.
 pub fn version(installation: &Installation, wanted: &str) -> Vec<Finding> {
     let installed = installation.installed.as_deref();
-    match version::step(installed, wanted, installation.allowed_downgrade.as_deref()) {
+    match version::check_version_step(installed, wanted, installation.allowed_downgrade.as_deref()) {
         Err(rejection) => vec![finding(
-            Severity::Error,
-            Subject::Version,
+            FindingSeverity::Error,
+            CheckSubject::Version,
             rejection.message,
             "choose the version by --istio-version, or use an operator that has it built in",
         )],
-        Ok(version::Step::To { from, to }) => vec![finding(
-            Severity::Note,
-            Subject::Version,
+        Ok(version::VersionStep::To { from, to }) => vec![finding(
+            FindingSeverity::Note,
+            CheckSubject::Version,
             format!("Istio would go from {from} to {to}"),
             "see what changes with: istio-manager diff -f <resource>",
         )],
-        Ok(version::Step::None) => vec![],
+        Ok(version::VersionStep::None) => vec![],
     }
 }
 
 /// A definition that exists already.
-pub fn definition(ours: &Value, live: &Value, istio_version: &str) -> Option<Finding> {
+pub fn crd(ours: &Value, live: &Value, istio_version: &str) -> Option<Finding> {
     let name = live.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-    match judge(ours, live) {
-        Verdict::Loses(losses) => Some(finding(
-            Severity::Warning,
-            Subject::Definitions,
-            Verdict::Loses(losses).warning(name, istio_version).unwrap_or_default(),
+    match decide(ours, live) {
+        CrdDecision::WouldLose(losses) => Some(finding(
+            FindingSeverity::Warning,
+            CheckSubject::Definitions,
+            CrdDecision::WouldLose(losses).warning(name, istio_version).unwrap_or_default(),
             format!("see it with: kubectl get crd {name} -o yaml"),
         )),
-        Verdict::Newer(newer) => Some(finding(
-            Severity::Note,
-            Subject::Definitions,
+        CrdDecision::KeepNewer(newer) => Some(finding(
+            FindingSeverity::Note,
+            CheckSubject::Definitions,
             format!("CustomResourceDefinition {name} is of Istio {newer} and stays as it is"),
             "nothing, newer definitions work with older control planes",
         )),
-        Verdict::Replace => foreign_owner(live).map(|owner| {
+        CrdDecision::Replace => continuous_manager(live).map(|owner| {
             finding(
-                Severity::Warning,
-                Subject::Definitions,
+                FindingSeverity::Warning,
+                CheckSubject::Definitions,
                 format!("CustomResourceDefinition {name} is kept by {owner}, which would change it back"),
                 format!("take the definition out of what {owner} keeps"),
             )
@@ -90,24 +90,25 @@ pub fn definition(ours: &Value, live: &Value, istio_version: &str) -> Option<Fin
 }
 
 /// Who else keeps writing a definition: a tool that applies in a loop. Helm, kubectl and `istioctl` write when told to.
-fn foreign_owner(live: &Value) -> Option<String> {
-    const KEEPERS: [&str; 4] = ["argocd", "kustomize-controller", "helm-controller", "sail-operator"];
+fn continuous_manager(live: &Value) -> Option<String> {
+    const CONTINUOUS_MANAGERS: [&str; 4] =
+        ["argocd", "kustomize-controller", "helm-controller", "sail-operator"];
     let managers = live.pointer("/metadata/managedFields").and_then(Value::as_array);
     let managers = managers.into_iter().flatten().filter_map(|entry| entry.get("manager")?.as_str());
     managers
         .into_iter()
-        .find(|manager| KEEPERS.iter().any(|keeper| manager.starts_with(keeper)))
+        .find(|manager| CONTINUOUS_MANAGERS.iter().any(|name| manager.starts_with(name)))
         .map(str::to_owned)
 }
 
 /// Other control planes, and operators that could make some.
-pub fn other_istio(istiods: &[Istiod], rivals: &[String]) -> Vec<Finding> {
-    let istiod = |istiod: &Istiod| {
+pub fn other_istio(istiods: &[DiscoveredIstiod], competitors: &[String]) -> Vec<Finding> {
+    let istiod = |istiod: &DiscoveredIstiod| {
         let name = format!("Deployment {}/{}", istiod.namespace, istiod.name);
         if istiod.namespace != ISTIO_NAMESPACE || istiod.revision != "default" {
             return Some(finding(
-                Severity::Warning,
-                Subject::OtherIstio,
+                FindingSeverity::Warning,
+                CheckSubject::OtherIstio,
                 format!("{name} is another istiod, of revision {}", istiod.revision),
                 "move its workloads to the default revision and remove it, or make sure that the two watch different \
                  namespaces",
@@ -115,8 +116,8 @@ pub fn other_istio(istiods: &[Istiod], rivals: &[String]) -> Vec<Finding> {
         }
         istiod.helm_release.as_ref().map(|release| {
             finding(
-                Severity::Warning,
-                Subject::OtherIstio,
+                FindingSeverity::Warning,
+                CheckSubject::OtherIstio,
                 format!("{name} belongs to the Helm release {release}, and would be taken over"),
                 format!(
                     "after the take-over do not upgrade or uninstall the release {release}; forget it by deleting its \
@@ -125,15 +126,15 @@ pub fn other_istio(istiods: &[Istiod], rivals: &[String]) -> Vec<Finding> {
             )
         })
     };
-    let rival = |name: &String| {
+    let competitor = |name: &String| {
         finding(
-            Severity::Warning,
-            Subject::OtherIstio,
+            FindingSeverity::Warning,
+            CheckSubject::OtherIstio,
             format!("another operator of Istio is or was here: CustomResourceDefinition {name}"),
             "delete its resources, then the operator, then the definition",
         )
     };
-    istiods.iter().filter_map(istiod).chain(rivals.iter().map(rival)).collect()
+    istiods.iter().filter_map(istiod).chain(competitors.iter().map(competitor)).collect()
 }
 
 /// The webhooks of one configuration that are called through a Service, with `answers` still to be found out.
@@ -163,7 +164,7 @@ pub fn webhooks_of(kind: &str, name: &str, configuration: &Value) -> Vec<Webhook
                 && selects_control_plane(webhook),
             injects: is_injector && any_of(&["*", "pods"]),
             service,
-            answers: false,
+            has_ready_endpoint: false,
         })
     };
     configuration
@@ -203,7 +204,7 @@ fn selects_control_plane(webhook: &Value) -> bool {
 }
 
 /// Whether an EndpointSlice has an endpoint that is ready. Unset counts as ready, as in its API.
-pub fn is_answering(slice: &Value) -> bool {
+pub fn has_ready_endpoint(slice: &Value) -> bool {
     let endpoints = slice.get("endpoints").and_then(Value::as_array).into_iter().flatten();
     endpoints.into_iter().any(|endpoint| endpoint.pointer("/conditions/ready") != Some(&Value::Bool(false)))
 }
@@ -214,22 +215,22 @@ pub fn webhooks(webhooks: &[Webhook]) -> Vec<Finding> {
         "MutatingWebhookConfiguration istio-sidecar-injector",
         "MutatingWebhookConfiguration istio-revision-tag-default",
     ];
-    let judge = |webhook: &Webhook| {
+    let check_webhook = |webhook: &Webhook| {
         let (namespace, service) = &webhook.service;
         let Webhook { configuration, name, .. } = webhook;
         if webhook.injects && !OURS.contains(&configuration.as_str()) {
             return Some(finding(
-                Severity::Warning,
-                Subject::Webhooks,
+                FindingSeverity::Warning,
+                CheckSubject::Webhooks,
                 format!("{configuration} injects sidecars as well (webhook {name})"),
                 "make sure that no namespace is selected by both, or delete it",
             ));
         }
-        let blocks = webhook.can_block && !webhook.answers;
+        let blocks = webhook.can_block && !webhook.has_ready_endpoint;
         (blocks && namespace != ISTIO_NAMESPACE).then(|| {
             finding(
-                Severity::Error,
-                Subject::Webhooks,
+                FindingSeverity::Error,
+                CheckSubject::Webhooks,
                 format!(
                     "{configuration} refuses objects when it gets no answer, and nothing answers behind Service \
                      {namespace}/{service} (webhook {name})"
@@ -238,16 +239,16 @@ pub fn webhooks(webhooks: &[Webhook]) -> Vec<Finding> {
             )
         })
     };
-    webhooks.iter().filter_map(judge).collect()
+    webhooks.iter().filter_map(check_webhook).collect()
 }
 
 /// The namespace of the control plane.
-pub fn namespace(control_plane: &ControlPlane) -> Vec<Finding> {
+pub fn namespace(control_plane: &ControlPlaneNamespace) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let subject = Subject::Namespace;
+    let subject = CheckSubject::Namespace;
     if control_plane.is_terminating {
         findings.push(finding(
-            Severity::Error,
+            FindingSeverity::Error,
             subject,
             "namespace istio-system is being deleted",
             "wait until it is gone; what holds it: kubectl get namespace istio-system -o yaml",
@@ -255,7 +256,7 @@ pub fn namespace(control_plane: &ControlPlane) -> Vec<Finding> {
     }
     if !control_plane.has_priority_class {
         findings.push(finding(
-            Severity::Error,
+            FindingSeverity::Error,
             subject,
             format!("PriorityClass {PRIORITY_CLASS} does not exist, so no pod of Istio can be created"),
             "install the operator's chart with priorityClass.create=true",
@@ -267,7 +268,7 @@ pub fn namespace(control_plane: &ControlPlane) -> Vec<Finding> {
         && control_plane.cni
     {
         findings.push(finding(
-            Severity::Error,
+            FindingSeverity::Error,
             subject,
             format!("PodSecurity enforces the level {level} in istio-system, which refuses the pods of the CNI agent"),
             "kubectl label namespace istio-system pod-security.kubernetes.io/enforce=privileged --overwrite",
@@ -278,7 +279,9 @@ pub fn namespace(control_plane: &ControlPlane) -> Vec<Finding> {
 
 /// Settings of Cilium and Calico that Istio's own installer warns about.
 pub fn network(network: &Network) -> Vec<Finding> {
-    let warning = |message: &str, advice: &str| finding(Severity::Warning, Subject::Network, message, advice);
+    let warning = |message: &str, advice: &str| {
+        finding(FindingSeverity::Warning, CheckSubject::Network, message, advice)
+    };
     let mut findings = Vec::new();
     if let Some(cilium) = &network.cilium {
         let is = |key: &str, value: &str| cilium.get(key).is_some_and(|found| found == value);

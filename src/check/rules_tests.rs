@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 
-fn severities(findings: &[Finding]) -> Vec<Severity> {
+fn severities(findings: &[Finding]) -> Vec<FindingSeverity> {
     findings.iter().map(|finding| finding.severity).collect()
 }
 
@@ -15,15 +15,15 @@ fn an_old_kubernetes_is_a_warning() {
         ("v1.32.0", vec![]),
         ("v1.33.1-gke.1234", vec![]),
         ("v2.0.0", vec![]),
-        ("v1.31.9", vec![Severity::Warning]),
-        ("latest", vec![Severity::Warning]),
+        ("v1.31.9", vec![FindingSeverity::Warning]),
+        ("latest", vec![FindingSeverity::Warning]),
     ] {
         assert_eq!(severities(&kubernetes(version)), expected, "{version}");
     }
 }
 
 #[test]
-fn a_version_step_is_told_and_a_refused_one_is_an_error() {
+fn a_version_step_is_a_note_and_a_refused_one_is_an_error() {
     let installation = |installed: Option<&str>| Installation {
         installed: installed.map(str::to_owned),
         allowed_downgrade: None,
@@ -31,17 +31,17 @@ fn a_version_step_is_told_and_a_refused_one_is_an_error() {
     for (installed, expected) in [
         (None, vec![]),
         (Some("1.31.0-distroless"), vec![]),
-        (Some("1.30.3"), vec![Severity::Note]),
-        (Some("1.32.0"), vec![Severity::Error]),
-        (Some("1.29.0"), vec![Severity::Error]),
+        (Some("1.30.3"), vec![FindingSeverity::Note]),
+        (Some("1.32.0"), vec![FindingSeverity::Error]),
+        (Some("1.29.0"), vec![FindingSeverity::Error]),
     ] {
         assert_eq!(severities(&version(&installation(installed), "1.31.0")), expected, "{installed:?}");
     }
 }
 
 #[test]
-fn a_definition_that_would_lose_something_or_is_kept_by_others_is_a_warning() {
-    let definition = |fields: &[&str], manager: &str| {
+fn a_crd_that_loses_fields_or_has_another_manager_is_a_warning() {
+    let crd = |fields: &[&str], manager: &str| {
         let fields: Map<String, Value> =
             fields.iter().map(|field| ((*field).to_owned(), json!({}))).collect();
         json!({
@@ -49,23 +49,23 @@ fn a_definition_that_would_lose_something_or_is_kept_by_others_is_a_warning() {
             "spec": {"versions": [{"name": "v1", "served": true, "schema": {"openAPIV3Schema": {"properties": fields}}}]},
         })
     };
-    let ours = definition(&["spec"], "");
+    let ours = crd(&["spec"], "");
     for (live, expected) in [
-        (definition(&["spec"], "helm"), None),
-        (definition(&["spec", "more"], "helm"), Some("v1.more")),
-        (definition(&["spec"], "argocd-controller"), Some("argocd-controller")),
+        (crd(&["spec"], "helm"), None),
+        (crd(&["spec", "more"], "helm"), Some("v1.more")),
+        (crd(&["spec"], "argocd-controller"), Some("argocd-controller")),
     ] {
-        let found = super::definition(&ours, &live, "1.31.0");
+        let found = super::crd(&ours, &live, "1.31.0");
         assert_eq!(found.is_some(), expected.is_some(), "{found:?}");
         if let (Some(found), Some(text)) = (found, expected) {
-            assert_eq!(found.severity, Severity::Warning);
+            assert_eq!(found.severity, FindingSeverity::Warning);
             assert!(found.message.contains(text) && found.message.contains("gateways.networking.istio.io"));
         }
     }
 }
 
-fn istiod(namespace: &str, revision: &str, helm_release: Option<&str>) -> Istiod {
-    Istiod {
+fn istiod(namespace: &str, revision: &str, helm_release: Option<&str>) -> DiscoveredIstiod {
+    DiscoveredIstiod {
         namespace: namespace.to_owned(),
         name: "istiod".to_owned(),
         revision: revision.to_owned(),
@@ -82,7 +82,7 @@ fn another_control_plane_is_named_and_our_own_is_not() {
         (istiod("istio-system", "default", Some("istiod")), "Helm release istiod"),
     ] {
         let found = other_istio(&[other], &[]);
-        assert_eq!(severities(&found), [Severity::Warning]);
+        assert_eq!(severities(&found), [FindingSeverity::Warning]);
         assert!(found[0].message.contains(text), "{}", found[0].message);
     }
     let found = other_istio(&[], &["istios.sailoperator.io".to_owned()]);
@@ -98,9 +98,9 @@ fn configuration(policy: &str, resource: &str, selector: Value, path: &str) -> V
     }]})
 }
 
-fn set_answers(webhooks: &mut [Webhook], answers: bool) {
+fn set_ready_endpoint(webhooks: &mut [Webhook], is_ready: bool) {
     for webhook in webhooks {
-        webhook.answers = answers;
+        webhook.has_ready_endpoint = is_ready;
     }
 }
 
@@ -108,7 +108,7 @@ fn set_answers(webhooks: &mut [Webhook], answers: bool) {
 fn a_webhook_that_blocks_without_an_answer_is_an_error() {
     let name = "kubernetes.io/metadata.name";
     let not_in = |namespace: &str| json!({"matchExpressions": [{"key": name, "operator": "NotIn", "values": [namespace]}]});
-    for (case, policy, resource, selector, answers, blocks) in [
+    for (case, policy, resource, selector, is_ready, blocks) in [
         ("dead", "Fail", "pods", json!({}), false, true),
         ("any resource", "Fail", "*", json!({}), false, true),
         ("alive", "Fail", "pods", json!({}), true, false),
@@ -120,8 +120,8 @@ fn a_webhook_that_blocks_without_an_answer_is_an_error() {
     ] {
         let configuration = configuration(policy, resource, selector, "/validate");
         let mut found = webhooks_of("ValidatingWebhookConfiguration", "policies", &configuration);
-        set_answers(&mut found, answers);
-        let expected = if blocks { vec![Severity::Error] } else { vec![] };
+        set_ready_endpoint(&mut found, is_ready);
+        let expected = if blocks { vec![FindingSeverity::Error] } else { vec![] };
         assert_eq!(severities(&webhooks(&found)), expected, "{case}");
     }
 }
@@ -132,22 +132,22 @@ fn an_injector_that_is_not_ours_is_a_warning() {
     for (name, expected) in [
         ("istio-sidecar-injector", vec![]),
         ("istio-revision-tag-default", vec![]),
-        ("istio-sidecar-injector-canary", vec![Severity::Warning]),
+        ("istio-sidecar-injector-canary", vec![FindingSeverity::Warning]),
     ] {
         let mut found = webhooks_of("MutatingWebhookConfiguration", name, &injector);
-        set_answers(&mut found, true);
+        set_ready_endpoint(&mut found, true);
         assert_eq!(severities(&webhooks(&found)), expected, "{name}");
     }
 }
 
 #[test]
-fn a_webhook_that_is_called_by_address_is_not_judged() {
+fn a_webhook_that_is_called_by_url_is_not_checked() {
     let configuration = json!({"webhooks": [{"name": "a", "clientConfig": {"url": "https://example.com"}}]});
     assert_eq!(webhooks_of("ValidatingWebhookConfiguration", "x", &configuration), []);
 }
 
 #[test]
-fn an_endpoint_counts_unless_it_says_that_it_is_not_ready() {
+fn an_endpoint_without_a_condition_counts_as_ready() {
     for (slice, expected) in [
         (json!({"endpoints": [{"conditions": {"ready": true}}]}), true),
         (json!({"endpoints": [{"conditions": {}}]}), true),
@@ -155,26 +155,31 @@ fn an_endpoint_counts_unless_it_says_that_it_is_not_ready() {
         (json!({"endpoints": []}), false),
         (json!({"endpoints": null}), false),
     ] {
-        assert_eq!(is_answering(&slice), expected, "{slice}");
+        assert_eq!(has_ready_endpoint(&slice), expected, "{slice}");
     }
 }
 
 #[test]
 fn a_namespace_that_refuses_the_pods_is_an_error() {
-    let fine = || ControlPlane { labels: None, is_terminating: false, cni: true, has_priority_class: true };
+    let fine =
+        || ControlPlaneNamespace { labels: None, is_terminating: false, cni: true, has_priority_class: true };
     let enforcing = |level: &str| {
         Some(BTreeMap::from([("pod-security.kubernetes.io/enforce".to_owned(), level.to_owned())]))
     };
     for (case, control_plane, errors) in [
         ("none yet", fine(), 0),
-        ("privileged", ControlPlane { labels: enforcing("privileged"), ..fine() }, 0),
-        ("baseline", ControlPlane { labels: enforcing("baseline"), ..fine() }, 1),
-        ("restricted", ControlPlane { labels: enforcing("restricted"), ..fine() }, 1),
-        ("baseline without CNI", ControlPlane { labels: enforcing("baseline"), cni: false, ..fine() }, 0),
-        ("going", ControlPlane { is_terminating: true, ..fine() }, 1),
-        ("no class", ControlPlane { has_priority_class: false, ..fine() }, 1),
+        ("privileged", ControlPlaneNamespace { labels: enforcing("privileged"), ..fine() }, 0),
+        ("baseline", ControlPlaneNamespace { labels: enforcing("baseline"), ..fine() }, 1),
+        ("restricted", ControlPlaneNamespace { labels: enforcing("restricted"), ..fine() }, 1),
+        (
+            "baseline without CNI",
+            ControlPlaneNamespace { labels: enforcing("baseline"), cni: false, ..fine() },
+            0,
+        ),
+        ("going", ControlPlaneNamespace { is_terminating: true, ..fine() }, 1),
+        ("no class", ControlPlaneNamespace { has_priority_class: false, ..fine() }, 1),
     ] {
-        assert_eq!(severities(&namespace(&control_plane)), vec![Severity::Error; errors], "{case}");
+        assert_eq!(severities(&namespace(&control_plane)), vec![FindingSeverity::Error; errors], "{case}");
     }
 }
 
@@ -205,6 +210,6 @@ fn settings_of_network_plug_ins_that_collide_are_warnings() {
         ("Calico disabled", felix(json!({"bpfConnectTimeLoadBalancing": "Disabled"})), 0),
         ("Calico, older field", felix(json!({"bpfConnectTimeLoadBalancingEnabled": true})), 1),
     ] {
-        assert_eq!(severities(&super::network(&network)), vec![Severity::Warning; warnings], "{case}");
+        assert_eq!(severities(&super::network(&network)), vec![FindingSeverity::Warning; warnings], "{case}");
     }
 }

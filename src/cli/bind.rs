@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_with_examples() {
+    fn invalid_addresses_are_refused_with_examples() {
         for text in ["", "8090", ":", ":http", ":65536", "example.org:80"] {
             assert!(text.parse::<BindAddress>().unwrap_err().contains(":8090"), "{text}");
         }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::report;
 use super::shared::{self, ClusterArguments, VersionArguments};
-use crate::check::{self, Basis, Finding, Severity, Subject};
+use crate::check::{self, CheckSubject, Finding, FindingSeverity, PreflightInput};
 use crate::kubernetes::ConnectError;
 
 /// Why nothing was checked.
@@ -30,7 +30,7 @@ pub enum CheckError {
 
 /// Form of the findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
+enum FindingsFormat {
     /// For people
     Text,
     /// For programs
@@ -63,7 +63,7 @@ pub struct CheckArguments {
 
     /// Form of the findings
     #[arg(short, long, value_enum, default_value = "text", value_name = "FORM")]
-    output: Output,
+    output: FindingsFormat,
 }
 
 /// Prints the findings. Exits with 0 if nothing speaks against an installation, 1 if something does, 2 if nothing could
@@ -72,11 +72,11 @@ pub fn main(arguments: &CheckArguments) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime.map_err(CheckError::Runtime).and_then(|runtime| runtime.block_on(check(arguments)));
     match result {
-        Ok(findings) if findings.iter().any(|finding| finding.severity == Severity::Error) => {
+        Ok(findings) if findings.iter().any(|finding| finding.severity == FindingSeverity::Error) => {
             ExitCode::from(1)
         }
         Ok(_) => ExitCode::SUCCESS,
-        Err(error) => report::trouble(&error),
+        Err(error) => report::report_trouble(&error),
     }
 }
 
@@ -84,11 +84,13 @@ async fn check(arguments: &CheckArguments) -> Result<Vec<Finding>, CheckError> {
     let client = arguments.cluster.connect().await?;
     let bundle = arguments.version.bundle()?;
     let namespace = arguments.cluster.namespace();
-    let basis = Basis { client: &client, bundle: &bundle, operator_namespace: &namespace };
-    let findings = check::check(basis).await;
+    let input = PreflightInput { client: &client, bundle: &bundle, operator_namespace: &namespace };
+    let findings = check::run_preflight(input).await;
     let text = match arguments.output {
-        Output::Text => text(&findings, shared::is_coloured()),
-        Output::Json => format!("{:#}\n", json!({"istioVersion": bundle.version(), "findings": findings})),
+        FindingsFormat::Text => format_findings(&findings, shared::is_coloured()),
+        FindingsFormat::Json => {
+            format!("{:#}\n", json!({"istioVersion": bundle.version(), "findings": findings}))
+        }
     };
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CheckError::Print(error)),
@@ -102,13 +104,13 @@ const CYAN: &str = "\x1b[36m";
 const GREEN: &str = "\x1b[32m";
 const RESET: &str = "\x1b[0m";
 
-fn text(findings: &[Finding], coloured: bool) -> String {
+fn format_findings(findings: &[Finding], coloured: bool) -> String {
     let mark = |word: &str, colour: &str| {
         let word = format!("{word:<8}");
         if coloured { format!("{colour}{word}{RESET}") } else { word }
     };
     let mut text = String::new();
-    for subject in Subject::ALL {
+    for subject in CheckSubject::ALL {
         let found: Vec<_> = findings.iter().filter(|finding| finding.subject == subject).collect();
         if found.is_empty() {
             text.push_str(&format!("{} {subject}\n", mark("ok", GREEN)));
@@ -121,11 +123,11 @@ fn text(findings: &[Finding], coloured: bool) -> String {
     text
 }
 
-fn colour(severity: Severity) -> &'static str {
+fn colour(severity: FindingSeverity) -> &'static str {
     match severity {
-        Severity::Note => CYAN,
-        Severity::Warning => YELLOW,
-        Severity::Error => RED,
+        FindingSeverity::Note => CYAN,
+        FindingSeverity::Warning => YELLOW,
+        FindingSeverity::Error => RED,
     }
 }
 
@@ -134,15 +136,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn findings_are_shown_with_what_to_do_and_the_rest_as_fine() {
+    fn findings_are_shown_with_advice_and_other_subjects_as_ok() {
         let finding = Finding {
-            severity: Severity::Error,
-            subject: Subject::Namespace,
+            severity: FindingSeverity::Error,
+            subject: CheckSubject::Namespace,
             message: "is being deleted".to_owned(),
             advice: "wait".to_owned(),
         };
-        let coloured = text(std::slice::from_ref(&finding), true);
-        let text = text(&[finding], false);
+        let coloured = format_findings(std::slice::from_ref(&finding), true);
+        let text = format_findings(&[finding], false);
         let bare = [RED, GREEN, RESET].iter().fold(coloured.clone(), |text, code| text.replace(code, ""));
         assert_eq!(bare, text, "colours are added around the same text");
         assert!(coloured.contains("\x1b[31merror   \x1b[0m namespace"), "{coloured:?}");

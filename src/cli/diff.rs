@@ -14,18 +14,18 @@ use super::overrides::ValuesFileError;
 use super::shared::{self, AllowArguments, ClusterArguments, VersionArguments};
 use super::{render, report};
 use crate::api::{Istio, names};
-use crate::apply::inventory::Store;
-use crate::apply::server_side::passes_by_itself;
+use crate::apply::inventory::InventoryStore;
+use crate::apply::server_side::is_transient;
 use crate::kubernetes::{self, ConnectError};
 use crate::observe::cluster::ClusterWatch;
-use crate::observe::{self, installed, observe};
+use crate::observe::{self, gather, installed};
 use crate::plan::configuration;
-use crate::plan::{self, Basis, Desired};
-use crate::preview::{self, Change, Style};
+use crate::plan::{self, PlanInput, PlanOutcome};
+use crate::preview::{self, ObjectDiff, Style};
 use crate::validate::{self, Rejection, version};
 
 /// Waits for the API server to serve a new kind.
-const DEFINITION_DELAYS: [Duration; 3] =
+const CRD_RETRY_DELAYS: [Duration; 3] =
     [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1)];
 
 /// Why it cannot be told what would change.
@@ -45,7 +45,7 @@ pub enum DiffError {
     Rejected(#[from] Rejection),
     /// The cluster cannot be read.
     #[error("cannot observe the cluster")]
-    Observe(#[from] observe::Error),
+    Gather(#[from] observe::Error),
     /// It cannot be told which version is installed.
     #[error("cannot tell which Istio is installed")]
     Installed(#[from] installed::Error),
@@ -63,7 +63,7 @@ pub enum DiffError {
     Plan(#[from] plan::Error),
     /// An object cannot be compared.
     #[error("cannot tell what would change")]
-    Preview(#[from] preview::Error),
+    Compare(#[from] preview::Error),
     /// Nothing can run.
     #[error("cannot start")]
     Runtime(#[source] io::Error),
@@ -125,33 +125,33 @@ pub fn main(arguments: &DiffArguments) -> ExitCode {
     match result {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(1),
-        Err(error) => report::trouble(&error),
+        Err(error) => report::report_trouble(&error),
     }
 }
 
 /// Prints the differences and returns how many objects would change.
 async fn diff(arguments: &DiffArguments) -> Result<usize, DiffError> {
-    let resource = render::resource(&arguments.filename)?;
+    let resource = render::read_resource(&arguments.filename)?;
     let client = arguments.cluster.connect().await?;
-    let resource = in_its_place(&client, resource).await?;
-    let spec = validate::validate(&resource.spec, arguments.allow.flavour())?;
+    let resource = with_live_metadata(&client, resource).await?;
+    let spec = validate::validate(&resource.spec, arguments.allow.feature_stage())?;
     let bundle = arguments.version.bundle()?;
     let installed = installed::version(&client, Some(&resource)).await?;
     let allowed = resource.annotations().get(names::ALLOW_DOWNGRADE_ANNOTATION);
-    version::step(installed.as_deref(), bundle.version(), allowed.map(String::as_str))?;
+    version::check_version_step(installed.as_deref(), bundle.version(), allowed.map(String::as_str))?;
     let images = shared::images(&bundle)?;
     let administrator_values = arguments.allow.overrides.administrator_values()?;
     let namespace = arguments.cluster.namespace();
     let cluster = ClusterWatch::start(client.clone(), &namespace);
-    let observed = observe(&client, &Store::new(client.clone(), &namespace), &cluster).await?;
-    let verdict = &observed.outlook.verdict;
-    for complaint in &verdict.complaints {
-        eprintln!("warning: {complaint}");
+    let observed = gather(&client, &InventoryStore::new(client.clone(), &namespace), &cluster).await?;
+    let decision = &observed.cluster_view.decision;
+    for error in &decision.errors {
+        eprintln!("warning: {error}");
     }
     let owner = resource.owner_ref(&());
-    let basis = Basis {
+    let input = PlanInput {
         bundle: &bundle,
-        facts: &verdict.facts,
+        facts: &decision.facts,
         images: &images,
         kubernetes_version: &observed.kubernetes_version,
         allow_patches: arguments.allow.overrides.allow_patches,
@@ -159,15 +159,15 @@ async fn diff(arguments: &DiffArguments) -> Result<usize, DiffError> {
         administrator_values: &administrator_values,
         owner: owner.as_ref(),
     };
-    let plan = match plan::desired(&spec, basis)? {
-        Desired::Plan(plan) => plan,
-        Desired::Rejected(rejection) => return Err(rejection.into()),
+    let plan = match plan::build_plan(&spec, input)? {
+        PlanOutcome::Plan(plan) => plan,
+        PlanOutcome::Rejected(rejection) => return Err(rejection.into()),
     };
     for warning in plan.warnings() {
         eprintln!("warning: {warning}");
     }
     let style = style(arguments.color);
-    let mut changes = std::pin::pin!(preview::preview(&client, &plan, &observed.inventory)?);
+    let mut changes = std::pin::pin!(preview::diff(&client, &plan, &observed.inventory)?);
     let mut summary = Summary::default();
     while let Some(change) = changes.next().await {
         let change = change?;
@@ -179,8 +179,8 @@ async fn diff(arguments: &DiffArguments) -> Result<usize, DiffError> {
 }
 
 /// The resource as it would be in the cluster, if it would be in charge there.
-async fn in_its_place(client: &Client, mut resource: Istio) -> Result<Istio, DiffError> {
-    let all = resources(client).await.map_err(|source| DiffError::Resources(Box::new(source)))?;
+async fn with_live_metadata(client: &Client, mut resource: Istio) -> Result<Istio, DiffError> {
+    let all = list_resources(client).await.map_err(|source| DiffError::Resources(Box::new(source)))?;
     let namespace = resource.namespace().unwrap_or_else(|| names::OPERATOR_NAMESPACE.to_owned());
     let same = |other: &&Istio| {
         other.namespace().as_ref() == Some(&namespace) && other.name_any() == resource.name_any()
@@ -194,19 +194,19 @@ async fn in_its_place(client: &Client, mut resource: Istio) -> Result<Istio, Dif
         let own = resource.metadata.annotations.take().unwrap_or_default();
         resource.metadata.annotations = Some(live.annotations.into_iter().flatten().chain(own).collect());
     }
-    match validate::eligibility(&all, &resource, names::OPERATOR_NAMESPACE).rejection() {
+    match validate::check_active_instance(&all, &resource, names::OPERATOR_NAMESPACE).rejection() {
         Some(rejection) => Err(rejection.into()),
         None => Ok(resource),
     }
 }
 
 /// All Istio resources; none where there is no such kind. A kind that was only just defined is waited for.
-async fn resources(client: &Client) -> Result<Vec<Istio>, kube::Error> {
+async fn list_resources(client: &Client) -> Result<Vec<Istio>, kube::Error> {
     let api: Api<Istio> = Api::all(client.clone());
-    for delay in DEFINITION_DELAYS {
-        match kubernetes::if_found(api.list(&ListParams::default()).await) {
-            Err(error) if passes_by_itself(&error) => tokio::time::sleep(delay).await,
-            answer => return Ok(answer?.map(|all| all.items).unwrap_or_default()),
+    for delay in CRD_RETRY_DELAYS {
+        match kubernetes::ok_if_not_found(api.list(&ListParams::default()).await) {
+            Err(error) if is_transient(&error) => tokio::time::sleep(delay).await,
+            result => return Ok(result?.map(|all| all.items).unwrap_or_default()),
         }
     }
     Ok(api.list(&ListParams::default()).await?.items)
@@ -218,7 +218,7 @@ fn style(colour: Colour) -> Style {
         Colour::Never => false,
         Colour::Auto => shared::is_coloured(),
     };
-    if coloured { Style::Coloured } else { Style::Plain }
+    if coloured { Style::Colored } else { Style::Plain }
 }
 
 fn print(text: &str) -> Result<(), DiffError> {
@@ -238,9 +238,9 @@ struct Summary {
 }
 
 impl Summary {
-    fn count(&mut self, change: &Change) {
+    fn count(&mut self, change: &ObjectDiff) {
         match (&change.before, &change.after) {
-            _ if change.is_none() => {}
+            _ if change.is_unchanged() => {}
             (None, _) => self.created += 1,
             (_, None) => self.deleted += 1,
             _ => self.changed += 1,
@@ -268,7 +268,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_summary_counts_what_would_be_done() {
+    fn the_summary_counts_the_changes() {
         let summary = |created, changed, deleted| Summary { created, changed, deleted }.to_string();
         assert_eq!(summary(0, 0, 0), "nothing would change");
         assert_eq!(summary(1, 2, 0), "1 object would be created, 2 changed, 0 deleted");

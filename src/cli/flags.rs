@@ -8,12 +8,12 @@ use clap::Args;
 
 use super::bind::BindAddress;
 use super::overrides::{OverrideArguments, ValuesFileError};
-use crate::context::Settings;
+use crate::context::OperatorSettings;
 use crate::duration;
 use crate::fips;
 use crate::leader::{Timing, TimingError};
 use crate::telemetry::{Encoder, Level, Logging, TimeEncoding};
-use crate::validate::Flavour;
+use crate::validate::FeatureStage;
 
 /// What `run` is told on the command line.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch on the command line")]
@@ -147,14 +147,14 @@ impl RunArguments {
     ///
     /// # Errors
     /// If the file of `--values-file` cannot be used.
-    pub fn settings(&self) -> Result<Settings, ValuesFileError> {
-        Ok(Settings {
+    pub fn settings(&self) -> Result<OperatorSettings, ValuesFileError> {
+        Ok(OperatorSettings {
             charts_dir: self.charts_dir.clone(),
             istio_version: self.istio_version.clone().filter(|version| !version.is_empty()),
             allow_patches: self.overrides.allow_patches,
             override_mode: self.overrides.overrides,
             administrator_values: self.overrides.administrator_values()?,
-            flavour: Flavour::of(self.allow_experimental),
+            feature_stage: FeatureStage::of(self.allow_experimental),
             install_timeout: self.install_timeout,
             reconciliation_interval: self.reconciliation_interval,
             failure_base_delay: self.failure_base_delay,

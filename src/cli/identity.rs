@@ -17,8 +17,11 @@ pub fn identity() -> String {
 /// The namespace of the operator: the given one, else that of the Pod, else kyma-system.
 pub fn namespace(given: Option<&str>) -> String {
     let of_pod = || fs::read_to_string(NAMESPACE_FILE).ok();
-    let said = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-    given.and_then(said).or_else(|| said(&of_pod()?)).unwrap_or_else(|| OPERATOR_NAMESPACE.to_owned())
+    let non_empty = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+    given
+        .and_then(non_empty)
+        .or_else(|| non_empty(&of_pod()?))
+        .unwrap_or_else(|| OPERATOR_NAMESPACE.to_owned())
 }
 
 #[cfg(test)]
@@ -26,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn identities_are_unique_and_tell_the_host() {
+    fn identities_are_unique_and_contain_the_host_name() {
         let (first, second) = (identity(), identity());
         assert_ne!(first, second);
         let (host, uuid) = first.rsplit_once('_').unwrap();

@@ -25,7 +25,7 @@ pub struct ImagesArguments {
 }
 
 /// The images, sorted, one a line.
-pub(super) fn list(arguments: &ImagesArguments) -> Result<String, RenderError> {
-    let plan = render::planned(&arguments.render)?;
-    Ok(images::of(&plan)?.into_iter().collect::<Vec<_>>().join("\n"))
+pub(super) fn list_images(arguments: &ImagesArguments) -> Result<String, RenderError> {
+    let plan = render::plan_resource(&arguments.render)?;
+    Ok(images::images_of_plan(&plan)?.into_iter().collect::<Vec<_>>().join("\n"))
 }

@@ -93,13 +93,13 @@ enum Command {
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match parse(arguments) {
         Ok(CommandLine { command: Command::Version }) => version(),
-        Ok(CommandLine { command: Command::Crd }) => print(crate::api::DEFINITION),
-        Ok(CommandLine { command: Command::Render(arguments) }) => objects(&arguments),
+        Ok(CommandLine { command: Command::Crd }) => print(crate::api::CRD_YAML),
+        Ok(CommandLine { command: Command::Render(arguments) }) => render_objects(&arguments),
         Ok(CommandLine { command: Command::Diff(arguments) }) => diff::main(&arguments),
         Ok(CommandLine { command: Command::Check(arguments) }) => check::main(&arguments),
         Ok(CommandLine { command: Command::Images(arguments) }) => images(&arguments),
         Ok(CommandLine { command: Command::Restarts(arguments) }) => restarts::main(&arguments),
-        Ok(CommandLine { command: Command::Run(arguments) }) => operate(&arguments),
+        Ok(CommandLine { command: Command::Run(arguments) }) => run_operator(&arguments),
         Err(error) => {
             // Help and the version are "errors" to clap as well; they go to standard output and exit with 0.
             let _ = error.print();
@@ -126,23 +126,23 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<CommandLin
     CommandLine::from_arg_matches_mut(&mut matches)
 }
 
-fn operate(arguments: &RunArguments) -> ExitCode {
+fn run_operator(arguments: &RunArguments) -> ExitCode {
     let refinement = std::env::var("RUST_LOG").ok();
     telemetry::init(arguments.logging(), refinement.as_deref());
     run::execute(run::run(arguments))
 }
 
-fn objects(arguments: &RenderArguments) -> ExitCode {
+fn render_objects(arguments: &RenderArguments) -> ExitCode {
     match render::render(arguments, &mut std::io::BufWriter::new(std::io::stdout())) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => report::failure(&error),
+        Err(error) => report::report_failure(&error),
     }
 }
 
 fn images(arguments: &ImagesArguments) -> ExitCode {
-    match images::list(arguments) {
+    match images::list_images(arguments) {
         Ok(text) => print(&text),
-        Err(error) => report::failure(&error),
+        Err(error) => report::report_failure(&error),
     }
 }
 
@@ -153,7 +153,7 @@ fn version() -> ExitCode {
 /// Prints to standard output. That its reader has gone, as `head` does, is no error.
 fn print(text: &str) -> ExitCode {
     match writeln!(std::io::stdout(), "{}", text.trim_end()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => report::failure(&error),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => report::report_failure(&error),
         _ => ExitCode::SUCCESS,
     }
 }

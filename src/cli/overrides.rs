@@ -51,7 +51,7 @@ pub struct OverrideArguments {
 
 impl OverrideArguments {
     /// Says at the start how far authors are trusted, and which file applies below their resources.
-    pub fn announce(&self) {
+    pub fn log_overrides(&self) {
         let file = self.values_file.as_deref().map(|path| path.display().to_string());
         let (values_file, allow_patches) = (file.unwrap_or_default(), self.allow_patches);
         match self.overrides {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn authors_are_restricted_unless_the_administrator_says_otherwise() {
+    fn authors_are_restricted_by_default() {
         for (flags, expected) in [
             (&[][..], Some((OverrideMode::Restricted, false))),
             (&["--overrides=restricted"], Some((OverrideMode::Restricted, false))),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chart_mounts_the_administrators_values_and_sets_the_flags() {
+    fn the_chart_mounts_administrator_values_and_sets_flags() {
         let operator =
             |objects: &[Value]| one(objects, "Deployment", "istio-controller-manager").unwrap().clone();
         let template =

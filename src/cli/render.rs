@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::overrides::ValuesFileError;
 use super::shared::{self, AllowArguments, VersionArguments};
-use crate::api::{Istio, misfits, names};
+use crate::api::{Istio, check_schema, names};
 use crate::plan::configuration::{self, ClusterFacts};
-use crate::plan::{self, Basis, Desired, Plan, Stage};
+use crate::plan::{self, Plan, PlanInput, PlanOutcome, Stage};
 use crate::validate::{self, Rejection};
 
 /// The API server that is assumed where there is none; any supported version renders the same.
@@ -39,7 +39,7 @@ Warnings go to standard error. A resource that the operator would refuse is refu
 #[derive(Debug, thiserror::Error)]
 pub enum RenderError {
     /// A file cannot be read.
-    #[error("cannot read {}", named(path))]
+    #[error("cannot read {}", display_name(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -47,7 +47,7 @@ pub enum RenderError {
         source: io::Error,
     },
     /// A file is no YAML.
-    #[error("{} is no YAML", named(path))]
+    #[error("{} is no YAML", display_name(path))]
     Yaml {
         /// The file.
         path: PathBuf,
@@ -55,7 +55,7 @@ pub enum RenderError {
         source: yaml::Error,
     },
     /// A file has no resource to render.
-    #[error("{} holds no resource of kind Istio ({API_VERSION}), but {found}", named(path))]
+    #[error("{} holds no resource of kind Istio ({API_VERSION}), but {found}", display_name(path))]
     NoResource {
         /// The file.
         path: PathBuf,
@@ -63,7 +63,7 @@ pub enum RenderError {
         found: String,
     },
     /// A file has several resources, of which only one can be in charge.
-    #[error("{} holds several resources of kind Istio ({}), give one of them", named(path), names.join(", "))]
+    #[error("{} holds several resources of kind Istio ({}), give one of them", display_name(path), names.join(", "))]
     SeveralResources {
         /// The file.
         path: PathBuf,
@@ -71,16 +71,16 @@ pub enum RenderError {
         names: Vec<String>,
     },
     /// The resource has fields of a wrong type or value.
-    #[error("the Istio resource in {} does not fit its definition: {}", named(path), problems.join("; "))]
-    Misfit {
+    #[error("the Istio resource in {} does not fit its definition: {}", display_name(path), problems.join("; "))]
+    InvalidResource {
         /// The file.
         path: PathBuf,
         /// The fields, and what is wrong with them.
         problems: Vec<String>,
     },
     /// The resource does not fit its definition in another way.
-    #[error("the Istio resource in {} does not fit its definition", named(path))]
-    Schema {
+    #[error("the Istio resource in {} does not fit its definition", display_name(path))]
+    Decode {
         /// The file.
         path: PathBuf,
         /// The cause.
@@ -130,7 +130,7 @@ pub struct RenderArguments {
 
 /// Renders the resource and prints its objects as YAML documents.
 pub fn render(arguments: &RenderArguments, output: &mut impl Write) -> Result<(), RenderError> {
-    let plan = planned(arguments)?;
+    let plan = plan_resource(arguments)?;
     for warning in plan.warnings() {
         eprintln!("warning: {warning}");
     }
@@ -148,23 +148,23 @@ pub fn render(arguments: &RenderArguments, output: &mut impl Write) -> Result<()
 }
 
 /// What the operator would apply for the resource.
-pub(super) fn planned(arguments: &RenderArguments) -> Result<Plan, RenderError> {
-    let mut resource = resource(&arguments.filename)?;
+pub(super) fn plan_resource(arguments: &RenderArguments) -> Result<Plan, RenderError> {
+    let mut resource = read_resource(&arguments.filename)?;
     resource.metadata.namespace.get_or_insert_with(|| names::OPERATOR_NAMESPACE.to_owned());
     if let Some(rejection) =
-        validate::eligibility([&resource], &resource, names::OPERATOR_NAMESPACE).rejection()
+        validate::check_active_instance([&resource], &resource, names::OPERATOR_NAMESPACE).rejection()
     {
         return Err(rejection.into());
     }
-    let spec = validate::validate(&resource.spec, arguments.allow.flavour())?;
+    let spec = validate::validate(&resource.spec, arguments.allow.feature_stage())?;
     let objects = match &arguments.cluster {
-        Some(path) => documents(path)?,
+        Some(path) => read_documents(path)?,
         None => Vec::new(),
     };
     let bundle = arguments.version.bundle()?;
     let images = shared::images(&bundle)?;
     let administrator_values = arguments.allow.overrides.administrator_values()?;
-    let basis = Basis {
+    let input = PlanInput {
         bundle: &bundle,
         facts: &ClusterFacts::from_objects(&objects)?,
         images: &images,
@@ -174,32 +174,33 @@ pub(super) fn planned(arguments: &RenderArguments) -> Result<Plan, RenderError> 
         administrator_values: &administrator_values,
         owner: None,
     };
-    match plan::desired(&spec, basis)? {
-        Desired::Plan(plan) => Ok(plan),
-        Desired::Rejected(rejection) => Err(rejection.into()),
+    match plan::build_plan(&spec, input)? {
+        PlanOutcome::Plan(plan) => Ok(plan),
+        PlanOutcome::Rejected(rejection) => Err(rejection.into()),
     }
 }
 
 /// The one `Istio` resource of a file. Fields that it cannot have are told on standard error.
-pub(super) fn resource(path: &Path) -> Result<Istio, RenderError> {
-    let (mut resources, others): (Vec<Value>, Vec<Value>) = documents(path)?.into_iter().partition(is_istio);
+pub(super) fn read_resource(path: &Path) -> Result<Istio, RenderError> {
+    let (mut resources, others): (Vec<Value>, Vec<Value>) =
+        read_documents(path)?.into_iter().partition(is_istio);
     let path = || path.to_owned();
     if resources.len() > 1 {
         let names = resources.iter().map(name).collect();
         return Err(RenderError::SeveralResources { path: path(), names });
     }
     let Some(resource) = resources.pop() else {
-        return Err(RenderError::NoResource { path: path(), found: kinds(&others) });
+        return Err(RenderError::NoResource { path: path(), found: describe_kinds(&others) });
     };
-    let misfits =
-        misfits(&resource["spec"]).map_err(|source| RenderError::Schema { path: path(), source })?;
-    for unknown in &misfits.unknown {
+    let violations =
+        check_schema(&resource["spec"]).map_err(|source| RenderError::Decode { path: path(), source })?;
+    for unknown in &violations.unknown {
         eprintln!("warning: {unknown}; the API server drops it, and kubectl refuses it");
     }
-    if !misfits.wrong.is_empty() {
-        return Err(RenderError::Misfit { path: path(), problems: misfits.wrong });
+    if !violations.invalid.is_empty() {
+        return Err(RenderError::InvalidResource { path: path(), problems: violations.invalid });
     }
-    serde_json::from_value(resource).map_err(|source| RenderError::Schema { path: path(), source })
+    serde_json::from_value(resource).map_err(|source| RenderError::Decode { path: path(), source })
 }
 
 fn is_istio(object: &Value) -> bool {
@@ -211,7 +212,7 @@ fn name(object: &Value) -> String {
 }
 
 /// What objects are, for a person who took the wrong file.
-fn kinds(objects: &[Value]) -> String {
+fn describe_kinds(objects: &[Value]) -> String {
     let kind =
         |object: &Value| Some(format!("{} ({})", object["kind"].as_str()?, object["apiVersion"].as_str()?));
     let kinds: BTreeSet<String> = objects.iter().filter_map(kind).collect();
@@ -223,11 +224,11 @@ fn kinds(objects: &[Value]) -> String {
 }
 
 /// A file as it is called in messages.
-fn named(path: &Path) -> String {
+fn display_name(path: &Path) -> String {
     if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
 
-fn documents(path: &Path) -> Result<Vec<Value>, RenderError> {
+fn read_documents(path: &Path) -> Result<Vec<Value>, RenderError> {
     let failed = |source| RenderError::Read { path: path.to_owned(), source };
     let mut text = String::new();
     if path == Path::new("-") {
@@ -258,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_kubectl_prints_for_several_objects_is_taken_apart() {
+    fn lists_of_kubectl_are_split_into_objects() {
         let node = |name: &str| json!({"kind": "Node", "metadata": {"name": name}});
         let list = json!({"apiVersion": "v1", "kind": "List", "items": [node("a"), node("b")]});
         assert_eq!(items(list), [node("a"), node("b")]);

@@ -15,15 +15,15 @@ use super::identity;
 use super::overrides::ValuesFileError;
 use crate::context::Context;
 use crate::fips::{self, NoFipsModule};
-use crate::kubernetes::{self, ConnectError, Limits, RequestCount, WriteGate};
-use crate::leader::{Election, Leadership, Lost, TimingError};
-use crate::probes::{BindError, Metrics, Readiness, Server};
+use crate::kubernetes::{self, ConnectError, Limits, RequestMetrics, WriteFence};
+use crate::leader::{Election, Leadership, LeadershipLost, TimingError};
+use crate::probes::{BindError, MetricsRegistry, Readiness, Server};
 use crate::shutdown::{self, ShutdownError};
 
 /// The controllers have this long to end their work after the signal, and writes under way this long after that.
 /// With the release of the Lease the process is gone in less than 5 s.
-const CONTROLLERS_STOP: Duration = Duration::from_secs(2);
-const WRITES_STOP: Duration = Duration::from_secs(1);
+const CONTROLLERS_STOP_TIMEOUT: Duration = Duration::from_secs(2);
+const WRITES_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why the operator did not start, or ended without having been told to.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,7 @@ pub enum RunError {
     Fips(#[from] NoFipsModule),
     /// Signals cannot be received.
     #[error("the process cannot be told to stop")]
-    Shutdown(#[from] ShutdownError),
+    Signals(#[from] ShutdownError),
     /// A port is taken or not allowed.
     #[error(
         "probes or metrics cannot be served; choose another address with --health-probe-bind-address or --metrics-bind-address"
@@ -50,10 +50,10 @@ pub enum RunError {
     Connect(#[from] ConnectError),
     /// Another process may be at work by now.
     #[error("leadership was lost; exiting so that nothing more is written")]
-    Lost(#[from] Lost),
+    LeadershipLost(#[from] LeadershipLost),
     /// The controllers ended.
     #[error("the controllers ended")]
-    Watch(#[from] crate::watch::Error),
+    Controllers(#[from] crate::watch::Error),
     /// A part of the program panicked.
     #[error("the leader election ended unexpectedly")]
     Election(#[from] tokio::task::JoinError),
@@ -66,7 +66,7 @@ pub async fn run(arguments: &RunArguments) -> Result<(), RunError> {
     let timing = arguments.timing()?;
     let settings = arguments.settings()?;
     let shutdown = shutdown::on_signal()?;
-    let requests = RequestCount::default();
+    let requests = RequestMetrics::default();
     let (connections, account) = kubernetes::connections(arguments.kubeconfig.as_deref(), &requests).await?;
     let operator_namespace = identity::namespace(arguments.operator_namespace.as_deref());
     let identity = identity::identity();
@@ -76,18 +76,18 @@ pub async fn run(arguments: &RunArguments) -> Result<(), RunError> {
         identity,
         "istio-manager starting"
     );
-    arguments.overrides.announce();
+    arguments.overrides.log_overrides();
 
     let candidate =
         Election::new(connections.requests.clone(), &operator_namespace, identity.clone(), timing);
-    let (leadership, election) = Candidacy::start(arguments.leader_elect, candidate);
+    let (leadership, election) = ElectionTask::start(arguments.leader_elect, candidate);
     let readiness = Readiness::default();
-    let metrics = Metrics::new(leadership.clone());
-    metrics.change(|registry| requests.register(registry));
-    metrics.change(|registry| module.register(registry));
+    let metrics = MetricsRegistry::new(leadership.clone());
+    metrics.with_registry(|registry| requests.register(registry));
+    metrics.with_registry(|registry| module.register(registry));
     serve(arguments, &readiness, &metrics, &shutdown)?;
 
-    let (client, writes) = kubernetes::guarded(connections, leadership.clone(), Limits::default());
+    let (client, write_fence) = kubernetes::fenced_client(connections, leadership.clone(), Limits::default());
     let context = Context {
         client,
         account,
@@ -99,17 +99,17 @@ pub async fn run(arguments: &RunArguments) -> Result<(), RunError> {
         settings,
         identity,
     };
-    supervise(context, election, writes, &shutdown).await
+    supervise(context, election, write_fence, &shutdown).await
 }
 
 fn serve(
     arguments: &RunArguments,
     readiness: &Readiness,
-    metrics: &Metrics,
+    metrics: &MetricsRegistry,
     shutdown: &CancellationToken,
 ) -> Result<(), BindError> {
     if let BindAddress::At(address) = arguments.health_probe_bind_address {
-        Server::probes(address, readiness.clone(), shutdown.clone())?.spawn();
+        Server::health(address, readiness.clone(), shutdown.clone())?.spawn();
     }
     if let BindAddress::At(address) = arguments.metrics_bind_address {
         Server::metrics(address, metrics.clone())?.spawn();
@@ -121,8 +121,8 @@ fn serve(
 /// stop or by an error, the election by losing.
 async fn supervise(
     context: Context,
-    mut election: Candidacy,
-    writes: WriteGate,
+    mut election: ElectionTask,
+    write_fence: WriteFence,
     shutdown: &CancellationToken,
 ) -> Result<(), RunError> {
     let controllers = crate::watch::run(context);
@@ -133,23 +133,23 @@ async fn supervise(
             shutdown.cancel();
             return Err(lost);
         }
-        () = shutdown.cancelled() => timeout(CONTROLLERS_STOP, &mut controllers).await.unwrap_or_else(|_| {
+        () = shutdown.cancelled() => timeout(CONTROLLERS_STOP_TIMEOUT, &mut controllers).await.unwrap_or_else(|_| {
             warn!("the controllers did not stop in time and are left behind");
             Ok(())
         }),
     };
     shutdown.cancel();
-    election.resign(&writes).await?;
+    election.resign(&write_fence).await?;
     Ok(ended?)
 }
 
 /// This process's part in the election, if there is one.
-struct Candidacy {
-    task: Option<JoinHandle<Result<(), Lost>>>,
+struct ElectionTask {
+    task: Option<JoinHandle<Result<(), LeadershipLost>>>,
     resign: CancellationToken,
 }
 
-impl Candidacy {
+impl ElectionTask {
     /// Starts the election, or, with election off, says that this process leads for ever.
     fn start(
         elect: bool,
@@ -179,8 +179,8 @@ impl Candidacy {
     }
 
     /// Ends writing, then gives the Lease up. If a write does not end, the Lease is left to expire instead.
-    async fn resign(self, writes: &WriteGate) -> Result<(), RunError> {
-        let idle = timeout(WRITES_STOP, writes.close()).await.is_ok();
+    async fn resign(self, write_fence: &WriteFence) -> Result<(), RunError> {
+        let idle = timeout(WRITES_STOP_TIMEOUT, write_fence.close()).await.is_ok();
         let Some(task) = self.task else { return Ok(()) };
         if !idle {
             warn!("a write has not ended; the Lease is not released and will expire");
@@ -199,13 +199,13 @@ where
 {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return super::report::failure(&error),
+        Err(error) => return super::report::report_failure(&error),
     };
     let result = runtime.block_on(task);
     // Name look-ups run on threads that cannot be stopped; the process does not wait for them.
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => super::report::failure(&error),
+        Err(error) => super::report::report_failure(&error),
     }
 }

@@ -12,7 +12,7 @@ use super::identity;
 use super::overrides::OverrideArguments;
 use crate::kubernetes::{self, ConnectError};
 use crate::plan::configuration::{Images, ImagesError};
-use crate::validate::Flavour;
+use crate::validate::FeatureStage;
 
 /// Which cluster a command looks at.
 #[derive(Args, Debug)]
@@ -79,8 +79,8 @@ pub struct AllowArguments {
 
 impl AllowArguments {
     /// Whether experimental options may be used.
-    pub fn flavour(&self) -> Flavour {
-        Flavour::of(self.allow_experimental)
+    pub fn feature_stage(&self) -> FeatureStage {
+        FeatureStage::of(self.allow_experimental)
     }
 }
 

@@ -11,38 +11,38 @@ use crate::plan::configuration::thousandths;
 /// Requests and limits of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct Resources {
+pub struct ResourceRequirements {
     /// What the scheduler reserves.
     #[serde(deserialize_with = "null_as_empty")]
-    pub requests: Amounts,
+    pub requests: ResourceList,
     /// What the container may use.
     #[serde(deserialize_with = "null_as_empty")]
-    pub limits: Amounts,
+    pub limits: ResourceList,
 }
 
 /// Quantities of Kubernetes, as they are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct Amounts {
+pub struct ResourceList {
     /// Processor time.
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "quantity_text")]
     pub cpu: Option<String>,
     /// Memory.
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "quantity_text")]
     pub memory: Option<String>,
 }
 
-impl Resources {
+impl ResourceRequirements {
     /// All amounts: the requests of CPU and memory, then the limits.
-    fn amounts(&self) -> [Option<&str>; 4] {
+    fn quantities(&self) -> [Option<&str>; 4] {
         [&self.requests.cpu, &self.requests.memory, &self.limits.cpu, &self.limits.memory]
             .map(Option::as_deref)
     }
 
     /// Whether these are not the amounts of `wanted`. Where it is `undefaulted`, what it leaves open counts for nothing.
     #[must_use]
-    pub fn differ(&self, wanted: &Self, undefaulted: bool) -> bool {
-        self.amounts().into_iter().zip(wanted.amounts()).any(|(has, wants)| {
+    pub fn differs_from(&self, wanted: &Self, undefaulted: bool) -> bool {
+        self.quantities().into_iter().zip(wanted.quantities()).any(|(has, wants)| {
             let is_open = undefaulted && wants.is_none();
             !is_open && !same_quantity(has, wants)
         })
@@ -50,7 +50,7 @@ impl Resources {
 
     /// What the API server makes of it: a request that is missing is the limit.
     #[must_use]
-    pub fn defaulted(mut self) -> Self {
+    pub fn with_defaults(mut self) -> Self {
         self.requests.cpu = self.requests.cpu.or_else(|| self.limits.cpu.clone());
         self.requests.memory = self.requests.memory.or_else(|| self.limits.memory.clone());
         self
@@ -58,9 +58,9 @@ impl Resources {
 }
 
 /// `cpu 10m-1, memory 192Mi-1Gi`: request and limit.
-impl fmt::Display for Resources {
+impl fmt::Display for ResourceRequirements {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [cpu, memory, cpu_limit, memory_limit] = self.amounts().map(|amount| amount.unwrap_or("none"));
+        let [cpu, memory, cpu_limit, memory_limit] = self.quantities().map(|amount| amount.unwrap_or("none"));
         write!(f, "cpu {cpu}-{cpu_limit}, memory {memory}-{memory_limit}")
     }
 }
@@ -72,7 +72,7 @@ fn same_quantity(left: Option<&str>, right: Option<&str>) -> bool {
 }
 
 /// In values, amounts may be numbers.
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+fn quantity_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::Null => None,
         Value::String(text) => Some(text),

@@ -2,14 +2,14 @@
 
 use serde::Deserialize;
 
-use super::amounts::Resources;
+use super::amounts::ResourceRequirements;
 use super::objects::null_as_empty;
-use super::part::Part;
+use super::part::RawJson;
 
 /// A container.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Container {
+pub struct InjectedContainer {
     /// Name.
     pub name: String,
     /// Image.
@@ -23,58 +23,60 @@ pub struct Container {
     pub args: Vec<String>,
     /// Variables.
     #[serde(deserialize_with = "null_as_empty")]
-    pub env: Vec<Variable>,
+    pub env: Vec<EnvVar>,
     /// Requests and limits.
     #[serde(deserialize_with = "null_as_empty")]
-    pub resources: Resources,
+    pub resources: ResourceRequirements,
     /// Mounts.
     #[serde(deserialize_with = "null_as_empty")]
-    pub volume_mounts: Vec<Mount>,
+    pub volume_mounts: Vec<VolumeMount>,
     /// Rights.
-    pub security_context: Option<Part>,
+    pub security_context: Option<RawJson>,
     /// Probe of its start.
-    pub startup_probe: Option<Part>,
+    pub startup_probe: Option<RawJson>,
     /// Probe of its readiness.
-    pub readiness_probe: Option<Part>,
+    pub readiness_probe: Option<RawJson>,
     /// What it does when it starts and ends.
-    pub lifecycle: Option<Part>,
+    pub lifecycle: Option<RawJson>,
 }
 
 /// A variable of a container.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Variable {
+pub struct EnvVar {
     /// Name.
     pub name: String,
     /// Its value, where that is given literally.
     pub value: Option<String>,
     /// Where its value comes from, else.
-    pub value_from: Option<Part>,
+    pub value_from: Option<RawJson>,
 }
 
 /// A mount of a container.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Mount {
+pub struct VolumeMount {
     /// Name of the volume.
     pub name: String,
     /// Path in the container.
     pub mount_path: String,
 }
 
-impl Container {
+impl InjectedContainer {
     /// Bytes that it holds, roughly.
     #[must_use]
-    pub fn weight(&self) -> usize {
-        let part = |part: &Option<Part>| part.as_ref().map_or(0, |part| part.text().len());
+    pub fn memory_bytes(&self) -> usize {
+        let part = |part: &Option<RawJson>| part.as_ref().map_or(0, |part| part.text().len());
         let variables = self.env.iter().map(|it| {
-            size_of::<Variable>()
+            size_of::<EnvVar>()
                 + it.name.len()
                 + it.value.as_ref().map_or(0, String::len)
                 + part(&it.value_from)
         });
-        let mounts =
-            self.volume_mounts.iter().map(|it| size_of::<Mount>() + it.name.len() + it.mount_path.len());
+        let mounts = self
+            .volume_mounts
+            .iter()
+            .map(|it| size_of::<VolumeMount>() + it.name.len() + it.mount_path.len());
         let args = self.args.iter().map(|it| size_of::<String>() + it.len());
         let parts = [&self.security_context, &self.startup_probe, &self.readiness_probe, &self.lifecycle];
         size_of::<Self>()

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::decide::disruption::Replacement;
-use super::decide::finding::{Decision, Finding, Hindrance, Steering};
-use super::decide::found::{Found, Survey};
-use super::decide::rollout::Rollout;
-use super::kind::Kind;
+use super::decide::disruption::PodReplacement;
+use super::decide::finding::{BlockReason, Decision, RestartAnnotations, StaleWorkload};
+use super::decide::found::{Assessment, ScanResult};
+use super::decide::rollout::RolloutStatus;
+use super::kind::WorkloadKind;
 use super::look::mesh::Mesh;
 use super::objects::Pod;
-use super::reason::Reason;
+use super::reason::StaleReason;
 use crate::object::ObjectId;
 
 /// A Deployment with an outdated proxy, of this name and UID.
-pub fn finding(name: &str) -> Finding {
-    Finding {
+pub fn stale_workload(name: &str) -> StaleWorkload {
+    StaleWorkload {
         workload: ObjectId {
             group: "apps".into(),
             version: "v1".into(),
@@ -24,33 +24,33 @@ pub fn finding(name: &str) -> Finding {
             namespace: Some("ns".into()),
             name: name.into(),
         },
-        kind: Kind::Deployment,
+        kind: WorkloadKind::Deployment,
         uid: name.into(),
         generation: 1,
         kyma: false,
         gateway: false,
-        reasons: vec![Reason::DnsCapture],
+        reasons: vec![StaleReason::DnsCapture],
         target: "t".into(),
         replicas: 1,
-        replacement: Replacement::Recreate,
-        rollout: Rollout::Complete,
+        replacement: PodReplacement::Recreate,
+        rollout: RolloutStatus::Complete,
         paused: false,
         pod_created: 0,
         labels: BTreeMap::new(),
-        steering: Steering::default(),
-        wanted: None,
-        unverified: None,
+        restart_annotations: RestartAnnotations::default(),
+        desired_injection: None,
+        owner_unverified: None,
     }
 }
 
 /// A look that held so many workloads back, for these reasons.
-pub fn survey(holds: &[Hindrance]) -> Survey {
-    let decision = |(index, why): (usize, &Hindrance)| {
-        (finding(&format!("w{}", index + 1)), Decision::Hold(why.clone()))
+pub fn assessment(block_reasons: &[BlockReason]) -> Assessment {
+    let decision = |(index, why): (usize, &BlockReason)| {
+        (stale_workload(&format!("w{}", index + 1)), Decision::Blocked(why.clone()))
     };
-    Survey {
-        found: Found { total: 10, ..Found::default() },
-        decisions: holds.iter().enumerate().map(decision).collect(),
+    Assessment {
+        scan: ScanResult { total: 10, ..ScanResult::default() },
+        decisions: block_reasons.iter().enumerate().map(decision).collect(),
     }
 }
 

@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::container::Container;
+use super::container::InjectedContainer;
 use super::names::{PROXY_CONTAINER, STATUS_ANNOTATION};
 use super::objects::{Pod, null_as_empty};
-use super::part::Part;
+use super::part::RawJson;
 
 /// Bytes of a container or volume that injection may have written: ten times what it writes. Others are written by tenants, who
 /// may list any container as an injected one.
-const LARGEST: usize = 256 << 10;
+const MAX_PART_BYTES: usize = 256 << 10;
 /// Bytes of the list of what was injected, and names in each of its parts.
-const LARGEST_STATUS: usize = 64 << 10;
-const MOST_NAMES: usize = 64;
+const MAX_STATUS_BYTES: usize = 64 << 10;
+const MAX_NAMES: usize = 64;
 
 /// What injection added to a pod.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,11 +23,11 @@ pub struct Injected {
     /// Revision of the control plane that injected.
     pub revision: String,
     /// Injected init containers by name; a native sidecar is one.
-    pub init_containers: BTreeMap<String, Container>,
+    pub init_containers: BTreeMap<String, InjectedContainer>,
     /// Injected containers by name.
-    pub containers: BTreeMap<String, Container>,
+    pub containers: BTreeMap<String, InjectedContainer>,
     /// Injected volumes by name.
-    pub volumes: BTreeMap<String, Part>,
+    pub volumes: BTreeMap<String, RawJson>,
     /// The annotations by which Prometheus finds the metrics.
     pub prometheus: BTreeMap<String, String>,
     /// Whether this is the word of injection alone, without the defaults of the API server.
@@ -36,7 +36,7 @@ pub struct Injected {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Status {
+struct InjectionStatus {
     #[serde(deserialize_with = "null_as_empty")]
     init_containers: Vec<String>,
     #[serde(deserialize_with = "null_as_empty")]
@@ -49,35 +49,35 @@ struct Status {
 impl Injected {
     /// Cuts the injected part out of `pod`; `None` if nothing was injected.
     #[must_use]
-    pub fn of(pod: &Pod) -> Option<Self> {
+    pub fn from_pod(pod: &Pod) -> Option<Self> {
         let status = pod.metadata.annotations.get(STATUS_ANNOTATION)?;
-        let status = Some(status).filter(|status| status.len() <= LARGEST_STATUS);
-        let mut status: Status =
+        let status = Some(status).filter(|status| status.len() <= MAX_STATUS_BYTES);
+        let mut status: InjectionStatus =
             status.and_then(|status| serde_json::from_str(status).ok()).unwrap_or_default();
         for names in [&mut status.init_containers, &mut status.containers, &mut status.volumes] {
-            names.truncate(MOST_NAMES);
+            names.truncate(MAX_NAMES);
         }
         Some(Self {
             revision: status.revision.unwrap_or_else(|| "default".to_owned()),
-            init_containers: containers(pod.spec.init_containers.as_ref(), &status.init_containers),
-            containers: containers(pod.spec.containers.as_ref(), &status.containers),
-            volumes: volumes(pod.spec.volumes.as_ref(), &status.volumes),
-            prometheus: prometheus(&pod.metadata.annotations),
+            init_containers: injected_containers(pod.spec.init_containers.as_ref(), &status.init_containers),
+            containers: injected_containers(pod.spec.containers.as_ref(), &status.containers),
+            volumes: injected_volumes(pod.spec.volumes.as_ref(), &status.volumes),
+            prometheus: prometheus_annotations(&pod.metadata.annotations),
             undefaulted: false,
         })
     }
 
     /// Bytes that it holds, roughly.
     #[must_use]
-    pub fn weight(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         let containers = self.containers.values().chain(self.init_containers.values());
         let volumes: usize = self.volumes.values().map(|volume| volume.text().len()).sum();
-        containers.map(Container::weight).sum::<usize>() + volumes + size_of::<Self>()
+        containers.map(InjectedContainer::memory_bytes).sum::<usize>() + volumes + size_of::<Self>()
     }
 
     /// The proxy container, in whichever list it is.
     #[must_use]
-    pub fn proxy(&self) -> Option<&Container> {
+    pub fn proxy(&self) -> Option<&InjectedContainer> {
         self.containers.get(PROXY_CONTAINER).or_else(|| self.init_containers.get(PROXY_CONTAINER))
     }
 
@@ -95,36 +95,39 @@ impl Injected {
 }
 
 /// The containers that injection added.
-fn containers(all: Option<&Part>, injected: &[String]) -> BTreeMap<String, Container> {
+fn injected_containers(all: Option<&RawJson>, injected: &[String]) -> BTreeMap<String, InjectedContainer> {
     // Where the annotation is of an Istio that did not list a declared proxy, it is the proxy still.
     let is_injected =
         |name: &str| name == PROXY_CONTAINER || injected.iter().any(|injected| injected == name);
     let read = |(name, part): (String, &RawValue)| Some((name, serde_json::from_str(part.get()).ok()?));
-    named(all, is_injected).filter_map(read).collect()
+    named_parts(all, is_injected).filter_map(read).collect()
 }
 
 /// The volumes that injection added.
-fn volumes(all: Option<&Part>, injected: &[String]) -> BTreeMap<String, Part> {
+fn injected_volumes(all: Option<&RawJson>, injected: &[String]) -> BTreeMap<String, RawJson> {
     let is_injected = |name: &str| injected.iter().any(|injected| injected == name);
     let read = |(name, part): (String, &RawValue)| Some((name, serde_json::from_str(part.get()).ok()?));
-    named(all, is_injected).filter_map(read).collect()
+    named_parts(all, is_injected).filter_map(read).collect()
 }
 
 /// The parts of a list by their names. Each is read for itself, so that one of a form that is not known yet, which may be
 /// none of ours, does not take the others along.
-fn named(all: Option<&Part>, is_wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = (String, &RawValue)> {
+fn named_parts(
+    all: Option<&RawJson>,
+    is_wanted: impl Fn(&str) -> bool,
+) -> impl Iterator<Item = (String, &RawValue)> {
     #[derive(Deserialize)]
-    struct Named {
+    struct NamedPart {
         name: String,
     }
-    let all: Vec<&RawValue> = all.and_then(Part::read).unwrap_or_default();
-    all.into_iter().filter(|part| part.get().len() <= LARGEST).filter_map(move |part| {
-        let Named { name } = serde_json::from_str(part.get()).ok()?;
+    let all: Vec<&RawValue> = all.and_then(RawJson::parse).unwrap_or_default();
+    all.into_iter().filter(|part| part.get().len() <= MAX_PART_BYTES).filter_map(move |part| {
+        let NamedPart { name } = serde_json::from_str(part.get()).ok()?;
         is_wanted(&name).then_some((name, part))
     })
 }
 
-fn prometheus(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+fn prometheus_annotations(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let keys = ["prometheus.io/path", "prometheus.io/port", "prometheus.io/scrape"];
     keys.iter().filter_map(|key| Some(((*key).to_owned(), annotations.get(*key)?.clone()))).collect()
 }
@@ -143,22 +146,22 @@ mod tests {
             containers.insert(0, json!({"name": "strange", "env": {"A": "b"}}));
             containers.insert(1, json!({"no": "name"}));
         });
-        let injected = Injected::of(&pod).unwrap();
+        let injected = Injected::from_pod(&pod).unwrap();
         assert_eq!(injected.proxy().unwrap().image, "new/proxyv2:1");
         assert_eq!(injected.containers.len(), 1);
     }
 
     #[test]
-    fn what_injection_cannot_have_written_is_not_kept() {
+    fn parts_larger_than_injection_writes_are_dropped() {
         let pod = pod(|pod| {
             pod["metadata"]["annotations"]["sidecar.istio.io/status"] =
                 json!("{\"containers\":[\"istio-proxy\",\"large\"],\"volumes\":[\"large\"]}");
-            let large = json!({"name": "large", "env": [{"name": "A", "value": "x".repeat(LARGEST)}]});
+            let large = json!({"name": "large", "env": [{"name": "A", "value": "x".repeat(MAX_PART_BYTES)}]});
             pod["spec"]["containers"].as_array_mut().unwrap().push(large.clone());
             pod["spec"]["volumes"] = json!([large]);
         });
-        let injected = Injected::of(&pod).unwrap();
+        let injected = Injected::from_pod(&pod).unwrap();
         assert_eq!((injected.containers.len(), injected.volumes.len()), (1, 0));
-        assert!(injected.weight() < 10_000, "{}", injected.weight());
+        assert!(injected.memory_bytes() < 10_000, "{}", injected.memory_bytes());
     }
 }

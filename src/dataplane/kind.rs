@@ -2,7 +2,7 @@
 
 /// What stands at the end of a pod's chain of owners, by what can be done with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum WorkloadKind {
     /// Rolls out when its template changes.
     Deployment,
     /// Rolls out when its template changes, one pod after the other.

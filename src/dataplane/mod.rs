@@ -26,4 +26,4 @@ pub mod requests;
 pub mod survey;
 pub mod tell;
 
-pub use controller::{DataPlane, Installed, run};
+pub use controller::{DataPlaneInputs, InstalledGeneration, run};

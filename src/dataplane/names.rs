@@ -22,7 +22,7 @@ pub const WINDOW_ANNOTATION: &str = "restarter.istio-operator.kyma-project.io/ma
 /// Annotation of a workload or namespace: a restart may interrupt it.
 pub const ALLOW_INTERRUPTION_ANNOTATION: &str = "restarter.istio-operator.kyma-project.io/allow-interruption";
 /// Annotation of the `Istio` resource: releases a wave that waits or was stopped, by the identity its status tells.
-pub const RELEASE_ANNOTATION: &str = "restarter.istio-operator.kyma-project.io/release";
+pub const APPROVE_RESTARTS_ANNOTATION: &str = "restarter.istio-operator.kyma-project.io/release";
 
 /// Label of the template's hash on pods of a Deployment.
 pub const TEMPLATE_HASH_LABEL: &str = "pod-template-hash";

@@ -9,7 +9,7 @@ use kube::core::ApiResource;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::part::Part;
+use super::part::RawJson;
 use crate::object::ObjectId;
 
 /// Metadata of any object.
@@ -67,7 +67,7 @@ pub struct Pod {
     /// Metadata.
     pub metadata: Meta,
     /// What runs in it.
-    pub spec: PodSpec,
+    pub spec: RawPodSpec,
     /// How it does.
     pub status: PodStatus,
 }
@@ -75,13 +75,13 @@ pub struct Pod {
 /// What runs in a pod, unparsed.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct PodSpec {
+pub struct RawPodSpec {
     /// Containers.
-    pub containers: Option<Part>,
+    pub containers: Option<RawJson>,
     /// Init containers, native sidecars among them.
-    pub init_containers: Option<Part>,
+    pub init_containers: Option<RawJson>,
     /// Volumes.
-    pub volumes: Option<Part>,
+    pub volumes: Option<RawJson>,
 }
 
 /// How a pod does.
@@ -92,13 +92,13 @@ pub struct PodStatus {
     pub phase: String,
     /// Conditions.
     #[serde(deserialize_with = "null_as_empty")]
-    pub conditions: Vec<Condition>,
+    pub conditions: Vec<ObjectCondition>,
 }
 
 /// One condition of an object.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Condition {
+pub struct ObjectCondition {
     /// Type.
     #[serde(rename = "type")]
     pub type_: String,
@@ -138,23 +138,23 @@ pub struct WorkloadSpec {
     /// How a `StatefulSet` or `DaemonSet` replaces pods.
     pub update_strategy: Option<Value>,
     /// The pod template.
-    pub template: Option<Template>,
+    pub template: Option<PodTemplate>,
 }
 
 /// What the pods of a workload are made from.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-pub struct Template {
+pub struct PodTemplate {
     /// Their metadata.
-    pub metadata: TemplateMeta,
+    pub metadata: PodTemplateMeta,
     /// Their spec, unparsed.
-    pub spec: Option<Part>,
+    pub spec: Option<RawJson>,
 }
 
 /// Metadata of a pod template.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct TemplateMeta {
+pub struct PodTemplateMeta {
     /// Labels.
     #[serde(deserialize_with = "null_as_empty")]
     pub labels: BTreeMap<String, String>,
@@ -192,21 +192,21 @@ pub struct WorkloadStatus {
     pub phase: String,
     /// Conditions.
     #[serde(deserialize_with = "null_as_empty")]
-    pub conditions: Vec<Condition>,
+    pub conditions: Vec<ObjectCondition>,
 }
 
 /// What is around the objects of a list.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Envelope {
+pub struct ListEnvelope {
     /// Where the next page begins.
-    pub metadata: PageMeta,
+    pub metadata: ListMeta,
 }
 
 /// Where the next page begins, and the version of the whole list.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct PageMeta {
+pub struct ListMeta {
     /// Token of the next page; empty at the end.
     #[serde(rename = "continue")]
     pub continue_token: String,
@@ -245,7 +245,7 @@ impl Owner {
 
 /// The texts of an object, numbers and switches as they are written.
 #[must_use]
-pub fn strings(object: Option<&Value>) -> BTreeMap<String, String> {
+pub fn string_map(object: Option<&Value>) -> BTreeMap<String, String> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let entries = object.and_then(Value::as_object).into_iter().flatten();
     entries.map(|(key, value)| (key.clone(), text(value))).collect()
@@ -253,7 +253,7 @@ pub fn strings(object: Option<&Value>) -> BTreeMap<String, String> {
 
 /// The path of all objects of a kind, in one namespace or in all.
 #[must_use]
-pub fn path(resource: &ApiResource, namespace: Option<&str>) -> String {
+pub fn collection_path(resource: &ApiResource, namespace: Option<&str>) -> String {
     use kube::Resource;
     kube::api::DynamicObject::url_path(resource, namespace)
 }

@@ -8,14 +8,14 @@ use std::fmt;
 use crate::text::sanitized;
 
 /// Bytes of a text of a pod that are shown.
-const SHOWN: usize = 300;
+const MAX_TEXT_BYTES: usize = 300;
 /// Bytes of a name, and how many names are shown of a list.
-const NAME: usize = 64;
-const NAMES: usize = 10;
+const MAX_NAME_BYTES: usize = 64;
+const MAX_NAMES: usize = 10;
 
 /// What follows from a reason unless the `Istio` resource says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Consequence {
+pub enum DefaultAction {
     /// Only shown.
     Report,
     /// The workload is restarted.
@@ -24,7 +24,7 @@ pub enum Consequence {
 
 /// One difference between a live proxy and the one that injection would give.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
+pub enum StaleReason {
     /// Another proxy image.
     Image {
         /// Live.
@@ -85,10 +85,10 @@ pub enum Reason {
     Removal,
 }
 
-impl Reason {
+impl StaleReason {
     /// What follows from this reason by default.
     #[must_use]
-    pub fn consequence(&self) -> Consequence {
+    pub fn default_action(&self) -> DefaultAction {
         match self {
             Self::Image { .. }
             | Self::Resources { .. }
@@ -97,7 +97,7 @@ impl Reason {
             | Self::StatsMatcher
             | Self::PrometheusMerge
             | Self::ProxyMetadata(_)
-            | Self::Removal => Consequence::Restart,
+            | Self::Removal => DefaultAction::Restart,
             Self::TrustDomain { .. }
             | Self::NativeSidecar { .. }
             | Self::Revision { .. }
@@ -105,22 +105,22 @@ impl Reason {
             | Self::Environment(_)
             | Self::Field(_)
             | Self::NoLongerInjected
-            | Self::MissingSidecar => Consequence::Report,
+            | Self::MissingSidecar => DefaultAction::Report,
         }
     }
 
     /// The same reason with the texts of the pod as they may be kept and shown: shortened and escaped.
     #[must_use]
     pub fn shortened(self) -> Self {
-        let text = |text: String| sanitized(&text, SHOWN);
+        let text = |text: String| sanitized(&text, MAX_TEXT_BYTES);
         match self {
             Self::Image { has, wants } => Self::Image { has: text(has), wants: text(wants) },
             Self::Resources { has, wants } => Self::Resources { has: text(has), wants: text(wants) },
             Self::TrustDomain { has, wants } => Self::TrustDomain { has: text(has), wants: text(wants) },
             Self::Revision { has, wants } => Self::Revision { has: text(has), wants: text(wants) },
-            Self::ProxyMetadata(list) => Self::ProxyMetadata(names(&list)),
-            Self::ProxyConfig(list) => Self::ProxyConfig(names(&list)),
-            Self::Environment(list) => Self::Environment(names(&list)),
+            Self::ProxyMetadata(list) => Self::ProxyMetadata(shortened_names(&list)),
+            Self::ProxyConfig(list) => Self::ProxyConfig(shortened_names(&list)),
+            Self::Environment(list) => Self::Environment(shortened_names(&list)),
             Self::Field(field) => Self::Field(text(field)),
             Self::Cni { .. }
             | Self::DnsCapture
@@ -157,7 +157,7 @@ impl Reason {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for StaleReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Image { has, wants } => write!(f, "proxy image is {has}, should be {wants}"),
@@ -187,39 +187,40 @@ impl fmt::Display for Reason {
 }
 
 /// The first names of a list, and how many further ones there are.
-fn names(all: &[String]) -> Vec<String> {
-    let mut names: Vec<String> = all.iter().take(NAMES).map(|name| sanitized(name, NAME)).collect();
-    if all.len() > NAMES {
-        names.push(format!("{} more", all.len() - NAMES));
+fn shortened_names(all: &[String]) -> Vec<String> {
+    let mut names: Vec<String> =
+        all.iter().take(MAX_NAMES).map(|name| sanitized(name, MAX_NAME_BYTES)).collect();
+    if all.len() > MAX_NAMES {
+        names.push(format!("{} more", all.len() - MAX_NAMES));
     }
     names
 }
 
 /// What follows from several reasons: the strongest consequence, unless a restart would take the sidecar away.
 #[must_use]
-pub fn consequence(reasons: &[Reason], restart_also_for: &[String]) -> Consequence {
-    if reasons.contains(&Reason::NoLongerInjected) {
-        return Consequence::Report;
+pub fn required_action(reasons: &[StaleReason], restart_also_for: &[String]) -> DefaultAction {
+    if reasons.contains(&StaleReason::NoLongerInjected) {
+        return DefaultAction::Report;
     }
-    let of = |reason: &Reason| {
-        let asked = restart_also_for.iter().any(|name| name == reason.name());
-        if asked { Consequence::Restart } else { reason.consequence() }
+    let action_of = |reason: &StaleReason| {
+        let is_listed = restart_also_for.iter().any(|name| name == reason.name());
+        if is_listed { DefaultAction::Restart } else { reason.default_action() }
     };
-    reasons.iter().map(of).max().unwrap_or(Consequence::Report)
+    reasons.iter().map(action_of).max().unwrap_or(DefaultAction::Report)
 }
 
 /// Bytes of all reasons of a workload that are shown.
-const SENTENCE: usize = 1000;
+const MAX_SENTENCE_BYTES: usize = 1000;
 
 /// All reasons in one sentence.
 #[must_use]
-pub fn sentence(reasons: &[Reason]) -> String {
-    sanitized(&reasons.iter().map(Reason::to_string).collect::<Vec<_>>().join("; "), SENTENCE)
+pub fn describe_reasons(reasons: &[StaleReason]) -> String {
+    sanitized(&reasons.iter().map(StaleReason::to_string).collect::<Vec<_>>().join("; "), MAX_SENTENCE_BYTES)
 }
 
 /// Reasons as they may be kept: texts shortened, and no more of them than people read.
 #[must_use]
-pub fn shortened(reasons: impl IntoIterator<Item = Reason>) -> Vec<Reason> {
-    const MOST: usize = 30;
-    reasons.into_iter().take(MOST).map(Reason::shortened).collect()
+pub fn shortened_reasons(reasons: impl IntoIterator<Item = StaleReason>) -> Vec<StaleReason> {
+    const MAX_REASONS: usize = 30;
+    reasons.into_iter().take(MAX_REASONS).map(StaleReason::shortened).collect()
 }

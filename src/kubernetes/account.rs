@@ -8,14 +8,14 @@ use serde_json::Value;
 
 /// A `ServiceAccount`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
+pub struct ServiceAccountRef {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
     pub name: String,
 }
 
-impl Account {
+impl ServiceAccountRef {
     /// The account of a client with this configuration; `None` for a person or a program with credentials of another sort.
     ///
     /// The token is not verified: the API server does that, and here it only says who presents it.
@@ -47,13 +47,13 @@ impl Account {
         else {
             return None;
         };
-        let claims: Value = serde_json::from_slice(&decode(claims)?).ok()?;
+        let claims: Value = serde_json::from_slice(&decode_base64url(claims)?).ok()?;
         Self::of_user(claims["sub"].as_str()?)
     }
 }
 
 /// Decodes base64 of the alphabet for URLs, without padding (RFC 7515, section 2).
-fn decode(text: &str) -> Option<Vec<u8>> {
+fn decode_base64url(text: &str) -> Option<Vec<u8>> {
     let mut standard = text.replace('-', "+").replace('_', "/");
     standard.extend(std::iter::repeat_n('=', (4 - text.len() % 4) % 4));
     let ByteString(bytes) = serde_json::from_value(Value::String(standard)).ok()?;
@@ -75,23 +75,26 @@ mod tests {
         format!("e30.{}.c2ln", encoded.trim_end_matches('='))
     }
 
-    fn account(namespace: &str, name: &str) -> Account {
-        Account { namespace: namespace.into(), name: name.into() }
+    fn account(namespace: &str, name: &str) -> ServiceAccountRef {
+        ServiceAccountRef { namespace: namespace.into(), name: name.into() }
     }
 
-    fn of(auth: Value) -> Option<Account> {
+    fn of(auth: Value) -> Option<ServiceAccountRef> {
         let mut config = Config::new("http://127.0.0.1:1".parse().unwrap());
         config.auth_info = serde_json::from_value::<AuthInfo>(auth).unwrap();
-        Account::of(&config)
+        ServiceAccountRef::of(&config)
     }
 
     #[test]
     fn only_names_of_service_accounts_are_accounts() {
-        assert_eq!(Account::of_user(USER), Some(account("kyma-system", "istio-controller-manager")));
+        assert_eq!(
+            ServiceAccountRef::of_user(USER),
+            Some(account("kyma-system", "istio-controller-manager"))
+        );
         for other in
             ["admin", "system:serviceaccount:", "system:serviceaccount:a:", "system:serviceaccount:a:b:c"]
         {
-            assert_eq!(Account::of_user(other), None, "{other}");
+            assert_eq!(ServiceAccountRef::of_user(other), None, "{other}");
         }
     }
 
@@ -113,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_of_a_pod_is_read_from_its_file_and_a_certificate_is_no_account() {
+    fn a_pod_token_is_read_from_its_file_and_a_certificate_is_none() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), format!("{}\n", token(&json!({"sub": USER})))).unwrap();
         let expected = Some(account("kyma-system", "istio-controller-manager"));

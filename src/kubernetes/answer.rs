@@ -9,9 +9,9 @@ pub fn is_not_found(error: &kube::Error) -> bool {
 }
 
 /// An answer, or nothing if what was asked for does not exist.
-pub fn if_found<T>(answer: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
-    match answer {
-        Ok(found) => Ok(Some(found)),
+pub fn ok_if_not_found<T>(result: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
+    match result {
+        Ok(object) => Ok(Some(object)),
         Err(error) if is_not_found(&error) => Ok(None),
         Err(error) => Err(error),
     }
@@ -22,14 +22,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kind_that_is_not_served_is_not_found_and_other_errors_are_kept() {
+    fn an_unserved_kind_is_not_found_and_other_errors_are_returned() {
         let answer = |code, reason: &str| {
             let status = kube::core::Status { code, reason: reason.to_owned(), ..Default::default() };
             Err::<(), _>(kube::Error::Api(Box::new(status)))
         };
-        assert!(if_found(answer(404, "NotFound")).unwrap().is_none());
-        assert!(if_found(answer(404, "Failed to parse error data")).unwrap().is_none());
-        assert!(if_found(answer(403, "Forbidden")).is_err());
-        assert!(if_found(Ok(1)).unwrap() == Some(1));
+        assert!(ok_if_not_found(answer(404, "NotFound")).unwrap().is_none());
+        assert!(ok_if_not_found(answer(404, "Failed to parse error data")).unwrap().is_none());
+        assert!(ok_if_not_found(answer(403, "Forbidden")).is_err());
+        assert!(ok_if_not_found(Ok(1)).unwrap() == Some(1));
     }
 }

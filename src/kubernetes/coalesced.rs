@@ -16,30 +16,30 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tower::BoxError;
 
 /// Pauses after something was sent, whose answer is waited for, double from the first to the last and stay there.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LAST_PAUSE: Duration = Duration::from_millis(250);
+const MIN_READ_DELAY: Duration = Duration::from_millis(1);
+const MAX_READ_DELAY: Duration = Duration::from_millis(250);
 
 /// Marks a request whose answer goes on, and may come up to a quarter of a second late.
 #[derive(Clone, Copy, Debug)]
 pub struct Coalesce;
 
 /// The connection.
-pub(super) struct Coalesced {
+pub(super) struct CoalescedConnection {
     tcp: TcpStream,
     /// When the socket is looked at next.
-    pause: Pin<Box<Sleep>>,
-    next_pause: Duration,
+    delay: Pin<Box<Sleep>>,
+    next_delay: Duration,
 }
 
-impl Coalesced {
+impl CoalescedConnection {
     /// Takes the socket of an open connection from the runtime. The keepalive of the socket has to notice when the other end
     /// is gone.
     pub(super) fn new(tcp: tokio::net::TcpStream) -> io::Result<Self> {
         let pause = Box::pin(sleep_until(Instant::now()));
-        Ok(Self { tcp: tcp.into_std()?, pause, next_pause: FIRST_PAUSE })
+        Ok(Self { tcp: tcp.into_std()?, delay: pause, next_delay: MIN_READ_DELAY })
     }
 
-    /// As [`Coalesced::new`], for a connector.
+    /// As [`CoalescedConnection::new`], for a connector.
     pub(super) fn connected<E: Into<BoxError>>(
         opened: Result<TokioIo<tokio::net::TcpStream>, E>,
     ) -> Result<TokioIo<Self>, BoxError> {
@@ -47,19 +47,19 @@ impl Coalesced {
         Ok(TokioIo::new(Self::new(tcp.into_inner())?))
     }
 
-    fn pause(&mut self) {
-        self.pause.as_mut().reset(Instant::now() + self.next_pause);
-        self.next_pause = LAST_PAUSE.min(self.next_pause * 2);
+    fn delay_next_read(&mut self) {
+        self.delay.as_mut().reset(Instant::now() + self.next_delay);
+        self.next_delay = MAX_READ_DELAY.min(self.next_delay * 2);
     }
 
     /// Sets the pauses back: an answer comes soon.
-    fn expect(&mut self) {
-        self.next_pause = FIRST_PAUSE;
-        self.pause();
+    fn expect_response(&mut self) {
+        self.next_delay = MIN_READ_DELAY;
+        self.delay_next_read();
     }
 }
 
-impl AsyncRead for Coalesced {
+impl AsyncRead for CoalescedConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -67,9 +67,9 @@ impl AsyncRead for Coalesced {
     ) -> Poll<io::Result<()>> {
         let room = buffer.initialize_unfilled();
         loop {
-            ready!(self.pause.as_mut().poll(context));
+            ready!(self.delay.as_mut().poll(context));
             match self.tcp.read(room) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.pause(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.delay_next_read(),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(read) => {
@@ -81,7 +81,7 @@ impl AsyncRead for Coalesced {
     }
 }
 
-impl AsyncWrite for Coalesced {
+impl AsyncWrite for CoalescedConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -90,10 +90,10 @@ impl AsyncWrite for Coalesced {
         loop {
             // Not after a pause, which begins anew with each write: it would never be over.
             let written = self.tcp.write(data);
-            self.expect();
+            self.expect_response();
             match written {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    ready!(self.pause.as_mut().poll(context));
+                    ready!(self.delay.as_mut().poll(context));
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 written => return Poll::Ready(written),
@@ -110,7 +110,7 @@ impl AsyncWrite for Coalesced {
     }
 }
 
-impl Connection for Coalesced {
+impl Connection for CoalescedConnection {
     fn connected(&self) -> Connected {
         Connected::new()
     }
@@ -124,20 +124,20 @@ mod tests {
 
     use super::*;
 
-    async fn pair() -> (Coalesced, TcpStream) {
+    async fn pair() -> (CoalescedConnection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (Coalesced::new(near).unwrap(), listener.accept().await.unwrap().0)
+        (CoalescedConnection::new(near).unwrap(), listener.accept().await.unwrap().0)
     }
 
     /// Makes the pauses as long as they get.
-    async fn rest(near: &mut Coalesced) {
-        let nothing = tokio::time::timeout(4 * LAST_PAUSE, near.read_u8()).await;
+    async fn rest(near: &mut CoalescedConnection) {
+        let nothing = tokio::time::timeout(4 * MAX_READ_DELAY, near.read_u8()).await;
         assert!(nothing.is_err(), "{nothing:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_comes_during_a_pause_is_read_after_it_in_one_go() {
+    async fn data_during_a_delay_is_read_at_once_after_it() {
         let (mut near, mut far) = pair().await;
         rest(&mut near).await;
         let mut buffer = [0; 8];
@@ -147,12 +147,12 @@ mod tests {
         }
         let before = Instant::now();
         assert_eq!(near.read(&mut buffer).await.unwrap(), 4);
-        assert!(before.elapsed() <= LAST_PAUSE, "{:?}", before.elapsed());
+        assert!(before.elapsed() <= MAX_READ_DELAY, "{:?}", before.elapsed());
         assert_eq!(&buffer[..4], b"abcd");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_is_not_waited_for_as_long_as_news() {
+    async fn a_response_is_read_sooner_than_events() {
         let (mut near, mut far) = pair().await;
         rest(&mut near).await;
         assert!(near.write_all(b"?").now_or_never().is_some(), "sent after a pause");
@@ -160,11 +160,11 @@ mod tests {
         far.write_all(b"!").await.unwrap();
         let before = Instant::now();
         assert_eq!(near.read_u8().await.unwrap(), b'!');
-        assert!(before.elapsed() <= 2 * FIRST_PAUSE, "{:?}", before.elapsed());
+        assert!(before.elapsed() <= 2 * MIN_READ_DELAY, "{:?}", before.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_end_of_the_other_side_is_noticed() {
+    async fn a_closed_connection_is_detected() {
         let (mut near, far) = pair().await;
         rest(&mut near).await;
         drop(far);

@@ -15,18 +15,18 @@ use kube::client::{Body, ConfigExt};
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 
-use super::account::Account;
-use super::coalesced::Coalesced;
-use super::counted::RequestCount;
-use super::guard::limited;
+use super::account::ServiceAccountRef;
+use super::coalesced::CoalescedConnection;
+use super::counted::RequestMetrics;
+use super::guard::limited_client;
 use super::limits::Limits;
 
 /// Reaching the address of an API server takes milliseconds or does not happen.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Those that a burst of writes needed are closed soon after it. Renewals of the Lease keep one open.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Each connection keeps what it once needed.
-const READ_BUFFER: usize = 32 << 10;
+const READ_BUFFER_BYTES: usize = 32 << 10;
 /// A shared connection that died silently takes all watches along, so that it is asked for a sign of life; and so is one
 /// that is of no use but for a watch, by the kernel.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
@@ -34,17 +34,17 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 2;
 /// What one stream may have sent that nobody has read, and all of them: more than a hundred times as much, which is as many
 /// streams as an API server allows, so that none that is not read holds the others up.
-const STREAM_WINDOW: u32 = 64 << 10;
-const CONNECTION_WINDOW: u32 = 8 << 20;
+const STREAM_WINDOW_BYTES: u32 = 64 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 
 /// What is offered to the API server, best first.
-const HTTP1: [&[u8]; 1] = [b"http/1.1"];
-const HTTP2: [&[u8]; 2] = [b"h2", b"http/1.1"];
+const HTTP1_ALPN: [&[u8]; 1] = [b"http/1.1"];
+const HTTP2_ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// How the bytes of a connection are read.
 #[derive(Clone, Copy)]
-enum Reads {
-    AsTheyCome,
+enum ReadMode {
+    Immediate,
     Coalesced,
 }
 
@@ -80,7 +80,7 @@ pub enum ConnectError {
         "no cluster was found: --kubeconfig and KUBECONFIG are not set, this is not a Pod with a service account \
          ({in_cluster}), and the kubeconfig in the home directory cannot be used"
     )]
-    Nowhere {
+    NoCluster {
         /// Why this is no Pod with a service account.
         in_cluster: Box<InClusterError>,
         /// Why the file in the home directory cannot be used.
@@ -88,7 +88,7 @@ pub enum ConnectError {
     },
     /// The user to act for cannot be one.
     #[error("{user:?} is no name of a user")]
-    User {
+    InvalidUser {
         /// The name.
         user: String,
     },
@@ -117,15 +117,16 @@ pub enum ConnectError {
 ///
 /// One request is made, which anyone may make, so that a cluster that cannot be reached is told as that.
 pub async fn connect(kubeconfig: Option<&Path>, user: Option<&str>) -> Result<kube::Client, ConnectError> {
-    let mut config = find(kubeconfig).await?;
+    let mut config = find_config(kubeconfig).await?;
     if let Some(user) = user {
-        let value = HeaderValue::from_str(user).map_err(|_| ConnectError::User { user: user.to_owned() })?;
+        let value =
+            HeaderValue::from_str(user).map_err(|_| ConnectError::InvalidUser { user: user.to_owned() })?;
         config.headers.push((HeaderName::from_static("impersonate-user"), value));
     }
-    let (requests, streams) = open_both(&config)?;
+    let (requests, streams) = open_clients(&config)?;
     // A person waits for few things, and a third client may ask him, or the program that knows his credentials, a third time.
     let coalesced = streams.clone();
-    let client = limited(Connections { requests, streams, coalesced }, Limits::default());
+    let client = limited_client(Connections { requests, streams, coalesced }, Limits::default());
     match client.apiserver_version().await {
         Err(kube::Error::Api(status)) if status.code == 403 => Ok(client),
         Err(source) => {
@@ -142,25 +143,28 @@ pub async fn connect(kubeconfig: Option<&Path>, user: Option<&str>) -> Result<ku
 /// Nothing is retried inside these clients: a retry there would outlast any deadline set outside.
 pub async fn connections(
     kubeconfig: Option<&Path>,
-    count: &RequestCount,
-) -> Result<(Connections, Option<Account>), ConnectError> {
-    let config = find(kubeconfig).await?;
+    count: &RequestMetrics,
+) -> Result<(Connections, Option<ServiceAccountRef>), ConnectError> {
+    let config = find_config(kubeconfig).await?;
     let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
-    let (requests, streams) = open_both(&config)?;
-    let coalesced = open(&config, &HTTP1, Reads::Coalesced)?;
+    let (requests, streams) = open_clients(&config)?;
+    let coalesced = open_client(&config, &HTTP1_ALPN, ReadMode::Coalesced)?;
     let connections = Connections {
-        requests: count.counting(requests, &host),
-        streams: count.counting(streams, &host),
-        coalesced: count.counting(coalesced, &host),
+        requests: count.instrument(requests, &host),
+        streams: count.instrument(streams, &host),
+        coalesced: count.instrument(coalesced, &host),
     };
-    Ok((connections, Account::of(&config)))
+    Ok((connections, ServiceAccountRef::of(&config)))
 }
 
-fn open_both(config: &Config) -> Result<(kube::Client, kube::Client), ConnectError> {
-    Ok((open(config, &HTTP1, Reads::AsTheyCome)?, open(config, &HTTP2, Reads::AsTheyCome)?))
+fn open_clients(config: &Config) -> Result<(kube::Client, kube::Client), ConnectError> {
+    Ok((
+        open_client(config, &HTTP1_ALPN, ReadMode::Immediate)?,
+        open_client(config, &HTTP2_ALPN, ReadMode::Immediate)?,
+    ))
 }
 
-fn open(config: &Config, protocols: &[&[u8]], reads: Reads) -> Result<kube::Client, ConnectError> {
+fn open_client(config: &Config, protocols: &[&[u8]], reads: ReadMode) -> Result<kube::Client, ConnectError> {
     let address = config.cluster_url.to_string();
     let mut config = config.clone();
     // Without a name of their own, writes are noted in `managedFields` as those of "unknown".
@@ -171,22 +175,26 @@ fn open(config: &Config, protocols: &[&[u8]], reads: Reads) -> Result<kube::Clie
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     // Only kube's own client knows what to do with a proxy, or with a server that is called by another name.
     let is_plain = config.proxy_url.is_none() && config.tls_server_name.is_none();
-    let opened = if is_plain { client(&config, protocols, reads) } else { kube::Client::try_from(config) };
+    let opened =
+        if is_plain { new_client(&config, protocols, reads) } else { kube::Client::try_from(config) };
     opened.map_err(|source| ConnectError::Setup { address, source: Box::new(source) })
 }
 
 /// kube's own client cannot be told to speak HTTP/2, to coalesce reads, nor to send each part of a large request at once.
-fn client(config: &Config, protocols: &[&[u8]], reads: Reads) -> Result<kube::Client, kube::Error> {
+fn new_client(config: &Config, protocols: &[&[u8]], reads: ReadMode) -> Result<kube::Client, kube::Error> {
     let mut tls = config.rustls_client_config()?;
     tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    let (tcp, tls) = (tcp(), Arc::new(tls));
+    let (tcp, tls) = (tcp_connector(), Arc::new(tls));
     match reads {
-        Reads::AsTheyCome => over(HttpsConnector::from((tcp, tls)), config),
-        Reads::Coalesced => over(HttpsConnector::from((tcp.map_result(Coalesced::connected), tls)), config),
+        ReadMode::Immediate => client_with_connector(HttpsConnector::from((tcp, tls)), config),
+        ReadMode::Coalesced => client_with_connector(
+            HttpsConnector::from((tcp.map_result(CoalescedConnection::connected), tls)),
+            config,
+        ),
     }
 }
 
-fn tcp() -> HttpConnector {
+fn tcp_connector() -> HttpConnector {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -197,17 +205,17 @@ fn tcp() -> HttpConnector {
     tcp
 }
 
-fn over<C>(connector: C, config: &Config) -> Result<kube::Client, kube::Error>
+fn client_with_connector<C>(connector: C, config: &Config) -> Result<kube::Client, kube::Error>
 where
     C: Connect + Clone + Send + Sync + 'static,
 {
     let client: Client<_, Body> = Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE)
-        .http1_max_buf_size(READ_BUFFER)
-        .http2_initial_stream_window_size(STREAM_WINDOW)
-        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .http1_max_buf_size(READ_BUFFER_BYTES)
+        .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keep_alive_interval(PING_INTERVAL)
         .http2_keep_alive_timeout(PING_TIMEOUT)
         .build(connector);
@@ -220,7 +228,7 @@ where
     Ok(kube::Client::new(service, config.default_namespace.clone()))
 }
 
-async fn find(kubeconfig: Option<&Path>) -> Result<Config, ConnectError> {
+async fn find_config(kubeconfig: Option<&Path>) -> Result<Config, ConnectError> {
     if let Some(path) = kubeconfig {
         let file = |source| ConnectError::File { path: path.to_owned(), source };
         return select_context(Kubeconfig::read_from(path).map_err(file)?).await.map_err(file);
@@ -232,7 +240,7 @@ async fn find(kubeconfig: Option<&Path>) -> Result<Config, ConnectError> {
         Ok(config) => Ok(config),
         Err(in_cluster) => Config::from_kubeconfig(&KubeConfigOptions::default())
             .await
-            .map_err(|source| ConnectError::Nowhere { in_cluster: Box::new(in_cluster), source }),
+            .map_err(|source| ConnectError::NoCluster { in_cluster: Box::new(in_cluster), source }),
     }
 }
 
@@ -273,7 +281,7 @@ clusters:
 - {name: local, cluster: {server: 'http://127.0.0.1:1'}}
 ";
         file.write_all(text.as_bytes()).unwrap();
-        let config = find(Some(file.path())).await.unwrap();
+        let config = find_config(Some(file.path())).await.unwrap();
         assert_eq!(config.default_namespace, "team-a");
         let error = connect(Some(file.path()), None).await.err().unwrap();
         assert_eq!(error.to_string(), "the API server at http://127.0.0.1:1/ cannot be asked");

@@ -13,10 +13,10 @@ use prometheus_client::registry::Registry;
 use tower::{BoxError, Service};
 
 /// In the place of a status code, as Go's client has it: there was no answer.
-const NO_ANSWER: &str = "<error>";
+const NO_RESPONSE: &str = "<error>";
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Labels {
+struct RequestLabels {
     code: String,
     host: String,
     method: String,
@@ -24,11 +24,11 @@ struct Labels {
 
 /// How many requests were made. Cheap to clone; all clones share the counts.
 #[derive(Clone, Debug, Default)]
-pub struct RequestCount {
-    requests: Family<Labels, Counter>,
+pub struct RequestMetrics {
+    requests: Family<RequestLabels, Counter>,
 }
 
-impl RequestCount {
+impl RequestMetrics {
     /// Makes the count known to `registry`.
     pub fn register(&self, registry: &mut Registry) {
         let help = "Requests to the API server by status code, method and host";
@@ -36,23 +36,23 @@ impl RequestCount {
     }
 
     /// A client for the same API server, called `host`, whose requests are counted.
-    pub(super) fn counting(&self, client: kube::Client, host: &str) -> kube::Client {
+    pub(super) fn instrument(&self, client: kube::Client, host: &str) -> kube::Client {
         let namespace = client.default_namespace().to_owned();
-        kube::Client::new(Counted { client, host: host.to_owned(), count: self.clone() }, namespace)
+        kube::Client::new(CountingService { client, host: host.to_owned(), count: self.clone() }, namespace)
     }
 
-    fn note(&self, code: String, host: String, method: &Method) {
-        self.requests.get_or_create(&Labels { code, host, method: method.to_string() }).inc();
+    fn record(&self, code: String, host: String, method: &Method) {
+        self.requests.get_or_create(&RequestLabels { code, host, method: method.to_string() }).inc();
     }
 }
 
-struct Counted {
+struct CountingService {
     client: kube::Client,
     host: String,
-    count: RequestCount,
+    count: RequestMetrics,
 }
 
-impl Service<Request<Body>> for Counted {
+impl Service<Request<Body>> for CountingService {
     type Response = Response<Body>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
@@ -66,10 +66,10 @@ impl Service<Request<Body>> for Counted {
         let (client, host, count) = (client.clone(), host.clone(), count.clone());
         Box::pin(async move {
             let method = request.method().clone();
-            let answer = client.send(request).await;
-            let code = answer.as_ref().map(|response| response.status().as_str().to_owned());
-            count.note(code.unwrap_or_else(|_| NO_ANSWER.to_owned()), host, &method);
-            answer.map_err(|error| match error {
+            let result = client.send(request).await;
+            let code = result.as_ref().map(|response| response.status().as_str().to_owned());
+            count.record(code.unwrap_or_else(|_| NO_RESPONSE.to_owned()), host, &method);
+            result.map_err(|error| match error {
                 // The client around this one wraps it again.
                 kube::Error::Service(inner) => inner,
                 other => other.into(),
@@ -94,10 +94,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_request_is_counted_by_its_answer() {
-        let count = RequestCount::default();
+    async fn each_request_is_counted_by_its_status() {
+        let count = RequestMetrics::default();
         let client = kube::Client::new(service_fn(answer), "default");
-        let client = count.counting(client, "10.96.0.1:443");
+        let client = count.instrument(client, "10.96.0.1:443");
         for path in ["/api", "/api", "/absent", "/lost"] {
             let request = Request::get(path).body(Body::empty()).unwrap();
             let _ = client.send(request).await;

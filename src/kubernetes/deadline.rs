@@ -12,18 +12,18 @@ use tower::BoxError;
 use super::limits::RequestTimeout;
 
 /// Annotation of the bookmark that ends the list with which a watch began.
-const LIST_END: &[u8] = b"k8s.io/initial-events-end";
+const LIST_END_ANNOTATION: &[u8] = b"k8s.io/initial-events-end";
 
 /// A body that has to be complete at a deadline, or may go on for ever.
 pub struct DeadlineBody<B = Body> {
     body: B,
     deadline: Option<(Pin<Box<Sleep>>, RequestTimeout)>,
-    list: Option<List>,
+    list: Option<InitialList>,
 }
 
 /// The list at the beginning of a body.
-struct List {
-    over: Pin<Box<Sleep>>,
+struct InitialList {
+    timeout: Pin<Box<Sleep>>,
     error: RequestTimeout,
     /// The last bytes that were read, since the end may be told in two parts.
     tail: Vec<u8>,
@@ -44,25 +44,26 @@ impl<B> DeadlineBody<B> {
     #[must_use]
     pub fn with_list(self, error: RequestTimeout) -> Self {
         let over = Box::pin(sleep_until(Instant::now() + error.after));
-        Self { list: Some(List { over, error, tail: Vec::new() }), ..self }
+        Self { list: Some(InitialList { timeout: over, error, tail: Vec::new() }), ..self }
     }
 
     /// The error of what is over by now.
-    fn poll_over(&mut self, context: &mut Context<'_>) -> Option<RequestTimeout> {
-        let list = self.list.as_mut().map(|list| (&mut list.over, &list.error));
+    fn poll_expired(&mut self, context: &mut Context<'_>) -> Option<RequestTimeout> {
+        let list = self.list.as_mut().map(|list| (&mut list.timeout, &list.error));
         let deadline = self.deadline.as_mut().map(|(over, error)| (over, &*error));
         let mut limits = [list, deadline].into_iter().flatten();
         limits.find_map(|(over, error)| over.as_mut().poll(context).is_ready().then(|| error.clone()))
     }
 }
 
-impl List {
+impl InitialList {
     /// Takes in what was read; whether the list is complete.
     fn read(&mut self, data: &[u8]) -> bool {
         self.tail.extend_from_slice(data);
-        let is_complete = self.tail.windows(LIST_END.len()).any(|window| window == LIST_END);
-        self.tail.drain(..self.tail.len().saturating_sub(LIST_END.len() - 1));
-        self.over.as_mut().reset(Instant::now() + self.error.after);
+        let is_complete =
+            self.tail.windows(LIST_END_ANNOTATION.len()).any(|window| window == LIST_END_ANNOTATION);
+        self.tail.drain(..self.tail.len().saturating_sub(LIST_END_ANNOTATION.len() - 1));
+        self.timeout.as_mut().reset(Instant::now() + self.error.after);
         is_complete
     }
 }
@@ -78,7 +79,7 @@ where
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Some(error) = self.poll_over(context) {
+        if let Some(error) = self.poll_expired(context) {
             return Poll::Ready(Some(Err(error.into())));
         }
         let polled = Pin::new(&mut self.body).poll_frame(context);
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_is_late_ends_with_an_error_unless_it_is_endless() {
+    async fn a_late_body_ends_with_an_error_unless_endless() {
         let deadline = Instant::now() + Duration::from_secs(1);
         let mut limited = DeadlineBody::until(Body::from(b"text".to_vec()), deadline, late());
         let mut endless = DeadlineBody::endless(Body::from(b"text".to_vec()));
@@ -157,8 +158,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_list_may_take_long_but_not_be_silent_and_what_follows_it_may() {
-        let patience = Duration::from_millis(1500);
+    async fn a_slow_list_is_accepted_but_a_silent_one_times_out() {
+        let max_silence = Duration::from_millis(1500);
         for (parts, complete) in [
             (vec!["a", "b", "c"], false),
             (vec!["a", "b", "\"k8s.io/initial-events-end\": \"true\""], true),
@@ -166,7 +167,7 @@ mod tests {
         ] {
             let count = parts.len();
             let body = Parts(parts, Box::pin(sleep(Duration::from_secs(1))));
-            let error = RequestTimeout { after: patience, ..late() };
+            let error = RequestTimeout { after: max_silence, ..late() };
             let mut body = DeadlineBody::endless(body).with_list(error.clone());
             for _ in 0..count {
                 assert!(poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await.unwrap().is_ok());

@@ -15,8 +15,8 @@ use tower::{BoxError, Service};
 use super::coalesced::Coalesce;
 use super::connect::Connections;
 use super::deadline::DeadlineBody;
-use super::limits::{Kind, Limits, RequestTimeout, Stream, WriteDenied, fresh};
-use super::nesting::Shallow;
+use super::limits::{Limits, RequestKind, RequestTimeout, StreamRequest, WriteDenied, consistent_list_uri};
+use super::nesting::DepthLimitedBody;
 use crate::leader::Leadership;
 
 /// Waits between attempts; their number bounds the attempts.
@@ -25,22 +25,22 @@ const RETRY_DELAYS: [Duration; 3] =
 
 /// Ends the writing of a guarded client for good, before the Lease is given up.
 #[derive(Clone, Debug)]
-pub struct WriteGate {
-    state: Arc<watch::Sender<GateState>>,
+pub struct WriteFence {
+    state: Arc<watch::Sender<FenceState>>,
 }
 
 #[derive(Debug, Default)]
-struct GateState {
+struct FenceState {
     closed: bool,
     in_flight: usize,
 }
 
 /// Counts a write for as long as it exists.
-struct InFlight(WriteGate);
+struct InFlight(WriteFence);
 
-impl WriteGate {
+impl WriteFence {
     fn new() -> Self {
-        Self { state: Arc::new(watch::Sender::new(GateState::default())) }
+        Self { state: Arc::new(watch::Sender::new(FenceState::default())) }
     }
 
     /// Refuses all writes from now on and waits until those under way have ended.
@@ -70,52 +70,52 @@ impl Drop for InFlight {
 ///
 /// A refused write fails with [`WriteDenied`] inside [`kube::Error::Service`]; [`super::write_denied`] finds it there.
 #[must_use]
-pub fn guarded(
+pub fn fenced_client(
     connections: Connections,
     leadership: watch::Receiver<Leadership>,
     limits: Limits,
-) -> (kube::Client, WriteGate) {
-    let gate = WriteGate::new();
+) -> (kube::Client, WriteFence) {
+    let fence = WriteFence::new();
     let namespace = connections.requests.default_namespace().to_owned();
-    let guard = Guard { connections, leadership, limits, gate: gate.clone() };
-    (kube::Client::new(guard, namespace), gate)
+    let fenced = FencedClient { connections, leadership, limits, fence: fence.clone() };
+    (kube::Client::new(fenced, namespace), fence)
 }
 
 /// A client over `connections` that keeps to `limits` and writes whenever it is asked to: for a person, who holds no Lease.
 #[must_use]
-pub fn limited(connections: Connections, limits: Limits) -> kube::Client {
+pub fn limited_client(connections: Connections, limits: Limits) -> kube::Client {
     // What was published last stays when its publisher goes.
     let (_, leadership) = watch::channel(Leadership::Leading { until: None });
-    guarded(connections, leadership, limits).0
+    fenced_client(connections, leadership, limits).0
 }
 
-struct Guard {
+struct FencedClient {
     connections: Connections,
     leadership: watch::Receiver<Leadership>,
     limits: Limits,
-    gate: WriteGate,
+    fence: WriteFence,
 }
 
-impl Guard {
+impl FencedClient {
     /// Decides about one request: how long it may take and, for a write, its mark as being under way.
-    fn admit(&self, kind: Kind, now: Instant) -> Option<(RequestLimit, Option<InFlight>)> {
+    fn admit(&self, kind: RequestKind, now: Instant) -> Option<(RequestDeadline, Option<InFlight>)> {
         let after = self.limits.budget(kind, &self.leadership.borrow(), now)?;
-        let mark = match kind {
-            Kind::Write => Some(self.gate.enter()?),
-            Kind::Read | Kind::Stream => None,
+        let in_flight = match kind {
+            RequestKind::Write => Some(self.fence.enter()?),
+            RequestKind::Read | RequestKind::Stream => None,
         };
-        Some((RequestLimit { after, deadline: now + after }, mark))
+        Some((RequestDeadline { after, deadline: now + after }, in_flight))
     }
 }
 
 #[derive(Clone, Copy)]
-struct RequestLimit {
+struct RequestDeadline {
     after: std::time::Duration,
     deadline: Instant,
 }
 
-impl Service<Request<Body>> for Guard {
-    type Response = Response<DeadlineBody<Shallow>>;
+impl Service<Request<Body>> for FencedClient {
+    type Response = Response<DeadlineBody<DepthLimitedBody>>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -124,40 +124,42 @@ impl Service<Request<Body>> for Guard {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        if let Some(fresh) = fresh(request.uri()) {
+        if let Some(fresh) = consistent_list_uri(request.uri()) {
             *request.uri_mut() = fresh;
         }
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         tracing::trace!(%method, uri = %request.uri(), "requesting");
-        let kind = Kind::of(&method, request.uri());
-        let stream = Stream::of(request.uri());
-        let Some((limit, mark)) = self.admit(kind, Instant::now()) else {
+        let kind = RequestKind::of(&method, request.uri());
+        let stream = StreamRequest::of(request.uri());
+        let Some((limit, in_flight)) = self.admit(kind, Instant::now()) else {
             return Box::pin(async { Err(WriteDenied { method, path }.into()) });
         };
         let Connections { requests, streams, coalesced } = &self.connections;
         let client = match kind {
-            Kind::Stream if request.extensions().get::<Coalesce>().is_some() => coalesced.clone(),
-            Kind::Stream => streams.clone(),
-            Kind::Read | Kind::Write => requests.clone(),
+            RequestKind::Stream if request.extensions().get::<Coalesce>().is_some() => coalesced.clone(),
+            RequestKind::Stream => streams.clone(),
+            RequestKind::Read | RequestKind::Write => requests.clone(),
         };
         Box::pin(async move {
             let timed_out = RequestTimeout { method, path, after: limit.after };
-            let shallow = |body| Shallow::new(body, &timed_out.path);
-            let answer = timeout_at(limit.deadline, send(&client, request)).await;
-            drop(mark);
-            let response = answer.map_err(|_| timed_out.clone())??.map(shallow);
+            let limit_depth = |body| DepthLimitedBody::new(body, &timed_out.path);
+            let result = timeout_at(limit.deadline, send_with_retries(&client, request)).await;
+            drop(in_flight);
+            let response = result.map_err(|_| timed_out.clone())??.map(limit_depth);
             Ok(response.map(|body| match kind {
-                Kind::Stream => stream.limited(body, timed_out),
-                Kind::Read | Kind::Write => DeadlineBody::until(body, limit.deadline, timed_out),
+                RequestKind::Stream => stream.limit_body(body, timed_out),
+                RequestKind::Read | RequestKind::Write => {
+                    DeadlineBody::until(body, limit.deadline, timed_out)
+                }
             }))
         })
     }
 }
 
-impl Stream {
+impl StreamRequest {
     /// An answer that goes on, which `start` says how long to wait for.
-    fn limited(self, body: Shallow, start: RequestTimeout) -> DeadlineBody<Shallow> {
-        let body = match self.served {
+    fn limit_body(self, body: DepthLimitedBody, start: RequestTimeout) -> DeadlineBody<DepthLimitedBody> {
+        let body = match self.server_timeout {
             Some(served) => {
                 let after = served + start.after;
                 let error = RequestTimeout { after, ..start.clone() };
@@ -165,7 +167,7 @@ impl Stream {
             }
             None => DeadlineBody::endless(body),
         };
-        if self.lists { body.with_list(start) } else { body }
+        if self.has_initial_list { body.with_list(start) } else { body }
     }
 }
 
@@ -173,22 +175,25 @@ impl Stream {
 ///
 /// Those that read and those that delete: they may be repeated without thinking. A reconcile asks so many questions that it
 /// would hardly ever come to its end otherwise when one in ten gets no answer.
-async fn send(client: &kube::Client, request: Request<Body>) -> Result<Response<Body>, kube::Error> {
+async fn send_with_retries(
+    client: &kube::Client,
+    request: Request<Body>,
+) -> Result<Response<Body>, kube::Error> {
     let (parts, body) = request.into_parts();
     let mut delays = RETRY_DELAYS.iter();
     let may_repeat = matches!(parts.method, http::Method::GET | http::Method::DELETE);
     let copy = body.try_clone().filter(|_| may_repeat);
     let Some(copy) = copy else { return client.send(Request::from_parts(parts, body)).await };
     loop {
-        let again = copy.try_clone().unwrap_or_else(Body::empty);
-        let answer = client.send(Request::from_parts(parts.clone(), again)).await;
-        let passes = match &answer {
+        let body_copy = copy.try_clone().unwrap_or_else(Body::empty);
+        let result = client.send(Request::from_parts(parts.clone(), body_copy)).await;
+        let is_transient = match &result {
             Ok(response) => matches!(response.status().as_u16(), 429 | 500 | 502 | 503 | 504),
             Err(_) => true,
         };
-        match delays.next().filter(|_| passes) {
+        match delays.next().filter(|_| is_transient) {
             Some(delay) => tokio::time::sleep(*delay).await,
-            None => return answer,
+            None => return result,
         }
     }
 }
@@ -206,12 +211,12 @@ mod tests {
 
     /// An API server that answers `{}` after a while, and counts the requests that reach it.
     #[derive(Clone, Default)]
-    struct Server {
+    struct StubServer {
         delay: Duration,
         requests: Arc<AtomicUsize>,
     }
 
-    impl Service<Request<Body>> for Server {
+    impl Service<Request<Body>> for StubServer {
         type Response = Response<Body>;
         type Error = BoxError;
         type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
@@ -232,21 +237,21 @@ mod tests {
 
     struct Bench {
         client: kube::Client,
-        gate: WriteGate,
+        fence: WriteFence,
         publish: watch::Sender<Leadership>,
         requests: Arc<AtomicUsize>,
     }
 
     /// A guarded client with limits of 30 s in front of a server that takes `delay`.
     fn bench(delay: Duration, leadership: Leadership) -> Bench {
-        let server = Server { delay, ..Server::default() };
+        let server = StubServer { delay, ..StubServer::default() };
         let requests = server.requests.clone();
         let (publish, leadership) = watch::channel(leadership);
         let client = kube::Client::new(server, "default");
         let connections =
             Connections { requests: client.clone(), streams: client.clone(), coalesced: client };
-        let (client, gate) = guarded(connections, leadership, Limits::default());
-        Bench { client, gate, publish, requests }
+        let (client, gate) = fenced_client(connections, leadership, Limits::default());
+        Bench { client, fence: gate, publish, requests }
     }
 
     async fn send(client: &kube::Client, method: &str, uri: &str) -> Result<String, kube::Error> {
@@ -271,7 +276,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_leader_writes_until_its_lease_is_over_and_again_after_a_renewal() {
+    async fn the_leader_writes_until_its_lease_ends_or_is_renewed() {
         let bench = bench(Duration::ZERO, leading_for(10));
         send(&bench.client, "PATCH", "/api/v1/nodes/a").await.unwrap();
         sleep(10 * SECOND).await;
@@ -282,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_that_hangs_is_given_up_before_the_lease_is_over() {
+    async fn a_hanging_write_times_out_before_the_lease_ends() {
         let bench = bench(Duration::from_secs(3600), leading_for(9));
         let started = Instant::now();
         let error = send(&bench.client, "PATCH", "/api/v1/nodes/a").await.unwrap_err();
@@ -293,20 +298,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_read_that_hangs_is_given_up_whoever_leads() {
+    async fn a_hanging_read_times_out_on_leader_and_standby() {
         let bench = bench(Duration::from_secs(3600), Leadership::Standby { holder: None });
         let error = send(&bench.client, "GET", "/api/v1/nodes").await.unwrap_err();
         assert!(error.to_string().contains("GET /api/v1/nodes was given up after 30s"), "{error}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_what_goes_on_shares_a_connection_unless_it_is_not_urgent() {
-        let servers = [Server::default(), Server::default(), Server::default()];
+    async fn streams_share_a_connection_unless_coalesced() {
+        let servers = [StubServer::default(), StubServer::default(), StubServer::default()];
         let counts = servers.each_ref().map(|server| server.requests.clone());
         let [requests, streams, coalesced] = servers.map(|server| kube::Client::new(server, "default"));
         let connections = Connections { requests, streams, coalesced };
         let (_lead, leadership) = watch::channel(Leadership::Leading { until: None });
-        let (client, _gate) = guarded(connections, leadership, Limits::default());
+        let (client, _gate) = fenced_client(connections, leadership, Limits::default());
         let watch = "/api/v1/nodes?watch=true";
         for (method, uri) in [("GET", "/api/v1/nodes"), ("PATCH", "/api/v1/nodes/a"), ("GET", watch)] {
             send(&client, method, uri).await.unwrap();
@@ -317,9 +322,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_closed_gate_waits_for_writes_under_way_and_lets_no_more_start() {
+    async fn a_closed_fence_waits_for_writes_in_flight_and_stops_new_ones() {
         let bench = bench(5 * SECOND, Leadership::Leading { until: None });
-        let (client, gate) = (bench.client.clone(), bench.gate.clone());
+        let (client, gate) = (bench.client.clone(), bench.fence.clone());
         let write = tokio::spawn(async move { send(&client, "PATCH", "/api/v1/nodes/a").await });
         sleep(SECOND).await;
         assert!(tokio::time::timeout(SECOND, gate.close()).await.is_err(), "closed with a write under way");

@@ -31,7 +31,7 @@ impl Default for Limits {
 
 /// What kind of request it is, as far as its limits go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum RequestKind {
     /// It changes nothing and its answer ends.
     Read,
     /// It changes nothing and its answer goes on.
@@ -40,7 +40,7 @@ pub enum Kind {
     Write,
 }
 
-impl Kind {
+impl RequestKind {
     /// Tells the kind from the method and the query.
     #[must_use]
     pub fn of(method: &Method, uri: &Uri) -> Self {
@@ -54,22 +54,22 @@ impl Kind {
 
 /// What an answer that goes on was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stream {
+pub struct StreamRequest {
     /// Whether it begins with a list.
-    pub lists: bool,
+    pub has_initial_list: bool,
     /// When the API server ends it.
-    pub served: Option<Duration>,
+    pub server_timeout: Option<Duration>,
 }
 
-impl Stream {
+impl StreamRequest {
     /// What the query asks for.
     #[must_use]
     pub fn of(uri: &Uri) -> Self {
         let mut pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
         let seconds = pairs.clone().find(|(key, _)| *key == "timeoutSeconds");
         Self {
-            lists: pairs.any(|pair| pair == ("sendInitialEvents", "true")),
-            served: seconds.and_then(|(_, seconds)| seconds.parse().ok()).map(Duration::from_secs),
+            has_initial_list: pairs.any(|pair| pair == ("sendInitialEvents", "true")),
+            server_timeout: seconds.and_then(|(_, seconds)| seconds.parse().ok()).map(Duration::from_secs),
         }
     }
 }
@@ -78,7 +78,7 @@ impl Stream {
 ///
 /// kube asks for a list of any age there, which may be older than what we wrote a moment ago.
 #[must_use]
-pub fn fresh(uri: &Uri) -> Option<Uri> {
+pub fn consistent_list_uri(uri: &Uri) -> Option<Uri> {
     let query = uri.query()?;
     if !query.split('&').any(|pair| pair == "sendInitialEvents=true") {
         return None;
@@ -94,11 +94,11 @@ pub fn fresh(uri: &Uri) -> Option<Uri> {
 impl Limits {
     /// How long a request of this kind may take that starts at `now`, or `None` if it must not start.
     #[must_use]
-    pub fn budget(&self, kind: Kind, leadership: &Leadership, now: Instant) -> Option<Duration> {
+    pub fn budget(&self, kind: RequestKind, leadership: &Leadership, now: Instant) -> Option<Duration> {
         match kind {
-            Kind::Read => Some(self.read),
-            Kind::Stream => Some(self.stream_start),
-            Kind::Write => leadership.remaining(now).map(|remaining| remaining.min(self.write)),
+            RequestKind::Read => Some(self.read),
+            RequestKind::Stream => Some(self.stream_start),
+            RequestKind::Write => leadership.remaining(now).map(|remaining| remaining.min(self.write)),
         }
     }
 }
@@ -140,40 +140,47 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_told_apart_by_method_and_query() {
+    fn requests_are_classified_by_method_and_query() {
         for (method, uri, kind) in [
-            (Method::GET, "/api/v1/nodes", Kind::Read),
-            (Method::GET, "/api/v1/nodes?limit=250&watch=false", Kind::Read),
-            (Method::GET, "/api/v1/nodes?labelSelector=watch%3Dtrue", Kind::Read),
-            (Method::GET, "/api/v1/nodes?&watch=true&timeoutSeconds=290", Kind::Stream),
-            (Method::GET, "/api/v1/namespaces/a/pods/b/log?&follow=true", Kind::Stream),
-            (Method::POST, "/api/v1/nodes?dryRun=All", Kind::Write),
-            (Method::PUT, "/api/v1/nodes/a", Kind::Write),
-            (Method::PATCH, "/api/v1/nodes/a", Kind::Write),
-            (Method::DELETE, "/api/v1/nodes/a", Kind::Write),
+            (Method::GET, "/api/v1/nodes", RequestKind::Read),
+            (Method::GET, "/api/v1/nodes?limit=250&watch=false", RequestKind::Read),
+            (Method::GET, "/api/v1/nodes?labelSelector=watch%3Dtrue", RequestKind::Read),
+            (Method::GET, "/api/v1/nodes?&watch=true&timeoutSeconds=290", RequestKind::Stream),
+            (Method::GET, "/api/v1/namespaces/a/pods/b/log?&follow=true", RequestKind::Stream),
+            (Method::POST, "/api/v1/nodes?dryRun=All", RequestKind::Write),
+            (Method::PUT, "/api/v1/nodes/a", RequestKind::Write),
+            (Method::PATCH, "/api/v1/nodes/a", RequestKind::Write),
+            (Method::DELETE, "/api/v1/nodes/a", RequestKind::Write),
         ] {
-            assert_eq!(Kind::of(&method, &uri.parse().unwrap()), kind, "{method} {uri}");
+            assert_eq!(RequestKind::of(&method, &uri.parse().unwrap()), kind, "{method} {uri}");
         }
     }
 
     #[test]
-    fn what_a_stream_was_asked_for_is_read_from_its_query() {
+    fn stream_options_are_read_from_the_query() {
         let minutes = Some(Duration::from_secs(290));
-        for (uri, lists, served) in [
+        for (uri, has_initial_list, server_timeout) in [
             ("/api/v1/pods?&watch=true&timeoutSeconds=290&sendInitialEvents=true", true, minutes),
             ("/api/v1/pods?watch=true&timeoutSeconds=290", false, minutes),
             ("/api/v1/namespaces/a/pods/b/log?&follow=true", false, None),
         ] {
-            assert_eq!(Stream::of(&uri.parse().unwrap()), Stream { lists, served }, "{uri}");
+            assert_eq!(
+                StreamRequest::of(&uri.parse().unwrap()),
+                StreamRequest { has_initial_list, server_timeout },
+                "{uri}"
+            );
         }
     }
 
     #[test]
-    fn a_streamed_list_is_asked_for_as_it_is_now() {
+    fn a_streamed_list_is_requested_consistent() {
         let streamed = "/api/v1/pods?&watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=";
-        assert_eq!(fresh(&format!("{streamed}0").parse().unwrap()), Some(streamed.parse().unwrap()));
+        assert_eq!(
+            consistent_list_uri(&format!("{streamed}0").parse().unwrap()),
+            Some(streamed.parse().unwrap())
+        );
         for other in ["/api/v1/pods?&watch=true&resourceVersion=0", "/api/v1/pods"] {
-            assert_eq!(fresh(&other.parse().unwrap()), None);
+            assert_eq!(consistent_list_uri(&other.parse().unwrap()), None);
         }
     }
 
@@ -191,11 +198,11 @@ mod tests {
             (until(14), Some(second(10))),
             (Leadership::Leading { until: None }, Some(second(10))),
         ] {
-            assert_eq!(limits.budget(Kind::Write, &leadership, now), allowed, "{leadership:?}");
-            assert_eq!(limits.budget(Kind::Read, &leadership, now), Some(second(30)));
-            assert_eq!(limits.budget(Kind::Stream, &leadership, now), Some(second(5)));
+            assert_eq!(limits.budget(RequestKind::Write, &leadership, now), allowed, "{leadership:?}");
+            assert_eq!(limits.budget(RequestKind::Read, &leadership, now), Some(second(30)));
+            assert_eq!(limits.budget(RequestKind::Stream, &leadership, now), Some(second(5)));
         }
-        assert_eq!(limits.budget(Kind::Write, &until(3), now + second(4)), None);
+        assert_eq!(limits.budget(RequestKind::Write, &until(3), now + second(4)), None);
     }
 
     #[test]

@@ -12,11 +12,11 @@ mod limits;
 mod nesting;
 mod streamed;
 
-pub use account::Account;
-pub use answer::{if_found, is_not_found};
+pub use account::ServiceAccountRef;
+pub use answer::{is_not_found, ok_if_not_found};
 pub use coalesced::Coalesce;
 pub use connect::{ConnectError, Connections, connect, connections};
-pub use counted::RequestCount;
-pub use guard::{WriteGate, guarded};
+pub use counted::RequestMetrics;
+pub use guard::{WriteFence, fenced_client};
 pub use limits::{Limits, RequestTimeout, WriteDenied, write_denied};
-pub use streamed::{is_not_served, streamed};
+pub use streamed::{is_not_served, streaming_watcher};

@@ -12,7 +12,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use kube::client::Body;
 
 /// Levels that remain. `serde_json` parses 127; what is around an object in a list or a watch takes two.
-const LEVELS: usize = 100;
+const MAX_DEPTH: usize = 100;
 
 /// Whether objects at a path may be nested without bound: the kinds of custom resources. Built-in kinds have fixed types.
 fn is_unbounded(path: &str) -> bool {
@@ -21,47 +21,47 @@ fn is_unbounded(path: &str) -> bool {
 }
 
 /// A body without what is nested too deeply, or one that remains as it is.
-pub struct Shallow {
+pub struct DepthLimitedBody {
     body: Body,
-    state: Option<State>,
+    state: Option<DepthFilter>,
 }
 
-impl Shallow {
+impl DepthLimitedBody {
     /// The body of an answer to a request for `path`.
     pub(super) fn new(body: Body, path: &str) -> Self {
-        Self { body, state: is_unbounded(path).then(State::default) }
+        Self { body, state: is_unbounded(path).then(DepthFilter::default) }
     }
 }
 
 /// Where in a JSON text the filter is; a text arrives in parts.
 #[derive(Default)]
-struct State {
+struct DepthFilter {
     depth: usize,
     is_in_string: bool,
     is_escaped: bool,
 }
 
-impl State {
+impl DepthFilter {
     /// The part of a text that remains.
     fn apply(&mut self, part: Bytes) -> Bytes {
-        let mut kept: Option<Vec<u8>> = None;
+        let mut rewritten: Option<Vec<u8>> = None;
         for (at, byte) in part.iter().enumerate() {
-            let remains = self.step(*byte);
-            match &mut kept {
-                Some(kept) => kept.extend(remains.bytes(*byte)),
-                None if remains == Remains::Itself => {}
+            let output = self.step(*byte);
+            match &mut rewritten {
+                Some(kept) => kept.extend(output.bytes(*byte)),
+                None if output == ByteOutput::Unchanged => {}
                 // Most parts remain as they are, and are not copied.
                 None => {
                     let mut copy = part.slice(..at).to_vec();
-                    copy.extend(remains.bytes(*byte));
-                    kept = Some(copy);
+                    copy.extend(output.bytes(*byte));
+                    rewritten = Some(copy);
                 }
             }
         }
-        kept.map_or(part, Bytes::from)
+        rewritten.map_or(part, Bytes::from)
     }
 
-    fn step(&mut self, byte: u8) -> Remains {
+    fn step(&mut self, byte: u8) -> ByteOutput {
         let before = self.depth;
         match byte {
             _ if self.is_escaped => self.is_escaped = false,
@@ -72,33 +72,33 @@ impl State {
             _ => {}
         }
         match (before, self.depth) {
-            (LEVELS, now) if now > LEVELS => Remains::Null,
-            (before, now) if before.max(now) > LEVELS => Remains::Nothing,
-            _ => Remains::Itself,
+            (MAX_DEPTH, now) if now > MAX_DEPTH => ByteOutput::Null,
+            (before, now) if before.max(now) > MAX_DEPTH => ByteOutput::Omitted,
+            _ => ByteOutput::Unchanged,
         }
     }
 }
 
 /// What remains of a byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Remains {
-    Itself,
+enum ByteOutput {
+    Unchanged,
     Null,
-    Nothing,
+    Omitted,
 }
 
-impl Remains {
+impl ByteOutput {
     fn bytes(self, byte: u8) -> impl Iterator<Item = u8> {
         let (text, own): (&[u8], _) = match self {
-            Self::Itself => (b"", Some(byte)),
+            Self::Unchanged => (b"", Some(byte)),
             Self::Null => (b"null", None),
-            Self::Nothing => (b"", None),
+            Self::Omitted => (b"", None),
         };
         text.iter().copied().chain(own)
     }
 }
 
-impl HttpBody for Shallow {
+impl HttpBody for DepthLimitedBody {
     type Data = Bytes;
     type Error = <Body as HttpBody>::Error;
 
@@ -133,22 +133,22 @@ mod tests {
     }
 
     /// What remains of a text that arrives in parts of a size.
-    fn remains(text: &str, size: usize) -> String {
-        let mut state = State::default();
+    fn filtered(text: &str, size: usize) -> String {
+        let mut state = DepthFilter::default();
         let parts = text.as_bytes().chunks(size).map(|part| state.apply(Bytes::copy_from_slice(part)));
         String::from_utf8(parts.flat_map(|part| part.to_vec()).collect()).unwrap()
     }
 
     #[test]
-    fn what_is_nested_too_deeply_becomes_null() {
-        let cut = nested(LEVELS).replace('1', "null");
+    fn deep_nesting_becomes_null() {
+        let cut = nested(MAX_DEPTH).replace('1', "null");
         for (text, expected) in [
-            (nested(LEVELS), nested(LEVELS)),
-            (nested(LEVELS + 1), cut.clone()),
+            (nested(MAX_DEPTH), nested(MAX_DEPTH)),
+            (nested(MAX_DEPTH + 1), cut.clone()),
             (nested(100_000), cut.clone()),
             (
-                format!("{}{}{}", "[".repeat(LEVELS), r#"1,{"b":["]"]},[2],3"#, "]".repeat(LEVELS)),
-                format!("{}{}{}", "[".repeat(LEVELS), "1,null,null,3", "]".repeat(LEVELS)),
+                format!("{}{}{}", "[".repeat(MAX_DEPTH), r#"1,{"b":["]"]},[2],3"#, "]".repeat(MAX_DEPTH)),
+                format!("{}{}{}", "[".repeat(MAX_DEPTH), "1,null,null,3", "]".repeat(MAX_DEPTH)),
             ),
             // The next event of a watch is not affected.
             (format!("{}\n{{}}\n", nested(100_000)), format!("{cut}\n{{}}\n")),
@@ -158,7 +158,7 @@ mod tests {
             ),
         ] {
             for size in [1, 7, usize::MAX] {
-                assert_eq!(remains(&text, size), expected, "{size}");
+                assert_eq!(filtered(&text, size), expected, "{size}");
             }
             let first = expected.lines().next().unwrap();
             assert!(serde_json::from_str::<Value>(first).is_ok(), "{first}");
@@ -169,7 +169,7 @@ mod tests {
         #[test]
         fn a_text_that_is_not_nested_deeply_is_not_changed(text in ".{0,60}", size in 1_usize..70) {
             let json = serde_json::json!({"a": [text.clone(), {text.clone(): [[]]}]}).to_string();
-            prop_assert_eq!(remains(&json, size), json);
+            prop_assert_eq!(filtered(&json, size), json);
         }
     }
 
@@ -189,8 +189,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_body_of_a_custom_resource_is_cut_as_it_arrives() {
-        for (path, levels) in [("/apis/networking.istio.io/v1/gateways", LEVELS), ("/api/v1/pods", 5000)] {
-            let mut body = Shallow::new(Body::from(nested(5000).into_bytes()), path);
+        for (path, levels) in [("/apis/networking.istio.io/v1/gateways", MAX_DEPTH), ("/api/v1/pods", 5000)] {
+            let mut body = DepthLimitedBody::new(Body::from(nested(5000).into_bytes()), path);
             let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
             let text = frame.unwrap().unwrap().into_data().unwrap();
             assert_eq!(str::from_utf8(&text).unwrap().matches('{').count(), levels, "{path}");

@@ -9,11 +9,14 @@ use serde::de::DeserializeOwned;
 
 use super::answer::is_not_found;
 
-type Events<K> = BoxStream<'static, watcher::Result<Event<K>>>;
+type EventStream<K> = BoxStream<'static, watcher::Result<Event<K>>>;
 
 /// Like kube's `watcher`, with the list in the same request as the watch where the API server can do that (by default
 /// since Kubernetes 1.34), else with a request for each.
-pub fn streamed<K>(api: Api<K>, config: Config) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
+pub fn streaming_watcher<K>(
+    api: Api<K>,
+    config: Config,
+) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
@@ -24,12 +27,12 @@ where
 
 /// The events of `first`, or those of `second` if the API server does not do what `first` asks for.
 fn fall_back<K: Send + 'static>(
-    first: Events<K>,
-    second: impl FnOnce() -> Events<K> + Send + 'static,
+    first: EventStream<K>,
+    second: impl FnOnce() -> EventStream<K> + Send + 'static,
 ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send {
     stream::unfold((first, Some(second)), |(mut events, mut second)| async move {
         let event = events.next().await?;
-        match second.take_if(|_| event.as_ref().is_err_and(is_refused)) {
+        match second.take_if(|_| event.as_ref().is_err_and(is_streaming_unsupported)) {
             Some(second) => {
                 tracing::debug!("the API server streams no lists, listing and watching");
                 let mut events = second();
@@ -49,7 +52,7 @@ pub fn is_not_served(error: &watcher::Error) -> bool {
 }
 
 /// The API server knows the option, but its feature `WatchList` is off.
-fn is_refused(error: &watcher::Error) -> bool {
+fn is_streaming_unsupported(error: &watcher::Error) -> bool {
     matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 422)
 }
 
@@ -74,12 +77,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_api_server_that_cannot_stream_lists_is_asked_for_lists() {
+    async fn without_streaming_lists_the_watcher_lists_and_watches() {
         assert_eq!(outcome(vec![failure(422), Ok(Event::InitDone)]).await, ["listing", "failed"]);
     }
 
     #[tokio::test]
-    async fn other_failures_are_those_of_the_watch() {
+    async fn other_failures_are_passed_on() {
         let events = vec![failure(404), failure(503), Ok(Event::InitDone)];
         assert_eq!(outcome(events).await, ["failed", "failed", "streamed"]);
     }

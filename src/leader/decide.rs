@@ -36,17 +36,17 @@ pub enum Action {
 impl Observation {
     /// Takes in the Lease as seen at `now`, `None` if there is none. `fallback` is the duration to respect if the
     /// Lease does not name one.
-    pub fn see(&mut self, seen: Option<Lease>, now: Instant, fallback: Duration) {
-        let changed = match (&self.lease, &seen) {
+    pub fn observe(&mut self, observed: Option<Lease>, now: Instant, fallback: Duration) {
+        let changed = match (&self.lease, &observed) {
             (Some(before), Some(after)) => before.spec != after.spec,
             (None, Some(_)) => true,
             // A Lease that someone deleted does not stop its holder at once: what it was promised stays.
             (_, None) => false,
         };
-        if let Some(lease) = seen.as_ref().filter(|_| changed) {
+        if let Some(lease) = observed.as_ref().filter(|_| changed) {
             self.held_until = lease::holder(lease).map(|_| now + lease::duration(lease, fallback));
         }
-        self.lease = seen;
+        self.lease = observed;
     }
 
     /// The Lease as last seen.
@@ -86,7 +86,7 @@ mod tests {
     const FALLBACK: Duration = Duration::from_secs(15);
 
     /// The Leases that were seen, each with the second.
-    type Seen = Vec<(u64, Option<Lease>)>;
+    type ObservedLeases = Vec<(u64, Option<Lease>)>;
 
     fn held_by(holder: &str, renewed: i64) -> Lease {
         lease::claim(None, holder, &Timing::default(), MicroTime(Timestamp::from_second(renewed).unwrap()))
@@ -97,12 +97,12 @@ mod tests {
     }
 
     #[test]
-    fn decisions_follow_from_what_was_seen_and_when() {
+    fn decisions_follow_from_the_observed_leases() {
         let start = Instant::now();
         let released = lease::release(&held_by("b", 1), MicroTime(Timestamp::UNIX_EPOCH));
         let wait = |seconds| Action::Wait { until: after(start, seconds) };
         // What was seen at which second, the second of the decision, the decision.
-        let table: [(&str, Seen, u64, Action); 11] = [
+        let table: [(&str, ObservedLeases, u64, Action); 11] = [
             ("nothing was seen", vec![], 0, Action::Create),
             ("there is no lease", vec![(0, None)], 0, Action::Create),
             ("another holds it", vec![(0, Some(held_by("b", 1)))], 0, wait(15)),
@@ -130,21 +130,21 @@ mod tests {
             ("deleted under its holder", vec![(0, Some(held_by("b", 1))), (1, None)], 2, wait(15)),
             ("we hold it, even expired", vec![(0, Some(held_by("a", 1)))], 99, Action::Renew),
         ];
-        for (what, seen, decided_at, expected) in table {
+        for (what, observations, decided_at, expected) in table {
             let mut observed = Observation::default();
-            for (second, lease) in seen {
-                observed.see(lease, after(start, second), FALLBACK);
+            for (second, lease) in observations {
+                observed.observe(lease, after(start, second), FALLBACK);
             }
             assert_eq!(decide(&observed, "a", after(start, decided_at)), expected, "{what}");
         }
     }
 
     #[test]
-    fn a_deleted_lease_is_created_once_its_holders_time_is_over() {
+    fn a_deleted_lease_is_recreated_after_its_duration() {
         let start = Instant::now();
         let mut observed = Observation::default();
-        observed.see(Some(held_by("b", 1)), start, FALLBACK);
-        observed.see(None, after(start, 1), FALLBACK);
+        observed.observe(Some(held_by("b", 1)), start, FALLBACK);
+        observed.observe(None, after(start, 1), FALLBACK);
         assert_eq!(decide(&observed, "a", after(start, 15)), Action::Create);
     }
 }

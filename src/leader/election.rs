@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::{Action, Leadership, Observation, Timing, decide, lease};
 use crate::api::names::LEADER_LEASE;
-use crate::telemetry::one_line;
+use crate::telemetry::format_error_chain;
 
 /// The API server ends a watch after this time, so that one whose connection died silently does not last.
 const WATCH_SECONDS: u32 = 240;
@@ -38,7 +38,7 @@ pub struct Election {
 
 /// Why a leader stopped leading without having been told to. The process has to exit.
 #[derive(Debug, thiserror::Error)]
-pub enum Lost {
+pub enum LeadershipLost {
     /// The API server could not be reached, or refused, for as long as the Lease allows.
     #[error("the Lease {LEADER_LEASE} could not be renewed within {0:?}")]
     RenewDeadline(Duration),
@@ -66,11 +66,11 @@ enum AttemptError {
 }
 
 /// What one successful try came to.
-enum Attempt {
+enum AttemptOutcome {
     /// We hold the Lease by a claim that was sent at this moment.
     Held { sent: Instant },
     /// Another process holds it until this moment at least.
-    NotOurs { until: Instant },
+    HeldByOther { until: Instant },
 }
 
 impl Election {
@@ -100,7 +100,7 @@ impl Election {
     /// Waits for the Lease and keeps it until `stop` is cancelled, then gives it up.
     ///
     /// Cancel `stop` only when this process has stopped writing: others take over at once.
-    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Lost> {
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), LeadershipLost> {
         let result = tokio::select! {
             result = self.lead() => result,
             () = stop.cancelled() => Ok(()),
@@ -112,7 +112,7 @@ impl Election {
         result
     }
 
-    async fn lead(&mut self) -> Result<(), Lost> {
+    async fn lead(&mut self) -> Result<(), LeadershipLost> {
         let mut sent = self.acquire().await;
         info!(lease = LEADER_LEASE, identity = self.identity, "leading");
         loop {
@@ -121,32 +121,32 @@ impl Election {
             let deadline = sent + self.timing.renew_deadline();
             sent = timeout_at(deadline, self.renew())
                 .await
-                .map_err(|_| Lost::RenewDeadline(self.timing.renew_deadline()))??;
+                .map_err(|_| LeadershipLost::RenewDeadline(self.timing.renew_deadline()))??;
         }
     }
 
     /// Tries until this process holds the Lease; returns when the claim that won was sent.
     async fn acquire(&mut self) -> Instant {
         loop {
-            let waited = match self.attempt().await {
-                Ok(Attempt::Held { sent }) => return sent,
-                Ok(Attempt::NotOurs { until }) => self.watch_until(until).await,
+            let result = match self.attempt().await {
+                Ok(AttemptOutcome::Held { sent }) => return sent,
+                Ok(AttemptOutcome::HeldByOther { until }) => self.watch_until(until).await,
                 Err(error) => Err(error),
             };
-            if let Err(error) = waited {
+            if let Err(error) = result {
                 self.pause_after(&error).await;
             }
         }
     }
 
     /// Renews until it succeeds; the caller sets the deadline.
-    async fn renew(&mut self) -> Result<Instant, Lost> {
+    async fn renew(&mut self) -> Result<Instant, LeadershipLost> {
         loop {
             match self.attempt().await {
-                Ok(Attempt::Held { sent }) => return Ok(sent),
-                Ok(Attempt::NotOurs { .. }) => {
+                Ok(AttemptOutcome::Held { sent }) => return Ok(sent),
+                Ok(AttemptOutcome::HeldByOther { .. }) => {
                     let holder = self.observed.holder().unwrap_or("nobody").to_owned();
-                    return Err(Lost::TakenOver { holder });
+                    return Err(LeadershipLost::TakenOver { holder });
                 }
                 Err(error) => self.pause_after(&error).await,
             }
@@ -154,22 +154,22 @@ impl Election {
     }
 
     /// Decides once and carries it out. After an error the next attempt reads the Lease again.
-    async fn attempt(&mut self) -> Result<Attempt, AttemptError> {
+    async fn attempt(&mut self) -> Result<AttemptOutcome, AttemptError> {
         let limit = self.timing.request_timeout();
         if self.stale {
             let read = timeout(limit, self.leases.get_opt(LEADER_LEASE)).await;
             let read = read.map_err(|_| AttemptError::Timeout(limit))?.map_err(AttemptError::Read)?;
-            self.see(read);
+            self.observe(read);
         }
         let sent = Instant::now();
         if let Action::Wait { until } = decide(&self.observed, &self.identity, sent) {
-            return Ok(Attempt::NotOurs { until });
+            return Ok(AttemptOutcome::HeldByOther { until });
         }
         self.stale = true;
         self.claimed = true;
         let written = timeout(limit, self.claim()).await.map_err(|_| AttemptError::Timeout(limit))?;
-        self.see(Some(written.map_err(write_error)?));
-        Ok(Attempt::Held { sent })
+        self.observe(Some(written.map_err(write_error)?));
+        Ok(AttemptOutcome::Held { sent })
     }
 
     async fn claim(&self) -> Result<Lease, kube::Error> {
@@ -187,8 +187,9 @@ impl Election {
             .fields(&format!("metadata.name={LEADER_LEASE}"))
             .timeout(WATCH_SECONDS)
             .disable_bookmarks();
-        let seen = self.observed.lease().and_then(|lease| lease.metadata.resource_version.clone());
-        let version = seen.unwrap_or_else(|| "0".to_owned());
+        let observed_version =
+            self.observed.lease().and_then(|lease| lease.metadata.resource_version.clone());
+        let version = observed_version.unwrap_or_else(|| "0".to_owned());
         self.stale = true;
         let limit = self.timing.request_timeout();
         let started = timeout(limit, self.leases.watch(&params, &version)).await;
@@ -200,8 +201,8 @@ impl Election {
                 () = sleep_until(until) => return Ok(()),
             };
             match event {
-                Some(WatchEvent::Added(lease) | WatchEvent::Modified(lease)) => self.see(Some(lease)),
-                Some(WatchEvent::Deleted(_)) => self.see(None),
+                Some(WatchEvent::Added(lease) | WatchEvent::Modified(lease)) => self.observe(Some(lease)),
+                Some(WatchEvent::Deleted(_)) => self.observe(None),
                 Some(WatchEvent::Bookmark(_)) => {}
                 // The version is too old, or the server ended the watch: read again.
                 Some(WatchEvent::Error(_)) | None => return Ok(()),
@@ -213,8 +214,8 @@ impl Election {
         }
     }
 
-    fn see(&mut self, lease: Option<Lease>) {
-        self.observed.see(lease, Instant::now(), self.timing.lease_duration());
+    fn observe(&mut self, lease: Option<Lease>) {
+        self.observed.observe(lease, Instant::now(), self.timing.lease_duration());
         self.stale = false;
         let holder = self.observed.holder().filter(|holder| *holder != self.identity).map(str::to_owned);
         self.publish.send_if_modified(|leadership| match leadership {
@@ -244,7 +245,7 @@ impl Election {
         if matches!(error, AttemptError::Conflict) {
             debug!("{error}");
         } else {
-            warn!("{}", one_line(error));
+            warn!("{}", format_error_chain(error));
         }
         sleep(self.timing.pause(uuid::Uuid::new_v4().as_bytes()[0])).await;
     }
@@ -254,7 +255,10 @@ impl Election {
         match timeout(RELEASE_TIMEOUT, self.release()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                warn!("the Lease {LEADER_LEASE} was not released and will expire: {}", one_line(&error));
+                warn!(
+                    "the Lease {LEADER_LEASE} was not released and will expire: {}",
+                    format_error_chain(&error)
+                );
             }
             Err(_) => warn!("the Lease {LEADER_LEASE} was not released in time and will expire"),
         }
@@ -264,7 +268,7 @@ impl Election {
         // A renewal may have been cut off by the stop, so what was last seen may be out of date.
         if self.stale {
             let lease = self.leases.get_opt(LEADER_LEASE).await?;
-            self.see(lease);
+            self.observe(lease);
         }
         let Some(held) = self.observed.lease().filter(|lease| lease::holder(lease) == Some(&self.identity))
         else {

@@ -90,13 +90,13 @@ mod tests {
     }
 
     #[test]
-    fn a_takeover_counts_a_transition_and_keeps_what_others_wrote() {
+    fn a_takeover_counts_a_transition_and_preserves_other_fields() {
         let mut held = claim(None, "a", &Timing::default(), at(5));
         held.metadata.resource_version = Some("17".to_owned());
         held.metadata.labels = Some([("team".to_owned(), "mesh".to_owned())].into());
-        let taken = claim(Some(&held), "b", &Timing::default(), at(30));
-        assert_eq!(taken.metadata, held.metadata);
-        let spec = taken.spec.unwrap();
+        let takeover = claim(Some(&held), "b", &Timing::default(), at(30));
+        assert_eq!(takeover.metadata, held.metadata);
+        let spec = takeover.spec.unwrap();
         assert_eq!(spec.holder_identity.as_deref(), Some("b"));
         assert_eq!(spec.lease_transitions, Some(1));
         assert_eq!(spec.acquire_time, Some(at(30)));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_that_makes_no_sense_is_replaced() {
+    fn an_invalid_duration_is_replaced_by_the_default() {
         let fallback = Duration::from_secs(15);
         for seconds in [None, Some(0), Some(-3)] {
             let mut lease = claim(None, "a", &Timing::default(), at(0));

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use decide::{Action, Observation, decide};
-pub use election::{Election, Lost};
+pub use election::{Election, LeadershipLost};
 pub use timing::{Timing, TimingError};
 
 /// Whether this process may write to the cluster.

@@ -17,8 +17,8 @@ use super::{Action, Leadership, Observation, Timing, decide, lease};
 const PROCESSES: usize = 3;
 
 #[derive(Clone, Copy, Debug)]
-enum Step {
-    Pass(u16),
+enum SimulationStep {
+    PassTime(u16),
     Read(usize),
     Send(usize),
     Accept(usize),
@@ -26,17 +26,17 @@ enum Step {
     Release(usize),
     Crash(usize),
     /// A request that nobody waits for any more arrives.
-    Arrive,
+    DeliverLate,
 }
 
-struct Request {
+struct PendingRequest {
     sent: Instant,
     claim: Lease,
-    fate: Fate,
+    state: RequestState,
 }
 
-enum Fate {
-    UnderWay,
+enum RequestState {
+    InFlight,
     Accepted(Box<Lease>),
     Refused,
 }
@@ -45,72 +45,72 @@ struct Process {
     name: String,
     observed: Observation,
     until: Option<Instant>,
-    request: Option<Request>,
+    request: Option<PendingRequest>,
 }
 
-struct World {
+struct ElectionModel {
     timing: Timing,
     now: Instant,
     ticks: i64,
     stored: Option<Lease>,
     version: u64,
     processes: Vec<Process>,
-    adrift: Vec<Lease>,
-    born: usize,
+    late_claims: Vec<Lease>,
+    started: usize,
 }
 
-impl World {
+impl ElectionModel {
     fn new() -> Self {
-        let mut world = Self {
+        let mut model = Self {
             timing: Timing::default(),
             now: Instant::now(),
             ticks: 0,
             stored: None,
             version: 0,
             processes: Vec::new(),
-            adrift: Vec::new(),
-            born: 0,
+            late_claims: Vec::new(),
+            started: 0,
         };
         for _ in 0..PROCESSES {
-            let process = world.birth();
-            world.processes.push(process);
+            let process = model.start_process();
+            model.processes.push(process);
         }
-        world
+        model
     }
 
-    fn birth(&mut self) -> Process {
-        self.born += 1;
-        let name = format!("pod_{}", self.born);
+    fn start_process(&mut self) -> Process {
+        self.started += 1;
+        let name = format!("pod_{}", self.started);
         Process { name, observed: Observation::default(), until: None, request: None }
     }
 
-    fn step(&mut self, step: Step) {
+    fn step(&mut self, step: SimulationStep) {
         match step {
-            Step::Pass(millis) => {
+            SimulationStep::PassTime(millis) => {
                 self.now += Duration::from_millis(millis.into());
                 self.ticks += 1;
             }
-            Step::Read(index) => {
+            SimulationStep::Read(index) => {
                 let fallback = self.timing.lease_duration();
-                self.processes[index].observed.see(self.stored.clone(), self.now, fallback);
+                self.processes[index].observed.observe(self.stored.clone(), self.now, fallback);
             }
-            Step::Send(index) => self.send(index),
-            Step::Accept(index) => self.accept(index),
-            Step::Respond(index) => self.respond(index),
-            Step::Release(index) => self.release(index),
-            Step::Crash(index) => self.crash(index),
-            Step::Arrive => {
-                let claim = self.adrift.pop();
+            SimulationStep::Send(index) => self.send(index),
+            SimulationStep::Accept(index) => self.accept(index),
+            SimulationStep::Respond(index) => self.respond(index),
+            SimulationStep::Release(index) => self.release(index),
+            SimulationStep::Crash(index) => self.crash(index),
+            SimulationStep::DeliverLate => {
+                let claim = self.late_claims.pop();
                 claim.and_then(|claim| self.store(claim));
             }
         }
     }
 
     fn crash(&mut self, index: usize) {
-        let successor = self.birth();
+        let successor = self.start_process();
         let dead = std::mem::replace(&mut self.processes[index], successor);
-        let under_way = dead.request.filter(|request| matches!(request.fate, Fate::UnderWay));
-        self.adrift.extend(under_way.map(|request| request.claim));
+        let in_flight = dead.request.filter(|request| matches!(request.state, RequestState::InFlight));
+        self.late_claims.extend(in_flight.map(|request| request.claim));
     }
 
     fn wall_clock(&self) -> MicroTime {
@@ -125,18 +125,20 @@ impl World {
             return;
         }
         let claim = lease::claim(process.observed.lease(), &process.name, &self.timing, now);
-        process.request = Some(Request { sent: self.now, claim, fate: Fate::UnderWay });
+        process.request = Some(PendingRequest { sent: self.now, claim, state: RequestState::InFlight });
     }
 
     fn accept(&mut self, index: usize) {
         let Some(request) = self.processes[index].request.as_ref() else { return };
-        if !matches!(request.fate, Fate::UnderWay) {
+        if !matches!(request.state, RequestState::InFlight) {
             return;
         }
         let claim = request.claim.clone();
-        let fate = self.store(claim).map_or(Fate::Refused, |stored| Fate::Accepted(Box::new(stored)));
+        let state = self
+            .store(claim)
+            .map_or(RequestState::Refused, |stored| RequestState::Accepted(Box::new(stored)));
         if let Some(request) = self.processes[index].request.as_mut() {
-            request.fate = fate;
+            request.state = state;
         }
     }
 
@@ -156,12 +158,12 @@ impl World {
     fn respond(&mut self, index: usize) {
         let (now, timing) = (self.now, self.timing);
         let process = &mut self.processes[index];
-        let Some(Request { sent, claim, fate }) = process.request.take() else { return };
-        match fate {
-            Fate::UnderWay => self.adrift.push(claim),
-            Fate::Refused => {}
-            Fate::Accepted(lease) => {
-                process.observed.see(Some(*lease), now, timing.lease_duration());
+        let Some(PendingRequest { sent, claim, state }) = process.request.take() else { return };
+        match state {
+            RequestState::InFlight => self.late_claims.push(claim),
+            RequestState::Refused => {}
+            RequestState::Accepted(lease) => {
+                process.observed.observe(Some(*lease), now, timing.lease_duration());
                 process.until = Some(timing.may_write_until(sent));
             }
         }
@@ -185,17 +187,17 @@ impl World {
     }
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<SimulationStep>> {
     let process = 0..PROCESSES;
     let step = prop_oneof![
-        3 => (1_u16..6_000).prop_map(Step::Pass),
-        4 => process.clone().prop_map(Step::Read),
-        6 => process.clone().prop_map(Step::Send),
-        6 => process.clone().prop_map(Step::Accept),
-        6 => process.clone().prop_map(Step::Respond),
-        1 => process.clone().prop_map(Step::Release),
-        1 => process.prop_map(Step::Crash),
-        2 => Just(Step::Arrive),
+        3 => (1_u16..6_000).prop_map(SimulationStep::PassTime),
+        4 => process.clone().prop_map(SimulationStep::Read),
+        6 => process.clone().prop_map(SimulationStep::Send),
+        6 => process.clone().prop_map(SimulationStep::Accept),
+        6 => process.clone().prop_map(SimulationStep::Respond),
+        1 => process.clone().prop_map(SimulationStep::Release),
+        1 => process.prop_map(SimulationStep::Crash),
+        2 => Just(SimulationStep::DeliverLate),
     ];
     prop::collection::vec(step, 1..200)
 }
@@ -204,31 +206,31 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
-    fn never_may_two_processes_write(steps in steps()) {
-        let mut world = World::new();
+    fn two_processes_never_write_at_once(steps in steps()) {
+        let mut model = ElectionModel::new();
         for step in steps {
-            world.step(step);
-            let writers = world.writers();
+            model.step(step);
+            let writers = model.writers();
             prop_assert!(writers.len() <= 1, "{writers:?} write at once after {step:?}");
         }
     }
 
     /// Whatever happened, somebody leads within a lease and a half once the network is well.
     #[test]
-    fn after_any_history_somebody_leads_again(steps in steps()) {
-        let mut world = World::new();
+    fn some_process_leads_after_any_history(steps in steps()) {
+        let mut model = ElectionModel::new();
         for step in steps {
-            world.step(step);
+            model.step(step);
         }
         for _ in 0..12 {
             for index in 0..PROCESSES {
-                for step in [Step::Accept(index), Step::Respond(index), Step::Read(index), Step::Send(index),
-                             Step::Accept(index), Step::Respond(index)] {
-                    world.step(step);
+                for step in [SimulationStep::Accept(index), SimulationStep::Respond(index), SimulationStep::Read(index), SimulationStep::Send(index),
+                             SimulationStep::Accept(index), SimulationStep::Respond(index)] {
+                    model.step(step);
                 }
             }
-            world.step(Step::Pass(2_000));
+            model.step(SimulationStep::PassTime(2_000));
         }
-        prop_assert_eq!(world.writers().len(), 1);
+        prop_assert_eq!(model.writers().len(), 1);
     }
 }

@@ -6,10 +6,10 @@ use tokio::time::Instant;
 
 /// The share of the lease that a holder leaves unused, so that its last write has ended, and not only started, when
 /// another process may take over.
-const MARGIN: u32 = 15;
+const SAFETY_MARGIN_DIVISOR: u32 = 15;
 
 /// Retries are spread over the retry period and a fifth of it, as client-go does with its jitter factor of 1.2.
-const JITTER: u32 = 5;
+const JITTER_DIVISOR: u32 = 5;
 
 /// The durations of an election, in the words of client-go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Timing {
         if retry_period.is_zero() {
             return Err(TimingError::NoRetryPeriod);
         }
-        if retry_period + retry_period / JITTER >= renew_deadline {
+        if retry_period + retry_period / JITTER_DIVISOR >= renew_deadline {
             return Err(TimingError::RetryPeriod { retry_period, renew_deadline });
         }
         Ok(Self { lease_duration, renew_deadline, retry_period })
@@ -112,14 +112,14 @@ impl Timing {
     /// The pause before asking again, where `random` in 0..=255 picks the spread.
     #[must_use]
     pub fn pause(&self, random: u8) -> Duration {
-        self.retry_period + self.retry_period / JITTER * u32::from(random) / u32::from(u8::MAX)
+        self.retry_period + self.retry_period / JITTER_DIVISOR * u32::from(random) / u32::from(u8::MAX)
     }
 
     /// Until when a holder may write whose last accepted claim was *sent* at `sent`. Others count the lease from
     /// when they see the claim, which is later.
     #[must_use]
     pub fn may_write_until(&self, sent: Instant) -> Instant {
-        sent + self.lease_duration * (MARGIN - 1) / MARGIN
+        sent + self.lease_duration * (SAFETY_MARGIN_DIVISOR - 1) / SAFETY_MARGIN_DIVISOR
     }
 }
 
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_that_cannot_work_are_refused() {
+    fn invalid_durations_are_refused() {
         let timing = |lease: u64, renew: u64, retry: u64| {
             let millis = Duration::from_millis;
             Timing::new(millis(lease), millis(renew), millis(retry)).map_err(|error| error.to_string())

@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::istiod::{ISTIOD, Istiod};
 use crate::api::names::ISTIO_NAMESPACE;
 use crate::api::{Istio, last_applied};
-use crate::validate::version::release;
+use crate::validate::version::release_version;
 
 /// istiod or its namespace could not be read.
 #[derive(Debug, Error)]
@@ -22,14 +22,14 @@ pub struct Error {
 
 /// What there is of an Istio.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum InstalledIstio {
     /// Not even its namespace.
     NoNamespace,
     /// Version or image tag of the one that was complete last, if any.
     Version(Option<String>),
 }
 
-impl Found {
+impl InstalledIstio {
     /// Version or image tag of the Istio that was complete last, if any.
     #[must_use]
     pub fn version(&self) -> Option<&str> {
@@ -42,7 +42,7 @@ impl Found {
 
 /// Version or image tag of the Istio that was complete last, if any.
 pub async fn version(client: &Client, resource: Option<&Istio>) -> Result<Option<String>, Error> {
-    match resource.and_then(told) {
+    match resource.and_then(recorded_version) {
         Some(tag) => Ok(Some(tag)),
         None => istiod_tag(client).await,
     }
@@ -50,17 +50,17 @@ pub async fn version(client: &Client, resource: Option<&Istio>) -> Result<Option
 
 /// Looks for what there is of an Istio. Without a namespace for it, that is known by one request, which also tells that
 /// nothing is in it.
-pub async fn look(client: &Client, resource: &Istio) -> Result<Found, Error> {
-    match told(resource) {
-        Some(tag) => Ok(Found::Version(Some(tag))),
-        None if !has_namespace(client).await? => Ok(Found::NoNamespace),
-        None => istiod_tag(client).await.map(Found::Version),
+pub async fn discover(client: &Client, resource: &Istio) -> Result<InstalledIstio, Error> {
+    match recorded_version(resource) {
+        Some(tag) => Ok(InstalledIstio::Version(Some(tag))),
+        None if !has_namespace(client).await? => Ok(InstalledIstio::NoNamespace),
+        None => istiod_tag(client).await.map(InstalledIstio::Version),
     }
 }
 
 /// The version by the word of the resource.
-fn told(resource: &Istio) -> Option<String> {
-    last_applied::read(resource)?.istio_tag.filter(|tag| release(tag).is_some())
+fn recorded_version(resource: &Istio) -> Option<String> {
+    last_applied::read(resource)?.istio_tag.filter(|tag| release_version(tag).is_some())
 }
 
 async fn has_namespace(client: &Client) -> Result<bool, Error> {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Name of the Deployment.
 pub const ISTIOD: &str = "istiod";
-const CONTAINER: &str = "discovery";
+const DISCOVERY_CONTAINER: &str = "discovery";
 
 /// The Deployment of istiod.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, kube::Resource)]
@@ -14,40 +14,40 @@ const CONTAINER: &str = "discovery";
 pub struct Istiod {
     metadata: ObjectMeta,
     #[serde(default)]
-    spec: Spec,
+    spec: IstiodSpec,
     #[serde(default)]
-    status: Status,
+    status: IstiodStatus,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-struct Spec {
+struct IstiodSpec {
     replicas: Option<i32>,
-    template: Template,
+    template: IstiodTemplate,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-struct Template {
-    spec: PodSpec,
+struct IstiodTemplate {
+    spec: IstiodPodSpec,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-struct PodSpec {
-    containers: Vec<Container>,
+struct IstiodPodSpec {
+    containers: Vec<IstiodContainer>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-struct Container {
+struct IstiodContainer {
     name: String,
     image: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Status {
+struct IstiodStatus {
     observed_generation: Option<i64>,
     replicas: Option<i32>,
     updated_replicas: Option<i32>,
@@ -58,7 +58,8 @@ impl Istiod {
     /// Whether all of its pods are of the present template and available.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        let Status { observed_generation, replicas, updated_replicas, available_replicas } = self.status;
+        let IstiodStatus { observed_generation, replicas, updated_replicas, available_replicas } =
+            self.status;
         observed_generation == self.metadata.generation
             && [replicas, updated_replicas, available_replicas] == [self.spec.replicas; 3]
     }
@@ -75,7 +76,7 @@ impl Istiod {
     pub fn tag(&self) -> Option<&str> {
         self.status.available_replicas.filter(|available| *available > 0)?;
         let mut containers = self.spec.template.spec.containers.iter();
-        let image = &containers.find(|container| container.name == CONTAINER)?.image;
+        let image = &containers.find(|container| container.name == DISCOVERY_CONTAINER)?.image;
         let name = image.rsplit('/').next()?.split('@').next()?;
         name.split_once(':').map(|(_, tag)| tag)
     }
@@ -88,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_that_of_an_istiod_which_is_available() {
+    fn the_version_is_that_of_an_available_istiod() {
         for (image, available, expected) in [
             ("docker.io/istio/pilot:1.30.3-distroless", 1, Some("1.30.3-distroless")),
             ("registry:5000/istio/pilot:1.30.3@sha256:0123", 2, Some("1.30.3")),

@@ -13,8 +13,8 @@ use thiserror::Error;
 use crate::api::names::ISTIO_NAMESPACE;
 use crate::apply::inventory::Record;
 use crate::apply::ownership::{self, Origin};
-use crate::apply::server_side::our_entry;
-use crate::kubernetes::if_found;
+use crate::apply::server_side::own_entry_digest;
+use crate::kubernetes::ok_if_not_found;
 use crate::object::{ObjectId, resource};
 use crate::plan::stage_of;
 
@@ -35,7 +35,7 @@ const KINDS: [(&str, &str, &str); 13] = [
     ("rbac.authorization.k8s.io", "v1", "RoleBinding"),
 ];
 /// Istio's installer puts both labels on all that it applies.
-const SELECTOR: &str = "operator.istio.io/managed=Reconcile,operator.istio.io/component";
+const INSTALLER_SELECTOR: &str = "operator.istio.io/managed=Reconcile,operator.istio.io/component";
 /// The owner that the Go operator writes on its objects.
 const GO_OPERATOR: &str = "default-operator";
 
@@ -50,7 +50,7 @@ pub struct Error {
 }
 
 /// The objects of the default revision that an installer made, whether they are planned or not.
-pub async fn leftovers(client: &Client) -> Result<Vec<(ObjectId, Record)>, Error> {
+pub async fn find_legacy_resources(client: &Client) -> Result<Vec<(ObjectId, Record)>, Error> {
     let mut found = Vec::new();
     for (group, version, kind) in KINDS {
         found.extend(list(client.clone(), group, version, kind).await?);
@@ -65,11 +65,11 @@ async fn list(
     kind: &'static str,
 ) -> Result<Vec<(ObjectId, Record)>, Error> {
     let api: Api<DynamicObject> = Api::all_with(client, &resource(group, version, kind));
-    let found = if_found(api.list_metadata(&ListParams::default().labels(SELECTOR)).await);
+    let found = ok_if_not_found(api.list_metadata(&ListParams::default().labels(INSTALLER_SELECTOR)).await);
     let found = found.map_err(|source| Error { kind, source: Box::new(source) })?;
     let made = found.into_iter().flat_map(|list| list.items).filter_map(|object| {
         let metadata = object.metadata;
-        let component = made_by_an_installer(kind, &metadata)?;
+        let component = installer_component(kind, &metadata)?;
         let id = ObjectId {
             group: group.to_owned(),
             version: version.to_owned(),
@@ -79,31 +79,34 @@ async fn list(
         };
         let stage = stage_of(component, &json!({"kind": kind}));
         let record = Record { uid: metadata.uid, origin: Some(Origin::Istio), ..Record::planned(stage) };
-        is_of_the_installation(&id).then_some((id, record))
+        is_in_installation(&id).then_some((id, record))
     });
     Ok(made.collect())
 }
 
 /// Whether an object is where an installation in the namespace of the control plane has its objects. Others are not ours to
 /// remove, nor may the operator.
-fn is_of_the_installation(id: &ObjectId) -> bool {
+fn is_in_installation(id: &ObjectId) -> bool {
     match id.namespace.as_deref() {
         Some(namespace) => namespace == ISTIO_NAMESPACE,
-        None => ownership::is_istios_own(id),
+        None => ownership::is_istio_object(id),
     }
 }
 
 /// The component of an object that an installer made for the default revision.
-fn made_by_an_installer(kind: &str, metadata: &ObjectMeta) -> Option<ComponentName> {
+fn installer_component(kind: &str, metadata: &ObjectMeta) -> Option<ComponentName> {
     let label = |name: &str| metadata.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
     let component = label("operator.istio.io/component")?;
-    let component = ComponentName::ALL.into_iter().find(|known| known.as_str() == component)?;
+    let component = ComponentName::ALL.into_iter().find(|name| name.as_str() == component)?;
     let is_gateway = matches!(component, ComponentName::IngressGateways | ComponentName::EgressGateways);
     let is_default = label("istio.io/rev").is_none_or(|revision| revision == "default");
-    let may_go = label("install.operator.istio.io/owning-resource-not-pruned") != Some("true");
+    let is_prunable = label("install.operator.istio.io/owning-resource-not-pruned") != Some("true");
     let is_of_go_operator = label("install.operator.istio.io/owning-resource") == Some(GO_OPERATOR);
-    (is_default && may_go && (!is_gateway || is_of_go_operator) && our_entry(kind, metadata).is_some())
-        .then_some(component)
+    (is_default
+        && is_prunable
+        && (!is_gateway || is_of_go_operator)
+        && own_entry_digest(kind, metadata).is_some())
+    .then_some(component)
 }
 
 #[cfg(test)]
@@ -121,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_belongs_to_the_installation_is_left_by_it() {
+    fn only_objects_of_the_installation_are_legacy_resources() {
         let id = |kind: &str, namespace: Option<&str>, name: &str| ObjectId {
             group: if kind == "ClusterRole" { "rbac.authorization.k8s.io".into() } else { String::new() },
             version: "v1".into(),
@@ -135,12 +138,12 @@ mod tests {
             (id("ClusterRole", None, "istio-cni"), true),
             (id("ClusterRole", None, "cluster-admin"), false),
         ] {
-            assert_eq!(is_of_the_installation(&id), expected, "{id}");
+            assert_eq!(is_in_installation(&id), expected, "{id}");
         }
     }
 
     #[test]
-    fn what_an_installer_applied_for_the_default_revision_is_left_by_it() {
+    fn objects_applied_for_the_default_revision_are_legacy_resources() {
         let owner = "install.operator.istio.io/owning-resource";
         for (case, labels, manager, expected) in [
             ("istiod", json!({}), "istio-operator", true),
@@ -167,7 +170,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                made_by_an_installer("ConfigMap", &metadata(labels, manager)).is_some(),
+                installer_component("ConfigMap", &metadata(labels, manager)).is_some(),
                 expected,
                 "{case}"
             );

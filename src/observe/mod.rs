@@ -11,8 +11,8 @@ pub mod leftovers;
 use kube::Client;
 use thiserror::Error;
 
-use self::cluster::{ClusterWatch, Outlook};
-use crate::apply::inventory::{self, Inventory, Store};
+use self::cluster::{ClusterView, ClusterWatch};
+use crate::apply::inventory::{self, Inventory, InventoryStore};
 
 /// Something could not be read.
 #[derive(Debug, Error)]
@@ -41,9 +41,9 @@ pub enum Error {
 
 /// What a reconcile decides on.
 #[derive(Debug)]
-pub struct Observed {
+pub struct ReconcileInput {
     /// Size, provider and settings of the cluster.
-    pub outlook: Outlook,
+    pub cluster_view: ClusterView,
     /// Version of the API server, such as `v1.36.3`.
     pub kubernetes_version: String,
     /// What was made so far.
@@ -51,17 +51,21 @@ pub struct Observed {
 }
 
 /// Observes the cluster. How the installed objects look now is known to the watches for drift.
-pub async fn observe(client: &Client, store: &Store, cluster: &ClusterWatch) -> Result<Observed, Error> {
-    let (outlook, version, inventory) =
-        futures::try_join!(outlook(cluster), kubernetes_version(client), load(store))?;
-    Ok(Observed { outlook, kubernetes_version: version, inventory })
+pub async fn gather(
+    client: &Client,
+    store: &InventoryStore,
+    cluster: &ClusterWatch,
+) -> Result<ReconcileInput, Error> {
+    let (cluster_view, version, inventory) =
+        futures::try_join!(load_cluster_view(cluster), kubernetes_version(client), load_inventory(store))?;
+    Ok(ReconcileInput { cluster_view, kubernetes_version: version, inventory })
 }
 
-async fn outlook(cluster: &ClusterWatch) -> Result<Outlook, Error> {
-    Ok(cluster.outlook().await?)
+async fn load_cluster_view(cluster: &ClusterWatch) -> Result<ClusterView, Error> {
+    Ok(cluster.view().await?)
 }
 
-async fn load(store: &Store) -> Result<Inventory, Error> {
+async fn load_inventory(store: &InventoryStore) -> Result<Inventory, Error> {
     Ok(store.load().await?)
 }
 

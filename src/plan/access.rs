@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::{Error, Plan, Stage};
 use crate::api::names::{CONTROL_PLANE_ROLE, ISTIO_NAMESPACE};
-use crate::kubernetes::Account;
+use crate::kubernetes::ServiceAccountRef;
 use crate::object::ObjectId;
 
 /// The binding of the control plane's role to the operator's `ServiceAccount`.
 #[must_use]
-pub fn binding(account: &Account) -> Value {
+pub fn operator_role_binding(account: &ServiceAccountRef) -> Value {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",
@@ -24,7 +24,7 @@ pub fn binding(account: &Account) -> Value {
 
 /// Whether an object is that binding, whoever it is for.
 #[must_use]
-pub fn is_access(id: &ObjectId) -> bool {
+pub fn is_operator_role_binding(id: &ObjectId) -> bool {
     id.is("rbac.authorization.k8s.io", "RoleBinding")
         && id.namespace.as_deref() == Some(ISTIO_NAMESPACE)
         && id.name == CONTROL_PLANE_ROLE
@@ -33,9 +33,9 @@ pub fn is_access(id: &ObjectId) -> bool {
 impl Plan {
     /// The plan with access for `account`, right after the namespace. A person who runs the operator has permissions of their
     /// own and needs none.
-    pub fn with_access(mut self, account: Option<&Account>) -> Result<Self, Error> {
+    pub fn with_access(mut self, account: Option<&ServiceAccountRef>) -> Result<Self, Error> {
         if let Some(account) = account {
-            self.add(Stage::Namespace, binding(account))?;
+            self.add(Stage::Namespace, operator_role_binding(account))?;
         }
         Ok(self)
     }
@@ -47,11 +47,11 @@ mod tests {
 
     #[test]
     fn the_binding_is_recognized_by_its_identity() {
-        let account = Account { namespace: "kyma-system".into(), name: "operator".into() };
-        let id = ObjectId::of(&binding(&account)).unwrap();
-        assert!(is_access(&id));
-        assert!(!is_access(&ObjectId { name: "istiod".into(), ..id.clone() }));
-        assert!(!is_access(&ObjectId { namespace: Some("kube-system".into()), ..id.clone() }));
-        assert!(!is_access(&ObjectId { kind: "Role".into(), ..id }));
+        let account = ServiceAccountRef { namespace: "kyma-system".into(), name: "operator".into() };
+        let id = ObjectId::of(&operator_role_binding(&account)).unwrap();
+        assert!(is_operator_role_binding(&id));
+        assert!(!is_operator_role_binding(&ObjectId { name: "istiod".into(), ..id.clone() }));
+        assert!(!is_operator_role_binding(&ObjectId { namespace: Some("kube-system".into()), ..id.clone() }));
+        assert!(!is_operator_role_binding(&ObjectId { kind: "Role".into(), ..id }));
     }
 }

@@ -11,11 +11,11 @@ use crate::api::names::{ISTIO_NAMESPACE, OPERATOR_NAMESPACE};
 use crate::object::ObjectId;
 
 /// Namespaces that objects of the plan may lie in.
-const NAMESPACES: [&str; 2] = [ISTIO_NAMESPACE, OPERATOR_NAMESPACE];
+const MANAGED_NAMESPACES: [&str; 2] = [ISTIO_NAMESPACE, OPERATOR_NAMESPACE];
 
-/// Objects outside of [`NAMESPACES`] that Istio's charts have all the same: group, kind, namespace and name. The agent's
+/// Objects outside of [`MANAGED_NAMESPACES`] that Istio's charts have all the same: group, kind, namespace and name. The agent's
 /// `NetworkAttachmentDefinition` is read by Multus, which looks for it in this namespace only.
-const ELSEWHERE: [(&str, &str, &str, &str); 1] =
+const ALLOWED_ELSEWHERE: [(&str, &str, &str, &str); 1] =
     [("k8s.cni.cncf.io", "NetworkAttachmentDefinition", "default", "istio-cni")];
 
 /// A set of objects that must not be written.
@@ -28,8 +28,8 @@ pub enum BoundaryError {
         object: Box<ObjectId>,
     },
     /// An object lies in a namespace that is not the operator's to manage.
-    #[error("{object} is outside of the namespaces {}", NAMESPACES.join(" and "))]
-    ForeignNamespace {
+    #[error("{object} is outside of the namespaces {}", MANAGED_NAMESPACES.join(" and "))]
+    UnmanagedNamespace {
         /// The object.
         object: Box<ObjectId>,
     },
@@ -43,7 +43,7 @@ pub fn check<'a>(ids: impl IntoIterator<Item = &'a ObjectId>) -> Result<(), Boun
     let mut seen = HashSet::new();
     for id in ids {
         if !is_managed(id) {
-            return Err(BoundaryError::ForeignNamespace { object: Box::new(id.clone()) });
+            return Err(BoundaryError::UnmanagedNamespace { object: Box::new(id.clone()) });
         }
         // Without the version: it says in which form an object is written, not which object that is.
         if !seen.insert((&id.group, &id.kind, &id.namespace, &id.name)) {
@@ -58,7 +58,8 @@ fn is_managed(id: &ObjectId) -> bool {
         return id.name == ISTIO_NAMESPACE;
     }
     id.namespace.as_deref().is_none_or(|namespace| {
-        NAMESPACES.contains(&namespace) || ELSEWHERE.contains(&(&id.group, &id.kind, namespace, &id.name))
+        MANAGED_NAMESPACES.contains(&namespace)
+            || ALLOWED_ELSEWHERE.contains(&(&id.group, &id.kind, namespace, &id.name))
     })
 }
 
@@ -90,14 +91,14 @@ mod tests {
             let expected = if is_managed {
                 Ok(())
             } else {
-                Err(BoundaryError::ForeignNamespace { object: Box::new(id.clone()) })
+                Err(BoundaryError::UnmanagedNamespace { object: Box::new(id.clone()) })
             };
             assert_eq!(check([&id]), expected, "{id}");
         }
     }
 
     #[test]
-    fn an_object_occurs_once_in_whatever_version() {
+    fn an_object_occurs_once_in_any_version() {
         let scaler = |api_version| id(api_version, "HorizontalPodAutoscaler", Some("istio-system"), "istiod");
         let (v2, v1) = (scaler("autoscaling/v2"), scaler("autoscaling/v1"));
         let (other_group, other_name) = (

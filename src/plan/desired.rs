@@ -13,24 +13,24 @@ use serde_json::{Map, Value};
 
 use super::cluster::ClusterFacts;
 use super::configuration::{self, Images, check_administrator_values, check_values};
-use super::extras::extras;
-use super::wall::{self, Violation, Wall};
-use super::{AdministratorValues, Error, OverrideMode, Plan, culprits, patches, plan};
+use super::extras::extra_resources;
+use super::wall::{self, RenderingPolicy, Violation};
+use super::{AdministratorValues, Error, OverrideMode, Plan, culprits, patches, render_plan};
 use crate::api::names::{FEATURES_CONFIG_MAP, OPERATOR_NAMESPACE};
 use crate::object::ObjectId;
-use crate::telemetry::one_line;
+use crate::telemetry::format_error_chain;
 use crate::validate::{self, Problem, Rejection, ValidatedSpec};
 
 /// Most values that are named as rejected; the others are counted.
 const MAX_PROBLEMS: usize = 10;
 /// Most values that are named together, where it is not known which of them is to blame.
-const MAX_NAMES: usize = 5;
+const MAX_NAMED_VALUES: usize = 5;
 /// Longest path of a value in a message, in characters.
 const MAX_PATH: usize = 120;
 
 /// What a plan depends on besides the resource.
 #[derive(Clone, Copy, Debug)]
-pub struct Basis<'a> {
+pub struct PlanInput<'a> {
     /// Charts of the version to install.
     pub bundle: &'a Bundle,
     /// Size, provider and settings of the cluster.
@@ -51,7 +51,7 @@ pub struct Basis<'a> {
 
 /// What comes of a resource.
 #[derive(Debug)]
-pub enum Desired {
+pub enum PlanOutcome {
     /// The objects that should exist.
     Plan(Plan),
     /// Its values or patches cannot be followed.
@@ -59,57 +59,61 @@ pub enum Desired {
 }
 
 /// Plans the objects that should exist.
-pub fn desired(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Desired, Error> {
-    let mut problems: Vec<Problem> = ambient_without_agent(spec, basis.facts).into_iter().collect();
-    problems.extend(value_problems(spec, basis)?);
-    if !spec.patches.is_empty() && !basis.allow_patches {
+pub fn build_plan(spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<PlanOutcome, Error> {
+    let mut problems: Vec<Problem> = check_ambient_needs_cni(spec, input.facts).into_iter().collect();
+    problems.extend(value_problems(spec, input)?);
+    if !spec.patches.is_empty() && !input.allow_patches {
         problems.push(Problem::warning(
             "spec.patches",
             "patches are not allowed in this operator, remove them or start it with --allow-patches",
         ));
     }
     if !problems.is_empty() {
-        return Ok(Desired::Rejected(validate::rejection(&problems)));
+        return Ok(PlanOutcome::Rejected(validate::rejection(&problems)));
     }
-    plan_with_overrides(spec, basis)
+    plan_with_overrides(spec, input)
 }
 
 /// Plans with values and patches, whatever they are: what holds here does not rely on any list of allowed values.
 ///
-/// Public for tests that show this. Everything else takes [`desired`].
-pub fn plan_with_overrides(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Desired, Error> {
-    let document = document(spec, basis)?;
-    if let Err(rejection) = validate::effective(&document) {
-        return Ok(Desired::Rejected(rejection));
+/// Public for tests that show this. Everything else takes [`build_plan`].
+pub fn plan_with_overrides(spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<PlanOutcome, Error> {
+    let document = document(spec, input)?;
+    if let Err(rejection) = validate::check_rendered_limits(&document) {
+        return Ok(PlanOutcome::Rejected(rejection));
     }
-    let mut plan = match unfold(&document, spec, basis) {
+    let mut plan = match render_document(&document, spec, input) {
         Ok(plan) => plan,
-        Err(error) => return Ok(Desired::Rejected(validate::rejection(&unrenderable(spec, basis, error)?))),
+        Err(error) => {
+            return Ok(PlanOutcome::Rejected(validate::rejection(&find_unrenderable_values(
+                spec, input, error,
+            )?)));
+        }
     };
-    let mut problems = forbidden_values(spec, basis, &plan)?;
+    let mut problems = find_forbidden_values(spec, input, &plan)?;
     if problems.is_empty() {
-        problems.extend(apply_patches(spec, basis.override_mode, &mut plan));
+        problems.extend(apply_patches(spec, input.override_mode, &mut plan));
     }
     Ok(if problems.is_empty() {
-        Desired::Plan(plan)
+        PlanOutcome::Plan(plan)
     } else {
-        Desired::Rejected(validate::rejection(&problems))
+        PlanOutcome::Rejected(validate::rejection(&problems))
     })
 }
 
 /// What is wrong with the values of the resource and of the administrator by their names, before anything is rendered.
-fn value_problems(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Vec<Problem>, Error> {
-    if spec.values.is_empty() && basis.administrator_values.as_map().is_empty() {
+fn value_problems(spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<Vec<Problem>, Error> {
+    if spec.values.is_empty() && input.administrator_values.as_map().is_empty() {
         return Ok(Vec::new());
     }
-    let (names, version) = (known_names(basis)?, basis.bundle.version());
-    let mut problems = check_administrator_values(basis.administrator_values, &names, version);
-    problems.extend(check_values(&spec.values, basis.override_mode, &names, version));
+    let (names, version) = (known_value_names(input)?, input.bundle.version());
+    let mut problems = check_administrator_values(input.administrator_values, &names, version);
+    problems.extend(check_values(&spec.values, input.override_mode, &names, version));
     Ok(problems)
 }
 
 /// In ambient mode it is the CNI agent that leads the traffic of pods to ztunnel: without it they would have no mTLS.
-fn ambient_without_agent(spec: &ValidatedSpec, facts: &ClusterFacts) -> Option<Problem> {
+fn check_ambient_needs_cni(spec: &ValidatedSpec, facts: &ClusterFacts) -> Option<Problem> {
     (spec.experimental.enable_ambient == Some(true) && facts.features.disable_cni).then(|| {
         Problem::warning(
             "spec.experimental.enableAmbient",
@@ -122,106 +126,126 @@ fn ambient_without_agent(spec: &ValidatedSpec, facts: &ClusterFacts) -> Option<P
 }
 
 /// Renders with other values than those of the resource.
-fn render_with(values: Map<String, Value>, spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Plan, Error> {
+fn render_with_values(
+    values: Map<String, Value>,
+    spec: &ValidatedSpec,
+    input: PlanInput<'_>,
+) -> Result<Plan, Error> {
     let spec = ValidatedSpec { values, patches: Vec::new(), ..spec.clone() };
-    let document = document(&spec, basis)?;
-    unfold(&document, &spec, basis)
+    let document = document(&spec, input)?;
+    render_document(&document, &spec, input)
 }
 
-fn document(spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Value, configuration::Error> {
-    configuration::configuration(spec, basis.facts, basis.images, basis.administrator_values)
+fn document(spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<Value, configuration::Error> {
+    configuration::build_configuration(spec, input.facts, input.images, input.administrator_values)
 }
 
-fn unfold(document: &Value, spec: &ValidatedSpec, basis: Basis<'_>) -> Result<Plan, Error> {
-    let extras = extras(spec, basis.facts, document, basis.owner);
-    plan(basis.bundle, document, basis.kubernetes_version, extras)
+fn render_document(document: &Value, spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<Plan, Error> {
+    let extras = extra_resources(spec, input.facts, document, input.owner);
+    render_plan(input.bundle, document, input.kubernetes_version, extras)
 }
 
 /// The names of values that the charts know, and those that the operator itself uses.
-fn known_names(basis: Basis<'_>) -> Result<ValueNames, Error> {
+fn known_value_names(input: PlanInput<'_>) -> Result<ValueNames, Error> {
     let unreadable = |source: istio_charts::BundleError| Error::Render {
-        version: basis.bundle.version().to_owned(),
+        version: input.bundle.version().to_owned(),
         source: Box::new(source.into()),
     };
-    let mut names = ValueNames::of(basis.bundle).map_err(unreadable)?;
+    let mut names = ValueNames::of(input.bundle).map_err(unreadable)?;
     let none = AdministratorValues::default();
-    let own = document(&ValidatedSpec::default(), Basis { administrator_values: &none, ..basis })?;
+    let own = document(&ValidatedSpec::default(), PlanInput { administrator_values: &none, ..input })?;
     names.extend(own.pointer("/spec/values").unwrap_or(&Value::Null));
     Ok(names)
 }
 
 /// Values with which the charts do not render. If they do not without them either, the error is ours.
-fn unrenderable(spec: &ValidatedSpec, basis: Basis<'_>, error: Error) -> Result<Vec<Problem>, Error> {
-    if spec.values.is_empty() || render_with(Map::new(), spec, basis).is_err() {
+fn find_unrenderable_values(
+    spec: &ValidatedSpec,
+    input: PlanInput<'_>,
+    error: Error,
+) -> Result<Vec<Problem>, Error> {
+    if spec.values.is_empty() || render_with_values(Map::new(), spec, input).is_err() {
         return Err(error);
     }
     let leaves = leaves(&spec.values);
-    let failure = |chosen: &[Range<usize>]| render_with(subset(&leaves, chosen), spec, basis).err();
-    let harm = BTreeSet::from([()]);
-    let found =
-        culprits::find(leaves.len(), harm, |chosen| failure(chosen).map(|_| ()).into_iter().collect());
-    let problems = found.culprits.into_iter().filter_map(|(group, _)| {
+    let failure = |chosen: &[Range<usize>]| render_with_values(subset(&leaves, chosen), spec, input).err();
+    let any_failure = BTreeSet::from([()]);
+    let result = culprits::bisect(leaves.len(), any_failure, |chosen| {
+        failure(chosen).map(|_| ()).into_iter().collect()
+    });
+    let problems = result.rejected.into_iter().filter_map(|(group, _)| {
         let error = failure(std::slice::from_ref(&group))?;
-        Some(problem(&leaves[group], one_line(&error)))
+        Some(problem(&leaves[group], format_error_chain(&error)))
     });
     let problems: Vec<Problem> = problems.collect();
-    Ok(if problems.is_empty() { vec![problem(&leaves, one_line(&error))] } else { problems })
+    Ok(if problems.is_empty() { vec![problem(&leaves, format_error_chain(&error))] } else { problems })
 }
 
 /// Values whose effect is closed to authors, told by rendering without them. Costs renderings only where there are any.
-fn forbidden_values(spec: &ValidatedSpec, basis: Basis<'_>, plan: &Plan) -> Result<Vec<Problem>, Error> {
-    if spec.values.is_empty() || basis.override_mode == OverrideMode::Unrestricted {
+fn find_forbidden_values(
+    spec: &ValidatedSpec,
+    input: PlanInput<'_>,
+    plan: &Plan,
+) -> Result<Vec<Problem>, Error> {
+    if spec.values.is_empty() || input.override_mode == OverrideMode::Unrestricted {
         return Ok(Vec::new());
     }
-    let before = render_with(Map::new(), spec, basis)?.rendered();
-    let wall = Wall { before, switched_on: &|| everything_switched_on(spec, basis) };
-    let violations = wall.violations(&plan.rendered());
-    Ok(if violations.is_empty() { Vec::new() } else { blame(spec, basis, &wall, violations) })
+    let before = render_with_values(Map::new(), spec, input)?.rendered();
+    let policy = RenderingPolicy { before, switched_on: &|| everything_switched_on(spec, input) };
+    let violations = policy.violations(&plan.rendered());
+    Ok(if violations.is_empty() {
+        Vec::new()
+    } else {
+        find_rejected_values(spec, input, &policy, violations)
+    })
 }
 
 /// What the charts render with everything switched on that values may switch on, and no other value of the author.
-fn everything_switched_on(spec: &ValidatedSpec, basis: Basis<'_>) -> Vec<(ObjectId, Value)> {
+fn everything_switched_on(spec: &ValidatedSpec, input: PlanInput<'_>) -> Vec<(ObjectId, Value)> {
     let values = wall::everything_switched_on(!spec.network_policies_enabled);
     let values = values.as_object().cloned().unwrap_or_default();
     // Without it, what appears has no counterpart and is refused.
-    render_with(values, spec, basis).map(|plan| plan.rendered()).unwrap_or_default()
+    render_with_values(values, spec, input).map(|plan| plan.rendered()).unwrap_or_default()
 }
 
 /// Which of the values is to blame for which violation.
-fn blame(
+fn find_rejected_values(
     spec: &ValidatedSpec,
-    basis: Basis<'_>,
-    wall: &Wall<'_>,
+    input: PlanInput<'_>,
+    policy: &RenderingPolicy<'_>,
     violations: Vec<Violation>,
 ) -> Vec<Problem> {
     let leaves = leaves(&spec.values);
-    let harm_of = |chosen: &[Range<usize>]| -> BTreeSet<Violation> {
+    let violations_of = |chosen: &[Range<usize>]| -> BTreeSet<Violation> {
         // Values may need others to render at all; then they are judged with those.
-        let plan = render_with(subset(&leaves, chosen), spec, basis);
-        plan.map(|plan| wall.violations(&plan.rendered()).into_iter().collect()).unwrap_or_default()
+        let plan = render_with_values(subset(&leaves, chosen), spec, input);
+        plan.map(|plan| policy.violations(&plan.rendered()).into_iter().collect()).unwrap_or_default()
     };
-    let found = culprits::find(leaves.len(), violations.into_iter().collect(), harm_of);
-    let named = found.culprits.into_iter().take(MAX_PROBLEMS);
-    let mut problems: Vec<Problem> =
-        named.filter_map(|(group, harms)| Some(problem(&leaves[group], rejected(harms.first()?)))).collect();
-    match found.unexplained.first() {
-        Some(violation) if problems.is_empty() => problems.push(problem(&leaves, rejected(violation))),
+    let result = culprits::bisect(leaves.len(), violations.into_iter().collect(), violations_of);
+    let named = result.rejected.into_iter().take(MAX_PROBLEMS);
+    let mut problems: Vec<Problem> = named
+        .filter_map(|(group, harms)| Some(problem(&leaves[group], rejection_message(harms.first()?))))
+        .collect();
+    match result.unexplained.first() {
+        Some(violation) if problems.is_empty() => {
+            problems.push(problem(&leaves, rejection_message(violation)))
+        }
         Some(violation) => problems.push(Problem::warning(
             "spec.values",
-            format!("{} further changes are rejected, such as {violation}", found.unexplained.len()),
+            format!("{} further changes are rejected, such as {violation}", result.unexplained.len()),
         )),
         None => {}
     }
     problems
 }
 
-fn rejected(violation: &Violation) -> String {
+fn rejection_message(violation: &Violation) -> String {
     format!("{violation}. The administrator of the operator can set it (--values-file)")
 }
 
 /// Something wrong with one value, or with some that could not be told apart.
 fn problem(leaves: &[Leaf<'_>], message: String) -> Problem {
-    let names: Vec<String> = leaves.iter().take(MAX_NAMES).map(Leaf::shown).collect();
+    let names: Vec<String> = leaves.iter().take(MAX_NAMED_VALUES).map(Leaf::shown).collect();
     let further = if leaves.len() > names.len() { ", …" } else { "" };
     let field = match names.as_slice() {
         [one] => format!("spec.values.{one}"),

@@ -9,42 +9,42 @@ use serde_json::Value;
 use super::{Error, Plan, Stage};
 
 /// In the place of an image, what injection replaces by the proxy's (Istio, gateway injection).
-const INJECTED: &str = "auto";
+const INJECTED_IMAGE: &str = "auto";
 /// `ConfigMap` from which injection takes its values.
-const INJECTOR: &str = "istio-sidecar-injector";
+const INJECTOR_CONFIG_MAP: &str = "istio-sidecar-injector";
 /// Lets istiod run gateways of class `istio-agentgateway`, which are another program than the proxy.
 const AGENTGATEWAY_SWITCH: &str = "PILOT_ENABLE_AGENTGATEWAY";
 /// What counts as true in a variable of istiod (Go, `strconv.ParseBool`).
-const TRUE: [&str; 6] = ["1", "t", "T", "TRUE", "true", "True"];
+const TRUE_TEXTS: [&str; 6] = ["1", "t", "T", "TRUE", "true", "True"];
 
 /// Every image of the planned workloads, of injection, and of the gateways that istiod itself makes.
-pub fn of(plan: &Plan) -> Result<BTreeSet<String>, Error> {
+pub fn images_of_plan(plan: &Plan) -> Result<BTreeSet<String>, Error> {
     let (mut images, mut injectors, mut agentgateway) = (BTreeSet::new(), Vec::new(), false);
     for stage in Stage::ALL.into_iter().filter(|stage| *stage != Stage::CustomResourceDefinitions) {
         for object in plan.objects(stage) {
             let (id, object) = object?;
-            images.extend(of_pods(&object));
+            images.extend(pod_images(&object));
             agentgateway |= enables_agentgateway(&object);
-            if id.is("", "ConfigMap") && id.name.starts_with(INJECTOR) {
-                injectors.extend(values(&object));
+            if id.is("", "ConfigMap") && id.name.starts_with(INJECTOR_CONFIG_MAP) {
+                injectors.extend(injection_values(&object));
             }
         }
     }
     for values in &injectors {
-        images.extend(of_injection(values));
-        images.extend(agentgateway.then(|| of_agentgateway(values)));
+        images.extend(injected_images(values));
+        images.extend(agentgateway.then(|| agentgateway_image(values)));
     }
     Ok(images)
 }
 
-fn of_pods(object: &Value) -> Vec<String> {
+fn pod_images(object: &Value) -> Vec<String> {
     let pod = &object["spec"]["template"]["spec"];
     ["initContainers", "containers"]
         .iter()
         .filter_map(|kind| pod[kind].as_array())
         .flatten()
         .filter_map(|container| container["image"].as_str())
-        .filter(|image| *image != INJECTED)
+        .filter(|image| *image != INJECTED_IMAGE)
         .map(str::to_owned)
         .collect()
 }
@@ -54,32 +54,32 @@ fn enables_agentgateway(object: &Value) -> bool {
     let is_switch = |variable: &&Value| variable["name"] == AGENTGATEWAY_SWITCH;
     let variables = containers.into_iter().flatten().filter_map(|container| container["env"].as_array());
     let switch = variables.flatten().rfind(is_switch);
-    switch.is_some_and(|switch| switch["value"].as_str().is_some_and(|value| TRUE.contains(&value)))
+    switch.is_some_and(|switch| switch["value"].as_str().is_some_and(|value| TRUE_TEXTS.contains(&value)))
 }
 
 /// What injection fills its templates with.
-fn values(config_map: &Value) -> Option<Value> {
+fn injection_values(config_map: &Value) -> Option<Value> {
     serde_json::from_str(config_map["data"]["values"].as_str()?).ok()
 }
 
 /// The image of the agentgateway, for which there is no variable: istiod composes it.
-fn of_agentgateway(values: &Value) -> String {
+fn agentgateway_image(values: &Value) -> String {
     let global = &values["global"];
-    composed(global["agentgateway"]["image"].as_str().unwrap_or("agentgateway"), global)
+    compose_image(global["agentgateway"]["image"].as_str().unwrap_or("agentgateway"), global)
 }
 
 /// The images of the proxy and of the container that sets up its network, as the injection template composes them.
-fn of_injection(values: &Value) -> Vec<String> {
+fn injected_images(values: &Value) -> Vec<String> {
     let global = &values["global"];
     ["proxy", "proxy_init"]
         .iter()
         .filter_map(|part| global[part]["image"].as_str())
-        .map(|image| composed(image, global))
+        .map(|image| compose_image(image, global))
         .collect()
 }
 
 /// An image as Istio's charts name it: a reference with a slash as it is, a bare name within hub and tag.
-fn composed(image: &str, global: &Value) -> String {
+fn compose_image(image: &str, global: &Value) -> String {
     if image.contains('/') {
         return image.to_owned();
     }
@@ -101,7 +101,7 @@ mod tests {
             "initContainers": [{"image": "r/init:1"}],
             "containers": [{"image": "auto"}, {"image": "r/main:1@sha256:ab"}, {"name": "none"}],
         }}}});
-        assert_eq!(of_pods(&object), ["r/init:1", "r/main:1@sha256:ab"]);
+        assert_eq!(pod_images(&object), ["r/init:1", "r/main:1@sha256:ab"]);
     }
 
     #[test]
@@ -111,9 +111,9 @@ mod tests {
                 "hub": "r:5000/a", "tag": "1.31.0", "variant": variant, "proxy": {"image": proxy},
             }})
         };
-        assert_eq!(of_injection(&values("x/proxy:2", "debug")), ["x/proxy:2"]);
-        assert_eq!(of_injection(&values("proxyv2", "")), ["r:5000/a/proxyv2:1.31.0"]);
-        assert_eq!(of_injection(&values("proxyv2", "debug")), ["r:5000/a/proxyv2:1.31.0-debug"]);
+        assert_eq!(injected_images(&values("x/proxy:2", "debug")), ["x/proxy:2"]);
+        assert_eq!(injected_images(&values("proxyv2", "")), ["r:5000/a/proxyv2:1.31.0"]);
+        assert_eq!(injected_images(&values("proxyv2", "debug")), ["r:5000/a/proxyv2:1.31.0-debug"]);
     }
 
     #[test]

@@ -23,19 +23,19 @@ mod tests {
     use serde_json::{Map, Value, json};
 
     use super::*;
-    use crate::api::bounds::FREE_FORM;
+    use crate::api::bounds::FREE_FORM_BOUNDS;
     use crate::api::v1alpha2::Experimental;
     use crate::plan::AdministratorValues;
     use crate::plan::cluster::ClusterFacts;
-    use crate::plan::configuration::{Images, configuration};
-    use crate::telemetry::one_line;
+    use crate::plan::configuration::{Images, build_configuration};
+    use crate::telemetry::format_error_chain;
     use crate::validate::ValidatedSpec;
 
     const KUBERNETES: &str = "v1.36.3";
 
     fn document(spec: &ValidatedSpec) -> Value {
         let images = Images::official(Bundle::embedded().version());
-        configuration(spec, &ClusterFacts::default(), &images, &AdministratorValues::default()).unwrap()
+        build_configuration(spec, &ClusterFacts::default(), &images, &AdministratorValues::default()).unwrap()
     }
 
     fn with_values(values: Value) -> ValidatedSpec {
@@ -45,7 +45,7 @@ mod tests {
 
     fn rendered(spec: &ValidatedSpec, limits: Limits) -> Result<usize, String> {
         let components = istio_charts::render(&Bundle::embedded(), &document(spec), KUBERNETES, limits)
-            .map_err(|error| one_line(&error))?;
+            .map_err(|error| format_error_chain(&error))?;
         Ok(components.iter().map(|component| component.objects.len()).sum())
     }
 
@@ -78,9 +78,9 @@ mod tests {
 
     #[test]
     fn the_largest_values_that_are_accepted_render() {
-        let many = FREE_FORM.entries - 50;
+        let many = FREE_FORM_BOUNDS.entries - 50;
         let variables = (0..many).map(|number| (format!("V{number}"), json!("x"))).collect::<Map<_, _>>();
-        let long = "x".repeat(FREE_FORM.bytes - 200);
+        let long = "x".repeat(FREE_FORM_BOUNDS.bytes - 200);
         for values in [
             json!({"pilot": {"env": variables}}),
             json!({"pilot": {"podAnnotations": {"a": long}}}),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_in_a_value_ends_with_an_error_that_says_why() {
+    fn a_template_in_a_value_fails_with_a_reason() {
         for (template, reason) in [
             (
                 "{{ range until 250 }}{{ derivePassword 1 \"long\" \"p\" \"u\" \"s\" }}{{ end }}",

@@ -23,10 +23,10 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 pub use self::boundary::{BoundaryError, check as check_boundary};
-pub use self::desired::{Basis, Desired, desired, plan_with_overrides};
+pub use self::desired::{PlanInput, PlanOutcome, build_plan, plan_with_overrides};
 use self::limits::LIMITS;
 pub use self::overrides::{AdministratorValues, AdministratorValuesError, OverrideMode};
-use self::stages::rank;
+use self::stages::write_rank;
 pub use self::stages::{Stage, stage_of};
 use crate::api::names;
 use crate::object::{self, ObjectId};
@@ -71,7 +71,7 @@ pub struct Plan {
 /// Renders the objects for a merged `IstioOperator` document and sorts them into stages, followed by `extras`.
 ///
 /// `kubernetes_version` is the API server's, such as `v1.36.3`.
-pub fn plan(
+pub fn render_plan(
     bundle: &Bundle,
     configuration: &Value,
     kubernetes_version: &str,
@@ -91,7 +91,7 @@ pub fn plan(
         plan.add(Stage::Extras, object)?;
     }
     for objects in plan.stages.values_mut() {
-        objects.sort_by_key(|(_, object)| rank(object));
+        objects.sort_by_key(|(_, object)| write_rank(object));
     }
     boundary::check(plan.stages.values().flatten().map(|(id, _)| id))?;
     Ok(plan)
@@ -113,7 +113,7 @@ impl Plan {
 
 impl Plan {
     fn add(&mut self, stage: Stage, mut object: Value) -> Result<(), Error> {
-        label(&mut object);
+        add_module_label(&mut object);
         let id = ObjectId::of(&object)?;
         self.stages.entry(stage).or_default().push((id, object));
         Ok(())
@@ -135,7 +135,7 @@ impl Plan {
     ) -> Box<dyn Iterator<Item = Result<(ObjectId, Value), Error>> + Send + '_> {
         let rendered = self.stages.get(&stage).into_iter().flatten().cloned().map(Ok);
         if stage == Stage::CustomResourceDefinitions {
-            Box::new(self.definitions().chain(rendered))
+            Box::new(self.crds().chain(rendered))
         } else {
             Box::new(rendered)
         }
@@ -152,22 +152,22 @@ impl Plan {
         Ok(ids)
     }
 
-    fn unreadable(&self, source: istio_charts::BundleError) -> Error {
+    fn unreadable_bundle(&self, source: istio_charts::BundleError) -> Error {
         Error::Render { version: self.bundle.version().to_owned(), source: Box::new(source.into()) }
     }
 
-    fn definitions(&self) -> impl Iterator<Item = Result<(ObjectId, Value), Error>> + Send + '_ {
-        self.bundle.crds().map(|definition| {
-            let mut definition = definition.map_err(|source| self.unreadable(source))?;
+    fn crds(&self) -> impl Iterator<Item = Result<(ObjectId, Value), Error>> + Send + '_ {
+        self.bundle.crds().map(|crd| {
+            let mut definition = crd.map_err(|source| self.unreadable_bundle(source))?;
             istio_charts::add_owner_labels(&mut definition, ComponentName::Base, self.bundle.version());
-            label(&mut definition);
+            add_module_label(&mut definition);
             Ok((ObjectId::of(&definition)?, definition))
         })
     }
 }
 
 /// Marks an object as part of the module, by which users, the dashboard and our own lists find it.
-fn label(object: &mut Value) {
+fn add_module_label(object: &mut Value) {
     let (key, value) = (names::MODULE_LABEL, names::MODULE_LABEL_VALUE);
     let labels = &mut object["metadata"]["labels"];
     match labels.as_object_mut() {

@@ -14,7 +14,7 @@ use crate::validate::Problem;
 
 /// The directive of strategic merge patches that is known, and what it may say.
 const DIRECTIVE: &str = "$patch";
-const DIRECTIONS: [&str; 2] = ["delete", "replace"];
+const SUPPORTED_DIRECTIVES: [&str; 2] = ["delete", "replace"];
 
 /// Most violations of one patch that are named.
 const MAX_PROBLEMS: usize = 10;
@@ -23,7 +23,7 @@ const MAX_OPERATIONS: usize = 200;
 /// Most parts that all patches may have together.
 const MAX_PATCH_NODES: usize = 20_000;
 /// What an object may grow to. The largest that the charts render has about 500 parts and 200 kB.
-const LARGEST: Size = Size { nodes: 20_000, depth: 100, bytes: 1536 * 1024 };
+const MAX_OBJECT_SIZE: ValueSize = ValueSize { nodes: 20_000, depth: 100, bytes: 1536 * 1024 };
 
 /// What became of the patches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,12 +71,12 @@ fn too_many(patches: &[ObjectPatch]) -> Option<String> {
         patches.iter().flat_map(|patch| patch.json.iter().flatten().filter_map(|o| o.value.as_ref()));
     let fields = patches.iter().flat_map(|patch| patch.strategic_merge.iter().flat_map(Map::values));
     let mut nodes = 0;
-    for size in values.chain(fields).map(Size::of) {
+    for size in values.chain(fields).map(ValueSize::of) {
         nodes += size.nodes;
-        if size.depth > LARGEST.depth {
+        if size.depth > MAX_OBJECT_SIZE.depth {
             return Some(format!(
                 "nested too deeply: {} levels are allowed. Flatten the patches",
-                LARGEST.depth
+                MAX_OBJECT_SIZE.depth
             ));
         }
     }
@@ -91,7 +91,7 @@ fn apply_one(
     mode: OverrideMode,
     objects: &mut [(ObjectId, Value)],
 ) -> Result<usize, Vec<String>> {
-    let change = Change::of(patch).map_err(|problem| vec![problem])?;
+    let change = ParsedPatch::of(patch).map_err(|problem| vec![problem])?;
     let mut count = 0;
     for (id, object) in objects.iter_mut().filter(|(id, _)| id.kind == patch.kind && id.name == patch.name) {
         let mut after = object.clone();
@@ -102,7 +102,7 @@ fn apply_one(
         if mode == OverrideMode::Restricted {
             let violations = violations(id, object, &after);
             if !violations.is_empty() {
-                return Err(violations.iter().take(MAX_PROBLEMS).map(rejected).collect());
+                return Err(violations.iter().take(MAX_PROBLEMS).map(rejection_message).collect());
             }
         }
         *object = after;
@@ -120,16 +120,16 @@ fn violations(id: &ObjectId, before: &Value, after: &Value) -> Vec<Violation> {
     wall::frozen_kind(id).map_or_else(|| wall::changes(id, before, after), |violation| vec![violation])
 }
 
-fn rejected(violation: &Violation) -> String {
+fn rejection_message(violation: &Violation) -> String {
     format!("{violation}. The administrator of the operator can allow every patch (--overrides=unrestricted)")
 }
 
-enum Change {
+enum ParsedPatch {
     StrategicMerge(Value),
     Json(Vec<json_patch::PatchOperation>),
 }
 
-impl Change {
+impl ParsedPatch {
     fn of(patch: &ObjectPatch) -> Result<Self, String> {
         match (&patch.strategic_merge, &patch.json) {
             (Some(merge), None) => {
@@ -155,16 +155,16 @@ impl Change {
         }
     }
 
-    /// Applies the change step by step, none of which may make more of the object than [`LARGEST`].
+    /// Applies the change step by step, none of which may make more of the object than [`MAX_OBJECT_SIZE`].
     fn apply(&self, object: &mut Value) -> Result<(), String> {
         match self {
             Self::StrategicMerge(patch) => {
-                Size::of(object).beside(&Size::of(patch)).check()?;
+                ValueSize::of(object).plus(&ValueSize::of(patch)).check()?;
                 strategic_merge::merge(object, patch);
                 Ok(())
             }
             Self::Json(operations) => operations.iter().try_for_each(|operation| {
-                Size::after(object, operation).check()?;
+                ValueSize::after(object, operation).check()?;
                 json_patch::patch(object, std::slice::from_ref(operation)).map_err(|error| error.to_string())
             }),
         }
@@ -173,7 +173,7 @@ impl Change {
 
 /// How large a value is. Counted without recursion, as the depth is what may be wrong with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Size {
+struct ValueSize {
     /// Maps, lists, texts, numbers and switches.
     nodes: usize,
     /// Levels of nesting; of a single text it is 1.
@@ -182,7 +182,7 @@ struct Size {
     bytes: usize,
 }
 
-impl Size {
+impl ValueSize {
     fn of(value: &Value) -> Self {
         let mut size = Self::default();
         let mut open = vec![(value, 1)];
@@ -222,11 +222,11 @@ impl Size {
 
     /// With another value inside, so many levels down.
     fn with(self, other: &Self, levels: usize) -> Self {
-        Self { depth: self.depth.max(other.depth + levels), ..self.beside(other) }
+        Self { depth: self.depth.max(other.depth + levels), ..self.plus(other) }
     }
 
     /// Two values merged without anything in common.
-    fn beside(self, other: &Self) -> Self {
+    fn plus(self, other: &Self) -> Self {
         Self {
             nodes: self.nodes + other.nodes,
             depth: self.depth.max(other.depth),
@@ -235,8 +235,9 @@ impl Size {
     }
 
     fn check(self) -> Result<(), String> {
-        let is_small =
-            self.nodes <= LARGEST.nodes && self.depth <= LARGEST.depth && self.bytes <= LARGEST.bytes;
+        let is_small = self.nodes <= MAX_OBJECT_SIZE.nodes
+            && self.depth <= MAX_OBJECT_SIZE.depth
+            && self.bytes <= MAX_OBJECT_SIZE.bytes;
         if is_small {
             Ok(())
         } else {
@@ -249,7 +250,7 @@ impl Size {
 fn unknown_directive(patch: &Value) -> Option<String> {
     match patch {
         Value::Object(fields) => fields.iter().find_map(|(name, value)| match value.as_str() {
-            Some(direction) if name == DIRECTIVE && DIRECTIONS.contains(&direction) => None,
+            Some(direction) if name == DIRECTIVE && SUPPORTED_DIRECTIVES.contains(&direction) => None,
             _ if name == DIRECTIVE => Some(format!("{name}: {value}")),
             _ if name.starts_with('$') => Some(name.clone()),
             _ => unknown_directive(value),
@@ -335,7 +336,7 @@ mod tests {
 
     /// A closed field, reached in every way that patches have.
     #[test]
-    fn no_way_round_leads_to_what_is_closed() {
+    fn closed_fields_cannot_be_reached_by_any_patch() {
         let pod = |pod: Value| json!({"spec": {"template": {"spec": pod}}});
         let container = "/spec/template/spec/containers/0";
         let cases = [
@@ -419,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_that_cannot_be_followed_is_named() {
+    fn an_invalid_patch_is_named() {
         for (patch, words) in [
             (patch(json!({"kind": "Deployment", "name": "istiod"})), "exactly one of"),
             (
@@ -484,7 +485,7 @@ mod tests {
 
     /// Each was an abort or hundreds of megabytes once.
     #[test]
-    fn patches_that_grow_are_refused_before_they_do() {
+    fn growing_patches_are_refused_before_they_are_applied() {
         let copy = |from: &str, to: String| json!({"op": "copy", "from": from, "path": to});
         let doubling: Vec<Value> = (0..60).map(|n| copy("/spec", format!("/spec/z{n}"))).collect();
         let mut nesting = vec![json!({"op": "add", "path": "/spec/a", "value": {"b": {}}})];
@@ -516,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_foretells_what_an_operation_makes() {
+    fn the_predicted_size_bounds_the_patched_size() {
         let object = json!({"a": {"b": [1, 2, {"c": "d"}]}, "e": "f"});
         for operation in [
             json!({"op": "add", "path": "/a/b/-", "value": {"x": {"y": "z"}}}),
@@ -529,12 +530,12 @@ mod tests {
             let operation: json_patch::PatchOperation = serde_json::from_value(operation).unwrap();
             let mut after = object.clone();
             json_patch::patch(&mut after, std::slice::from_ref(&operation)).unwrap();
-            let (foretold, size) = (Size::after(&object, &operation), Size::of(&after));
+            let (predicted, size) = (ValueSize::after(&object, &operation), ValueSize::of(&after));
             assert!(
-                size.nodes <= foretold.nodes
-                    && size.depth <= foretold.depth
-                    && size.bytes <= foretold.bytes + 8,
-                "{operation:?}: {size:?} {foretold:?}"
+                size.nodes <= predicted.nodes
+                    && size.depth <= predicted.depth
+                    && size.bytes <= predicted.bytes + 8,
+                "{operation:?}: {size:?} {predicted:?}"
             );
         }
     }

@@ -58,9 +58,9 @@ impl Stage {
     /// Webhooks that inject already are kept up together with istiod: while they wait for an istiod that does not come up,
     /// nobody would put them back.
     #[must_use]
-    pub const fn turn(self, is_known: bool) -> Self {
+    pub const fn write_stage(self, exists: bool) -> Self {
         match self {
-            Self::Injection if is_known => Self::Istiod,
+            Self::Injection if exists => Self::Istiod,
             own => own,
         }
     }
@@ -122,7 +122,7 @@ pub fn stage_of(component: ComponentName, object: &Value) -> Stage {
 /// Services come before the workloads behind them, and webhooks last: the live webhook of the
 /// revision tag before the injector that is deactivated behind it, so that there is always one that injects.
 #[must_use]
-pub fn rank(object: &Value) -> u8 {
+pub fn write_rank(object: &Value) -> u8 {
     match kind(object) {
         "Service" => 0,
         "Deployment" | "DaemonSet" => 1,
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn pods_are_injected_only_when_there_is_an_istiod_and_before_gateways_need_it() {
+    fn injection_comes_after_istiod_and_before_gateways() {
         let stage = |component, kind| stage_of(component, &object(kind));
         let injector = stage(ComponentName::Pilot, "MutatingWebhookConfiguration");
         assert!(stage(ComponentName::Pilot, "Deployment") < injector);
@@ -182,11 +182,11 @@ mod tests {
     }
 
     #[test]
-    fn only_webhooks_that_inject_already_do_not_wait_for_an_istiod_that_answers() {
+    fn only_existing_webhooks_are_written_with_istiod() {
         for stage in Stage::ALL {
-            assert_eq!(stage.turn(false), stage);
+            assert_eq!(stage.write_stage(false), stage);
             let expected = if stage == Stage::Injection { Stage::Istiod } else { stage };
-            assert_eq!(stage.turn(true), expected);
+            assert_eq!(stage.write_stage(true), expected);
         }
     }
 
@@ -201,7 +201,7 @@ mod tests {
     fn the_live_injector_is_written_before_the_deactivated_one() {
         let mut tag = object("MutatingWebhookConfiguration");
         tag["metadata"]["labels"] = json!({"istio.io/tag": "default"});
-        assert!(rank(&tag) < rank(&object("MutatingWebhookConfiguration")));
-        assert!(rank(&object("Deployment")) < rank(&tag));
+        assert!(write_rank(&tag) < write_rank(&object("MutatingWebhookConfiguration")));
+        assert!(write_rank(&object("Deployment")) < write_rank(&tag));
     }
 }

@@ -14,16 +14,16 @@ use thiserror::Error;
 pub use self::text::{Style, unified};
 use crate::api::names::FIELD_MANAGER;
 use crate::apply::concede;
-use crate::apply::definitions::{self, Verdict};
+use crate::apply::definitions::{self, CrdDecision};
 use crate::apply::deletion::is_ours;
 use crate::apply::inventory::{Inventory, Record};
 use crate::apply::ownership::may_be_deleted;
-use crate::kubernetes::{if_found, is_not_found};
+use crate::kubernetes::{is_not_found, ok_if_not_found};
 use crate::object::ObjectId;
 use crate::plan::{Plan, Stage, access};
 
 /// Requests under way at the same time. The answers to CRDs are large; more of them would take memory, not time.
-const AT_ONCE: usize = 4;
+const MAX_CONCURRENT_REQUESTS: usize = 4;
 
 /// It cannot be told what would change.
 #[derive(Debug, Error)]
@@ -51,7 +51,7 @@ pub enum Error {
 
 /// One object before and after; equal on both sides if nothing would change.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Change {
+pub struct ObjectDiff {
     /// The object.
     pub object: ObjectId,
     /// As it is; `None` if it does not exist.
@@ -60,45 +60,47 @@ pub struct Change {
     pub after: Option<Value>,
 }
 
-impl Change {
+impl ObjectDiff {
     /// Whether anything would change.
     #[must_use]
-    pub fn is_none(&self) -> bool {
+    pub fn is_unchanged(&self) -> bool {
         self.before == self.after
     }
 }
 
 /// Looks at each planned object, in the order of writing, then at those that would be pruned.
-pub fn preview<'a>(
+pub fn diff<'a>(
     client: &'a Client,
     plan: &'a Plan,
     inventory: &'a Inventory,
-) -> Result<impl Stream<Item = Result<Change, Error>> + 'a, Error> {
+) -> Result<impl Stream<Item = Result<ObjectDiff, Error>> + 'a, Error> {
     let wanted: Vec<ObjectId> =
         plan.ids().map_err(|(_, error)| error)?.into_iter().map(|(_, id)| id).collect();
     let planned = Stage::ALL.into_iter().flat_map(|stage| plan.objects(stage));
-    let applied = stream::iter(planned).map(|object| apply(client, object)).buffered(AT_ONCE);
+    let applied =
+        stream::iter(planned).map(|object| diff_applied(client, object)).buffered(MAX_CONCURRENT_REQUESTS);
     // The operator's own access depends on who it is, and not on the resource.
-    let surplus = inventory.surplus(&wanted).into_iter().filter(|(id, _)| !access::is_access(id));
+    let surplus =
+        inventory.surplus(&wanted).into_iter().filter(|(id, _)| !access::is_operator_role_binding(id));
     let pruned = stream::iter(surplus)
-        .map(|(id, record)| prune(client, id, record))
-        .buffered(AT_ONCE)
+        .map(|(id, record)| diff_pruned(client, id, record))
+        .buffered(MAX_CONCURRENT_REQUESTS)
         .filter_map(|change| std::future::ready(change.transpose()));
     Ok(applied.chain(pruned))
 }
 
-async fn apply(
+async fn diff_applied(
     client: &Client,
     object: Result<(ObjectId, Value), crate::plan::Error>,
-) -> Result<Change, Error> {
+) -> Result<ObjectDiff, Error> {
     let (object, mut manifest) = object?;
     let api = object.api(client.clone());
     let before = read(client, &object).await?;
     if let Some(before) = &before {
-        concede::concede(&mut manifest, before);
-        if is_kept(&object, &manifest, before) {
-            let kept = Some(comparable(before.clone()));
-            return Ok(Change { object, before: kept.clone(), after: kept });
+        concede::yield_fields(&mut manifest, before);
+        if is_kept_crd(&object, &manifest, before) {
+            let unchanged = Some(comparable(before.clone()));
+            return Ok(ObjectDiff { object, before: unchanged.clone(), after: unchanged });
         }
     }
     let params = PatchParams::apply(FIELD_MANAGER).force().dry_run();
@@ -108,25 +110,25 @@ async fn apply(
         Err(error) if is_not_found(&error) && before.is_none() => manifest,
         Err(source) => return Err(Error::DryRun { object: Box::new(object), source: Box::new(source) }),
     };
-    Ok(Change { object, before: before.map(comparable), after: Some(comparable(after)) })
+    Ok(ObjectDiff { object, before: before.map(comparable), after: Some(comparable(after)) })
 }
 
 /// Whether the object is a definition that ours must not replace.
-fn is_kept(object: &ObjectId, ours: &Value, live: &Value) -> bool {
-    object.kind == "CustomResourceDefinition" && definitions::judge(ours, live) != Verdict::Replace
+fn is_kept_crd(object: &ObjectId, ours: &Value, live: &Value) -> bool {
+    object.kind == "CustomResourceDefinition" && definitions::decide(ours, live) != CrdDecision::Replace
 }
 
-async fn prune(client: &Client, object: ObjectId, record: Record) -> Result<Option<Change>, Error> {
-    let live = if_found(object.api(client.clone()).get(&object.name).await);
+async fn diff_pruned(client: &Client, object: ObjectId, record: Record) -> Result<Option<ObjectDiff>, Error> {
+    let live = ok_if_not_found(object.api(client.clone()).get(&object.name).await);
     let live =
         live.map_err(|source| Error::Read { object: Box::new(object.clone()), source: Box::new(source) })?;
     let ours = live
         .filter(|live| is_ours(&object.kind, &live.metadata, &record) && may_be_deleted(&object, &record));
-    Ok(ours.map(|live| Change { object, before: Some(comparable(to_value(&live))), after: None }))
+    Ok(ours.map(|live| ObjectDiff { object, before: Some(comparable(to_value(&live))), after: None }))
 }
 
 async fn read(client: &Client, object: &ObjectId) -> Result<Option<Value>, Error> {
-    let live = if_found(object.api(client.clone()).get(&object.name).await);
+    let live = ok_if_not_found(object.api(client.clone()).get(&object.name).await);
     let live =
         live.map_err(|source| Error::Read { object: Box::new(object.clone()), source: Box::new(source) })?;
     Ok(live.as_ref().map(to_value))

@@ -7,11 +7,11 @@ use gotemplate::yaml;
 use serde_json::Value;
 use similar::{Algorithm, ChangeTag, TextDiff};
 
-use super::Change;
+use super::ObjectDiff;
 
-const CONTEXT: usize = 3;
+const CONTEXT_LINES: usize = 3;
 /// For the search of the shortest diff of one object; after it a longer one is taken. CRDs have ten thousand lines.
-const SEARCH: Duration = Duration::from_secs(2);
+const DIFF_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How a diff is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,17 +19,18 @@ pub enum Style {
     /// Text only, as `patch` reads it.
     Plain,
     /// With ANSI colours.
-    Coloured,
+    Colored,
 }
 
 /// The unified diff of a change; empty if there is none.
 #[must_use]
-pub fn unified(change: &Change, style: Style) -> String {
-    if change.is_none() {
+pub fn unified(change: &ObjectDiff, style: Style) -> String {
+    if change.is_unchanged() {
         return String::new();
     }
     let (before, after) = (yaml_of(change.before.as_ref()), yaml_of(change.after.as_ref()));
-    let diff = TextDiff::configure().algorithm(Algorithm::Myers).timeout(SEARCH).diff_lines(&before, &after);
+    let diff =
+        TextDiff::configure().algorithm(Algorithm::Myers).timeout(DIFF_TIMEOUT).diff_lines(&before, &after);
     let mut text = String::new();
     let path = path(change);
     let name = |side: &str, object: Option<&Value>| match object {
@@ -38,15 +39,15 @@ pub fn unified(change: &Change, style: Style) -> String {
     };
     push(&mut text, style, BOLD, &format!("--- {}", name("live", change.before.as_ref())));
     push(&mut text, style, BOLD, &format!("+++ {}", name("applied", change.after.as_ref())));
-    for hunk in diff.unified_diff().context_radius(CONTEXT).iter_hunks() {
+    for hunk in diff.unified_diff().context_radius(CONTEXT_LINES).iter_hunks() {
         push(&mut text, style, CYAN, &hunk.header().to_string());
         for line in hunk.iter_changes() {
-            let (sign, colour) = match line.tag() {
+            let (sign, color) = match line.tag() {
                 ChangeTag::Delete => ('-', RED),
                 ChangeTag::Insert => ('+', GREEN),
                 ChangeTag::Equal => (' ', ""),
             };
-            push(&mut text, style, colour, &format!("{sign}{}", line.value().trim_end_matches('\n')));
+            push(&mut text, style, color, &format!("{sign}{}", line.value().trim_end_matches('\n')));
         }
     }
     text
@@ -58,16 +59,16 @@ const RED: &str = "\x1b[31m";
 const GREEN: &str = "\x1b[32m";
 const RESET: &str = "\x1b[0m";
 
-fn push(text: &mut String, style: Style, colour: &str, line: &str) {
-    if style == Style::Plain || colour.is_empty() {
+fn push(text: &mut String, style: Style, color: &str, line: &str) {
+    if style == Style::Plain || color.is_empty() {
         text.push_str(line);
     } else {
-        text.push_str(&format!("{colour}{line}{RESET}"));
+        text.push_str(&format!("{color}{line}{RESET}"));
     }
     text.push('\n');
 }
 
-fn path(change: &Change) -> String {
+fn path(change: &ObjectDiff) -> String {
     let object = &change.object;
     let parts = [Some(object.kind.as_str()), object.namespace.as_deref(), Some(object.name.as_str())];
     parts.into_iter().flatten().collect::<Vec<_>>().join("/")
@@ -84,14 +85,14 @@ mod tests {
     use super::*;
     use crate::object::ObjectId;
 
-    fn change(before: Option<u32>, after: Option<u32>) -> Change {
+    fn change(before: Option<u32>, after: Option<u32>) -> ObjectDiff {
         let manifest = |replicas: u32| {
             json!({"apiVersion": "apps/v1", "kind": "Deployment",
                 "metadata": {"name": "istiod", "namespace": "istio-system"}, "spec": {"replicas": replicas}})
         };
         let (before, after) = (before.map(manifest), after.map(manifest));
         let object = ObjectId::of(before.as_ref().or(after.as_ref()).unwrap()).unwrap();
-        Change { object, before, after }
+        ObjectDiff { object, before, after }
     }
 
     #[test]
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_appears_or_goes_has_nothing_on_the_other_side() {
+    fn a_created_or_deleted_object_has_nothing_on_the_other_side() {
         let created = unified(&change(None, Some(1)), Style::Plain);
         assert!(created.starts_with("--- /dev/null\n+++ applied/Deployment/"), "{created}");
         assert!(created.lines().skip(3).all(|line| line.starts_with('+')), "{created}");
@@ -121,17 +122,17 @@ mod tests {
 
     #[test]
     fn an_unchanged_object_is_not_shown() {
-        assert_eq!(unified(&change(Some(1), Some(1)), Style::Coloured), "");
+        assert_eq!(unified(&change(Some(1), Some(1)), Style::Colored), "");
     }
 
     #[test]
-    fn colours_are_added_around_the_same_text() {
-        let coloured = unified(&change(Some(1), Some(3)), Style::Coloured);
+    fn colors_are_added_around_the_same_text() {
+        let colored = unified(&change(Some(1), Some(3)), Style::Colored);
         assert!(
-            coloured.contains("\x1b[31m-  replicas: 1\x1b[0m\n\x1b[32m+  replicas: 3\x1b[0m\n"),
-            "{coloured:?}"
+            colored.contains("\x1b[31m-  replicas: 1\x1b[0m\n\x1b[32m+  replicas: 3\x1b[0m\n"),
+            "{colored:?}"
         );
-        let bare = [BOLD, CYAN, RED, GREEN, RESET].iter().fold(coloured, |text, code| text.replace(code, ""));
+        let bare = [BOLD, CYAN, RED, GREEN, RESET].iter().fold(colored, |text, code| text.replace(code, ""));
         assert_eq!(bare, unified(&change(Some(1), Some(3)), Style::Plain));
     }
 }

@@ -19,29 +19,30 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// The registry that every part adds its metrics to. Cheap to clone; all clones share one registry.
 #[derive(Clone, Debug, Default)]
-pub struct Metrics {
+pub struct MetricsRegistry {
     registry: Arc<Mutex<Registry>>,
 }
 
-impl Metrics {
+impl MetricsRegistry {
     /// A registry with what is known of the process itself: whether it leads and how much memory it has in use.
     #[must_use]
     pub fn new(leadership: watch::Receiver<Leadership>) -> Self {
         let metrics = Self::default();
-        metrics.change(|registry| registry.register_collector(Box::new(ProcessCollector { leadership })));
+        metrics
+            .with_registry(|registry| registry.register_collector(Box::new(ProcessCollector { leadership })));
         metrics
     }
 
     /// Lets `change` register further metrics. Give names without the suffix `_total`; counters get it when they
     /// are written.
-    pub fn change<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
+    pub fn with_registry<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
         change(&mut lock(&self.registry))
     }
 
     /// All metrics as text.
     pub fn text(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
-        self.change(|registry| encode(&mut text, registry))?;
+        self.with_registry(|registry| encode(&mut text, registry))?;
         Ok(text)
     }
 }
@@ -99,11 +100,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_tells_who_leads_and_what_others_registered() {
+    fn the_text_has_leadership_and_registered_metrics() {
         let (publish, leadership) = watch::channel(Leadership::Standby { holder: None });
-        let metrics = Metrics::new(leadership);
+        let metrics = MetricsRegistry::new(leadership);
         let gauge: Gauge = Gauge::default();
-        metrics.change(|registry| registry.register("istio_things", "Things", gauge.clone()));
+        metrics.with_registry(|registry| registry.register("istio_things", "Things", gauge.clone()));
         gauge.set(3);
         let text = metrics.text().unwrap();
         assert!(

@@ -7,8 +7,8 @@ mod reconciles;
 mod resource;
 mod server;
 
-pub use metrics::Metrics;
-pub use readiness::{Pending, Readiness};
-pub use reconciles::{End, Reconciles, Running};
-pub use resource::ResourceGauges;
+pub use metrics::MetricsRegistry;
+pub use readiness::{PendingCheck, Readiness};
+pub use reconciles::{ReconcileMetrics, ReconcileResult, RunningReconcile};
+pub use resource::ResourceMetrics;
 pub use server::{BindError, Server};

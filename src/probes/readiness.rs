@@ -11,11 +11,11 @@ pub struct Readiness {
     pending: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
-/// One thing that is waited for. It counts as done when [`Pending::done`] is called; dropping it any other way, as a
+/// One thing that is waited for. It counts as done when [`PendingCheck::mark_done`] is called; dropping it any other way, as a
 /// failed start does, leaves it pending.
 #[derive(Debug)]
 #[must_use = "readiness waits until `done` is called"]
-pub struct Pending {
+pub struct PendingCheck {
     readiness: Readiness,
     name: String,
 }
@@ -23,10 +23,10 @@ pub struct Pending {
 impl Readiness {
     /// Makes readiness wait for `name`, a short key, and say `what` is waited for meanwhile. A key registered twice
     /// is waited for once.
-    pub fn wait_for(&self, name: impl Into<String>, what: impl Into<String>) -> Pending {
+    pub fn add_pending(&self, name: impl Into<String>, what: impl Into<String>) -> PendingCheck {
         let name = name.into();
         self.with(|pending| pending.insert(name.clone(), what.into()));
-        Pending { readiness: self.clone(), name }
+        PendingCheck { readiness: self.clone(), name }
     }
 
     /// What is still waited for, as `name: what`, sorted by name; empty when ready.
@@ -41,9 +41,9 @@ impl Readiness {
     }
 }
 
-impl Pending {
+impl PendingCheck {
     /// Says that this has happened.
-    pub fn done(self) {
+    pub fn mark_done(self) {
         self.readiness.with(|pending| pending.remove(&self.name));
     }
 }
@@ -60,22 +60,22 @@ mod tests {
     #[test]
     fn pending_things_are_listed_until_they_are_done() {
         let readiness = Readiness::default();
-        let first = readiness.wait_for("watch", "the first list of Istio resources");
-        let second = readiness.wait_for("charts", "the charts of Istio");
+        let first = readiness.add_pending("watch", "the first list of Istio resources");
+        let second = readiness.add_pending("charts", "the charts of Istio");
         assert_eq!(
             readiness.pending(),
             ["charts: the charts of Istio", "watch: the first list of Istio resources"]
         );
-        first.done();
+        first.mark_done();
         assert_eq!(readiness.clone().pending(), ["charts: the charts of Istio"]);
-        second.done();
+        second.mark_done();
         assert!(readiness.pending().is_empty());
     }
 
     #[test]
     fn a_dropped_registration_stays_pending() {
         let readiness = Readiness::default();
-        drop(readiness.wait_for("watch", "the first list"));
+        drop(readiness.add_pending("watch", "the first list"));
         assert_eq!(readiness.pending().len(), 1);
     }
 }

@@ -15,20 +15,20 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Unit;
 
-use super::Metrics;
+use super::MetricsRegistry;
 
 use crate::lock::lock;
 
-type Labels = Vec<(&'static str, &'static str)>;
+type MetricLabels = Vec<(&'static str, &'static str)>;
 
-const CONTROLLER: (&str, &str) = ("controller", "istio");
-const QUEUE: [(&str, &str); 2] = [("name", "istio"), CONTROLLER];
+const CONTROLLER_LABEL: (&str, &str) = ("controller", "istio");
+const QUEUE_LABELS: [(&str, &str); 2] = [("name", "istio"), CONTROLLER_LABEL];
 /// Upper bounds in seconds: a reconcile with nothing to do takes milliseconds, an upgrade minutes.
-const BUCKETS: [f64; 12] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 180.0, 600.0];
+const DURATION_BUCKETS: [f64; 12] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 180.0, 600.0];
 
 /// How a reconcile ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum ReconcileResult {
     /// With an outcome, good or bad.
     Success,
     /// Before its end, because there is something newer to reconcile.
@@ -37,7 +37,7 @@ pub enum End {
     Error,
 }
 
-impl End {
+impl ReconcileResult {
     const ALL: [Self; 3] = [Self::Success, Self::Requeue, Self::Error];
 
     fn as_str(self) -> &'static str {
@@ -51,87 +51,88 @@ impl End {
 
 /// The metrics of the controller of the control plane.
 #[derive(Debug)]
-pub struct Reconciles {
-    ends: Family<Labels, Counter>,
-    errors: Family<Labels, Counter>,
-    time: Family<Labels, Histogram>,
-    work: Family<Labels, Histogram>,
-    retries: Family<Labels, Counter>,
-    under_way: UnderWay,
+pub struct ReconcileMetrics {
+    results: Family<MetricLabels, Counter>,
+    errors: Family<MetricLabels, Counter>,
+    duration: Family<MetricLabels, Histogram>,
+    work_duration: Family<MetricLabels, Histogram>,
+    retries: Family<MetricLabels, Counter>,
+    active: ActiveReconciles,
 }
 
-impl Reconciles {
+impl ReconcileMetrics {
     /// Registers the metrics; each shows from the start. `concurrency` reconciles may run at the same time.
     #[must_use]
-    pub fn register(metrics: &Metrics, concurrency: u16) -> Self {
-        let histogram = || Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
+    pub fn register(metrics: &MetricsRegistry, concurrency: u16) -> Self {
+        let histogram =
+            || Family::new_with_constructor((|| Histogram::new(DURATION_BUCKETS)) as fn() -> Histogram);
         let reconciles = Self {
-            ends: Family::default(),
+            results: Family::default(),
             errors: Family::default(),
-            time: histogram(),
-            work: histogram(),
+            duration: histogram(),
+            work_duration: histogram(),
             retries: Family::default(),
-            under_way: UnderWay { began: Arc::default(), concurrency },
+            active: ActiveReconciles { started: Arc::default(), concurrency },
         };
-        for end in End::ALL {
-            drop(reconciles.ends.get_or_create(&vec![CONTROLLER, ("result", end.as_str())]));
+        for end in ReconcileResult::ALL {
+            drop(reconciles.results.get_or_create(&vec![CONTROLLER_LABEL, ("result", end.as_str())]));
         }
-        drop(reconciles.errors.get_or_create(&vec![CONTROLLER]));
-        drop(reconciles.retries.get_or_create(&QUEUE.to_vec()));
-        metrics.change(|registry| {
+        drop(reconciles.errors.get_or_create(&vec![CONTROLLER_LABEL]));
+        drop(reconciles.retries.get_or_create(&QUEUE_LABELS.to_vec()));
+        metrics.with_registry(|registry| {
             let name = |suffix: &str| format!("controller_runtime_reconcile{suffix}");
-            registry.register(name(""), "Reconciles by their result", reconciles.ends.clone());
+            registry.register(name(""), "Reconciles by their result", reconciles.results.clone());
             let help = "Reconciles that ended by an error";
             registry.register(name("_errors"), help, reconciles.errors.clone());
             let help = "How long a reconcile took";
-            registry.register_with_unit(name("_time"), help, Unit::Seconds, reconciles.time.clone());
+            registry.register_with_unit(name("_time"), help, Unit::Seconds, reconciles.duration.clone());
             let (name, help) = ("workqueue_work_duration", "How long the work on an item of the queue took");
-            registry.register_with_unit(name, help, Unit::Seconds, reconciles.work.clone());
+            registry.register_with_unit(name, help, Unit::Seconds, reconciles.work_duration.clone());
             let (name, help) = ("workqueue_retries", "Reconciles that were put off after a failure");
             registry.register(name, help, reconciles.retries.clone());
-            registry.register_collector(Box::new(reconciles.under_way.clone()));
+            registry.register_collector(Box::new(reconciles.active.clone()));
         });
         reconciles
     }
 
     /// A reconcile begins.
-    pub fn begin(&self) -> Running<'_> {
+    pub fn begin(&self) -> RunningReconcile<'_> {
         let began = Instant::now();
-        self.under_way.began().push(began);
-        Running { reconciles: self, began }
+        self.active.started().push(began);
+        RunningReconcile { metrics: self, started: began }
     }
 
     /// A reconcile is tried again later because it did not succeed.
     pub fn retry(&self) {
-        self.retries.get_or_create(&QUEUE.to_vec()).inc();
+        self.retries.get_or_create(&QUEUE_LABELS.to_vec()).inc();
     }
 }
 
 /// A reconcile that is under way. One that is dropped without an end was cut off and is not counted.
 #[derive(Debug)]
 #[must_use = "it is under way until it ends"]
-pub struct Running<'a> {
-    reconciles: &'a Reconciles,
-    began: Instant,
+pub struct RunningReconcile<'a> {
+    metrics: &'a ReconcileMetrics,
+    started: Instant,
 }
 
-impl Running<'_> {
+impl RunningReconcile<'_> {
     /// The reconcile ended.
-    pub fn end(self, end: End) {
-        let (metrics, took) = (self.reconciles, self.began.elapsed().as_secs_f64());
-        metrics.ends.get_or_create(&vec![CONTROLLER, ("result", end.as_str())]).inc();
-        if end == End::Error {
-            metrics.errors.get_or_create(&vec![CONTROLLER]).inc();
+    pub fn finish(self, end: ReconcileResult) {
+        let (metrics, took) = (self.metrics, self.started.elapsed().as_secs_f64());
+        metrics.results.get_or_create(&vec![CONTROLLER_LABEL, ("result", end.as_str())]).inc();
+        if end == ReconcileResult::Error {
+            metrics.errors.get_or_create(&vec![CONTROLLER_LABEL]).inc();
         }
-        metrics.time.get_or_create(&vec![CONTROLLER]).observe(took);
-        metrics.work.get_or_create(&QUEUE.to_vec()).observe(took);
+        metrics.duration.get_or_create(&vec![CONTROLLER_LABEL]).observe(took);
+        metrics.work_duration.get_or_create(&QUEUE_LABELS.to_vec()).observe(took);
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for RunningReconcile<'_> {
     fn drop(&mut self) {
-        let mut began = self.reconciles.under_way.began();
-        if let Some(place) = began.iter().position(|other| *other == self.began) {
+        let mut began = self.metrics.active.started();
+        if let Some(place) = began.iter().position(|other| *other == self.started) {
             began.swap_remove(place);
         }
     }
@@ -139,27 +140,27 @@ impl Drop for Running<'_> {
 
 /// When the reconciles began that are under way; a long one is what hangs.
 #[derive(Clone, Debug)]
-struct UnderWay {
-    began: Arc<Mutex<Vec<Instant>>>,
+struct ActiveReconciles {
+    started: Arc<Mutex<Vec<Instant>>>,
     concurrency: u16,
 }
 
-impl UnderWay {
-    fn began(&self) -> MutexGuard<'_, Vec<Instant>> {
-        lock(&self.began)
+impl ActiveReconciles {
+    fn started(&self) -> MutexGuard<'_, Vec<Instant>> {
+        lock(&self.started)
     }
 }
 
-impl Collector for UnderWay {
+impl Collector for ActiveReconciles {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let ages: Vec<f64> = self.began().iter().map(|began| began.elapsed().as_secs_f64()).collect();
+        let ages: Vec<f64> = self.started().iter().map(|began| began.elapsed().as_secs_f64()).collect();
         let (sum, longest) = (ages.iter().sum(), ages.iter().copied().fold(0.0, f64::max));
         for (name, help, value) in [
             ("workqueue_unfinished_work", "How long all reconciles under way have taken so far", sum),
             ("workqueue_longest_running_processor", "How long the longest of them has taken so far", longest),
         ] {
             let gauge = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
-            gauge_of(gauge, &QUEUE, &ConstGauge::new(value))?;
+            encode_gauge(gauge, &QUEUE_LABELS, &ConstGauge::new(value))?;
         }
         let active = i64::try_from(ages.len()).unwrap_or(i64::MAX);
         for (name, help, value) in [
@@ -171,13 +172,13 @@ impl Collector for UnderWay {
             ),
         ] {
             let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            gauge_of(gauge, &[CONTROLLER], &ConstGauge::new(value))?;
+            encode_gauge(gauge, &[CONTROLLER_LABEL], &ConstGauge::new(value))?;
         }
         Ok(())
     }
 }
 
-fn gauge_of(
+fn encode_gauge(
     mut gauge: MetricEncoder<'_>,
     labels: &[(&str, &str)],
     value: &impl EncodeMetric,
@@ -191,14 +192,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_metrics_have_the_names_that_dashboards_know() {
-        let metrics = Metrics::default();
-        let reconciles = Reconciles::register(&metrics, 4);
-        reconciles.begin().end(End::Success);
-        reconciles.begin().end(End::Error);
+    fn the_metrics_have_the_names_of_controller_runtime() {
+        let metrics = MetricsRegistry::default();
+        let reconciles = ReconcileMetrics::register(&metrics, 4);
+        reconciles.begin().finish(ReconcileResult::Success);
+        reconciles.begin().finish(ReconcileResult::Error);
         reconciles.retry();
         drop(reconciles.begin());
-        let _under_way = reconciles.begin();
+        let _running = reconciles.begin();
         let text = metrics.text().unwrap();
         for line in [
             "controller_runtime_reconcile_total{controller=\"istio\",result=\"success\"} 1",

@@ -10,13 +10,13 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use serde_json::json;
 
-use super::Metrics;
+use super::MetricsRegistry;
 use crate::api::IstioSpec;
 use crate::api::v1alpha2::ForwardClientCertDetails;
 use crate::lock::lock;
 
 /// The values of `forwardClientCertDetails`, each a series.
-const XFCC: [ForwardClientCertDetails; 5] = [
+const XFCC_SETTINGS: [ForwardClientCertDetails; 5] = [
     ForwardClientCertDetails::AppendForward,
     ForwardClientCertDetails::SanitizeSet,
     ForwardClientCertDetails::Sanitize,
@@ -28,46 +28,46 @@ const DEFAULT_TRUST_DOMAIN: &str = "cluster.local";
 
 /// What the metrics tell at present. Cheap to clone; all clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct ResourceGauges {
-    shown: Arc<Mutex<Option<IstioSpec>>>,
+pub struct ResourceMetrics {
+    spec: Arc<Mutex<Option<IstioSpec>>>,
 }
 
-impl ResourceGauges {
+impl ResourceMetrics {
     /// Adds the metrics to those of the process; until a resource is shown, all are 0.
     #[must_use]
-    pub fn register(metrics: &Metrics) -> Self {
+    pub fn register(metrics: &MetricsRegistry) -> Self {
         let gauges = Self::default();
-        metrics.change(|registry| registry.register_collector(Box::new(gauges.clone())));
+        metrics.with_registry(|registry| registry.register_collector(Box::new(gauges.clone())));
         gauges
     }
 
     /// Shows the spec of the resource in charge.
-    pub fn show(&self, spec: &IstioSpec) {
-        *lock(&self.shown) = Some(spec.clone());
+    pub fn set(&self, spec: &IstioSpec) {
+        *lock(&self.spec) = Some(spec.clone());
     }
 
     /// Shows that no resource is in charge.
     pub fn reset(&self) {
-        *lock(&self.shown) = None;
+        *lock(&self.spec) = None;
     }
 
-    fn shown(&self) -> Option<IstioSpec> {
-        lock(&self.shown).clone()
+    fn spec(&self) -> Option<IstioSpec> {
+        lock(&self.spec).clone()
     }
 }
 
-impl Collector for ResourceGauges {
+impl Collector for ResourceMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let shown = self.shown();
-        for (name, help, value) in plain(shown.as_ref().unwrap_or(&IstioSpec::default())) {
+        let current_spec = self.spec();
+        for (name, help, value) in unlabelled_gauges(current_spec.as_ref().unwrap_or(&IstioSpec::default())) {
             let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(value).encode(gauge)?;
         }
-        let Some(spec) = shown else { return Ok(()) };
+        let Some(spec) = current_spec else { return Ok(()) };
         let (name, help) = ("istio_forward_client_cert_details_setting", "The value that is set, as a label");
         let mut gauges = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         let set = spec.config.and_then(|config| config.forward_client_cert_details);
-        for value in XFCC {
+        for value in XFCC_SETTINGS {
             let label = json!(value);
             let labels = [("xfcc_setting", label.as_str().unwrap_or_default())];
             ConstGauge::new(i64::from(set == Some(value))).encode(gauges.encode_family(&labels)?)?;
@@ -77,7 +77,7 @@ impl Collector for ResourceGauges {
 }
 
 /// Name, help and value of the metrics without labels.
-fn plain(spec: &IstioSpec) -> [(&'static str, &'static str, i64); 10] {
+fn unlabelled_gauges(spec: &IstioSpec) -> [(&'static str, &'static str, i64); 10] {
     let config = spec.config.clone().unwrap_or_default();
     let authorizers = config.authorizers.unwrap_or_default();
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
@@ -127,15 +127,15 @@ fn plain(spec: &IstioSpec) -> [(&'static str, &'static str, i64); 10] {
 mod tests {
     use super::*;
 
-    fn lines(metrics: &Metrics) -> Vec<String> {
+    fn lines(metrics: &MetricsRegistry) -> Vec<String> {
         let text = metrics.text().unwrap();
         text.lines().filter(|line| line.starts_with("istio_")).map(str::to_owned).collect()
     }
 
     #[test]
-    fn the_metrics_follow_the_resource_in_charge() {
-        let metrics = Metrics::default();
-        let gauges = ResourceGauges::register(&metrics);
+    fn the_metrics_follow_the_active_resource() {
+        let metrics = MetricsRegistry::default();
+        let gauges = ResourceMetrics::register(&metrics);
         let before = lines(&metrics);
         assert_eq!(before.len(), 10);
         assert!(before.iter().all(|line| line.ends_with(" 0")), "{before:?}");
@@ -149,9 +149,9 @@ mod tests {
             "components": {"egressGateway": {"enabled": true}},
             "compatibilityMode": true, "networkPoliciesEnabled": true,
         });
-        gauges.show(&serde_json::from_value(spec).unwrap());
-        let mut shown = lines(&metrics);
-        shown.sort();
+        gauges.set(&serde_json::from_value(spec).unwrap());
+        let mut changed = lines(&metrics);
+        changed.sort();
         let expected = [
             "istio_compatibility_mode_enabled 1",
             "istio_dnsproxy_used 1",
@@ -169,19 +169,19 @@ mod tests {
             "istio_prometheus_merge_enabled 1",
             "istio_trust_domain_configured 1",
         ];
-        assert_eq!(shown, expected);
+        assert_eq!(changed, expected);
 
         gauges.reset();
         assert_eq!(lines(&metrics), before);
     }
 
     #[test]
-    fn what_only_repeats_a_default_is_not_counted_as_a_choice() {
+    fn explicit_defaults_are_not_counted() {
         let spec = json!({
             "config": {"numTrustedProxies": 0, "trustDomain": "cluster.local", "enableDNSProxying": false},
             "components": {"egressGateway": {"enabled": false}},
         });
-        let values = plain(&serde_json::from_value(spec).unwrap());
+        let values = unlabelled_gauges(&serde_json::from_value(spec).unwrap());
         assert!(values.iter().all(|(_, _, value)| *value == 0), "{values:?}");
     }
 }

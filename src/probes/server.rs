@@ -24,25 +24,25 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::metrics::{CONTENT_TYPE, Metrics};
+use super::metrics::{CONTENT_TYPE, MetricsRegistry};
 use super::readiness::Readiness;
-use crate::telemetry::one_line;
+use crate::telemetry::format_error_chain;
 
 /// Connections that are open at the same time. Beyond them the oldest one is closed.
-const CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
 /// Connections that are accepted before those that are open get their turn: few enough that each gets several turns until
 /// it is the oldest one, and more than one, since a queue that is not emptied fast enough refuses probes, too.
-const BATCH: usize = CONNECTIONS / 4;
+const ACCEPT_BATCH: usize = MAX_CONNECTIONS / 4;
 /// Connections that wait to be accepted; the kernel has a limit of its own, usually as many.
-const QUEUE: u32 = 4096;
+const LISTEN_BACKLOG: u32 = 4096;
 /// How long the header of a request may take.
-const HEADER_TIME: Duration = Duration::from_secs(5);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may take in all, so that nobody holds an answer by not reading it.
-const CONNECTION_TIME: Duration = Duration::from_secs(15);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes of a request's header; the least that hyper accepts.
-const HEADER_BYTES: usize = 8 << 10;
+const MAX_HEADER_BYTES: usize = 8 << 10;
 /// Wait after the operating system has no further connection to give, as when all file descriptors are in use.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Why a server does not listen.
 #[derive(Debug, thiserror::Error)]
@@ -54,35 +54,35 @@ pub struct BindError {
 }
 
 /// The answer to a GET of a path; `None` where there is nothing.
-type Answers = Arc<dyn Fn(&str) -> Option<Response<String>> + Send + Sync>;
+type RequestHandler = Arc<dyn Fn(&str) -> Option<Response<String>> + Send + Sync>;
 
 /// A server that listens and has a queue for connections, but does not answer before [`Server::spawn`].
 pub struct Server {
     name: &'static str,
     listener: TcpListener,
-    answers: Answers,
+    handler: RequestHandler,
 }
 
 impl Server {
     /// The server of `/healthz`, 200 as long as the process can answer, and of `/readyz`, 200 when nothing is
     /// pending and 503 with the list of it otherwise, or when the process is stopping.
-    pub fn probes(
+    pub fn health(
         address: SocketAddr,
         readiness: Readiness,
         shutdown: CancellationToken,
     ) -> Result<Self, BindError> {
-        let answers = move |path: &str| match path {
-            "/healthz" => Some(plain(StatusCode::OK, "ok\n".to_owned())),
-            "/readyz" => Some(readyz(&readiness, &shutdown)),
+        let handler = move |path: &str| match path {
+            "/healthz" => Some(plain_text_response(StatusCode::OK, "ok\n".to_owned())),
+            "/readyz" => Some(readyz_response(&readiness, &shutdown)),
             _ => None,
         };
-        Self::bind("health probe", address, Arc::new(answers))
+        Self::bind("health probe", address, Arc::new(handler))
     }
 
     /// The server of `/metrics`.
-    pub fn metrics(address: SocketAddr, metrics: Metrics) -> Result<Self, BindError> {
-        let answers = move |path: &str| (path == "/metrics").then(|| exposition(&metrics));
-        Self::bind("metrics", address, Arc::new(answers))
+    pub fn metrics(address: SocketAddr, metrics: MetricsRegistry) -> Result<Self, BindError> {
+        let handler = move |path: &str| (path == "/metrics").then(|| metrics_response(&metrics));
+        Self::bind("metrics", address, Arc::new(handler))
     }
 
     /// Where it listens: the port is the real one if 0 was asked for.
@@ -100,28 +100,32 @@ impl Server {
 
     /// Accepts connections for ever.
     async fn accept(self) {
-        let mut open = Open::default();
-        for accepted in (1..=BATCH).cycle() {
+        let mut open = OpenConnections::default();
+        for accepted in (1..=ACCEPT_BATCH).cycle() {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    open.add(tokio::spawn(serve(stream, self.answers.clone())).abort_handle());
+                    open.add(tokio::spawn(serve(stream, self.handler.clone())).abort_handle());
                     // Connections get to read what they were sent before newer ones can close them.
-                    if accepted == BATCH {
+                    if accepted == ACCEPT_BATCH {
                         yield_now().await;
                     }
                 }
-                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) if is_connection_error(&error) => {}
                 Err(error) => {
-                    warn!("the {} server cannot accept a connection: {}", self.name, one_line(&error));
-                    sleep(ACCEPT_RETRY).await;
+                    warn!(
+                        "the {} server cannot accept a connection: {}",
+                        self.name,
+                        format_error_chain(&error)
+                    );
+                    sleep(ACCEPT_RETRY_INTERVAL).await;
                 }
             }
         }
     }
 
-    fn bind(name: &'static str, address: SocketAddr, answers: Answers) -> Result<Self, BindError> {
+    fn bind(name: &'static str, address: SocketAddr, handler: RequestHandler) -> Result<Self, BindError> {
         let listener = listen(address).map_err(|source| BindError { server: name, address, source })?;
-        Ok(Self { name, listener, answers })
+        Ok(Self { name, listener, handler })
     }
 }
 
@@ -136,15 +140,15 @@ impl fmt::Debug for Server {
 
 /// The connections that are open, oldest first.
 #[derive(Default)]
-struct Open(VecDeque<AbortHandle>);
+struct OpenConnections(VecDeque<AbortHandle>);
 
-impl Open {
+impl OpenConnections {
     /// Adds a connection and closes the oldest one if there are too many.
     fn add(&mut self, connection: AbortHandle) {
-        if self.0.len() >= CONNECTIONS {
+        if self.0.len() >= MAX_CONNECTIONS {
             self.0.retain(|connection| !connection.is_finished());
         }
-        if self.0.len() >= CONNECTIONS
+        if self.0.len() >= MAX_CONNECTIONS
             && let Some(oldest) = self.0.pop_front()
         {
             oldest.abort();
@@ -154,42 +158,42 @@ impl Open {
 }
 
 /// Serves one request of a connection. The body of a request is not read, however long it is.
-async fn serve(stream: TcpStream, answers: Answers) {
+async fn serve(stream: TcpStream, handler: RequestHandler) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(&answers, request.method(), request.uri().path());
-        async { Ok::<_, Infallible>(answer) }
+        let response = respond(&handler, request.method(), request.uri().path());
+        async { Ok::<_, Infallible>(response) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
-        .max_buf_size(HEADER_BYTES)
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    match timeout(CONNECTION_TIME, connection).await {
+    match timeout(CONNECTION_TIMEOUT, connection).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!("a connection ended early: {}", one_line(&error)),
+        Ok(Err(error)) => debug!("a connection ended early: {}", format_error_chain(&error)),
         Err(_) => debug!("a connection was closed, since it took too long"),
     }
 }
 
-fn answer(answers: &Answers, method: &Method, path: &str) -> Response<String> {
-    let Some(answer) = answers(path) else {
-        return plain(StatusCode::NOT_FOUND, String::new());
+fn respond(handler: &RequestHandler, method: &Method, path: &str) -> Response<String> {
+    let Some(response) = handler(path) else {
+        return plain_text_response(StatusCode::NOT_FOUND, String::new());
     };
     // hyper leaves the body of an answer to HEAD out.
     if matches!(*method, Method::GET | Method::HEAD) {
-        return answer;
+        return response;
     }
-    let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, String::new());
+    let mut refusal = plain_text_response(StatusCode::METHOD_NOT_ALLOWED, String::new());
     refusal.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET,HEAD"));
     refusal
 }
 
-fn plain(status: StatusCode, text: String) -> Response<String> {
-    typed(status, "text/plain; charset=utf-8", text)
+fn plain_text_response(status: StatusCode, text: String) -> Response<String> {
+    typed_response(status, "text/plain; charset=utf-8", text)
 }
 
-fn typed(status: StatusCode, content_type: &'static str, text: String) -> Response<String> {
+fn typed_response(status: StatusCode, content_type: &'static str, text: String) -> Response<String> {
     let mut response = Response::new(text);
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -197,7 +201,7 @@ fn typed(status: StatusCode, content_type: &'static str, text: String) -> Respon
 }
 
 /// A client that gave up before its connection was accepted says nothing about the next one.
-fn is_of_one_connection(error: &io::Error) -> bool {
+fn is_connection_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
@@ -218,7 +222,7 @@ fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     // The port of a process that has just ended can be used again.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(QUEUE)
+    socket.listen(LISTEN_BACKLOG)
 }
 
 /// The kernel says `EAFNOSUPPORT` without IPv6 and `EADDRNOTAVAIL` with IPv6 switched off.
@@ -227,22 +231,22 @@ fn lacks_ipv6(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
 }
 
-fn readyz(readiness: &Readiness, shutdown: &CancellationToken) -> Response<String> {
+fn readyz_response(readiness: &Readiness, shutdown: &CancellationToken) -> Response<String> {
     if shutdown.is_cancelled() {
-        return plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
+        return plain_text_response(StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
     }
     let pending = readiness.pending();
     if pending.is_empty() {
-        return plain(StatusCode::OK, "ok\n".to_owned());
+        return plain_text_response(StatusCode::OK, "ok\n".to_owned());
     }
     let list = pending.join("\nwaiting for ");
-    plain(StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {list}\n"))
+    plain_text_response(StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {list}\n"))
 }
 
-fn exposition(metrics: &Metrics) -> Response<String> {
+fn metrics_response(metrics: &MetricsRegistry) -> Response<String> {
     match metrics.text() {
-        Ok(text) => typed(StatusCode::OK, CONTENT_TYPE, text),
-        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        Ok(text) => typed_response(StatusCode::OK, CONTENT_TYPE, text),
+        Err(error) => plain_text_response(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
 }
 
@@ -267,18 +271,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn readiness_lists_what_is_pending_while_liveness_is_fine() {
+    async fn readyz_lists_pending_checks_while_healthz_is_ok() {
         let readiness = Readiness::default();
         let shutdown = CancellationToken::new();
-        let pending = readiness.wait_for("istios", "the first list of Istio resources");
-        let server = Server::probes(LOOPBACK, readiness, shutdown.clone()).unwrap();
+        let pending = readiness.add_pending("istios", "the first list of Istio resources");
+        let server = Server::health(LOOPBACK, readiness, shutdown.clone()).unwrap();
         let address = server.address().unwrap();
         server.spawn();
         assert_eq!(ask(address, "/healthz").await, ("HTTP/1.1 200 OK".to_owned(), "ok\n".to_owned()));
         let (status, body) = ask(address, "/readyz").await;
         assert_eq!(status, "HTTP/1.1 503 Service Unavailable");
         assert_eq!(body, "waiting for istios: the first list of Istio resources\n");
-        pending.done();
+        pending.mark_done();
         assert_eq!(ask(address, "/readyz").await.0, "HTTP/1.1 200 OK");
         shutdown.cancel();
         assert_eq!(ask(address, "/readyz").await.1, "stopping\n");
@@ -287,22 +291,22 @@ mod tests {
 
     #[tokio::test]
     async fn metrics_are_served() {
-        let server = Server::metrics(LOOPBACK, Metrics::default()).unwrap();
+        let server = Server::metrics(LOOPBACK, MetricsRegistry::default()).unwrap();
         let address = server.address().unwrap();
         server.spawn();
         assert_eq!(ask(address, "/metrics").await, ("HTTP/1.1 200 OK".to_owned(), "# EOF\n".to_owned()));
     }
 
     #[tokio::test]
-    async fn a_port_that_is_taken_is_named() {
-        let first = Server::metrics(LOOPBACK, Metrics::default()).unwrap();
+    async fn a_port_in_use_is_named() {
+        let first = Server::metrics(LOOPBACK, MetricsRegistry::default()).unwrap();
         let address = first.address().unwrap();
-        let error = Server::metrics(address, Metrics::default()).unwrap_err();
+        let error = Server::metrics(address, MetricsRegistry::default()).unwrap_err();
         assert_eq!(error.to_string(), format!("the metrics server cannot listen on {address}"));
     }
 
     fn probes() -> SocketAddr {
-        let server = Server::probes(LOOPBACK, Readiness::default(), CancellationToken::new()).unwrap();
+        let server = Server::health(LOOPBACK, Readiness::default(), CancellationToken::new()).unwrap();
         let address = server.address().unwrap();
         server.spawn();
         address
@@ -348,8 +352,8 @@ mod tests {
             let before = tokio::time::Instant::now();
             let answer = exchange(address, sent).await;
             assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
-            assert!(before.elapsed() >= HEADER_TIME, "{sent:?}: closed for another reason");
-            assert!(before.elapsed() < CONNECTION_TIME, "{sent:?}");
+            assert!(before.elapsed() >= HEADER_TIMEOUT, "{sent:?}: closed for another reason");
+            assert!(before.elapsed() < CONNECTION_TIMEOUT, "{sent:?}");
         }
     }
 
@@ -357,7 +361,7 @@ mod tests {
     async fn a_probe_is_answered_while_the_port_is_flooded() {
         let address = probes();
         let mut flood = Vec::new();
-        for _ in 0..4 * CONNECTIONS {
+        for _ in 0..4 * MAX_CONNECTIONS {
             let mut stream = TcpStream::connect(address).await.unwrap();
             // The server may have closed it already.
             let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nHos").await;
@@ -369,6 +373,6 @@ mod tests {
             let read = tokio::time::timeout(Duration::from_millis(1), stream.read_u8()).await;
             closed += usize::from(matches!(read, Ok(Err(_))));
         }
-        assert!(closed >= flood.len() - CONNECTIONS, "only {closed} of {} were closed", flood.len());
+        assert!(closed >= flood.len() - MAX_CONNECTIONS, "only {closed} of {} were closed", flood.len());
     }
 }

@@ -14,12 +14,12 @@ use crate::kubernetes::is_not_found;
 use crate::object::ObjectId;
 
 /// Objects of one kind that are read at most; more would not make the message clearer.
-const PER_KIND: u32 = 50;
-const LISTS_AT_ONCE: usize = 4;
+const MAX_OBJECTS_PER_KIND: u32 = 50;
+const MAX_CONCURRENT_LISTS: usize = 4;
 /// How long the list of blockers may be out of date.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// Blockers that a message names.
-const NAMED: usize = 5;
+const MAX_NAMED_BLOCKERS: usize = 5;
 
 /// Looking for blockers failed; removal must not go on without an answer.
 #[derive(Debug, Error)]
@@ -48,7 +48,7 @@ pub async fn find(client: &Client, inventory: &Inventory) -> Result<Vec<ObjectId
     let kinds = istio_kinds(client, inventory).await?;
     let mut blockers: Vec<ObjectId> = stream::iter(kinds)
         .map(|kind| list(client.clone(), kind))
-        .buffer_unordered(LISTS_AT_ONCE)
+        .buffer_unordered(MAX_CONCURRENT_LISTS)
         .try_fold(Vec::new(), |mut all, found| async move {
             all.extend(found);
             Ok(all)
@@ -60,7 +60,7 @@ pub async fn find(client: &Client, inventory: &Inventory) -> Result<Vec<ObjectId
 }
 
 fn is_ours(found: &ObjectId, inventory: &Inventory) -> bool {
-    inventory.iter().any(|(ours, record)| ours.same_object(found) && may_be_deleted(ours, record))
+    inventory.iter().any(|(ours, record)| ours.is_same_object(found) && may_be_deleted(ours, record))
 }
 
 /// The kinds whose definitions are in the inventory, for only those would go.
@@ -85,8 +85,8 @@ async fn istio_kinds(client: &Client, inventory: &Inventory) -> Result<Vec<ApiRe
                     kind: resource.kind,
                     plural: resource.name,
                 };
-                let known = kinds.iter().any(|k| k.group == kind.group && k.plural == kind.plural);
-                if !known && is_listed(&kind, inventory) {
+                let is_known = kinds.iter().any(|k| k.group == kind.group && k.plural == kind.plural);
+                if !is_known && is_in_inventory(&kind, inventory) {
                     kinds.push(kind);
                 }
             }
@@ -95,14 +95,14 @@ async fn istio_kinds(client: &Client, inventory: &Inventory) -> Result<Vec<ApiRe
     Ok(kinds)
 }
 
-fn is_listed(kind: &ApiResource, inventory: &Inventory) -> bool {
-    let definition = format!("{}.{}", kind.plural, kind.group);
-    inventory.iter().any(|(id, _)| id.kind == "CustomResourceDefinition" && id.name == definition)
+fn is_in_inventory(kind: &ApiResource, inventory: &Inventory) -> bool {
+    let crd = format!("{}.{}", kind.plural, kind.group);
+    inventory.iter().any(|(id, _)| id.kind == "CustomResourceDefinition" && id.name == crd)
 }
 
 async fn list(client: Client, kind: ApiResource) -> Result<Vec<ObjectId>, Error> {
     let api: Api<DynamicObject> = Api::all_with(client, &kind);
-    let page = match api.list_metadata(&ListParams::default().limit(PER_KIND)).await {
+    let page = match api.list_metadata(&ListParams::default().limit(MAX_OBJECTS_PER_KIND)).await {
         Ok(page) => page,
         Err(error) if is_not_found(&error) => return Ok(Vec::new()),
         Err(source) => return Err(Error::List { kind: kind.kind, source: Box::new(source) }),
@@ -118,17 +118,17 @@ async fn list(client: Client, kind: ApiResource) -> Result<Vec<ObjectId>, Error>
 }
 
 /// Waits until one of the named blockers is gone, or long enough that there may be others.
-pub async fn one_gone(client: &Client, blockers: &[ObjectId]) {
-    let watches = blockers.iter().take(NAMED).map(|id| super::watch_gone(client, id.clone()));
+pub async fn wait_until_one_gone(client: &Client, blockers: &[ObjectId]) {
+    let watches = blockers.iter().take(MAX_NAMED_BLOCKERS).map(|id| super::watch_gone(client, id.clone()));
     let mut gone = stream::select_all(watches);
-    let _ = tokio::time::timeout(LOOK_AGAIN, gone.next()).await;
+    let _ = tokio::time::timeout(RECHECK_INTERVAL, gone.next()).await;
 }
 
 /// A sentence that names the blockers and says what to do.
 #[must_use]
 pub fn describe(blockers: &[ObjectId]) -> String {
-    let named: Vec<String> = blockers.iter().take(NAMED).map(ToString::to_string).collect();
-    let more = match blockers.len().saturating_sub(NAMED) {
+    let named: Vec<String> = blockers.iter().take(MAX_NAMED_BLOCKERS).map(ToString::to_string).collect();
+    let more = match blockers.len().saturating_sub(MAX_NAMED_BLOCKERS) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_blockers_are_named_and_the_rest_is_counted() {
+    fn some_blockers_are_named_and_the_others_counted() {
         let text = describe(&["a", "b", "c", "d", "e", "f", "g"].map(blocker));
         assert!(text.contains("VirtualService shop/a") && text.contains("VirtualService shop/e"), "{text}");
         assert!(!text.contains("shop/f") && text.contains("and 2 more"), "{text}");
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn only_kinds_whose_definition_goes_can_block() {
+    fn only_kinds_with_a_crd_in_the_inventory_can_block() {
         let kind = ApiResource {
             group: "networking.istio.io".into(),
             version: "v1".into(),
@@ -183,15 +183,15 @@ mod tests {
             plural: "virtualservices".into(),
         };
         let mut inventory = Inventory::default();
-        assert!(!is_listed(&kind, &inventory));
-        let definition = ObjectId {
+        assert!(!is_in_inventory(&kind, &inventory));
+        let crd = ObjectId {
             group: "apiextensions.k8s.io".into(),
             version: "v1".into(),
             kind: "CustomResourceDefinition".into(),
             namespace: None,
             name: "virtualservices.networking.istio.io".into(),
         };
-        inventory.extend([(crate::plan::Stage::CustomResourceDefinitions, definition)]);
-        assert!(is_listed(&kind, &inventory));
+        inventory.extend([(crate::plan::Stage::CustomResourceDefinitions, crd)]);
+        assert!(is_in_inventory(&kind, &inventory));
     }
 }

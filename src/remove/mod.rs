@@ -15,13 +15,13 @@ use kube::Client;
 use kube::runtime::{WatchStreamExt, watcher};
 use thiserror::Error;
 
-use self::order::Step;
-use self::sidecars::Meshed;
+use self::order::UninstallStep;
+use self::sidecars::RemainingSidecars;
 use crate::apply::access;
 use crate::apply::deletion::{self, Deletion};
-use crate::apply::inventory::{self, Inventory, Store};
-use crate::dataplane::act::removal::Removal;
-use crate::kubernetes::Account;
+use crate::apply::inventory::{self, Inventory, InventoryStore};
+use crate::dataplane::act::removal::UninstallRestarts;
+use crate::kubernetes::ServiceAccountRef;
 use crate::object::ObjectId;
 use crate::status::Progress;
 
@@ -44,7 +44,7 @@ pub enum Error {
     #[error("step {step} is not complete")]
     Delete {
         /// The step.
-        step: Step,
+        step: UninstallStep,
         /// The object and what the API server said.
         source: deletion::Error,
     },
@@ -79,154 +79,160 @@ pub enum Error {
 }
 
 /// Objects that a text names at most.
-const NAMED: usize = 5;
+const MAX_NAMED_OBJECTS: usize = 5;
 
 /// How a removal ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum UninstallOutcome {
     /// Nothing that the inventory listed is left, but for a namespace.
-    Removed(Leftovers),
+    Removed(RemainingObjects),
     /// Resources of users would be lost; nothing was deleted.
     Blocked(Vec<ObjectId>),
     /// These are being deleted, but did not go before the deadline.
     NotGone {
         /// The step that is not complete.
-        step: Step,
+        step: UninstallStep,
         /// The objects that are left.
-        left: Vec<ObjectId>,
+        remaining: Vec<ObjectId>,
     },
 }
 
 /// What a removal leaves behind for good reasons.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Leftovers {
+pub struct RemainingObjects {
     /// Objects of users for whose sake the namespace stays.
-    pub kept_for: Vec<ObjectId>,
+    pub user_objects: Vec<ObjectId>,
     /// Workloads that still have a sidecar.
-    pub meshed: Meshed,
+    pub sidecars: RemainingSidecars,
 }
 
-impl Leftovers {
+impl RemainingObjects {
     /// Sentences that name them, if there is anything.
     #[must_use]
     pub fn describe(&self) -> Option<String> {
-        let named: Vec<String> = self.kept_for.iter().take(NAMED).map(ToString::to_string).collect();
-        let more = self.kept_for.len().saturating_sub(NAMED);
-        let namespace = self.kept_for.first().map(|first| {
+        let named: Vec<String> =
+            self.user_objects.iter().take(MAX_NAMED_OBJECTS).map(ToString::to_string).collect();
+        let more = self.user_objects.len().saturating_sub(MAX_NAMED_OBJECTS);
+        let namespace = self.user_objects.first().map(|first| {
             let namespace = first.namespace.as_deref().unwrap_or_default();
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             format!("namespace {namespace} is kept for what others put into it: {}{more}", named.join(", "))
         });
-        let texts: Vec<String> = namespace.into_iter().chain(self.meshed.describe()).collect();
+        let texts: Vec<String> = namespace.into_iter().chain(self.sidecars.describe()).collect();
         (!texts.is_empty()).then(|| format!("Istio is removed; {}", texts.join("; ")))
     }
 }
 
 /// The means of a removal.
-pub struct Remover {
+pub struct Uninstaller {
     /// Client whose writes are gated by leadership.
     pub client: Client,
     /// The `ServiceAccount` that the client acts as, if it is one.
-    pub account: Option<Account>,
+    pub account: Option<ServiceAccountRef>,
     /// Where the inventory is kept.
-    pub store: Store,
+    pub store: InventoryStore,
     /// Longest wait for the objects of one step to go.
     pub deadline: Duration,
     /// Where progress is told.
     pub progress: Progress,
     /// Takes the sidecars out of workloads.
-    pub data_plane: Removal,
+    pub data_plane: UninstallRestarts,
 }
 
-impl Remover {
+impl Uninstaller {
     /// Removes what `inventory` lists, unless resources of users depend on it.
-    pub async fn remove(&self, mut inventory: Inventory) -> Result<Outcome, Error> {
+    pub async fn uninstall(&self, mut inventory: Inventory) -> Result<UninstallOutcome, Error> {
         let blockers = blockers::find(&self.client, &inventory).await?;
         if !blockers.is_empty() {
-            return Ok(Outcome::Blocked(blockers));
+            return Ok(UninstallOutcome::Blocked(blockers));
         }
         if let Some(account) = &self.account
             && let Some((id, record)) = access::ensure(&self.client, account).await
         {
             inventory.record(id, record);
         }
-        for step in Step::ALL.into_iter().filter(|step| *step < Step::Access) {
-            if step == Step::Gateways {
+        for step in UninstallStep::ALL.into_iter().filter(|step| *step < UninstallStep::Access) {
+            if step == UninstallStep::Gateways {
                 // Injection is off, and istiod still serves those that keep their sidecar a little longer.
-                self.data_plane.run(&|text| self.progress.say(text)).await?;
+                self.data_plane.run(&|text| self.progress.report(text)).await?;
             }
-            let left = self.take(step, &mut inventory).await?;
-            if !left.is_empty() {
-                return Ok(Outcome::NotGone { step, left });
-            }
-        }
-        let kept_for = self.user_content(&inventory).await?;
-        let last = if kept_for.is_empty() { Step::Namespace } else { Step::Access };
-        for step in [Step::Access, Step::Namespace].into_iter().filter(|step| *step <= last) {
-            let left = self.take(step, &mut inventory).await?;
-            if !left.is_empty() {
-                return Ok(Outcome::NotGone { step, left });
+            let remaining = self.delete_step(step, &mut inventory).await?;
+            if !remaining.is_empty() {
+                return Ok(UninstallOutcome::NotGone { step, remaining });
             }
         }
-        let meshed = sidecars::find(&self.client).await?;
-        self.data_plane.forget().await?;
+        let user_objects = self.find_user_objects(&inventory).await?;
+        let last = if user_objects.is_empty() { UninstallStep::Namespace } else { UninstallStep::Access };
+        for step in [UninstallStep::Access, UninstallStep::Namespace].into_iter().filter(|step| *step <= last)
+        {
+            let remaining = self.delete_step(step, &mut inventory).await?;
+            if !remaining.is_empty() {
+                return Ok(UninstallOutcome::NotGone { step, remaining });
+            }
+        }
+        let sidecars = sidecars::find(&self.client).await?;
+        self.data_plane.clear_ledger().await?;
         self.store.delete().await?;
-        Ok(Outcome::Removed(Leftovers { kept_for, meshed }))
+        Ok(UninstallOutcome::Removed(RemainingObjects { user_objects, sidecars }))
     }
 
     /// Deletes the objects of one step and waits until they are gone; returns what is left at the deadline.
-    async fn take(&self, step: Step, inventory: &mut Inventory) -> Result<Vec<ObjectId>, Error> {
+    async fn delete_step(
+        &self,
+        step: UninstallStep,
+        inventory: &mut Inventory,
+    ) -> Result<Vec<ObjectId>, Error> {
         let objects = step.objects(inventory);
         if objects.is_empty() {
             return Ok(Vec::new());
         }
         let mut started = Vec::new();
         for (id, record) in objects {
-            self.progress.say(format!("removing {step}: {id}"));
+            self.progress.report(format!("removing {step}: {id}"));
             let deletion = deletion::delete(&self.client, &id, &record).await;
             let deletion = deletion.map_err(|source| Error::Delete { step, source })?;
             if deletion == Deletion::Released {
                 tracing::info!(object = %id, "released, as it existed before");
             }
-            if deletion.is_settled() {
+            if deletion.is_final() {
                 inventory.forget(&id);
             } else {
                 started.push(id);
             }
         }
-        let left = self.wait_gone(step, started, inventory).await;
+        let remaining = self.wait_gone(step, started, inventory).await;
         self.store.save(inventory).await?;
-        Ok(left)
+        Ok(remaining)
     }
 
     /// Waits by watch; an object that is gone leaves the inventory.
     async fn wait_gone(
         &self,
-        step: Step,
-        mut left: Vec<ObjectId>,
+        step: UninstallStep,
+        mut remaining: Vec<ObjectId>,
         inventory: &mut Inventory,
     ) -> Vec<ObjectId> {
-        let mut gone = stream::select_all(left.iter().map(|id| watch_gone(&self.client, id.clone())));
+        let mut gone = stream::select_all(remaining.iter().map(|id| watch_gone(&self.client, id.clone())));
         let end = tokio::time::sleep(self.deadline);
         tokio::pin!(end);
-        while let Some(first) = left.first() {
-            self.progress.say(format!("removing {step}: waiting for {first} to go"));
+        while let Some(first) = remaining.first() {
+            self.progress.report(format!("removing {step}: waiting for {first} to go"));
             tokio::select! {
                 Some(id) = gone.next() => {
                     inventory.forget(&id);
-                    left.retain(|other| *other != id);
+                    remaining.retain(|other| *other != id);
                 }
                 () = &mut end => break,
             }
         }
-        left
+        remaining
     }
 
-    async fn user_content(&self, inventory: &Inventory) -> Result<Vec<ObjectId>, Error> {
-        let namespaces = Step::Namespace.objects(inventory);
+    async fn find_user_objects(&self, inventory: &Inventory) -> Result<Vec<ObjectId>, Error> {
+        let namespaces = UninstallStep::Namespace.objects(inventory);
         let mut content = Vec::new();
         for (id, _) in namespaces {
-            content.extend(namespace::user_content(&self.client, &id.name).await?);
+            content.extend(namespace::find_user_objects(&self.client, &id.name).await?);
         }
         Ok(content)
     }
@@ -236,8 +242,8 @@ impl Remover {
 fn watch_gone(client: &Client, id: ObjectId) -> stream::BoxStream<'static, ObjectId> {
     watcher::watch_object(id.metadata_api(client.clone()), &id.name)
         .default_backoff()
-        .filter_map(move |sighting| {
-            let gone = matches!(sighting, Ok(None)).then(|| id.clone());
+        .filter_map(move |result| {
+            let gone = matches!(result, Ok(None)).then(|| id.clone());
             async move { gone }
         })
         .take(1)

@@ -14,36 +14,36 @@ use crate::object::{ObjectId, resource};
 
 /// A kind that people put into namespaces.
 #[derive(Clone, Copy)]
-struct Kind {
+struct NamespacedKind {
     group: &'static str,
     kind: &'static str,
 }
 
-const KINDS: [Kind; 19] = [
-    Kind { group: "", kind: "ConfigMap" },
-    Kind { group: "", kind: "PersistentVolumeClaim" },
-    Kind { group: "", kind: "Pod" },
-    Kind { group: "", kind: "Secret" },
-    Kind { group: "", kind: "Service" },
-    Kind { group: "", kind: "ServiceAccount" },
-    Kind { group: "apps", kind: "DaemonSet" },
-    Kind { group: "apps", kind: "Deployment" },
-    Kind { group: "apps", kind: "StatefulSet" },
-    Kind { group: "autoscaling", kind: "HorizontalPodAutoscaler" },
-    Kind { group: "batch", kind: "CronJob" },
-    Kind { group: "batch", kind: "Job" },
-    Kind { group: "gateway.networking.k8s.io", kind: "Gateway" },
-    Kind { group: "gateway.networking.k8s.io", kind: "HTTPRoute" },
-    Kind { group: "networking.k8s.io", kind: "Ingress" },
-    Kind { group: "networking.k8s.io", kind: "NetworkPolicy" },
-    Kind { group: "policy", kind: "PodDisruptionBudget" },
-    Kind { group: "rbac.authorization.k8s.io", kind: "Role" },
-    Kind { group: "rbac.authorization.k8s.io", kind: "RoleBinding" },
+const KINDS: [NamespacedKind; 19] = [
+    NamespacedKind { group: "", kind: "ConfigMap" },
+    NamespacedKind { group: "", kind: "PersistentVolumeClaim" },
+    NamespacedKind { group: "", kind: "Pod" },
+    NamespacedKind { group: "", kind: "Secret" },
+    NamespacedKind { group: "", kind: "Service" },
+    NamespacedKind { group: "", kind: "ServiceAccount" },
+    NamespacedKind { group: "apps", kind: "DaemonSet" },
+    NamespacedKind { group: "apps", kind: "Deployment" },
+    NamespacedKind { group: "apps", kind: "StatefulSet" },
+    NamespacedKind { group: "autoscaling", kind: "HorizontalPodAutoscaler" },
+    NamespacedKind { group: "batch", kind: "CronJob" },
+    NamespacedKind { group: "batch", kind: "Job" },
+    NamespacedKind { group: "gateway.networking.k8s.io", kind: "Gateway" },
+    NamespacedKind { group: "gateway.networking.k8s.io", kind: "HTTPRoute" },
+    NamespacedKind { group: "networking.k8s.io", kind: "Ingress" },
+    NamespacedKind { group: "networking.k8s.io", kind: "NetworkPolicy" },
+    NamespacedKind { group: "policy", kind: "PodDisruptionBudget" },
+    NamespacedKind { group: "rbac.authorization.k8s.io", kind: "Role" },
+    NamespacedKind { group: "rbac.authorization.k8s.io", kind: "RoleBinding" },
 ];
-const PAGE: u32 = 50;
+const PAGE_SIZE: u32 = 50;
 
 /// What istiod and Kubernetes themselves leave in the namespace.
-const LEFTOVERS: [(&str, &str); 12] = [
+const SYSTEM_OBJECTS: [(&str, &str); 12] = [
     ("ConfigMap", "istio-ca-root-cert"),
     ("ConfigMap", "istio-ca-crl"),
     ("ConfigMap", "istio-gateway-deployment-default"),
@@ -69,7 +69,7 @@ pub struct Error {
 }
 
 /// The objects in `namespace` that neither Istio nor Kubernetes put there.
-pub async fn user_content(client: &Client, namespace: &str) -> Result<Vec<ObjectId>, Error> {
+pub async fn find_user_objects(client: &Client, namespace: &str) -> Result<Vec<ObjectId>, Error> {
     stream::iter(KINDS)
         .map(|kind| list(client.clone(), namespace.to_owned(), kind))
         .buffer_unordered(4)
@@ -80,9 +80,13 @@ pub async fn user_content(client: &Client, namespace: &str) -> Result<Vec<Object
         .await
 }
 
-async fn list(client: Client, namespace: String, Kind { group, kind }: Kind) -> Result<Vec<ObjectId>, Error> {
+async fn list(
+    client: Client,
+    namespace: String,
+    NamespacedKind { group, kind }: NamespacedKind,
+) -> Result<Vec<ObjectId>, Error> {
     let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource(group, "v1", kind));
-    let page = match api.list_metadata(&ListParams::default().limit(PAGE)).await {
+    let page = match api.list_metadata(&ListParams::default().limit(PAGE_SIZE)).await {
         Ok(page) => page,
         // The Gateway API is not installed everywhere.
         Err(error) if is_not_found(&error) => return Ok(Vec::new()),
@@ -90,10 +94,10 @@ async fn list(client: Client, namespace: String, Kind { group, kind }: Kind) -> 
     };
     let of_a_user = page.items.into_iter().filter(|object| {
         let metadata = &object.metadata;
-        let going = metadata.deletion_timestamp.is_some();
+        let is_terminating = metadata.deletion_timestamp.is_some();
         // An owned object goes with its owner, which is judged itself.
-        let owned = metadata.owner_references.as_ref().is_some_and(|owners| !owners.is_empty());
-        !going && !owned && !is_leftover(kind, metadata.name.as_deref().unwrap_or_default())
+        let is_owned = metadata.owner_references.as_ref().is_some_and(|owners| !owners.is_empty());
+        !is_terminating && !is_owned && !is_system_object(kind, metadata.name.as_deref().unwrap_or_default())
     });
     Ok(of_a_user
         .map(|object| ObjectId {
@@ -106,8 +110,8 @@ async fn list(client: Client, namespace: String, Kind { group, kind }: Kind) -> 
         .collect())
 }
 
-fn is_leftover(kind: &str, name: &str) -> bool {
-    LEFTOVERS.contains(&(kind, name))
+fn is_system_object(kind: &str, name: &str) -> bool {
+    SYSTEM_OBJECTS.contains(&(kind, name))
 }
 
 #[cfg(test)]
@@ -116,14 +120,14 @@ mod tests {
 
     #[test]
     fn a_plug_in_ca_and_a_tls_secret_are_of_a_user() {
-        assert!(!is_leftover("Secret", "cacerts"));
-        assert!(!is_leftover("Secret", "istio-ingressgateway-certs"));
-        assert!(!is_leftover("ConfigMap", "elb-deprecated"));
+        assert!(!is_system_object("Secret", "cacerts"));
+        assert!(!is_system_object("Secret", "istio-ingressgateway-certs"));
+        assert!(!is_system_object("ConfigMap", "elb-deprecated"));
     }
 
     #[test]
-    fn what_istiod_made_does_not_keep_the_namespace() {
-        assert!(is_leftover("Secret", "istio-ca-secret"));
-        assert!(is_leftover("ConfigMap", "istio-ca-root-cert"));
+    fn objects_of_istiod_do_not_keep_the_namespace() {
+        assert!(is_system_object("Secret", "istio-ca-secret"));
+        assert!(is_system_object("ConfigMap", "istio-ca-root-cert"));
     }
 }

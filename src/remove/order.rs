@@ -12,7 +12,7 @@ use crate::plan::{Stage, access};
 
 /// A step of the removal, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Step {
+pub enum UninstallStep {
     /// Istio resources that the operator made, while istiod still serves them.
     IstioResources,
     /// Webhooks that inject sidecars.
@@ -26,14 +26,14 @@ pub enum Step {
     /// Configuration, permissions and identities.
     Permissions,
     /// Custom resource definitions.
-    Definitions,
+    Crds,
     /// The operator's own access to the control plane's namespace, when nothing of it is left there.
     Access,
     /// The control plane's namespace.
     Namespace,
 }
 
-impl Step {
+impl UninstallStep {
     /// All steps, first to last.
     pub const ALL: [Self; 9] = [
         Self::IstioResources,
@@ -42,7 +42,7 @@ impl Step {
         Self::ControlPlane,
         Self::Cni,
         Self::Permissions,
-        Self::Definitions,
+        Self::Crds,
         Self::Access,
         Self::Namespace,
     ];
@@ -60,7 +60,7 @@ impl Step {
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for UninstallStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::IstioResources => "Istio resources",
@@ -69,28 +69,28 @@ impl fmt::Display for Step {
             Self::ControlPlane => "istiod",
             Self::Cni => "CNI",
             Self::Permissions => "configuration and permissions",
-            Self::Definitions => "custom resource definitions",
+            Self::Crds => "custom resource definitions",
             Self::Access => "access to the namespace",
             Self::Namespace => "namespace",
         })
     }
 }
 
-fn step_of(id: &ObjectId, stage: Stage) -> Step {
+fn step_of(id: &ObjectId, stage: Stage) -> UninstallStep {
     if id.group.ends_with(".istio.io") {
-        return Step::IstioResources;
+        return UninstallStep::IstioResources;
     }
-    if access::is_access(id) {
-        return Step::Access;
+    if access::is_operator_role_binding(id) {
+        return UninstallStep::Access;
     }
     match (id.kind.as_str(), stage) {
-        ("MutatingWebhookConfiguration", _) => Step::Injectors,
-        ("CustomResourceDefinition", _) => Step::Definitions,
-        ("Namespace", _) => Step::Namespace,
-        (_, Stage::Gateways) => Step::Gateways,
-        (_, Stage::Istiod) => Step::ControlPlane,
-        (_, Stage::Cni) => Step::Cni,
-        _ => Step::Permissions,
+        ("MutatingWebhookConfiguration", _) => UninstallStep::Injectors,
+        ("CustomResourceDefinition", _) => UninstallStep::Crds,
+        ("Namespace", _) => UninstallStep::Namespace,
+        (_, Stage::Gateways) => UninstallStep::Gateways,
+        (_, Stage::Istiod) => UninstallStep::ControlPlane,
+        (_, Stage::Cni) => UninstallStep::Cni,
+        _ => UninstallStep::Permissions,
     }
 }
 
@@ -143,9 +143,12 @@ mod tests {
     }
 
     #[test]
-    fn an_installation_goes_in_the_order_that_hurts_nobody() {
-        let order: Vec<String> =
-            Step::ALL.iter().flat_map(|step| step.objects(&inventory())).map(|(id, _)| id.kind).collect();
+    fn an_installation_is_removed_in_the_safe_order() {
+        let order: Vec<String> = UninstallStep::ALL
+            .iter()
+            .flat_map(|step| step.objects(&inventory()))
+            .map(|(id, _)| id.kind)
+            .collect();
         assert_eq!(
             order,
             [
@@ -168,7 +171,7 @@ mod tests {
 
     #[test]
     fn every_listed_object_has_exactly_one_step() {
-        let all: usize = Step::ALL.iter().map(|step| step.objects(&inventory()).len()).sum();
+        let all: usize = UninstallStep::ALL.iter().map(|step| step.objects(&inventory()).len()).sum();
         assert_eq!(all, inventory().iter().count());
     }
 }

@@ -10,11 +10,11 @@ use kube::{Api, Client};
 use thiserror::Error;
 
 /// Injection puts this label on every pod that gets a sidecar.
-const INJECTED: &str = "security.istio.io/tlsMode";
+const INJECTED_LABEL: &str = "security.istio.io/tlsMode";
 /// Objects of one page; keeps the memory bounded in large clusters.
-const PAGE: u32 = 250;
+const PAGE_SIZE: u32 = 250;
 /// Workloads that are remembered; of the others there only is a count.
-const NAMED: usize = 5;
+const MAX_NAMED_WORKLOADS: usize = 5;
 
 /// The pods could not be listed.
 #[derive(Debug, Error)]
@@ -25,17 +25,17 @@ pub struct Error {
 
 /// Workloads with sidecars: the first few by name, and how many pods all of them have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Meshed {
+pub struct RemainingSidecars {
     workloads: BTreeSet<String>,
     more: bool,
     pods: usize,
 }
 
-impl Meshed {
+impl RemainingSidecars {
     fn add(&mut self, pod: &ObjectMeta) {
         self.pods += 1;
         let workload = workload(pod);
-        if self.workloads.len() < NAMED {
+        if self.workloads.len() < MAX_NAMED_WORKLOADS {
             self.workloads.insert(workload);
         } else if !self.workloads.contains(&workload) {
             self.more = true;
@@ -58,16 +58,16 @@ impl Meshed {
 }
 
 /// Finds the workloads whose pods have a sidecar.
-pub async fn find(client: &Client) -> Result<Meshed, Error> {
+pub async fn find(client: &Client) -> Result<RemainingSidecars, Error> {
     let api: Api<Pod> = Api::all(client.clone());
-    let mut params = ListParams::default().labels(INJECTED).limit(PAGE);
-    let mut meshed = Meshed::default();
+    let mut params = ListParams::default().labels(INJECTED_LABEL).limit(PAGE_SIZE);
+    let mut remaining = RemainingSidecars::default();
     loop {
         let page = api.list_metadata(&params).await.map_err(|source| Error { source: Box::new(source) })?;
-        page.items.iter().for_each(|pod| meshed.add(&pod.metadata));
+        page.items.iter().for_each(|pod| remaining.add(&pod.metadata));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
-            None => return Ok(meshed),
+            None => return Ok(remaining),
         }
     }
 }
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_is_named_by_what_one_would_restart() {
+    fn a_pod_is_named_by_the_workload_to_restart() {
         for (owner, expected) in [
             (Some(("ReplicaSet", "cart-5d4f")), "Deployment shop/cart"),
             (Some(("ReplicaSet", "bare")), "ReplicaSet shop/bare"),
@@ -116,14 +116,14 @@ mod tests {
 
     #[test]
     fn a_few_workloads_are_named_and_all_pods_counted() {
-        let mut meshed = Meshed::default();
-        assert_eq!(meshed.describe(), None);
+        let mut remaining = RemainingSidecars::default();
+        assert_eq!(remaining.describe(), None);
         for index in 0..7 {
             let owner = format!("w{index}");
-            meshed.add(&pod("p", Some(("StatefulSet", &owner))));
-            meshed.add(&pod("q", Some(("StatefulSet", &owner))));
+            remaining.add(&pod("p", Some(("StatefulSet", &owner))));
+            remaining.add(&pod("q", Some(("StatefulSet", &owner))));
         }
-        let text = meshed.describe().unwrap();
+        let text = remaining.describe().unwrap();
         assert!(text.starts_with("14 pods") && text.ends_with("StatefulSet shop/w4 and others"), "{text}");
     }
 }

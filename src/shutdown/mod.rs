@@ -25,16 +25,16 @@ pub fn on_signal() -> Result<CancellationToken, ShutdownError> {
     let token = CancellationToken::new();
     let shutdown = token.clone();
     tokio::spawn(async move {
-        let name = either(&mut terminate, &mut interrupt).await;
+        let name = next_signal(&mut terminate, &mut interrupt).await;
         info!("{name} received, stopping; a second signal exits at once");
         shutdown.cancel();
-        either(&mut terminate, &mut interrupt).await;
+        next_signal(&mut terminate, &mut interrupt).await;
         std::process::exit(1);
     });
     Ok(token)
 }
 
-async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
     tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",

@@ -4,19 +4,19 @@
 //! the list of workloads gives way first, and texts of the control plane last.
 
 use crate::api::IstioStatus;
-use crate::api::v1alpha2::Leftover;
+use crate::api::v1alpha2::BlockedWorkload;
 
 /// Bytes of a status as JSON. The API server takes three million in one request, and etcd one and a half for the resource
 /// with all it has.
-pub(super) const LIMIT: usize = 256 << 10;
+pub(super) const MAX_STATUS_BYTES: usize = 256 << 10;
 /// Bytes of one text as JSON, where texts have to be shortened.
-const TEXT: usize = 8 << 10;
+const MAX_TEXT_BYTES: usize = 8 << 10;
 
-/// The status, shortened where it would be larger than [`LIMIT`].
+/// The status, shortened where it would be larger than [`MAX_STATUS_BYTES`].
 #[must_use]
 pub(super) fn bounded(mut status: IstioStatus) -> IstioStatus {
-    while size(&status) > LIMIT && shorten_list(&mut status) {}
-    if size(&status) > LIMIT {
+    while size(&status) > MAX_STATUS_BYTES && shorten_list(&mut status) {}
+    if size(&status) > MAX_STATUS_BYTES {
         shorten_texts(&mut status);
     }
     status
@@ -42,36 +42,36 @@ fn shorten_list(status: &mut IstioStatus) -> bool {
     if list.is_empty() {
         return false;
     }
-    let kept = list.len() / 2;
-    let dropped = before + list.len() - kept;
-    list.truncate(kept);
-    list.push(Leftover {
+    let remaining = list.len() / 2;
+    let dropped = before + list.len() - remaining;
+    list.truncate(remaining);
+    list.push(BlockedWorkload {
         prevented: format!(
-            "{dropped} further workloads are not listed: the status would be larger than {LIMIT} bytes"
+            "{dropped} further workloads are not listed: the status would be larger than {MAX_STATUS_BYTES} bytes"
         ),
-        ..Leftover::default()
+        ..BlockedWorkload::default()
     });
     // The count alone is no list any more.
-    kept > 0
+    remaining > 0
 }
 
-fn is_count(entry: &Leftover) -> bool {
+fn is_count(entry: &BlockedWorkload) -> bool {
     entry.kind.is_empty() && entry.name.is_empty()
 }
 
-fn count(entry: &Leftover) -> Option<usize> {
+fn count(entry: &BlockedWorkload) -> Option<usize> {
     entry.prevented.split(' ').next()?.parse().ok()
 }
 
 fn shorten_texts(status: &mut IstioStatus) {
     if let Some(description) = &mut status.description {
-        shorten(description, TEXT);
+        shorten(description, MAX_TEXT_BYTES);
     }
     for condition in status.conditions.iter_mut().flatten() {
-        shorten(&mut condition.message, TEXT);
+        shorten(&mut condition.message, MAX_TEXT_BYTES);
     }
-    if let Some(held) = status.data_plane.as_mut().and_then(|data_plane| data_plane.held.as_mut()) {
-        shorten(held, TEXT);
+    if let Some(on_hold) = status.data_plane.as_mut().and_then(|data_plane| data_plane.held.as_mut()) {
+        shorten(on_hold, MAX_TEXT_BYTES);
     }
 }
 
@@ -112,8 +112,8 @@ mod tests {
         (character, 0..100_000_usize).prop_map(|(character, count)| character.to_string().repeat(count))
     }
 
-    fn leftover() -> impl Strategy<Value = Leftover> {
-        (text(), text()).prop_map(|(outdated, prevented)| Leftover {
+    fn blocked_workload() -> impl Strategy<Value = BlockedWorkload> {
+        (text(), text()).prop_map(|(outdated, prevented)| BlockedWorkload {
             kind: "Deployment".to_owned(),
             namespace: "n".to_owned(),
             name: "w".to_owned(),
@@ -137,7 +137,7 @@ mod tests {
         let parts = (
             prop::option::of(text()),
             prop::collection::vec(text(), 0..8),
-            prop::option::of((prop::collection::vec(leftover(), 0..6), prop::option::of(text()))),
+            prop::option::of((prop::collection::vec(blocked_workload(), 0..6), prop::option::of(text()))),
         );
         parts.prop_map(|(description, messages, data_plane)| IstioStatus {
             description,
@@ -156,13 +156,13 @@ mod tests {
         #[test]
         fn a_status_is_never_larger_than_the_limit_and_the_conditions_stay(status in status()) {
             let bounded = bounded(status.clone());
-            prop_assert!(size(&bounded) <= LIMIT, "{}", size(&bounded));
+            prop_assert!(size(&bounded) <= MAX_STATUS_BYTES, "{}", size(&bounded));
             let reasons = |status: &IstioStatus| {
                 status.conditions.iter().flatten().map(|it| (it.type_.clone(), it.reason.clone())).collect::<Vec<_>>()
             };
             prop_assert_eq!(reasons(&bounded), reasons(&status));
             prop_assert_eq!(super::bounded(bounded.clone()), bounded, "a second time changes nothing");
-            prop_assert!(size(&without_data_plane(&status)) <= LIMIT);
+            prop_assert!(size(&without_data_plane(&status)) <= MAX_STATUS_BYTES);
         }
 
         #[test]
@@ -177,11 +177,11 @@ mod tests {
 
     #[test]
     fn a_small_status_stays_and_a_long_list_is_counted() {
-        let entry = |text: &str| Leftover {
+        let entry = |text: &str| BlockedWorkload {
             name: "w".into(),
             kind: "Pod".into(),
             prevented: text.into(),
-            ..Leftover::default()
+            ..BlockedWorkload::default()
         };
         let with = |leftovers| IstioStatus {
             data_plane: Some(DataPlaneStatus { leftovers, ..DataPlaneStatus::default() }),
@@ -189,7 +189,7 @@ mod tests {
         };
         let small = with(vec![entry("x"); 50]);
         assert_eq!(bounded(small.clone()), small);
-        let large = bounded(with(vec![entry(&"x".repeat(LIMIT / 20)); 50]));
+        let large = bounded(with(vec![entry(&"x".repeat(MAX_STATUS_BYTES / 20)); 50]));
         let listed = large.data_plane.unwrap_or_default().leftovers;
         assert_eq!(listed.len(), 13, "two halvings and the count");
         assert!(listed[12].prevented.starts_with("38 further workloads are not listed"), "{:?}", listed[12]);

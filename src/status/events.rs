@@ -4,41 +4,46 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
-use super::Announcement;
+use super::ResourceEvent;
 use crate::api::IstioStatus;
 use crate::api::conditions::State;
 use crate::text::sanitized;
 
 const CONTROLLER: &str = "istio-manager";
 /// Bytes of a note; the API server accepts 1024.
-const NOTE_LIMIT: usize = 1024;
+const MAX_NOTE_BYTES: usize = 1024;
 
 /// Publishes Events; one instance, because the recorder aggregates repeats.
-pub(super) struct Announcer {
+pub(super) struct StatusEventPublisher {
     recorder: Recorder,
 }
 
-impl Announcer {
+impl StatusEventPublisher {
     pub(super) fn new(client: Client, instance: String) -> Self {
         let reporter = Reporter { controller: CONTROLLER.to_owned(), instance: Some(instance) };
         Self { recorder: Recorder::new(client, reporter) }
     }
 
     /// Publishes what changed between two statuses.
-    pub(super) async fn announce(&self, about: &ObjectReference, before: &IstioStatus, now: &IstioStatus) {
+    pub(super) async fn publish_change(
+        &self,
+        about: &ObjectReference,
+        before: &IstioStatus,
+        now: &IstioStatus,
+    ) {
         if let Some(event) = event(before, now) {
             self.publish(about, &event).await;
         }
     }
 
     /// Publishes what happened besides.
-    pub(super) async fn say(&self, about: &ObjectReference, said: Announcement) {
+    pub(super) async fn publish_event(&self, about: &ObjectReference, resource_event: ResourceEvent) {
         let event = Event {
-            type_: if said.warning { EventType::Warning } else { EventType::Normal },
-            reason: said.reason.to_owned(),
-            note: Some(sanitized(&said.note, NOTE_LIMIT)),
+            type_: if resource_event.warning { EventType::Warning } else { EventType::Normal },
+            reason: resource_event.reason.to_owned(),
+            note: Some(sanitized(&resource_event.note, MAX_NOTE_BYTES)),
             action: "Reconcile".to_owned(),
-            secondary: said.about,
+            secondary: resource_event.about,
         };
         self.publish(about, &event).await;
     }
@@ -70,7 +75,7 @@ fn event(before: &IstioStatus, now: &IstioStatus) -> Option<Event> {
     Some(Event {
         type_,
         reason,
-        note: Some(sanitized(&text, NOTE_LIMIT)),
+        note: Some(sanitized(&text, MAX_NOTE_BYTES)),
         action: "Reconcile".to_owned(),
         secondary: None,
     })

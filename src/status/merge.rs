@@ -4,7 +4,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as ApiCondition, Time};
 
-use super::{Report, Subject};
+use super::{ReportedResource, StatusReport};
 use crate::api::IstioStatus;
 use crate::api::conditions::{ConditionType, Reason, State};
 use crate::api::v1alpha2::DataPlaneStatus;
@@ -12,11 +12,11 @@ use crate::text::sanitized;
 
 /// Bytes of a condition's message, and of the description. The API server accepts 32768 characters of a message; this is
 /// more than a rejection has, and keeps the status small.
-const MESSAGE_LIMIT: usize = 16 << 10;
+const MAX_MESSAGE_BYTES: usize = 16 << 10;
 
 /// A condition to be set; its type and status follow from the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Condition {
+pub struct ConditionUpdate {
     /// Why the condition has its status.
     pub reason: Reason,
     /// More than the reason's fixed message, if more is known.
@@ -25,20 +25,20 @@ pub struct Condition {
 
 /// How a reconcile ended, as people see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settled {
+pub struct ControlPlaneReport {
     /// Overall state.
     pub state: State,
     /// What the state is about; empty when all is well.
     pub description: String,
     /// Conditions that are known now; those of other types stay.
-    pub conditions: Vec<Condition>,
+    pub conditions: Vec<ConditionUpdate>,
 }
 
 /// What is known of the sidecars, as people see it. The overall state follows from the condition.
 #[derive(Clone, Debug, PartialEq)]
-pub struct DataPlane {
+pub struct DataPlaneReport {
     /// Whether every sidecar is up to date.
-    pub condition: Condition,
+    pub condition: ConditionUpdate,
     /// Counts and leftovers.
     pub status: DataPlaneStatus,
 }
@@ -47,18 +47,23 @@ pub struct DataPlane {
 ///
 /// A verdict on the present generation is not taken back by the next attempt: a resource that is Ready does not become
 /// Processing because it was looked at, and an Error stays visible while it is tried again.
-pub(super) fn merge(written: &IstioStatus, subject: &Subject, report: &Report, now: &Time) -> IstioStatus {
+pub(super) fn merge(
+    written: &IstioStatus,
+    subject: &ReportedResource,
+    report: &StatusReport,
+    now: &Time,
+) -> IstioStatus {
     match report {
-        Report::Progress(text) => progress(written, subject, text, now),
-        Report::Announcement(_) | Report::Flush(_) => written.clone(),
-        Report::DataPlane(part) => merge_data_plane(written, subject, None, part, now),
-        Report::Settled(settled) => {
+        StatusReport::Progress(text) => progress(written, subject, text, now),
+        StatusReport::Event(_) | StatusReport::Flush(_) => written.clone(),
+        StatusReport::DataPlane(part) => merge_data_plane(written, subject, None, part, now),
+        StatusReport::Finished(control_plane) => {
             let mut status = written.clone();
-            let (state, description) = worst(settled.state, &settled.description, &status);
+            let (state, description) = worst(control_plane.state, &control_plane.description, &status);
             status.state = state;
-            status.description = described(&description);
-            for condition in &settled.conditions {
-                set(&mut status, condition, subject.generation, now);
+            status.description = sanitized_description(&description);
+            for condition in &control_plane.conditions {
+                set_condition(&mut status, condition, subject.generation, now);
             }
             status.observed_generation = Some(subject.generation);
             status
@@ -71,20 +76,20 @@ pub(super) fn merge(written: &IstioStatus, subject: &Subject, report: &Report, n
 /// A resource that is not settled, or is being deleted, shows what happens to the control plane only.
 pub(super) fn merge_data_plane(
     written: &IstioStatus,
-    subject: &Subject,
-    control: Option<&Settled>,
-    part: &DataPlane,
+    subject: &ReportedResource,
+    control_plane: Option<&ControlPlaneReport>,
+    part: &DataPlaneReport,
     now: &Time,
 ) -> IstioStatus {
     let mut status = written.clone();
-    set(&mut status, &part.condition, subject.generation, now);
+    set_condition(&mut status, &part.condition, subject.generation, now);
     status.data_plane = Some(part.status.clone());
-    let settled =
-        control.filter(|_| !subject.deleting && written.observed_generation == Some(subject.generation));
-    if let Some(settled) = settled {
-        let (state, description) = worst(settled.state, &settled.description, &status);
+    let control_plane = control_plane
+        .filter(|_| !subject.deleting && written.observed_generation == Some(subject.generation));
+    if let Some(control_plane) = control_plane {
+        let (state, description) = worst(control_plane.state, &control_plane.description, &status);
         status.state = state;
-        status.description = described(&description);
+        status.description = sanitized_description(&description);
     }
     status
 }
@@ -111,43 +116,48 @@ fn data_plane_state(reason: &str) -> State {
     }
 }
 
-fn progress(written: &IstioStatus, subject: &Subject, text: &str, now: &Time) -> IstioStatus {
+fn progress(written: &IstioStatus, subject: &ReportedResource, text: &str, now: &Time) -> IstioStatus {
     let state = if subject.deleting { State::Deleting } else { State::Processing };
-    let judged = !subject.deleting
+    let is_finished = !subject.deleting
         && written.observed_generation == Some(subject.generation)
         && written.state != state;
-    if judged && written.conditions.is_some() {
+    if is_finished && written.conditions.is_some() {
         return written.clone();
     }
     let mut status = written.clone();
     status.state = state;
-    status.description = described(text);
-    set(&mut status, &Condition { reason: Reason::ReconcileUnknown, message: None }, subject.generation, now);
+    status.description = sanitized_description(text);
+    set_condition(
+        &mut status,
+        &ConditionUpdate { reason: Reason::ReconcileUnknown, message: None },
+        subject.generation,
+        now,
+    );
     status.observed_generation = Some(subject.generation);
     status
 }
 
 /// A description as it may be shown; `None` if there is nothing to say.
-fn described(text: &str) -> Option<String> {
-    Some(sanitized(text, MESSAGE_LIMIT)).filter(|text| !text.is_empty())
+fn sanitized_description(text: &str) -> Option<String> {
+    Some(sanitized(text, MAX_MESSAGE_BYTES)).filter(|text| !text.is_empty())
 }
 
 /// Sets one condition; its transition time moves only with its status.
-fn set(status: &mut IstioStatus, condition: &Condition, generation: i64, now: &Time) {
+fn set_condition(status: &mut IstioStatus, condition: &ConditionUpdate, generation: i64, now: &Time) {
     let reason = condition.reason;
     let type_ = reason.condition_type().as_str();
     let conditions = status.conditions.get_or_insert_default();
-    let position = conditions.iter().position(|known| known.type_ == type_);
+    let position = conditions.iter().position(|existing| existing.type_ == type_);
     let since = position
         .and_then(|at| conditions.get(at))
-        .filter(|known| known.status == reason.status().as_str())
-        .map_or_else(|| now.clone(), |known| known.last_transition_time.clone());
+        .filter(|existing| existing.status == reason.status().as_str())
+        .map_or_else(|| now.clone(), |existing| existing.last_transition_time.clone());
     let message = condition.message.as_deref().unwrap_or_else(|| reason.message());
     let new = ApiCondition {
         type_: type_.to_owned(),
         status: reason.status().as_str().to_owned(),
         reason: reason.as_str().to_owned(),
-        message: sanitized(message, MESSAGE_LIMIT),
+        message: sanitized(message, MAX_MESSAGE_BYTES),
         last_transition_time: since,
         observed_generation: Some(generation),
     };
@@ -167,8 +177,8 @@ mod tests {
         Time(Timestamp::from_second(second).unwrap())
     }
 
-    fn subject(generation: i64) -> Subject {
-        Subject {
+    fn subject(generation: i64) -> ReportedResource {
+        ReportedResource {
             reference: k8s_openapi::api::core::v1::ObjectReference::default(),
             uid: "u".into(),
             generation,
@@ -177,20 +187,20 @@ mod tests {
         }
     }
 
-    fn settled(state: State, reason: Reason, description: &str) -> Report {
-        Report::Settled(Settled {
+    fn finished(state: State, reason: Reason, description: &str) -> StatusReport {
+        StatusReport::Finished(ControlPlaneReport {
             state,
             description: description.into(),
-            conditions: vec![Condition { reason, message: None }],
+            conditions: vec![ConditionUpdate { reason, message: None }],
         })
     }
 
-    fn ready() -> Report {
-        settled(State::Ready, Reason::ReconcileSucceeded, "")
+    fn ready() -> StatusReport {
+        finished(State::Ready, Reason::ReconcileSucceeded, "")
     }
 
-    fn say(text: &str) -> Report {
-        Report::Progress(text.into())
+    fn progress_report(text: &str) -> StatusReport {
+        StatusReport::Progress(text.into())
     }
 
     fn ready_condition(status: &IstioStatus) -> &ApiCondition {
@@ -198,27 +208,28 @@ mod tests {
     }
 
     #[test]
-    fn what_a_status_shows_is_one_line_and_bounded() {
+    fn texts_in_a_status_are_one_line_and_bounded() {
         let hostile = "denied\nby\u{1b}[0m ü policy ".repeat(100_000);
-        let condition = Condition { reason: Reason::ReconcileFailed, message: Some(hostile.clone()) };
-        let failed = Report::Settled(Settled {
+        let condition = ConditionUpdate { reason: Reason::ReconcileFailed, message: Some(hostile.clone()) };
+        let failed = StatusReport::Finished(ControlPlaneReport {
             state: State::Error,
             description: hostile.clone(),
             conditions: vec![condition],
         });
-        for report in [failed, say(&hostile)] {
+        for report in [failed, progress_report(&hostile)] {
             let status = merge(&IstioStatus::default(), &subject(1), &report, &at(1));
             let shown = [status.description.clone().unwrap(), ready_condition(&status).message.clone()];
             for text in shown {
-                assert!(text.len() <= MESSAGE_LIMIT, "{}", text.len());
+                assert!(text.len() <= MAX_MESSAGE_BYTES, "{}", text.len());
                 assert!(!text.chars().any(crate::text::is_unsafe), "{text:?}");
             }
         }
     }
 
     #[test]
-    fn a_new_resource_shows_what_is_being_done() {
-        let status = merge(&IstioStatus::default(), &subject(1), &say("istiod: applying"), &at(1));
+    fn a_new_resource_shows_the_current_progress() {
+        let status =
+            merge(&IstioStatus::default(), &subject(1), &progress_report("istiod: applying"), &at(1));
         assert_eq!(
             (status.state, status.description.as_deref()),
             (State::Processing, Some("istiod: applying"))
@@ -228,22 +239,22 @@ mod tests {
     }
 
     #[test]
-    fn a_ready_resource_does_not_become_processing_by_being_looked_at() {
+    fn a_ready_resource_stays_ready_while_it_is_reconciled_again() {
         let written = merge(&IstioStatus::default(), &subject(1), &ready(), &at(1));
-        assert_eq!(merge(&written, &subject(1), &say("applying"), &at(2)), written);
+        assert_eq!(merge(&written, &subject(1), &progress_report("applying"), &at(2)), written);
     }
 
     #[test]
-    fn an_error_stays_visible_while_it_is_tried_again() {
-        let error = settled(State::Error, Reason::IstioInstallUninstallFailed, "istiod is not ready");
+    fn an_error_stays_visible_during_a_retry() {
+        let error = finished(State::Error, Reason::IstioInstallUninstallFailed, "istiod is not ready");
         let written = merge(&IstioStatus::default(), &subject(1), &error, &at(1));
-        assert_eq!(merge(&written, &subject(1), &say("applying"), &at(2)), written);
+        assert_eq!(merge(&written, &subject(1), &progress_report("applying"), &at(2)), written);
     }
 
     #[test]
-    fn a_changed_resource_is_processing_until_it_is_judged_anew() {
+    fn a_changed_resource_is_processing_until_its_reconcile_finished() {
         let written = merge(&IstioStatus::default(), &subject(1), &ready(), &at(1));
-        let status = merge(&written, &subject(2), &say("applying"), &at(2));
+        let status = merge(&written, &subject(2), &progress_report("applying"), &at(2));
         assert_eq!((status.state, status.observed_generation), (State::Processing, Some(2)));
         let status = merge(&status, &subject(2), &ready(), &at(3));
         assert_eq!((status.state, status.description), (State::Ready, None));
@@ -252,8 +263,8 @@ mod tests {
     #[test]
     fn a_deleted_resource_shows_its_removal() {
         let written = merge(&IstioStatus::default(), &subject(1), &ready(), &at(1));
-        let deleting = Subject { deleting: true, ..subject(2) };
-        assert_eq!(merge(&written, &deleting, &say("removing"), &at(2)).state, State::Deleting);
+        let deleting = ReportedResource { deleting: true, ..subject(2) };
+        assert_eq!(merge(&written, &deleting, &progress_report("removing"), &at(2)).state, State::Deleting);
     }
 
     #[test]
@@ -261,10 +272,10 @@ mod tests {
         let mut status = merge(&IstioStatus::default(), &subject(1), &ready(), &at(1));
         status = merge(&status, &subject(1), &ready(), &at(2));
         assert_eq!(ready_condition(&status).last_transition_time, at(1));
-        let failed = settled(State::Error, Reason::ReconcileFailed, "x");
+        let failed = finished(State::Error, Reason::ReconcileFailed, "x");
         status = merge(&status, &subject(1), &failed, &at(3));
         assert_eq!(ready_condition(&status).last_transition_time, at(3));
-        let other = settled(State::Warning, Reason::ValidationFailed, "y");
+        let other = finished(State::Warning, Reason::ValidationFailed, "y");
         status = merge(&status, &subject(1), &other, &at(4));
         assert_eq!(
             (&ready_condition(&status).last_transition_time, ready_condition(&status).reason.as_str()),
@@ -274,53 +285,59 @@ mod tests {
 
     #[test]
     fn conditions_of_other_types_stay() {
-        let found = settled(State::Warning, Reason::IngressTargetingUserResourceFound, "x");
+        let found = finished(State::Warning, Reason::IngressTargetingUserResourceFound, "x");
         let status = merge(&IstioStatus::default(), &subject(1), &found, &at(1));
         let status = merge(&status, &subject(1), &ready(), &at(2));
         let types: Vec<&str> = status.conditions.iter().flatten().map(|c| c.type_.as_str()).collect();
         assert_eq!(types, ["IngressTargetingUserResourceFound", "Ready"]);
     }
 
-    fn sidecars(reason: Reason, text: &str) -> DataPlane {
-        DataPlane {
-            condition: Condition { reason, message: Some(text.into()) },
+    fn sidecars(reason: Reason, text: &str) -> DataPlaneReport {
+        DataPlaneReport {
+            condition: ConditionUpdate { reason, message: Some(text.into()) },
             status: DataPlaneStatus { total: 7, ..DataPlaneStatus::default() },
         }
     }
 
     #[test]
     fn sidecars_make_a_ready_resource_worse_and_never_better() {
-        let ready_settled = Settled { state: State::Ready, description: String::new(), conditions: vec![] };
-        let failed = Settled { state: State::Error, description: "broken".into(), conditions: vec![] };
-        for (control, reason, state, description) in [
-            (&ready_settled, Reason::ProxySidecarRestartSucceeded, State::Ready, None),
-            (&ready_settled, Reason::ProxySidecarRestartPartiallySucceeded, State::Ready, None),
-            (&ready_settled, Reason::ProxySidecarManualRestartRequired, State::Warning, Some("told")),
-            (&ready_settled, Reason::ProxySidecarRestartFailed, State::Error, Some("told")),
+        let ready_report =
+            ControlPlaneReport { state: State::Ready, description: String::new(), conditions: vec![] };
+        let failed =
+            ControlPlaneReport { state: State::Error, description: "broken".into(), conditions: vec![] };
+        for (control_plane, reason, state, description) in [
+            (&ready_report, Reason::ProxySidecarRestartSucceeded, State::Ready, None),
+            (&ready_report, Reason::ProxySidecarRestartPartiallySucceeded, State::Ready, None),
+            (&ready_report, Reason::ProxySidecarManualRestartRequired, State::Warning, Some("told")),
+            (&ready_report, Reason::ProxySidecarRestartFailed, State::Error, Some("told")),
             (&failed, Reason::ProxySidecarManualRestartRequired, State::Error, Some("broken")),
         ] {
-            let written =
-                merge(&IstioStatus::default(), &subject(1), &Report::Settled(control.clone()), &at(1));
+            let written = merge(
+                &IstioStatus::default(),
+                &subject(1),
+                &StatusReport::Finished(control_plane.clone()),
+                &at(1),
+            );
             let part = sidecars(reason, "told");
-            let status = merge_data_plane(&written, &subject(1), Some(control), &part, &at(2));
+            let status = merge_data_plane(&written, &subject(1), Some(control_plane), &part, &at(2));
             assert_eq!((status.state, status.description.as_deref()), (state, description), "{reason:?}");
             assert_eq!(status.data_plane, Some(part.status.clone()));
-            let again = merge(&status, &subject(1), &Report::Settled(control.clone()), &at(3));
+            let again = merge(&status, &subject(1), &StatusReport::Finished(control_plane.clone()), &at(3));
             assert_eq!((again.state, again.description.as_deref()), (state, description), "{reason:?}");
         }
     }
 
     #[test]
-    fn sidecars_do_not_speak_for_a_resource_that_is_not_judged_yet() {
+    fn sidecars_do_not_change_the_state_of_an_unfinished_resource() {
         let written = merge(&IstioStatus::default(), &subject(1), &ready(), &at(1));
-        let written = merge(&written, &subject(2), &say("applying"), &at(2));
+        let written = merge(&written, &subject(2), &progress_report("applying"), &at(2));
         let part = sidecars(Reason::ProxySidecarRestartFailed, "told");
         assert_eq!(merge_data_plane(&written, &subject(2), None, &part, &at(3)).state, State::Processing);
     }
 
     #[test]
     fn a_repeated_report_changes_nothing() {
-        for report in [ready(), say("x"), settled(State::Error, Reason::ReconcileFailed, "x")] {
+        for report in [ready(), progress_report("x"), finished(State::Error, Reason::ReconcileFailed, "x")] {
             let once = merge(&IstioStatus::default(), &subject(1), &report, &at(1));
             assert_eq!(merge(&once, &subject(1), &report, &at(2)), once);
         }

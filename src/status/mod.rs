@@ -15,14 +15,14 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use tokio::sync::{Notify, mpsc};
 
-pub use self::merge::{Condition, DataPlane, Settled};
-pub use self::writer::{Error, Writer};
+pub use self::merge::{ConditionUpdate, ControlPlaneReport, DataPlaneReport};
+pub use self::writer::{Error, StatusWriter};
 use crate::api::{Istio, IstioStatus};
 use crate::plan::Stage;
 
 /// The resource that a report is about, as it was when its reconcile began.
 #[derive(Clone, Debug)]
-struct Subject {
+struct ReportedResource {
     reference: ObjectReference,
     uid: String,
     generation: i64,
@@ -31,17 +31,17 @@ struct Subject {
 }
 
 #[derive(Clone, Debug)]
-enum Report {
+enum StatusReport {
     Progress(String),
-    Settled(Settled),
-    DataPlane(Box<DataPlane>),
-    Announcement(Announcement),
+    Finished(ControlPlaneReport),
+    DataPlane(Box<DataPlaneReport>),
+    Event(ResourceEvent),
     Flush(Arc<Notify>),
 }
 
 /// Something that happened, told by an Event about the resource.
 #[derive(Clone, Debug)]
-pub struct Announcement {
+pub struct ResourceEvent {
     /// Whether somebody has to do something about it.
     pub warning: bool,
     /// One word for machines.
@@ -55,48 +55,48 @@ pub struct Announcement {
 /// Reports on one resource in one reconcile.
 #[derive(Clone)]
 pub struct Progress {
-    subject: std::sync::Arc<Subject>,
+    subject: std::sync::Arc<ReportedResource>,
     prefix: String,
-    reports: mpsc::UnboundedSender<(std::sync::Arc<Subject>, Report)>,
+    reports: mpsc::UnboundedSender<(std::sync::Arc<ReportedResource>, StatusReport)>,
 }
 
 impl Progress {
     /// Tells what is being done or waited for; shown at most once a second, the last one always.
-    pub fn say(&self, text: impl fmt::Display) {
-        self.send(Report::Progress(format!("{}{text}", self.prefix)));
+    pub fn report(&self, text: impl fmt::Display) {
+        self.send(StatusReport::Progress(format!("{}{text}", self.prefix)));
     }
 
     /// Tells how the reconcile ended; written at once.
-    pub fn settle(&self, settled: Settled) {
-        self.send(Report::Settled(settled));
+    pub fn finish(&self, control_plane: ControlPlaneReport) {
+        self.send(StatusReport::Finished(control_plane));
     }
 
     /// Publishes an Event about the resource.
-    pub fn announce(&self, announcement: Announcement) {
-        self.send(Report::Announcement(announcement));
+    pub fn emit_event(&self, event: ResourceEvent) {
+        self.send(StatusReport::Event(event));
     }
 
     /// Waits until what was said so far is written, or could not be: before the resource vanishes.
     pub async fn flush(&self) {
         let written = Arc::new(Notify::new());
-        self.send(Report::Flush(written.clone()));
+        self.send(StatusReport::Flush(written.clone()));
         if !self.reports.is_closed() {
             written.notified().await;
         }
     }
 
     /// Tells what is known of the sidecars; shown at most once a second. The control plane's part stays.
-    pub fn data_plane(&self, part: DataPlane) {
-        self.send(Report::DataPlane(Box::new(part)));
+    pub fn report_data_plane(&self, part: DataPlaneReport) {
+        self.send(StatusReport::DataPlane(Box::new(part)));
     }
 
     /// The same reports, with the stage they are about in front.
     #[must_use]
-    pub fn within(&self, stage: Stage) -> Self {
+    pub fn for_stage(&self, stage: Stage) -> Self {
         Self { prefix: format!("{stage}: "), ..self.clone() }
     }
 
-    fn send(&self, report: Report) {
+    fn send(&self, report: StatusReport) {
         // The writer ends only with the process; nobody reads a status after that.
         let _ = self.reports.send((self.subject.clone(), report));
     }
@@ -108,7 +108,7 @@ impl fmt::Debug for Progress {
     }
 }
 
-impl Subject {
+impl ReportedResource {
     fn of(resource: &Istio) -> Self {
         Self {
             reference: resource.object_ref(&()),

@@ -14,13 +14,13 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::bound::{bounded, without_data_plane};
-use super::events::Announcer;
-use super::merge::{DataPlane, Settled, merge, merge_data_plane};
-use super::{Progress, Report, Subject};
+use super::events::StatusEventPublisher;
+use super::merge::{ControlPlaneReport, DataPlaneReport, merge, merge_data_plane};
+use super::{Progress, ReportedResource, StatusReport};
 use crate::api::{Istio, IstioStatus};
 
 /// Progress is written at most this often for each resource; a refused write is tried again after it.
-const PACE: Duration = Duration::from_secs(2);
+const WRITE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The status of a resource could not be written.
 #[derive(Debug, Error)]
@@ -33,19 +33,19 @@ pub struct Error {
 
 /// Hands out reporters whose reports one task writes.
 #[derive(Clone, Debug)]
-pub struct Writer {
-    reports: mpsc::UnboundedSender<(Arc<Subject>, Report)>,
+pub struct StatusWriter {
+    reports: mpsc::UnboundedSender<(Arc<ReportedResource>, StatusReport)>,
 }
 
 /// The writing side of one resource.
 struct Slot {
-    subject: Arc<Subject>,
+    subject: Arc<ReportedResource>,
     written: IstioStatus,
     /// How the control plane was settled last.
-    control: Option<Settled>,
-    pending: Option<Report>,
+    control_plane: Option<ControlPlaneReport>,
+    pending: Option<StatusReport>,
     /// Waits beside `pending`: neither part of the status replaces the other.
-    pending_data_plane: Option<Box<DataPlane>>,
+    pending_data_plane: Option<Box<DataPlaneReport>>,
     not_before: Instant,
 }
 
@@ -55,13 +55,13 @@ impl Slot {
     }
 }
 
-impl Writer {
+impl StatusWriter {
     /// Starts the writing task, which ends when all reporters are gone.
     #[must_use]
     pub fn start(client: Client, reporting_instance: String) -> Self {
         let (reports, received) = mpsc::unbounded_channel();
-        let announcer = Announcer::new(client.clone(), reporting_instance);
-        tokio::spawn(run(client, announcer, received));
+        let publisher = StatusEventPublisher::new(client.clone(), reporting_instance);
+        tokio::spawn(run(client, publisher, received));
         Self { reports }
     }
 
@@ -69,7 +69,7 @@ impl Writer {
     #[must_use]
     pub fn report_on(&self, resource: &Istio) -> Progress {
         Progress {
-            subject: Arc::new(Subject::of(resource)),
+            subject: Arc::new(ReportedResource::of(resource)),
             prefix: String::new(),
             reports: self.reports.clone(),
         }
@@ -78,18 +78,18 @@ impl Writer {
 
 async fn run(
     client: Client,
-    announcer: Announcer,
-    mut reports: mpsc::UnboundedReceiver<(Arc<Subject>, Report)>,
+    publisher: StatusEventPublisher,
+    mut reports: mpsc::UnboundedReceiver<(Arc<ReportedResource>, StatusReport)>,
 ) {
     let mut slots: HashMap<String, Slot> = HashMap::new();
     loop {
         let due = slots.values().filter(|slot| slot.is_pending()).map(|slot| slot.not_before).min();
         tokio::select! {
             received = reports.recv() => match received {
-                Some((subject, Report::Announcement(said))) => announcer.say(&subject.reference, said).await,
-                Some((subject, Report::Flush(written))) => {
+                Some((subject, StatusReport::Event(event))) => publisher.publish_event(&subject.reference, event).await,
+                Some((subject, StatusReport::Flush(written))) => {
                     if let Some(slot) = slots.get_mut(&subject.uid) {
-                        flush(&client, &announcer, slot).await;
+                        flush(&client, &publisher, slot).await;
                     }
                     written.notify_one();
                 }
@@ -100,7 +100,7 @@ async fn run(
         }
         let now = Instant::now();
         for slot in slots.values_mut().filter(|slot| slot.is_pending() && slot.not_before <= now) {
-            flush(&client, &announcer, slot).await;
+            flush(&client, &publisher, slot).await;
         }
     }
 }
@@ -113,59 +113,59 @@ async fn until(due: Option<Instant>) {
 }
 
 /// Takes a report in; a later one replaces one that was not written yet.
-fn accept(slots: &mut HashMap<String, Slot>, subject: Arc<Subject>, report: Report) {
+fn accept(slots: &mut HashMap<String, Slot>, subject: Arc<ReportedResource>, report: StatusReport) {
     let slot = slots.entry(subject.uid.clone()).or_insert_with(|| Slot {
         subject: subject.clone(),
         written: subject.status.clone(),
-        control: None,
+        control_plane: None,
         pending: None,
         pending_data_plane: None,
         not_before: Instant::now(),
     });
     match report {
         // The subject stays: the data plane may still speak of a resource that was edited meanwhile.
-        Report::DataPlane(part) => slot.pending_data_plane = Some(part),
-        Report::Settled(settled) => {
+        StatusReport::DataPlane(part) => slot.pending_data_plane = Some(part),
+        StatusReport::Finished(control_plane) => {
             slot.subject = subject;
             slot.not_before = Instant::now();
-            slot.pending = Some(Report::Settled(settled));
+            slot.pending = Some(StatusReport::Finished(control_plane));
         }
-        progress @ Report::Progress(_) => {
+        progress @ StatusReport::Progress(_) => {
             slot.subject = subject;
-            slot.control = None;
+            slot.control_plane = None;
             slot.pending = Some(progress);
         }
         // Told at once, without a status to be written.
-        Report::Announcement(_) | Report::Flush(_) => {}
+        StatusReport::Event(_) | StatusReport::Flush(_) => {}
     }
 }
 
-async fn flush(client: &Client, announcer: &Announcer, slot: &mut Slot) {
+async fn flush(client: &Client, publisher: &StatusEventPublisher, slot: &mut Slot) {
     let (report, part) = (slot.pending.take(), slot.pending_data_plane.take());
     let now = Time(Timestamp::now());
     let mut merged = slot.written.clone();
     if let Some(report) = &report {
         merged = merge(&merged, &slot.subject, report, &now);
     }
-    if let Some(Report::Settled(settled)) = &report {
-        slot.control = Some(settled.clone());
+    if let Some(StatusReport::Finished(control_plane)) = &report {
+        slot.control_plane = Some(control_plane.clone());
     }
     if let Some(part) = &part {
-        merged = merge_data_plane(&merged, &slot.subject, slot.control.as_ref(), part, &now);
+        merged = merge_data_plane(&merged, &slot.subject, slot.control_plane.as_ref(), part, &now);
     }
     let merged = bounded(merged);
     if merged == slot.written {
         return;
     }
-    slot.not_before = Instant::now() + PACE;
-    match write_what_fits(client, &slot.subject, merged).await {
+    slot.not_before = Instant::now() + WRITE_INTERVAL;
+    match write_with_fallback(client, &slot.subject, merged).await {
         Ok(written) => {
-            announcer.announce(&slot.subject.reference, &slot.written, &written).await;
+            publisher.publish_change(&slot.subject.reference, &slot.written, &written).await;
             slot.written = written;
         }
         Err(error) if is_gone(&error) => {}
         Err(error) => {
-            tracing::warn!(error = %crate::telemetry::one_line(&error), "trying again");
+            tracing::warn!(error = %crate::telemetry::format_error_chain(&error), "trying again");
             slot.pending = report;
             slot.pending_data_plane = part;
         }
@@ -174,15 +174,15 @@ async fn flush(client: &Client, announcer: &Announcer, slot: &mut Slot) {
 
 /// Writes the status, without the part of the data plane if the API server refuses it as too large: that part is what others
 /// fill, and must not hide what happens to the control plane. Returns what was written.
-async fn write_what_fits(
+async fn write_with_fallback(
     client: &Client,
-    subject: &Subject,
+    subject: &ReportedResource,
     status: IstioStatus,
 ) -> Result<IstioStatus, Error> {
     match write(client, subject, &status).await {
         Err(error) if is_too_large(&error) && status.data_plane.is_some() => {
             tracing::warn!(
-                error = %crate::telemetry::one_line(&error),
+                error = %crate::telemetry::format_error_chain(&error),
                 "Status too large: it is written without the part of the data plane"
             );
             let status = without_data_plane(&status);
@@ -206,7 +206,7 @@ fn is_gone(error: &Error) -> bool {
 }
 
 /// Replaces the whole list of conditions: a merge patch leaves nothing of the old one behind.
-async fn write(client: &Client, subject: &Subject, status: &IstioStatus) -> Result<(), Error> {
+async fn write(client: &Client, subject: &ReportedResource, status: &IstioStatus) -> Result<(), Error> {
     let namespace = subject.reference.namespace.clone().unwrap_or_default();
     let name = subject.reference.name.clone().unwrap_or_default();
     let api: Api<Istio> = Api::namespaced(client.clone(), &namespace);
@@ -236,8 +236,8 @@ mod tests {
 
     use super::*;
     use crate::api::conditions::{Reason, State};
-    use crate::api::v1alpha2::{DataPlaneStatus, Leftover};
-    use crate::status::Condition;
+    use crate::api::v1alpha2::{BlockedWorkload, DataPlaneStatus};
+    use crate::status::ConditionUpdate;
 
     /// An API server that refuses a status with a data plane as too large, in its own words or in those of etcd.
     fn server(code: u16, words: &'static str) -> (Client, Arc<Mutex<Vec<Value>>>) {
@@ -279,29 +279,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_status_that_is_refused_as_too_large_is_written_without_the_data_plane() {
+    async fn a_status_refused_as_too_large_is_written_without_the_data_plane() {
         for (code, words) in [
             (413, "Request entity too large: limit is 3145728"),
             (500, "etcdserver: request is too large"),
             (422, "the request is too large"),
         ] {
             let (client, written) = server(code, words);
-            let writer = Writer::start(client, "test".to_owned());
+            let writer = StatusWriter::start(client, "test".to_owned());
             let resource: Istio = serde_json::from_value(json!({
                 "apiVersion": "operator.kyma-project.io/v1alpha2", "kind": "Istio", "spec": {},
                 "metadata": {"name": "default", "namespace": "kyma-system", "uid": "u", "generation": 4},
             }))
             .unwrap();
             let reporter = writer.report_on(&resource);
-            let condition = |reason| Condition { reason, message: None };
-            reporter.data_plane(DataPlane {
+            let condition = |reason| ConditionUpdate { reason, message: None };
+            reporter.report_data_plane(DataPlaneReport {
                 condition: condition(Reason::ProxySidecarManualRestartRequired),
                 status: DataPlaneStatus {
-                    leftovers: vec![Leftover::default()],
+                    leftovers: vec![BlockedWorkload::default()],
                     ..DataPlaneStatus::default()
                 },
             });
-            reporter.settle(Settled {
+            reporter.finish(ControlPlaneReport {
                 state: State::Error,
                 description: "istiod is not ready".to_owned(),
                 conditions: vec![condition(Reason::IstioInstallUninstallFailed)],

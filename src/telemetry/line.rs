@@ -18,7 +18,7 @@ use super::TimeEncoding;
 use crate::text::sanitized;
 
 /// Bytes of one field. Longer than a rejection, which names ten problems of a kibibyte each.
-const FIELD_BYTES: usize = 16 << 10;
+const MAX_FIELD_BYTES: usize = 16 << 10;
 
 /// Writes the fields of an event or a span as text: the message as it is, everything else as `name=value`.
 pub(super) struct TextFields;
@@ -26,7 +26,7 @@ pub(super) struct TextFields;
 impl<'w> FormatFields<'w> for TextFields {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
         let one = |writer: &mut Writer<'_>, field: &Field, value: &dyn Debug| {
-            let text = sanitized(&format!("{value:?}"), FIELD_BYTES);
+            let text = sanitized(&format!("{value:?}"), MAX_FIELD_BYTES);
             match field.name() {
                 "message" => writer.write_str(&text),
                 name => write!(writer, "{name}={text}"),
@@ -104,11 +104,11 @@ impl Visit for JsonFields<'_> {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field, sanitized(value, FIELD_BYTES).into());
+        self.add(field, sanitized(value, MAX_FIELD_BYTES).into());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.add(field, sanitized(&format!("{value:?}"), FIELD_BYTES).into());
+        self.add(field, sanitized(&format!("{value:?}"), MAX_FIELD_BYTES).into());
     }
 }
 
@@ -120,13 +120,13 @@ mod tests {
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
-    use crate::telemetry::{Encoder, Logging, lines};
+    use crate::telemetry::{Encoder, Logging, build_subscriber};
     use crate::text::is_unsafe;
 
     #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
+    struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Kept {
+    impl io::Write for LogBuffer {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -137,7 +137,7 @@ mod tests {
         }
     }
 
-    impl<'w> MakeWriter<'w> for Kept {
+    impl<'w> MakeWriter<'w> for LogBuffer {
         type Writer = Self;
 
         fn make_writer(&'w self) -> Self {
@@ -147,10 +147,10 @@ mod tests {
 
     /// What is logged by `events`.
     fn logged(encoder: Encoder, events: impl FnOnce()) -> String {
-        let kept = Kept::default();
+        let buffer = LogBuffer::default();
         let logging = Logging { encoder, level: "2".parse().unwrap(), time: TimeEncoding::Rfc3339 };
-        tracing::subscriber::with_default(lines(logging, None, false, kept.clone()), events);
-        String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()
+        tracing::subscriber::with_default(build_subscriber(logging, None, false, buffer.clone()), events);
+        String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
     }
 
     const HOSTILE: &str =
@@ -183,7 +183,7 @@ mod tests {
         let long = "x".repeat(4 << 20);
         for encoder in [Encoder::Console, Encoder::Json] {
             let text = logged(encoder, || tracing::info!(text = long, "{long}"));
-            assert!(text.len() < 3 * FIELD_BYTES, "{encoder:?}: {}", text.len());
+            assert!(text.len() < 3 * MAX_FIELD_BYTES, "{encoder:?}: {}", text.len());
         }
     }
 

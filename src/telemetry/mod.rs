@@ -17,7 +17,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use self::line::{JsonLine, TextFields};
-pub use causes::{answer_code, causes, one_line};
+pub use causes::{error_chain, format_error_chain, status_code};
 pub use time::TimeEncoding;
 
 /// How to log.
@@ -67,45 +67,45 @@ impl FromStr for Level {
 /// Sends all events of this process to standard error from now on. `refinement` holds further directives in the
 /// syntax of `RUST_LOG`, which are a target and a level each, and wins over the level. Only the first call of a process has
 /// an effect.
-pub fn init(logging: Logging, refinement: Option<&str>) {
+pub fn init(logging: Logging, rust_log: Option<&str>) {
     // The only error is that a subscriber is set already, as when tests call this twice.
-    let _ = lines(logging, refinement, std::io::stderr().is_terminal(), std::io::stderr).try_init();
-    for directive in directives(refinement).filter(|directive| directive.parse::<Targets>().is_err()) {
+    let _ = build_subscriber(logging, rust_log, std::io::stderr().is_terminal(), std::io::stderr).try_init();
+    for directive in directives(rust_log).filter(|directive| directive.parse::<Targets>().is_err()) {
         tracing::warn!(directive, "RUST_LOG has a part that is no target=level, which is left out");
     }
 }
 
 /// What writes events to `writer`, with colors if `is_colored`.
-fn lines<W>(
+fn build_subscriber<W>(
     logging: Logging,
-    refinement: Option<&str>,
+    rust_log: Option<&str>,
     is_colored: bool,
     writer: W,
 ) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines = fmt::layer().fmt_fields(TextFields).with_writer(writer);
-    let lines = match logging.encoder {
-        Encoder::Console => lines.with_timer(logging.time).with_target(false).with_ansi(is_colored).boxed(),
-        Encoder::Json => lines.with_ansi(false).event_format(JsonLine { time: logging.time }).boxed(),
+    let layer = fmt::layer().fmt_fields(TextFields).with_writer(writer);
+    let layer = match logging.encoder {
+        Encoder::Console => layer.with_timer(logging.time).with_target(false).with_ansi(is_colored).boxed(),
+        Encoder::Json => layer.with_ansi(false).event_format(JsonLine { time: logging.time }).boxed(),
     };
-    tracing_subscriber::registry().with(filter(logging.level, refinement)).with(lines)
+    tracing_subscriber::registry().with(build_filter(logging.level, rust_log)).with(layer)
 }
 
 /// The parts of `RUST_LOG`.
-fn directives(refinement: Option<&str>) -> impl Iterator<Item = &str> {
-    refinement.unwrap_or_default().split(',').map(str::trim).filter(|part| !part.is_empty())
+fn directives(rust_log: Option<&str>) -> impl Iterator<Item = &str> {
+    rust_log.unwrap_or_default().split(',').map(str::trim).filter(|part| !part.is_empty())
 }
 
 /// The client logs each failed request as an error of its own; the caller reports it with its object instead.
-fn filter(level: Level, refinement: Option<&str>) -> Targets {
+fn build_filter(level: Level, rust_log: Option<&str>) -> Targets {
     let base = Targets::new()
         .with_default(level.0)
         .with_target("kube_client::client::builder", LevelFilter::OFF)
         .with_target("hyper", LevelFilter::INFO)
         .with_target("rustls", LevelFilter::INFO);
-    let further = directives(refinement).filter_map(|directive| directive.parse::<Targets>().ok());
+    let further = directives(rust_log).filter_map(|directive| directive.parse::<Targets>().ok());
     further.fold(base, |filter, further| match further.default_level() {
         Some(level) => filter.with_default(level),
         None => filter.with_targets(further),
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn rust_log_wins_over_the_level() {
         let enabled = |refinement: Option<&str>, target: &str, level: tracing::Level| {
-            filter(Level(LevelFilter::INFO), refinement).would_enable(target, &level)
+            build_filter(Level(LevelFilter::INFO), refinement).would_enable(target, &level)
         };
         let (builder, own) = ("kube_client::client::builder", "istio_manager::apply");
         for (refinement, target, level, expected) in [

@@ -9,7 +9,7 @@ use super::Problem;
 use crate::api::IstioSpec;
 
 /// Fields that are judged elsewhere.
-const ELSEWHERE: [&str; 2] = ["patches", "values"];
+const UNTYPED_FIELDS: [&str; 2] = ["patches", "values"];
 /// Most problems that are collected.
 const MAX_PROBLEMS: usize = 10;
 
@@ -18,13 +18,13 @@ pub(super) fn check(spec: &IstioSpec, problems: &mut Vec<Problem>) {
     // A spec that cannot be written as JSON has not been read from any.
     let Ok(Value::Object(fields)) = serde_json::to_value(spec) else { return };
     let mut found = Vec::new();
-    for (name, value) in fields.iter().filter(|(name, _)| !ELSEWHERE.contains(&name.as_str())) {
-        find(&format!("spec.{name}"), value, &mut found);
+    for (name, value) in fields.iter().filter(|(name, _)| !UNTYPED_FIELDS.contains(&name.as_str())) {
+        find_control_characters(&format!("spec.{name}"), value, &mut found);
     }
     problems.extend(found);
 }
 
-fn find(path: &str, value: &Value, found: &mut Vec<Problem>) {
+fn find_control_characters(path: &str, value: &Value, found: &mut Vec<Problem>) {
     if found.len() >= MAX_PROBLEMS {
         return;
     }
@@ -44,12 +44,12 @@ fn find(path: &str, value: &Value, found: &mut Vec<Problem>) {
                         "control characters, such as line breaks, are not allowed in a name. Remove them",
                     ));
                 }
-                find(&format!("{path}.{shown}"), value, found);
+                find_control_characters(&format!("{path}.{shown}"), value, found);
             }
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                find(&format!("{path}[{index}]"), item, found);
+                find_control_characters(&format!("{path}[{index}]"), item, found);
             }
         }
         _ => {}

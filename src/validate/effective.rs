@@ -21,7 +21,7 @@ const COMPONENTS: [(&str, &str); 5] = [
 ///
 /// # Errors
 /// A rejection that names every problem at once.
-pub fn effective(configuration: &Value) -> Result<(), Rejection> {
+pub fn check_rendered_limits(configuration: &Value) -> Result<(), Rejection> {
     let mut problems = Vec::new();
     for (pointer, field) in COMPONENTS {
         if let Some(settings) = configuration.pointer(pointer) {
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kubernetes_would_refuse_is_told_with_its_field_and_a_way_out() {
+    fn limits_that_kubernetes_refuses_are_reported_with_a_fix() {
         let resources = |request: &str, limit: &str| json!({"resources": {"requests": {"cpu": request}, "limits": {"cpu": limit}}});
         let update = |update: Value| json!({"strategy": {"rollingUpdate": update}});
         for (settings, field, words) in [
@@ -128,7 +128,7 @@ mod tests {
             (update(json!({"maxSurge": "5"})), "strategy.rollingUpdate.maxSurge", "\"5%\""),
             (update(json!({"maxSurge": 0, "maxUnavailable": "0%"})), "strategy.rollingUpdate", "raise one"),
         ] {
-            let rejection = effective(&pilot(&settings)).unwrap_err();
+            let rejection = check_rendered_limits(&pilot(&settings)).unwrap_err();
             let field = format!("spec.components.pilot.k8s.{field}: ");
             assert!(rejection.message.contains(&field), "{rejection}");
             assert!(rejection.message.contains(words), "{rejection}");
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kubernetes_accepts_is_accepted() {
+    fn limits_that_kubernetes_accepts_are_accepted() {
         for settings in [
             json!({}),
             json!({"hpaSpec": {"minReplicas": 3, "maxReplicas": 3}}),
@@ -147,7 +147,7 @@ mod tests {
             json!({"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "1%"}}}),
             json!({"strategy": {"rollingUpdate": {"maxSurge": 0}}}),
         ] {
-            assert_eq!(effective(&pilot(&settings)), Ok(()), "{settings}");
+            assert_eq!(check_rendered_limits(&pilot(&settings)), Ok(()), "{settings}");
         }
     }
 
@@ -155,7 +155,7 @@ mod tests {
     fn sidecars_are_checked_as_well() {
         let proxy = json!({"spec": {"values": {"global": {"proxy": {"resources": {
             "requests": {"cpu": "3"}, "limits": {"cpu": "2"}}}}}}});
-        let rejection = effective(&proxy).unwrap_err();
+        let rejection = check_rendered_limits(&proxy).unwrap_err();
         assert!(
             rejection.message.contains("spec.components.proxy.k8s.resources.requests.cpu"),
             "{rejection}"

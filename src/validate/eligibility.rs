@@ -10,9 +10,9 @@ use crate::api::conditions::{Reason, State};
 
 /// Whether a resource is in charge.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Eligibility {
+pub enum InstanceStatus {
     /// It is the one to follow.
-    Eligible,
+    Active,
     /// It lies in a namespace where no resource is followed.
     WrongNamespace {
         /// Where it lies.
@@ -29,12 +29,12 @@ pub enum Eligibility {
     },
 }
 
-impl Eligibility {
+impl InstanceStatus {
     /// Why the resource is not followed, if it is not.
     #[must_use]
     pub fn rejection(&self) -> Option<Rejection> {
         match self {
-            Self::Eligible => None,
+            Self::Active => None,
             Self::WrongNamespace { namespace, expected } => Some(Rejection {
                 reason: Reason::ReconcileFailed,
                 state: State::Error,
@@ -59,14 +59,14 @@ impl Eligibility {
 /// which they are followed. The oldest one is, and of several of the same second the one with the smallest UID, so that
 /// every observer comes to the same answer.
 #[must_use]
-pub fn eligibility<'a>(
+pub fn check_active_instance<'a>(
     all: impl IntoIterator<Item = &'a Istio>,
     this: &Istio,
     namespace: &str,
-) -> Eligibility {
+) -> InstanceStatus {
     let own_namespace = this.namespace().unwrap_or_default();
     if own_namespace != namespace {
-        return Eligibility::WrongNamespace { namespace: own_namespace, expected: namespace.to_owned() };
+        return InstanceStatus::WrongNamespace { namespace: own_namespace, expected: namespace.to_owned() };
     }
     let winner = all
         .into_iter()
@@ -74,9 +74,9 @@ pub fn eligibility<'a>(
         .min_by(|a, b| age(a).cmp(&age(b)));
     match winner {
         Some(winner) if winner.metadata.uid != this.metadata.uid && age(winner) < age(this) => {
-            Eligibility::OlderExists { namespace: namespace.to_owned(), name: winner.name_any() }
+            InstanceStatus::OlderExists { namespace: namespace.to_owned(), name: winner.name_any() }
         }
-        _ => Eligibility::Eligible,
+        _ => InstanceStatus::Active,
     }
 }
 

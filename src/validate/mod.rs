@@ -14,34 +14,34 @@ pub mod version;
 use std::fmt;
 
 pub use authorizers::{BUILT_IN_PROVIDERS, ValidatedAuthorizer};
-pub use effective::effective;
-pub use eligibility::{Eligibility, eligibility};
-pub use spec::{Mesh, ValidatedSpec};
+pub use effective::check_rendered_limits;
+pub use eligibility::{InstanceStatus, check_active_instance};
+pub use spec::{MeshOptions, ValidatedSpec};
 
 use crate::api::IstioSpec;
 use crate::api::conditions::{Reason, State};
 use crate::text::sanitized;
 
 /// Problems that a rejection names; the others are counted.
-const NAMED_PROBLEMS: usize = 10;
+const MAX_NAMED_PROBLEMS: usize = 10;
 /// Bytes of a problem in a rejection, and with that of its whole message, since a problem may quote a value.
-const PROBLEM_BYTES: usize = 1024;
+const MAX_PROBLEM_BYTES: usize = 1024;
 
 /// Whether `spec.experimental` may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Flavour {
+pub enum FeatureStage {
     /// Experimental options are refused.
     #[default]
-    Regular,
+    Stable,
     /// Experimental options are followed.
     Experimental,
 }
 
-impl Flavour {
+impl FeatureStage {
     /// The flavour of an operator that allows experimental options or does not.
     #[must_use]
     pub const fn of(allow_experimental: bool) -> Self {
-        if allow_experimental { Self::Experimental } else { Self::Regular }
+        if allow_experimental { Self::Experimental } else { Self::Stable }
     }
 }
 
@@ -97,12 +97,12 @@ impl std::error::Error for Rejection {}
 ///
 /// # Errors
 /// A rejection that names the problems at once, so that the author need not find them one by one.
-pub fn validate(spec: &IstioSpec, flavour: Flavour) -> Result<ValidatedSpec, Rejection> {
+pub fn validate(spec: &IstioSpec, feature_stage: FeatureStage) -> Result<ValidatedSpec, Rejection> {
     let mut problems = size::check(&spec.excess);
     if !problems.is_empty() {
         return Err(rejection(&problems));
     }
-    let valid = spec::check(spec, flavour, &mut problems);
+    let valid = spec::check(spec, feature_stage, &mut problems);
     characters::check(spec, &mut problems);
     if problems.is_empty() { Ok(valid) } else { Err(rejection(&problems)) }
 }
@@ -110,10 +110,10 @@ pub fn validate(spec: &IstioSpec, flavour: Flavour) -> Result<ValidatedSpec, Rej
 /// A rejection for `problems`, of which the first ten are named and the others counted. What is named is one line.
 pub(crate) fn rejection(problems: &[Problem]) -> Rejection {
     let state = problems.iter().map(|problem| problem.state).max().unwrap_or(State::Warning);
-    let named = problems.iter().take(NAMED_PROBLEMS);
+    let named = problems.iter().take(MAX_NAMED_PROBLEMS);
     let mut parts: Vec<String> =
-        named.map(|problem| sanitized(&problem.to_string(), PROBLEM_BYTES)).collect();
-    match problems.len().saturating_sub(NAMED_PROBLEMS) {
+        named.map(|problem| sanitized(&problem.to_string(), MAX_PROBLEM_BYTES)).collect();
+    match problems.len().saturating_sub(MAX_NAMED_PROBLEMS) {
         0 => {}
         1 => parts.push("and 1 more problem".to_owned()),
         more => parts.push(format!("and {more} more problems")),

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::authorizers::{self, ValidatedAuthorizer};
-use super::{Flavour, Problem, regular_expression};
+use super::{FeatureStage, Problem, regular_expression};
 use crate::api::IstioSpec;
 use crate::api::v1alpha2::{
     Components, Config, Experimental, ForwardClientCertDetails, ObjectPatch, TrafficPolicy,
@@ -14,9 +14,9 @@ use crate::api::v1alpha2::{
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ValidatedSpec {
     /// Under which rules the spec was checked.
-    pub flavour: Flavour,
+    pub feature_stage: FeatureStage,
     /// Options of the whole mesh.
-    pub mesh: Mesh,
+    pub mesh: MeshOptions,
     /// `externalTrafficPolicy` of the ingress gateway's Service.
     pub gateway_external_traffic_policy: Option<TrafficPolicy>,
     /// Settings of the components, as written: the schema has checked them.
@@ -35,7 +35,7 @@ pub struct ValidatedSpec {
 
 /// Options of the whole mesh.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Mesh {
+pub struct MeshOptions {
     /// Number of trusted proxies in front of the gateways.
     pub num_trusted_proxies: Option<i64>,
     /// How gateways treat the client certificate header.
@@ -53,11 +53,15 @@ pub struct Mesh {
 }
 
 /// Reads a spec and adds what is wrong with it to `problems`. The result is only meaningful without problems.
-pub(super) fn check(spec: &IstioSpec, flavour: Flavour, problems: &mut Vec<Problem>) -> ValidatedSpec {
-    check_experimental(spec, flavour, problems);
+pub(super) fn check(
+    spec: &IstioSpec,
+    feature_stage: FeatureStage,
+    problems: &mut Vec<Problem>,
+) -> ValidatedSpec {
+    check_experimental(spec, feature_stage, problems);
     let config = spec.config.clone().unwrap_or_default();
     ValidatedSpec {
-        flavour,
+        feature_stage,
         gateway_external_traffic_policy: config.gateway_external_traffic_policy,
         mesh: check_mesh(config, problems),
         components: spec.components.clone().unwrap_or_default(),
@@ -69,8 +73,8 @@ pub(super) fn check(spec: &IstioSpec, flavour: Flavour, problems: &mut Vec<Probl
     }
 }
 
-fn check_experimental(spec: &IstioSpec, flavour: Flavour, problems: &mut Vec<Problem>) {
-    if spec.experimental.is_some() && flavour == Flavour::Regular {
+fn check_experimental(spec: &IstioSpec, feature_stage: FeatureStage, problems: &mut Vec<Problem>) {
+    if spec.experimental.is_some() && feature_stage == FeatureStage::Stable {
         problems.push(Problem::error(
             "spec.experimental",
             "experimental options are not allowed: remove the field, or start the operator with --allow-experimental",
@@ -78,12 +82,12 @@ fn check_experimental(spec: &IstioSpec, flavour: Flavour, problems: &mut Vec<Pro
     }
 }
 
-fn check_mesh(config: Config, problems: &mut Vec<Problem>) -> Mesh {
+fn check_mesh(config: Config, problems: &mut Vec<Problem>) -> MeshOptions {
     check_trust_domain(config.trust_domain.as_deref(), problems);
     let stats_inclusion_regexps =
         config.proxy_stats_matcher.and_then(|matcher| matcher.inclusion_regexps).unwrap_or_default();
     check_regular_expressions(&stats_inclusion_regexps, problems);
-    Mesh {
+    MeshOptions {
         num_trusted_proxies: config.num_trusted_proxies,
         forward_client_cert_details: config.forward_client_cert_details,
         authorizers: authorizers::check(config.authorizers.unwrap_or_default(), problems),

@@ -71,7 +71,7 @@ fn a_spec_is_refused_with_the_field_and_what_to_write() {
         (json!({"config": {"trustDomain": "-a"}}), Warning, "spec.config.trustDomain", "DNS name"),
         (json!({"config": {"trustDomain": "a..b"}}), Warning, "spec.config.trustDomain", "DNS name"),
     ] {
-        let rejection = validate(&spec(written), Flavour::Regular).unwrap_err();
+        let rejection = validate(&spec(written), FeatureStage::Stable).unwrap_err();
         assert_eq!(rejection.reason, Reason::ValidationFailed, "{rejection}");
         assert_eq!(rejection.state, state, "{rejection}");
         assert!(rejection.message.starts_with(&format!("{field}: ")), "{rejection}");
@@ -82,7 +82,7 @@ fn a_spec_is_refused_with_the_field_and_what_to_write() {
 #[test]
 fn every_problem_is_named_and_the_worst_sets_the_state() {
     let spec = spec(json!({"experimental": {}, "config": {"trustDomain": "a..b"}}));
-    let rejection = validate(&spec, Flavour::Regular).unwrap_err();
+    let rejection = validate(&spec, FeatureStage::Stable).unwrap_err();
     assert_eq!(rejection.state, State::Error);
     assert!(
         rejection.message.contains("spec.experimental")
@@ -91,7 +91,7 @@ fn every_problem_is_named_and_the_worst_sets_the_state() {
 }
 
 #[test]
-fn a_valid_spec_is_handed_on_with_parsed_values() {
+fn a_valid_spec_has_parsed_values() {
     let valid = validate(
         &spec(json!({
             "config": {
@@ -104,7 +104,7 @@ fn a_valid_spec_is_handed_on_with_parsed_values() {
             },
             "components": {"pilot": {"k8s": {"strategy": {"rollingUpdate": {"maxSurge": "25%"}}}}},
         })),
-        Flavour::Regular,
+        FeatureStage::Stable,
     )
     .unwrap();
     let timeouts: Vec<_> = valid.mesh.authorizers.iter().map(|authorizer| authorizer.timeout).collect();
@@ -115,15 +115,15 @@ fn a_valid_spec_is_handed_on_with_parsed_values() {
 }
 
 #[test]
-fn experimental_options_are_followed_where_they_are_allowed() {
+fn experimental_options_are_accepted_where_allowed() {
     let spec = spec(json!({"experimental": {"enableAmbient": true}}));
-    let valid = validate(&spec, Flavour::Experimental).unwrap();
+    let valid = validate(&spec, FeatureStage::Experimental).unwrap();
     assert_eq!(valid.experimental.enable_ambient, Some(true));
 }
 
 #[test]
 fn an_empty_spec_is_valid() {
-    assert_eq!(validate(&IstioSpec::default(), Flavour::Regular), Ok(ValidatedSpec::default()));
+    assert_eq!(validate(&IstioSpec::default(), FeatureStage::Stable), Ok(ValidatedSpec::default()));
 }
 
 fn istio(namespace: &str, name: &str, created: &str, uid: &str) -> Istio {
@@ -138,7 +138,7 @@ const NINE: &str = "2026-01-01T09:00:00Z";
 const TEN: &str = "2026-01-01T10:00:00Z";
 
 #[test]
-fn the_oldest_resource_of_the_namespace_is_in_charge_and_ties_go_by_uid() {
+fn the_oldest_resource_is_active_and_ties_go_by_uid() {
     let elsewhere = istio("default", "elsewhere", NINE, "0");
     let oldest = istio("kyma-system", "oldest", NINE, "b");
     let same_second = istio("kyma-system", "same-second", NINE, "c");
@@ -146,36 +146,45 @@ fn the_oldest_resource_of_the_namespace_is_in_charge_and_ties_go_by_uid() {
     let mut all = vec![elsewhere.clone(), younger.clone(), same_second.clone(), oldest.clone()];
     for _ in 0..all.len() {
         all.rotate_left(1);
-        assert_eq!(eligibility(&all, &oldest, "kyma-system"), Eligibility::Eligible);
+        assert_eq!(check_active_instance(&all, &oldest, "kyma-system"), InstanceStatus::Active);
         for loser in [&same_second, &younger] {
-            let verdict = eligibility(&all, loser, "kyma-system");
+            let status = check_active_instance(&all, loser, "kyma-system");
             assert_eq!(
-                verdict,
-                Eligibility::OlderExists { namespace: "kyma-system".to_owned(), name: "oldest".to_owned() }
+                status,
+                InstanceStatus::OlderExists {
+                    namespace: "kyma-system".to_owned(),
+                    name: "oldest".to_owned()
+                }
             );
         }
     }
-    assert!(matches!(eligibility(&all, &elsewhere, "kyma-system"), Eligibility::WrongNamespace { .. }));
+    assert!(matches!(
+        check_active_instance(&all, &elsewhere, "kyma-system"),
+        InstanceStatus::WrongNamespace { .. }
+    ));
 }
 
 #[test]
-fn a_resource_that_is_not_followed_is_told_which_one_is() {
-    let older = Eligibility::OlderExists { namespace: "kyma-system".to_owned(), name: "oldest".to_owned() };
+fn an_ignored_resource_names_the_active_one() {
+    let older =
+        InstanceStatus::OlderExists { namespace: "kyma-system".to_owned(), name: "oldest".to_owned() };
     let rejection = older.rejection().unwrap();
     assert_eq!((rejection.reason, rejection.state), (Reason::OlderCRExists, State::Warning));
     assert!(rejection.message.contains("kyma-system/oldest"));
 
-    let wrong =
-        Eligibility::WrongNamespace { namespace: "default".to_owned(), expected: "kyma-system".to_owned() };
+    let wrong = InstanceStatus::WrongNamespace {
+        namespace: "default".to_owned(),
+        expected: "kyma-system".to_owned(),
+    };
     let rejection = wrong.rejection().unwrap();
     assert_eq!((rejection.reason, rejection.state), (Reason::ReconcileFailed, State::Error));
     assert!(rejection.message.contains("kyma-system"));
-    assert_eq!(Eligibility::Eligible.rejection(), None);
+    assert_eq!(InstanceStatus::Active.rejection(), None);
 }
 
 /// A resource that cannot be read would end the list of all of them. Older definitions let such values into the cluster.
 #[test]
-fn one_resource_with_unusable_values_stops_no_other() {
+fn one_invalid_resource_does_not_block_others() {
     let metadata = json!({"name": "default", "namespace": "kyma-system"});
     for authorizer in [
         json!({"name": "a", "service": "a.b", "port": -1, "timeout": "soon"}),
@@ -184,15 +193,15 @@ fn one_resource_with_unusable_values_stops_no_other() {
         let resource = json!({"apiVersion": "operator.kyma-project.io/v1alpha2", "kind": "Istio", "metadata": metadata,
             "spec": {"config": {"authorizers": [authorizer]}, "unknown": [1]}});
         let read: Istio = serde_json::from_value(resource).unwrap();
-        assert!(validate(&read.spec, Flavour::Regular).is_err());
+        assert!(validate(&read.spec, FeatureStage::Stable).is_err());
     }
 }
 
 #[test]
-fn a_spec_that_is_too_large_is_rejected_before_anything_else_looks_at_it() {
+fn a_spec_that_is_too_large_is_rejected_before_other_checks() {
     let values = serde_json::from_str(&format!("{}1{}", r#"{"a":"#.repeat(70), "}".repeat(70))).unwrap();
     let spec = spec(json!({"values": Value::clone(&values), "experimental": {}}));
-    let rejection = validate(&spec, Flavour::Regular).unwrap_err();
+    let rejection = validate(&spec, FeatureStage::Stable).unwrap_err();
     assert_eq!((rejection.reason, rejection.state), (Reason::ValidationFailed, State::Warning));
     assert!(rejection.message.starts_with("spec.values: "), "{rejection}");
     assert!(rejection.message.contains("more than 64 levels"), "{rejection}");

@@ -11,7 +11,7 @@ use crate::api::names::ALLOW_DOWNGRADE_ANNOTATION;
 
 /// A step between versions that may be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum VersionStep {
     /// Nothing is known to be installed, or the same version is.
     None,
     /// To another version.
@@ -23,7 +23,7 @@ pub enum Step {
     },
 }
 
-impl Step {
+impl VersionStep {
     /// How to go back while the step is not complete, as the end of a sentence; empty where there is no way back.
     #[must_use]
     pub fn advice(&self) -> String {
@@ -40,13 +40,13 @@ impl Step {
 ///
 /// # Errors
 /// A rejection for the resource's author that says how to go on.
-pub fn step(
+pub fn check_version_step(
     installed: Option<&str>,
     wanted: &str,
     allowed_downgrade: Option<&str>,
-) -> Result<Step, Rejection> {
-    let (Some(from), Some(to)) = (installed.and_then(release), release(wanted)) else {
-        return Ok(Step::None);
+) -> Result<VersionStep, Rejection> {
+    let (Some(from), Some(to)) = (installed.and_then(release_version), release_version(wanted)) else {
+        return Ok(VersionStep::None);
     };
     let refused = |reason: String| {
         Err(Rejection {
@@ -56,11 +56,11 @@ pub fn step(
         })
     };
     if from == to {
-        return Ok(Step::None);
+        return Ok(VersionStep::None);
     }
     if to < from {
-        if allowed_downgrade.and_then(release) == Some(to.clone()) {
-            return Ok(Step::To { from, to });
+        if allowed_downgrade.and_then(release_version) == Some(to.clone()) {
+            return Ok(VersionStep::To { from, to });
         }
         return refused(format!(
             "Istio {from} is installed and {to} is older. Install {from} or a newer one again; to go back at your own risk, \
@@ -80,12 +80,12 @@ pub fn step(
             from.minor + 1
         ));
     }
-    Ok(Step::To { from, to })
+    Ok(VersionStep::To { from, to })
 }
 
 /// The release that a version or image tag is of: its numbers, without flavour and build.
 #[must_use]
-pub fn release(tag: &str) -> Option<Version> {
+pub fn release_version(tag: &str) -> Option<Version> {
     let version = Version::parse(tag.trim()).ok()?;
     Some(Version::new(version.major, version.minor, version.patch))
 }
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_that_istio_supports_are_taken() {
+    fn supported_version_steps_are_accepted() {
         for (installed, wanted) in [
             (None, "1.31.0"),
             (Some("1.31.0"), "1.31.0"),
@@ -108,14 +108,14 @@ mod tests {
             (Some(""), "1.31.0"),
             (Some("latest"), "1.31.0"),
         ] {
-            assert!(step(installed, wanted, None).is_ok(), "{installed:?} to {wanted}");
+            assert!(check_version_step(installed, wanted, None).is_ok(), "{installed:?} to {wanted}");
         }
-        let taken = step(Some("1.30.3-distroless"), "1.31.0", None);
-        assert_eq!(taken, Ok(Step::To { from: Version::new(1, 30, 3), to: Version::new(1, 31, 0) }));
+        let result = check_version_step(Some("1.30.3-distroless"), "1.31.0", None);
+        assert_eq!(result, Ok(VersionStep::To { from: Version::new(1, 30, 3), to: Version::new(1, 31, 0) }));
     }
 
     #[test]
-    fn steps_that_istio_does_not_support_are_refused_with_what_to_do() {
+    fn unsupported_version_steps_are_refused_with_advice() {
         for (installed, wanted, advice) in [
             (
                 "1.31.0",
@@ -127,7 +127,7 @@ mod tests {
             ("1.31.0", "2.0.0", "Install one of 1.x"),
             ("1.29.4", "1.31.0", "Install one of 1.30.x first"),
         ] {
-            let refused = step(Some(installed), wanted, None).unwrap_err();
+            let refused = check_version_step(Some(installed), wanted, None).unwrap_err();
             assert_eq!(
                 (refused.reason, refused.state),
                 (Reason::IstioVersionUpdateNotAllowed, State::Warning)
@@ -149,10 +149,14 @@ mod tests {
             (Some(""), false),
             (None, false),
         ] {
-            assert_eq!(step(Some("1.31.0"), "1.30.3", annotation).is_ok(), allowed, "{annotation:?}");
+            assert_eq!(
+                check_version_step(Some("1.31.0"), "1.30.3", annotation).is_ok(),
+                allowed,
+                "{annotation:?}"
+            );
         }
         // It allows a step back, not a leap forward.
-        assert!(step(Some("1.29.0"), "1.31.0", Some("1.31.0")).is_err());
+        assert!(check_version_step(Some("1.29.0"), "1.31.0", Some("1.31.0")).is_err());
     }
 
     fn any_version() -> impl Strategy<Value = Version> {
@@ -161,10 +165,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_step_leads_back_or_over_a_minor_version_unasked(from in any_version(), to in any_version()) {
-            let taken = step(Some(&from.to_string()), &to.to_string(), None).is_ok();
+        fn no_step_goes_back_or_skips_a_minor_version(from in any_version(), to in any_version()) {
+            let accepted = check_version_step(Some(&from.to_string()), &to.to_string(), None).is_ok();
             let supported = from <= to && from.major == to.major && to.minor <= from.minor + 1;
-            prop_assert_eq!(taken, supported);
+            prop_assert_eq!(accepted, supported);
         }
     }
 }

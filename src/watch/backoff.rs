@@ -20,7 +20,7 @@ impl BackOff {
     }
 
     /// Notes a failure and returns the delay that follows from it.
-    pub(super) fn failed(&self, uid: &str) -> Duration {
+    pub(super) fn record_failure(&self, uid: &str) -> Duration {
         let mut failures = lock(&self.failures);
         let count = failures.entry(uid.to_owned()).or_default();
         *count = count.saturating_add(1);
@@ -28,7 +28,7 @@ impl BackOff {
     }
 
     /// Forgets the failures of a resource.
-    pub(super) fn succeeded(&self, uid: &str) {
+    pub(super) fn reset(&self, uid: &str) {
         lock(&self.failures).remove(uid);
     }
 }
@@ -51,11 +51,11 @@ mod tests {
     }
 
     #[test]
-    fn a_success_starts_the_count_anew() {
+    fn a_success_resets_the_count() {
         let back_off = BackOff::new(Duration::from_secs(1), Duration::from_secs(1000));
-        back_off.failed("a");
-        assert_eq!(back_off.failed("a"), Duration::from_secs(2));
-        back_off.succeeded("a");
-        assert_eq!(back_off.failed("a"), Duration::from_secs(1));
+        back_off.record_failure("a");
+        assert_eq!(back_off.record_failure("a"), Duration::from_secs(2));
+        back_off.reset("a");
+        assert_eq!(back_off.record_failure("a"), Duration::from_secs(1));
     }
 }

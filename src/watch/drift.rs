@@ -22,31 +22,31 @@ use thiserror::Error;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
-use self::health::Health;
-use self::sightings::Sightings;
-use crate::apply::Vigil;
+use self::health::HealthTracker;
+use self::sightings::ObservedObjects;
+use crate::apply::StageMonitor;
 use crate::apply::gates::is_workload;
 use crate::apply::inventory::Inventory;
-use crate::apply::live::{Live, Seen};
-use crate::apply::ready::{self, Fitness};
-use crate::kubernetes::{is_not_served, streamed};
+use crate::apply::live::{LiveObjects, ObjectSnapshot};
+use crate::apply::ready::{self, WorkloadHealth};
+use crate::kubernetes::{is_not_served, streaming_watcher};
 use crate::lock::lock;
 use crate::object::{self, Metadata, ObjectId};
 use crate::plan::MODULE_SELECTOR;
 
 /// A difference must last so long before it is looked at: events of one change arrive one by one, and those of our own
 /// writes a moment after their answers.
-const SETTLE: Duration = Duration::from_millis(300);
+const DRIFT_DEBOUNCE_INTERVAL: Duration = Duration::from_millis(300);
 /// A watch that no reconcile waits for is opened so long after it was first asked for. What happens before is in its list,
 /// and an installation in good health is over by then: it is not slowed down by what only matters later.
-const PATIENCE: Duration = Duration::from_secs(4);
+const WATCH_OPEN_DELAY: Duration = Duration::from_secs(4);
 /// Objects of one page; keeps the memory for a list bounded.
-const PAGE: u32 = 100;
+const PAGE_SIZE: u32 = 100;
 /// How long the first lists may take.
-const LISTING: Duration = Duration::from_secs(60);
+const LIST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Group, version and kind.
-type Kind = (String, String, String);
+type WatchedKind = (String, String, String);
 
 /// The watches did not come up.
 #[derive(Debug, Error)]
@@ -59,31 +59,31 @@ pub struct Error {
 }
 
 /// What one watch reports.
-enum Report {
-    Restarted,
-    Is(ObjectId, Seen),
+enum WatchReport {
+    Relisting,
+    Present(ObjectId, ObjectSnapshot),
     /// So a workload of ours fares.
-    Fares(ObjectId, Fitness),
+    Health(ObjectId, WorkloadHealth),
     Listed,
     Gone(ObjectId),
     /// The API server does not serve the kind (any more).
-    Unknown,
+    NotServed,
 }
 
 /// The watches of all applied kinds. Cheap to clone; all clones share them.
 #[derive(Clone)]
-pub struct Drift {
-    state: Arc<Mutex<Sightings>>,
-    health: Arc<Mutex<Health>>,
+pub struct DriftWatcher {
+    state: Arc<Mutex<ObservedObjects>>,
+    health: Arc<Mutex<HealthTracker>>,
     /// For the task that watches.
     changed: Arc<Notify>,
     /// For those that wait for it.
     listed: Arc<Notify>,
-    announced: watch::Receiver<()>,
+    drift_signal: watch::Receiver<()>,
 }
 
 /// What tells when something is to be looked at.
-pub struct Announcements {
+pub struct DriftSignals {
     /// What is installed differs from what was applied.
     pub drifted: watch::Receiver<()>,
     /// Workloads fare otherwise than before.
@@ -91,33 +91,33 @@ pub struct Announcements {
 }
 
 /// A reconcile under way: nothing that happens is drift before it has said what it is content with.
-pub struct Round {
-    drift: Drift,
+pub struct DriftSession {
+    watcher: DriftWatcher,
     ended: bool,
 }
 
-impl Vigil for Round {
-    fn content_with(&self, objects: Live) {
-        let expected = objects.into_iter().map(|(id, seen)| (id, Some(seen))).collect();
-        self.drift.state().expect_meanwhile(expected);
-        self.drift.changed.notify_one();
+impl StageMonitor for DriftSession {
+    fn set_expected(&self, objects: LiveObjects) {
+        let expected = objects.into_iter().map(|(id, snapshot)| (id, Some(snapshot))).collect();
+        self.watcher.state().expect_during_wait(expected);
+        self.watcher.changed.notify_one();
     }
 
-    fn disturbed(&self) -> BoxFuture<'_, ()> {
-        let mut announced = self.drift.announced.clone();
-        announced.mark_unchanged();
+    fn changed(&self) -> BoxFuture<'_, ()> {
+        let mut signal = self.watcher.drift_signal.clone();
+        signal.mark_unchanged();
         Box::pin(async move {
-            if announced.changed().await.is_err() {
+            if signal.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
         })
     }
 }
 
-impl Drift {
+impl DriftWatcher {
     /// Starts the watching task.
     #[must_use]
-    pub fn start(client: Client) -> (Self, Announcements) {
+    pub fn start(client: Client) -> (Self, DriftSignals) {
         let (announce, drifted) = watch::channel(());
         let (announce_health, health) = watch::channel(());
         let drift = Self {
@@ -125,25 +125,25 @@ impl Drift {
             health: Arc::default(),
             changed: Arc::default(),
             listed: Arc::default(),
-            announced: drifted.clone(),
+            drift_signal: drifted.clone(),
         };
         tokio::spawn(run(client, drift.clone(), announce, announce_health));
-        (drift, Announcements { drifted, health })
+        (drift, DriftSignals { drifted, health })
     }
 
     /// The workloads of ours that have not fared well for some time.
     #[must_use]
-    pub fn ailing(&self) -> BTreeMap<ObjectId, Fitness> {
-        self.health().ailing(Instant::now())
+    pub fn unhealthy(&self) -> BTreeMap<ObjectId, WorkloadHealth> {
+        self.health().unhealthy(Instant::now())
     }
 
     /// How the objects of the inventory look now, as far as metadata tells it.
     ///
     /// Waits for the first lists, later it is only a look at what the watches told. That may be late by a moment, so a
     /// difference has to be confirmed by a read; that nothing differs need not be, as the watch will tell.
-    pub async fn live(&self, inventory: &Inventory) -> Result<Live, Error> {
+    pub async fn live_objects(&self, inventory: &Inventory) -> Result<LiveObjects, Error> {
         let kinds = kinds(inventory);
-        self.state().need(&kinds);
+        self.state().require(&kinds);
         self.changed.notify_one();
         let all_listed = async {
             loop {
@@ -156,117 +156,125 @@ impl Drift {
                 listed.await;
             }
         };
-        if tokio::time::timeout(LISTING, all_listed).await.is_err() {
+        if tokio::time::timeout(LIST_TIMEOUT, all_listed).await.is_err() {
             let missing = self.state().missing(&kinds);
             let kinds = missing.into_iter().map(|(_, _, kind)| kind).collect::<Vec<_>>().join(", ");
-            return Err(Error { kinds, after: LISTING });
+            return Err(Error { kinds, after: LIST_TIMEOUT });
         }
-        Ok(self.state().seen().clone())
+        Ok(self.state().live().clone())
     }
 
     /// Begins a reconcile.
     #[must_use]
-    pub fn begin(&self) -> Round {
+    pub fn begin_session(&self) -> DriftSession {
         self.state().begin();
-        Round { drift: self.clone(), ended: false }
+        DriftSession { watcher: self.clone(), ended: false }
     }
 
     /// Ends all watches: nothing is ours any more.
-    pub fn rest(&self) {
-        *self.state() = Sightings::default();
-        *self.health() = Health::default();
+    pub fn stop(&self) {
+        *self.state() = ObservedObjects::default();
+        *self.health() = HealthTracker::default();
         self.changed.notify_one();
     }
 
-    fn state(&self) -> MutexGuard<'_, Sightings> {
+    fn state(&self) -> MutexGuard<'_, ObservedObjects> {
         lock(&self.state)
     }
 
-    fn health(&self) -> MutexGuard<'_, Health> {
+    fn health(&self) -> MutexGuard<'_, HealthTracker> {
         lock(&self.health)
     }
 
-    fn note(&self, kind: &Kind, report: Report) {
-        self.health().note(kind, &report, Instant::now());
-        let was_listed = matches!(report, Report::Listed | Report::Unknown);
-        self.state().note(kind, report);
+    fn record(&self, kind: &WatchedKind, report: WatchReport) {
+        self.health().record(kind, &report, Instant::now());
+        let was_listed = matches!(report, WatchReport::Listed | WatchReport::NotServed);
+        self.state().record(kind, report);
         if was_listed {
             self.listed.notify_waiters();
         }
     }
 
     /// Tells of drift that was not told yet.
-    fn announce_drift(&self, announce: &watch::Sender<()>) {
+    fn notify_drift(&self, notify: &watch::Sender<()>) {
         let different = self.state().report_differences();
         if !different.is_empty() {
             tracing::info!(objects = names(&different), "what is installed differs from what was applied");
-            announce.send_replace(());
+            notify.send_replace(());
         }
     }
 }
 
-impl Round {
+impl DriftSession {
     /// Ends the reconcile: from now on the objects are to be as `inventory` says, and those that were left alone as they
     /// were in `live`.
-    pub fn end(mut self, inventory: &Inventory, live: &Live, left_alone: &[ObjectId]) {
+    pub fn finish(mut self, inventory: &Inventory, live: &LiveObjects, skipped: &[ObjectId]) {
         self.ended = true;
         let expected = inventory.iter().map(|(id, record)| {
-            let is_left_alone = left_alone.contains(id) || record.uid.is_none();
-            let seen = live.get(id);
-            (id.clone(), if is_left_alone { seen.cloned() } else { Some(record.as_seen(seen)) })
+            let is_skipped = skipped.contains(id) || record.uid.is_none();
+            let snapshot = live.get(id);
+            (id.clone(), if is_skipped { snapshot.cloned() } else { Some(record.as_snapshot(snapshot)) })
         });
-        self.drift.state().expect(expected.collect());
-        self.drift.changed.notify_one();
+        self.watcher.state().expect(expected.collect());
+        self.watcher.changed.notify_one();
     }
 }
 
-impl Drop for Round {
+impl Drop for DriftSession {
     /// A reconcile that failed is repeated anyway; only what changes from now on is news.
     fn drop(&mut self) {
         if !self.ended {
-            self.drift.state().expect_what_is_seen();
-            self.drift.changed.notify_one();
+            self.watcher.state().expect_live();
+            self.watcher.changed.notify_one();
         }
     }
 }
 
-fn kinds(inventory: &Inventory) -> BTreeSet<Kind> {
+fn kinds(inventory: &Inventory) -> BTreeSet<WatchedKind> {
     inventory.iter().map(|(id, _)| kind_of(id)).collect()
 }
 
-fn kind_of(id: &ObjectId) -> Kind {
+fn kind_of(id: &ObjectId) -> WatchedKind {
     (id.group.clone(), id.version.clone(), id.kind.clone())
 }
 
 /// Feeds the sightings until the process ends.
-async fn run(client: Client, drift: Drift, announce: watch::Sender<()>, announce_health: watch::Sender<()>) {
-    let mut watches = Watches { client, open: BTreeMap::new(), reports: SelectAll::new() };
+async fn run(
+    client: Client,
+    drift: DriftWatcher,
+    announce: watch::Sender<()>,
+    announce_health: watch::Sender<()>,
+) {
+    let mut watches = KindWatches { client, open: BTreeMap::new(), reports: SelectAll::new() };
     // Polled while there is nothing to watch, `SelectAll` would end at once.
     watches.reports.push(stream::pending().boxed());
-    let mut look_at: Option<Instant> = None;
+    let mut check_at: Option<Instant> = None;
     let mut open_at: Option<Instant> = None;
-    let mut tell_at: Option<Instant> = None;
+    let mut notify_at: Option<Instant> = None;
     loop {
         tokio::select! {
-            Some((kind, report)) = watches.reports.next() => watches.pass_on(&drift, &kind, report),
-            () = drift.changed.notified() => open_at = watches.follow(&drift, open_at),
+            Some((kind, report)) = watches.reports.next() => watches.forward(&drift, &kind, report),
+            () = drift.changed.notified() => open_at = watches.schedule(&drift, open_at),
             () = until(open_at) => {
                 open_at = None;
-                watches.keep(&drift);
+                watches.sync(&drift);
             }
-            () = until(look_at) => {
-                look_at = None;
-                drift.announce_drift(&announce);
+            () = until(check_at) => {
+                check_at = None;
+                drift.notify_drift(&announce);
             }
-            () = until(tell_at) => {}
+            () = until(notify_at) => {}
         }
-        look_at =
-            if drift.state().differs() { look_at.or_else(|| Some(Instant::now() + SETTLE)) } else { None };
+        check_at = if drift.state().has_differences() {
+            check_at.or_else(|| Some(Instant::now() + DRIFT_DEBOUNCE_INTERVAL))
+        } else {
+            None
+        };
         let now = Instant::now();
-        if drift.health().has_news(now) {
+        if drift.health().has_changed(now) {
             announce_health.send_replace(());
         }
-        tell_at = drift.health().next_news(now);
+        notify_at = drift.health().next_change_at(now);
     }
 }
 
@@ -281,40 +289,40 @@ fn names(objects: &[ObjectId]) -> String {
     objects.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-struct Watches {
+struct KindWatches {
     client: Client,
     /// Dropping the sender ends the watch.
-    open: BTreeMap<Kind, oneshot::Sender<()>>,
-    reports: SelectAll<BoxStream<'static, (Kind, Report)>>,
+    open: BTreeMap<WatchedKind, oneshot::Sender<()>>,
+    reports: SelectAll<BoxStream<'static, (WatchedKind, WatchReport)>>,
 }
 
-impl Watches {
+impl KindWatches {
     /// Whether one of `kinds` is not watched.
-    fn lack_any(&self, kinds: &BTreeSet<Kind>) -> bool {
+    fn is_missing_any(&self, kinds: &BTreeSet<WatchedKind>) -> bool {
         !kinds.iter().all(|kind| self.open.contains_key(kind))
     }
 
     /// Opens watches that a reconcile waits for at once, and tells when to open others.
-    fn follow(&mut self, drift: &Drift, open_at: Option<Instant>) -> Option<Instant> {
-        if drift.state().is_needed() || !self.lack_any(drift.state().kinds()) {
-            self.keep(drift);
+    fn schedule(&mut self, drift: &DriftWatcher, open_at: Option<Instant>) -> Option<Instant> {
+        if drift.state().is_waiting_for_list() || !self.is_missing_any(drift.state().kinds()) {
+            self.sync(drift);
             return None;
         }
-        open_at.or_else(|| Some(Instant::now() + PATIENCE))
+        open_at.or_else(|| Some(Instant::now() + WATCH_OPEN_DELAY))
     }
 
     /// Lets `drift` know what a watch reports. One that was closed may have had something left to say.
-    fn pass_on(&self, drift: &Drift, kind: &Kind, report: Report) {
+    fn forward(&self, drift: &DriftWatcher, kind: &WatchedKind, report: WatchReport) {
         if self.open.contains_key(kind) {
-            drift.note(kind, report);
+            drift.record(kind, report);
         }
     }
 
     /// Opens and closes watches until they are those that `drift` asks for.
-    fn keep(&mut self, drift: &Drift) {
+    fn sync(&mut self, drift: &DriftWatcher) {
         let kinds = drift.state().kinds().clone();
         self.open.retain(|kind, _| kinds.contains(kind));
-        drift.health().watch_only(&kinds);
+        drift.health().retain_kinds(&kinds);
         for kind in &kinds {
             if !self.open.contains_key(kind) {
                 let (end, ended) = oneshot::channel();
@@ -327,52 +335,54 @@ impl Watches {
 
 fn watch_kind(
     client: Client,
-    kind: Kind,
+    kind: WatchedKind,
     ended: oneshot::Receiver<()>,
-) -> BoxStream<'static, (Kind, Report)> {
+) -> BoxStream<'static, (WatchedKind, WatchReport)> {
     let (group, version, name) = &kind;
     let resource = object::resource(group, version, name);
     if is_workload(group, name) {
-        let fitness = |kind: &str, object: &DynamicObject| Some(ready::fitness(kind, &object.data));
-        reports(Api::all_with(client, &resource), kind, ended, fitness)
+        let health = |kind: &str, object: &DynamicObject| Some(ready::workload_health(kind, &object.data));
+        watch_reports(Api::all_with(client, &resource), kind, ended, health)
     } else {
-        reports(Api::<Metadata>::all_with(client, &resource), kind, ended, |_, _| None)
+        watch_reports(Api::<Metadata>::all_with(client, &resource), kind, ended, |_, _| None)
     }
 }
 
 /// What happens to the objects of one kind; `fitness` tells how one of a kind fares, if it can.
-fn reports<K>(
+fn watch_reports<K>(
     api: Api<K>,
-    kind: Kind,
+    kind: WatchedKind,
     ended: oneshot::Receiver<()>,
-    fitness: fn(&str, &K) -> Option<Fitness>,
-) -> BoxStream<'static, (Kind, Report)>
+    health: fn(&str, &K) -> Option<WorkloadHealth>,
+) -> BoxStream<'static, (WatchedKind, WatchReport)>
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
 {
-    let config = watcher::Config::default().labels(MODULE_SELECTOR).page_size(PAGE);
-    streamed(api, config)
+    let config = watcher::Config::default().labels(MODULE_SELECTOR).page_size(PAGE_SIZE);
+    streaming_watcher(api, config)
         .default_backoff()
         .take_until(ended)
         .flat_map(move |event| {
-            let reports = report(&kind, event, fitness).into_iter();
+            let reports = to_reports(&kind, event, health).into_iter();
             stream::iter(reports.map(|report| (kind.clone(), report)).collect::<Vec<_>>())
         })
         .boxed()
 }
 
-fn report<K: Resource>(
-    kind: &Kind,
+fn to_reports<K: Resource>(
+    kind: &WatchedKind,
     event: Result<watcher::Event<K>, watcher::Error>,
-    fitness: fn(&str, &K) -> Option<Fitness>,
-) -> Vec<Report> {
+    health: fn(&str, &K) -> Option<WorkloadHealth>,
+) -> Vec<WatchReport> {
     use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
     match event {
-        Ok(Init) => vec![Report::Restarted],
-        Ok(InitApply(object) | Apply(object)) => is(kind, object.meta(), fitness(&kind.2, &object)),
-        Ok(InitDone) => vec![Report::Listed],
-        Ok(Delete(object)) => vec![Report::Gone(identity(kind, object.meta()))],
-        Err(error) if is_not_served(&error) => vec![Report::Unknown],
+        Ok(Init) => vec![WatchReport::Relisting],
+        Ok(InitApply(object) | Apply(object)) => {
+            present_reports(kind, object.meta(), health(&kind.2, &object))
+        }
+        Ok(InitDone) => vec![WatchReport::Listed],
+        Ok(Delete(object)) => vec![WatchReport::Gone(identity(kind, object.meta()))],
+        Err(error) if is_not_served(&error) => vec![WatchReport::NotServed],
         Err(error) => {
             tracing::debug!(%error, kind = kind.2, "watch interrupted, opening it again");
             Vec::new()
@@ -381,17 +391,22 @@ fn report<K: Resource>(
 }
 
 /// What is on its way out is no news: it will be when it is gone. How a workload fares that is not ours is none either.
-fn is(kind: &Kind, metadata: &ObjectMeta, fitness: Option<Fitness>) -> Vec<Report> {
+fn present_reports(
+    kind: &WatchedKind,
+    metadata: &ObjectMeta,
+    health: Option<WorkloadHealth>,
+) -> Vec<WatchReport> {
     if metadata.deletion_timestamp.is_some() {
         return Vec::new();
     }
     let id = identity(kind, metadata);
-    let seen = Seen::of(&kind.2, metadata);
-    let fares = fitness.filter(|_| seen.entry.is_some()).map(|fitness| Report::Fares(id.clone(), fitness));
-    [Report::Is(id, seen)].into_iter().chain(fares).collect()
+    let snapshot = ObjectSnapshot::of(&kind.2, metadata);
+    let health_report =
+        health.filter(|_| snapshot.entry.is_some()).map(|fitness| WatchReport::Health(id.clone(), fitness));
+    [WatchReport::Present(id, snapshot)].into_iter().chain(health_report).collect()
 }
 
-fn identity((group, version, kind): &Kind, metadata: &ObjectMeta) -> ObjectId {
+fn identity((group, version, kind): &WatchedKind, metadata: &ObjectMeta) -> ObjectId {
     ObjectId {
         group: group.clone(),
         version: version.clone(),
@@ -406,31 +421,32 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_workload_whose_watch_is_closed_is_not_ill_any_more() {
+    async fn a_workload_is_not_unhealthy_after_its_watch_was_closed() {
         let client = Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
-        let (_, announced) = watch::channel(());
-        let drift = Drift {
+        let (_, drift_signal) = watch::channel(());
+        let drift = DriftWatcher {
             state: Arc::default(),
             health: Arc::default(),
             changed: Arc::default(),
             listed: Arc::default(),
-            announced,
+            drift_signal,
         };
-        let mut watches = Watches { client, open: BTreeMap::new(), reports: SelectAll::new() };
-        let kind: Kind = ("apps".into(), "v1".into(), "DaemonSet".into());
+        let mut watches = KindWatches { client, open: BTreeMap::new(), reports: SelectAll::new() };
+        let kind: WatchedKind = ("apps".into(), "v1".into(), "DaemonSet".into());
         let metadata = ObjectMeta { name: Some("istio-cni-node".into()), ..ObjectMeta::default() };
-        let is_down = || Report::Fares(identity(&kind, &metadata), Fitness::Down("0 of 2".into()));
-        let ailing = || drift.health().ailing(Instant::now() + LISTING).len();
+        let unavailable =
+            || WatchReport::Health(identity(&kind, &metadata), WorkloadHealth::Unavailable("0 of 2".into()));
+        let unhealthy = || drift.health().unhealthy(Instant::now() + LIST_TIMEOUT).len();
 
-        drift.state().need(&BTreeSet::from([kind.clone()]));
-        watches.keep(&drift);
-        watches.pass_on(&drift, &kind, is_down());
-        assert_eq!(ailing(), 1);
+        drift.state().require(&BTreeSet::from([kind.clone()]));
+        watches.sync(&drift);
+        watches.forward(&drift, &kind, unavailable());
+        assert_eq!(unhealthy(), 1);
         // The last one of the kind was pruned.
         drift.state().expect(BTreeMap::new());
-        watches.keep(&drift);
-        assert_eq!(ailing(), 0);
-        watches.pass_on(&drift, &kind, is_down());
-        assert_eq!(ailing(), 0, "the closed watch still had something to say");
+        watches.sync(&drift);
+        assert_eq!(unhealthy(), 0);
+        watches.forward(&drift, &kind, unavailable());
+        assert_eq!(unhealthy(), 0, "the closed watch still had something to say");
     }
 }

@@ -24,25 +24,25 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use self::backoff::BackOff;
-use self::drift::Drift;
-use self::outcome::Next;
-pub use self::outcome::Outcome;
-use self::reconcile::Resources;
+use self::drift::DriftWatcher;
+pub use self::outcome::ReconcileOutcome;
+use self::outcome::Requeue;
+use self::reconcile::IstioResources;
 use self::rendering::Renderer;
 use crate::api::conditions::{Reason, State};
 use crate::api::{Istio, names};
 use crate::apply::pause::PAUSE_ANNOTATION;
-use crate::apply::{self, Repairs, inventory};
+use crate::apply::{self, RevertMetrics, inventory};
 use crate::context::Context;
-use crate::dataplane::{DataPlane, Installed};
-use crate::kubernetes::streamed;
+use crate::dataplane::{DataPlaneInputs, InstalledGeneration};
+use crate::kubernetes::streaming_watcher;
 use crate::memory;
 use crate::observe::cluster::ClusterWatch;
 use crate::plan::configuration::Images;
-use crate::probes::{End, Reconciles, ResourceGauges};
+use crate::probes::{ReconcileMetrics, ReconcileResult, ResourceMetrics};
 use crate::remove::DELETION_POLICY_ANNOTATION;
-use crate::status::{Condition, Progress, Settled, Writer};
-use crate::telemetry::one_line;
+use crate::status::{ConditionUpdate, ControlPlaneReport, Progress, StatusWriter};
+use crate::telemetry::format_error_chain;
 
 /// Reconciles that run at the same time.
 ///
@@ -73,27 +73,27 @@ pub(crate) struct Operator {
     context: Context,
     bundle: Bundle,
     images: Images,
-    writer: Writer,
+    writer: StatusWriter,
     /// Tells the data plane which generation of which resource runs as described.
-    installed: watch::Sender<Option<Installed>>,
+    installed: watch::Sender<Option<InstalledGeneration>>,
     resources: Store<Istio>,
     changes: watch::Receiver<()>,
     back_off: BackOff,
-    drift: Drift,
-    memory: apply::Memory,
+    drift: DriftWatcher,
+    apply_state: apply::ApplyState,
     cluster: ClusterWatch,
-    cluster_memory: memory::Store,
-    gauges: ResourceGauges,
-    reconciles: Reconciles,
+    remembered_facts: memory::RememberedFactsStore,
+    gauges: ResourceMetrics,
+    reconciles: ReconcileMetrics,
     renderer: Renderer,
 }
 
 /// What is watched, as far as reconciles look at it or tell of it.
-struct Watched {
-    installed: watch::Sender<Option<Installed>>,
+struct ControllerInputs {
+    installed: watch::Sender<Option<InstalledGeneration>>,
     resources: Store<Istio>,
     changes: watch::Receiver<()>,
-    drift: Drift,
+    drift: DriftWatcher,
     cluster: ClusterWatch,
 }
 
@@ -105,16 +105,16 @@ pub async fn run(context: Context) -> Result<(), Error> {
     let bundle = Bundle::select(settings.charts_dir.as_deref(), settings.istio_version.as_deref())?;
     let images = Images::from_environment(|name| std::env::var(name).ok(), bundle.version())?;
     tracing::info!(istio = bundle.version(), hub = %images, "ready to install");
-    if !leads(&context).await {
+    if !wait_for_leadership(&context).await {
         return Ok(());
     }
-    let writer = Writer::start(context.client.clone(), context.identity.clone());
-    control(context, bundle, images, writer).await;
+    let writer = StatusWriter::start(context.client.clone(), context.identity.clone());
+    run_controllers(context, bundle, images, writer).await;
     Ok(())
 }
 
 /// Waits for leadership; false when the process is told to stop before.
-async fn leads(context: &Context) -> bool {
+async fn wait_for_leadership(context: &Context) -> bool {
     let mut leadership = context.leadership.clone();
     tokio::select! {
         led = leadership.wait_for(crate::leader::Leadership::is_leading) => led.is_ok(),
@@ -122,15 +122,15 @@ async fn leads(context: &Context) -> bool {
     }
 }
 
-async fn control(context: Context, bundle: Bundle, images: Images, writer: Writer) {
+async fn run_controllers(context: Context, bundle: Bundle, images: Images, writer: StatusWriter) {
     let (resources, store_writer) = reflector::store();
-    let (announce_change, changes) = watch::channel(());
-    let (announce_loss, losses) = watch::channel(());
-    let events = orders(&context.client, store_writer, announce_change, announce_loss);
-    let (drift, announced) = Drift::start(context.client.clone());
+    let (notify_change, changes) = watch::channel(());
+    let (notify_deletion, deletions) = watch::channel(());
+    let events = resource_events(&context.client, store_writer, notify_change, notify_deletion);
+    let (drift, signals) = DriftWatcher::start(context.client.clone());
     let cluster = ClusterWatch::start(context.client.clone(), &context.operator_namespace);
     let (installed, installations) = watch::channel(None);
-    let data_plane = crate::dataplane::run(DataPlane {
+    let data_plane = crate::dataplane::run(DataPlaneInputs {
         context: context.clone(),
         writer: writer.clone(),
         resources: resources.clone(),
@@ -138,9 +138,9 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
         installed: installations,
     });
     let shutdown = context.shutdown.clone();
-    let woken_by = [losses, announced.drifted, announced.health, cluster.changes()];
-    let watched = Watched { installed, resources: resources.clone(), changes, drift, cluster };
-    let operator = Operator::new(context, bundle, images, writer, watched);
+    let woken_by = [deletions, signals.drifted, signals.health, cluster.changes()];
+    let inputs = ControllerInputs { installed, resources: resources.clone(), changes, drift, cluster };
+    let operator = Operator::new(context, bundle, images, writer, inputs);
     let control_plane = Controller::for_stream(events, resources)
         .with_config(Config::default().concurrency(CONCURRENCY))
         .reconcile_all_on(stream::select_all(woken_by.map(|changes| each_change(changes).boxed())))
@@ -157,23 +157,23 @@ async fn control(context: Context, bundle: Bundle, images: Images, writer: Write
 
 /// The resources, each time that something of one is to be followed. All of them are kept in a store, every event is
 /// announced, and so is each that is gone: when the oldest resource goes, the next-oldest stands for the module.
-fn orders(
+fn resource_events(
     client: &Client,
     store: reflector::store::Writer<Istio>,
-    announce_change: watch::Sender<()>,
-    announce_loss: watch::Sender<()>,
+    notify_change: watch::Sender<()>,
+    notify_deletion: watch::Sender<()>,
 ) -> impl Stream<Item = Result<Istio, watcher::Error>> + Send + 'static {
-    streamed(Api::all(client.clone()), watcher::Config::default())
+    streaming_watcher(Api::all(client.clone()), watcher::Config::default())
         .default_backoff()
         .reflect(store)
         .inspect(move |event| {
-            announce_change.send_replace(());
+            notify_change.send_replace(());
             if matches!(event, Ok(watcher::Event::Delete(_))) {
-                announce_loss.send_replace(());
+                notify_deletion.send_replace(());
             }
         })
         .applied_objects()
-        .predicate_filter(order, kube::runtime::PredicateConfig::default())
+        .predicate_filter(reconcile_hash, kube::runtime::PredicateConfig::default())
 }
 
 fn each_change(receiver: watch::Receiver<()>) -> impl Stream<Item = ()> + Send {
@@ -185,7 +185,7 @@ fn each_change(receiver: watch::Receiver<()>) -> impl Stream<Item = ()> + Send {
 
 /// What of a resource starts a reconcile when it changes: what is described, and the annotations that say how to follow it.
 #[expect(clippy::unnecessary_wraps, reason = "the signature is the predicate's")]
-fn order(resource: &Istio) -> Option<u64> {
+fn reconcile_hash(resource: &Istio) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
     resource.metadata.generation.hash(&mut hasher);
     for annotation in [PAUSE_ANNOTATION, DELETION_POLICY_ANNOTATION, names::ALLOW_DOWNGRADE_ANNOTATION] {
@@ -202,35 +202,47 @@ fn never_fails(_: Arc<Istio>, error: &Infallible, _: Arc<Operator>) -> Action {
 /// Reconciles once, reports, and tells when to look again.
 async fn run_once(operator: &Operator, resource: &Istio) -> Result<Action, Infallible> {
     let running = operator.reconciles.begin();
-    let (action, end) = reconciled(operator, resource).await;
-    running.end(end);
+    let (action, end) = reconcile_and_report(operator, resource).await;
+    running.finish(end);
     Ok(action)
 }
 
-async fn reconciled(operator: &Operator, resource: &Istio) -> (Action, End) {
+async fn reconcile_and_report(operator: &Operator, resource: &Istio) -> (Action, ReconcileResult) {
     let progress = operator.writer.report_on(resource);
     let result = tokio::select! {
         result = reconcile::reconcile(operator, resource, &progress) => result,
         // The queue holds the newer state already; an installation that waits must not keep an edit waiting.
-        () = operator.superseded(resource) => return (Action::await_change(), End::Requeue),
-        () = operator.context.shutdown.cancelled() => return (Action::await_change(), End::Requeue),
+        () = operator.wait_until_superseded(resource) => return (Action::await_change(), ReconcileResult::Requeue),
+        () = operator.context.shutdown.cancelled() => return (Action::await_change(), ReconcileResult::Requeue),
     };
     match result {
-        Ok(outcome) => (operator.settle(resource, &outcome, &progress), End::Success),
-        Err(error) => (operator.fail(resource, &error, &progress), End::Error),
+        Ok(outcome) => (operator.finish(resource, &outcome, &progress), ReconcileResult::Success),
+        Err(error) => (operator.fail(resource, &error, &progress), ReconcileResult::Error),
     }
 }
 
 impl Operator {
-    fn new(context: Context, bundle: Bundle, images: Images, writer: Writer, watched: Watched) -> Self {
-        let Watched { installed, resources, changes, drift, cluster } = watched;
+    fn new(
+        context: Context,
+        bundle: Bundle,
+        images: Images,
+        writer: StatusWriter,
+        inputs: ControllerInputs,
+    ) -> Self {
+        let ControllerInputs { installed, resources, changes, drift, cluster } = inputs;
         let settings = &context.settings;
         Self {
             back_off: BackOff::new(settings.failure_base_delay, settings.failure_max_delay),
-            memory: apply::Memory { repairs: Repairs::new(&context.metrics), ..apply::Memory::default() },
-            cluster_memory: memory::Store::new(context.client.clone(), &context.operator_namespace),
-            gauges: ResourceGauges::register(&context.metrics),
-            reconciles: Reconciles::register(&context.metrics, CONCURRENCY),
+            apply_state: apply::ApplyState {
+                revert_metrics: RevertMetrics::new(&context.metrics),
+                ..apply::ApplyState::default()
+            },
+            remembered_facts: memory::RememberedFactsStore::new(
+                context.client.clone(),
+                &context.operator_namespace,
+            ),
+            gauges: ResourceMetrics::register(&context.metrics),
+            reconciles: ReconcileMetrics::register(&context.metrics, CONCURRENCY),
             context,
             bundle,
             images,
@@ -244,77 +256,81 @@ impl Operator {
         }
     }
 
-    fn inventory(&self) -> inventory::Store {
-        inventory::Store::new(self.context.client.clone(), &self.context.operator_namespace)
+    fn inventory(&self) -> inventory::InventoryStore {
+        inventory::InventoryStore::new(self.context.client.clone(), &self.context.operator_namespace)
     }
 
-    fn resources(&self) -> Resources {
+    fn resources(&self) -> IstioResources {
         self.resources.state()
     }
 
     /// Ends when the resource is not the one any more that the reconcile began with.
-    async fn superseded(&self, resource: &Istio) {
+    async fn wait_until_superseded(&self, resource: &Istio) {
         let mut changes = self.changes.clone();
         let reference = ObjectRef::from_obj(resource);
         while changes.changed().await.is_ok() {
             let current = self.resources.get(&reference);
-            if current.is_none_or(|current| order(&current) != order(resource)) {
+            if current.is_none_or(|current| reconcile_hash(&current) != reconcile_hash(resource)) {
                 return;
             }
         }
         std::future::pending::<()>().await;
     }
 
-    fn settle(&self, resource: &Istio, outcome: &Outcome, progress: &Progress) -> Action {
+    fn finish(&self, resource: &Istio, outcome: &ReconcileOutcome, progress: &Progress) -> Action {
         tracing::info!(resource = resource.name_any(), %outcome, "reconciled");
-        if let Some(settled) = outcome.settled() {
-            progress.settle(settled);
+        if let Some(control_plane) = outcome.control_plane_report() {
+            progress.finish(control_plane);
         }
         let uid = resource.metadata.uid.as_deref().unwrap_or_default();
-        if matches!(outcome, Outcome::Ready { .. }) {
-            let now = Some(Installed::of(resource));
+        if matches!(outcome, ReconcileOutcome::Ready { .. }) {
+            let now = Some(InstalledGeneration::from_resource(resource));
             // The data plane looks again when it is told; that nothing changed is no reason to.
-            self.installed.send_if_modified(|known| std::mem::replace(known, now.clone()) != now);
+            self.installed.send_if_modified(|current| std::mem::replace(current, now.clone()) != now);
         }
-        if outcome.next() != Next::BackOff {
-            self.back_off.succeeded(uid);
+        if outcome.requeue() != Requeue::BackOff {
+            self.back_off.reset(uid);
         }
-        match outcome.next() {
-            Next::Interval => Action::requeue(self.context.settings.reconciliation_interval),
-            Next::After(delay) => Action::requeue(delay),
-            Next::OnChange => Action::await_change(),
-            Next::BackOff => Action::requeue(self.put_off(uid)),
+        match outcome.requeue() {
+            Requeue::Interval => Action::requeue(self.context.settings.reconciliation_interval),
+            Requeue::After(delay) => Action::requeue(delay),
+            Requeue::OnChange => Action::await_change(),
+            Requeue::BackOff => Action::requeue(self.next_backoff_delay(uid)),
         }
     }
 
     /// How long to wait after one more failure.
-    fn put_off(&self, uid: &str) -> Duration {
+    fn next_backoff_delay(&self, uid: &str) -> Duration {
         self.reconciles.retry();
-        self.back_off.failed(uid)
+        self.back_off.record_failure(uid)
     }
 
     fn fail(&self, resource: &Istio, error: &reconcile::Error, progress: &Progress) -> Action {
-        let delay = self.put_off(resource.metadata.uid.as_deref().unwrap_or_default());
-        let text = one_line(error);
+        let delay = self.next_backoff_delay(resource.metadata.uid.as_deref().unwrap_or_default());
+        let text = format_error_chain(error);
         tracing::error!(resource = resource.name_any(), error = text, retry_in = ?delay, "reconcile failed");
-        let condition = Condition { reason: reason_of(error), message: Some(text.clone()) };
-        progress.settle(Settled { state: State::Error, description: text, conditions: vec![condition] });
+        let condition = ConditionUpdate { reason: reason_of(error), message: Some(text.clone()) };
+        progress.finish(ControlPlaneReport {
+            state: State::Error,
+            description: text,
+            conditions: vec![condition],
+        });
         Action::requeue(delay)
     }
 }
 
 fn reason_of(error: &reconcile::Error) -> Reason {
     match error {
-        reconcile::Error::Observe { .. }
+        reconcile::Error::Gather { .. }
         | reconcile::Error::Rendering { .. }
-        | reconcile::Error::Memory { .. }
+        | reconcile::Error::RememberFacts { .. }
         | reconcile::Error::Watch { .. }
         | reconcile::Error::Installed { .. }
-        | reconcile::Error::Leftovers { .. }
+        | reconcile::Error::LegacyResources { .. }
         | reconcile::Error::LastApplied { .. }
         | reconcile::Error::Finalizer { .. } => Reason::ReconcileFailed,
         reconcile::Error::Plan { .. } => Reason::IstioCustomResourceMisconfigured,
-        reconcile::Error::Apply { .. } | reconcile::Error::Remove { .. } => {
+        reconcile::Error::Apply { .. } | reconcile::Error::Uninstall { .. } => {
             Reason::IstioInstallUninstallFailed
         }
     }

@@ -11,27 +11,27 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::Operator;
-use super::outcome::Outcome;
-use super::remark::Remark;
+use super::outcome::ReconcileOutcome;
+use super::remark::Advisory;
 use super::rendering;
 use crate::api::conditions::{Reason, State};
 use crate::api::{Istio, last_applied, names};
 use crate::apply::inventory::Inventory;
 use crate::apply::pause::Pause;
 use crate::apply::{self, Applier, wait};
-use crate::dataplane::act::removal::Removal;
-use crate::dataplane::decide::settings::Settings;
-use crate::kubernetes::if_found;
+use crate::dataplane::act::removal::UninstallRestarts;
+use crate::dataplane::decide::settings::RestartSettings;
+use crate::kubernetes::ok_if_not_found;
 use crate::memory;
 use crate::object::ObjectId;
-use crate::observe::cluster::Outlook;
-use crate::observe::installed::Found;
-use crate::observe::{self, Observed, installed, leftovers, observe};
-use crate::plan::cluster::{Memory, Verdict};
-use crate::plan::{self, Basis, Desired, Plan};
-use crate::remove::{self, DELETION_POLICY_ANNOTATION, ORPHAN, Remover, blockers};
-use crate::status::{Announcement, Progress, Settled};
-use crate::validate::version::{self, Step};
+use crate::observe::cluster::ClusterView;
+use crate::observe::installed::InstalledIstio;
+use crate::observe::{self, ReconcileInput, gather, installed, leftovers};
+use crate::plan::cluster::{ClusterDecision, RememberedFacts};
+use crate::plan::{self, Plan, PlanInput, PlanOutcome};
+use crate::remove::{self, DELETION_POLICY_ANNOTATION, ORPHAN, Uninstaller, blockers};
+use crate::status::{ControlPlaneReport, Progress, ResourceEvent};
+use crate::validate::version::{self, VersionStep};
 use crate::validate::{self, Rejection, ValidatedSpec};
 
 /// How often a change of the finalizers is tried while others write the resource.
@@ -42,14 +42,14 @@ const FINALIZER_ATTEMPTS: u32 = 10;
 pub enum Error {
     /// Reading the cluster.
     #[error("cannot observe the cluster")]
-    Observe {
+    Gather {
         /// What happened.
         #[from]
         source: observe::Error,
     },
     /// Remembering the cluster.
     #[error("cannot remember the settings of the cluster")]
-    Memory {
+    RememberFacts {
         /// What happened.
         #[from]
         source: memory::Error,
@@ -84,7 +84,7 @@ pub enum Error {
     },
     /// What the installer before us left could not be looked for.
     #[error("cannot tell what the installer before left")]
-    Leftovers {
+    LegacyResources {
         /// What happened.
         #[from]
         source: leftovers::Error,
@@ -93,7 +93,7 @@ pub enum Error {
     #[error("cannot install Istio{}", step.advice())]
     Apply {
         /// From which version to which.
-        step: Step,
+        step: VersionStep,
         /// What happened.
         source: apply::Error,
     },
@@ -107,7 +107,7 @@ pub enum Error {
     },
     /// Removing it.
     #[error("cannot remove Istio")]
-    Remove {
+    Uninstall {
         /// What happened.
         #[from]
         source: remove::Error,
@@ -123,81 +123,89 @@ pub enum Error {
 }
 
 /// Takes one resource through the pipeline.
-pub async fn reconcile(operator: &Operator, resource: &Istio, progress: &Progress) -> Result<Outcome, Error> {
+pub async fn reconcile(
+    operator: &Operator,
+    resource: &Istio,
+    progress: &Progress,
+) -> Result<ReconcileOutcome, Error> {
     let resources = operator.resources();
     let all = resources.iter().map(AsRef::as_ref);
-    let rejection = validate::eligibility(all, resource, names::OPERATOR_NAMESPACE).rejection();
+    let rejection = validate::check_active_instance(all, resource, names::OPERATOR_NAMESPACE).rejection();
     if rejection.is_none() {
-        operator.gauges.show(&resource.spec);
+        operator.gauges.set(&resource.spec);
     }
     match (resource.metadata.deletion_timestamp.is_some(), rejection) {
-        (true, None) => remove(operator, resource, progress).await,
+        (true, None) => uninstall(operator, resource, progress).await,
         // Istio belongs to another resource; this one must always be able to go.
-        (true, Some(_)) => release(operator, resource).await,
+        (true, Some(_)) => remove_finalizer(operator, resource).await,
         (false, None) => install(operator, resource, progress).await,
-        (false, Some(rejection)) => Ok(Outcome::Rejected(rejection)),
+        (false, Some(rejection)) => Ok(ReconcileOutcome::Rejected(rejection)),
     }
 }
 
-async fn install(operator: &Operator, resource: &Istio, progress: &Progress) -> Result<Outcome, Error> {
-    if let Some(pause) = Pause::among(resource.metadata.annotations.as_ref(), Timestamp::now()) {
-        return Ok(Outcome::Paused(pause));
+async fn install(
+    operator: &Operator,
+    resource: &Istio,
+    progress: &Progress,
+) -> Result<ReconcileOutcome, Error> {
+    if let Some(pause) = Pause::from_annotations(resource.metadata.annotations.as_ref(), Timestamp::now()) {
+        return Ok(ReconcileOutcome::Paused(pause));
     }
-    let spec = match validate::validate(&resource.spec, operator.context.settings.flavour) {
+    let spec = match validate::validate(&resource.spec, operator.context.settings.feature_stage) {
         Ok(spec) => spec,
-        Err(rejection) => return Ok(Outcome::Rejected(rejection)),
+        Err(rejection) => return Ok(ReconcileOutcome::Rejected(rejection)),
     };
-    let installed = installed::look(&operator.context.client, resource).await?;
+    let installed = installed::discover(&operator.context.client, resource).await?;
     let step = match step(operator, resource, installed.version()) {
         Ok(step) => step,
-        Err(rejection) => return Ok(Outcome::Rejected(rejection)),
+        Err(rejection) => return Ok(ReconcileOutcome::Rejected(rejection)),
     };
-    let mut observed = observe(&operator.context.client, &operator.inventory(), &operator.cluster).await?;
-    let Outlook { verdict, remembered, .. } = observed.outlook.clone();
-    if !verdict.is_decided {
-        return Ok(Outcome::Rejected(undecided(&verdict)));
+    let mut input = gather(&operator.context.client, &operator.inventory(), &operator.cluster).await?;
+    let ClusterView { decision, remembered, .. } = input.cluster_view.clone();
+    if !decision.is_decided {
+        return Ok(ReconcileOutcome::Rejected(undecided_rejection(&decision)));
     }
-    let live = operator.drift.live(&observed.inventory).await?;
-    let plan = match desired(operator, resource, spec, &observed).await? {
-        Desired::Plan(plan) => plan.with_access(operator.context.account.as_ref())?,
-        Desired::Rejected(rejection) => return Ok(Outcome::Rejected(rejection)),
+    let live = operator.drift.live_objects(&input.inventory).await?;
+    let plan = match render_plan(operator, resource, spec, &input).await? {
+        PlanOutcome::Plan(plan) => plan.with_access(operator.context.account.as_ref())?,
+        PlanOutcome::Rejected(rejection) => return Ok(ReconcileOutcome::Rejected(rejection)),
     };
     add_finalizer(operator, resource).await?;
-    remember_cluster(operator, &verdict, &remembered, progress).await?;
-    if observed.inventory.is_empty() && installed.version().is_some() {
-        adopt_leftovers(operator, &plan, &mut observed.inventory).await?;
+    save_remembered_facts(operator, &decision, &remembered, progress).await?;
+    if input.inventory.is_empty() && installed.version().is_some() {
+        adopt_legacy_resources(operator, &plan, &mut input.inventory).await?;
     }
-    let round = operator.drift.begin();
-    let applier = applier(operator, progress, installed == Found::NoNamespace);
-    let outcome = applier.apply(&plan, &mut observed.inventory, &live, &round).await;
+    let session = operator.drift.begin_session();
+    let applier = applier(operator, progress, installed == InstalledIstio::NoNamespace);
+    let outcome = applier.apply(&plan, &mut input.inventory, &live, &session).await;
     let outcome = outcome.map_err(|source| Error::Apply { step: step.clone(), source })?;
-    round.end(&observed.inventory, &live, &outcome.held());
-    let mut remarks = Vec::new();
-    if let apply::Outcome::Complete(_) = outcome {
-        remember(operator, resource).await?;
-        remarks = remarks_on(operator, &verdict).await;
-        remarks.extend(ailments(operator).await);
+    session.finish(&input.inventory, &live, &outcome.skipped());
+    let mut advisories = Vec::new();
+    if let apply::ApplyOutcome::Complete(_) = outcome {
+        record_last_applied(operator, resource).await?;
+        advisories = collect_advisories(operator, &decision).await;
+        advisories.extend(collect_health_advisories(operator).await);
     }
-    Ok(Outcome::of(outcome, step, remarks))
+    Ok(ReconcileOutcome::of(outcome, step, advisories))
 }
 
 /// The objects that should exist, or why the resource cannot be followed. Rendered beside the runtime's thread, which
 /// renews the Lease.
-async fn desired(
+async fn render_plan(
     operator: &Operator,
     resource: &Istio,
     spec: ValidatedSpec,
-    observed: &Observed,
-) -> Result<Desired, Error> {
+    input: &ReconcileInput,
+) -> Result<PlanOutcome, Error> {
     let (bundle, images) = (operator.bundle.clone(), operator.images.clone());
-    let facts = observed.outlook.verdict.facts.clone();
-    let kubernetes_version = observed.kubernetes_version.clone();
+    let facts = input.cluster_view.decision.facts.clone();
+    let kubernetes_version = input.kubernetes_version.clone();
     let settings = &operator.context.settings;
     let (allow_patches, override_mode) = (settings.allow_patches, settings.override_mode);
     let administrator_values = settings.administrator_values.clone();
     let owner = resource.owner_ref(&());
     let render = move || {
-        let basis = Basis {
+        let plan_input = PlanInput {
             bundle: &bundle,
             facts: &facts,
             images: &images,
@@ -207,7 +215,7 @@ async fn desired(
             administrator_values: &administrator_values,
             owner: owner.as_ref(),
         };
-        plan::desired(&spec, basis)
+        plan::build_plan(&spec, plan_input)
     };
     Ok(operator.renderer.run(render).await??)
 }
@@ -219,13 +227,13 @@ fn applier(operator: &Operator, progress: &Progress, namespace_is_missing: bool)
         store: operator.inventory(),
         deadline: operator.context.settings.install_timeout,
         progress: progress.clone(),
-        memory: operator.memory.clone(),
+        state: operator.apply_state.clone(),
     }
 }
 
 /// A setting of the cluster is unreadable and never was readable: nothing is installed on a guess.
-fn undecided(verdict: &Verdict) -> Rejection {
-    let problems: Vec<String> = verdict.complaints.iter().map(ToString::to_string).collect();
+fn undecided_rejection(decision: &ClusterDecision) -> Rejection {
+    let problems: Vec<String> = decision.errors.iter().map(ToString::to_string).collect();
     Rejection {
         reason: Reason::ValidationFailed,
         state: State::Warning,
@@ -234,58 +242,67 @@ fn undecided(verdict: &Verdict) -> Rejection {
 }
 
 /// Keeps what was decided about the cluster, and tells when its size changed.
-async fn remember_cluster(
+async fn save_remembered_facts(
     operator: &Operator,
-    verdict: &Verdict,
-    remembered: &Memory,
+    decision: &ClusterDecision,
+    remembered: &RememberedFacts,
     progress: &Progress,
 ) -> Result<(), Error> {
-    operator.cluster_memory.save(&verdict.memory, remembered).await?;
-    if let (Some(before), Some(now)) = (remembered.size, verdict.memory.size)
+    operator.remembered_facts.save(&decision.remembered, remembered).await?;
+    if let (Some(before), Some(now)) = (remembered.size, decision.remembered.size)
         && before != now
     {
         let (before, now) = (before.as_str(), now.as_str());
         let note = format!("the nodes now carry an installation of size {now}, it was {before}");
-        progress.announce(Announcement { warning: false, reason: "ClusterSizeChanged", note, about: None });
+        progress.emit_event(ResourceEvent {
+            warning: false,
+            reason: "ClusterSizeChanged",
+            note,
+            about: None,
+        });
     }
     Ok(())
 }
 
 /// What there is to know about an installation that is complete.
-async fn remarks_on(operator: &Operator, verdict: &Verdict) -> Vec<Remark> {
-    let settings = verdict.complaints.iter().map(|error| Remark::UnreadableSetting(error.to_string()));
+async fn collect_advisories(operator: &Operator, decision: &ClusterDecision) -> Vec<Advisory> {
+    let settings = decision.errors.iter().map(|error| Advisory::UnreadableSetting(error.to_string()));
     let filters = match operator.cluster.filters().await {
         Ok(filters) if filters.is_empty() => None,
-        Ok(filters) => Some(Remark::GatewayChanged(filters)),
-        Err(error) => Some(Remark::GatewayUnknown(error.to_string())),
+        Ok(filters) => Some(Advisory::GatewayChanged(filters)),
+        Err(error) => Some(Advisory::GatewayUnknown(error.to_string())),
     };
     settings.chain(filters).collect()
 }
 
 /// What of Istio has not run as it should for some time. Nothing is asked as long as all of it does.
-async fn ailments(operator: &Operator) -> Vec<Remark> {
-    let mut ailments = Vec::new();
-    for (workload, fitness) in operator.drift.ailing() {
-        let complaint = wait::complaint_of(&operator.context.client, &workload).await;
-        if let Err(error) = &complaint {
+async fn collect_health_advisories(operator: &Operator) -> Vec<Advisory> {
+    let mut advisories = Vec::new();
+    for (workload, health) in operator.drift.unhealthy() {
+        let diagnosis = wait::diagnose_workload(&operator.context.client, &workload).await;
+        if let Err(error) = &diagnosis {
             tracing::debug!(%error, object = %workload, "cannot read why it does not run as it should");
         }
-        ailments.extend(Remark::on(&workload, fitness, complaint));
+        advisories.extend(Advisory::for_workload(&workload, health, diagnosis));
     }
-    ailments
+    advisories
 }
 
 /// Judges the step from what was complete last to the version of this operator.
-fn step(operator: &Operator, resource: &Istio, installed: Option<&str>) -> Result<Step, Rejection> {
+fn step(operator: &Operator, resource: &Istio, installed: Option<&str>) -> Result<VersionStep, Rejection> {
     let allowed = resource.annotations().get(names::ALLOW_DOWNGRADE_ANNOTATION);
-    version::step(installed, operator.bundle.version(), allowed.map(String::as_str))
+    version::check_version_step(installed, operator.bundle.version(), allowed.map(String::as_str))
 }
 
 /// Takes what the installer before us made, and what is not planned, into the inventory, so that it is pruned.
-async fn adopt_leftovers(operator: &Operator, plan: &Plan, inventory: &mut Inventory) -> Result<(), Error> {
+async fn adopt_legacy_resources(
+    operator: &Operator,
+    plan: &Plan,
+    inventory: &mut Inventory,
+) -> Result<(), Error> {
     let planned = plan.ids().map_err(|(_, source)| source)?;
-    for (id, record) in leftovers::leftovers(&operator.context.client).await? {
-        if !planned.iter().any(|(_, planned)| planned.same_object(&id)) {
+    for (id, record) in leftovers::find_legacy_resources(&operator.context.client).await? {
+        if !planned.iter().any(|(_, planned)| planned.is_same_object(&id)) {
             tracing::info!(object = %id, "left by the installer before, to be pruned");
             inventory.record(id, record);
         }
@@ -294,7 +311,7 @@ async fn adopt_leftovers(operator: &Operator, plan: &Plan, inventory: &mut Inven
 }
 
 /// Notes on the resource that this version and this spec are installed completely.
-async fn remember(operator: &Operator, resource: &Istio) -> Result<(), Error> {
+async fn record_last_applied(operator: &Operator, resource: &Istio) -> Result<(), Error> {
     let text = last_applied::render(&resource.spec, &operator.images.tag);
     if resource.annotations().get(names::LAST_APPLIED_ANNOTATION) == Some(&text) {
         return Ok(());
@@ -304,53 +321,63 @@ async fn remember(operator: &Operator, resource: &Istio) -> Result<(), Error> {
     patch_metadata(operator, resource, &patch).await.map_err(failed)
 }
 
-async fn remove(operator: &Operator, resource: &Istio, progress: &Progress) -> Result<Outcome, Error> {
+async fn uninstall(
+    operator: &Operator,
+    resource: &Istio,
+    progress: &Progress,
+) -> Result<ReconcileOutcome, Error> {
     if !has_finalizer(resource) {
-        return Ok(Outcome::Released);
+        return Ok(ReconcileOutcome::Released);
     }
-    operator.drift.rest();
+    operator.drift.stop();
     if resource.annotations().get(DELETION_POLICY_ANNOTATION).is_some_and(|policy| policy == ORPHAN) {
-        settle_at_last(progress, &format!("Istio is left as it is: {DELETION_POLICY_ANNOTATION}={ORPHAN}"))
+        finish_and_flush(progress, &format!("Istio is left as it is: {DELETION_POLICY_ANNOTATION}={ORPHAN}"))
             .await;
-        return release(operator, resource).await;
+        return remove_finalizer(operator, resource).await;
     }
     let store = operator.inventory();
-    let remover = Remover {
+    let uninstaller = Uninstaller {
         client: operator.context.client.clone(),
         account: operator.context.account.clone(),
         store,
         deadline: operator.context.settings.install_timeout,
         progress: progress.clone(),
-        data_plane: data_plane(operator, resource),
+        data_plane: sidecar_removal(operator, resource),
     };
     loop {
-        let inventory = remover.store.load().await.map_err(remove::Error::from)?;
-        match remover.remove(inventory).await? {
-            remove::Outcome::Blocked(found) => {
-                progress.settle(blocked(&found));
-                blockers::one_gone(&remover.client, &found).await;
+        let inventory = uninstaller.store.load().await.map_err(remove::Error::from)?;
+        match uninstaller.uninstall(inventory).await? {
+            remove::UninstallOutcome::Blocked(found) => {
+                progress.finish(blocked_report(&found));
+                blockers::wait_until_one_gone(&uninstaller.client, &found).await;
             }
-            remove::Outcome::NotGone { step, left } => return Ok(Outcome::NotGone { step, left }),
-            remove::Outcome::Removed(leftovers) => {
-                if let Some(text) = leftovers.describe() {
-                    settle_at_last(progress, &text).await;
+            remove::UninstallOutcome::NotGone { step, remaining } => {
+                return Ok(ReconcileOutcome::NotGone { step, remaining });
+            }
+            remove::UninstallOutcome::Removed(remaining) => {
+                if let Some(text) = remaining.describe() {
+                    finish_and_flush(progress, &text).await;
                 }
-                operator.cluster_memory.delete().await?;
+                operator.remembered_facts.delete().await?;
                 operator.gauges.reset();
-                return release(operator, resource).await;
+                return remove_finalizer(operator, resource).await;
             }
         }
     }
 }
 
-fn blocked(found: &[ObjectId]) -> Settled {
-    super::outcome::settled(State::Warning, Reason::IstioCustomResourcesDangling, blockers::describe(found))
+fn blocked_report(found: &[ObjectId]) -> ControlPlaneReport {
+    super::outcome::single_condition_report(
+        State::Warning,
+        Reason::IstioCustomResourcesDangling,
+        blockers::describe(found),
+    )
 }
 
 /// Says the last word about a resource, while there still is one to say it about.
-async fn settle_at_last(progress: &Progress, text: &str) {
+async fn finish_and_flush(progress: &Progress, text: &str) {
     tracing::warn!("{text}");
-    progress.settle(super::outcome::settled(
+    progress.finish(super::outcome::single_condition_report(
         State::Deleting,
         Reason::IstioUninstallSucceeded,
         text.to_owned(),
@@ -359,25 +386,25 @@ async fn settle_at_last(progress: &Progress, text: &str) {
 }
 
 /// The means of taking the sidecars out of workloads when `resource` goes.
-fn data_plane(operator: &Operator, resource: &Istio) -> Removal {
+fn sidecar_removal(operator: &Operator, resource: &Istio) -> UninstallRestarts {
     let settings = &operator.context.settings;
-    Removal {
+    UninstallRestarts {
         client: operator.context.client.clone(),
         namespace: operator.context.operator_namespace.clone(),
         identity: operator.context.identity.clone(),
         uid: resource.uid().unwrap_or_default(),
-        settings: Settings::of(resource.spec.restarter.as_ref(), settings.report_restarts_only),
+        settings: RestartSettings::from_spec(resource.spec.restarter.as_ref(), settings.report_restarts_only),
         deadline: settings.install_timeout,
     }
 }
 
 /// Lets a resource go that is being deleted and has nothing left to clean up.
-async fn release(operator: &Operator, resource: &Istio) -> Result<Outcome, Error> {
+async fn remove_finalizer(operator: &Operator, resource: &Istio) -> Result<ReconcileOutcome, Error> {
     change_finalizers(operator, resource, |finalizers| {
         finalizers.retain(|finalizer| finalizer != names::INSTALLATION_FINALIZER);
     })
     .await?;
-    Ok(Outcome::Released)
+    Ok(ReconcileOutcome::Released)
 }
 
 async fn add_finalizer(operator: &Operator, resource: &Istio) -> Result<(), Error> {
@@ -443,7 +470,7 @@ async fn patch_metadata(
         Api::namespaced(operator.context.client.clone(), &resource.namespace().unwrap_or_default());
     let params = PatchParams::default();
     let patched = api.patch_metadata(&resource.name_any(), &params, &Patch::Merge(patch)).await;
-    if_found(patched).map(drop).map_err(Box::new)
+    ok_if_not_found(patched).map(drop).map_err(Box::new)
 }
 
 fn full_name(resource: &Istio) -> String {
@@ -451,4 +478,4 @@ fn full_name(resource: &Istio) -> String {
 }
 
 /// The resources that the operator knows of, as values.
-pub(super) type Resources = Vec<Arc<Istio>>;
+pub(super) type IstioResources = Vec<Arc<Istio>>;

@@ -2,16 +2,16 @@
 //! change Istio behind the operator's back.
 
 use crate::api::conditions::{Reason, State};
-use crate::apply::ready::Fitness;
+use crate::apply::ready::WorkloadHealth;
 use crate::object::ObjectId;
-use crate::status::Condition;
+use crate::status::ConditionUpdate;
 
 /// Names of filters that a text lists; further ones are counted.
-const LISTED: usize = 10;
+const MAX_LISTED_FILTERS: usize = 10;
 
 /// One thing to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Remark {
+pub enum Advisory {
     /// A setting of the cluster cannot be read; the last good one is in force.
     UnreadableSetting(String),
     /// These `EnvoyFilter`s change the ingress gateway.
@@ -19,22 +19,26 @@ pub enum Remark {
     /// It could not be found out whether any does.
     GatewayUnknown(String),
     /// A workload serves with fewer pods than it wants, as its text says.
-    Short(String),
+    Degraded(String),
     /// A workload does not serve, as its text says.
-    Down(String),
+    Unavailable(String),
 }
 
-impl Remark {
+impl Advisory {
     /// What there is to know about a workload that a watch saw fare so, given its complaint when it was asked.
     ///
     /// One without a complaint is well again. One that could not be asked fares as the watch saw it.
     #[must_use]
-    pub fn on<E>(workload: &ObjectId, seen: Fitness, complaint: Result<Option<String>, E>) -> Option<Self> {
-        let words = |seen: String| complaint.unwrap_or_else(|_| Some(format!("{workload}: {seen}")));
-        match seen {
-            Fitness::Well => None,
-            Fitness::Short(text) => words(text).map(Self::Short),
-            Fitness::Down(text) => words(text).map(Self::Down),
+    pub fn for_workload<E>(
+        workload: &ObjectId,
+        health: WorkloadHealth,
+        diagnosis: Result<Option<String>, E>,
+    ) -> Option<Self> {
+        let words = |seen: String| diagnosis.unwrap_or_else(|_| Some(format!("{workload}: {seen}")));
+        match health {
+            WorkloadHealth::Healthy => None,
+            WorkloadHealth::Degraded(text) => words(text).map(Self::Degraded),
+            WorkloadHealth::Unavailable(text) => words(text).map(Self::Unavailable),
         }
     }
 
@@ -42,21 +46,21 @@ impl Remark {
     #[must_use]
     pub const fn state(&self) -> State {
         match self {
-            Self::UnreadableSetting(_) | Self::GatewayChanged(_) | Self::Short(_) => State::Warning,
-            Self::GatewayUnknown(_) | Self::Down(_) => State::Error,
+            Self::UnreadableSetting(_) | Self::GatewayChanged(_) | Self::Degraded(_) => State::Warning,
+            Self::GatewayUnknown(_) | Self::Unavailable(_) => State::Error,
         }
     }
 
     /// Whether looking again may find something else although nothing that is watched has changed.
     #[must_use]
-    pub const fn is_to_be_tried_again(&self) -> bool {
+    pub const fn needs_retry(&self) -> bool {
         matches!(self, Self::GatewayUnknown(_))
     }
 
     /// Whether the remark quotes pods, which may have something else to say soon.
     #[must_use]
     pub const fn quotes_pods(&self) -> bool {
-        matches!(self, Self::Short(_) | Self::Down(_))
+        matches!(self, Self::Degraded(_) | Self::Unavailable(_))
     }
 
     /// The remark in words.
@@ -69,29 +73,32 @@ impl Remark {
             Self::GatewayChanged(filters) => format!(
                 "EnvoyFilters that are not part of the installation change the ingress gateway: {}; they may break with any \
                  version of Istio, so delete them or take them off the ingress gateway",
-                listed(filters)
+                list_filters(filters)
             ),
             Self::GatewayUnknown(cause) => {
                 format!("it is not known whether EnvoyFilters change the ingress gateway: {cause}")
             }
-            Self::Short(words) => format!("not all of Istio runs: {words}"),
-            Self::Down(words) => format!("Istio was installed, but does not run as it should: {words}"),
+            Self::Degraded(words) => format!("not all of Istio runs: {words}"),
+            Self::Unavailable(words) => {
+                format!("Istio was installed, but does not run as it should: {words}")
+            }
         }
     }
 
     /// The reason of the condition about the ingress gateway, if the remark is about it.
     const fn gateway_reason(&self) -> Option<Reason> {
         match self {
-            Self::UnreadableSetting(_) | Self::Short(_) | Self::Down(_) => None,
+            Self::UnreadableSetting(_) | Self::Degraded(_) | Self::Unavailable(_) => None,
             Self::GatewayChanged(_) => Some(Reason::IngressTargetingUserResourceFound),
             Self::GatewayUnknown(_) => Some(Reason::IngressTargetingUserResourceDetectionFailed),
         }
     }
 }
 
-fn listed(names: &[String]) -> String {
-    let shown: Vec<String> = names.iter().take(LISTED).map(|name| format!("istio-system/{name}")).collect();
-    match names.len().saturating_sub(LISTED) {
+fn list_filters(names: &[String]) -> String {
+    let shown: Vec<String> =
+        names.iter().take(MAX_LISTED_FILTERS).map(|name| format!("istio-system/{name}")).collect();
+    match names.len().saturating_sub(MAX_LISTED_FILTERS) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
     }
@@ -102,18 +109,21 @@ fn listed(names: &[String]) -> String {
 /// Ready turns false with a workload that does not serve, and with a foreign filter, as in the Go operator: the gateway then
 /// does not run as described.
 #[must_use]
-pub fn ready_reason(remarks: &[Remark]) -> Reason {
-    let is_failure = |remark: &Remark| remark.gateway_reason().is_some() || matches!(remark, Remark::Down(_));
-    if remarks.iter().any(is_failure) { Reason::ReconcileFailed } else { Reason::ReconcileSucceeded }
+pub fn ready_reason(advisories: &[Advisory]) -> Reason {
+    let is_failure = |advisory: &Advisory| {
+        advisory.gateway_reason().is_some() || matches!(advisory, Advisory::Unavailable(_))
+    };
+    if advisories.iter().any(is_failure) { Reason::ReconcileFailed } else { Reason::ReconcileSucceeded }
 }
 
 /// The condition about the ingress gateway.
 #[must_use]
-pub fn gateway_condition(remarks: &[Remark]) -> Condition {
-    let about_gateway = remarks.iter().find_map(|remark| Some((remark.gateway_reason()?, remark.text())));
+pub fn gateway_condition(advisories: &[Advisory]) -> ConditionUpdate {
+    let about_gateway =
+        advisories.iter().find_map(|advisory| Some((advisory.gateway_reason()?, advisory.text())));
     match about_gateway {
-        None => Condition { reason: Reason::IngressTargetingUserResourceNotFound, message: None },
-        Some((reason, text)) => Condition { reason, message: Some(text) },
+        None => ConditionUpdate { reason: Reason::IngressTargetingUserResourceNotFound, message: None },
+        Some((reason, text)) => ConditionUpdate { reason, message: Some(text) },
     }
 }
 
@@ -122,23 +132,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_does_not_serve_or_changes_the_gateway_takes_ready_away() {
-        for (remarks, ready, gateway) in [
+    fn only_unavailable_workloads_and_gateway_changes_unset_ready() {
+        for (advisories, ready, gateway) in [
             (vec![], true, true),
-            (vec![Remark::UnreadableSetting("x".into())], true, true),
-            (vec![Remark::Short("x".into())], true, true),
-            (vec![Remark::Down("x".into())], false, true),
-            (vec![Remark::GatewayChanged(vec!["a".into()])], false, false),
-            (vec![Remark::UnreadableSetting("x".into()), Remark::GatewayUnknown("y".into())], false, false),
+            (vec![Advisory::UnreadableSetting("x".into())], true, true),
+            (vec![Advisory::Degraded("x".into())], true, true),
+            (vec![Advisory::Unavailable("x".into())], false, true),
+            (vec![Advisory::GatewayChanged(vec!["a".into()])], false, false),
+            (
+                vec![Advisory::UnreadableSetting("x".into()), Advisory::GatewayUnknown("y".into())],
+                false,
+                false,
+            ),
         ] {
-            assert_eq!(ready_reason(&remarks) == Reason::ReconcileSucceeded, ready, "{remarks:?}");
-            let reason = gateway_condition(&remarks).reason;
-            assert_eq!(reason == Reason::IngressTargetingUserResourceNotFound, gateway, "{remarks:?}");
+            assert_eq!(ready_reason(&advisories) == Reason::ReconcileSucceeded, ready, "{advisories:?}");
+            let reason = gateway_condition(&advisories).reason;
+            assert_eq!(reason == Reason::IngressTargetingUserResourceNotFound, gateway, "{advisories:?}");
         }
     }
 
     #[test]
-    fn a_workload_that_cannot_be_asked_fares_as_it_was_seen() {
+    fn an_unreadable_workload_has_the_health_that_the_watch_reported() {
         let istiod = ObjectId {
             group: "apps".into(),
             version: "v1".into(),
@@ -146,29 +160,31 @@ mod tests {
             namespace: Some("istio-system".into()),
             name: "istiod".into(),
         };
-        let down = || Fitness::Down("0 of 2 pods are available".into());
-        let short = || Fitness::Short("1 of 2 pods are available".into());
-        for (seen, complaint, expected) in [
-            (down(), Ok(Some("its words")), Some(Remark::Down("its words".into()))),
-            (short(), Ok(Some("its words")), Some(Remark::Short("its words".into()))),
-            (down(), Ok(None), None),
+        let unavailable = || WorkloadHealth::Unavailable("0 of 2 pods are available".into());
+        let degraded = || WorkloadHealth::Degraded("1 of 2 pods are available".into());
+        for (health, diagnosis, expected) in [
+            (unavailable(), Ok(Some("its words")), Some(Advisory::Unavailable("its words".into()))),
+            (degraded(), Ok(Some("its words")), Some(Advisory::Degraded("its words".into()))),
+            (unavailable(), Ok(None), None),
             (
-                down(),
+                unavailable(),
                 Err("refused"),
-                Some(Remark::Down("Deployment istio-system/istiod: 0 of 2 pods are available".into())),
+                Some(Advisory::Unavailable(
+                    "Deployment istio-system/istiod: 0 of 2 pods are available".into(),
+                )),
             ),
             (
-                short(),
+                degraded(),
                 Err("refused"),
-                Some(Remark::Short("Deployment istio-system/istiod: 1 of 2 pods are available".into())),
+                Some(Advisory::Degraded("Deployment istio-system/istiod: 1 of 2 pods are available".into())),
             ),
-            (Fitness::Well, Err("refused"), None),
+            (WorkloadHealth::Healthy, Err("refused"), None),
         ] {
-            let complaint = complaint.map(|words: Option<&str>| words.map(str::to_owned));
+            let diagnosis = diagnosis.map(|words: Option<&str>| words.map(str::to_owned));
             assert_eq!(
-                Remark::on(&istiod, seen.clone(), complaint.clone()),
+                Advisory::for_workload(&istiod, health.clone(), diagnosis.clone()),
                 expected,
-                "{seen:?} {complaint:?}"
+                "{health:?} {diagnosis:?}"
             );
         }
     }
@@ -176,9 +192,9 @@ mod tests {
     #[test]
     fn every_filter_is_named_up_to_a_bound() {
         let names = |count: usize| (0..count).map(|n| format!("f{n}")).collect::<Vec<_>>();
-        let text = Remark::GatewayChanged(names(2)).text();
+        let text = Advisory::GatewayChanged(names(2)).text();
         assert!(text.contains("istio-system/f0, istio-system/f1;"), "{text}");
-        let text = Remark::GatewayChanged(names(12)).text();
+        let text = Advisory::GatewayChanged(names(12)).text();
         assert!(text.contains("istio-system/f9 and 2 more"), "{text}");
     }
 }

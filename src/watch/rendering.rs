@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 /// Stack of the thread, in bytes of address space: the template engine uses up to 1 MiB in a release build and several
 /// times that without optimization. What was touched is returned when the thread ends.
-const STACK: usize = 8 << 20;
+const STACK_SIZE: usize = 8 << 20;
 
 /// The work has no result.
 #[derive(Debug, Error)]
@@ -24,7 +24,7 @@ pub enum Error {
     },
     /// The work panicked.
     #[error("rendering ended without a result")]
-    Lost,
+    NoResult,
 }
 
 /// Runs one piece of work at a time.
@@ -32,12 +32,12 @@ pub enum Error {
 /// A thread exists only while there is work: an idle one would hold memory. None is waited for when the process ends.
 #[derive(Clone, Debug)]
 pub struct Renderer {
-    turn: Arc<Semaphore>,
+    permit: Arc<Semaphore>,
 }
 
 impl Default for Renderer {
     fn default() -> Self {
-        Self { turn: Arc::new(Semaphore::new(1)) }
+        Self { permit: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -50,14 +50,14 @@ impl Renderer {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let turn = self.turn.clone().acquire_owned().await.map_err(|_| Error::Lost)?;
+        let permit = self.permit.clone().acquire_owned().await.map_err(|_| Error::NoResult)?;
         let (send, result) = oneshot::channel();
-        thread::Builder::new().name("rendering".to_owned()).stack_size(STACK).spawn(move || {
-            let _turn = turn;
+        thread::Builder::new().name("rendering".to_owned()).stack_size(STACK_SIZE).spawn(move || {
+            let _turn = permit;
             // Nobody wants the result if the resource has changed meanwhile.
             let _ = send.send(work());
         })?;
-        result.await.map_err(|_| Error::Lost)
+        result.await.map_err(|_| Error::NoResult)
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
     use crate::probes::{Readiness, Server};
 
     /// Ends work that nothing released, so that a runtime that stands still fails the test instead of hanging it.
-    const STUCK: Duration = Duration::from_secs(20);
+    const STUCK_TIMEOUT: Duration = Duration::from_secs(20);
 
     async fn healthz(address: SocketAddr) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -88,14 +88,14 @@ mod tests {
 
     /// The runtime of the operator: one thread.
     #[tokio::test(flavor = "current_thread")]
-    async fn probes_are_answered_and_timers_fire_while_work_takes_long() {
+    async fn probes_are_answered_and_timers_fire_during_long_work() {
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server = Server::probes(loopback, Readiness::default(), CancellationToken::new()).unwrap();
+        let server = Server::health(loopback, Readiness::default(), CancellationToken::new()).unwrap();
         let address = server.address().unwrap();
         server.spawn();
         let (release, released) = mpsc::channel::<()>();
         let renderer = Renderer::default();
-        let work = renderer.run(move || released.recv_timeout(STUCK));
+        let work = renderer.run(move || released.recv_timeout(STUCK_TIMEOUT));
         let meanwhile = async {
             // As the election waits between two renewals of its Lease.
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_runs_one_after_the_other_even_if_a_result_is_no_longer_wanted() {
+    async fn work_runs_sequentially_even_if_a_result_is_not_wanted_any_more() {
         let renderer = Renderer::default();
         let (release, released) = mpsc::channel::<()>();
         let (started, has_started) = oneshot::channel();
@@ -119,7 +119,7 @@ mod tests {
             renderer.run(move || {
                 running.fetch_add(1, Ordering::SeqCst);
                 let _ = started.send(());
-                let _ = released.recv_timeout(STUCK);
+                let _ = released.recv_timeout(STUCK_TIMEOUT);
                 running.fetch_sub(1, Ordering::SeqCst);
             })
         };
@@ -139,7 +139,7 @@ mod tests {
     #[tokio::test]
     async fn work_that_panics_is_an_error_and_gives_its_turn_back() {
         let renderer = Renderer::default();
-        assert!(matches!(renderer.run::<()>(|| panic!("on purpose")).await, Err(Error::Lost)));
+        assert!(matches!(renderer.run::<()>(|| panic!("on purpose")).await, Err(Error::NoResult)));
         assert_eq!(renderer.run(|| 1).await.unwrap(), 1);
     }
 }

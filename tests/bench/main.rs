@@ -91,7 +91,7 @@ async fn on_control_plane(binary: &Path) -> Result<Table> {
 
     let mark = control_plane.audit().mark().await?;
     let operator = Operator::start(&control_plane, binary, &[]).await?;
-    operator.reconciles(1).await?;
+    operator.wait_for_reconciles(1).await?;
     let restart = operator.requests_since(&mark).await?;
     println!("requests after a restart:\n{restart}");
     operator.stop().await?;

@@ -80,7 +80,7 @@ impl<'c> Operator<'c> {
             .args(arguments.iter().copied())
             .only_given_env();
         let operator = Self { control_plane, process: control_plane.start(spec)? };
-        operator.says("leading", 1, DEADLINE).await?;
+        operator.wait_for_log("leading", 1, DEADLINE).await?;
         Ok(operator)
     }
 
@@ -112,11 +112,11 @@ impl<'c> Operator<'c> {
     /// The requests from the end of one reconcile to that of the next: the median of some, because now and then the data
     /// plane looks around between two.
     pub async fn idle_reconcile(&self) -> Result<Requests> {
-        self.reconciles(1).await?;
+        self.wait_for_reconciles(1).await?;
         let mut windows = Vec::new();
         for _ in 0..IDLE_RECONCILES {
             let mark = self.control_plane.audit().mark().await?;
-            self.reconciles(1).await?;
+            self.wait_for_reconciles(1).await?;
             windows.push(self.requests_since(&mark).await?);
         }
         windows.sort_by_key(Requests::len);
@@ -124,9 +124,9 @@ impl<'c> Operator<'c> {
     }
 
     /// Waits until `more` reconciles have ended.
-    pub async fn reconciles(&self, more: usize) -> Result {
+    pub async fn wait_for_reconciles(&self, more: usize) -> Result {
         let times = self.count("reconciled") + more;
-        self.says("reconciled", times, DEADLINE).await
+        self.wait_for_log("reconciled", times, DEADLINE).await
     }
 
     /// Its memory once that stopped to change.
@@ -165,18 +165,18 @@ impl<'c> Operator<'c> {
     }
 
     /// The end of its log.
-    pub fn last_words(&self) -> String {
+    pub fn log_tail(&self) -> String {
         let log = self.process.log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
 
     pub fn count(&self, words: &str) -> usize {
-        self.process.times_said(words)
+        self.process.count_in_log(words)
     }
 
     /// Waits until the log has `words` so often.
-    pub async fn says(&self, words: &str, times: usize, deadline: Duration) -> Result {
-        Ok(self.process.says_so_often(words, times, deadline).await?)
+    pub async fn wait_for_log(&self, words: &str, times: usize, deadline: Duration) -> Result {
+        Ok(self.process.wait_for_log_times(words, times, deadline).await?)
     }
 }

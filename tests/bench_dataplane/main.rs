@@ -54,18 +54,20 @@ async fn on_control_plane(binary: &Path) -> Result<Table> {
     let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(control_plane.client());
     nodes.create(&PostParams::default(), &testbed::node("large", "256", "1Ti")).await?;
     operator.install().await?;
-    settled(&control_plane, |_| true).await?;
+    wait_until_converged(&control_plane, |_| true).await?;
     populate(&control_plane).await?;
     operator.stop().await?;
     // A fresh process, so that its peak is that of the restarts.
     let operator = Operator::start(&control_plane, binary, &[]).await?;
-    settled(&control_plane, |status| status["total"] == NAMESPACES * PER_NAMESPACE).await?;
+    wait_until_converged(&control_plane, |status| status["total"] == NAMESPACES * PER_NAMESPACE).await?;
 
     let (mark, cpu) = (control_plane.audit().mark().await?, operator.cpu()?);
     let started = Instant::now();
     make_outdated(&control_plane).await?;
-    settled(&control_plane, |status| status["done"] == NAMESPACES * PER_NAMESPACE && status["stale"] == 0)
-        .await?;
+    wait_until_converged(&control_plane, |status| {
+        status["done"] == NAMESPACES * PER_NAMESPACE && status["stale"] == 0
+    })
+    .await?;
     let took = started.elapsed();
     let requests = operator.requests_since(&mark).await?;
     let cpu = operator.cpu()?.saturating_sub(cpu);
@@ -105,16 +107,16 @@ async fn make_outdated(control_plane: &ControlPlane) -> Result {
 }
 
 /// Waits until the sidecars are up to date and the status says what is asked for.
-async fn settled(control_plane: &ControlPlane, asked: impl Fn(&Value) -> bool) -> Result {
+async fn wait_until_converged(control_plane: &ControlPlane, condition: impl Fn(&Value) -> bool) -> Result {
     let api: Api<Istio> = Api::namespaced(control_plane.client(), NAMESPACE);
-    let holds = |resource: Option<&Istio>| {
+    let is_converged = |resource: Option<&Istio>| {
         let Some(status) = resource.and_then(|resource| resource.status.as_ref()) else { return false };
         let succeeded =
             status.conditions.iter().flatten().any(|c| c.reason == "ProxySidecarRestartSucceeded");
         let data_plane = serde_json::to_value(&status.data_plane).unwrap_or_default();
-        succeeded && asked(&data_plane)
+        succeeded && condition(&data_plane)
     };
-    control_plane.wait_for(api, "default", "settled data plane", DEADLINE, holds).await?;
+    control_plane.wait_for(api, "default", "settled data plane", DEADLINE, is_converged).await?;
     Ok(())
 }
 
@@ -142,11 +144,11 @@ async fn populate(control_plane: &ControlPlane) -> Result {
         .buffer_unordered(8)
         .try_collect::<Vec<()>>()
         .await?;
-    complete(control_plane).await
+    wait_until_rolled_out(control_plane).await
 }
 
 /// Waits until every Deployment of the bench is rolled out.
-async fn complete(control_plane: &ControlPlane) -> Result {
+async fn wait_until_rolled_out(control_plane: &ControlPlane) -> Result {
     let api: Api<Deployment> = Api::all(control_plane.client());
     let started = Instant::now();
     loop {
@@ -186,6 +188,6 @@ async fn kubectl_restart(control_plane: &ControlPlane) -> Result<Duration> {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
         }
     }
-    complete(control_plane).await?;
+    wait_until_rolled_out(control_plane).await?;
     Ok(started.elapsed())
 }

@@ -34,9 +34,9 @@ const STEPS: [usize; 3] = [1_000, 10_000, 50_000];
 /// What a look may take on a machine that is busy with other things.
 const DEADLINE: Duration = Duration::from_secs(1800);
 /// What it logs after a look.
-const LOOKED: &str = "looked at the data plane";
+const SCAN_FINISHED: &str = "looked at the data plane";
 /// What the operator remembers of its looks and restarts.
-const MEMORY: &str = "istio-manager-restarts";
+const RESTART_LEDGER: &str = "istio-manager-restarts";
 
 fn main() -> ExitCode {
     run::run(measure)
@@ -64,33 +64,33 @@ async fn on_control_plane(binary: &Path, steps: &[usize]) -> Result<Table> {
     chart::install(&control_plane).await?;
     let operator = Operator::start(&control_plane, binary, &[]).await?;
     operator.install().await?;
-    let memory = remembers(&control_plane).await?;
+    let ledger = wait_for_ledger(&control_plane).await?;
     operator.stop().await?;
     let mut mesh = Mesh::model(&control_plane, steps.iter().copied().max().unwrap_or(0)).await?;
-    let others = look(&control_plane, binary).await?.workloads;
+    let others = scan(&control_plane, binary).await?.workloads;
     let mut table = Table::default();
     for pods in steps {
         let started = Instant::now();
         mesh.grow(*pods).await?;
         println!("{pods} pods were written in {:.0} s", started.elapsed().as_secs_f64());
-        forget(&control_plane).await?;
-        remember(&control_plane, &memory).await?;
-        let known = look(&control_plane, binary).await?;
-        forget(&control_plane).await?;
-        let unknown = look(&control_plane, binary).await?;
-        for look in [&known, &unknown] {
-            if look.workloads != pods / PODS_PER_WORKLOAD + others {
-                return Err(format!("{} workloads were seen of {pods} pods", look.workloads).into());
+        delete_ledger(&control_plane).await?;
+        restore_ledger(&control_plane, &ledger).await?;
+        let warm = scan(&control_plane, binary).await?;
+        delete_ledger(&control_plane).await?;
+        let cold = scan(&control_plane, binary).await?;
+        for scan in [&warm, &cold] {
+            if scan.workloads != pods / PODS_PER_WORKLOAD + others {
+                return Err(format!("{} workloads were seen of {pods} pods", scan.workloads).into());
             }
         }
-        push(&mut table, *pods, &known, &unknown);
+        push(&mut table, *pods, &warm, &cold);
     }
     control_plane.stop().await?;
     Ok(table)
 }
 
 /// One complete look by an operator that starts.
-struct Look {
+struct Scan {
     workloads: usize,
     time: Duration,
     cpu: Duration,
@@ -98,22 +98,22 @@ struct Look {
     rest: Memory,
 }
 
-async fn look(control_plane: &ControlPlane, binary: &Path) -> Result<Look> {
+async fn scan(control_plane: &ControlPlane, binary: &Path) -> Result<Scan> {
     let operator = Operator::start(control_plane, binary, &[]).await?;
     operator.reconciles(1).await?;
     let started = Instant::now();
-    operator.says(LOOKED, 1, DEADLINE).await?;
+    operator.says(SCAN_FINISHED, 1, DEADLINE).await?;
     let (time, cpu, peak) = (started.elapsed(), operator.cpu()?, operator.memory()?);
     let words = operator.last_words();
-    let told = words.lines().find(|line| line.contains(LOOKED)).unwrap_or_default();
+    let line = words.lines().find(|line| line.contains(SCAN_FINISHED)).unwrap_or_default();
     let (Some(workloads), Some(0), Some(0)) =
-        (number(told, "total"), number(told, "outdated"), number(told, "unknown"))
+        (number(line, "total"), number(line, "outdated"), number(line, "unknown"))
     else {
         return Err(format!("not all is up to date: {words}").into());
     };
     let rest = operator.memory_at_rest().await?;
     operator.stop().await?;
-    Ok(Look { workloads, time, cpu, peak, rest })
+    Ok(Scan { workloads, time, cpu, peak, rest })
 }
 
 /// The number that a line of the log gives for `name`.
@@ -123,44 +123,45 @@ fn number(line: &str, name: &str) -> Option<usize> {
 }
 
 /// Waits until the operator need not ask about every workload any more; returns what it remembers then.
-async fn remembers(control_plane: &ControlPlane) -> Result<ConfigMap> {
+async fn wait_for_ledger(control_plane: &ControlPlane) -> Result<ConfigMap> {
     let api: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
-    let asked = |memory: Option<&ConfigMap>| {
-        memory.and_then(|memory| memory.data.as_ref()).is_some_and(|data| data.contains_key("asked"))
+    let is_complete = |ledger: Option<&ConfigMap>| {
+        ledger.and_then(|memory| memory.data.as_ref()).is_some_and(|data| data.contains_key("asked"))
     };
-    let found =
-        control_plane.wait_for(api, MEMORY, "memory of a mesh that was asked for", DEADLINE, asked).await?;
+    let found = control_plane
+        .wait_for(api, RESTART_LEDGER, "memory of a mesh that was asked for", DEADLINE, is_complete)
+        .await?;
     Ok(found.ok_or("the memory is gone")?)
 }
 
 /// Gives the operator its memory back, which the look before this one replaced.
-async fn remember(control_plane: &ControlPlane, memory: &ConfigMap) -> Result {
+async fn restore_ledger(control_plane: &ControlPlane, ledger: &ConfigMap) -> Result {
     let api: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
     let metadata = ObjectMeta {
-        name: memory.metadata.name.clone(),
-        labels: memory.metadata.labels.clone(),
+        name: ledger.metadata.name.clone(),
+        labels: ledger.metadata.labels.clone(),
         ..ObjectMeta::default()
     };
-    api.create(&PostParams::default(), &ConfigMap { metadata, ..memory.clone() }).await?;
+    api.create(&PostParams::default(), &ConfigMap { metadata, ..ledger.clone() }).await?;
     Ok(())
 }
 
 /// Has the next look ask injection about every workload, as after a change of the mesh.
-async fn forget(control_plane: &ControlPlane) -> Result {
+async fn delete_ledger(control_plane: &ControlPlane) -> Result {
     let api: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
-    api.delete(MEMORY, &DeleteParams::default()).await?;
+    api.delete(RESTART_LEDGER, &DeleteParams::default()).await?;
     Ok(())
 }
 
-fn push(table: &mut Table, pods: usize, known: &Look, unknown: &Look) {
+fn push(table: &mut Table, pods: usize, warm: &Scan, cold: &Scan) {
     let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
     let mut row = |what: &str, bar, measured: String| {
         table.push(Row::new(format!("{pods} pods: {what}"), "-", bar, measured));
     };
-    row("peak memory of a look at all pods (VmHWM)", "25 MiB", known.peak.peak());
-    row("peak memory when injection is asked about every workload", "25 MiB", unknown.peak.peak());
-    row("memory at rest after it (VmRSS)", "-", unknown.rest.resident());
-    row("time of a look at all pods", "-", seconds(known.time));
-    row("time when injection is asked about every workload", "-", seconds(unknown.time));
-    row("CPU time since the start, the latter included", "-", seconds(unknown.cpu));
+    row("peak memory of a look at all pods (VmHWM)", "25 MiB", warm.peak.peak());
+    row("peak memory when injection is asked about every workload", "25 MiB", cold.peak.peak());
+    row("memory at rest after it (VmRSS)", "-", cold.rest.resident());
+    row("time of a look at all pods", "-", seconds(warm.time));
+    row("time when injection is asked about every workload", "-", seconds(cold.time));
+    row("CPU time since the start, the latter included", "-", seconds(cold.cpu));
 }

@@ -12,7 +12,7 @@ use testbed::{ControlPlane, TestResult, eventually};
 
 use crate::bed::{Bed, DEADLINE, NAMESPACE, Result};
 use crate::mesh::{Mesh, workload};
-use crate::newcomers::{change_images, replaced};
+use crate::newcomers::{change_images, wait_until_replaced};
 
 const RESTARTED_AT: &str = "istio-operator.kyma-project.io/restartedAt";
 
@@ -21,13 +21,13 @@ fn restarted_at(deployment: &Deployment) -> Option<String> {
     metadata.annotations.as_ref()?.get(RESTARTED_AT).cloned()
 }
 
-async fn present(control_plane: &ControlPlane, name: &str) -> Result<Option<String>> {
+async fn live_restarted_at(control_plane: &ControlPlane, name: &str) -> Result<Option<String>> {
     let api: Api<Deployment> = Api::namespaced(control_plane.client(), "istio-system");
     Ok(restarted_at(&api.get(name).await?))
 }
 
 /// When each of Istio's own workloads was restarted, those that are there.
-async fn restarts(control_plane: &ControlPlane) -> Result<BTreeMap<String, Option<String>>> {
+async fn restart_times(control_plane: &ControlPlane) -> Result<BTreeMap<String, Option<String>>> {
     let (client, mut restarts) = (control_plane.client(), BTreeMap::new());
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), "istio-system");
     for deployment in deployments.list(&ListParams::default()).await? {
@@ -41,9 +41,7 @@ async fn restarts(control_plane: &ControlPlane) -> Result<BTreeMap<String, Optio
     Ok(restarts)
 }
 
-pub async fn an_istiod_of_before_that_was_evicted_does_not_stop_the_restarts(
-    control_plane: &ControlPlane,
-) -> TestResult {
+pub async fn an_evicted_old_istiod_pod_does_not_stop_restarts(control_plane: &ControlPlane) -> TestResult {
     let pods: Api<Pod> = Api::namespaced(control_plane.client(), "istio-system");
     let labels = json!({"app": "istiod", "istio": "pilot", "istio.io/rev": "default"});
     // A pod that waits for its place is nobody's to keep running.
@@ -60,7 +58,7 @@ pub async fn an_istiod_of_before_that_was_evicted_does_not_stop_the_restarts(
     let bed = Bed::start(control_plane).await?;
     bed.edit("default", json!({"restarter": null})).await?;
     change_images(&mesh, "survivors", "web").await?;
-    replaced(&bed, &mesh, "survivors", "web", &before).await?;
+    wait_until_replaced(&bed, &mesh, "survivors", "web", &before).await?;
     mesh.report(&[]).await?;
     let ended = pods.get("istiod-evicted").await?.status.and_then(|status| status.phase);
     assert_eq!(ended.as_deref(), Some("Failed"));
@@ -68,23 +66,23 @@ pub async fn an_istiod_of_before_that_was_evicted_does_not_stop_the_restarts(
     bed.stop().await
 }
 
-pub async fn network_policies_that_come_into_force_cut_the_connections_of_before_once(
+pub async fn enabling_network_policies_restarts_istio_workloads_once(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
     let egress = json!({"components": {"egressGateway": {"enabled": true}}, "networkPoliciesEnabled": true});
     bed.create("default", egress).await?;
-    bed.settles("default", State::Ready).await?;
-    crate::restart::told(&bed, "ProxySidecarRestartSucceeded", |_| true).await?;
+    bed.wait_for_state("default", State::Ready).await?;
+    crate::restart::wait_for_sidecar_condition(&bed, "ProxySidecarRestartSucceeded", |_| true).await?;
     let all = ["istio-cni-node", "istio-egressgateway", "istio-ingressgateway", "istiod"];
-    let untouched = restarts(control_plane).await?;
+    let untouched = restart_times(control_plane).await?;
     assert_eq!(untouched.keys().collect::<Vec<_>>(), all);
     assert!(untouched.values().all(Option::is_none), "restarted after an installation: {untouched:?}");
     // Off: old connections are as good as new ones.
     bed.edit("default", json!({"networkPoliciesEnabled": false})).await?;
-    bed.settles("default", State::Ready).await?;
-    crate::restart::looked_again(&bed).await?;
-    assert_eq!(restarts(control_plane).await?, untouched);
+    bed.wait_for_state("default", State::Ready).await?;
+    crate::restart::wait_for_next_scan(&bed).await?;
+    assert_eq!(restart_times(control_plane).await?, untouched);
     // On, without the CNI agent: what is not there is no failure, and no reason to restart the others again.
     let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
     let features =
@@ -92,27 +90,27 @@ pub async fn network_policies_that_come_into_force_cut_the_connections_of_before
     maps.create(&PostParams::default(), &serde_json::from_value(features)?).await?;
     bed.edit("default", json!({"networkPoliciesEnabled": true})).await?;
     let first = eventually("restarts of three components", 2 * DEADLINE, async || {
-        let restarts = restarts(control_plane).await?;
+        let restarts = restart_times(control_plane).await?;
         Ok((restarts.len() == 3 && restarts.values().all(Option::is_some)).then_some(restarts))
     })
     .await?;
     bed.stop().await?;
     let bed = Bed::start(control_plane).await?;
-    bed.settles("default", State::Ready).await?;
-    crate::restart::looked_again(&bed).await?;
-    assert_eq!(restarts(control_plane).await?, first);
+    bed.wait_for_state("default", State::Ready).await?;
+    crate::restart::wait_for_next_scan(&bed).await?;
+    assert_eq!(restart_times(control_plane).await?, first);
     bed.stop().await
 }
 
-pub async fn the_gateway_restarts_once_for_what_it_reads_at_its_start(
+pub async fn the_gateway_restarts_once_for_settings_it_reads_at_startup(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
     bed.create("default", json!({})).await?;
-    bed.settles("default", State::Ready).await?;
-    crate::restart::told(&bed, "ProxySidecarRestartSucceeded", |_| true).await?;
+    bed.wait_for_state("default", State::Ready).await?;
+    crate::restart::wait_for_sidecar_condition(&bed, "ProxySidecarRestartSucceeded", |_| true).await?;
     assert_eq!(
-        present(control_plane, "istio-ingressgateway").await?,
+        live_restarted_at(control_plane, "istio-ingressgateway").await?,
         None,
         "restarted after an installation"
     );
@@ -122,14 +120,14 @@ pub async fn the_gateway_restarts_once_for_what_it_reads_at_its_start(
         |deployment: Option<&Deployment>| deployment.is_some_and(|d| restarted_at(d).is_some());
     let what = "restarted gateway";
     control_plane.wait_for(api, "istio-ingressgateway", what, DEADLINE, is_restarted).await?;
-    let first = present(control_plane, "istio-ingressgateway").await?;
+    let first = live_restarted_at(control_plane, "istio-ingressgateway").await?;
     bed.stop().await?;
     // A change of what it does not read, and a start of the operator, leave it alone.
     let bed = Bed::start(control_plane).await?;
     bed.edit("default", json!({"config": {"enableDNSProxying": true}})).await?;
-    bed.settles("default", State::Ready).await?;
-    crate::restart::looked_again(&bed).await?;
-    assert_eq!(present(control_plane, "istio-ingressgateway").await?, first);
-    assert_eq!(present(control_plane, "istiod").await?, None);
+    bed.wait_for_state("default", State::Ready).await?;
+    crate::restart::wait_for_next_scan(&bed).await?;
+    assert_eq!(live_restarted_at(control_plane, "istio-ingressgateway").await?, first);
+    assert_eq!(live_restarted_at(control_plane, "istiod").await?, None);
     bed.stop().await
 }

@@ -19,9 +19,9 @@ use tokio::task::JoinHandle;
 
 use crate::bed::{Bed, DEADLINE, Result, USER};
 use crate::mesh::{Mesh, workload};
-use crate::newcomers::replaced;
+use crate::newcomers::wait_until_replaced;
 use crate::restart::make_outdated;
-use crate::waves::{evictions, settled};
+use crate::waves::{evictions, wait_until_converged};
 
 /// The pods of one workload by UID, whether each serves, and how few served at any time.
 #[derive(Default)]
@@ -31,7 +31,7 @@ struct Serving {
 }
 
 impl Serving {
-    fn take(&mut self, event: Event<Pod>) {
+    fn apply_event(&mut self, event: Event<Pod>) {
         let is_list = matches!(event, Event::Init | Event::InitApply(_));
         match event {
             Event::Apply(pod) | Event::InitApply(pod) => {
@@ -72,7 +72,7 @@ impl Watch {
             while let Some(event) = events.next().await {
                 // After an error the pods are listed anew: one that was missed in between counts as it is then.
                 if let Ok(event) = event {
-                    shared.lock().unwrap_or_else(PoisonError::into_inner).take(event);
+                    shared.lock().unwrap_or_else(PoisonError::into_inner).apply_event(event);
                 }
             }
         });
@@ -91,7 +91,7 @@ impl Watch {
 }
 
 /// Waits until so many evictions in `namespace` were answered with `code`.
-async fn answered(bed: &Bed<'_>, mark: &Mark, namespace: &str, code: u16, times: usize) -> Result {
+async fn wait_for_evictions(bed: &Bed<'_>, mark: &Mark, namespace: &str, code: u16, times: usize) -> Result {
     let is_one = |request: &&testbed::Request| {
         request.resource == "pods/eviction" && request.namespace == namespace && request.code == code
     };
@@ -104,20 +104,20 @@ async fn answered(bed: &Bed<'_>, mark: &Mark, namespace: &str, code: u16, times:
 }
 
 /// A workload of a team, and a budget by which one pod of the team may be missing.
-fn of_team(mut object: Value) -> Value {
+fn with_team_label(mut object: Value) -> Value {
     object["spec"]["template"]["metadata"]["labels"]["team"] = json!("one");
     object
 }
 
-pub async fn an_eviction_that_a_budget_delays_goes_on_and_never_are_two_pods_missing(
+pub async fn an_eviction_delayed_by_a_budget_continues_one_pod_at_a_time(
     control_plane: &ControlPlane,
 ) -> TestResult {
     const NAMESPACE: &str = "budgeted";
     let bed = Bed::start(control_plane).await?;
     let mesh = Mesh(control_plane);
     mesh.namespace(NAMESPACE).await?;
-    mesh.create(NAMESPACE, of_team(workload("ReplicaSet", "delayed", 3))).await?;
-    let mut sick = of_team(workload("Deployment", "sick", 1));
+    mesh.create(NAMESPACE, with_team_label(workload("ReplicaSet", "delayed", 3))).await?;
+    let mut sick = with_team_label(workload("Deployment", "sick", 1));
     sick["metadata"]["annotations"] = json!({"restarter.istio-operator.kyma-project.io/exclude": "true"});
     mesh.create(NAMESPACE, sick).await?;
     control_plane.fail_pods(NAMESPACE, "sick", Failure::Unready).await?;
@@ -136,17 +136,17 @@ pub async fn an_eviction_that_a_budget_delays_goes_on_and_never_are_two_pods_mis
     let mark = control_plane.audit().mark().await?;
     bed.edit("default", json!({"restarter": null})).await?;
     make_outdated(&bed, NAMESPACE).await?;
-    answered(&bed, &mark, NAMESPACE, 429, 2).await?;
+    wait_for_evictions(&bed, &mark, NAMESPACE, 429, 2).await?;
     assert_eq!(mesh.uids(NAMESPACE, "delayed").await?, before, "evicted against the budget");
     control_plane.stop_failing_pods(NAMESPACE, "sick").await?;
-    replaced(&bed, &mesh, NAMESPACE, "delayed", &before).await?;
-    mesh.settles(NAMESPACE, "delayed").await?;
+    wait_until_replaced(&bed, &mesh, NAMESPACE, "delayed", &before).await?;
+    mesh.wait_until_ready(NAMESPACE, "delayed").await?;
     assert_eq!(evictions(control_plane, &mark, NAMESPACE).await?, 3);
     assert_eq!(watch.end()?, 2, "so few of three pods served");
     bed.stop().await
 }
 
-pub async fn a_set_that_is_scaled_down_while_its_pods_are_evicted_is_not_waited_for(
+pub async fn a_set_scaled_down_during_eviction_does_not_block_the_wave(
     control_plane: &ControlPlane,
 ) -> TestResult {
     const NAMESPACE: &str = "shrinking";
@@ -159,20 +159,24 @@ pub async fn a_set_that_is_scaled_down_while_its_pods_are_evicted_is_not_waited_
     let mark = control_plane.audit().mark().await?;
     bed.edit("default", json!({"restarter": null})).await?;
     make_outdated(&bed, NAMESPACE).await?;
-    answered(&bed, &mark, NAMESPACE, 201, 1).await?;
+    wait_for_evictions(&bed, &mark, NAMESPACE, 201, 1).await?;
     // The pod that hangs goes; nothing comes that could be waited for.
     let sets: Api<ReplicaSet> = Api::namespaced(control_plane.client(), NAMESPACE);
     sets.patch("set", &PatchParams::default(), &Patch::Merge(json!({"spec": {"replicas": 2}}))).await?;
-    answered(&bed, &mark, NAMESPACE, 201, 2).await?;
+    wait_for_evictions(&bed, &mark, NAMESPACE, 201, 2).await?;
     control_plane.stop_failing_pods(NAMESPACE, "set").await?;
-    replaced(&bed, &mesh, NAMESPACE, "set", &before).await?;
-    mesh.settles(NAMESPACE, "set").await?;
+    wait_until_replaced(&bed, &mesh, NAMESPACE, "set", &before).await?;
+    mesh.wait_until_ready(NAMESPACE, "set").await?;
     assert_eq!(evictions(control_plane, &mark, NAMESPACE).await?, 3);
     bed.stop().await
 }
 
 /// Has changes of these resources in `namespace` fail over a webhook that nobody answers. Its name is that of the namespace.
-pub async fn break_by_webhook(control_plane: &ControlPlane, namespace: &str, resources: &str) -> Result {
+pub async fn create_failing_webhook(
+    control_plane: &ControlPlane,
+    namespace: &str,
+    resources: &str,
+) -> Result {
     let webhook = json!({"metadata": {"name": namespace}, "webhooks": [{
         "name": "policy.example.com",
         "clientConfig": {"service": {"namespace": "default", "name": "policy", "path": "/"}},
@@ -188,7 +192,7 @@ pub fn webhooks(control_plane: &ControlPlane) -> Api<ValidatingWebhookConfigurat
     Api::all(control_plane.client())
 }
 
-pub async fn what_keeps_a_restart_from_its_end_is_told_while_it_goes_on(
+pub async fn the_reason_for_a_slow_restart_is_reported_while_it_runs(
     control_plane: &ControlPlane,
 ) -> TestResult {
     const NAMESPACE: &str = "obstructed";
@@ -198,27 +202,31 @@ pub async fn what_keeps_a_restart_from_its_end_is_told_while_it_goes_on(
     mesh.create(NAMESPACE, workload("ReplicaSet", "refused", 2)).await?;
     mesh.create(NAMESPACE, workload("Deployment", "hangs", 1)).await?;
     let before = mesh.uids(NAMESPACE, "refused").await?;
-    break_by_webhook(control_plane, NAMESPACE, "pods/eviction").await?;
+    create_failing_webhook(control_plane, NAMESPACE, "pods/eviction").await?;
     control_plane.fail_new_pods(NAMESPACE, "hangs", Failure::Hang).await?;
     // People are told after a tenth of the time.
     let limits = json!({"rolloutTimeoutSeconds": 100, "enabled": null, "maxUnfinished": null, "maxUnfinishedPerNamespace": null});
     bed.edit("default", json!({"restarter": limits})).await?;
     make_outdated(&bed, NAMESPACE).await?;
-    let told = |resource: &Istio| {
+    let is_reported = |resource: &Istio| {
         let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
-        let says = |name: &str, words: &str| {
-            let left = status.leftovers.iter().find(|left| left.namespace == NAMESPACE && left.name == name);
-            left.is_some_and(|left| left.prevented.contains(words) && left.outdated.contains("statistics"))
+        let is_blocked_by = |name: &str, words: &str| {
+            let workload = status
+                .leftovers
+                .iter()
+                .find(|workload| workload.namespace == NAMESPACE && workload.name == name);
+            workload
+                .is_some_and(|left| left.prevented.contains(words) && left.outdated.contains("statistics"))
         };
         status.restarting == 2
-            && says("refused", "failed calling webhook \"policy.example.com\"")
-            && says("hangs", "its restart takes long: 1 old pods are still running")
+            && is_blocked_by("refused", "failed calling webhook \"policy.example.com\"")
+            && is_blocked_by("hangs", "its restart takes long: 1 old pods are still running")
     };
-    bed.settles_when("default", "what restarts wait for", told).await?;
+    bed.wait_until("default", "what restarts wait for", is_reported).await?;
     webhooks(control_plane).delete(NAMESPACE, &DeleteParams::default()).await?;
     control_plane.stop_failing_pods(NAMESPACE, "hangs").await?;
-    replaced(&bed, &mesh, NAMESPACE, "refused", &before).await?;
+    wait_until_replaced(&bed, &mesh, NAMESPACE, "refused", &before).await?;
     bed.edit("default", json!({"restarter": null})).await?;
-    settled(&bed, NAMESPACE, NAMESPACE).await?;
+    wait_until_converged(&bed, NAMESPACE, NAMESPACE).await?;
     bed.stop().await
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use futures::StreamExt;
-use istio_manager::dataplane::act::patch::{self, Started};
-use istio_manager::dataplane::decide::disruption::Replacement;
-use istio_manager::dataplane::decide::finding::{Finding, Method, Steering};
-use istio_manager::dataplane::decide::rollout::Rollout;
-use istio_manager::dataplane::kind::Kind;
+use istio_manager::dataplane::act::patch::{self, StartResult};
+use istio_manager::dataplane::decide::disruption::PodReplacement;
+use istio_manager::dataplane::decide::finding::{RestartAnnotations, RestartStrategy, StaleWorkload};
+use istio_manager::dataplane::decide::rollout::RolloutStatus;
+use istio_manager::dataplane::kind::WorkloadKind;
 use istio_manager::object::ObjectId;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::jiff::Timestamp;
@@ -18,10 +18,10 @@ use serde_json::{Value, json};
 use testbed::{ControlPlane, TestResult};
 
 use crate::bed::{Bed, Result, USER};
-use crate::evictions::{break_by_webhook, webhooks};
+use crate::evictions::{create_failing_webhook, webhooks};
 use crate::mesh::{Mesh, workload};
-use crate::restart::{make_outdated, told};
-use crate::waves::{each_was_restarted, settled};
+use crate::restart::{make_outdated, wait_for_sidecar_condition};
+use crate::waves::{assert_each_was_restarted, wait_until_converged};
 
 const RESTARTED_AT: &str = "istio-operator.kyma-project.io/restartedAt";
 
@@ -31,7 +31,7 @@ async fn generations(control_plane: &ControlPlane, namespace: &str) -> Result<Ve
     Ok(list.items.into_iter().map(|deployment| deployment.metadata.generation).collect())
 }
 
-pub async fn an_operator_that_is_killed_in_a_wave_restarts_nothing_twice_and_forgets_nothing(
+pub async fn an_operator_killed_during_a_wave_restarts_everything_once(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let mut bed = Bed::start(control_plane).await?;
@@ -47,27 +47,31 @@ pub async fn an_operator_that_is_killed_in_a_wave_restarts_nothing_twice_and_for
             let status = resource.status.clone().and_then(|status| status.data_plane);
             status.is_some_and(|status| status.done + 1 >= done && status.restarting > 0)
         };
-        told(&bed, "ProxySidecarRestartPartiallySucceeded", under_way).await?;
+        wait_for_sidecar_condition(&bed, "ProxySidecarRestartPartiallySucceeded", under_way).await?;
         bed.crash().await?;
     }
     bed.edit("default", json!({"restarter": null})).await?;
-    let settled = |resource: &istio_manager::api::Istio| {
+    let is_converged = |resource: &istio_manager::api::Istio| {
         let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
-        let here = status.leftovers.iter().any(|left| left.namespace == "waves");
+        let here = status.leftovers.iter().any(|workload| workload.namespace == "waves");
         status.restarting == 0
             && status.stale == i64::try_from(status.leftovers.len()).unwrap_or_default()
             && !here
     };
-    told(&bed, "ProxySidecarManualRestartRequired", settled).await?;
+    wait_for_sidecar_condition(&bed, "ProxySidecarManualRestartRequired", is_converged).await?;
     let report = mesh.report(&[]).await?;
-    let left = |entry: &&Value| entry["namespace"] == "waves";
-    assert_eq!(report["workloads"].as_array().into_iter().flatten().filter(left).count(), 0, "{report:#}");
+    let is_in_waves = |entry: &&Value| entry["namespace"] == "waves";
+    assert_eq!(
+        report["workloads"].as_array().into_iter().flatten().filter(is_in_waves).count(),
+        0,
+        "{report:#}"
+    );
     assert_eq!(generations(control_plane, "waves").await?, [Some(2); 6]);
     bed.stop().await
 }
 
 /// Takes every restart back, as a GitOps tool does that owns the whole template.
-async fn take_back(control_plane: &ControlPlane, namespace: &str, name: &str) -> Result {
+async fn revert_restarts(control_plane: &ControlPlane, namespace: &str, name: &str) -> Result {
     let api: Api<Deployment> = Api::namespaced(control_plane.client(), namespace);
     let mut states = std::pin::pin!(watcher::watch_object(api.clone(), name));
     while let Some(state) = states.next().await {
@@ -88,8 +92,8 @@ async fn take_back(control_plane: &ControlPlane, namespace: &str, name: &str) ->
 }
 
 /// What a look found about a workload, as far as a restart needs it.
-fn finding(kind: Kind, group: &str, version: &str, uid: &str) -> Finding {
-    Finding {
+fn stale_workload(kind: WorkloadKind, group: &str, version: &str, uid: &str) -> StaleWorkload {
+    StaleWorkload {
         workload: ObjectId {
             group: group.to_owned(),
             version: version.to_owned(),
@@ -105,18 +109,18 @@ fn finding(kind: Kind, group: &str, version: &str, uid: &str) -> Finding {
         reasons: Vec::new(),
         target: "target".to_owned(),
         replicas: 1,
-        replacement: Replacement::Recreate,
-        rollout: Rollout::Complete,
+        replacement: PodReplacement::Recreate,
+        rollout: RolloutStatus::Complete,
         paused: false,
         pod_created: 0,
         labels: BTreeMap::new(),
-        steering: Steering::default(),
-        wanted: None,
-        unverified: None,
+        restart_annotations: RestartAnnotations::default(),
+        desired_injection: None,
+        owner_unverified: None,
     }
 }
 
-pub async fn a_restart_that_a_broken_webhook_fails_is_made_when_that_is_mended(
+pub async fn a_restart_failed_by_a_broken_webhook_is_retried_once_fixed(
     control_plane: &ControlPlane,
 ) -> TestResult {
     const NAMESPACE: &str = "broken-webhook";
@@ -124,53 +128,61 @@ pub async fn a_restart_that_a_broken_webhook_fails_is_made_when_that_is_mended(
     let mesh = Mesh(control_plane);
     mesh.namespace(NAMESPACE).await?;
     mesh.create(NAMESPACE, workload("Deployment", "web", 1)).await?;
-    mesh.settles(NAMESPACE, "web").await?;
-    break_by_webhook(control_plane, NAMESPACE, "deployments").await?;
+    mesh.wait_until_ready(NAMESPACE, "web").await?;
+    create_failing_webhook(control_plane, NAMESPACE, "deployments").await?;
     make_outdated(&bed, NAMESPACE).await?;
-    let is_told = |resource: &istio_manager::api::Istio| {
+    let is_reported = |resource: &istio_manager::api::Istio| {
         let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
-        let here = status.leftovers.iter().find(|left| left.namespace == NAMESPACE && left.name == "web");
-        here.is_some_and(|left| {
-            left.prevented.starts_with("the restart got no answer: ")
-                && left.prevented.contains("failed calling webhook \"policy.example.com\"")
+        let here = status
+            .leftovers
+            .iter()
+            .find(|workload| workload.namespace == NAMESPACE && workload.name == "web");
+        here.is_some_and(|workload| {
+            workload.prevented.starts_with("the restart got no answer: ")
+                && workload.prevented.contains("failed calling webhook \"policy.example.com\"")
         })
     };
-    bed.settles_when("default", "the broken webhook", is_told).await?;
+    bed.wait_until("default", "the broken webhook", is_reported).await?;
     webhooks(control_plane).delete(NAMESPACE, &DeleteParams::default()).await?;
-    settled(&bed, NAMESPACE, NAMESPACE).await?;
-    each_was_restarted(&mesh, NAMESPACE, 1, NAMESPACE).await?;
+    wait_until_converged(&bed, NAMESPACE, NAMESPACE).await?;
+    assert_each_was_restarted(&mesh, NAMESPACE, 1, NAMESPACE).await?;
     bed.stop().await
 }
 
-pub async fn a_workload_that_was_made_anew_under_its_name_is_not_restarted_and_not_told_as_refused(
+pub async fn a_recreated_workload_is_neither_restarted_nor_reported_as_refused(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let mesh = Mesh(control_plane);
     control_plane.create_namespace("anew", &[]).await?;
-    mesh.define("Rollout", "argoproj.io", false).await?;
+    mesh.create_crd("Rollout", "argoproj.io", false).await?;
     let argo = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "web"}});
     let kinds = [
-        (Kind::Deployment, "apps", "v1", workload("Deployment", "web", 1), Method::Template),
-        (Kind::Rollout, "argoproj.io", "v1alpha1", argo, Method::RestartAt),
+        (WorkloadKind::Deployment, "apps", "v1", workload("Deployment", "web", 1), RestartStrategy::Template),
+        (WorkloadKind::Rollout, "argoproj.io", "v1alpha1", argo, RestartStrategy::RestartAt),
     ];
     let client = control_plane.client();
     let now = Timestamp::now();
     for (kind, group, version, object, method) in kinds {
-        let before = finding(kind, group, version, "00000000-0000-0000-0000-000000000000");
+        let before = stale_workload(kind, group, version, "00000000-0000-0000-0000-000000000000");
         assert_eq!(
             patch::restart(&client, &before, method, now).await,
-            Started::Gone,
+            StartResult::Gone,
             "{kind:?} is not there"
         );
         let present = mesh.object("anew", object).await?.uid().unwrap_or_default();
-        assert_eq!(patch::restart(&client, &before, method, now).await, Started::Gone, "{kind:?} is another");
-        let started = patch::restart(&client, &finding(kind, group, version, &present), method, now).await;
-        assert!(matches!(started, Started::Rolling { generation: 2, .. }), "{kind:?}: {started:?}");
+        assert_eq!(
+            patch::restart(&client, &before, method, now).await,
+            StartResult::Gone,
+            "{kind:?} is another"
+        );
+        let started =
+            patch::restart(&client, &stale_workload(kind, group, version, &present), method, now).await;
+        assert!(matches!(started, StartResult::Rolling { generation: 2, .. }), "{kind:?}: {started:?}");
     }
     Ok(())
 }
 
-pub async fn an_owner_that_takes_restarts_back_is_told_and_not_fought(
+pub async fn an_owner_that_reverts_restarts_is_reported_and_not_retried(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
@@ -178,20 +190,20 @@ pub async fn an_owner_that_takes_restarts_back_is_told_and_not_fought(
     mesh.namespace("gitops").await?;
     mesh.create("gitops", workload("Deployment", "web", 2)).await?;
     let mark = control_plane.audit().mark().await?;
-    let settled = |resource: &istio_manager::api::Istio| {
+    let is_revert_reported = |resource: &istio_manager::api::Istio| {
         let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
         status
             .leftovers
             .iter()
-            .any(|left| left.namespace == "gitops" && left.prevented.contains("took it back"))
+            .any(|workload| workload.namespace == "gitops" && workload.prevented.contains("took it back"))
     };
     let test = async {
         make_outdated(&bed, "reverted").await?;
-        told(&bed, "ProxySidecarManualRestartRequired", settled).await
+        wait_for_sidecar_condition(&bed, "ProxySidecarManualRestartRequired", is_revert_reported).await
     };
     tokio::select! {
-        settled = test => { settled?; }
-        ended = take_back(control_plane, "gitops", "web") => return Err(format!("{ended:?}").into()),
+        result = test => { result?; }
+        ended = revert_restarts(control_plane, "gitops", "web") => return Err(format!("{ended:?}").into()),
     }
     let requests = control_plane.audit().since(&mark).await?.of(USER);
     let restart = |request: &&testbed::Request| {
@@ -202,15 +214,15 @@ pub async fn an_owner_that_takes_restarts_back_is_told_and_not_fought(
     bed.stop().await
 }
 
-pub async fn a_removal_takes_the_sidecars_out_before_istiod_goes(control_plane: &ControlPlane) -> TestResult {
+pub async fn an_uninstall_removes_sidecars_before_istiod(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
     let mesh = Mesh(control_plane);
     bed.delete("default").await?;
-    bed.goes("default").await?;
+    bed.wait_until_gone("default").await?;
     for (namespace, name) in
         [("kinds", "deployment"), ("kinds", "statefulset"), ("kinds", "daemonset"), ("kinds", "replicaset")]
     {
-        mesh.settles(namespace, name).await?;
+        mesh.wait_until_ready(namespace, name).await?;
         for pod in mesh.pods(namespace, name).await? {
             let spec = pod.spec.clone().unwrap_or_default();
             let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());

@@ -10,10 +10,10 @@ use testbed::{ControlPlane, TestResult};
 
 use crate::bed::{Bed, Result};
 use crate::mesh::{Mesh, workload};
-use crate::restart::{make_outdated, told};
+use crate::restart::{make_outdated, wait_for_sidecar_condition};
 
 const EXCLUDE: &str = "restarter.istio-operator.kyma-project.io/exclude";
-pub const WINDOW: &str = "restarter.istio-operator.kyma-project.io/maintenance-window";
+pub const MAINTENANCE_WINDOW: &str = "restarter.istio-operator.kyma-project.io/maintenance-window";
 
 /// A window of a day that is not today, nor about to begin.
 pub fn closed_window() -> String {
@@ -32,12 +32,17 @@ fn annotated(name: &str, key: &str, value: &str) -> Value {
     object
 }
 
-pub fn leftover(resource: &istio_manager::api::Istio, name: &str) -> String {
+pub fn blocked_by(resource: &istio_manager::api::Istio, name: &str) -> String {
     let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
-    status.leftovers.into_iter().find(|left| left.name == name).map(|left| left.prevented).unwrap_or_default()
+    status
+        .leftovers
+        .into_iter()
+        .find(|workload| workload.name == name)
+        .map(|left| left.prevented)
+        .unwrap_or_default()
 }
 
-pub async fn workloads_that_may_not_be_restarted_are_left_alone_and_listed(
+pub async fn workloads_that_must_not_be_restarted_are_skipped_and_listed(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
@@ -51,8 +56,8 @@ pub async fn workloads_that_may_not_be_restarted_are_left_alone_and_listed(
     on_delete["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
     for object in [
         annotated("excluded", EXCLUDE, "true"),
-        annotated("weekend", WINDOW, &closed_window()),
-        annotated("nonsense", WINDOW, "whenever"),
+        annotated("weekend", MAINTENANCE_WINDOW, &closed_window()),
+        annotated("nonsense", MAINTENANCE_WINDOW, "whenever"),
         workload("Deployment", "paused", 1),
         recreate,
         guarded,
@@ -78,10 +83,10 @@ pub async fn workloads_that_may_not_be_restarted_are_left_alone_and_listed(
     }
     bed.edit("default", json!({"restarter": {"enabled": true}})).await?;
     make_outdated(&bed, "held").await?;
-    let settled = told(&bed, "ProxySidecarManualRestartRequired", |resource| {
+    let resource = wait_for_sidecar_condition(&bed, "ProxySidecarManualRestartRequired", |resource| {
         let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
-        let only_leftovers = status.stale == i64::try_from(status.leftovers.len()).unwrap_or_default();
-        only_leftovers && names.iter().all(|name| !leftover(resource, name).is_empty())
+        let only_blocked = status.stale == i64::try_from(status.leftovers.len()).unwrap_or_default();
+        only_blocked && names.iter().all(|name| !blocked_by(resource, name).is_empty())
     })
     .await?;
     for (name, words) in [
@@ -94,7 +99,7 @@ pub async fn workloads_that_may_not_be_restarted_are_left_alone_and_listed(
         ("single", "would interrupt"),
         ("refused", "the restart was refused"),
     ] {
-        let why = leftover(&settled, name);
+        let why = blocked_by(&resource, name);
         assert!(why.contains(words), "{name}: {why}");
     }
     for (name, before) in names.into_iter().zip(before) {
@@ -125,7 +130,7 @@ async fn refuse_restarts_of(mesh: &Mesh<'_>, name: &str) -> Result {
 }
 
 /// Keeps a namespace at the pods that it has: dry runs are refused, and so are new pods.
-pub async fn fill(control_plane: &ControlPlane, namespace: &str, pods: u32) -> Result {
+pub async fn fill_quota(control_plane: &ControlPlane, namespace: &str, pods: u32) -> Result {
     let quotas: Api<ResourceQuota> = Api::namespaced(control_plane.client(), namespace);
     let quota = json!({"metadata": {"name": "full"}, "spec": {"hard": {"pods": pods.to_string()}}});
     quotas.create(&PostParams::default(), &serde_json::from_value(quota)?).await?;
@@ -138,7 +143,7 @@ pub async fn fill(control_plane: &ControlPlane, namespace: &str, pods: u32) -> R
     Ok(())
 }
 
-pub async fn rollouts_that_fail_stop_the_wave_until_somebody_releases_it(
+pub async fn failed_rollouts_suspend_the_wave_until_it_is_approved(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
@@ -149,29 +154,33 @@ pub async fn rollouts_that_fail_stop_the_wave_until_somebody_releases_it(
         object["spec"]["progressDeadlineSeconds"] = json!(3);
         mesh.create("full", object).await?;
     }
-    fill(control_plane, "full", 3).await?;
+    fill_quota(control_plane, "full", 3).await?;
     bed.edit("default", json!({"restarter": {"failureLimit": 2, "maxUnfinishedPerNamespace": 1}})).await?;
     make_outdated(&bed, "full").await?;
-    let stopped = told(&bed, "ProxySidecarManualRestartRequired", |resource| {
+    let suspended = wait_for_sidecar_condition(&bed, "ProxySidecarManualRestartRequired", |resource| {
         crate::restart::sidecars(resource).1.contains("stopped after 2 failed rollouts")
     })
     .await?;
     // The dry run was refused by the quota, so that istiod itself was asked.
-    assert!(leftover(&stopped, "one").contains("its rollout failed"), "{}", leftover(&stopped, "one"));
-    assert_eq!(leftover(&stopped, "two"), "restarts are held back for now");
-    let held = crate::restart::sidecars(&stopped).1;
-    let release = held.rsplit('=').next().ok_or("no release is told")?;
+    assert!(
+        blocked_by(&suspended, "one").contains("its rollout failed"),
+        "{}",
+        blocked_by(&suspended, "one")
+    );
+    assert_eq!(blocked_by(&suspended, "two"), "restarts are held back for now");
+    let message = crate::restart::sidecars(&suspended).1;
+    let approval = message.rsplit('=').next().ok_or("no release is told")?;
     let annotation =
-        json!({"metadata": {"annotations": {"restarter.istio-operator.kyma-project.io/release": release}}});
+        json!({"metadata": {"annotations": {"restarter.istio-operator.kyma-project.io/release": approval}}});
     bed.resources().patch("default", &PatchParams::default(), &Patch::Merge(annotation)).await?;
     let tried =
-        |resource: &istio_manager::api::Istio| leftover(resource, "two").contains("its rollout failed");
-    told(&bed, "ProxySidecarManualRestartRequired", tried).await?;
+        |resource: &istio_manager::api::Istio| blocked_by(resource, "two").contains("its rollout failed");
+    wait_for_sidecar_condition(&bed, "ProxySidecarManualRestartRequired", tried).await?;
     // What failed for want of room goes on by itself when there is room.
     let quotas: Api<ResourceQuota> = Api::namespaced(control_plane.client(), "full");
     quotas.delete("full", &kube::api::DeleteParams::default()).await?;
     for name in ["one", "two", "three"] {
-        mesh.settles("full", name).await?;
+        mesh.wait_until_ready("full", name).await?;
     }
     bed.edit("default", json!({"restarter": null})).await?;
     bed.stop().await

@@ -19,20 +19,20 @@ const SIZE: usize = 900_000;
 /// Pods that are created at once.
 const AT_ONCE: usize = 8;
 /// The memory that the operator's Deployment gives it, in bytes.
-const LIMIT: u64 = 128 << 20;
+const MEMORY_LIMIT: u64 = 128 << 20;
 /// What the operator may hold at most, in bytes, its program file not counted: together with the 12 MiB of that of a release
 /// build, 40 MiB. That of a debug build alone has 38 MiB in memory.
-const PEAK: u64 = 28 << 20;
+const MAX_PEAK_MEMORY: u64 = 28 << 20;
 /// What pods of half a gigabyte take on a loaded machine: several programs here read them several times.
 const DEADLINE: Duration = Duration::from_secs(400);
 /// What it logs after a look.
-const LOOKED: &str = "looked at the data plane";
+const SCAN_FINISHED: &str = "looked at the data plane";
 /// They would only hold all pods once more.
-const IDLE: [&str; 2] = ["kube-controller-manager", "kube-scheduler"];
+const PAUSED_CONTROLLERS: [&str; 2] = ["kube-controller-manager", "kube-scheduler"];
 
 /// What makes a pod large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Large {
+enum LargePod {
     /// Its own container.
     Own,
     /// The container that looks injected: too large for one that is, so that the pod has no sidecar.
@@ -41,14 +41,14 @@ enum Large {
     Owned,
 }
 
-impl Large {
+impl LargePod {
     fn of(index: usize) -> Self {
         [Self::Own, Self::Proxy, Self::Owned][index % 3]
     }
 }
 
 /// A large pod that looks as if it had an outdated sidecar.
-fn large(index: usize) -> Value {
+fn large_pod(index: usize) -> Value {
     let mut pod = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
@@ -61,10 +61,10 @@ fn large(index: usize) -> Value {
             {"name": "istio-proxy", "image": "example.com/proxyv2:1.0.0"},
         ]},
     });
-    let kind = Large::of(index);
-    let container = usize::from(kind == Large::Proxy);
+    let kind = LargePod::of(index);
+    let container = usize::from(kind == LargePod::Proxy);
     pod["spec"]["containers"][container]["env"] = json!([{"name": "LARGE", "value": "x".repeat(SIZE)}]);
-    if kind == Large::Owned {
+    if kind == LargePod::Owned {
         pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "example.com/v1", "kind": "Unknown",
             "name": format!("owner-{index}"), "uid": format!("00000000-0000-4000-8000-{index:012}"), "controller": true}]);
     }
@@ -74,7 +74,7 @@ fn large(index: usize) -> Value {
 async fn create_all(control_plane: &ControlPlane) -> Result {
     let api: Api<Pod> = Api::namespaced(control_plane.client(), "large");
     let create = async |index: usize| -> Result {
-        api.create(&PostParams::default(), &serde_json::from_value(large(index))?).await?;
+        api.create(&PostParams::default(), &serde_json::from_value(large_pod(index))?).await?;
         Ok(())
     };
     stream::iter(0..PODS).map(create).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
@@ -82,42 +82,47 @@ async fn create_all(control_plane: &ControlPlane) -> Result {
 }
 
 /// Waits until the status counts every large pod as outdated that has a sidecar.
-async fn all_are_counted(bed: &Bed<'_>) -> Result {
-    let outdated = (0..PODS).filter(|index| Large::of(*index) != Large::Proxy).count();
-    let seen =
+async fn wait_until_all_are_counted(bed: &Bed<'_>) -> Result {
+    let outdated = (0..PODS).filter(|index| LargePod::of(*index) != LargePod::Proxy).count();
+    let is_counted =
         |resource: Option<&Istio>| resource.is_some_and(|resource| counts(resource)["stale"] == outdated);
     let what = "status with all large pods";
-    let found = bed.control_plane.wait_for(bed.resources(), "default", what, DEADLINE, seen).await;
+    let found = bed.control_plane.wait_for(bed.resources(), "default", what, DEADLINE, is_counted).await;
     found.map_err(|error| format!("{error}\noperator says:\n{}", bed.operator.log()))?;
     Ok(())
 }
 
-async fn looks_again(bed: &Bed<'_>) -> Result {
-    let times = bed.operator.times_said(LOOKED) + 1;
-    Ok(bed.operator.says_so_often(LOOKED, times, DEADLINE).await?)
+async fn wait_for_next_scan(bed: &Bed<'_>) -> Result {
+    let times = bed.operator.count_in_log(SCAN_FINISHED) + 1;
+    Ok(bed.operator.wait_for_log_times(SCAN_FINISHED, times, DEADLINE).await?)
 }
 
 pub async fn large_pods_do_not_fill_the_memory_of_the_operator(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     control_plane.create_namespace("large", &[]).await?;
-    bed.says_in_log(LOOKED).await?;
-    for process in control_plane.processes().iter().filter(|process| IDLE.contains(&process.name())) {
+    bed.wait_for_log(SCAN_FINISHED).await?;
+    for process in
+        control_plane.processes().iter().filter(|process| PAUSED_CONTROLLERS.contains(&process.name()))
+    {
         process.pause()?;
     }
-    bed.operator.limit_memory(LIMIT)?;
+    bed.operator.limit_memory(MEMORY_LIMIT)?;
     bed.operator.reset_peak_memory()?;
     let (rest, program) = (bed.operator.peak_memory()?, bed.operator.program_memory()?);
     create_all(control_plane).await?;
-    all_are_counted(&bed).await?;
+    wait_until_all_are_counted(&bed).await?;
     // The next look asks about every workload.
     make_outdated(&bed, "large").await?;
-    bed.applied().await?;
-    looks_again(&bed).await?;
+    bed.wait_until_applied().await?;
+    wait_for_next_scan(&bed).await?;
     let peak = bed.operator.peak_memory()?;
     println!(
         "memory of the operator: {rest} bytes before, {peak} at its peak, {program} of them its program file"
     );
-    assert!(peak - program <= PEAK, "the operator held {peak} bytes, {program} of them its program file");
+    assert!(
+        peak - program <= MAX_PEAK_MEMORY,
+        "the operator held {peak} bytes, {program} of them its program file"
+    );
     bed.stop().await
 }

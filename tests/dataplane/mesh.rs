@@ -57,7 +57,7 @@ impl Mesh<'_> {
             "Pod" => self.make::<Pod>(namespace, object).await?,
             other => return Err(format!("no test makes a {other}").into()),
         }
-        self.settles(namespace, &name).await
+        self.wait_until_ready(namespace, &name).await
     }
 
     async fn make<K>(&self, namespace: &str, object: Value) -> Result
@@ -74,14 +74,14 @@ impl Mesh<'_> {
     }
 
     /// Waits until the pods with the label `app` are all ready, none goes, and there are as many as their owner wants.
-    pub async fn settles(&self, namespace: &str, name: &str) -> Result {
+    pub async fn wait_until_ready(&self, namespace: &str, name: &str) -> Result {
         eventually(&format!("settled {namespace}/{name}"), DEADLINE, async || {
-            Ok(self.is_settled(namespace, name).await?.then_some(()))
+            Ok(self.is_ready(namespace, name).await?.then_some(()))
         })
         .await
     }
 
-    async fn is_settled(&self, namespace: &str, name: &str) -> Result<bool> {
+    async fn is_ready(&self, namespace: &str, name: &str) -> Result<bool> {
         let pods = self.pods(namespace, name).await?;
         let ready = |pod: &Pod| {
             let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());

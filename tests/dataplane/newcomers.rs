@@ -11,7 +11,7 @@ use testbed::{ControlPlane, Failure, TestResult, eventually};
 
 use crate::bed::{Bed, DEADLINE, Result};
 use crate::mesh::{Mesh, workload};
-use crate::restart::told;
+use crate::restart::wait_for_sidecar_condition;
 
 /// Gives the pods of a workload another proxy, as tools do that change images in place.
 pub async fn change_images(mesh: &Mesh<'_>, namespace: &str, name: &str) -> Result {
@@ -25,7 +25,7 @@ pub async fn change_images(mesh: &Mesh<'_>, namespace: &str, name: &str) -> Resu
 }
 
 /// Waits until every pod of a workload is another than those of before.
-pub async fn replaced(
+pub async fn wait_until_replaced(
     bed: &Bed<'_>,
     mesh: &Mesh<'_>,
     namespace: &str,
@@ -41,21 +41,21 @@ pub async fn replaced(
     ended.map_err(|error| format!("{error}\n{}", bed.operator.log()).into())
 }
 
-pub async fn a_sidecar_that_becomes_outdated_is_seen_at_once_and_one_without_its_label_by_the_slow_look(
+pub async fn outdated_pods_are_found_by_the_watch_or_else_by_the_full_scan(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let mesh = Mesh(control_plane);
     let bed = Bed::start(control_plane).await?;
     bed.edit("default", json!({"restarter": null})).await?;
-    bed.applied().await?;
+    bed.wait_until_applied().await?;
     mesh.namespace("changing").await?;
     for name in ["watched", "unlabelled"] {
         mesh.create("changing", workload("Deployment", name, 1)).await?;
     }
-    crate::restart::looked_again(&bed).await?;
+    crate::restart::wait_for_next_scan(&bed).await?;
     let before = mesh.uids("changing", "watched").await?;
     change_images(&mesh, "changing", "watched").await?;
-    replaced(&bed, &mesh, "changing", "watched", &before).await?;
+    wait_until_replaced(&bed, &mesh, "changing", "watched", &before).await?;
     bed.stop().await?;
 
     let before = mesh.uids("changing", "unlabelled").await?;
@@ -66,13 +66,11 @@ pub async fn a_sidecar_that_becomes_outdated_is_seen_at_once_and_one_without_its
         api.patch(&pod.name_any(), &PatchParams::default(), &patch).await?;
     }
     let bed = Bed::start(control_plane).await?;
-    replaced(&bed, &mesh, "changing", "unlabelled", &before).await?;
+    wait_until_replaced(&bed, &mesh, "changing", "unlabelled", &before).await?;
     bed.stop().await
 }
 
-pub async fn a_workload_that_is_not_ready_in_a_wave_is_restarted_when_it_is(
-    control_plane: &ControlPlane,
-) -> TestResult {
+pub async fn an_unready_workload_is_restarted_once_it_is_ready(control_plane: &ControlPlane) -> TestResult {
     let mesh = Mesh(control_plane);
     let bed = Bed::start(control_plane).await?;
     mesh.namespace("unready").await?;
@@ -80,45 +78,45 @@ pub async fn a_workload_that_is_not_ready_in_a_wave_is_restarted_when_it_is(
     let before = mesh.uids("unready", "web").await?;
     control_plane.fail_pods("unready", "web", Failure::Unready).await?;
     crate::restart::make_outdated(&bed, "unready").await?;
-    let told = |resource: &Istio| {
+    let is_reported = |resource: &Istio| {
         let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
-        let web = status.leftovers.iter().find(|left| left.namespace == "unready");
+        let web = status.leftovers.iter().find(|workload| workload.namespace == "unready");
         web.is_some_and(|web| web.prevented.contains("0 of 1 pods are available"))
     };
-    bed.settles_when("default", "workload that is not ready", told).await?;
+    bed.wait_until("default", "workload that is not ready", is_reported).await?;
     assert_eq!(mesh.uids("unready", "web").await?, before);
     control_plane.stop_failing_pods("unready", "web").await?;
-    replaced(&bed, &mesh, "unready", "web", &before).await?;
+    wait_until_replaced(&bed, &mesh, "unready", "web", &before).await?;
     bed.stop().await
 }
 
-pub async fn a_surprise_that_concerns_much_of_the_mesh_waits_for_a_person(
+pub async fn unexpected_drift_of_much_of_the_mesh_waits_for_approval(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let mesh = Mesh(control_plane);
     let bed = Bed::start(control_plane).await?;
     bed.create("default", json!({})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     mesh.namespace("mirrored").await?;
     let names = ["a", "b", "c", "d"];
     for name in names {
         mesh.create("mirrored", workload("Deployment", name, 1)).await?;
     }
-    bed.data_plane_settled().await?;
+    bed.wait_until_data_plane_converged().await?;
     // One after the other they would be no surprise.
     bed.edit("default", json!({"restarter": {"enabled": false}})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     let mut before = Vec::new();
     for name in names {
         change_images(&mesh, "mirrored", name).await?;
         before.extend(mesh.uids("mirrored", name).await?);
     }
-    let seen = |resource: &Istio| {
-        resource.status.clone().and_then(|status| status.data_plane).is_some_and(|seen| seen.stale == 4)
+    let is_counted = |resource: &Istio| {
+        resource.status.clone().and_then(|status| status.data_plane).is_some_and(|status| status.stale == 4)
     };
-    bed.settles_when("default", "four outdated workloads", seen).await?;
+    bed.wait_until("default", "four outdated workloads", is_counted).await?;
     bed.edit("default", json!({"restarter": null})).await?;
-    let held = told(&bed, "ProxySidecarManualRestartRequired", |resource| {
+    let suspended = wait_for_sidecar_condition(&bed, "ProxySidecarManualRestartRequired", |resource| {
         crate::restart::sidecars(resource).1.contains("without a change of Istio's version or configuration")
     })
     .await?;
@@ -128,13 +126,13 @@ pub async fn a_surprise_that_concerns_much_of_the_mesh_waits_for_a_person(
             "{name} was restarted"
         );
     }
-    let text = crate::restart::sidecars(&held).1;
-    let (key, release) =
+    let text = crate::restart::sidecars(&suspended).1;
+    let (key, approval) =
         text.rsplit_once(' ').and_then(|(_, last)| last.split_once('=')).ok_or("no release is told")?;
-    let release = json!({"metadata": {"annotations": {key: release}}});
-    bed.resources().patch("default", &PatchParams::default(), &Patch::Merge(release)).await?;
+    let patch = json!({"metadata": {"annotations": {key: approval}}});
+    bed.resources().patch("default", &PatchParams::default(), &Patch::Merge(patch)).await?;
     for name in names {
-        replaced(&bed, &mesh, "mirrored", name, &before).await?;
+        wait_until_replaced(&bed, &mesh, "mirrored", name, &before).await?;
     }
     bed.stop().await
 }

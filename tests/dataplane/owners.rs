@@ -10,7 +10,7 @@ use crate::mesh::{Mesh, template, workload};
 
 /// What becomes of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ExpectedOutcome {
     /// One patch of its template, and all its pods are new.
     RollsOut,
     /// One patch of the time at which Argo restarts it.
@@ -18,19 +18,19 @@ pub enum Outcome {
     /// Each pod is evicted once, the workload itself is left alone.
     Evicted,
     /// Nothing is touched; the report tells this reason.
-    Left(&'static str),
+    Blocked(&'static str),
     /// Nothing is touched, and nobody is bothered.
     UpToDate,
 }
 
-use Outcome::{Evicted, Left, RestartsAt, RollsOut, UpToDate};
+use ExpectedOutcome::{Blocked, Evicted, RestartsAt, RollsOut, UpToDate};
 
 /// One workload with what is expected of it.
 #[derive(Clone, Debug)]
 pub struct Case {
     pub namespace: &'static str,
     pub object: Value,
-    pub outcome: Outcome,
+    pub outcome: ExpectedOutcome,
     /// How many pods it has.
     pub pods: usize,
     /// The kind that owns it, in its namespace and under the name `owner`.
@@ -38,7 +38,7 @@ pub struct Case {
 }
 
 impl Case {
-    fn new(object: Value, outcome: Outcome) -> Self {
+    fn new(object: Value, outcome: ExpectedOutcome) -> Self {
         let pods = match (object["kind"].as_str(), object["spec"]["replicas"].as_u64()) {
             (Some("DaemonSet"), _) => 3,
             (_, Some(replicas)) => usize::try_from(replicas).unwrap_or(0),
@@ -79,17 +79,17 @@ fn with(mut object: Value, pointer: &str, value: Value) -> Value {
     object
 }
 
-fn steered(object: Value, key: &str, value: &str) -> Value {
+fn with_restart_annotation(object: Value, key: &str, value: &str) -> Value {
     with(object, "metadata/annotations", json!({format!("{PREFIX}/{key}"): value}))
 }
 
 /// With an annotation on its pods.
-fn annotated(object: Value, key: &str, value: &str) -> Value {
+fn with_pod_annotation(object: Value, key: &str, value: &str) -> Value {
     with(object, "spec/template/metadata/annotations", json!({key: value}))
 }
 
 /// With one more label on its pods.
-fn labelled(mut object: Value, key: &str, value: &str) -> Value {
+fn with_pod_label(mut object: Value, key: &str, value: &str) -> Value {
     object["spec"]["template"]["metadata"]["labels"][key] = json!(value);
     object
 }
@@ -111,7 +111,7 @@ fn single(name: &str) -> Value {
 }
 
 /// A proxy that the template declares itself.
-fn declaring(name: &str, image: &str) -> Value {
+fn with_declared_proxy(name: &str, image: &str) -> Value {
     let mut object = deployment(name);
     let containers = &mut object["spec"]["template"]["spec"]["containers"];
     if let Some(containers) = containers.as_array_mut() {
@@ -121,21 +121,21 @@ fn declaring(name: &str, image: &str) -> Value {
 }
 
 fn gateway(name: &str) -> Value {
-    let mut object = annotated(deployment(name), "inject.istio.io/templates", "gateway");
+    let mut object = with_pod_annotation(deployment(name), "inject.istio.io/templates", "gateway");
     object["spec"]["template"]["spec"]["containers"] = json!([{"name": "istio-proxy", "image": "auto"}]);
-    labelled(object, "sidecar.istio.io/inject", "true")
+    with_pod_label(object, "sidecar.istio.io/inject", "true")
 }
 
 /// A pod template whose pods run until somebody ends them, which those of Jobs otherwise do not do here.
-fn lasting(name: &str) -> Value {
+fn long_running_template(name: &str) -> Value {
     let mut template = template(name);
-    template["metadata"]["labels"][testbed::LAST_LABEL] = json!("true");
+    template["metadata"]["labels"][testbed::KEEP_RUNNING_LABEL] = json!("true");
     template["spec"]["restartPolicy"] = json!("Never");
     template
 }
 
 fn job(name: &str) -> Value {
-    json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": {"template": lasting(name)}})
+    json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": {"template": long_running_template(name)}})
 }
 
 fn replication_controller(name: &str) -> Value {
@@ -165,40 +165,60 @@ fn rollout(name: &str) -> Value {
 /// The cases, more than fifty.
 pub fn cases(closed_window: &str) -> Vec<Case> {
     let plain = (1..=12).map(|number| Case::new(deployment(&format!("plain-{number}")), RollsOut));
-    plain.chain(deployments(closed_window)).chain(sets()).chain(others()).chain(elsewhere()).collect()
+    plain
+        .chain(deployments(closed_window))
+        .chain(sets())
+        .chain(others())
+        .chain(in_other_namespaces())
+        .collect()
 }
 
 fn deployments(closed_window: &str) -> Vec<Case> {
     let unsurged = |name: &str| without_surge(single(name));
     vec![
         Case::new(single("one-with-surge"), RollsOut),
-        Case::new(unsurged("one-without-surge"), Left("interrupts")),
-        Case::new(steered(unsurged("one-allowed"), "allow-interruption", "true"), RollsOut),
-        Case::new(with_strategy(deployment("recreate"), json!({"type": "Recreate"})), Left("interrupts")),
+        Case::new(unsurged("one-without-surge"), Blocked("interrupts")),
+        Case::new(with_restart_annotation(unsurged("one-allowed"), "allow-interruption", "true"), RollsOut),
+        Case::new(with_strategy(deployment("recreate"), json!({"type": "Recreate"})), Blocked("interrupts")),
         Case::new(
-            steered(
+            with_restart_annotation(
                 with_strategy(deployment("recreate-in-window"), json!({"type": "Recreate"})),
                 "maintenance-window",
                 "00:00-24:00",
             ),
             RollsOut,
         ),
-        Case::new(steered(deployment("closed"), "maintenance-window", closed_window), Left("outside_window")),
-        Case::new(steered(deployment("nonsense"), "maintenance-window", "soon"), Left("window_invalid")),
-        Case::new(steered(deployment("excluded"), "exclude", "true"), Left("excluded")),
-        Case::new(deployment("paused"), Left("paused")),
-        Case::new(deployment("budget-kept"), RollsOut),
-        Case::new(without_surge(deployment("budget-broken")), Left("disruption_budget")),
         Case::new(
-            annotated(deployment("own-image"), "sidecar.istio.io/proxyImage", "example.com/p:1"),
+            with_restart_annotation(deployment("closed"), "maintenance-window", closed_window),
+            Blocked("outside_window"),
+        ),
+        Case::new(
+            with_restart_annotation(deployment("nonsense"), "maintenance-window", "soon"),
+            Blocked("window_invalid"),
+        ),
+        Case::new(with_restart_annotation(deployment("excluded"), "exclude", "true"), Blocked("excluded")),
+        Case::new(deployment("paused"), Blocked("paused")),
+        Case::new(deployment("budget-kept"), RollsOut),
+        Case::new(without_surge(deployment("budget-broken")), Blocked("disruption_budget")),
+        Case::new(
+            with_pod_annotation(deployment("own-image"), "sidecar.istio.io/proxyImage", "example.com/p:1"),
             UpToDate,
         ),
-        Case::new(annotated(deployment("own-amounts"), "sidecar.istio.io/proxyCPU", "20m"), RollsOut),
-        Case::new(labelled(deployment("not-injected"), "sidecar.istio.io/inject", "false"), UpToDate),
-        Case::new(annotated(deployment("native"), "sidecar.istio.io/nativeSidecar", "true"), RollsOut),
-        Case::new(annotated(deployment("not-native"), "sidecar.istio.io/nativeSidecar", "false"), RollsOut),
-        Case::new(declaring("declares-proxy", "auto"), RollsOut),
-        Case::new(declaring("declares-image", "example.com/own-proxy:1"), UpToDate),
+        Case::new(
+            with_pod_annotation(deployment("own-amounts"), "sidecar.istio.io/proxyCPU", "20m"),
+            RollsOut,
+        ),
+        Case::new(with_pod_label(deployment("not-injected"), "sidecar.istio.io/inject", "false"), UpToDate),
+        Case::new(
+            with_pod_annotation(deployment("native"), "sidecar.istio.io/nativeSidecar", "true"),
+            RollsOut,
+        ),
+        Case::new(
+            with_pod_annotation(deployment("not-native"), "sidecar.istio.io/nativeSidecar", "false"),
+            RollsOut,
+        ),
+        Case::new(with_declared_proxy("declares-proxy", "auto"), RollsOut),
+        Case::new(with_declared_proxy("declares-image", "example.com/own-proxy:1"), UpToDate),
         Case::new(
             with(deployment("module"), "metadata/labels", json!({"kyma-project.io/module": "billing"})),
             RollsOut,
@@ -211,7 +231,7 @@ fn sets() -> Vec<Case> {
     let partition = |partition: i64| json!({"rollingUpdate": {"partition": partition}});
     vec![
         Case::new(workload("StatefulSet", "set", 3), RollsOut),
-        Case::new(workload("StatefulSet", "set-of-one", 1), Left("interrupts")),
+        Case::new(workload("StatefulSet", "set-of-one", 1), Blocked("interrupts")),
         Case::new(with_update(workload("StatefulSet", "set-partition", 3), partition(2)), Evicted),
         Case::new(with_update(workload("StatefulSet", "set-canary", 3), partition(2)), Evicted),
         Case::new(
@@ -220,7 +240,7 @@ fn sets() -> Vec<Case> {
         ),
         Case::new(
             with_update(workload("StatefulSet", "set-withheld", 2), json!({"type": "OnDelete"})),
-            Left("template_withheld"),
+            Blocked("template_withheld"),
         ),
         Case::new(workload("DaemonSet", "agent", 0), RollsOut),
         Case::new(
@@ -234,36 +254,37 @@ fn others() -> Vec<Case> {
     vec![
         Case::new(workload("ReplicaSet", "unmanaged", 2), Evicted),
         Case::new(replication_controller("controller"), Evicted),
-        Case::new(job("job"), Left("job")),
-        Case { pods: 1, ..Case::new(cron_job("nightly"), Left("cron_job")) },
-        Case::new(bare("bare"), Left("bare_pod")),
+        Case::new(job("job"), Blocked("job")),
+        Case { pods: 1, ..Case::new(cron_job("nightly"), Blocked("cron_job")) },
+        Case::new(bare("bare"), Blocked("bare_pod")),
         Case::new(rollout("argo"), RestartsAt),
         Case::new(custom("example.com/v1", "CloneSet", "clones"), Evicted),
-        Case::new(custom("example.com/v1", "Widget", "widget"), Left("unknown_owner")),
+        Case::new(custom("example.com/v1", "Widget", "widget"), Blocked("unknown_owner")),
         Case::new(deployment("owned"), RollsOut).owned_by("Widget"),
         Case::new(workload("ReplicaSet", "owned-set", 2), Evicted).owned_by("Widget"),
-        Case::new(job("owned-job"), Left("job")).owned_by("Widget"),
+        Case::new(job("owned-job"), Blocked("job")).owned_by("Widget"),
     ]
 }
 
-fn elsewhere() -> Vec<Case> {
-    let asking = |name: &str| labelled(deployment(name), "sidecar.istio.io/inject", "true");
-    let open = steered(deployment("open"), "maintenance-window", "00:00-24:00");
+fn in_other_namespaces() -> Vec<Case> {
+    let opted_in = |name: &str| with_pod_label(deployment(name), "sidecar.istio.io/inject", "true");
+    let open = with_restart_annotation(deployment("open"), "maintenance-window", "00:00-24:00");
     vec![
-        Case::new(asking("asks"), RollsOut).in_namespace("unlabelled"),
+        Case::new(opted_in("asks"), RollsOut).in_namespace("unlabelled"),
         Case::new(deployment("revision"), RollsOut).in_namespace("revision"),
-        Case::new(deployment("leaves"), Left("report_only")).in_namespace("leaving"),
-        Case::new(deployment("quiet"), Left("excluded")).in_namespace("quiet"),
-        Case::new(steered(deployment("loud"), "exclude", "false"), RollsOut).in_namespace("quiet"),
-        Case::new(deployment("shut"), Left("outside_window")).in_namespace("shut"),
+        Case::new(deployment("leaves"), Blocked("report_only")).in_namespace("leaving"),
+        Case::new(deployment("quiet"), Blocked("excluded")).in_namespace("quiet"),
+        Case::new(with_restart_annotation(deployment("loud"), "exclude", "false"), RollsOut)
+            .in_namespace("quiet"),
+        Case::new(deployment("shut"), Blocked("outside_window")).in_namespace("shut"),
         Case::new(open, RollsOut).in_namespace("shut"),
-        Case::new(asking("kyma"), RollsOut).in_namespace("kyma-system"),
+        Case::new(opted_in("kyma"), RollsOut).in_namespace("kyma-system"),
     ]
 }
 
 fn cron_job(name: &str) -> Value {
     json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": name},
-        "spec": {"schedule": "0 0 1 1 *", "suspend": true, "jobTemplate": {"spec": {"template": lasting(name)}}}})
+        "spec": {"schedule": "0 0 1 1 *", "suspend": true, "jobTemplate": {"spec": {"template": long_running_template(name)}}}})
 }
 
 /// The API of any kind.
@@ -294,7 +315,7 @@ impl Mesh<'_> {
             ("CloneSet", "example.com", true),
             ("Widget", "example.com", false),
         ] {
-            self.define(kind, group, has_scale).await?;
+            self.create_crd(kind, group, has_scale).await?;
         }
         self.object("shop", custom("example.com/v1", "Widget", "owner")).await?;
         for case in cases {
@@ -309,9 +330,9 @@ impl Mesh<'_> {
             object["metadata"]["ownerReferences"] =
                 json!([self.reference(case.namespace, "example.com/v1", owner, "owner").await?]);
         }
-        let made = self.object(case.namespace, object).await?;
+        let created = self.object(case.namespace, object).await?;
         let reference = json!({"apiVersion": case.object["apiVersion"], "kind": case.kind(), "name": case.name(),
-            "uid": made.uid(), "controller": true});
+            "uid": created.uid(), "controller": true});
         match case.kind() {
             "CronJob" => {
                 let mut run = job(case.name());
@@ -319,7 +340,7 @@ impl Mesh<'_> {
                     json!({"name": format!("{}-1", case.name()), "ownerReferences": [reference]});
                 self.object(case.namespace, run).await?;
             }
-            "Rollout" => self.replica_set_of_argo(case, &reference).await?,
+            "Rollout" => self.create_argo_replica_set(case, &reference).await?,
             "CloneSet" | "Widget" => {
                 for _ in 0..case.pods {
                     self.object(case.namespace, pod_of(case.name(), &reference)).await?;
@@ -331,10 +352,11 @@ impl Mesh<'_> {
     }
 
     /// What Argo's controller makes of a Rollout.
-    async fn replica_set_of_argo(&self, case: &Case, reference: &Value) -> Result {
+    async fn create_argo_replica_set(&self, case: &Case, reference: &Value) -> Result {
         const HASH: &str = "7d4b9c";
         const KEY: &str = "rollouts-pod-template-hash";
-        let mut set = labelled(workload("ReplicaSet", &format!("{}-{HASH}", case.name()), 2), KEY, HASH);
+        let mut set =
+            with_pod_label(workload("ReplicaSet", &format!("{}-{HASH}", case.name()), 2), KEY, HASH);
         set["spec"]["template"]["metadata"]["labels"]["app"] = json!(case.name());
         set["spec"]["selector"]["matchLabels"] = json!({"app": case.name(), KEY: HASH});
         set["metadata"]["ownerReferences"] = json!([reference]);
@@ -346,8 +368,8 @@ impl Mesh<'_> {
     pub async fn object(&self, namespace: &str, object: Value) -> Result<DynamicObject> {
         let text = |key: &str| object[key].as_str().unwrap_or_default().to_owned();
         let (api, _) = api(self.0.client(), namespace, &text("apiVersion"), &text("kind"));
-        let made = api.create(&PostParams::default(), &serde_json::from_value(object.clone())?).await;
-        Ok(made.map_err(|error| format!("{error}: {object}"))?)
+        let created = api.create(&PostParams::default(), &serde_json::from_value(object.clone())?).await;
+        Ok(created.map_err(|error| format!("{error}: {object}"))?)
     }
 
     async fn reference(&self, namespace: &str, api_version: &str, kind: &str, name: &str) -> Result<Value> {
@@ -365,7 +387,7 @@ impl Mesh<'_> {
     }
 
     /// A kind of somebody else, and waits until it is served.
-    pub async fn define(&self, kind: &str, group: &str, has_scale: bool) -> Result {
+    pub async fn create_crd(&self, kind: &str, group: &str, has_scale: bool) -> Result {
         use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
         let plural = format!("{}s", kind.to_lowercase());
         let version = if group == "argoproj.io" { "v1alpha1" } else { "v1" };
@@ -375,7 +397,7 @@ impl Mesh<'_> {
                 json!({"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"});
         }
         let name = format!("{plural}.{group}");
-        let definition = json!({
+        let crd = json!({
             "metadata": {"name": name},
             "spec": {
                 "group": group, "scope": "Namespaced",
@@ -385,9 +407,9 @@ impl Mesh<'_> {
             },
         });
         let api: Api<CustomResourceDefinition> = Api::all(self.0.client());
-        api.create(&PostParams::default(), &serde_json::from_value(definition)?).await?;
-        let served = |definition: Option<&CustomResourceDefinition>| {
-            let status = definition.and_then(|definition| definition.status.as_ref());
+        api.create(&PostParams::default(), &serde_json::from_value(crd)?).await?;
+        let served = |crd: Option<&CustomResourceDefinition>| {
+            let status = crd.and_then(|definition| definition.status.as_ref());
             let conditions = status.and_then(|status| status.conditions.as_ref());
             conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Established" && c.status == "True"))
         };
@@ -396,7 +418,7 @@ impl Mesh<'_> {
     }
 
     /// What owners do between the creation of their workloads and the upgrade.
-    pub async fn owners_act(&self) -> Result {
+    pub async fn act_as_owners(&self) -> Result {
         let client = self.0.client();
         let change = async |namespace: &str, kind: &str, name: &str, patch: Value| -> Result {
             let (api, _) = api(client.clone(), namespace, "apps/v1", kind);
@@ -433,20 +455,20 @@ impl Mesh<'_> {
     async fn act_as_argo(&self) -> Result {
         let (api, _) = api(self.0.client(), "shop", "argoproj.io/v1alpha1", "Rollout");
         let Some(argo) = api.get_opt("argo").await? else { return Ok(()) };
-        let asked = argo.data["spec"]["restartAt"].clone();
-        let seen = argo.data["status"]["observedGeneration"].as_str()
+        let restart_at = argo.data["spec"]["restartAt"].clone();
+        let is_observed = argo.data["status"]["observedGeneration"].as_str()
             == Some(&argo.metadata.generation.unwrap_or(0).to_string());
-        if seen {
+        if is_observed {
             return Ok(());
         }
-        if !asked.is_null() {
+        if !restart_at.is_null() {
             for pod in self.pods("shop", "argo").await? {
                 let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.0.client(), "shop");
                 pods.delete(&pod.name_any(), &kube::api::DeleteParams::default()).await?;
             }
-            self.settles("shop", "argo").await?;
+            self.wait_until_ready("shop", "argo").await?;
         }
-        let status = json!({"status": {"phase": "Healthy", "restartedAt": asked,
+        let status = json!({"status": {"phase": "Healthy", "restartedAt": restart_at,
             "observedGeneration": argo.metadata.generation.unwrap_or(0).to_string()}});
         api.patch_status("argo", &PatchParams::default(), &Patch::Merge(status)).await?;
         Ok(())

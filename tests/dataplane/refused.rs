@@ -13,13 +13,13 @@ use crate::mesh::{Mesh, entry, reasons, workload};
 /// Who may refuse pods, each in a namespace of its own.
 const REFUSERS: [&str; 4] = ["quota", "pod-security", "limit-range", "policy"];
 
-pub async fn workloads_whose_pods_are_refused_are_judged_by_istiod_itself(
+pub async fn workloads_whose_pods_are_rejected_are_evaluated_through_istiod(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
     let mesh = Mesh(control_plane);
     bed.edit("default", json!({"restarter": {"enabled": false}})).await?;
-    bed.applied().await?;
+    bed.wait_until_applied().await?;
     for namespace in REFUSERS {
         mesh.namespace(namespace).await?;
         mesh.create(namespace, workload("Deployment", "plain", 1)).await?;
@@ -35,19 +35,19 @@ pub async fn workloads_whose_pods_are_refused_are_judged_by_istiod_itself(
         assert!(why.is_some(), "pods are let into {namespace}");
     }
     let report = mesh.report(&[]).await?;
-    assert_eq!(told(&report), Vec::<String>::new(), "{report:#}");
+    assert_eq!(reported(&report), Vec::<String>::new(), "{report:#}");
     crate::restart::make_outdated(&bed, "refused").await?;
-    bed.applied().await?;
+    bed.wait_until_applied().await?;
     let report = mesh.report(&[]).await?;
     let expected: Vec<String> = REFUSERS
         .iter()
         .flat_map(|namespace| ["amounts", "plain"].map(|name| format!("{namespace}/{name} StatsMatcher")))
         .collect();
-    let mut told = told(&report);
-    told.sort();
+    let mut reported = reported(&report);
+    reported.sort();
     let mut expected = expected;
     expected.sort();
-    assert_eq!(told, expected, "{report:#}");
+    assert_eq!(reported, expected, "{report:#}");
     assert_eq!(report["unknown"], json!([]), "{report:#}");
     stop_refusing(control_plane).await?;
     bed.edit("default", json!({"restarter": null})).await?;
@@ -55,16 +55,16 @@ pub async fn workloads_whose_pods_are_refused_are_judged_by_istiod_itself(
 }
 
 /// What a report says about the namespaces of the refusers.
-fn told(report: &Value) -> Vec<String> {
-    let mut told = Vec::new();
+fn reported(report: &Value) -> Vec<String> {
+    let mut reported = Vec::new();
     for namespace in REFUSERS {
         for name in ["plain", "amounts"] {
             if let Some(entry) = entry(report, namespace, name) {
-                told.push(format!("{namespace}/{name} {}", reasons(entry).join(",")));
+                reported.push(format!("{namespace}/{name} {}", reasons(entry).join(",")));
             }
         }
     }
-    told
+    reported
 }
 
 async fn refuse(control_plane: &ControlPlane) -> Result {
@@ -153,7 +153,7 @@ fn pod() -> Result<Pod> {
     }))?)
 }
 
-pub async fn the_operator_can_make_pods_in_dry_runs_only(control_plane: &ControlPlane) -> TestResult {
+pub async fn the_operator_can_create_pods_only_in_dry_runs(control_plane: &ControlPlane) -> TestResult {
     crate::chart::install(control_plane).await?;
     control_plane.create_namespace("elsewhere", &[]).await?;
     let operator = control_plane.client_for(NAMESPACE, "istio-controller-manager").await?;

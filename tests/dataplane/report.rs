@@ -78,7 +78,7 @@ pub async fn workloads_that_are_up_to_date_are_not_listed_whatever_their_setting
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
     bed.create("default", json!({"restarter": {"enabled": false}})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     let mesh = Mesh(control_plane);
     populate(&mesh).await?;
     let report = mesh.report(&[]).await?;
@@ -88,7 +88,7 @@ pub async fn workloads_that_are_up_to_date_are_not_listed_whatever_their_setting
     bed.stop().await
 }
 
-pub async fn a_change_of_the_mesh_is_told_for_each_workload_that_it_concerns(
+pub async fn a_mesh_change_is_reported_for_each_affected_workload(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
@@ -98,16 +98,16 @@ pub async fn a_change_of_the_mesh_is_told_for_each_workload_that_it_concerns(
         "components": {"proxy": {"k8s": {"resources": {"requests": {"cpu": "33m"}}}}},
     });
     bed.edit("default", spec).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     let report = mesh.report(&[]).await?;
-    let told = |namespace: &str, name: &str| {
+    let reported = |namespace: &str, name: &str| {
         let entry = entry(&report, namespace, name).cloned().unwrap_or_default();
         let outdated: Vec<String> = reasons(&entry).into_iter().map(str::to_owned).collect();
         (outdated, entry["prevented"]["reason"].clone())
     };
     let all = || vec!["Resources".to_owned(), "DnsCapture".to_owned(), "StatsMatcher".to_owned()];
     let without_resources = || vec!["DnsCapture".to_owned(), "StatsMatcher".to_owned()];
-    for (namespace, name, outdated, prevented) in [
+    for (namespace, name, outdated, blocked_by) in [
         ("kinds", "deployment", all(), "switched_off"),
         ("kinds", "statefulset", all(), "switched_off"),
         ("kinds", "daemonset", all(), "switched_off"),
@@ -119,7 +119,7 @@ pub async fn a_change_of_the_mesh_is_told_for_each_workload_that_it_concerns(
         ("settings", "own-init", all(), "switched_off"),
         ("settings", "gateway", without_resources(), "switched_off"),
     ] {
-        assert_eq!(told(namespace, name), (outdated, json!(prevented)), "{namespace}/{name} {report:#}");
+        assert_eq!(reported(namespace, name), (outdated, json!(blocked_by)), "{namespace}/{name} {report:#}");
     }
     let table = mesh.run(&[]).await?;
     assert!(table.contains("15 workloads with a sidecar, 15 of them outdated"), "{table}");

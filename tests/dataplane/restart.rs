@@ -16,12 +16,16 @@ pub fn sidecars(resource: &Istio) -> (String, String) {
 }
 
 /// Waits until the status says `reason` about the sidecars and what `settled` asks for.
-pub async fn told(bed: &Bed<'_>, reason: &str, settled: impl Fn(&Istio) -> bool) -> Result<Istio> {
-    let says = |resource: Option<&Istio>| {
-        resource.is_some_and(|resource| sidecars(resource).0 == reason && settled(resource))
+pub async fn wait_for_sidecar_condition(
+    bed: &Bed<'_>,
+    reason: &str,
+    condition: impl Fn(&Istio) -> bool,
+) -> Result<Istio> {
+    let is_reported = |resource: Option<&Istio>| {
+        resource.is_some_and(|resource| sidecars(resource).0 == reason && condition(resource))
     };
     let what = format!("sidecars {reason}");
-    let found = bed.control_plane.wait_for(bed.resources(), "default", &what, DEADLINE, says).await;
+    let found = bed.control_plane.wait_for(bed.resources(), "default", &what, DEADLINE, is_reported).await;
     let found = found.map_err(|error| format!("{error}\noperator says:\n{}", bed.operator.log()))?;
     Ok(found.ok_or("the resource is gone")?)
 }
@@ -40,8 +44,8 @@ pub fn statistics(name: &str) -> String {
 }
 
 /// Waits until the operator has looked at the data plane once more.
-pub async fn looked_again(bed: &Bed<'_>) -> Result {
-    bed.says_again_in_log("looked at the data plane", 1).await
+pub async fn wait_for_next_scan(bed: &Bed<'_>) -> Result {
+    bed.wait_for_log_again("looked at the data plane", 1).await
 }
 
 pub fn counts(resource: &Istio) -> Value {
@@ -49,7 +53,7 @@ pub fn counts(resource: &Istio) -> Value {
     json!({"total": status.total, "stale": status.stale, "restarting": status.restarting})
 }
 
-pub async fn outdated_workloads_are_restarted_and_the_rest_is_named(
+pub async fn outdated_workloads_are_restarted_and_the_rest_is_reported(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
@@ -68,14 +72,16 @@ pub async fn outdated_workloads_are_restarted_and_the_rest_is_named(
     }
     let bare = mesh.uids("kinds", "bare").await?;
     bed.edit("default", json!({"restarter": {"enabled": true}})).await?;
-    let settled = told(&bed, "ProxySidecarManualRestartRequired", |r| counts(r)["stale"] == 1).await?;
+    let resource =
+        wait_for_sidecar_condition(&bed, "ProxySidecarManualRestartRequired", |r| counts(r)["stale"] == 1)
+            .await?;
     assert_eq!(
-        sidecars(&settled).1,
+        sidecars(&resource).1,
         "The sidecars of the following workloads could not be restarted: kinds/bare"
     );
-    assert_eq!(settled.status.as_ref().map(|status| status.state), Some(State::Warning));
+    assert_eq!(resource.status.as_ref().map(|status| status.state), Some(State::Warning));
     for ((namespace, name), before) in names.into_iter().zip(before) {
-        mesh.settles(namespace, name).await?;
+        mesh.wait_until_ready(namespace, name).await?;
         let after = mesh.uids(namespace, name).await?;
         assert!(after.iter().all(|uid| !before.contains(uid)), "{namespace}/{name} kept a pod");
     }
@@ -89,19 +95,19 @@ pub async fn outdated_workloads_are_restarted_and_the_rest_is_named(
 }
 
 /// Starts an operator and waits until it has looked at the mesh once.
-async fn started(control_plane: &ControlPlane) -> Result<Bed<'_>> {
+async fn start_and_scan(control_plane: &ControlPlane) -> Result<Bed<'_>> {
     let bed = Bed::start(control_plane).await?;
-    bed.says_in_log("looked at the data plane").await?;
+    bed.wait_for_log("looked at the data plane").await?;
     Ok(bed)
 }
 
-pub async fn a_settled_mesh_is_left_alone_by_an_operator_that_starts(
+pub async fn a_converged_mesh_is_left_unchanged_by_a_starting_operator(
     control_plane: &ControlPlane,
 ) -> TestResult {
     // The operator of the test before may have been stopped ahead of its last look.
-    started(control_plane).await?.stop().await?;
+    start_and_scan(control_plane).await?.stop().await?;
     let mark = control_plane.audit().mark().await?;
-    let bed = started(control_plane).await?;
+    let bed = start_and_scan(control_plane).await?;
     let writes = bed.writes_since(&mark).await?;
     assert_eq!(writes, Vec::<String>::new());
     bed.stop().await

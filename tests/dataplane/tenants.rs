@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use testbed::{ControlPlane, TestResult};
 
 use crate::bed::Bed;
-use crate::held::{WINDOW, fill, leftover};
+use crate::held::{MAINTENANCE_WINDOW, blocked_by, fill_quota};
 use crate::mesh::{Mesh, workload};
-use crate::restart::{make_outdated, sidecars, told};
+use crate::restart::{make_outdated, sidecars, wait_for_sidecar_condition};
 
 const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 
@@ -53,7 +53,7 @@ pub async fn a_forged_owner_restarts_nothing_and_raises_no_warning(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     let mesh = Mesh(control_plane);
     mesh.namespace("forgers").await?;
     mesh.create("forgers", workload("Deployment", "victim", 1)).await?;
@@ -70,10 +70,10 @@ pub async fn a_forged_owner_restarts_nothing_and_raises_no_warning(
         pods.create(&PostParams::default(), &serde_json::from_value(pod.clone())?).await?;
     }
     let names = forgeries.each_ref().map(|(pod, _)| pod["metadata"]["name"].as_str().unwrap_or_default());
-    let listed = |resource: &Istio| names.iter().all(|name| !leftover(resource, name).is_empty());
-    let resource = told(&bed, "ProxySidecarRestartSucceeded", listed).await?;
+    let listed = |resource: &Istio| names.iter().all(|name| !blocked_by(resource, name).is_empty());
+    let resource = wait_for_sidecar_condition(&bed, "ProxySidecarRestartSucceeded", listed).await?;
     for (name, (_, words)) in names.into_iter().zip(&forgeries) {
-        let why = leftover(&resource, name);
+        let why = blocked_by(&resource, name);
         assert!(why.contains(words), "{name}: {why}");
     }
     assert_eq!(resource.status.map(|status| status.state), Some(State::Ready));
@@ -86,7 +86,7 @@ pub async fn a_forged_owner_restarts_nothing_and_raises_no_warning(
 pub async fn a_window_of_any_length_does_not_freeze_the_status(control_plane: &ControlPlane) -> TestResult {
     const LARGEST_STATUS: usize = 256 << 10;
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     let mesh = Mesh(control_plane);
     mesh.namespace("long").await?;
     let names = ["one", "two", "three", "four"];
@@ -94,29 +94,29 @@ pub async fn a_window_of_any_length_does_not_freeze_the_status(control_plane: &C
     let window = format!("a b {}", "\u{1}".repeat(200_000));
     for name in names {
         let mut object = workload("Deployment", name, 1);
-        object["metadata"]["annotations"] = json!({WINDOW: window});
+        object["metadata"]["annotations"] = json!({MAINTENANCE_WINDOW: window});
         mesh.create("long", object).await?;
     }
     make_outdated(&bed, "long").await?;
-    let listed = |resource: &Istio| names.iter().all(|name| !leftover(resource, name).is_empty());
-    let resource = told(&bed, "ProxySidecarManualRestartRequired", listed).await?;
+    let listed = |resource: &Istio| names.iter().all(|name| !blocked_by(resource, name).is_empty());
+    let resource = wait_for_sidecar_condition(&bed, "ProxySidecarManualRestartRequired", listed).await?;
     for name in names {
-        let why = leftover(&resource, name);
+        let why = blocked_by(&resource, name);
         assert!(why.contains("its maintenance window cannot be read: it is longer than"), "{name}: {why}");
     }
     let status = serde_json::to_string(&resource.status)?;
     assert!(status.len() <= LARGEST_STATUS && !status.contains("\\u0001"), "{} bytes", status.len());
     // The status goes on to follow the resource.
     make_outdated(&bed, "longer").await?;
-    bed.applied().await?;
+    bed.wait_until_applied().await?;
     bed.stop().await
 }
 
 pub async fn failures_in_one_namespace_do_not_stop_another(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    let pace = json!({"failureLimit": 2, "maxUnfinished": 1, "maxUnfinishedPerNamespace": 1});
-    bed.installed().await?;
-    bed.edit("default", json!({"restarter": pace})).await?;
+    let limits = json!({"failureLimit": 2, "maxUnfinished": 1, "maxUnfinishedPerNamespace": 1});
+    bed.ensure_installed().await?;
+    bed.edit("default", json!({"restarter": limits})).await?;
     let mesh = Mesh(control_plane);
     // The namespace that fails is the first of the wave, and has the most workloads.
     let names = ["one", "two", "three", "four"];
@@ -130,14 +130,15 @@ pub async fn failures_in_one_namespace_do_not_stop_another(control_plane: &Contr
     }
     mesh.create("b-healthy", workload("Deployment", "web", 1)).await?;
     let before = mesh.uids("b-healthy", "web").await?;
-    fill(control_plane, "a-failing", 4).await?;
+    fill_quota(control_plane, "a-failing", 4).await?;
     make_outdated(&bed, "failures").await?;
-    let stopped = told(&bed, "ProxySidecarManualRestartRequired", |resource| {
+    let suspended = wait_for_sidecar_condition(&bed, "ProxySidecarManualRestartRequired", |resource| {
         sidecars(resource).1.contains("Restarts in namespace a-failing were stopped after 2 failed rollouts")
     })
     .await?;
-    let held = names.iter().filter(|name| leftover(&stopped, name) == "restarts are held back for now");
-    assert_eq!(held.count(), 2, "{:?}", stopped.status);
+    let on_hold =
+        names.iter().filter(|name| blocked_by(&suspended, name) == "restarts are held back for now");
+    assert_eq!(on_hold.count(), 2, "{:?}", suspended.status);
     let after = mesh.uids("b-healthy", "web").await?;
     assert!(after.iter().all(|uid| !before.contains(uid)), "the other namespace was not restarted");
     bed.stop().await

@@ -35,11 +35,11 @@ fn changes() -> Vec<(Value, Value, &'static [&'static str], &'static str)> {
     ]
 }
 
-pub async fn each_setting_of_the_mesh_is_told_by_its_own_reason(control_plane: &ControlPlane) -> TestResult {
+pub async fn each_mesh_setting_is_reported_with_its_own_reason(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
     let mesh = Mesh(control_plane);
     bed.edit("default", json!({"restarter": {"enabled": false}})).await?;
-    bed.applied().await?;
+    bed.wait_until_applied().await?;
     mesh.namespace("told").await?;
     mesh.create("told", workload("Deployment", "web", 1)).await?;
     // Injection does not write where metrics are where these say something themselves.
@@ -52,51 +52,51 @@ pub async fn each_setting_of_the_mesh_is_told_by_its_own_reason(control_plane: &
         object["spec"]["template"]["metadata"]["annotations"] = annotations;
         mesh.create("told", object).await?;
     }
-    for (change, back, expected, prevented) in changes() {
+    for (change, revert, expected, blocked_by) in changes() {
         bed.edit("default", change).await?;
-        let report = is_told(&mesh, expected, prevented).await?;
+        let report = wait_for_report(&mesh, expected, blocked_by).await?;
         if expected == ["PrometheusMerge"] {
             for name in ["unscraped", "unmerged", "elsewhere"] {
                 assert_eq!(entry(&report, "told", name), None, "a restart would not change {name}");
             }
         }
-        bed.edit("default", back).await?;
-        is_told(&mesh, &[], "").await?;
+        bed.edit("default", revert).await?;
+        wait_for_report(&mesh, &[], "").await?;
     }
-    features(control_plane, Some(r#"{"disableCni": true}"#)).await?;
-    is_told(&mesh, &["Cni"], "switched_off").await?;
-    features(control_plane, None).await?;
-    is_told(&mesh, &[], "").await?;
+    set_features(control_plane, Some(r#"{"disableCni": true}"#)).await?;
+    wait_for_report(&mesh, &["Cni"], "switched_off").await?;
+    set_features(control_plane, None).await?;
+    wait_for_report(&mesh, &[], "").await?;
     // Nodes that know native sidecars make injection give them; no setting changes.
-    kubelets(control_plane, "v1.36.3").await?;
-    is_told(&mesh, &["NativeSidecar"], "report_only").await?;
-    kubelets(control_plane, "v1.32.0").await?;
-    is_told(&mesh, &[], "").await?;
+    set_kubelet_version(control_plane, "v1.36.3").await?;
+    wait_for_report(&mesh, &["NativeSidecar"], "report_only").await?;
+    set_kubelet_version(control_plane, "v1.32.0").await?;
+    wait_for_report(&mesh, &[], "").await?;
     // A switch of istiod alone is none of the sidecars' business.
     bed.edit("default", json!({"compatibilityMode": true})).await?;
-    bed.applied().await?;
-    is_told(&mesh, &[], "").await?;
+    bed.wait_until_applied().await?;
+    wait_for_report(&mesh, &[], "").await?;
     bed.edit("default", json!({"compatibilityMode": null, "restarter": null})).await?;
-    bed.applied().await?;
+    bed.wait_until_applied().await?;
     bed.stop().await
 }
 
 /// Waits until the workload is told with these reasons and no other, as soon as istiod knows of the change.
-async fn is_told(mesh: &Mesh<'_>, expected: &[&str], prevented: &str) -> Result<Value> {
+async fn wait_for_report(mesh: &Mesh<'_>, expected: &[&str], blocked_by: &str) -> Result<Value> {
     let mut last = Value::Null;
-    let what = format!("report of {expected:?} {prevented}");
-    let told = eventually(&what, DEADLINE, async || {
+    let what = format!("report of {expected:?} {blocked_by}");
+    let report = eventually(&what, DEADLINE, async || {
         // While istiod rolls out, nobody can tell.
         let Ok(report) = mesh.report(&[]).await else { return Ok(None) };
         last = entry(&report, "told", "web").cloned().unwrap_or_default();
-        let told = last["prevented"]["reason"].as_str().unwrap_or_default();
-        Ok((reasons(&last) == expected && told == prevented).then_some(report))
+        let blocked = last["prevented"]["reason"].as_str().unwrap_or_default();
+        Ok((reasons(&last) == expected && blocked == blocked_by).then_some(report))
     })
     .await;
-    told.map_err(|error| format!("{error}, but {last:#}").into())
+    report.map_err(|error| format!("{error}, but {last:#}").into())
 }
 
-async fn features(control_plane: &ControlPlane, features: Option<&str>) -> Result {
+async fn set_features(control_plane: &ControlPlane, features: Option<&str>) -> Result {
     let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
     if let Some(features) = features {
         let map = json!({"metadata": {"name": "istio-features"}, "data": {"features": features}});
@@ -108,7 +108,7 @@ async fn features(control_plane: &ControlPlane, features: Option<&str>) -> Resul
 }
 
 /// Says that the nodes run this version.
-async fn kubelets(control_plane: &ControlPlane, version: &str) -> Result {
+async fn set_kubelet_version(control_plane: &ControlPlane, version: &str) -> Result {
     let nodes: Api<Node> = Api::all(control_plane.client());
     for node in nodes.list(&ListParams::default()).await? {
         let patch = Patch::Merge(json!({"status": {"nodeInfo": {"kubeletVersion": version}}}));

@@ -11,11 +11,11 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use testbed::{ControlPlane, Requests, TestResult, eventually};
 
-use crate::asked::proofs;
+use crate::asked::injection_dry_runs;
 use crate::bed::{Bed, Result, USER};
 use crate::bundle::{Variant, derive};
 use crate::mesh::{Mesh, entry};
-use crate::owners::{Case, Outcome, cases};
+use crate::owners::{Case, ExpectedOutcome, cases};
 use crate::restart::counts;
 
 const OLDER: &str = "1.30.3";
@@ -36,19 +36,19 @@ pub async fn an_upgrade_reaches_every_workload_in_the_way_that_its_owner_allows(
     mesh.make_cases(&cases, &crate::held::closed_window()).await?;
     let controllers = mesh.act_as_controllers();
     let test = async {
-        there_are(&mesh, &cases).await?;
-        mesh.owners_act().await?;
-        there_are(&mesh, &cases).await?;
+        wait_for_pods(&mesh, &cases).await?;
+        mesh.act_as_owners().await?;
+        wait_for_pods(&mesh, &cases).await?;
         let before = pods(&mesh).await?;
         assert!(proxies(&before, "shop", "plain-1").iter().all(|image| image.contains(OLDER)), "{before:#?}");
         let mark = control_plane.audit().mark().await?;
         bed.restart_with(&[]).await?;
-        settled(&bed, left(&cases).count()).await?;
+        wait_until_converged(&bed, blocked_cases(&cases).count()).await?;
         let requests = control_plane.audit().since(&mark).await?.of(USER);
-        four_at_most_were_asked_at_once(requests.clone());
+        assert_at_most_four_dry_runs_at_once(requests.clone());
         let requests = requests.writes();
-        every_case_ended_as_expected(&mesh, &cases, &before, &requests).await?;
-        the_order_was_kept(&requests);
+        assert_every_case_ended_as_expected(&mesh, &cases, &before, &requests).await?;
+        assert_restart_order(&requests);
         bed.stop().await
     };
     tokio::select! {
@@ -64,12 +64,12 @@ async fn install_older(control_plane: &ControlPlane) -> Result<Bed<'_>> {
     // As many at once as there are, so that the test ends soon; the pace is another test's.
     let restarter = json!({"maxUnfinished": 60, "maxUnfinishedPerNamespace": 60});
     bed.create("default", json!({"restarter": restarter})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     Ok(bed)
 }
 
-fn left(cases: &[Case]) -> impl Iterator<Item = &Case> {
-    cases.iter().filter(|case| matches!(case.outcome, Outcome::Left(_)))
+fn blocked_cases(cases: &[Case]) -> impl Iterator<Item = &Case> {
+    cases.iter().filter(|case| matches!(case.outcome, ExpectedOutcome::Blocked(_)))
 }
 
 async fn pods(mesh: &Mesh<'_>) -> Result<Pods> {
@@ -103,7 +103,7 @@ fn proxies<'a>(pods: &'a Pods, namespace: &str, name: &str) -> Vec<&'a String> {
 }
 
 /// Waits until every workload has all its pods, running.
-async fn there_are(mesh: &Mesh<'_>, cases: &[Case]) -> TestResult {
+async fn wait_for_pods(mesh: &Mesh<'_>, cases: &[Case]) -> TestResult {
     for case in cases {
         let all = format!("{} running pods of {}/{}", case.pods, case.namespace, case.name());
         eventually(&all, DEADLINE, async || {
@@ -115,26 +115,28 @@ async fn there_are(mesh: &Mesh<'_>, cases: &[Case]) -> TestResult {
             Ok((running.count() == case.pods && pods.len() == case.pods).then_some(()))
         })
         .await?;
-        mesh.settles(case.namespace, case.name()).await?;
+        mesh.wait_until_ready(case.namespace, case.name()).await?;
     }
     Ok(())
 }
 
-async fn settled(bed: &Bed<'_>, left: usize) -> TestResult {
-    let is_settled = |resource: Option<&Istio>| {
+async fn wait_until_converged(bed: &Bed<'_>, blocked: usize) -> TestResult {
+    let is_converged = |resource: Option<&Istio>| {
         resource.is_some_and(|resource| {
             let (reason, _) = crate::restart::sidecars(resource);
-            let told = counts(resource);
-            reason == "ProxySidecarManualRestartRequired" && told["stale"] == left && told["restarting"] == 0
+            let counts = counts(resource);
+            reason == "ProxySidecarManualRestartRequired"
+                && counts["stale"] == blocked
+                && counts["restarting"] == 0
         })
     };
-    let what = format!("data plane with {left} leftovers");
-    let found = bed.control_plane.wait_for(bed.resources(), "default", &what, DEADLINE, is_settled).await;
+    let what = format!("data plane with {blocked} leftovers");
+    let found = bed.control_plane.wait_for(bed.resources(), "default", &what, DEADLINE, is_converged).await;
     found.map_err(|error| format!("{error}\noperator says:\n{}", bed.operator.log()))?;
     Ok(())
 }
 
-async fn every_case_ended_as_expected(
+async fn assert_every_case_ended_as_expected(
     mesh: &Mesh<'_>,
     cases: &[Case],
     before: &Pods,
@@ -144,19 +146,19 @@ async fn every_case_ended_as_expected(
     let report = mesh.report(&[]).await?;
     let mut wrong = Vec::new();
     for case in cases {
-        let told = entry(&report, case.namespace, case.name()).cloned().unwrap_or_default();
+        let entry = entry(&report, case.namespace, case.name()).cloned().unwrap_or_default();
         let expected = expected(case);
-        let seen = Seen {
+        let observed = ObservedCase {
             patches: patches(requests, case),
             evictions: evictions(requests, case),
-            told: told["prevented"]["reason"].as_str().unwrap_or_default().to_owned(),
+            blocked_by: entry["prevented"]["reason"].as_str().unwrap_or_default().to_owned(),
             replaced: uids(before, case).is_disjoint(&uids(&after, case)),
-            kept: uids(before, case) == uids(&after, case),
+            unchanged: uids(before, case) == uids(&after, case),
             current: proxies(&after, case.namespace, case.name()).iter().all(|image| image.contains(CURRENT)),
         };
-        if seen != expected {
+        if observed != expected {
             wrong.push(format!(
-                "{} {}/{}: {seen:?}, expected {expected:?}; {told}",
+                "{} {}/{}: {observed:?}, expected {expected:?}; {entry}",
                 case.kind(),
                 case.namespace,
                 case.name()
@@ -172,33 +174,37 @@ async fn every_case_ended_as_expected(
 
 /// What can be seen of one workload.
 #[derive(Debug, PartialEq)]
-struct Seen {
+struct ObservedCase {
     patches: usize,
     evictions: usize,
-    told: String,
+    blocked_by: String,
     replaced: bool,
-    kept: bool,
+    unchanged: bool,
     current: bool,
 }
 
-fn expected(case: &Case) -> Seen {
-    let restarted = |patches, evictions| Seen {
+fn expected(case: &Case) -> ObservedCase {
+    let restarted = |patches, evictions| ObservedCase {
         patches,
         evictions,
-        told: String::new(),
+        blocked_by: String::new(),
         replaced: true,
-        kept: false,
+        unchanged: false,
         current: true,
     };
     match case.outcome {
-        Outcome::RollsOut | Outcome::RestartsAt => restarted(1, 0),
-        Outcome::Evicted => restarted(0, case.pods),
-        Outcome::Left(_) | Outcome::UpToDate => Seen {
+        ExpectedOutcome::RollsOut | ExpectedOutcome::RestartsAt => restarted(1, 0),
+        ExpectedOutcome::Evicted => restarted(0, case.pods),
+        ExpectedOutcome::Blocked(_) | ExpectedOutcome::UpToDate => ObservedCase {
             patches: 0,
             evictions: 0,
-            told: if let Outcome::Left(why) = case.outcome { why.to_owned() } else { String::new() },
+            blocked_by: if let ExpectedOutcome::Blocked(why) = case.outcome {
+                why.to_owned()
+            } else {
+                String::new()
+            },
             replaced: false,
-            kept: true,
+            unchanged: true,
             current: false,
         },
     }
@@ -239,15 +245,15 @@ fn evictions(requests: &Requests, case: &Case) -> usize {
 }
 
 /// What injection gives is asked for a few workloads at once, as the API server saw it.
-fn four_at_most_were_asked_at_once(requests: Requests) {
-    let proofs = proofs(requests);
-    assert!(proofs.len() >= 40, "{} proofs", proofs.len());
-    let most = proofs.most_at_once();
+fn assert_at_most_four_dry_runs_at_once(requests: Requests) {
+    let dry_runs = injection_dry_runs(requests);
+    assert!(dry_runs.len() >= 40, "{} proofs", dry_runs.len());
+    let most = dry_runs.most_at_once();
     assert!((2..=4).contains(&most), "{most} proofs at once");
 }
 
 /// Workloads of Kyma first, those with a state after those without, gateways at the very end.
-fn the_order_was_kept(requests: &Requests) {
+fn assert_restart_order(requests: &Requests) {
     // Several are written at once.
     const AT_ONCE: usize = 4;
     let patched: Vec<&str> = requests

@@ -12,13 +12,13 @@ use istio_charts::Bundle;
 use istio_manager::api::IstioSpec;
 use istio_manager::object::ObjectId;
 use istio_manager::plan::configuration::{ClusterFacts, Images};
-use istio_manager::plan::{AdministratorValues, Basis, Desired, OverrideMode, Stage, desired};
-use istio_manager::validate::{Flavour, validate};
+use istio_manager::plan::{AdministratorValues, OverrideMode, PlanInput, PlanOutcome, Stage, build_plan};
+use istio_manager::validate::{FeatureStage, validate};
 use serde_json::{Map, Value, json};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Each choice with the number of its values. The order is that of [`Case`]'s numbers.
+/// Each choice with the number of its values. The order is that of [`ValueCase`]'s numbers.
 const CHOICES: [(&str, usize); 11] = [
     ("small", 2),
     ("provider", 7),
@@ -172,9 +172,9 @@ impl Case {
     /// Everything that would be applied, but the definitions.
     pub fn planned(&self) -> Result<Vec<(ObjectId, Value)>> {
         let spec: IstioSpec = serde_json::from_value(self.spec())?;
-        let spec = validate(&spec, Flavour::Experimental)?;
+        let spec = validate(&spec, FeatureStage::Experimental)?;
         let bundle = Bundle::embedded();
-        let basis = Basis {
+        let input = PlanInput {
             bundle: &bundle,
             facts: &ClusterFacts::from_objects(&self.cluster())?,
             images: &Images::official(bundle.version()),
@@ -184,9 +184,9 @@ impl Case {
             administrator_values: &AdministratorValues::default(),
             owner: None,
         };
-        let plan = match desired(&spec, basis)? {
-            Desired::Plan(plan) => plan,
-            Desired::Rejected(rejection) => return Err(rejection.into()),
+        let plan = match build_plan(&spec, input)? {
+            PlanOutcome::Plan(plan) => plan,
+            PlanOutcome::Rejected(rejection) => return Err(rejection.into()),
         };
         let stages = Stage::ALL.into_iter().filter(|stage| *stage != Stage::CustomResourceDefinitions);
         Ok(stages.flat_map(|stage| plan.objects(stage)).collect::<std::result::Result<_, _>>()?)
@@ -264,20 +264,19 @@ fn best_with(
         if chosen[place].is_some() {
             continue;
         }
-        let met =
-            |value: usize| {
-                let pairs = chosen.iter().enumerate().filter_map(|(other, chosen)| Some((other, (*chosen)?)));
-                pairs
-                    .map(|(other, taken)| {
-                        if place < other {
-                            (place, value, other, taken)
-                        } else {
-                            (other, taken, place, value)
-                        }
-                    })
-                    .filter(|pair| missing.contains(pair))
-                    .count()
-            };
+        let met = |value: usize| {
+            let pairs = chosen.iter().enumerate().filter_map(|(other, chosen)| Some((other, (*chosen)?)));
+            pairs
+                .map(|(other, chosen_value)| {
+                    if place < other {
+                        (place, value, other, chosen_value)
+                    } else {
+                        (other, chosen_value, place, value)
+                    }
+                })
+                .filter(|pair| missing.contains(pair))
+                .count()
+        };
         chosen[place] = (0..*values).max_by_key(|value| met(*value));
     }
     Case(std::array::from_fn(|place| chosen[place].unwrap_or_default()))

@@ -9,19 +9,19 @@ use super::Case;
 
 /// Fails if what is planned for the case is no whole installation.
 pub fn check(case: &Case, planned: &[(ObjectId, Value)]) {
-    identities_are_unique_and_labelled(case, planned);
-    the_namespace_and_what_people_might_edit_say_whose_they_are(case, planned);
-    switches_are_followed(case, planned);
-    the_gateway_expects_what_its_load_balancer_speaks(case, planned);
-    autoscalers_fit(case, planned);
-    images_are_those_asked_for(case, planned);
+    assert_identities_are_unique_and_labelled(case, planned);
+    assert_disclaimer_annotations(case, planned);
+    assert_switches_are_followed(case, planned);
+    assert_proxy_protocol_matches_load_balancer(case, planned);
+    assert_autoscalers_are_consistent(case, planned);
+    assert_images_are_expected(case, planned);
 }
 
 fn find<'a>(planned: &'a [(ObjectId, Value)], kind: &str, name: &str) -> Option<&'a Value> {
     planned.iter().find(|(id, _)| id.kind == kind && id.name == name).map(|(_, object)| object)
 }
 
-fn identities_are_unique_and_labelled(case: &Case, planned: &[(ObjectId, Value)]) {
+fn assert_identities_are_unique_and_labelled(case: &Case, planned: &[(ObjectId, Value)]) {
     let unique: BTreeSet<&ObjectId> = planned.iter().map(|(id, _)| id).collect();
     assert_eq!(unique.len(), planned.len(), "{case:?}");
     for (id, object) in planned {
@@ -32,7 +32,7 @@ fn identities_are_unique_and_labelled(case: &Case, planned: &[(ObjectId, Value)]
 }
 
 /// Users see it on the objects that they would change first.
-fn the_namespace_and_what_people_might_edit_say_whose_they_are(case: &Case, planned: &[(ObjectId, Value)]) {
+fn assert_disclaimer_annotations(case: &Case, planned: &[(ObjectId, Value)]) {
     const NOTE: &str = "istios.operator.kyma-project.io/managed-by-disclaimer";
     let metadata = |kind, name| &find(planned, kind, name).unwrap()["metadata"];
     let namespace = metadata("Namespace", "istio-system");
@@ -50,7 +50,7 @@ fn the_namespace_and_what_people_might_edit_say_whose_they_are(case: &Case, plan
     }
 }
 
-fn switches_are_followed(case: &Case, planned: &[(ObjectId, Value)]) {
+fn assert_switches_are_followed(case: &Case, planned: &[(ObjectId, Value)]) {
     for (kind, name, wanted) in [
         ("DaemonSet", "istio-cni-node", !case.disables_cni()),
         ("DaemonSet", "ztunnel", case.is_ambient()),
@@ -67,7 +67,7 @@ fn switches_are_followed(case: &Case, planned: &[(ObjectId, Value)]) {
 }
 
 /// One without the other is an outage.
-fn the_gateway_expects_what_its_load_balancer_speaks(case: &Case, planned: &[(ObjectId, Value)]) {
+fn assert_proxy_protocol_matches_load_balancer(case: &Case, planned: &[(ObjectId, Value)]) {
     let service = find(planned, "Service", "istio-ingressgateway").unwrap();
     let speaks = service["metadata"]["annotations"].as_object().unwrap().keys().any(|key| {
         key.ends_with("load-balancer-proxy-protocol") || key == "loadbalancer.openstack.org/proxy-protocol"
@@ -75,7 +75,7 @@ fn the_gateway_expects_what_its_load_balancer_speaks(case: &Case, planned: &[(Ob
     assert_eq!(find(planned, "EnvoyFilter", "proxy-protocol").is_some(), speaks, "{case:?}");
 }
 
-fn autoscalers_fit(case: &Case, planned: &[(ObjectId, Value)]) {
+fn assert_autoscalers_are_consistent(case: &Case, planned: &[(ObjectId, Value)]) {
     for (id, object) in planned {
         let target = match id.kind.as_str() {
             "HorizontalPodAutoscaler" => {
@@ -103,7 +103,7 @@ fn autoscalers_fit(case: &Case, planned: &[(ObjectId, Value)]) {
     assert_eq!(vertical > 0, case.scales_vertically() && case.is("autoscaler definition"), "{case:?}");
 }
 
-fn images_are_those_asked_for(case: &Case, planned: &[(ObjectId, Value)]) {
+fn assert_images_are_expected(case: &Case, planned: &[(ObjectId, Value)]) {
     for (id, object) in planned {
         let pod = &object["spec"]["template"]["spec"];
         let containers = ["initContainers", "containers"].into_iter().filter_map(|kind| pod[kind].as_array());

@@ -41,19 +41,19 @@ impl<'c> Bed<'c> {
         let is_experimental = arguments.contains(&"--allow-experimental");
         let values: &[&str] = if is_experimental { &["istio.allowExperimental=true"] } else { &[] };
         let direct = install(control_plane, values).await?;
-        forget_leader(control_plane).await?;
+        delete_leases(control_plane).await?;
         Self::start_by(control_plane, direct, LONG_LEASE, arguments)
     }
 
     /// The operator behind a proxy that loses requests.
     pub async fn start_through(control_plane: &'c ControlPlane, proxy: &FaultProxy) -> Result<Self> {
         let through = proxy.kubeconfig(&install(control_plane, &[]).await?)?;
-        forget_leader(control_plane).await?;
+        delete_leases(control_plane).await?;
         Self::start_by(control_plane, through, LONG_LEASE, &[])
     }
 
     /// The operator behind a proxy, with a Lease that is soon over when it hangs.
-    pub async fn start_short_of_lease(control_plane: &'c ControlPlane, proxy: &FaultProxy) -> Result<Self> {
+    pub async fn start_with_short_lease(control_plane: &'c ControlPlane, proxy: &FaultProxy) -> Result<Self> {
         let through = proxy.kubeconfig(&install(control_plane, &[]).await?)?;
         Self::start_by(control_plane, through, SHORT_LEASE, &[])
     }
@@ -80,25 +80,25 @@ impl<'c> Bed<'c> {
     /// Kills the operator without warning and starts it anew.
     pub async fn crash(&mut self) -> Result {
         self.operator.kill().await?;
-        forget_leader(self.control_plane).await?;
-        self.operator = self.anew(&[])?;
+        delete_leases(self.control_plane).await?;
+        self.operator = self.respawn(&[])?;
         Ok(())
     }
 
     /// Ends the operator and starts it anew with other arguments, as an update of its Deployment does.
     pub async fn restart_with(&mut self, arguments: &[&str]) -> Result {
         self.operator.terminate(Duration::from_secs(10)).await?;
-        self.operator = self.anew(arguments)?;
+        self.operator = self.respawn(arguments)?;
         Ok(())
     }
 
     /// Starts the operator anew after it has ended.
     pub fn start_again(&mut self) -> Result {
-        self.operator = self.anew(&[])?;
+        self.operator = self.respawn(&[])?;
         Ok(())
     }
 
-    fn anew(&self, arguments: &[&str]) -> Result<Process> {
+    fn respawn(&self, arguments: &[&str]) -> Result<Process> {
         let kubeconfig = self.kubeconfig.clone();
         let replica = Replica { name: "operator", kubeconfig, metrics: self.metrics, lease: LONG_LEASE };
         replica.start(self.control_plane, arguments)
@@ -129,18 +129,18 @@ impl<'c> Bed<'c> {
     }
 
     /// Has Istio installed by a resource `default` that says nothing, whatever earlier tests left behind.
-    pub async fn installed(&self) -> Result {
+    pub async fn ensure_installed(&self) -> Result {
         for other in self.resources().list(&ListParams::default()).await? {
             if other.name_any() != "default" {
                 self.delete(&other.name_any()).await?;
-                self.goes(&other.name_any()).await?;
+                self.wait_until_gone(&other.name_any()).await?;
             }
         }
         if self.resources().get_opt("default").await?.is_none() {
             self.create("default", json!({})).await?;
         }
-        self.settles("default", State::Ready).await?;
-        self.reconciled().await
+        self.wait_for_state("default", State::Ready).await?;
+        self.wait_until_reconciled().await
     }
 
     pub async fn edit(&self, name: &str, spec: Value) -> Result<Istio> {
@@ -154,34 +154,36 @@ impl<'c> Bed<'c> {
     }
 
     /// Waits until this process has reconciled once.
-    pub async fn reconciled(&self) -> Result {
-        self.says_in_log("reconciled").await
+    pub async fn wait_until_reconciled(&self) -> Result {
+        self.wait_for_log("reconciled").await
     }
 
     /// Waits until this process has logged `words`.
-    pub async fn says_in_log(&self, words: &str) -> Result {
-        Ok(self.operator.says(words, DEADLINE).await?)
+    pub async fn wait_for_log(&self, words: &str) -> Result {
+        Ok(self.operator.wait_for_log(words, DEADLINE).await?)
     }
 
     /// Waits until this process has logged `words` so often more.
-    pub async fn says_again_in_log(&self, words: &str, times: usize) -> Result {
-        let times = self.operator.times_said(words) + times;
-        Ok(self.operator.says_so_often(words, times, DEADLINE).await?)
+    pub async fn wait_for_log_again(&self, words: &str, times: usize) -> Result {
+        let times = self.operator.count_in_log(words) + times;
+        Ok(self.operator.wait_for_log_times(words, times, DEADLINE).await?)
     }
 
     /// Waits until the operator has written down that no sidecar is outdated.
-    pub async fn data_plane_settled(&self) -> Result {
+    pub async fn wait_until_data_plane_converged(&self) -> Result {
         let api: Api<ConfigMap> = Api::namespaced(self.control_plane.client(), NAMESPACE);
-        let written = |memory: Option<&ConfigMap>| {
-            let data = memory.and_then(|memory| memory.data.as_ref());
+        let written = |ledger: Option<&ConfigMap>| {
+            let data = ledger.and_then(|memory| memory.data.as_ref());
             data.is_some_and(|data| data.get("settled").is_some_and(|mesh| !mesh.is_empty()))
         };
         let name = "istio-manager-restarts";
         self.control_plane.wait_for(api, name, "settled data plane", DEADLINE, written).await?;
-        let told = |resource: Option<&Istio>| {
+        let is_reported = |resource: Option<&Istio>| {
             resource.and_then(|resource| resource.status.as_ref()?.data_plane.as_ref()).is_some()
         };
-        self.control_plane.wait_for(self.resources(), "default", "told data plane", DEADLINE, told).await?;
+        self.control_plane
+            .wait_for(self.resources(), "default", "told data plane", DEADLINE, is_reported)
+            .await?;
         Ok(())
     }
 
@@ -195,13 +197,13 @@ impl<'c> Bed<'c> {
     }
 
     /// Waits until the resource shows `state` for its present generation.
-    pub async fn settles(&self, name: &str, state: State) -> Result<Istio> {
-        self.settles_in(NAMESPACE, name, state).await
+    pub async fn wait_for_state(&self, name: &str, state: State) -> Result<Istio> {
+        self.wait_for_state_in(NAMESPACE, name, state).await
     }
 
-    pub async fn settles_in(&self, namespace: &str, name: &str, state: State) -> Result<Istio> {
+    pub async fn wait_for_state_in(&self, namespace: &str, name: &str, state: State) -> Result<Istio> {
         let api: Api<Istio> = Api::namespaced(self.control_plane.client(), namespace);
-        let settled = |resource: Option<&Istio>| {
+        let is_in_state = |resource: Option<&Istio>| {
             resource.is_some_and(|resource| {
                 let status = resource.status.as_ref();
                 status.is_some_and(|s| {
@@ -210,43 +212,43 @@ impl<'c> Bed<'c> {
             })
         };
         let what = format!("Istio in state {}", state.as_str());
-        let found = self.control_plane.wait_for(api, name, &what, DEADLINE, settled).await;
+        let found = self.control_plane.wait_for(api, name, &what, DEADLINE, is_in_state).await;
         let found = found.map_err(|error| format!("{error}\noperator says:\n{}", self.operator.log()))?;
         Ok(found.ok_or("the resource is gone")?)
     }
 
     /// Waits until the description of the resource contains `text`.
-    pub async fn says(&self, name: &str, text: &str) -> Result<Istio> {
-        self.settles_when(name, text, |resource| told(resource).0.contains(text)).await
+    pub async fn wait_for_description(&self, name: &str, text: &str) -> Result<Istio> {
+        self.wait_until(name, text, |resource| description_and_reason(resource).0.contains(text)).await
     }
 
     /// Waits until the control plane is as the resource describes it; sidecars that are outdated may be a Warning.
-    pub async fn applied(&self) -> Result {
+    pub async fn wait_until_applied(&self) -> Result {
         let is_applied = |resource: &Istio| {
             resource.status.as_ref().is_some_and(|status| {
-                let settled = [State::Ready, State::Warning].contains(&status.state);
-                settled && status.observed_generation == resource.metadata.generation
+                let is_finished = [State::Ready, State::Warning].contains(&status.state);
+                is_finished && status.observed_generation == resource.metadata.generation
             })
         };
-        self.settles_when("default", "applied resource", is_applied).await?;
+        self.wait_until("default", "applied resource", is_applied).await?;
         Ok(())
     }
 
     /// Waits until the resource shows what is wanted.
-    pub async fn settles_when(
+    pub async fn wait_until(
         &self,
         name: &str,
         what: &str,
-        holds: impl Fn(&Istio) -> bool,
+        condition: impl Fn(&Istio) -> bool,
     ) -> Result<Istio> {
-        let shows = |resource: Option<&Istio>| resource.is_some_and(&holds);
+        let shows = |resource: Option<&Istio>| resource.is_some_and(&condition);
         let found = self.control_plane.wait_for(self.resources(), name, what, DEADLINE, shows).await;
         let found = found.map_err(|error| format!("{error}\noperator says:\n{}", self.operator.log()))?;
         Ok(found.ok_or("the resource is gone")?)
     }
 
     /// Waits until the resource is gone.
-    pub async fn goes(&self, name: &str) -> Result {
+    pub async fn wait_until_gone(&self, name: &str) -> Result {
         let api = self.resources();
         let gone = self
             .control_plane
@@ -257,7 +259,7 @@ impl<'c> Bed<'c> {
     }
 
     /// Waits until the namespace of the control plane is gone.
-    pub async fn namespace_goes(&self) -> Result {
+    pub async fn wait_until_namespace_is_gone(&self) -> Result {
         let api: Api<Namespace> = Api::all(self.control_plane.client());
         let gone = |namespace: Option<&Namespace>| namespace.is_none();
         self.control_plane.wait_for(api, "istio-system", "gone namespace", DEADLINE, gone).await?;
@@ -322,7 +324,7 @@ async fn install(control_plane: &ControlPlane, values: &[&str]) -> Result<PathBu
 }
 
 /// Takes the Lease from one that was killed: to wait until it is over would only cost time.
-async fn forget_leader(control_plane: &ControlPlane) -> Result {
+async fn delete_leases(control_plane: &ControlPlane) -> Result {
     let leases: Api<Lease> = Api::namespaced(control_plane.client(), NAMESPACE);
     leases.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
     Ok(())
@@ -333,7 +335,7 @@ fn free_port() -> Result<u16> {
 }
 
 /// Sets the switches of the operator to this text, which is JSON if it is to be followed.
-pub async fn features(control_plane: &ControlPlane, switches: &str) -> Result {
+pub async fn set_features(control_plane: &ControlPlane, switches: &str) -> Result {
     let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
     let map = json!({
         "apiVersion": "v1",
@@ -346,7 +348,7 @@ pub async fn features(control_plane: &ControlPlane, switches: &str) -> Result {
 }
 
 /// The description and the reason of the Ready condition.
-pub fn told(resource: &Istio) -> (String, String) {
+pub fn description_and_reason(resource: &Istio) -> (String, String) {
     let status = resource.status.clone().unwrap_or_default();
     let ready =
         status.conditions.unwrap_or_default().into_iter().find(|condition| condition.type_ == "Ready");
@@ -354,7 +356,7 @@ pub fn told(resource: &Istio) -> (String, String) {
 }
 
 /// Whether the operator holds the resource.
-pub fn is_held(resource: &Istio) -> bool {
+pub fn has_finalizer(resource: &Istio) -> bool {
     resource
         .finalizers()
         .iter()

@@ -12,11 +12,11 @@ use testbed::{ControlPlane, TestResult};
 
 use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, USER};
 use crate::bundle::{Variant, derive};
-use crate::removal::nothing_is_left;
+use crate::removal::assert_nothing_is_left;
 
 /// The namespace of a tenant.
 const SHOP: &str = "shop";
-const ACCESS: &str = "istio-manager-control-plane";
+const CONTROL_PLANE_ROLE: &str = "istio-manager-control-plane";
 
 /// One request of a stolen token.
 struct Attempt {
@@ -177,9 +177,9 @@ fn credentials() -> Vec<Attempt> {
 /// Definitions, webhooks, policies and namespaces.
 fn cluster() -> Vec<Attempt> {
     let hooks = "/apis/admissionregistration.k8s.io/v1";
-    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
     let labels = || json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}});
-    let definition = json!({
+    let crd = json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "things.example.com"},
         "spec": {"group": "example.com", "names": {"kind": "Thing", "plural": "things"}, "scope": "Namespaced",
@@ -191,13 +191,9 @@ fn cluster() -> Vec<Attempt> {
         patch("relabel kube-system", "/api/v1/namespaces/kube-system", labels()),
         patch("relabel a tenant's namespace", "/api/v1/namespaces/shop", labels()),
         create("create a namespace", "/api/v1/namespaces", named("v1", "Namespace", json!({}))),
-        create("create a definition", definitions, definition),
-        patch(
-            "change a foreign definition",
-            &format!("{definitions}/istios.operator.kyma-project.io"),
-            labels(),
-        ),
-        delete("delete a foreign definition", &format!("{definitions}/istios.operator.kyma-project.io")),
+        create("create a definition", crds, crd),
+        patch("change a foreign definition", &format!("{crds}/istios.operator.kyma-project.io"), labels()),
+        delete("delete a foreign definition", &format!("{crds}/istios.operator.kyma-project.io")),
         create(
             "create a mutating webhook",
             &format!("{hooks}/mutatingwebhookconfigurations"),
@@ -248,7 +244,7 @@ fn permissions() -> Vec<Attempt> {
         create(
             "bind its role of the control plane everywhere",
             &format!("{rbac}/clusterrolebindings"),
-            binding("ClusterRoleBinding", "ClusterRole", ACCESS),
+            binding("ClusterRoleBinding", "ClusterRole", CONTROL_PLANE_ROLE),
         ),
         create("create a ClusterRole with all", &format!("{rbac}/clusterroles"), rules("ClusterRole")),
         patch(
@@ -263,7 +259,7 @@ fn permissions() -> Vec<Attempt> {
         ),
         patch(
             "add to its role of the control plane",
-            &format!("{rbac}/clusterroles/{ACCESS}"),
+            &format!("{rbac}/clusterroles/{CONTROL_PLANE_ROLE}"),
             json!({"rules": everything()}),
         ),
         patch(
@@ -276,21 +272,21 @@ fn permissions() -> Vec<Attempt> {
         create(
             "bind itself in kube-system",
             &format!("{rbac}/namespaces/kube-system/rolebindings"),
-            binding("RoleBinding", "ClusterRole", ACCESS),
+            binding("RoleBinding", "ClusterRole", CONTROL_PLANE_ROLE),
         ),
         apply(
             "bind itself in a tenant's namespace",
-            &format!("{rbac}/namespaces/shop/rolebindings/{ACCESS}"),
+            &format!("{rbac}/namespaces/shop/rolebindings/{CONTROL_PLANE_ROLE}"),
             {
-                let mut access = binding("RoleBinding", "ClusterRole", ACCESS);
-                access["metadata"]["name"] = json!(ACCESS);
+                let mut access = binding("RoleBinding", "ClusterRole", CONTROL_PLANE_ROLE);
+                access["metadata"]["name"] = json!(CONTROL_PLANE_ROLE);
                 access
             },
         ),
         create(
             "bind itself beside its own role",
             &format!("{rbac}/namespaces/kyma-system/rolebindings"),
-            binding("RoleBinding", "ClusterRole", ACCESS),
+            binding("RoleBinding", "ClusterRole", CONTROL_PLANE_ROLE),
         ),
         create(
             "bind admin in istio-system",
@@ -493,9 +489,9 @@ pub async fn what_the_operator_must_not_do_is_refused_by_the_api_server(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     bed.stop().await?;
-    belongings_of_others(control_plane).await?;
+    create_objects_of_others(control_plane).await?;
     let admin = control_plane.client();
     let operator = control_plane.client_for(NAMESPACE, "istio-controller-manager").await?;
     let mut attempts: Vec<Attempt> =
@@ -555,7 +551,7 @@ async fn what_the_operator_has_to_do_is_allowed(operator: &Client) -> Result {
 }
 
 /// What the attempts are made on.
-async fn belongings_of_others(control_plane: &ControlPlane) -> Result {
+async fn create_objects_of_others(control_plane: &ControlPlane) -> Result {
     control_plane.create_namespace(SHOP, &[]).await?;
     let admin = control_plane.client();
     let mut app = workload("Deployment");
@@ -598,25 +594,25 @@ pub async fn an_installation_is_removed_although_the_access_to_it_is_gone(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     let bindings: Api<RoleBinding> = Api::namespaced(control_plane.client(), "istio-system");
-    let access = bindings.get(ACCESS).await?;
+    let access = bindings.get(CONTROL_PLANE_ROLE).await?;
     let subjects = access.subjects.unwrap_or_default();
     assert_eq!(
         subjects.iter().map(|subject| subject.name.as_str()).collect::<Vec<_>>(),
         ["istio-controller-manager"]
     );
     bed.operator.pause()?;
-    bindings.delete(ACCESS, &DeleteParams::default()).await?;
+    bindings.delete(CONTROL_PLANE_ROLE, &DeleteParams::default()).await?;
     bed.delete("default").await?;
     let mark = control_plane.audit().mark().await?;
     bed.operator.resume()?;
-    bed.goes("default").await?;
-    nothing_is_left(&bed).await?;
+    bed.wait_until_gone("default").await?;
+    assert_nothing_is_left(&bed).await?;
     let deletions: Vec<String> =
         bed.writes_since(&mark).await?.into_iter().filter(|write| write.contains("delete")).collect();
     let place = |words: &str| deletions.iter().position(|deletion| deletion.contains(words));
-    let (access, namespace) = (place(ACCESS), place("resource: \"namespaces\""));
+    let (access, namespace) = (place(CONTROL_PLANE_ROLE), place("resource: \"namespaces\""));
     assert!(access.is_some() && access < namespace, "{deletions:#?}");
     let last =
         deletions.iter().rposition(|deletion| deletion.contains("istio.io") || deletion.contains("istiod"));
@@ -638,26 +634,26 @@ pub async fn an_object_that_was_there_before_is_released_and_not_deleted(
     let older = [format!("--charts-dir={}", charts.display()), "--istio-version=1.30.3".to_owned()];
     let mut bed = Bed::start_with(control_plane, &older.each_ref().map(String::as_str)).await?;
     bed.create("default", json!({})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     let adopted = maps.get("istio-retired").await?;
     assert!(is_managed(&adopted), "{adopted:?}");
 
     bed.restart_with(&[]).await?;
-    bed.says_in_log("released, as it is no longer configured").await?;
+    bed.wait_for_log("released, as it is no longer configured").await?;
     let released = maps.get("istio-retired").await?;
     assert_eq!(released.uid(), before.uid());
     assert!(!is_managed(&released), "{released:?}");
     assert_eq!(released.data.unwrap_or_default().get("own").map(String::as_str), Some("data"));
 
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     bed.delete("default").await?;
-    bed.goes("default").await?;
+    bed.wait_until_gone("default").await?;
     assert_eq!(maps.get("istio-retired").await?.uid(), before.uid());
     let namespaces: Api<Namespace> = Api::all(control_plane.client());
     assert!(namespaces.get("istio-system").await?.metadata.deletion_timestamp.is_none());
     let bindings: Api<RoleBinding> = Api::namespaced(control_plane.client(), "istio-system");
     assert!(
-        bindings.get_opt(ACCESS).await?.is_none(),
+        bindings.get_opt(CONTROL_PLANE_ROLE).await?.is_none(),
         "{USER} keeps its access to a namespace that is not Istio's"
     );
     bed.stop().await

@@ -9,7 +9,7 @@ use crate::bed::Result;
 const DISCOVERY: &str = "charts/istio-control/istio-discovery/templates";
 const CRDS: &str = "charts/base/files/crd-all.gen.yaml";
 /// The folder of real charts, `<folder>/<version>/{charts,profiles}`.
-const REAL: &str = "ISTIO_BUNDLES";
+const BUNDLES_VARIABLE: &str = "ISTIO_BUNDLES";
 /// A field of the embedded `DestinationRule` that 1.30 does not have.
 pub const NEW_FIELD: &str = "zoneAwareLbSetting";
 
@@ -58,7 +58,7 @@ fn embedded() -> PathBuf {
 
 /// Charts of that very version, if there are some.
 fn real(version: &str) -> Option<PathBuf> {
-    let folder = PathBuf::from(std::env::var_os(REAL)?).join(version);
+    let folder = PathBuf::from(std::env::var_os(BUNDLES_VARIABLE)?).join(version);
     folder.join("charts").is_dir().then_some(folder)
 }
 
@@ -86,21 +86,21 @@ fn remove_field(file: &Path, field: &str) -> Result {
     let text = fs::read_to_string(file)?;
     let indent = |line: &str| line.len() - line.trim_start().len();
     let mut removing = None;
-    let mut kept = String::new();
+    let mut remaining = String::new();
     for line in text.lines() {
         if removing.is_some_and(|depth| line.trim().is_empty() || indent(line) > depth) {
             continue;
         }
         removing = (line.trim() == format!("{field}:")).then(|| indent(line));
         if removing.is_none() {
-            kept.push_str(line);
-            kept.push('\n');
+            remaining.push_str(line);
+            remaining.push('\n');
         }
     }
-    if kept.len() == text.len() {
+    if remaining.len() == text.len() {
         return Err(format!("{} does not have {field} any more", file.display()).into());
     }
-    Ok(fs::write(file, kept)?)
+    Ok(fs::write(file, remaining)?)
 }
 
 /// Copies a folder with all that is in it.

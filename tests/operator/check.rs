@@ -55,7 +55,9 @@ async fn kubectl(control_plane: &ControlPlane, arguments: &[&str]) -> Result {
     Ok(())
 }
 
-pub async fn a_check_names_the_neighbours_that_get_in_the_way(control_plane: &ControlPlane) -> TestResult {
+pub async fn a_check_reports_conflicting_network_plugins_and_other_istios(
+    control_plane: &ControlPlane,
+) -> TestResult {
     let file = |name: &str, content: &str| -> Result<String> {
         let path = control_plane.dir().join(name);
         std::fs::write(&path, content)?;
@@ -63,8 +65,8 @@ pub async fn a_check_names_the_neighbours_that_get_in_the_way(control_plane: &Co
     };
     let (neighbours, felix) = (file("neighbours.yaml", NEIGHBOURS)?, file("felix.yaml", FELIX)?);
     kubectl(control_plane, &["apply", "-f", &neighbours]).await?;
-    let definition = "crd/felixconfigurations.crd.projectcalico.org";
-    kubectl(control_plane, &["wait", "--for=condition=Established", "--timeout=60s", definition]).await?;
+    let crd = "crd/felixconfigurations.crd.projectcalico.org";
+    kubectl(control_plane, &["wait", "--for=condition=Established", "--timeout=60s", crd]).await?;
     kubectl(control_plane, &["apply", "-f", &felix]).await?;
     let (code, found) = check(control_plane, &[]).await?;
     kubectl(control_plane, &["delete", "--wait=false", "-f", &neighbours]).await?;
@@ -83,8 +85,10 @@ pub async fn a_check_names_the_neighbours_that_get_in_the_way(control_plane: &Co
 
 /// Exit code and the findings as severity, subject and message.
 async fn check(control_plane: &ControlPlane, arguments: &[&str]) -> Result<(i32, Vec<[String; 3]>)> {
-    let (code, shown, said) = command(control_plane, &[&["check", "-o", "json"], arguments].concat()).await?;
-    let report: Value = serde_json::from_str(&shown).map_err(|error| format!("{error}: {shown}{said}"))?;
+    let (code, stdout, stderr) =
+        command(control_plane, &[&["check", "-o", "json"], arguments].concat()).await?;
+    let report: Value =
+        serde_json::from_str(&stdout).map_err(|error| format!("{error}: {stdout}{stderr}"))?;
     let text = |finding: &Value, field: &str| finding[field].as_str().unwrap_or_default().to_owned();
     let findings = report["findings"].as_array().into_iter().flatten();
     Ok((
@@ -97,7 +101,7 @@ fn has(findings: &[[String; 3]], severity: &str, subject: &str, words: &str) -> 
     findings.iter().any(|found| found[0] == severity && found[1] == subject && found[2].contains(words))
 }
 
-pub async fn a_check_of_a_cluster_without_the_operator_says_what_is_missing(
+pub async fn a_check_of_a_cluster_without_the_operator_reports_what_is_missing(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let (code, found) = check(control_plane, &[]).await?;
@@ -122,7 +126,9 @@ pub async fn a_check_as_a_user_without_permissions_names_them(control_plane: &Co
     Ok(())
 }
 
-pub async fn a_check_names_what_stands_in_the_way(control_plane: &ControlPlane) -> TestResult {
+pub async fn a_check_reports_a_dead_webhook_and_a_restricted_namespace(
+    control_plane: &ControlPlane,
+) -> TestResult {
     let client = control_plane.client();
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let enforce = |level: Value| {

@@ -10,16 +10,16 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use testbed::{ControlPlane, FaultProxy, TestResult};
 
-use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, features, told};
+use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, description_and_reason, set_features};
 
 const ISTIO: &str = "istio-system";
 
-pub async fn one_node_more_or_less_does_not_change_the_size_but_another_cluster_does(
+pub async fn the_size_changes_with_the_cluster_but_not_with_a_single_node(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
     bed.create("default", json!({})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     let autoscalers: Api<HorizontalPodAutoscaler> = Api::namespaced(control_plane.client(), ISTIO);
     let fewest = |autoscaler: HorizontalPodAutoscaler| autoscaler.spec.min_replicas;
     assert_eq!(fewest(autoscalers.get("istio-ingressgateway").await?), Some(3));
@@ -31,7 +31,7 @@ pub async fn one_node_more_or_less_does_not_change_the_size_but_another_cluster_
     }
     // What changes at once shows that the nodes have been looked at.
     bed.edit("default", json!({"config": {"numTrustedProxies": 1}})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     assert_eq!(fewest(autoscalers.get("istio-ingressgateway").await?), Some(3));
 
     nodes.create(&PostParams::default(), &testbed::node("small", "2", "8Gi")).await?;
@@ -45,8 +45,8 @@ pub async fn one_node_more_or_less_does_not_change_the_size_but_another_cluster_
     let remembered = maps.get("istio-manager-cluster").await?.data.unwrap_or_default();
     assert_eq!(remembered.get("size").map(String::as_str), Some("Evaluation"));
     let events: Vec<Event> = control_plane.events_of(NAMESPACE, "Istio", "default").await?;
-    let told = events.iter().any(|event| event.reason.as_deref() == Some("ClusterSizeChanged"));
-    assert!(told, "{:?}", events.iter().map(|event| &event.reason).collect::<Vec<_>>());
+    let is_reported = events.iter().any(|event| event.reason.as_deref() == Some("ClusterSizeChanged"));
+    assert!(is_reported, "{:?}", events.iter().map(|event| &event.reason).collect::<Vec<_>>());
     bed.stop().await
 }
 
@@ -62,17 +62,17 @@ const SOURCES: [(&str, &str); 8] = [
     ("metadata.name%3Distio-manager-cluster", "the operator's ConfigMap istio-manager-cluster"),
 ];
 
-pub async fn settings_that_cannot_be_read_are_named_and_nothing_is_decided_until_they_can(
+pub async fn unreadable_settings_are_reported_and_block_the_reconcile(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let proxy = FaultProxy::start(&control_plane.kubeconfig(), 33).await?;
     let mut bed = Bed::start_through(control_plane, &proxy).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     proxy.fail_reads(&SOURCES.map(|(address, _)| address));
     // A new operator that has to do something, and knows nothing.
     bed.restart_with(&[]).await?;
     bed.edit("default", json!({"config": {"numTrustedProxies": 3}})).await?;
-    let (description, _) = told(&bed.settles("default", State::Error).await?);
+    let (description, _) = description_and_reason(&bed.wait_for_state("default", State::Error).await?);
     for (_, name) in SOURCES {
         assert!(description.contains(name), "{name} is missing in: {description}");
     }
@@ -80,40 +80,40 @@ pub async fn settings_that_cannot_be_read_are_named_and_nothing_is_decided_until
     assert!(!mesh(control_plane).await?.contains("numTrustedProxies"));
 
     proxy.fail_reads(&[]);
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     assert!(mesh(control_plane).await?.contains("numTrustedProxies"));
     bed.edit("default", json!({"config": null})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     bed.stop().await
 }
 
-pub async fn the_last_good_settings_stay_in_force_while_they_cannot_be_read(
+pub async fn the_last_good_settings_stay_in_effect_while_reads_fail(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let proxy = FaultProxy::start(&control_plane.kubeconfig(), 34).await?;
     let bed = Bed::start_through(control_plane, &proxy).await?;
-    bed.installed().await?;
-    features(control_plane, r#"{"disableCni": true}"#).await?;
+    bed.ensure_installed().await?;
+    set_features(control_plane, r#"{"disableCni": true}"#).await?;
     let agents: Api<DaemonSet> = Api::namespaced(control_plane.client(), ISTIO);
     let exists = |wanted: bool| move |agent: Option<&DaemonSet>| agent.is_some() == wanted;
     control_plane.wait_for(agents.clone(), "istio-cni-node", "no agent", DEADLINE, exists(false)).await?;
-    bed.applied().await?;
+    bed.wait_until_applied().await?;
 
     proxy.fail_reads(&SOURCES.map(|(address, _)| address));
     for (_, name) in SOURCES {
-        bed.says_in_log(&format!("cannot watch {name}")).await?;
+        bed.wait_for_log(&format!("cannot watch {name}")).await?;
     }
     bed.edit("default", json!({"config": {"numTrustedProxies": 3}})).await?;
-    bed.applied().await?;
+    bed.wait_until_applied().await?;
     assert!(mesh(control_plane).await?.contains("numTrustedProxies"));
     assert!(agents.get_opt("istio-cni-node").await?.is_none(), "a read error counted as a default");
 
     // What is switched meanwhile takes effect when it can be read again.
-    features(control_plane, "{}").await?;
+    set_features(control_plane, "{}").await?;
     proxy.fail_reads(&[]);
     control_plane.wait_for(agents, "istio-cni-node", "agent", DEADLINE, exists(true)).await?;
     bed.edit("default", json!({"config": null})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
     maps.delete("istio-features", &DeleteParams::default()).await?;
     bed.stop().await
@@ -125,10 +125,10 @@ async fn mesh(control_plane: &ControlPlane) -> Result<String> {
     Ok(maps.get("istio").await?.data.unwrap_or_default().remove("mesh").ok_or("no mesh configuration")?)
 }
 
-pub async fn the_load_balancer_decides_about_the_proxy_protocol(control_plane: &ControlPlane) -> TestResult {
+pub async fn the_load_balancer_determines_the_proxy_protocol(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
     bed.create("default", json!({})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     control_plane.create_namespace("shop", &[]).await?;
     let kind =
         ApiResource::from_gvk(&GroupVersionKind::gvk("networking.istio.io", "v1alpha3", "EnvoyFilter"));
@@ -145,12 +145,12 @@ pub async fn the_load_balancer_decides_about_the_proxy_protocol(control_plane: &
     }
     let exists = |wanted: bool| move |filter: Option<&DynamicObject>| filter.is_some() == wanted;
     control_plane.wait_for(filters.clone(), "proxy-protocol", "filter", DEADLINE, exists(true)).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     assert_eq!(annotation(control_plane, "proxy-protocol").await?.as_deref(), Some("*"));
 
     maps.delete("elb-deprecated", &DeleteParams::default()).await?;
     control_plane.wait_for(filters, "proxy-protocol", "no filter", DEADLINE, exists(false)).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     assert_eq!(annotation(control_plane, "proxy-protocol").await?, None);
     assert_eq!(annotation(control_plane, "type").await?.as_deref(), Some("nlb"));
     bed.stop().await
@@ -163,7 +163,7 @@ async fn annotation(control_plane: &ControlPlane, key: &str) -> Result<Option<St
     Ok(service.annotations().get(&key).cloned())
 }
 
-pub async fn experiments_are_installed_where_they_are_allowed_and_end_with_their_cause(
+pub async fn experimental_features_are_installed_if_allowed_and_can_be_removed(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start_with(control_plane, &["--allow-experimental"]).await?;
@@ -173,7 +173,7 @@ pub async fn experiments_are_installed_where_they_are_allowed_and_end_with_their
     });
     provisioning_info(control_plane, "networkDetails: {dualStackIPEnabled: true}").await?;
     bed.create("default", json!({"experimental": experimental})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     let daemon_sets: Api<DaemonSet> = Api::namespaced(control_plane.client(), ISTIO);
     let ztunnel = daemon_sets.get("ztunnel").await?.status.unwrap_or_default();
     assert_eq!(ztunnel.number_ready, 3);
@@ -192,11 +192,11 @@ pub async fn experiments_are_installed_where_they_are_allowed_and_end_with_their
     };
     control_plane.wait_for(maps, "istio", "mesh of one IP family", DEADLINE, is_single).await?;
     bed.edit("default", json!({"experimental": null})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     assert!(daemon_sets.get_opt("ztunnel").await?.is_none());
     bed.delete("default").await?;
-    bed.goes("default").await?;
-    crate::removal::nothing_is_left(&bed).await?;
+    bed.wait_until_gone("default").await?;
+    crate::removal::assert_nothing_is_left(&bed).await?;
     bed.stop().await
 }
 

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use testbed::{ControlPlane, FaultProxy, TestResult};
 
 use crate::bed::{Bed, Result};
-use crate::drift::{applied, content};
-use crate::faults::caught;
-use crate::removal::nothing_is_left;
+use crate::drift::{applied_objects, content};
+use crate::faults::intercept_write;
+use crate::removal::assert_nothing_is_left;
 
 /// The first write of each step of an installation: method and part of the path.
 const INSTALLATION: [(&str, &str); 15] = [
@@ -46,49 +46,49 @@ const REMOVAL: [(&str, &str); 12] = [
     ("PATCH", "/istios/default?"),
 ];
 
-pub async fn an_operator_that_is_killed_at_every_stage_installs_and_removes_what_one_does_that_is_not(
+pub async fn an_operator_killed_at_every_stage_installs_and_uninstalls_the_same(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let proxy = FaultProxy::start(&control_plane.kubeconfig(), 5).await?;
     let mut bed = Bed::start_through(control_plane, &proxy).await?;
     bed.create("default", json!({})).await?;
     for write in INSTALLATION {
-        let _held = caught(&proxy, write).await?;
+        let _held = intercept_write(&proxy, write).await?;
         bed.crash().await?;
-        assert!(!says_ready(&bed).await?, "ready after {write:?}, which is not the end");
+        assert!(!is_ready(&bed).await?, "ready after {write:?}, which is not the end");
     }
-    bed.settles("default", State::Ready).await?;
-    let disturbed = installed(control_plane).await?;
+    bed.wait_for_state("default", State::Ready).await?;
+    let interrupted = installed_objects(control_plane).await?;
     bed.delete("default").await?;
     for write in REMOVAL {
-        let _held = caught(&proxy, write).await?;
+        let _held = intercept_write(&proxy, write).await?;
         bed.crash().await?;
     }
-    bed.goes("default").await?;
-    nothing_is_left(&bed).await?;
+    bed.wait_until_gone("default").await?;
+    assert_nothing_is_left(&bed).await?;
     bed.create("default", json!({})).await?;
-    bed.settles("default", State::Ready).await?;
-    let undisturbed = installed(control_plane).await?;
-    assert!(undisturbed.len() > 40, "{}", undisturbed.len());
-    for (object, content) in &undisturbed {
-        assert_eq!(disturbed.get(object), Some(content), "{object}");
+    bed.wait_for_state("default", State::Ready).await?;
+    let uninterrupted = installed_objects(control_plane).await?;
+    assert!(uninterrupted.len() > 40, "{}", uninterrupted.len());
+    for (object, content) in &uninterrupted {
+        assert_eq!(interrupted.get(object), Some(content), "{object}");
     }
-    assert_eq!(disturbed.len(), undisturbed.len());
+    assert_eq!(interrupted.len(), uninterrupted.len());
     bed.stop().await
 }
 
-async fn says_ready(bed: &Bed<'_>) -> Result<bool> {
+async fn is_ready(bed: &Bed<'_>) -> Result<bool> {
     let resource = bed.resources().get("default").await?;
     Ok(resource.status.is_some_and(|status| status.state == State::Ready))
 }
 
 /// All objects of an installation, without what differs from one installation to the next.
-async fn installed(control_plane: &ControlPlane) -> Result<BTreeMap<String, Value>> {
+async fn installed_objects(control_plane: &ControlPlane) -> Result<BTreeMap<String, Value>> {
     let mut objects = BTreeMap::new();
-    for target in applied(control_plane).await? {
+    for target in applied_objects(control_plane).await? {
         let object = target.api(control_plane).get(&target.name).await?;
         let mut content = content(&object);
-        forget_what_others_fill_in(&target.kind.kind, &mut content);
+        remove_fields_set_by_others(&target.kind.kind, &mut content);
         let name = format!("{} {}/{}", target.kind.kind, target.namespace.unwrap_or_default(), target.name);
         objects.insert(name, content);
     }
@@ -96,28 +96,28 @@ async fn installed(control_plane: &ControlPlane) -> Result<BTreeMap<String, Valu
 }
 
 /// Addresses and ports that the API server draws, what istiod writes into webhooks, and what an autoscaler decides.
-pub fn forget_what_others_fill_in(kind: &str, content: &mut Value) {
+pub fn remove_fields_set_by_others(kind: &str, content: &mut Value) {
     let data = &mut content["data"];
     match kind {
         "Service" => {
             for field in ["clusterIP", "clusterIPs", "healthCheckNodePort"] {
-                forget(&mut data["spec"], field);
+                remove_field(&mut data["spec"], field);
             }
-            each(&mut data["spec"]["ports"], |port| forget(port, "nodePort"));
+            each(&mut data["spec"]["ports"], |port| remove_field(port, "nodePort"));
         }
-        "Deployment" => forget(&mut data["spec"], "replicas"),
+        "Deployment" => remove_field(&mut data["spec"], "replicas"),
         "MutatingWebhookConfiguration" => {
-            each(&mut data["webhooks"], |webhook| forget(&mut webhook["clientConfig"], "caBundle"));
+            each(&mut data["webhooks"], |webhook| remove_field(&mut webhook["clientConfig"], "caBundle"));
         }
         "ValidatingWebhookConfiguration" => each(&mut data["webhooks"], |webhook| {
-            forget(&mut webhook["clientConfig"], "caBundle");
-            forget(webhook, "failurePolicy");
+            remove_field(&mut webhook["clientConfig"], "caBundle");
+            remove_field(webhook, "failurePolicy");
         }),
         _ => {}
     }
 }
 
-fn forget(object: &mut Value, field: &str) {
+fn remove_field(object: &mut Value, field: &str) {
     if let Some(fields) = object.as_object_mut() {
         fields.remove(field);
     }

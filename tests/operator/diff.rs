@@ -36,7 +36,7 @@ pub async fn a_diff_before_the_installation_shows_every_object_as_new(
 
 pub async fn a_diff_of_an_unchanged_resource_is_empty(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     assert_eq!(
         diff(control_plane, json!({})).await?,
         (0, String::new(), "nothing would change\n".to_owned())
@@ -70,14 +70,17 @@ pub async fn a_diff_shows_a_changed_setting_and_changes_nothing(control_plane: &
     Ok(())
 }
 
-pub async fn a_diff_of_a_resource_that_would_be_refused_says_why(control_plane: &ControlPlane) -> TestResult {
-    let (code, shown, said) = diff(control_plane, json!({"config": {"trustDomain": "not-.valid"}})).await?;
-    assert_eq!((code, shown.as_str()), (2, ""));
-    assert!(said.contains("spec.config.trustDomain"), "{said}");
+pub async fn a_diff_of_an_invalid_resource_reports_why_it_is_refused(
+    control_plane: &ControlPlane,
+) -> TestResult {
+    let (code, stdout, stderr) =
+        diff(control_plane, json!({"config": {"trustDomain": "not-.valid"}})).await?;
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    assert!(stderr.contains("spec.config.trustDomain"), "{stderr}");
     Ok(())
 }
 
-pub async fn a_diff_as_a_user_who_may_not_look_says_what_is_forbidden(
+pub async fn a_diff_without_read_permission_reports_what_is_forbidden(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let file = control_plane.dir().join("forbidden.yaml");
@@ -85,8 +88,9 @@ pub async fn a_diff_as_a_user_who_may_not_look_says_what_is_forbidden(
         "metadata": {"name": "default", "namespace": "kyma-system"}});
     std::fs::write(&file, resource.to_string())?;
     let filename = format!("--filename={}", file.display());
-    let (code, shown, said) = crate::bed::command(control_plane, &["diff", &filename, "--as=nobody"]).await?;
-    assert_eq!((code, shown.as_str()), (2, ""));
-    assert!(said.contains("cannot list the Istio resources") && said.contains("forbidden"), "{said}");
+    let (code, stdout, stderr) =
+        crate::bed::command(control_plane, &["diff", &filename, "--as=nobody"]).await?;
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    assert!(stderr.contains("cannot list the Istio resources") && stderr.contains("forbidden"), "{stderr}");
     Ok(())
 }

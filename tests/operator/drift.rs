@@ -10,7 +10,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, TestResult, eventually};
 
-use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, told};
+use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, description_and_reason};
 
 /// One object of ours.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ impl Target {
 }
 
 /// All objects that the operator applied, but its definitions: theirs are tried one by one.
-pub async fn applied(control_plane: &ControlPlane) -> Result<Vec<Target>> {
+pub async fn applied_objects(control_plane: &ControlPlane) -> Result<Vec<Target>> {
     let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(control_plane.client(), NAMESPACE);
     let secret = secrets.get("istio-manager-inventory").await?;
     let data = secret.data.unwrap_or_default().remove("objects").ok_or("no inventory")?;
@@ -63,7 +63,7 @@ pub fn content(object: &DynamicObject) -> Value {
     json!({"labels": object.labels(), "annotations": object.annotations(), "data": data})
 }
 
-pub async fn back(
+pub async fn wait_until_restored(
     control_plane: &ControlPlane,
     target: &Target,
     condition: impl Fn(&DynamicObject) -> bool,
@@ -91,7 +91,7 @@ pub async fn events(control_plane: &ControlPlane, reason: &str) -> Result<BTreeM
 }
 
 /// Events are written after the fact, so they are waited for.
-pub async fn told_in_an_event(
+pub async fn wait_for_event(
     control_plane: &ControlPlane,
     reason: &str,
     about: &str,
@@ -111,16 +111,18 @@ pub async fn edit(control_plane: &ControlPlane, target: &Target, patch: Value) -
     Ok(())
 }
 
-pub async fn an_edited_object_is_put_back_with_an_event_and_a_count(
+pub async fn an_edited_object_is_reverted_with_an_event_and_a_metric(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     let service = Target::new("", "Service", Some("istio-system"), "istio-ingressgateway");
     edit(control_plane, &service, json!({"spec": {"selector": {"app": "mine"}}})).await?;
-    back(control_plane, &service, |object| object.data["spec"]["selector"]["app"] == "istio-ingressgateway")
-        .await?;
-    told_in_an_event(
+    wait_until_restored(control_plane, &service, |object| {
+        object.data["spec"]["selector"]["app"] == "istio-ingressgateway"
+    })
+    .await?;
+    wait_for_event(
         control_plane,
         "DriftRepaired",
         "Service istio-ingressgateway",
@@ -133,16 +135,18 @@ pub async fn an_edited_object_is_put_back_with_an_event_and_a_count(
     bed.stop().await
 }
 
-pub async fn what_others_add_stays(control_plane: &ControlPlane) -> TestResult {
+pub async fn fields_added_by_others_are_kept(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     let service = Target::new("", "Service", Some("istio-system"), "istio-ingressgateway");
     let mark = control_plane.audit().mark().await?;
     edit(control_plane, &service, json!({"metadata": {"annotations": {"example.com/mine": "yes"}}})).await?;
     // An edit of ours behind it shows that the first was seen and left alone.
     edit(control_plane, &service, json!({"spec": {"selector": {"app": "mine"}}})).await?;
-    back(control_plane, &service, |object| object.data["spec"]["selector"]["app"] == "istio-ingressgateway")
-        .await?;
+    wait_until_restored(control_plane, &service, |object| {
+        object.data["spec"]["selector"]["app"] == "istio-ingressgateway"
+    })
+    .await?;
     let object = service.api(control_plane).get(&service.name).await?;
     assert_eq!(object.annotations().get("example.com/mine").map(String::as_str), Some("yes"));
     let writes = bed.writes_since(&mark).await?;
@@ -161,43 +165,43 @@ async fn pause_all(bed: &Bed<'_>, value: Value) -> Result {
     Ok(())
 }
 
-pub async fn a_paused_resource_writes_nothing_and_says_so(control_plane: &ControlPlane) -> TestResult {
+pub async fn a_paused_resource_is_reported_and_nothing_is_written(
+    control_plane: &ControlPlane,
+) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     pause_all(&bed, json!("true")).await?;
-    let paused = bed.settles("default", State::Warning).await?;
-    let (description, reason) = told(&paused);
+    let paused = bed.wait_for_state("default", State::Warning).await?;
+    let (description, reason) = description_and_reason(&paused);
     assert_eq!(reason, "ReconcilePaused");
     assert!(description.contains("istios.operator.kyma-project.io/pause"), "{description}");
     let mark = control_plane.audit().mark().await?;
     let service = Target::new("", "Service", Some("istio-system"), "istio-ingressgateway");
     edit(control_plane, &service, json!({"spec": {"selector": {"app": "mine"}}})).await?;
     bed.edit("default", json!({"config": {"gatewayExternalTrafficPolicy": "Local"}})).await?;
-    bed.settles("default", State::Warning).await?;
+    bed.wait_for_state("default", State::Warning).await?;
     let writes = bed.writes_since(&mark).await?;
     assert!(writes.iter().all(|write| write.contains("istios") || write.contains("events")), "{writes:#?}");
     pause_all(&bed, Value::Null).await?;
-    bed.settles("default", State::Ready).await?;
-    back(control_plane, &service, |object| {
+    bed.wait_for_state("default", State::Ready).await?;
+    wait_until_restored(control_plane, &service, |object| {
         object.data["spec"]["selector"]["app"] == "istio-ingressgateway"
             && object.data["spec"]["externalTrafficPolicy"] == "Local"
     })
     .await?;
     bed.edit("default", json!({"config": null})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     bed.stop().await
 }
 
-pub async fn a_paused_object_is_left_alone_until_its_pause_is_over(
-    control_plane: &ControlPlane,
-) -> TestResult {
+pub async fn a_paused_object_is_skipped_until_its_pause_expires(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     let service = Target::new("", "Service", Some("istio-system"), "istio-ingressgateway");
     let until = k8s_openapi::jiff::Timestamp::now() + k8s_openapi::jiff::SignedDuration::from_secs(8);
     let pause = json!({"istios.operator.kyma-project.io/pause": until.to_string()});
     edit(control_plane, &service, json!({"metadata": {"annotations": pause}})).await?;
-    let (description, _) = told(&bed.settles("default", State::Warning).await?);
+    let (description, _) = description_and_reason(&bed.wait_for_state("default", State::Warning).await?);
     assert!(
         description.contains("Service istio-system/istio-ingressgateway is paused until"),
         "{description}"
@@ -205,35 +209,38 @@ pub async fn a_paused_object_is_left_alone_until_its_pause_is_over(
     edit(control_plane, &service, json!({"spec": {"selector": {"app": "mine"}}})).await?;
     let other = Target::new("", "Service", Some("istio-system"), "istiod");
     edit(control_plane, &other, json!({"spec": {"selector": {"app": "mine"}}})).await?;
-    back(control_plane, &other, |object| object.data["spec"]["selector"]["app"] == "istiod").await?;
+    wait_until_restored(control_plane, &other, |object| object.data["spec"]["selector"]["app"] == "istiod")
+        .await?;
     if k8s_openapi::jiff::Timestamp::now() < until {
         let object = service.api(control_plane).get(&service.name).await?;
         assert_eq!(object.data["spec"]["selector"]["app"], "mine", "a repair in spite of the pause");
     }
-    back(control_plane, &service, |object| object.data["spec"]["selector"]["app"] == "istio-ingressgateway")
-        .await?;
-    bed.settles("default", State::Ready).await?;
+    wait_until_restored(control_plane, &service, |object| {
+        object.data["spec"]["selector"]["app"] == "istio-ingressgateway"
+    })
+    .await?;
+    bed.wait_for_state("default", State::Ready).await?;
     let none = json!({"istios.operator.kyma-project.io/pause": null});
     edit(control_plane, &service, json!({"metadata": {"annotations": none}})).await?;
     bed.stop().await
 }
 
-pub async fn one_who_keeps_changing_an_object_is_named_and_not_fought(
+pub async fn repeated_changes_by_another_manager_are_reported_with_a_backoff(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     let service = Target::new("", "Service", Some("istio-system"), "istio-ingressgateway");
     for _ in 0..3 {
         edit(control_plane, &service, json!({"spec": {"selector": {"app": "mine"}}})).await?;
-        back(control_plane, &service, |object| {
+        wait_until_restored(control_plane, &service, |object| {
             object.data["spec"]["selector"]["app"] == "istio-ingressgateway"
         })
         .await?;
     }
     edit(control_plane, &service, json!({"spec": {"selector": {"app": "mine"}}})).await?;
-    let fought = bed.settles("default", State::Warning).await?;
-    let (description, reason) = told(&fought);
+    let warned = bed.wait_for_state("default", State::Warning).await?;
+    let (description, reason) = description_and_reason(&warned);
     assert_eq!(reason, "DriftNotRepaired");
     for words in ["Service istio-system/istio-ingressgateway", "somebody changed spec.selector", "left alone"]
     {
@@ -243,16 +250,19 @@ pub async fn one_who_keeps_changing_an_object_is_named_and_not_fought(
     assert_eq!(object.data["spec"]["selector"]["app"], "mine");
     // A new configuration is not part of the fight.
     bed.edit("default", json!({"config": {"gatewayExternalTrafficPolicy": "Local"}})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     let object = service.api(control_plane).get(&service.name).await?;
     assert_eq!(object.data["spec"]["selector"]["app"], "istio-ingressgateway");
     bed.edit("default", json!({"config": null})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     bed.stop().await
 }
 
 /// A policy that changes each Service of the name on its way in.
-async fn undo(control_plane: &ControlPlane, service: &str) -> Result<Vec<(Api<DynamicObject>, String)>> {
+async fn create_mutating_policy(
+    control_plane: &ControlPlane,
+    service: &str,
+) -> Result<Vec<(Api<DynamicObject>, String)>> {
     let rules = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["services"]}]);
     let selector = "Object{spec: Object.spec{externalTrafficPolicy: 'Local'}}";
     let policy = json!({
@@ -276,24 +286,24 @@ async fn undo(control_plane: &ControlPlane, service: &str) -> Result<Vec<(Api<Dy
     Ok(made)
 }
 
-pub async fn a_value_that_admission_undoes_is_named_and_not_written_again_and_again(
+pub async fn a_value_reverted_by_admission_is_reported_and_not_rewritten(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     let service = Target::new("", "Service", Some("istio-system"), "istio-ingressgateway");
-    let made = undo(control_plane, &service.name).await?;
+    let made = create_mutating_policy(control_plane, &service.name).await?;
     // Policies act a moment after they were made: until an edit of ours shows it.
-    back_after_edits(control_plane, &service).await?;
+    edit_until_policy_acts(control_plane, &service).await?;
     bed.edit("default", json!({"config": {"gatewayExternalTrafficPolicy": "Cluster"}})).await?;
-    let (description, reason) = told(&bed.settles("default", State::Warning).await?);
+    let (description, reason) = description_and_reason(&bed.wait_for_state("default", State::Warning).await?);
     assert_eq!(reason, "DriftNotRepaired", "{description}");
     for words in ["Service istio-system/istio-ingressgateway", "admission", "spec.externalTrafficPolicy"] {
         assert!(description.contains(words), "{description}");
     }
     let mark = control_plane.audit().mark().await?;
     bed.edit("default", json!({"compatibilityMode": true})).await?;
-    bed.settles("default", State::Warning).await?;
+    bed.wait_for_state("default", State::Warning).await?;
     let writes = bed.writes_since(&mark).await?;
     assert!(!writes.iter().any(|write| write.contains("istio-ingressgateway")), "{writes:#?}");
     for (api, name) in made.iter().rev() {
@@ -304,11 +314,11 @@ pub async fn a_value_that_admission_undoes_is_named_and_not_written_again_and_ag
 }
 
 /// Edits a note on the Service until the policy has changed it on the way.
-async fn back_after_edits(control_plane: &ControlPlane, service: &Target) -> Result {
-    let mut round = 0;
+async fn edit_until_policy_acts(control_plane: &ControlPlane, service: &Target) -> Result {
+    let mut attempt = 0;
     eventually("policy that acts", DEADLINE, async || {
-        round += 1;
-        let note = json!({"metadata": {"annotations": {"example.com/round": round.to_string()}}});
+        attempt += 1;
+        let note = json!({"metadata": {"annotations": {"example.com/round": attempt.to_string()}}});
         edit(control_plane, service, note).await?;
         let live = service.api(control_plane).get(&service.name).await?;
         Ok((live.data["spec"]["externalTrafficPolicy"] == "Local").then_some(()))

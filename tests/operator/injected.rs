@@ -15,23 +15,23 @@ const NAMESPACE: &str = "shop";
 
 /// How pods are created one after the other.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Created {
+pub enum PodCreation {
     /// In dry runs: nothing is left of them, and nothing runs.
-    Dry,
+    DryRun,
     /// And deleted again.
-    Really,
+    Persisted,
 }
 
 /// How many sidecars a pod in the labelled namespace would get now.
-pub async fn sidecars_of_a_pod(control_plane: &ControlPlane) -> Result<usize> {
-    Ok(sidecars(&create(&pods(control_plane), Created::Dry).await?))
+pub async fn sidecars_of_new_pod(control_plane: &ControlPlane) -> Result<usize> {
+    Ok(sidecars(&create(&pods(control_plane), PodCreation::DryRun).await?))
 }
 
 /// Creates one pod after the other in a labelled namespace, which it makes, while `work` goes on: each has to be let in, with
 /// one sidecar.
 pub async fn while_pods_are_created<T>(
     control_plane: &ControlPlane,
-    how: Created,
+    creation: PodCreation,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     control_plane.create_namespace(NAMESPACE, &[("istio-injection", "enabled")]).await?;
@@ -40,15 +40,15 @@ pub async fn while_pods_are_created<T>(
     let probe = async {
         loop {
             let number = created.get();
-            let pod = create(&pods, how).await;
+            let pod = create(&pods, creation).await;
             let pod = pod.map_err(|error| format!("pod {number} is refused: {error}"))?;
             let sidecars = sidecars(&pod);
             if sidecars != 1 {
                 return Result::Err(format!("pod {number} has {sidecars} sidecars").into());
             }
-            match how {
-                Created::Dry => tokio::time::sleep(Duration::from_millis(20)).await,
-                Created::Really => {
+            match creation {
+                PodCreation::DryRun => tokio::time::sleep(Duration::from_millis(20)).await,
+                PodCreation::Persisted => {
                     pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await?;
                 }
             }
@@ -67,12 +67,14 @@ fn pods(control_plane: &ControlPlane) -> Api<Pod> {
     Api::namespaced(control_plane.client(), NAMESPACE)
 }
 
-async fn create(pods: &Api<Pod>, how: Created) -> Result<Pod> {
+async fn create(pods: &Api<Pod>, creation: PodCreation) -> Result<Pod> {
     let pod = serde_json::from_value(json!({
         "metadata": {"generateName": "cart-"},
         "spec": {"containers": [{"name": "cart", "image": "example.com/cart:1"}]},
     }))?;
-    Ok(pods.create(&PostParams { dry_run: how == Created::Dry, ..PostParams::default() }, &pod).await?)
+    Ok(pods
+        .create(&PostParams { dry_run: creation == PodCreation::DryRun, ..PostParams::default() }, &pod)
+        .await?)
 }
 
 fn sidecars(pod: &Pod) -> usize {

@@ -12,7 +12,7 @@ use kube::core::ApiResource;
 use serde_json::json;
 use testbed::{ControlPlane, Requests, TestResult};
 
-use crate::bed::{Bed, DEADLINE, NAMESPACE, USER, is_held, told};
+use crate::bed::{Bed, DEADLINE, NAMESPACE, USER, description_and_reason, has_finalizer};
 use crate::matrix::Case;
 use crate::rendered;
 
@@ -23,14 +23,14 @@ pub async fn a_resource_is_installed_and_reported_ready(control_plane: &ControlP
     let bed = Bed::start(control_plane).await?;
     let mark = control_plane.audit().mark().await?;
     bed.create("default", json!({})).await?;
-    let ready = bed.settles("default", State::Ready).await?;
+    let ready = bed.wait_for_state("default", State::Ready).await?;
     eprintln!(
         "REQUESTS {}",
         control_plane.audit().since(&mark).await?.of(USER).without_leases().iter().count()
     );
-    new_kinds_were_asked_for_before_istiod(&control_plane.audit().since(&mark).await?);
-    assert_eq!(told(&ready), (String::new(), "ReconcileSucceeded".to_owned()));
-    assert!(is_held(&ready));
+    assert_new_kinds_are_listed_before_istiod_starts(&control_plane.audit().since(&mark).await?);
+    assert_eq!(description_and_reason(&ready), (String::new(), "ReconcileSucceeded".to_owned()));
+    assert!(has_finalizer(&ready));
     let deployments: Api<Deployment> = Api::namespaced(control_plane.client(), "istio-system");
     for name in ["istiod", "istio-ingressgateway"] {
         let status = deployments.get(name).await?.status.unwrap_or_default();
@@ -40,23 +40,23 @@ pub async fn a_resource_is_installed_and_reported_ready(control_plane: &ControlP
 }
 
 /// So that the API server does not make the storage of kinds while istiod waits for its watches.
-fn new_kinds_were_asked_for_before_istiod(requests: &Requests) {
+fn assert_new_kinds_are_listed_before_istiod_starts(requests: &Requests) {
     let of_istio = |verb: &'static str, user: &'static str| {
-        let asked = requests.iter().filter(move |request| request.verb == verb && request.user == user);
-        asked.filter(|request| request.resource.ends_with(".istio.io"))
+        let matching = requests.iter().filter(move |request| request.verb == verb && request.user == user);
+        matching.filter(|request| request.resource.ends_with(".istio.io"))
     };
     let kinds = |verb, user| of_istio(verb, user).map(|request| request.resource.as_str()).collect();
-    let mut asked: BTreeSet<&str> = kinds("list", USER);
+    let mut listed: BTreeSet<&str> = kinds("list", USER);
     // The operator watches these itself.
-    asked.extend(kinds("watch", USER));
+    listed.extend(kinds("watch", USER));
     let watched: BTreeSet<&str> = kinds("watch", ISTIOD);
     assert!(watched.len() > 10, "{watched:?}");
-    assert!(watched.is_subset(&asked), "{asked:?}, istiod {watched:?}");
+    assert!(watched.is_subset(&listed), "{listed:?}, istiod {watched:?}");
     let first = |verb, user| of_istio(verb, user).map(|request| request.received.as_str()).min();
     assert!(first("list", USER) < first("watch", ISTIOD), "{requests}");
 }
 
-pub async fn a_spec_stays_as_its_user_wrote_it(control_plane: &ControlPlane) -> TestResult {
+pub async fn the_operator_does_not_modify_the_spec(control_plane: &ControlPlane) -> TestResult {
     let kind = ApiResource::erase::<Istio>(&());
     let resources: Api<DynamicObject> = Api::namespaced_with(control_plane.client(), NAMESPACE, &kind);
     let resource = resources.get("default").await?;
@@ -65,11 +65,11 @@ pub async fn a_spec_stays_as_its_user_wrote_it(control_plane: &ControlPlane) -> 
     Ok(())
 }
 
-pub async fn a_change_of_the_reason_is_an_event(control_plane: &ControlPlane) -> TestResult {
+pub async fn a_change_of_the_ready_reason_emits_an_event(control_plane: &ControlPlane) -> TestResult {
     let events = control_plane.events_of(NAMESPACE, "Istio", "default").await?;
-    let told: Vec<_> =
+    let reported: Vec<_> =
         events.iter().filter_map(|event| Some((event.type_.as_deref()?, event.reason.as_deref()?))).collect();
-    assert!(told.contains(&("Normal", "ReconcileSucceeded")), "{told:?}");
+    assert!(reported.contains(&("Normal", "ReconcileSucceeded")), "{reported:?}");
     Ok(())
 }
 
@@ -94,14 +94,16 @@ pub async fn a_pod_in_a_labelled_namespace_gets_a_sidecar(control_plane: &Contro
     Ok(())
 }
 
-pub async fn an_unchanged_cluster_is_left_alone_after_a_restart(control_plane: &ControlPlane) -> TestResult {
+pub async fn an_operator_restart_writes_nothing_to_an_unchanged_cluster(
+    control_plane: &ControlPlane,
+) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.data_plane_settled().await?;
+    bed.wait_until_data_plane_converged().await?;
     bed.stop().await?;
     let mark = control_plane.audit().mark().await?;
     let bed = Bed::start(control_plane).await?;
-    bed.reconciled().await?;
-    bed.says_in_log("looked at the data plane").await?;
+    bed.wait_until_reconciled().await?;
+    bed.wait_for_log("looked at the data plane").await?;
     let requests = control_plane.audit().since(&mark).await?.of(USER).without_leases();
     assert!(!requests.is_empty(), "the operator has looked at nothing");
     assert_eq!(bed.writes_since(&mark).await?, Vec::<String>::new());
@@ -117,13 +119,13 @@ pub async fn a_changed_setting_reaches_its_object(control_plane: &ControlPlane) 
         "components": {"pilot": {"k8s": {"resources": {"requests": {"cpu": "75m"}}}}},
     });
     bed.edit("default", edited).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     assert_eq!(policy(services.get("istio-ingressgateway").await?).as_deref(), Some("Local"));
     let deployments: Api<Deployment> = Api::namespaced(control_plane.client(), "istio-system");
     let istiod = serde_json::to_value(deployments.get("istiod").await?)?;
     assert_eq!(istiod["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"], "75m");
     bed.edit("default", json!({"config": null, "components": null})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     assert_eq!(policy(services.get("istio-ingressgateway").await?).as_deref(), Some("Cluster"));
     bed.stop().await
 }
@@ -161,10 +163,10 @@ pub async fn a_component_that_is_turned_off_is_pruned(control_plane: &ControlPla
     let bed = Bed::start(control_plane).await?;
     let deployments: Api<Deployment> = Api::namespaced(control_plane.client(), "istio-system");
     bed.edit("default", json!({"components": {"egressGateway": {"enabled": true}}})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     assert!(deployments.get_opt("istio-egressgateway").await?.is_some());
     bed.edit("default", json!({"components": null})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     let gone = |deployment: Option<&Deployment>| deployment.is_none();
     control_plane.wait_for(deployments, "istio-egressgateway", "pruned gateway", DEADLINE, gone).await?;
     bed.stop().await

@@ -15,7 +15,7 @@ pub async fn the_kustomization_runs_the_operator(control_plane: &ControlPlane) -
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/default");
     let arguments = ["apply".to_owned(), format!("--kustomize={}", folder.display())];
     run(control_plane, &kubectl, arguments).await?;
-    becomes_available(control_plane).await
+    wait_until_available(control_plane).await
 }
 
 pub async fn the_chart_runs_the_operator(control_plane: &ControlPlane) -> TestResult {
@@ -24,11 +24,11 @@ pub async fn the_chart_runs_the_operator(control_plane: &ControlPlane) -> TestRe
     let arguments = ["install", "istio-manager", "--namespace", NAMESPACE, "--create-namespace"];
     let arguments = arguments.map(str::to_owned).into_iter().chain([chart.display().to_string()]);
     run(control_plane, &helm, arguments).await?;
-    becomes_available(control_plane).await
+    wait_until_available(control_plane).await
 }
 
 /// The test bed has no containers; what is shown is that the pod is admitted, with its class, account and security.
-async fn becomes_available(control_plane: &ControlPlane) -> TestResult {
+async fn wait_until_available(control_plane: &ControlPlane) -> TestResult {
     let available = |deployment: Option<&Deployment>| {
         let status = deployment.and_then(|deployment| deployment.status.as_ref());
         status.is_some_and(|status| status.available_replicas > Some(0))

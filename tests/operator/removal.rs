@@ -9,11 +9,11 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use testbed::{ControlPlane, TestResult};
 
-use crate::bed::{Bed, NAMESPACE, Result, told};
+use crate::bed::{Bed, NAMESPACE, Result, description_and_reason};
 
 pub async fn a_resource_of_a_user_blocks_the_removal(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     control_plane.create_namespace("shop", &[]).await?;
     let kind =
         ApiResource::from_gvk(&GroupVersionKind::gvk("networking.istio.io", "v1alpha3", "EnvoyFilter"));
@@ -21,20 +21,20 @@ pub async fn a_resource_of_a_user_blocks_the_removal(control_plane: &ControlPlan
     let filter = DynamicObject::new("mine", &kind).data(json!({"spec": {}}));
     filters.create(&PostParams::default(), &filter).await?;
     bed.delete("default").await?;
-    let blocked = bed.settles("default", State::Warning).await?;
-    let (description, reason) = told(&blocked);
+    let blocked = bed.wait_for_state("default", State::Warning).await?;
+    let (description, reason) = description_and_reason(&blocked);
     assert_eq!(reason, "IstioCustomResourcesDangling");
     assert!(description.contains("EnvoyFilter shop/mine"), "{description}");
     filters.delete("mine", &DeleteParams::default()).await?;
-    bed.goes("default").await?;
+    bed.wait_until_gone("default").await?;
     bed.stop().await
 }
 
-pub async fn a_deleted_resource_takes_istio_with_it_and_no_copy_of_its_objects(
+pub async fn deleting_the_resource_removes_istio_but_no_copies_of_its_objects(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     control_plane.create_namespace("shop", &[]).await?;
     let client = control_plane.client();
     let original = Api::<ConfigMap>::namespaced(client.clone(), "istio-system").get("istio").await?;
@@ -45,21 +45,21 @@ pub async fn a_deleted_resource_takes_istio_with_it_and_no_copy_of_its_objects(
     let copies: Api<ConfigMap> = Api::namespaced(client, "shop");
     copies.create(&PostParams::default(), &copy).await?;
     bed.delete("default").await?;
-    bed.goes("default").await?;
-    nothing_is_left(&bed).await?;
+    bed.wait_until_gone("default").await?;
+    assert_nothing_is_left(&bed).await?;
     assert!(copies.get_opt("istio").await?.is_some());
     copies.delete("istio", &DeleteParams::default()).await?;
     bed.stop().await
 }
 
 /// Neither a definition nor a webhook, the namespace or the inventory.
-pub async fn nothing_is_left(bed: &Bed<'_>) -> Result {
-    bed.namespace_goes().await?;
+pub async fn assert_nothing_is_left(bed: &Bed<'_>) -> Result {
+    bed.wait_until_namespace_is_gone().await?;
     let client = bed.control_plane.client();
-    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let left: Vec<String> =
-        definitions.list(&ListParams::default()).await?.iter().map(ResourceExt::name_any).collect();
-    assert_eq!(left, ["istios.operator.kyma-project.io"]);
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let remaining: Vec<String> =
+        crds.list(&ListParams::default()).await?.iter().map(ResourceExt::name_any).collect();
+    assert_eq!(remaining, ["istios.operator.kyma-project.io"]);
     for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
         let resource =
             ApiResource::from_gvk(&GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind));
@@ -73,22 +73,23 @@ pub async fn nothing_is_left(bed: &Bed<'_>) -> Result {
     Ok(())
 }
 
-pub async fn what_users_put_into_the_namespace_keeps_it(control_plane: &ControlPlane) -> TestResult {
+pub async fn user_objects_in_the_namespace_prevent_its_deletion(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
     bed.create("default", json!({})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     let secrets: Api<Secret> = Api::namespaced(control_plane.client(), "istio-system");
     let secret: Secret = serde_json::from_value(json!({"metadata": {"name": "cacerts"}}))?;
     secrets.create(&PostParams::default(), &secret).await?;
-    meshed_pod(control_plane).await?;
+    create_pod_with_sidecar(control_plane).await?;
     bed.delete("default").await?;
     // The last word is in the status before the resource goes.
-    let (description, reason) = told(&bed.says("default", "Istio is removed").await?);
+    let (description, reason) =
+        description_and_reason(&bed.wait_for_description("default", "Istio is removed").await?);
     assert_eq!(reason, "IstioUninstallSucceeded");
     for words in ["Secret istio-system/cacerts", "1 pods still run a sidecar", "Pod shop/cart"] {
         assert!(description.contains(words), "{description}");
     }
-    bed.goes("default").await?;
+    bed.wait_until_gone("default").await?;
     assert!(secrets.get_opt("cacerts").await?.is_some());
     let namespaces: Api<Namespace> = Api::all(control_plane.client());
     assert!(namespaces.get("istio-system").await?.metadata.deletion_timestamp.is_none());
@@ -96,7 +97,7 @@ pub async fn what_users_put_into_the_namespace_keeps_it(control_plane: &ControlP
 }
 
 /// A pod with a real sidecar and without an owner, which nobody can restart.
-async fn meshed_pod(control_plane: &ControlPlane) -> Result {
+async fn create_pod_with_sidecar(control_plane: &ControlPlane) -> Result {
     control_plane.create_namespace("shop", &[("istio-injection", "enabled")]).await?;
     let pods: Api<Pod> = Api::namespaced(control_plane.client(), "shop");
     let pod: Pod = serde_json::from_value(json!({
@@ -107,89 +108,89 @@ async fn meshed_pod(control_plane: &ControlPlane) -> Result {
     Ok(())
 }
 
-pub async fn an_orphaned_installation_keeps_running_and_is_taken_up_by_the_next_resource(
+pub async fn an_orphaned_installation_is_adopted_by_the_next_resource(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     let policy =
         json!({"metadata": {"annotations": {"istios.operator.kyma-project.io/deletion-policy": "orphan"}}});
     bed.resources().patch("default", &PatchParams::default(), &Patch::Merge(policy)).await?;
     let mark = control_plane.audit().mark().await?;
     bed.delete("default").await?;
-    bed.goes("default").await?;
+    bed.wait_until_gone("default").await?;
     let deletes =
         |writes: Vec<String>| writes.into_iter().filter(|w| w.contains("delete")).collect::<Vec<_>>();
     assert_eq!(deletes(bed.writes_since(&mark).await?), Vec::<String>::new());
     let mark = control_plane.audit().mark().await?;
     bed.create("next", json!({})).await?;
-    bed.settles("next", State::Ready).await?;
+    bed.wait_for_state("next", State::Ready).await?;
     let writes = bed.writes_since(&mark).await?;
     let about_istio = |write: &&String| {
         !["istios", "events", "istio-manager-inventory"].iter().any(|word| write.contains(word))
     };
     assert_eq!(writes.iter().filter(about_istio).collect::<Vec<_>>(), Vec::<&String>::new());
     bed.delete("next").await?;
-    bed.goes("next").await?;
+    bed.wait_until_gone("next").await?;
     bed.stop().await
 }
 
-pub async fn the_next_oldest_resource_is_taken_up_when_the_oldest_goes(
+pub async fn the_next_oldest_resource_takes_over_when_the_oldest_is_deleted(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     bed.create("second", json!({})).await?;
-    bed.settles("second", State::Warning).await?;
+    bed.wait_for_state("second", State::Warning).await?;
     bed.delete("default").await?;
-    bed.goes("default").await?;
-    bed.settles("second", State::Ready).await?;
+    bed.wait_until_gone("default").await?;
+    bed.wait_for_state("second", State::Ready).await?;
     bed.delete("second").await?;
-    bed.goes("second").await?;
+    bed.wait_until_gone("second").await?;
     bed.stop().await
 }
 
-pub async fn a_resource_that_is_invalid_can_be_deleted_and_takes_istio_with_it(
+pub async fn an_invalid_resource_can_be_deleted_and_istio_is_uninstalled(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     bed.edit("default", json!({"experimental": {}})).await?;
-    bed.settles("default", State::Error).await?;
+    bed.wait_for_state("default", State::Error).await?;
     bed.delete("default").await?;
-    bed.goes("default").await?;
-    nothing_is_left(&bed).await?;
+    bed.wait_until_gone("default").await?;
+    assert_nothing_is_left(&bed).await?;
     bed.stop().await
 }
 
-pub async fn an_installation_that_was_taken_down_by_hand_can_still_be_deleted(
+pub async fn a_manually_removed_installation_can_still_be_deleted(
     control_plane: &ControlPlane,
 ) -> TestResult {
     // Stopped, the operator cannot repair what goes.
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     bed.operator.pause()?;
-    let definitions: Api<CustomResourceDefinition> = Api::all(control_plane.client());
-    for definition in definitions.list(&ListParams::default()).await? {
-        let name = definition.name_any();
+    let crds: Api<CustomResourceDefinition> = Api::all(control_plane.client());
+    for crd in crds.list(&ListParams::default()).await? {
+        let name = crd.name_any();
         if name.ends_with(".istio.io") {
-            definitions.delete(&name, &DeleteParams::default()).await?;
+            crds.delete(&name, &DeleteParams::default()).await?;
         }
     }
     let namespaces: Api<Namespace> = Api::all(control_plane.client());
     namespaces.delete("istio-system", &DeleteParams::default()).await?;
-    bed.namespace_goes().await?;
+    bed.wait_until_namespace_is_gone().await?;
     bed.resources().delete("default", &DeleteParams::default()).await?;
     bed.operator.resume()?;
-    bed.goes("default").await?;
-    nothing_is_left(&bed).await?;
+    bed.wait_until_gone("default").await?;
+    assert_nothing_is_left(&bed).await?;
     bed.stop().await
 }
 
 /// Names like those of the module's own objects protect nothing: only what the inventory lists is ours.
 pub async fn an_object_named_like_one_of_ours_blocks_the_removal(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     control_plane.create_namespace("istio-system-2", &[]).await?;
     let kinds = [
         ("security.istio.io", "v1", "PeerAuthentication", "my-default", json!({})),
@@ -210,13 +211,13 @@ pub async fn an_object_named_like_one_of_ours_blocks_the_removal(control_plane: 
         objects.push((api, name));
     }
     bed.delete("default").await?;
-    let (description, _) = told(&bed.settles("default", State::Warning).await?);
+    let (description, _) = description_and_reason(&bed.wait_for_state("default", State::Warning).await?);
     for words in ["PeerAuthentication istio-system-2/my-default", "TrafficExtension istio-system-2/mine"] {
         assert!(description.contains(words), "{description}");
     }
     for (api, name) in objects {
         api.delete(name, &DeleteParams::default()).await?;
     }
-    bed.goes("default").await?;
+    bed.wait_until_gone("default").await?;
     bed.stop().await
 }

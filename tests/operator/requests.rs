@@ -8,22 +8,20 @@ use testbed::{ControlPlane, FaultProxy, Request, TestResult};
 
 use crate::bed::{Bed, Result, USER};
 
-pub async fn a_reconcile_without_news_reads_nothing_that_is_watched(
-    control_plane: &ControlPlane,
-) -> TestResult {
+pub async fn an_idle_reconcile_reads_nothing_that_is_watched(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start_with(control_plane, &["--reconciliation-interval=1s"]).await?;
-    bed.installed().await?;
-    bed.says_in_log("looked at the data plane").await?;
+    bed.ensure_installed().await?;
+    bed.wait_for_log("looked at the data plane").await?;
     let needed = BTreeSet::from([("get", "/version"), ("get", "secrets")]);
     // Now and then the data plane looks around between two reconciles.
     let mut found = Vec::new();
     for _ in 0..5 {
         let mark = control_plane.audit().mark().await?;
-        bed.says_again_in_log("reconciled", 1).await?;
+        bed.wait_for_log_again("reconciled", 1).await?;
         let requests = control_plane.audit().since(&mark).await?.of(USER).without_leases();
-        let asked: BTreeSet<_> =
+        let requested: BTreeSet<_> =
             requests.iter().map(|request| (request.verb.as_str(), request.resource.as_str())).collect();
-        if asked == needed {
+        if requested == needed {
             return bed.stop().await;
         }
         found.push(requests.to_string());
@@ -31,16 +29,14 @@ pub async fn a_reconcile_without_news_reads_nothing_that_is_watched(
     Err(found.join("\n").into())
 }
 
-pub async fn the_metrics_that_every_operator_has_tell_what_the_audit_log_tells(
-    control_plane: &ControlPlane,
-) -> TestResult {
+pub async fn client_and_controller_metrics_match_the_audit_log(control_plane: &ControlPlane) -> TestResult {
     let mark = control_plane.audit().mark().await?;
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     bed.edit("default", json!({"config": {"numTrustedProxies": 4}})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     bed.edit("default", json!({"config": null})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     // The Lease is renewed meanwhile, so that the log is between the two.
     let before = bed.metrics().await?;
     let requests = control_plane.audit().since(&mark).await?.of(USER);
@@ -80,11 +76,11 @@ fn values<'m>(metrics: &'m str, name: &'m str) -> impl Iterator<Item = f64> + 'm
     metrics.lines().filter_map(move |line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
-pub async fn what_is_watched_is_not_listed_before(control_plane: &ControlPlane) -> TestResult {
+pub async fn watched_kinds_are_not_listed_first(control_plane: &ControlPlane) -> TestResult {
     let mark = control_plane.audit().mark().await?;
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
-    bed.reconciled().await?;
+    bed.ensure_installed().await?;
+    bed.wait_until_reconciled().await?;
     let requests = control_plane.audit().since(&mark).await?.of(USER).without_leases();
     let watches = || requests.iter().filter(|request| request.verb == "watch");
     assert!(watches().count() > 20, "{requests}");
@@ -101,16 +97,16 @@ pub async fn what_is_watched_is_not_listed_before(control_plane: &ControlPlane) 
     bed.stop().await
 }
 
-pub async fn an_api_server_that_streams_no_lists_is_asked_for_lists(
+pub async fn plain_lists_are_used_if_the_api_server_cannot_stream_them(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let proxy = FaultProxy::start(&control_plane.kubeconfig(), 32).await?;
     proxy.stream_no_lists();
     let bed = Bed::start_through(control_plane, &proxy).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     bed.edit("default", json!({"config": {"numTrustedProxies": 3}})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     bed.edit("default", json!({"config": null})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     bed.stop().await
 }

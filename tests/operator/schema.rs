@@ -9,7 +9,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, TestResult};
 
-use crate::bed::{Bed, NAMESPACE, told};
+use crate::bed::{Bed, NAMESPACE, description_and_reason};
 
 /// A rule with a spec that passes and one that does not.
 struct Rule {
@@ -165,7 +165,7 @@ fn rules_of_the_components() -> Vec<Rule> {
     ]
 }
 
-pub async fn every_rule_of_the_schema_lets_through_and_refuses(control_plane: &ControlPlane) -> TestResult {
+pub async fn every_schema_rule_accepts_and_rejects(control_plane: &ControlPlane) -> TestResult {
     crate::chart::install(control_plane).await?;
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("operator.kyma-project.io", "v1alpha2", "Istio"));
     let api: Api<DynamicObject> = Api::namespaced_with(control_plane.client(), NAMESPACE, &kind);
@@ -186,11 +186,11 @@ pub async fn every_rule_of_the_schema_lets_through_and_refuses(control_plane: &C
     Ok(())
 }
 
-pub async fn what_only_fails_together_with_the_defaults_is_a_warning_and_changes_nothing(
+pub async fn values_that_conflict_with_defaults_are_a_warning_and_change_nothing(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     let mark = control_plane.audit().mark().await?;
     for (spec, words) in [
         (
@@ -209,7 +209,8 @@ pub async fn what_only_fails_together_with_the_defaults_is_a_warning_and_changes
     ] {
         bed.edit("default", json!({"config": null, "components": null})).await?;
         bed.edit("default", spec).await?;
-        let (description, reason) = told(&bed.settles("default", State::Warning).await?);
+        let (description, reason) =
+            description_and_reason(&bed.wait_for_state("default", State::Warning).await?);
         assert_eq!(reason, "ValidationFailed", "{description}");
         assert!(description.contains(words), "{description}");
     }
@@ -217,6 +218,6 @@ pub async fn what_only_fails_together_with_the_defaults_is_a_warning_and_changes
     let others = |write: &&String| !write.contains("istios") && !write.contains("events");
     assert_eq!(writes.iter().filter(others).collect::<Vec<_>>(), Vec::<&String>::new());
     bed.edit("default", json!({"config": null, "components": null})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     bed.stop().await
 }

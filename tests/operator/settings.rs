@@ -17,17 +17,17 @@ use serde_json::{Value, json};
 use testbed::{ControlPlane, TestResult, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, features, told};
+use crate::bed::{Bed, DEADLINE, NAMESPACE, Result, description_and_reason, set_features};
 use crate::matrix;
 
 const ISTIO: &str = "istio-system";
 
-pub async fn network_policies_are_made_and_taken_away_by_their_switch(
+pub async fn network_policies_are_created_and_deleted_by_their_setting(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
     bed.edit("default", json!({"networkPoliciesEnabled": true})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     let policies: Api<NetworkPolicy> = Api::all(control_plane.client());
     let of_the_module = ListParams::default().labels("kyma-project.io/managed-by=kyma");
     assert_eq!(policies.list(&of_the_module).await?.items.len(), 7);
@@ -36,7 +36,7 @@ pub async fn network_policies_are_made_and_taken_away_by_their_switch(
     let port = control_plane_port(control_plane).await?;
     assert!(own["spec"]["egress"].to_string().contains(&format!("\"port\":{port}")), "{own}");
     bed.edit("default", json!({"networkPoliciesEnabled": null})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     assert_eq!(policies.list(&of_the_module).await?.items, []);
     bed.stop().await
 }
@@ -48,36 +48,36 @@ async fn control_plane_port(control_plane: &ControlPlane) -> Result<Value> {
     Ok(serde_json::to_value(services.get("kubernetes").await?)?["spec"]["ports"][0]["targetPort"].clone())
 }
 
-pub async fn a_feature_takes_effect_at_once_and_an_unreadable_one_leaves_the_last_in_force(
+pub async fn features_apply_at_once_and_unreadable_ones_keep_the_last_value(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     let daemon_sets: Api<DaemonSet> = Api::namespaced(control_plane.client(), ISTIO);
     let exists = |wanted: bool| move |set: Option<&DaemonSet>| set.is_some() == wanted;
-    features(control_plane, r#"{"disableCni": true}"#).await?;
+    set_features(control_plane, r#"{"disableCni": true}"#).await?;
     let wait = |wanted| {
         control_plane.wait_for(daemon_sets.clone(), "istio-cni-node", "CNI", DEADLINE, exists(wanted))
     };
     wait(false).await?;
-    features(control_plane, r#"{"disableCni": true"#).await?;
-    let warned = bed.settles("default", State::Warning).await?;
-    let (description, _) = told(&warned);
+    set_features(control_plane, r#"{"disableCni": true"#).await?;
+    let warned = bed.wait_for_state("default", State::Warning).await?;
+    let (description, _) = description_and_reason(&warned);
     assert!(description.contains("ConfigMap kyma-system/istio-features"), "{description}");
     assert!(daemon_sets.get_opt("istio-cni-node").await?.is_none(), "what was said last stays in force");
     let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
     maps.delete("istio-features", &DeleteParams::default()).await?;
     wait(true).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     bed.stop().await
 }
 
-pub async fn vertical_autoscalers_come_with_their_definition_and_go_with_their_switch(
+pub async fn vertical_autoscalers_need_their_crd_and_follow_their_switch(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    let resource = bed.settles("default", State::Ready).await?;
-    define_vertical_autoscalers(control_plane).await?;
+    let resource = bed.wait_for_state("default", State::Ready).await?;
+    create_vpa_crd(control_plane).await?;
     let autoscaler = |namespace| -> Api<DynamicObject> {
         Api::namespaced_with(control_plane.client(), namespace, &vertical_autoscaler())
     };
@@ -86,22 +86,22 @@ pub async fn vertical_autoscalers_come_with_their_definition_and_go_with_their_s
         .await?
         .ok_or("gone")?;
     assert_eq!(own.owner_references()[0].uid, resource.metadata.uid.unwrap_or_default());
-    features(control_plane, r#"{"enableControlPlaneVPA": true}"#).await?;
+    set_features(control_plane, r#"{"enableControlPlaneVPA": true}"#).await?;
     for name in ["istiod-vpa", "istio-ingressgateway-vpa", "istio-cni-node-vpa"] {
         control_plane.wait_for(autoscaler(ISTIO), name, "autoscaler", DEADLINE, |o| o.is_some()).await?;
     }
     assert!(autoscaler(ISTIO).get_opt("istio-egressgateway-vpa").await?.is_none(), "it has no target");
-    features(control_plane, "{}").await?;
+    set_features(control_plane, "{}").await?;
     control_plane
         .wait_for(autoscaler(ISTIO), "istiod-vpa", "no autoscaler", DEADLINE, |o| o.is_none())
         .await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     assert!(autoscaler(NAMESPACE).get_opt("istio-operator-vpa").await?.is_some());
-    undefine_vertical_autoscalers(control_plane).await?;
+    delete_vpa_crd(control_plane).await?;
     bed.edit("default", json!({"config": {"numTrustedProxies": 1}})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     bed.edit("default", json!({"config": null})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     bed.stop().await
 }
 
@@ -109,20 +109,20 @@ fn vertical_autoscaler() -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("autoscaling.k8s.io", "v1", "VerticalPodAutoscaler"))
 }
 
-const DEFINITION: &str = "verticalpodautoscalers.autoscaling.k8s.io";
+const VPA_CRD: &str = "verticalpodautoscalers.autoscaling.k8s.io";
 
-fn definitions(control_plane: &ControlPlane) -> Api<DynamicObject> {
+fn crds(control_plane: &ControlPlane) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
     Api::all_with(control_plane.client(), &ApiResource::from_gvk(&kind))
 }
 
 /// The group is a protected one: its definitions need the annotation that names their approval.
-async fn define_vertical_autoscalers(control_plane: &ControlPlane) -> Result {
-    let definition: DynamicObject = serde_json::from_value(json!({
+async fn create_vpa_crd(control_plane: &ControlPlane) -> Result {
+    let crd: DynamicObject = serde_json::from_value(json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {
-            "name": DEFINITION,
+            "name": VPA_CRD,
             "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes/kubernetes/pull/63797"},
         },
         "spec": {
@@ -135,22 +135,22 @@ async fn define_vertical_autoscalers(control_plane: &ControlPlane) -> Result {
             }],
         },
     }))?;
-    definitions(control_plane).create(&PostParams::default(), &definition).await?;
+    crds(control_plane).create(&PostParams::default(), &crd).await?;
     Ok(())
 }
 
-async fn undefine_vertical_autoscalers(control_plane: &ControlPlane) -> Result {
-    let api = definitions(control_plane);
-    api.delete(DEFINITION, &DeleteParams::default()).await?;
-    control_plane.wait_for(api, DEFINITION, "no definition", DEADLINE, |o| o.is_none()).await?;
+async fn delete_vpa_crd(control_plane: &ControlPlane) -> Result {
+    let api = crds(control_plane);
+    api.delete(VPA_CRD, &DeleteParams::default()).await?;
+    control_plane.wait_for(api, VPA_CRD, "no definition", DEADLINE, |o| o.is_none()).await?;
     Ok(())
 }
 
-pub async fn a_filter_of_a_user_at_the_ingress_gateway_is_a_warning_until_it_goes(
+pub async fn an_envoy_filter_on_the_ingress_gateway_is_a_warning_until_deleted(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     let kind =
         ApiResource::from_gvk(&GroupVersionKind::gvk("networking.istio.io", "v1alpha3", "EnvoyFilter"));
     let filters: Api<DynamicObject> = Api::namespaced_with(control_plane.client(), ISTIO, &kind);
@@ -160,17 +160,17 @@ pub async fn a_filter_of_a_user_at_the_ingress_gateway_is_a_warning_until_it_goe
         filters.create(&PostParams::default(), &filter).await?;
     }
     let both = |resource: &Istio| {
-        let (description, _) = told(resource);
+        let (description, _) = description_and_reason(resource);
         description.contains("istio-system/first, istio-system/second")
     };
-    let warned = bed.settles_when("default", "both filters named", both).await?;
+    let warned = bed.wait_until("default", "both filters named", both).await?;
     assert_eq!(warned.status.as_ref().map(|status| status.state), Some(State::Warning));
-    assert_eq!(told(&warned).1, "ReconcileFailed");
+    assert_eq!(description_and_reason(&warned).1, "ReconcileFailed");
     assert_eq!(condition(&warned, "IngressTargetingUserResourceFound"), Some("True".to_owned()));
     for name in ["first", "second"] {
         filters.delete(name, &DeleteParams::default()).await?;
     }
-    let ready = bed.settles("default", State::Ready).await?;
+    let ready = bed.wait_for_state("default", State::Ready).await?;
     assert_eq!(condition(&ready, "IngressTargetingUserResourceFound"), Some("False".to_owned()));
     bed.stop().await
 }
@@ -200,7 +200,7 @@ pub async fn every_setting_of_the_mesh_is_accepted_by_istiod(control_plane: &Con
         "proxyStatsMatcher": {"inclusionRegexps": ["cluster\\..*"]},
     });
     bed.edit("default", json!({"config": config, "compatibilityMode": true})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     let metrics = bed.metrics().await?;
     for line in
         ["istio_trust_domain_configured 1", "istio_ext_auth_providers_total 1", "istio_egress_gateway_used 0"]
@@ -218,7 +218,7 @@ pub async fn every_setting_of_the_mesh_is_accepted_by_istiod(control_plane: &Con
     assert_eq!(proxy["proxyMetadata"]["ISTIO_META_DNS_CAPTURE"], "true");
     assert_eq!(proxy["proxyStatsMatcher"]["inclusionRegexps"], json!(["cluster\\..*"]));
     bed.edit("default", json!({"config": null, "compatibilityMode": null})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     bed.stop().await
 }
 
@@ -256,7 +256,7 @@ pub async fn every_kind_of_installation_is_accepted_by_the_api_server(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     let mut tried = BTreeSet::new();
     for case in matrix::pairwise() {
         let planned = case.planned()?;

@@ -9,10 +9,10 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, Failure, FaultProxy, TestResult};
 
-use crate::bed::{Bed, Result, USER, told};
-use crate::drift::{Target, back};
-use crate::injected::sidecars_of_a_pod;
-use crate::removal::nothing_is_left;
+use crate::bed::{Bed, Result, USER, description_and_reason};
+use crate::drift::{Target, wait_until_restored};
+use crate::injected::sidecars_of_new_pod;
+use crate::removal::assert_nothing_is_left;
 
 /// What is refused at each stage of an installation, and the word for it in the status. Webhooks cannot refuse webhooks.
 const WRITES: [(&str, &str); 10] = [
@@ -42,27 +42,25 @@ const DELETIONS: [(&str, &str); 8] = [
 
 const WEBHOOK: &str = "policy.example.com";
 
-pub async fn a_webhook_of_someone_else_that_is_down_is_named_at_each_stage_until_it_is_gone(
-    control_plane: &ControlPlane,
-) -> TestResult {
+pub async fn a_failing_foreign_webhook_is_reported_at_each_stage(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start_with(control_plane, &["--failure-max-delay=1s"]).await?;
     refuse(control_plane, WRITES[0].0).await?;
     bed.create("default", json!({})).await?;
     for (what, stage) in WRITES {
         refuse(control_plane, what).await?;
-        tells(&bed, State::Error, &[stage, WEBHOOK]).await?;
+        wait_for_status(&bed, State::Error, &[stage, WEBHOOK]).await?;
     }
     refuse_nothing(control_plane).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     refuse(control_plane, DELETIONS[0].0).await?;
     bed.delete("default").await?;
     for (what, object) in DELETIONS {
         refuse(control_plane, what).await?;
-        tells(&bed, State::Error, &[object, WEBHOOK]).await?;
+        wait_for_status(&bed, State::Error, &[object, WEBHOOK]).await?;
     }
     refuse_nothing(control_plane).await?;
-    bed.goes("default").await?;
-    nothing_is_left(&bed).await?;
+    bed.wait_until_gone("default").await?;
+    assert_nothing_is_left(&bed).await?;
     bed.stop().await
 }
 
@@ -94,13 +92,13 @@ async fn refuse_nothing(control_plane: &ControlPlane) -> Result {
 }
 
 /// Waits until the resource is in the state and says all of the words.
-async fn tells(bed: &Bed<'_>, state: State, words: &[&str]) -> Result {
-    let says = |resource: &Istio| {
-        let (description, _) = told(resource);
+async fn wait_for_status(bed: &Bed<'_>, state: State, words: &[&str]) -> Result {
+    let is_shown = |resource: &Istio| {
+        let (description, _) = description_and_reason(resource);
         resource.status.as_ref().is_some_and(|status| status.state == state)
             && words.iter().all(|word| description.contains(word))
     };
-    bed.settles_when("default", &words.join(", "), says).await?;
+    bed.wait_until("default", &words.join(", "), is_shown).await?;
     Ok(())
 }
 
@@ -116,24 +114,27 @@ const FAILURES: [(&str, &str, Failure, &str); 3] = [
     ),
 ];
 
-pub async fn whatever_keeps_the_pods_of_a_stage_from_running_is_told_in_their_words_and_ends_with_its_cause(
+pub async fn pod_failures_of_each_stage_are_reported_and_end_with_their_cause(
     control_plane: &ControlPlane,
 ) -> TestResult {
     control_plane.create_namespace("istio-system", &[]).await?;
     cordon(control_plane, true).await?;
     let bed = Bed::start_with(control_plane, &["--install-timeout=7s", "--failure-max-delay=1s"]).await?;
     bed.create("default", json!({})).await?;
-    tells(&bed, State::Error, &["Deployment istio-system/istiod", "nodes are available"]).await?;
+    wait_for_status(&bed, State::Error, &["Deployment istio-system/istiod", "nodes are available"]).await?;
     for (pods, _, failure, _) in FAILURES {
         control_plane.fail_pods("istio-system", pods, failure).await?;
     }
     cordon(control_plane, false).await?;
     for (pods, object, _, words) in FAILURES {
-        tells(&bed, State::Error, &[object, words]).await?;
-        assert_eq!(told(&bed.resources().get("default").await?).1, "IstioInstallUninstallFailed");
+        wait_for_status(&bed, State::Error, &[object, words]).await?;
+        assert_eq!(
+            description_and_reason(&bed.resources().get("default").await?).1,
+            "IstioInstallUninstallFailed"
+        );
         control_plane.stop_failing_pods("istio-system", pods).await?;
     }
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     bed.stop().await
 }
 
@@ -146,88 +147,88 @@ async fn cordon(control_plane: &ControlPlane, unschedulable: bool) -> Result {
     Ok(())
 }
 
-pub async fn a_workload_that_fails_after_the_installation_is_told_until_it_runs_again(
+pub async fn a_workload_failing_after_the_install_is_reported_until_it_recovers(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let proxy = FaultProxy::start(&control_plane.kubeconfig(), 35).await?;
     let bed = Bed::start_through(control_plane, &proxy).await?;
-    bed.installed().await?;
-    bed.says_in_log("looked at the data plane").await?;
-    bed.data_plane_settled().await?;
+    bed.ensure_installed().await?;
+    bed.wait_for_log("looked at the data plane").await?;
+    bed.wait_until_data_plane_converged().await?;
     let mark = control_plane.audit().mark().await?;
     let [(istiod, object, failure, _), others @ ..] = FAILURES;
     proxy.fail_reads(&["/deployments/istiod"]);
     control_plane.fail_pods("istio-system", istiod, failure).await?;
     // It cannot be asked, and fares as the watch saw it.
-    tells(&bed, State::Error, &[&format!("does not run as it should: {object}: 0 of")]).await?;
+    wait_for_status(&bed, State::Error, &[&format!("does not run as it should: {object}: 0 of")]).await?;
     proxy.fail_reads(&[]);
     for (pods, _, failure, _) in others {
         control_plane.fail_pods("istio-system", pods, failure).await?;
     }
     let words: Vec<&str> = FAILURES.iter().flat_map(|(_, object, _, words)| [*object, *words]).collect();
-    tells(&bed, State::Error, &words).await?;
-    assert_eq!(told(&bed.resources().get("default").await?).1, "ReconcileFailed");
+    wait_for_status(&bed, State::Error, &words).await?;
+    assert_eq!(description_and_reason(&bed.resources().get("default").await?).1, "ReconcileFailed");
     for (pods, ..) in FAILURES {
         control_plane.stop_failing_pods("istio-system", pods).await?;
     }
-    let healthy = bed.settles("default", State::Ready).await?;
-    assert_eq!(told(&healthy), (String::new(), "ReconcileSucceeded".to_owned()));
+    let healthy = bed.wait_for_state("default", State::Ready).await?;
+    assert_eq!(description_and_reason(&healthy), (String::new(), "ReconcileSucceeded".to_owned()));
     let writes = bed.writes_since(&mark).await?;
-    let only_told = |write: &String| write.contains("istios") || write.contains("events");
-    assert!(writes.iter().all(only_told), "{writes:#?}");
+    let is_status_or_event = |write: &String| write.contains("istios") || write.contains("events");
+    assert!(writes.iter().all(is_status_or_event), "{writes:#?}");
     bed.stop().await
 }
 
-pub async fn injection_that_somebody_deletes_comes_back_at_once_while_new_istiods_do_not_start(
+pub async fn a_deleted_injection_webhook_is_restored_during_a_stuck_rollout(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     control_plane.create_namespace("shop", &[("istio-injection", "enabled")]).await?;
     control_plane.fail_new_pods("istio-system", "istiod", Failure::Pull).await?;
     let other = json!({"pilot": {"k8s": {"resources": {"requests": {"cpu": "75m"}}}}});
     bed.edit("default", json!({"components": other})).await?;
-    tells(&bed, State::Processing, &["waiting for Deployment istio-system/istiod"]).await?;
+    wait_for_status(&bed, State::Processing, &["waiting for Deployment istio-system/istiod"]).await?;
     let group = "admissionregistration.k8s.io";
     let injector = Target::new(group, "MutatingWebhookConfiguration", None, "istio-revision-tag-default");
     injector.api(control_plane).delete(&injector.name, &DeleteParams::default()).await?;
     let answers = |object: &DynamicObject| !object.data["webhooks"][0]["clientConfig"]["caBundle"].is_null();
-    back(control_plane, &injector, answers).await?;
-    assert_eq!(sidecars_of_a_pod(control_plane).await?, 1);
-    tells(&bed, State::Processing, &["waiting for Deployment istio-system/istiod"]).await?;
+    wait_until_restored(control_plane, &injector, answers).await?;
+    assert_eq!(sidecars_of_new_pod(control_plane).await?, 1);
+    wait_for_status(&bed, State::Processing, &["waiting for Deployment istio-system/istiod"]).await?;
     control_plane.stop_failing_pods("istio-system", "istiod").await?;
     bed.edit("default", json!({"components": null})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     bed.stop().await
 }
 
 /// The definition that the API server forgets.
-const FORGOTTEN: &str = "gateways.networking.istio.io";
+const UNESTABLISHED_CRD: &str = "gateways.networking.istio.io";
 
-pub async fn a_definition_that_the_api_server_forgot_to_establish_is_established_without_help(
+pub async fn a_crd_the_api_server_forgot_to_establish_gets_established(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
     bed.create("default", json!({})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     bed.stop().await?;
     // As it is when the API server dies between two steps: it has accepted the names, and has not established it.
     control_plane.kill_api_server(None).await?;
-    control_plane.change_stored_definition(FORGOTTEN, forget_to_establish).await?;
+    control_plane.change_stored_crd(UNESTABLISHED_CRD, remove_established_condition).await?;
     let server = control_plane.start_api_server().await?;
     let bed = Bed::start(control_plane).await?;
     bed.edit("default", json!({"config": {"numTrustedProxies": 3}})).await?;
     let waits = "its names are accepted, but it is not established yet";
-    tells(&bed, State::Processing, &[FORGOTTEN, waits]).await?;
-    bed.settles("default", State::Ready).await?;
-    assert_eq!(bed.operator.times_said("the API server was reminded to establish it"), 1);
+    wait_for_status(&bed, State::Processing, &[UNESTABLISHED_CRD, waits]).await?;
+    bed.wait_for_state("default", State::Ready).await?;
+    assert_eq!(bed.operator.count_in_log("the API server was reminded to establish it"), 1);
     bed.stop().await?;
     drop(server);
     Ok(())
 }
 
-fn forget_to_establish(definition: &mut Value) {
-    if let Some(conditions) = definition["status"]["conditions"].as_array_mut() {
+fn remove_established_condition(crd: &mut Value) {
+    if let Some(conditions) = crd["status"]["conditions"].as_array_mut() {
         conditions.retain(|condition| condition["type"] != "Established");
     }
 }

@@ -13,49 +13,53 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, Process, ProcessSpec, TestResult, eventually};
 
-use crate::bed::{Bed, DEADLINE, Result, is_held};
-use crate::injected::{Created, while_pods_are_created};
-use crate::takeover::{Before, before, compare};
+use crate::bed::{Bed, DEADLINE, Result, has_finalizer};
+use crate::injected::{PodCreation, while_pods_are_created};
+use crate::takeover::{Baseline, replaced_workloads, take_baseline};
 
 /// The folder with the programs `manager` and `istio_install`.
-const PROGRAMS: &str = "GO_OPERATOR";
+const GO_OPERATOR_VARIABLE: &str = "GO_OPERATOR";
 const AGENT: &str = "DaemonSet istio-cni-node";
 
-pub async fn the_go_operator_and_ours_pass_an_installation_on_to_each_other_and_back(
+pub async fn an_installation_can_switch_between_the_go_operator_and_ours(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let programs = std::env::var_os(PROGRAMS).map(PathBuf::from);
-    let programs = programs.ok_or(format!("{PROGRAMS} is not set: docs/go-operator.md tells what it is"))?;
+    let programs = std::env::var_os(GO_OPERATOR_VARIABLE).map(PathBuf::from);
+    let programs =
+        programs.ok_or(format!("{GO_OPERATOR_VARIABLE} is not set: docs/go-operator.md tells what it is"))?;
     let mut bed = Bed::start(control_plane).await?;
     bed.operator.terminate(Duration::from_secs(10)).await?;
     bed.create("default", spec()).await?;
-    the_go_operator_works(control_plane, &programs).await?;
+    run_go_operator(control_plane, &programs).await?;
     let note = last_applied(&bed).await?;
-    let earlier =
-        Earlier { objects: before(control_plane).await?, rollouts: rollouts(control_plane).await?, note };
+    let baseline = SwapBaseline {
+        objects: take_baseline(control_plane).await?,
+        rollouts: rollouts(control_plane).await?,
+        last_applied: note,
+    };
     let turns = async {
         for _ in 0..2 {
-            ours_works(&mut bed).await?;
-            passed_on(&bed, &earlier).await?;
-            the_go_operator_works(control_plane, &programs).await?;
-            passed_on(&bed, &earlier).await?;
+            run_our_operator(&mut bed).await?;
+            assert_installation_is_unchanged(&bed, &baseline).await?;
+            run_go_operator(control_plane, &programs).await?;
+            assert_installation_is_unchanged(&bed, &baseline).await?;
         }
         Ok(())
     };
-    Box::pin(while_pods_are_created(control_plane, Created::Dry, turns)).await?;
-    ours_starts(&mut bed).await?;
-    passed_on(&bed, &earlier).await?;
+    Box::pin(while_pods_are_created(control_plane, PodCreation::DryRun, turns)).await?;
+    start_our_operator(&mut bed).await?;
+    assert_installation_is_unchanged(&bed, &baseline).await?;
     bed.delete("default").await?;
-    bed.goes("default").await?;
-    crate::removal::nothing_is_left(&bed).await?;
+    bed.wait_until_gone("default").await?;
+    crate::removal::assert_nothing_is_left(&bed).await?;
     bed.stop().await
 }
 
 /// How things were after the first turn.
-struct Earlier {
-    objects: Before,
+struct SwapBaseline {
+    objects: Baseline,
     rollouts: BTreeMap<String, Option<String>>,
-    note: Value,
+    last_applied: Value,
 }
 
 fn spec() -> Value {
@@ -75,14 +79,14 @@ fn spec() -> Value {
 }
 
 /// The Go operator starts, comes to its end and is stopped.
-async fn the_go_operator_works(control_plane: &ControlPlane, programs: &Path) -> Result {
-    let mut process = start(control_plane, programs)?;
-    process.says("Reconcile finished", DEADLINE).await?;
+async fn run_go_operator(control_plane: &ControlPlane, programs: &Path) -> Result {
+    let mut process = start_go_operator(control_plane, programs)?;
+    process.wait_for_log("Reconcile finished", DEADLINE).await?;
     process.terminate(Duration::from_secs(30)).await?;
     Ok(())
 }
 
-fn start(control_plane: &ControlPlane, programs: &Path) -> Result<Process> {
+fn start_go_operator(control_plane: &ControlPlane, programs: &Path) -> Result<Process> {
     let folder = control_plane.dir().join("go-operator");
     std::fs::create_dir_all(&folder)?;
     let kubeconfig = control_plane.kubeconfig().display().to_string();
@@ -100,33 +104,33 @@ fn start(control_plane: &ControlPlane, programs: &Path) -> Result<Process> {
     Ok(control_plane.start(process)?)
 }
 
-async fn ours_works(bed: &mut Bed<'_>) -> Result {
-    ours_starts(bed).await?;
+async fn run_our_operator(bed: &mut Bed<'_>) -> Result {
+    start_our_operator(bed).await?;
     bed.operator.terminate(Duration::from_secs(10)).await?;
     Ok(())
 }
 
-async fn ours_starts(bed: &mut Bed<'_>) -> Result {
+async fn start_our_operator(bed: &mut Bed<'_>) -> Result {
     bed.start_again()?;
-    bed.reconciled().await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_until_reconciled().await?;
+    bed.wait_for_state("default", State::Ready).await?;
     Ok(())
 }
 
 /// No object was made anew, no pods were replaced but those of the agent, whose settings the Go operator loses, and both write
 /// the same about what is installed.
-async fn passed_on(bed: &Bed<'_>, earlier: &Earlier) -> Result {
-    let replaced = compare(bed.control_plane, &earlier.objects).await?;
+async fn assert_installation_is_unchanged(bed: &Bed<'_>, baseline: &SwapBaseline) -> Result {
+    let replaced = replaced_workloads(bed.control_plane, &baseline.objects).await?;
     assert!(replaced.iter().all(|workload| workload == AGENT), "{replaced:?}");
-    assert_eq!(rollouts(bed.control_plane).await?, earlier.rollouts);
-    assert_eq!(last_applied(bed).await?, earlier.note);
+    assert_eq!(rollouts(bed.control_plane).await?, baseline.rollouts);
+    assert_eq!(last_applied(bed).await?, baseline.last_applied);
     Ok(())
 }
 
 /// How many rollouts each Deployment has had: a template that changed and changed back has replaced pods as well.
 async fn rollouts(control_plane: &ControlPlane) -> Result<BTreeMap<String, Option<String>>> {
     let api: Api<Deployment> = Api::namespaced(control_plane.client(), "istio-system");
-    let is_seen = |deployment: &Deployment| {
+    let is_observed = |deployment: &Deployment| {
         let status = deployment.status.as_ref();
         status.and_then(|status| status.observed_generation) == deployment.metadata.generation
     };
@@ -136,14 +140,14 @@ async fn rollouts(control_plane: &ControlPlane) -> Result<BTreeMap<String, Optio
     };
     eventually("rollouts that have begun", DEADLINE, async || {
         let found = api.list(&ListParams::default()).await?.items;
-        Ok(found.iter().all(is_seen).then(|| found.iter().map(revision).collect()))
+        Ok(found.iter().all(is_observed).then(|| found.iter().map(revision).collect()))
     })
     .await
 }
 
 async fn last_applied(bed: &Bed<'_>) -> Result<Value> {
     let resource = bed.resources().get("default").await?;
-    assert!(is_held(&resource), "{:?}", resource.finalizers());
+    assert!(has_finalizer(&resource), "{:?}", resource.finalizers());
     let text = resource.annotations().get(LAST_APPLIED_ANNOTATION).ok_or("nothing is noted")?;
     Ok(serde_json::from_str(text)?)
 }

@@ -8,8 +8,8 @@ use istio_manager::api::IstioSpec;
 use istio_manager::api::conditions::State;
 use istio_manager::api::names::RESTARTED_AT_ANNOTATION;
 use istio_manager::plan::AdministratorValues;
-use istio_manager::plan::configuration::{ClusterFacts, Images, configuration};
-use istio_manager::validate::{Flavour, validate};
+use istio_manager::plan::configuration::{ClusterFacts, Images, build_configuration};
+use istio_manager::validate::{FeatureStage, validate};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{Node, Pod, Secret};
@@ -19,12 +19,12 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, Failure, TestResult};
 
-use crate::bed::{Bed, Result, told};
-use crate::drift::{applied, events, told_in_an_event};
-use crate::injected::{Created, sidecars_of_a_pod, while_pods_are_created};
+use crate::bed::{Bed, Result, description_and_reason};
+use crate::drift::{applied_objects, events, wait_for_event};
+use crate::injected::{PodCreation, sidecars_of_new_pod, while_pods_are_created};
 
 /// What must survive a take-over.
-pub struct Before {
+pub struct Baseline {
     uids: BTreeMap<String, Option<String>>,
     templates: BTreeMap<String, Value>,
 }
@@ -62,7 +62,7 @@ async fn helm(control_plane: &ControlPlane, release: &str, chart: &str, values: 
 }
 
 /// What the Go operator tells Istio's installer for an empty resource on this cluster.
-async fn document(control_plane: &ControlPlane) -> Result<Value> {
+async fn istio_operator_document(control_plane: &ControlPlane) -> Result<Value> {
     let nodes: Api<Node> = Api::all(control_plane.client());
     let objects = nodes.list(&ListParams::default()).await?.items.into_iter().map(|node| {
         let mut node = serde_json::to_value(node)?;
@@ -70,15 +70,15 @@ async fn document(control_plane: &ControlPlane) -> Result<Value> {
         Ok(node)
     });
     let facts = ClusterFacts::from_objects(&objects.collect::<serde_json::Result<Vec<_>>>()?)?;
-    let spec = validate(&IstioSpec::default(), Flavour::Regular)?;
+    let spec = validate(&IstioSpec::default(), FeatureStage::Stable)?;
     let images = Images::from_environment(|_| None, Bundle::select(None, None)?.version())?;
-    let mut document = configuration(&spec, &facts, &images, &AdministratorValues::default())?;
+    let mut document = build_configuration(&spec, &facts, &images, &AdministratorValues::default())?;
     // It loses the settings of its base configuration here.
     document["spec"]["components"]["cni"] = json!({"enabled": true});
     Ok(document)
 }
 
-pub async fn before(control_plane: &ControlPlane) -> Result<Before> {
+pub async fn take_baseline(control_plane: &ControlPlane) -> Result<Baseline> {
     let client = control_plane.client();
     let mut uids = BTreeMap::new();
     let mut templates = BTreeMap::new();
@@ -98,17 +98,17 @@ pub async fn before(control_plane: &ControlPlane) -> Result<Before> {
     for webhook in webhooks.list(&ListParams::default()).await? {
         uids.insert(format!("MutatingWebhookConfiguration {}", webhook.name_any()), webhook.uid());
     }
-    Ok(Before { uids, templates })
+    Ok(Baseline { uids, templates })
 }
 
 /// No object was made anew. The workloads whose pods were replaced.
-pub async fn compare(control_plane: &ControlPlane, earlier: &Before) -> Result<Vec<String>> {
-    let now = before(control_plane).await?;
-    for (name, uid) in &earlier.uids {
+pub async fn replaced_workloads(control_plane: &ControlPlane, baseline: &Baseline) -> Result<Vec<String>> {
+    let now = take_baseline(control_plane).await?;
+    for (name, uid) in &baseline.uids {
         assert_eq!(now.uids.get(name), Some(uid), "{name} was made anew or is gone");
     }
     let changed = |(name, template): &(&String, &Value)| now.templates.get(*name) != Some(*template);
-    Ok(earlier.templates.iter().filter(changed).map(|(name, _)| name.clone()).collect())
+    Ok(baseline.templates.iter().filter(changed).map(|(name, _)| name.clone()).collect())
 }
 
 /// Adds the module's labels, and begins a restart, as the Go operator's process does after an installation.
@@ -139,7 +139,9 @@ async fn label_and_restart_as_the_go_operator_does(control_plane: &ControlPlane)
 async fn managers(control_plane: &ControlPlane) -> Result<Vec<String>> {
     let mut managers = Vec::new();
     // What anyone put on the namespace stays theirs.
-    for target in applied(control_plane).await?.iter().filter(|target| target.kind.kind != "Namespace") {
+    for target in
+        applied_objects(control_plane).await?.iter().filter(|target| target.kind.kind != "Namespace")
+    {
         let object = target.api(control_plane).get_metadata(&target.name).await?;
         let entries = object.metadata.managed_fields.unwrap_or_default();
         managers.extend(
@@ -151,25 +153,25 @@ async fn managers(control_plane: &ControlPlane) -> Result<Vec<String>> {
     Ok(managers)
 }
 
-pub async fn an_installation_of_the_go_operator_is_taken_over_and_only_its_cni_agent_is_replaced(
+pub async fn adopting_a_go_operator_installation_replaces_only_the_cni_agent(
     control_plane: &ControlPlane,
 ) -> TestResult {
     crate::chart::install(control_plane).await?;
     let file = control_plane.dir().join("istio-operator.yaml");
-    std::fs::write(&file, document(control_plane).await?.to_string())?;
+    std::fs::write(&file, istio_operator_document(control_plane).await?.to_string())?;
     istioctl(control_plane, &["--filename", &file.display().to_string()]).await?;
     label_and_restart_as_the_go_operator_does(control_plane).await?;
-    let earlier = before(control_plane).await?;
+    let baseline = take_baseline(control_plane).await?;
     let bed = Bed::start(control_plane).await?;
-    Box::pin(while_pods_are_created(control_plane, Created::Dry, async {
+    Box::pin(while_pods_are_created(control_plane, PodCreation::DryRun, async {
         bed.create("default", json!({})).await?;
-        bed.settles("default", State::Ready).await
+        bed.wait_for_state("default", State::Ready).await
     }))
     .await?;
     // The one whose resources and affinity the Go operator loses.
     let agent = "DaemonSet istio-cni-node";
-    assert_eq!(compare(control_plane, &earlier).await?, [agent]);
-    told_in_an_event(control_plane, "TakenOverWithRollout", agent, &["spec.template."]).await?;
+    assert_eq!(replaced_workloads(control_plane, &baseline).await?, [agent]);
+    wait_for_event(control_plane, "TakenOverWithRollout", agent, &["spec.template."]).await?;
     assert_eq!(events(control_plane, "TakenOverWithRollout").await?.len(), 1);
     let managers = managers(control_plane).await?;
     for gone in ["manager Update", "istio-operator Update", "istioctl Update", "pilot-discovery Apply"] {
@@ -178,18 +180,18 @@ pub async fn an_installation_of_the_go_operator_is_taken_over_and_only_its_cni_a
     bed.stop().await
 }
 
-pub async fn an_installation_of_istioctl_is_taken_over_while_istiod_is_down(
+pub async fn an_istioctl_installation_is_adopted_while_istiod_is_down(
     control_plane: &ControlPlane,
 ) -> TestResult {
     crate::chart::install(control_plane).await?;
     istioctl(control_plane, &["--set=hub=docker.io/istio", "--set=tag=1.31.0-distroless"]).await?;
-    let earlier = before(control_plane).await?;
+    let baseline = take_baseline(control_plane).await?;
     control_plane.fail_pods("istio-system", "istiod", Failure::Crash).await?;
     let pods: Api<Pod> = Api::namespaced(control_plane.client(), "istio-system");
     pods.delete_collection(&DeleteParams::default(), &ListParams::default().labels("app=istiod")).await?;
     let bed = Bed::start(control_plane).await?;
     bed.create("default", json!({})).await?;
-    bed.says("default", "istiod: waiting for").await?;
+    bed.wait_for_description("default", "istiod: waiting for").await?;
     let webhooks: Api<MutatingWebhookConfiguration> = Api::all(control_plane.client());
     for webhook in webhooks.get("istio-revision-tag-default").await?.webhooks.unwrap_or_default() {
         assert!(
@@ -199,29 +201,29 @@ pub async fn an_installation_of_istioctl_is_taken_over_while_istiod_is_down(
         );
     }
     control_plane.stop_failing_pods("istio-system", "istiod").await?;
-    bed.settles("default", State::Ready).await?;
-    let rolled_out = compare(control_plane, &earlier).await?;
+    bed.wait_for_state("default", State::Ready).await?;
+    let rolled_out = replaced_workloads(control_plane, &baseline).await?;
     for workload in rolled_out {
-        told_in_an_event(control_plane, "TakenOverWithRollout", &workload, &["spec.template."]).await?;
+        wait_for_event(control_plane, "TakenOverWithRollout", &workload, &["spec.template."]).await?;
     }
     bed.stop().await
 }
 
-pub async fn a_helm_release_that_was_taken_over_is_a_warning_until_helm_forgets_it(
+pub async fn an_adopted_helm_release_is_a_warning_until_its_secrets_are_gone(
     control_plane: &ControlPlane,
 ) -> TestResult {
     crate::chart::install(control_plane).await?;
     let images = ["global.hub=docker.io/istio", "global.tag=1.31.0-distroless"];
     helm(control_plane, "istio-base", "base", &[]).await?;
     helm(control_plane, "istiod", "istio-control/istio-discovery", &images).await?;
-    let earlier = before(control_plane).await?;
+    let baseline = take_baseline(control_plane).await?;
     let bed = Bed::start(control_plane).await?;
-    let warned = Box::pin(while_pods_are_created(control_plane, Created::Dry, async {
+    let warned = Box::pin(while_pods_are_created(control_plane, PodCreation::DryRun, async {
         bed.create("default", json!({})).await?;
-        bed.settles("default", State::Warning).await
+        bed.wait_for_state("default", State::Warning).await
     }))
     .await?;
-    let (description, reason) = told(&warned);
+    let (description, reason) = description_and_reason(&warned);
     assert_eq!(reason, "ReconcileSucceeded", "{description}");
     let secrets: Api<Secret> = Api::namespaced(control_plane.client(), "istio-system");
     let releases = secrets.list(&ListParams::default().labels("owner=helm")).await?.items;
@@ -229,7 +231,7 @@ pub async fn a_helm_release_that_was_taken_over_is_a_warning_until_helm_forgets_
     for release in &releases {
         assert!(description.contains(&release.name_any()), "{description}");
     }
-    compare(control_plane, &earlier).await?;
+    replaced_workloads(control_plane, &baseline).await?;
     let managers = managers(control_plane).await?;
     assert!(!managers.iter().any(|manager| manager.starts_with("helm ")), "{managers:?}");
     for release in releases {
@@ -237,28 +239,26 @@ pub async fn a_helm_release_that_was_taken_over_is_a_warning_until_helm_forgets_
     }
     // What is fixed is noticed by itself, within a minute; an edit only makes it sooner.
     bed.edit("default", json!({"compatibilityMode": false})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     bed.stop().await
 }
 
 /// Webhooks that are left where an Istio was taken away with its kinds and its namespace.
-const LEFT: [(&str, &str); 2] = [
+const ORPHANED_WEBHOOKS: [(&str, &str); 2] = [
     ("MutatingWebhookConfiguration", "istio-sidecar-injector"),
     ("ValidatingWebhookConfiguration", "istio-validator-istio-system"),
 ];
 
-pub async fn webhooks_that_were_left_of_an_istio_that_is_gone_become_ours(
-    control_plane: &ControlPlane,
-) -> TestResult {
-    for (kind, name) in LEFT {
-        leave(&webhooks(control_plane, kind), kind, name).await?;
+pub async fn orphaned_webhooks_of_a_removed_istio_are_adopted(control_plane: &ControlPlane) -> TestResult {
+    for (kind, name) in ORPHANED_WEBHOOKS {
+        create_orphaned_webhook(&webhooks(control_plane, kind), kind, name).await?;
     }
     control_plane.create_namespace("shop", &[("istio-injection", "enabled")]).await?;
     let bed = Bed::start(control_plane).await?;
     bed.create("default", json!({})).await?;
-    bed.settles("default", State::Ready).await?;
-    assert_eq!(sidecars_of_a_pod(control_plane).await?, 1);
-    for (kind, name) in LEFT {
+    bed.wait_for_state("default", State::Ready).await?;
+    assert_eq!(sidecars_of_new_pod(control_plane).await?, 1);
+    for (kind, name) in ORPHANED_WEBHOOKS {
         let webhook = webhooks(control_plane, kind).get(name).await?;
         assert!(!webhook.labels().contains_key("left"), "{webhook:?}");
         assert!(!webhook.data["webhooks"].to_string().contains("left.example.com"), "{webhook:?}");
@@ -273,8 +273,8 @@ fn webhooks(control_plane: &ControlPlane, kind: &str) -> Api<DynamicObject> {
     Api::all_with(control_plane.client(), &ApiResource::from_gvk(&kind))
 }
 
-async fn leave(webhooks: &Api<DynamicObject>, kind: &str, name: &str) -> Result {
-    let left = json!({
+async fn create_orphaned_webhook(webhooks: &Api<DynamicObject>, kind: &str, name: &str) -> Result {
+    let webhook = json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind,
         "metadata": {"name": name, "labels": {"left": "behind"}},
         "webhooks": [{
@@ -285,6 +285,6 @@ async fn leave(webhooks: &Api<DynamicObject>, kind: &str, name: &str) -> Result 
             "sideEffects": "None", "admissionReviewVersions": ["v1"],
         }],
     });
-    webhooks.patch(name, &PatchParams::apply("helm"), &Patch::Apply(&left)).await?;
+    webhooks.patch(name, &PatchParams::apply("helm"), &Patch::Apply(&webhook)).await?;
     Ok(())
 }

@@ -10,9 +10,9 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use testbed::{ControlPlane, TestResult};
 
-use crate::bed::{Bed, DEADLINE, Result, told};
+use crate::bed::{Bed, DEADLINE, Result, description_and_reason};
 use crate::bundle::{NEW_FIELD, Variant, derive};
-use crate::injected::{Created, while_pods_are_created};
+use crate::injected::{PodCreation, while_pods_are_created};
 
 const OLDER: &str = "1.30.3";
 const CURRENT: &str = "1.31.0";
@@ -26,36 +26,36 @@ pub async fn an_installation_of_an_older_version_is_upgraded_in_place(
     let older = arguments(control_plane, OLDER, Variant::Older)?;
     let mut bed = Bed::start_with(control_plane, &strings(&older)).await?;
     bed.create("default", json!({})).await?;
-    installed(&bed, OLDER).await?;
+    wait_until_installed(&bed, OLDER).await?;
     assert!(istiod(control_plane).await?.contains("RETIRED_SETTING"));
-    assert!(!knows_new_field(control_plane).await?);
+    assert!(!crd_has_new_field(control_plane).await?);
     let before = uids(control_plane).await?;
 
     let upgrade = async {
         bed.restart_with(&[]).await?;
-        installed(&bed, CURRENT).await
+        wait_until_installed(&bed, CURRENT).await
     };
-    let upgraded = while_pods_are_created(control_plane, Created::Really, Box::pin(upgrade)).await?;
+    let upgraded = while_pods_are_created(control_plane, PodCreation::Persisted, Box::pin(upgrade)).await?;
     let entries = upgraded.metadata.managed_fields.clone().unwrap_or_default();
     assert!(entries.iter().any(|entry| entry.manager.as_deref() == Some("istio-manager")), "{entries:?}");
     assert_eq!(upgraded.status.map(|status| status.state), Some(State::Ready));
     let istiod = istiod(control_plane).await?;
     assert!(istiod.contains("pilot:1.31.0-distroless") && !istiod.contains("RETIRED_SETTING"), "{istiod}");
-    assert_eq!(definition_version(control_plane).await?, CURRENT);
-    assert!(knows_new_field(control_plane).await?);
+    assert_eq!(crd_version(control_plane).await?, CURRENT);
+    assert!(crd_has_new_field(control_plane).await?);
     assert_eq!(uids(control_plane).await?, before);
     assert!(!has_retired_object(control_plane).await?, "an object of the older version is still there");
 
-    a_downgrade_is_refused_until_it_is_allowed(&mut bed, &older).await?;
+    assert_downgrade_requires_approval(&mut bed, &older).await?;
     bed.stop().await
 }
 
 /// After a success there is no way back, unless the owner of the resource says so.
-async fn a_downgrade_is_refused_until_it_is_allowed(bed: &mut Bed<'_>, older: &[String]) -> TestResult {
+async fn assert_downgrade_requires_approval(bed: &mut Bed<'_>, older: &[String]) -> TestResult {
     let mark = bed.control_plane.audit().mark().await?;
     bed.restart_with(&strings(older)).await?;
-    let refused = bed.settles("default", State::Warning).await?;
-    let (description, reason) = told(&refused);
+    let refused = bed.wait_for_state("default", State::Warning).await?;
+    let (description, reason) = description_and_reason(&refused);
     assert_eq!(reason, "IstioVersionUpdateNotAllowed");
     let annotation = "istios.operator.kyma-project.io/allow-downgrade";
     assert!(description.contains(annotation) && description.contains(OLDER), "{description}");
@@ -64,50 +64,50 @@ async fn a_downgrade_is_refused_until_it_is_allowed(bed: &mut Bed<'_>, older: &[
 
     let allow = Patch::Merge(json!({"metadata": {"annotations": {annotation: OLDER}}}));
     bed.resources().patch("default", &PatchParams::default(), &allow).await?;
-    installed(bed, OLDER).await?;
+    wait_until_installed(bed, OLDER).await?;
     assert!(istiod(bed.control_plane).await?.contains("RETIRED_SETTING"));
-    assert_eq!(definition_version(bed.control_plane).await?, CURRENT, "a definition went back");
-    assert!(knows_new_field(bed.control_plane).await?, "a definition went back");
+    assert_eq!(crd_version(bed.control_plane).await?, CURRENT, "a definition went back");
+    assert!(crd_has_new_field(bed.control_plane).await?, "a definition went back");
     Ok(())
 }
 
-pub async fn an_upgrade_that_fails_says_how_to_go_back_and_going_back_works(
+pub async fn a_failed_upgrade_reports_how_to_roll_back_and_can_be_rolled_back(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let older = arguments(control_plane, OLDER, Variant::Older)?;
     let mut bed = Bed::start_with(control_plane, &strings(&older)).await?;
     bed.create("default", json!({})).await?;
-    installed(&bed, OLDER).await?;
+    wait_until_installed(&bed, OLDER).await?;
     let before = uids(control_plane).await?;
 
     let mut broken = arguments(control_plane, BROKEN, Variant::Broken)?;
     broken.push("--install-timeout=5s".to_owned());
     let attempt = async {
         bed.restart_with(&strings(&broken)).await?;
-        the_failure_is_told(&bed).await?;
+        assert_failure_is_reported(&bed).await?;
         bed.restart_with(&strings(&older)).await?;
-        bed.settles("default", State::Ready).await
+        bed.wait_for_state("default", State::Ready).await
     };
-    while_pods_are_created(control_plane, Created::Really, Box::pin(attempt)).await?;
+    while_pods_are_created(control_plane, PodCreation::Persisted, Box::pin(attempt)).await?;
     assert_eq!(version_of(control_plane, "istiod").await?, OLDER);
     assert!(istiod(control_plane).await?.contains("RETIRED_SETTING"));
-    assert_eq!(definition_version(control_plane).await?, BROKEN, "a definition went back");
+    assert_eq!(crd_version(control_plane).await?, BROKEN, "a definition went back");
     assert_eq!(uids(control_plane).await?, before);
 
     bed.restart_with(&[]).await?;
-    installed(&bed, CURRENT).await?;
+    wait_until_installed(&bed, CURRENT).await?;
     assert!(!has_retired_object(control_plane).await?, "an object of the older version is still there");
     bed.stop().await
 }
 
 /// The status says what failed and how to go back; gateways have waited, and nothing of the old version is gone.
-async fn the_failure_is_told(bed: &Bed<'_>) -> Result {
-    let failed = bed.settles("default", State::Error).await?;
-    let (description, reason) = told(&failed);
+async fn assert_failure_is_reported(bed: &Bed<'_>) -> Result {
+    let failed = bed.wait_for_state("default", State::Error).await?;
+    let (description, reason) = description_and_reason(&failed);
     assert_eq!(reason, "IstioInstallUninstallFailed");
-    let course = format!("from {OLDER} to {BROKEN}");
-    let way_back = format!("--istio-version={OLDER}");
-    for words in ["istiod", "ImagePullBackOff", &course, &way_back] {
+    let version_change = format!("from {OLDER} to {BROKEN}");
+    let rollback_flag = format!("--istio-version={OLDER}");
+    for words in ["istiod", "ImagePullBackOff", &version_change, &rollback_flag] {
         assert!(description.contains(words), "{words} is missing in: {description}");
     }
     assert_eq!(tag(&failed), Some(format!("{OLDER}-distroless")));
@@ -125,9 +125,7 @@ async fn has_retired_object(control_plane: &ControlPlane) -> Result<bool> {
     Ok(maps.get_opt("istio-retired").await?.is_some())
 }
 
-pub async fn an_installation_by_istioctl_is_taken_over_and_upgraded(
-    control_plane: &ControlPlane,
-) -> TestResult {
+pub async fn an_istioctl_installation_is_adopted_and_upgraded(control_plane: &ControlPlane) -> TestResult {
     let charts = derive(control_plane.dir(), OLDER, Variant::Older)?;
     let istioctl = control_plane.tools().program("istioctl")?;
     let arguments = [
@@ -141,18 +139,18 @@ pub async fn an_installation_by_istioctl_is_taken_over_and_upgraded(
     let home = control_plane.dir().display().to_string();
     let output = testbed::run(&istioctl, arguments, &[("HOME", home)]).await?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    a_user_copies_a_config_map(control_plane).await?;
+    copy_config_map_as_user(control_plane).await?;
     let before = uids(control_plane).await?;
 
-    let take_over = async {
+    let adopt = async {
         let bed = Bed::start(control_plane).await?;
         bed.create("default", json!({})).await?;
-        installed(&bed, CURRENT).await?;
+        wait_until_installed(&bed, CURRENT).await?;
         bed.stop().await
     };
-    while_pods_are_created(control_plane, Created::Really, Box::pin(take_over)).await?;
+    while_pods_are_created(control_plane, PodCreation::Persisted, Box::pin(adopt)).await?;
     assert!(istiod(control_plane).await?.contains("pilot:1.31.0-distroless"));
-    assert_eq!(definition_version(control_plane).await?, CURRENT);
+    assert_eq!(crd_version(control_plane).await?, CURRENT);
     assert_eq!(uids(control_plane).await?, before);
     assert!(!has_retired_object(control_plane).await?, "an object of the older version is still there");
     let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), "istio-system");
@@ -161,7 +159,7 @@ pub async fn an_installation_by_istioctl_is_taken_over_and_upgraded(
 }
 
 /// A `ConfigMap` of a user with the labels of one of Istio's, as from a copy of its manifest.
-async fn a_user_copies_a_config_map(control_plane: &ControlPlane) -> Result {
+async fn copy_config_map_as_user(control_plane: &ControlPlane) -> Result {
     let maps: Api<ConfigMap> = Api::namespaced(control_plane.client(), "istio-system");
     let mut copy = maps.get("istio-retired").await?;
     copy.metadata =
@@ -181,7 +179,7 @@ fn strings(arguments: &[String]) -> Vec<&str> {
 }
 
 /// Waits until the resource notes that a version is complete, and shows that it is.
-async fn installed(bed: &Bed<'_>, version: &str) -> Result<Istio> {
+async fn wait_until_installed(bed: &Bed<'_>, version: &str) -> Result<Istio> {
     let wanted = format!("{version}-distroless");
     let is_installed = |resource: Option<&Istio>| {
         resource.is_some_and(|resource| {
@@ -210,26 +208,26 @@ async fn version_of(control_plane: &ControlPlane, deployment: &str) -> Result<St
     Ok(api.get(deployment).await?.labels().get(VERSION_LABEL).cloned().unwrap_or_default())
 }
 
-async fn definition_version(control_plane: &ControlPlane) -> Result<String> {
+async fn crd_version(control_plane: &ControlPlane) -> Result<String> {
     let api: Api<CustomResourceDefinition> = Api::all(control_plane.client());
-    let definition = api.get_metadata("virtualservices.networking.istio.io").await?;
-    Ok(definition.labels().get(VERSION_LABEL).cloned().unwrap_or_default())
+    let crd = api.get_metadata("virtualservices.networking.istio.io").await?;
+    Ok(crd.labels().get(VERSION_LABEL).cloned().unwrap_or_default())
 }
 
 /// Whether the definitions are as the embedded version has them, and not as the older one.
-async fn knows_new_field(control_plane: &ControlPlane) -> Result<bool> {
+async fn crd_has_new_field(control_plane: &ControlPlane) -> Result<bool> {
     let api: Api<CustomResourceDefinition> = Api::all(control_plane.client());
-    let definition = api.get("destinationrules.networking.istio.io").await?;
-    Ok(serde_json::to_string(&definition.spec)?.contains(NEW_FIELD))
+    let crd = api.get("destinationrules.networking.istio.io").await?;
+    Ok(serde_json::to_string(&crd.spec)?.contains(NEW_FIELD))
 }
 
 /// The UIDs of what must outlive an upgrade.
 async fn uids(control_plane: &ControlPlane) -> Result<Vec<Option<String>>> {
     let deployments: Api<Deployment> = Api::namespaced(control_plane.client(), "istio-system");
-    let definitions: Api<CustomResourceDefinition> = Api::all(control_plane.client());
+    let crds: Api<CustomResourceDefinition> = Api::all(control_plane.client());
     Ok(vec![
         deployments.get_metadata("istiod").await?.uid(),
         deployments.get_metadata("istio-ingressgateway").await?.uid(),
-        definitions.get_metadata("virtualservices.networking.istio.io").await?.uid(),
+        crds.get_metadata("virtualservices.networking.istio.io").await?.uid(),
     ])
 }

@@ -9,15 +9,15 @@ use serde_json::{Map, Value, json};
 use testbed::{ControlPlane, TestResult};
 
 use crate::bed::{Bed, DEADLINE, Result};
-use crate::crash::forget_what_others_fill_in;
-use crate::drift::{Target, applied, back, content, edit};
+use crate::crash::remove_fields_set_by_others;
+use crate::drift::{Target, applied_objects, content, edit, wait_until_restored};
 
 const MODULE_LABEL: &str = "kyma-project.io/module";
 /// The API server's own on each namespace, which nobody can change.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// A field of ours with another value, as a merge patch: one that hurts, where there is one that may be changed.
-fn edited(object: &DynamicObject, kind: &str) -> Result<Value> {
+fn edit_patch(object: &DynamicObject, kind: &str) -> Result<Value> {
     let all = |fields: Option<&Map<String, Value>>| -> Map<String, Value> {
         fields.into_iter().flatten().map(|(key, _)| (key.clone(), json!("edited"))).collect()
     };
@@ -45,19 +45,19 @@ fn edited(object: &DynamicObject, kind: &str) -> Result<Value> {
 }
 
 /// Annotations that count rollouts, and that with which the data plane begins one.
-const OF_ROLLOUTS: [&str; 3] = [
+const ROLLOUT_ANNOTATIONS: [&str; 3] = [
     "deployment.kubernetes.io/revision",
     "deprecated.daemonset.template.generation",
     "istio-operator.kyma-project.io/restartedAt",
 ];
 
 /// What an object says but for what others fill in.
-fn ours(target: &Target, object: &DynamicObject) -> Value {
+fn our_content(target: &Target, object: &DynamicObject) -> Value {
     let mut content = content(object);
-    forget_what_others_fill_in(&target.kind.kind, &mut content);
+    remove_fields_set_by_others(&target.kind.kind, &mut content);
     for annotations in ["/annotations", "/data/spec/template/metadata/annotations"] {
         if let Some(annotations) = content.pointer_mut(annotations).and_then(Value::as_object_mut) {
-            annotations.retain(|annotation, _| !OF_ROLLOUTS.contains(&annotation.as_str()));
+            annotations.retain(|annotation, _| !ROLLOUT_ANNOTATIONS.contains(&annotation.as_str()));
         }
     }
     content
@@ -65,22 +65,25 @@ fn ours(target: &Target, object: &DynamicObject) -> Value {
 
 pub async fn every_object_comes_back_after_it_was_edited(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     bed.edit("default", json!({"networkPoliciesEnabled": true})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     let mut before = Vec::new();
-    for target in applied(control_plane).await? {
+    for target in applied_objects(control_plane).await? {
         let object = target.api(control_plane).get(&target.name).await?;
         before.push((target, object));
     }
     assert!(before.len() > 40, "{}", before.len());
     for (target, object) in &before {
-        edit(control_plane, target, edited(object, &target.kind.kind)?).await?;
+        edit(control_plane, target, edit_patch(object, &target.kind.kind)?).await?;
     }
     for (target, object) in &before {
-        back(control_plane, target, |live| ours(target, live) == ours(target, object)).await?;
+        wait_until_restored(control_plane, target, |live| {
+            our_content(target, live) == our_content(target, object)
+        })
+        .await?;
     }
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     let metrics = bed.metrics().await?;
     for (target, _) in &before {
         let repaired = metrics.lines().any(|line| {
@@ -90,7 +93,7 @@ pub async fn every_object_comes_back_after_it_was_edited(control_plane: &Control
         assert!(repaired, "no repair of {target:?} is counted in\n{metrics}");
     }
     bed.edit("default", json!({"networkPoliciesEnabled": null})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     bed.stop().await
 }
 
@@ -98,16 +101,16 @@ pub async fn every_object_comes_back_after_its_label_was_stripped(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
-    let targets = applied(control_plane).await?;
+    bed.ensure_installed().await?;
+    let targets = applied_objects(control_plane).await?;
     assert!(targets.len() > 40, "{}", targets.len());
     for target in &targets {
         edit(control_plane, target, json!({"metadata": {"labels": {MODULE_LABEL: null}}})).await?;
     }
     for target in &targets {
-        back(control_plane, target, has_our_label).await?;
+        wait_until_restored(control_plane, target, has_our_label).await?;
     }
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     bed.stop().await
 }
 
@@ -120,7 +123,7 @@ fn may_be_deleted(target: &Target) -> bool {
 
 async fn by_kind(control_plane: &ControlPlane) -> Result<BTreeMap<String, Vec<Target>>> {
     let mut by_kind: BTreeMap<String, Vec<Target>> = BTreeMap::new();
-    for target in applied(control_plane).await?.into_iter().filter(may_be_deleted) {
+    for target in applied_objects(control_plane).await?.into_iter().filter(may_be_deleted) {
         by_kind.entry(target.kind.kind.clone()).or_default().push(target);
     }
     Ok(by_kind)
@@ -128,7 +131,7 @@ async fn by_kind(control_plane: &ControlPlane) -> Result<BTreeMap<String, Vec<Ta
 
 pub async fn every_object_comes_back_after_it_was_deleted(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     for targets in by_kind(control_plane).await?.values() {
         let mut before = Vec::new();
         for target in targets {
@@ -136,21 +139,21 @@ pub async fn every_object_comes_back_after_it_was_deleted(control_plane: &Contro
             target.api(control_plane).delete(&target.name, &DeleteParams::default()).await?;
         }
         for (target, before) in targets.iter().zip(before) {
-            back(control_plane, target, |object| {
+            wait_until_restored(control_plane, target, |object| {
                 object.metadata.uid != before && object.metadata.deletion_timestamp.is_none()
             })
             .await?;
         }
     }
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     bed.stop().await
 }
 
-pub async fn an_object_of_any_kind_that_someone_recreated_is_ours_again(
+pub async fn an_object_of_any_kind_recreated_by_others_is_adopted(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start(control_plane).await?;
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     let by_kind = by_kind(control_plane).await?;
     let targets: Vec<&Target> = by_kind.values().filter_map(|targets| targets.first()).collect();
     assert!(targets.len() > 10, "{targets:?}");
@@ -161,9 +164,12 @@ pub async fn an_object_of_any_kind_that_someone_recreated_is_ours_again(
     }
     bed.operator.resume()?;
     for target in &targets {
-        back(control_plane, target, |object| has_our_label(object) && is_managed_by_us(object)).await?;
+        wait_until_restored(control_plane, target, |object| {
+            has_our_label(object) && is_managed_by_us(object)
+        })
+        .await?;
     }
-    bed.installed().await?;
+    bed.ensure_installed().await?;
     bed.stop().await
 }
 

@@ -11,16 +11,16 @@ use istio_charts::Bundle;
 use istio_manager::plan::cluster::ClusterFacts;
 use istio_manager::plan::configuration::{Images, Size};
 use istio_manager::plan::{
-    AdministratorValues, Basis, Desired, OverrideMode, Plan, Stage, plan_with_overrides,
+    AdministratorValues, OverrideMode, Plan, PlanInput, PlanOutcome, Stage, plan_with_overrides,
 };
-use istio_manager::validate::{Flavour, validate};
+use istio_manager::validate::{FeatureStage, validate};
 use serde_json::{Value, json};
 
 /// Objects that values may switch on and off.
-const SWITCHED: [&str; 5] =
+const OPTIONAL_KINDS: [&str; 5] =
     ["HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "ResourceQuota", "EnvoyFilter"];
 /// Kinds that are as the charts have them.
-const FROZEN: [&str; 10] = [
+const PROTECTED_KINDS: [&str; 10] = [
     "ClusterRole",
     "ClusterRoleBinding",
     "MutatingWebhookConfiguration",
@@ -33,7 +33,7 @@ const FROZEN: [&str; 10] = [
     "ValidatingWebhookConfiguration",
 ];
 /// Fields of pods and of their containers that decide what runs, as whom and with what.
-const POD: [&str; 11] = [
+const POD_FIELDS: [&str; 11] = [
     "serviceAccountName",
     "automountServiceAccountToken",
     "hostNetwork",
@@ -46,12 +46,13 @@ const POD: [&str; 11] = [
     "dnsConfig",
     "nodeName",
 ];
-const CONTAINER: [&str; 8] =
+const CONTAINER_FIELDS: [&str; 8] =
     ["name", "image", "command", "workingDir", "envFrom", "volumeMounts", "securityContext", "lifecycle"];
 /// Fields of Services that lead traffic.
-const SERVICE: [&str; 5] = ["selector", "externalIPs", "externalName", "clusterIP", "loadBalancerClass"];
+const SERVICE_FIELDS: [&str; 5] =
+    ["selector", "externalIPs", "externalName", "clusterIP", "loadBalancerClass"];
 /// Fields of the mesh configuration that say who is trusted.
-const MESH: [&str; 7] = [
+const MESH_FIELDS: [&str; 7] = [
     "/trustDomain",
     "/trustDomainAliases",
     "/rootNamespace",
@@ -64,22 +65,22 @@ const MESH: [&str; 7] = [
 type Objects = BTreeMap<(String, String, String), Vec<Value>>;
 
 static BUNDLE: LazyLock<Bundle> = LazyLock::new(Bundle::embedded);
-static UNTOUCHED: LazyLock<Objects> = LazyLock::new(|| match judge(json!({})) {
+static BASELINE: LazyLock<Objects> = LazyLock::new(|| match build_plan(json!({})) {
     Ok(plan) => objects(&plan),
     Err(rejection) => panic!("{rejection}"),
 });
 
 /// The plan of a spec in which the wall alone judges values and patches, or why there is none.
-pub fn judge(spec: Value) -> Result<Plan, String> {
-    judge_in(OverrideMode::Restricted, spec)
+pub fn build_plan(spec: Value) -> Result<Plan, String> {
+    build_plan_in_mode(OverrideMode::Restricted, spec)
 }
 
-pub fn judge_in(override_mode: OverrideMode, spec: Value) -> Result<Plan, String> {
+pub fn build_plan_in_mode(override_mode: OverrideMode, spec: Value) -> Result<Plan, String> {
     let spec = serde_json::from_value(spec).map_err(|error| error.to_string())?;
-    let spec = validate(&spec, Flavour::Regular).map_err(|rejection| rejection.message)?;
+    let spec = validate(&spec, FeatureStage::Stable).map_err(|rejection| rejection.message)?;
     let images = Images::official(BUNDLE.version());
     let facts = ClusterFacts { size: Size::Production, ..ClusterFacts::default() };
-    let basis = Basis {
+    let input = PlanInput {
         bundle: &BUNDLE,
         facts: &facts,
         images: &images,
@@ -89,16 +90,16 @@ pub fn judge_in(override_mode: OverrideMode, spec: Value) -> Result<Plan, String
         administrator_values: &AdministratorValues::default(),
         owner: None,
     };
-    match plan_with_overrides(&spec, basis).map_err(|error| format!("{error:?}"))? {
-        Desired::Plan(plan) => Ok(plan),
-        Desired::Rejected(rejection) => Err(rejection.message),
+    match plan_with_overrides(&spec, input).map_err(|error| format!("{error:?}"))? {
+        PlanOutcome::Plan(plan) => Ok(plan),
+        PlanOutcome::Rejected(rejection) => Err(rejection.message),
     }
 }
 
 /// Whatever the values are, they are refused or leave what is closed as it is.
-pub fn overrides(values: &Value) {
-    if let Ok(plan) = judge(json!({"values": values})) {
-        compare(&UNTOUCHED, &objects(&plan), values);
+pub fn assert_refused_or_harmless(values: &Value) {
+    if let Ok(plan) = build_plan(json!({"values": values})) {
+        compare(&BASELINE, &objects(&plan), values);
     }
 }
 
@@ -127,7 +128,10 @@ fn compare(before: &Objects, after: &Objects, values: &Value) {
             (Some([before]), Some([after])) => compare_object(kind, name, before, after, values),
             (None, Some([_])) | (Some([_]), None) => {
                 let is_overlay = kind == "ConfigMap" && name.starts_with("istio-default-gatewayclass-");
-                assert!(SWITCHED.contains(&&**kind) || is_overlay, "{place:?} came or went, by {values}");
+                assert!(
+                    OPTIONAL_KINDS.contains(&&**kind) || is_overlay,
+                    "{place:?} came or went, by {values}"
+                );
             }
             _ => panic!("{place:?} is there more than once, by {values}"),
         }
@@ -135,21 +139,21 @@ fn compare(before: &Objects, after: &Objects, values: &Value) {
 }
 
 fn compare_object(kind: &str, name: &str, before: &Value, after: &Value, values: &Value) {
-    if FROZEN.contains(&kind) {
+    if PROTECTED_KINDS.contains(&kind) {
         assert_eq!(before, after, "{kind} {name}, by {values}");
     }
     let (old, new) = (&before["spec"], &after["spec"]);
     if kind == "Service" {
-        equal(&SERVICE, old, new, name, values);
+        equal(&SERVICE_FIELDS, old, new, name, values);
     }
     equal(&["selector", "scaleTargetRef", "podSelector"], old, new, name, values);
     let (old, new) = (&old["template"]["spec"], &new["template"]["spec"]);
-    equal(&POD, old, new, name, values);
+    equal(&POD_FIELDS, old, new, name, values);
     let containers = |pod: &Value| pod["containers"].as_array().cloned().unwrap_or_default();
     let (old, new) = (containers(old), containers(new));
     assert_eq!(old.len(), new.len(), "containers of {name}, by {values}");
     for (old, new) in old.iter().zip(&new) {
-        equal(&CONTAINER, old, new, name, values);
+        equal(&CONTAINER_FIELDS, old, new, name, values);
         compare_programs(old, new, name, values);
     }
     if kind == "ConfigMap" {
@@ -183,7 +187,7 @@ fn compare_texts(name: &str, before: &Value, after: &Value, values: &Value) {
     };
     if name == "istio" {
         let (old, new) = (read(before, "mesh"), read(after, "mesh"));
-        for pointer in MESH {
+        for pointer in MESH_FIELDS {
             assert_eq!(old.pointer(pointer), new.pointer(pointer), "{pointer}, by {values}");
         }
         assert_eq!(before["meshNetworks"], after["meshNetworks"], "networks, by {values}");

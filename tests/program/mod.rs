@@ -20,7 +20,7 @@ pub fn istio_manager(line: &str) -> Command {
 }
 
 /// Exit code, standard output and standard error of a command.
-pub fn told(command: &mut Command) -> (i32, String, String) {
+pub fn run(command: &mut Command) -> (i32, String, String) {
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))

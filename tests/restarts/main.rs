@@ -22,27 +22,27 @@ use testbed::{ControlPlane, TestResult};
 use self::bed::{Bed, command};
 use self::mesh::{Mesh, workload};
 use self::steps::{
-    REPORT_ONLY, all_restarted_once, begin, events, generations, interrupt, make_outdated, on_a_terminal,
-    populate, sidecars, status,
+    REPORT_ONLY, all_restarted_once, events, generations, interrupt, make_outdated, on_a_terminal, populate,
+    sidecars, start_restarts, status,
 };
 
 fn main() -> ExitCode {
     let shared = testbed::tests![
-        an_operator_that_only_reports_restarts_nothing_and_tells_what_it_would_restart,
-        a_person_restarts_what_the_operator_only_reports_with_the_same_limits,
-        an_interrupted_run_begins_nothing_more_and_the_next_one_goes_on,
-        a_person_gives_way_to_an_operator_that_restarts,
+        a_report_only_operator_restarts_nothing_and_reports_stale_workloads,
+        the_command_restarts_reported_workloads_with_the_same_limits,
+        an_interrupted_run_starts_no_more_restarts_and_can_be_resumed,
+        the_command_refuses_to_run_while_the_operator_restarts,
     ]
     .map(|test| test.within(Duration::from_secs(240)));
     testbed::run_tests(&shared)
 }
 
-async fn an_operator_that_only_reports_restarts_nothing_and_tells_what_it_would_restart(
+async fn a_report_only_operator_restarts_nothing_and_reports_stale_workloads(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start_with(control_plane, REPORT_ONLY).await?;
     bed.create("default", json!({"restarter": {"maxUnfinished": 1}})).await?;
-    bed.settles("default", State::Ready).await?;
+    bed.wait_for_state("default", State::Ready).await?;
     populate(&Mesh(control_plane)).await?;
     let before = generations(control_plane).await?;
     make_outdated(&bed, "reported").await?;
@@ -50,16 +50,19 @@ async fn an_operator_that_only_reports_restarts_nothing_and_tells_what_it_would_
         let status = status(resource);
         status.stale == 7 && status.leftovers.len() == 7
     };
-    let resource = bed.settles_when("default", "a report of seven workloads", reported).await?;
-    let told = status(&resource);
-    let prevented = |name: &str| {
-        let left = told.leftovers.iter().find(|left| left.name == name);
-        left.map(|left| left.prevented.clone()).unwrap_or_default()
+    let resource = bed.wait_until("default", "a report of seven workloads", reported).await?;
+    let report = status(&resource);
+    let blocked_by = |name: &str| {
+        let workload = report.leftovers.iter().find(|workload| workload.name == name);
+        workload.map(|left| left.prevented.clone()).unwrap_or_default()
     };
-    assert_eq!(prevented("web-0"), "restarts are switched off");
-    assert!(prevented("excluded").contains("excluded by the annotation"), "{told:?}");
-    assert!(prevented("weekend").contains("waits for its maintenance window"), "{told:?}");
-    assert_eq!((told.total, told.excluded, told.restarting, told.done, told.failed), (7, 1, 0, 0, 0));
+    assert_eq!(blocked_by("web-0"), "restarts are switched off");
+    assert!(blocked_by("excluded").contains("excluded by the annotation"), "{report:?}");
+    assert!(blocked_by("weekend").contains("waits for its maintenance window"), "{report:?}");
+    assert_eq!(
+        (report.total, report.excluded, report.restarting, report.done, report.failed),
+        (7, 1, 0, 0, 0)
+    );
     // Nobody has to act: it is as somebody has ordered it.
     let (reason, message) = sidecars(&resource);
     assert_eq!(reason, "ProxySidecarRestartSucceeded");
@@ -92,7 +95,7 @@ async fn an_operator_that_only_reports_restarts_nothing_and_tells_what_it_would_
     bed.stop().await
 }
 
-async fn a_person_restarts_what_the_operator_only_reports_with_the_same_limits(
+async fn the_command_restarts_reported_workloads_with_the_same_limits(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start_with(control_plane, REPORT_ONLY).await?;
@@ -111,23 +114,23 @@ async fn a_person_restarts_what_the_operator_only_reports_with_the_same_limits(
     all_restarted_once(&before, &after)?;
     assert!(events(control_plane, "web-0").await?.contains(&"RestartSuccess".to_owned()));
 
-    let (code, _, told) = command(control_plane, &["restarts", "--apply"]).await?;
-    assert_eq!((code, told.as_str()), (0, "nothing to restart\n"));
+    let (code, _, stderr) = command(control_plane, &["restarts", "--apply"]).await?;
+    assert_eq!((code, stderr.as_str()), (0, "nothing to restart\n"));
     assert_eq!(generations(control_plane).await?, after);
     let up_to_date = |resource: &istio_manager::api::Istio| status(resource).stale == 2;
-    bed.settles_when("default", "two workloads that are left", up_to_date).await?;
+    bed.wait_until("default", "two workloads that are left", up_to_date).await?;
     bed.stop().await
 }
 
-async fn an_interrupted_run_begins_nothing_more_and_the_next_one_goes_on(
+async fn an_interrupted_run_starts_no_more_restarts_and_can_be_resumed(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let bed = Bed::start_with(control_plane, REPORT_ONLY).await?;
     let before = generations(control_plane).await?;
     make_outdated(&bed, "interrupted").await?;
     let outdated = |resource: &istio_manager::api::Istio| status(resource).stale == 7;
-    bed.settles_when("default", "seven outdated workloads", outdated).await?;
-    let mut run = begin(control_plane).await?;
+    bed.wait_until("default", "seven outdated workloads", outdated).await?;
+    let mut run = start_restarts(control_plane).await?;
     interrupt(&run).await?;
     let ended = run.wait(Duration::from_secs(120)).await?;
     assert_eq!(ended.code(), Some(130), "{}", run.log());
@@ -143,7 +146,7 @@ async fn an_interrupted_run_begins_nothing_more_and_the_next_one_goes_on(
     bed.stop().await
 }
 
-async fn a_person_gives_way_to_an_operator_that_restarts(control_plane: &ControlPlane) -> TestResult {
+async fn the_command_refuses_to_run_while_the_operator_restarts(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
     let mut slow = workload("Deployment", "a-slow-one", 1);
     slow["spec"]["minReadySeconds"] = json!(20);
@@ -151,15 +154,15 @@ async fn a_person_gives_way_to_an_operator_that_restarts(control_plane: &Control
     let before = generations(control_plane).await?;
     make_outdated(&bed, "both").await?;
     let restarting = |resource: &istio_manager::api::Istio| status(resource).restarting > 0;
-    bed.settles_when("default", "a restart under way", restarting).await?;
-    let (code, report, told) = command(control_plane, &["restarts", "--apply"]).await?;
-    assert_eq!((code, report.as_str()), (1, ""), "{told}");
-    assert!(told.contains("restarts workloads now (1 under way)"), "{told}");
+    bed.wait_until("default", "a restart under way", restarting).await?;
+    let (code, report, stderr) = command(control_plane, &["restarts", "--apply"]).await?;
+    assert_eq!((code, report.as_str()), (1, ""), "{stderr}");
+    assert!(stderr.contains("restarts workloads now (1 under way)"), "{stderr}");
     let done = |resource: &istio_manager::api::Istio| {
         let status = status(resource);
         status.stale == 2 && status.restarting == 0 && status.done == 6
     };
-    bed.settles_when("default", "six restarts", done).await?;
+    bed.wait_until("default", "six restarts", done).await?;
     all_restarted_once(&before, &generations(control_plane).await?)?;
     let metrics = bed.metrics().await?;
     let line = "istio_restarter_restarts_total{kind=\"Deployment\",result=\"success\"} 6";

@@ -19,7 +19,7 @@ pub const NAMESPACE: &str = "byhand";
 pub const REPORT_ONLY: &[&str] = &["--report-restarts-only"];
 const PROGRAM: &str = env!("CARGO_BIN_EXE_istio-manager");
 /// What must not be restarted.
-const HELD: [&str; 2] = ["excluded", "weekend"];
+const NEVER_RESTARTED: [&str; 2] = ["excluded", "weekend"];
 
 /// Five workloads, one that is excluded, and one whose maintenance window is not open today.
 pub async fn populate(mesh: &Mesh<'_>) -> Result {
@@ -76,7 +76,9 @@ pub async fn generations(control_plane: &ControlPlane) -> Result<BTreeMap<String
 pub fn all_restarted_once(before: &BTreeMap<String, i64>, after: &BTreeMap<String, i64>) -> Result {
     let expected: BTreeMap<String, i64> = before
         .iter()
-        .map(|(name, generation)| (name.clone(), generation + i64::from(!HELD.contains(&name.as_str()))))
+        .map(|(name, generation)| {
+            (name.clone(), generation + i64::from(!NEVER_RESTARTED.contains(&name.as_str())))
+        })
         .collect();
     if *after == expected { Ok(()) } else { Err(format!("{after:?} is not {expected:?}").into()) }
 }
@@ -90,12 +92,12 @@ pub async fn events(control_plane: &ControlPlane, name: &str) -> Result<Vec<Stri
 }
 
 /// Starts `restarts --apply` and waits until it has begun a restart.
-pub async fn begin(control_plane: &ControlPlane) -> Result<Process> {
+pub async fn start_restarts(control_plane: &ControlPlane) -> Result<Process> {
     let kubeconfig = format!("--kubeconfig={}", control_plane.kubeconfig().display());
     let spec =
         ProcessSpec::new("restarts", PROGRAM).args(["restarts".to_owned(), "--apply".to_owned(), kubeconfig]);
     let process = control_plane.start(spec.only_given_env())?;
-    process.says(", 1 under way", DEADLINE).await?;
+    process.wait_for_log(", 1 under way", DEADLINE).await?;
     Ok(process)
 }
 

@@ -362,7 +362,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn constraints_fit_what_they_say() {
+    fn constraints_match_the_versions_they_describe() {
         for (constraint, version, fits) in [
             ("1.2.3", "1.2.3", true),
             ("=1.2", "1.2.9", true),

@@ -18,7 +18,7 @@ use oracle::Oracle;
 use random::Random;
 
 /// Judges what a rule makes; both outcomes must be among it, or the rule tries nothing.
-fn judge_all(topic: &str, snippets: Vec<String>, least_errors: usize) {
+fn assert_all_same_as_helm(topic: &str, snippets: Vec<String>, least_errors: usize) {
     let count = snippets.len();
     let comparison = judge::compare(&mut Oracle::start(), snippets);
     assert_eq!(comparison.count, count);
@@ -30,45 +30,57 @@ fn judge_all(topic: &str, snippets: Vec<String>, least_errors: usize) {
 
 #[test]
 fn functions_of_one_argument_are_helms() {
-    judge_all("functions of one argument", functions::of_one_argument(), 100);
+    assert_all_same_as_helm("functions of one argument", functions::of_one_argument(), 100);
 }
 
 #[test]
 fn functions_of_several_arguments_are_helms() {
-    judge_all("functions", functions::of_several_arguments(&mut Random::seeded(1), random::times(12)), 100);
+    assert_all_same_as_helm(
+        "functions",
+        functions::of_several_arguments(&mut Random::seeded(1), random::times(12)),
+        100,
+    );
 }
 
 #[test]
 fn verbs_and_flags_print_as_in_go() {
-    judge_all("verbs", texts::verbs(&mut Random::seeded(2), random::times(2000)), 0);
+    assert_all_same_as_helm("verbs", texts::verbs(&mut Random::seeded(2), random::times(2000)), 0);
 }
 
 #[test]
 fn scalars_and_documents_of_yaml_are_read_and_written_as_in_helm() {
-    judge_all("YAML", texts::yaml(&mut Random::seeded(3), random::times(2500)), 0);
+    assert_all_same_as_helm("YAML", texts::yaml(&mut Random::seeded(3), random::times(2500)), 0);
 }
 
 #[test]
 fn expressions_match_as_in_go() {
-    judge_all("regular expressions", texts::expressions(&mut Random::seeded(4), random::times(2000)), 50);
+    assert_all_same_as_helm(
+        "regular expressions",
+        texts::expressions(&mut Random::seeded(4), random::times(2000)),
+        50,
+    );
 }
 
 #[test]
 fn versions_fit_constraints_as_in_helm() {
-    judge_all("versions", texts::versions(&mut Random::seeded(5), random::times(1500)), 50);
+    assert_all_same_as_helm("versions", texts::versions(&mut Random::seeded(5), random::times(1500)), 50);
 }
 
 #[test]
 fn dates_and_durations_are_gos() {
-    judge_all("dates", texts::dates(&mut Random::seeded(6), random::times(1500)), 10);
+    assert_all_same_as_helm("dates", texts::dates(&mut Random::seeded(6), random::times(1500)), 10);
 }
 
 #[test]
 fn maps_are_shared_as_in_go() {
-    judge_all("sharing", functions::sharing(&mut Random::seeded(7), random::times(1000)), 1);
+    assert_all_same_as_helm("sharing", functions::sharing(&mut Random::seeded(7), random::times(1000)), 1);
 }
 
 #[test]
 fn the_language_is_gos() {
-    judge_all("the language", texts::language(&mut Random::seeded(8), random::times(3000)), 100);
+    assert_all_same_as_helm(
+        "the language",
+        texts::language(&mut Random::seeded(8), random::times(3000)),
+        100,
+    );
 }

@@ -77,7 +77,7 @@ fn what_only_looks_endless_is_not() {
 }
 
 #[test]
-fn what_is_only_handed_on_takes_no_memory() {
+fn values_that_are_only_passed_through_take_no_memory() {
     for source in [
         "{{ $t := repeat 100000 \"x\" }}{{ range until 2000 }}{{ $_ := default \"\" $t }}{{ end }}ok",
         "{{ $d := dict }}{{ range until 2000 }}{{ $_ := set $d (toString .) 1 }}{{ end }}ok",
@@ -128,7 +128,7 @@ fn an_error_shows_file_line_column_and_expression_with_a_caret() {
 }
 
 #[test]
-fn each_kind_of_harm_is_told_with_its_place() {
+fn each_kind_of_harm_is_reported_with_its_location() {
     let cycle = "{{ $x := dict }}{{ $_ := set $x \"self\" $x }}\n";
     for (source, line, expression) in [
         (

@@ -78,7 +78,7 @@ fn with_and_range_move_the_dot() {
 }
 
 #[test]
-fn variables_are_declared_in_their_block_and_assigned_where_they_were_declared() {
+fn variables_are_scoped_to_the_block_that_declares_them() {
     table(&[
         ("{{ $x := 1 }}{{ if true }}{{ $x = 2 }}{{ end }}{{ $x }}", "2"),
         ("{{ $x := 1 }}{{ if true }}{{ $x := 2 }}{{ end }}{{ $x }}", "1"),
@@ -157,7 +157,7 @@ fn raw_strings_may_hold_delimiters() {
 }
 
 #[test]
-fn maps_are_shared_by_all_who_hold_them() {
+fn maps_are_shared_by_all_references() {
     table(&[
         ("{{ $m := dict \"a\" 1 }}{{ $n := $m }}{{ $_ := set $n \"b\" 2 }}{{ $m.b }}", "2"),
         (

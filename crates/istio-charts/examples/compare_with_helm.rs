@@ -14,7 +14,7 @@ mod judge;
 mod oracle;
 
 use istio_charts::parse_values;
-use judge::Verdict;
+use judge::Comparison;
 use oracle::{Oracle, Request};
 use serde_json::{Map, Value, json};
 use std::fs;
@@ -47,11 +47,11 @@ fn compare(folders: &[PathBuf]) -> bool {
     for chart in &charts {
         for (name, values) in variants(chart) {
             let request = request(chart, values);
-            let verdict = judge::judge(&mut oracle, &request);
-            if let (Verdict::Differ(_), [values]) = (&verdict, request.values.as_slice()) {
+            let comparison = judge::compare_with_helm(&mut oracle, &request);
+            if let (Comparison::Differ(_), [values]) = (&comparison, request.values.as_slice()) {
                 println!("with the values {values}");
             }
-            counts.add(&format!("{} ({name})", chart.display()), verdict);
+            counts.add(&format!("{} ({name})", chart.display()), comparison);
         }
     }
     println!(
@@ -74,17 +74,17 @@ struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, what: &str, verdict: Verdict) {
-        match verdict {
-            Verdict::Equal => self.equal += 1,
-            Verdict::EqualButRandom => self.random += 1,
-            Verdict::BothFail { ours, helms } => {
+    fn add(&mut self, what: &str, comparison: Comparison) {
+        match comparison {
+            Comparison::Equal => self.equal += 1,
+            Comparison::EqualButRandom => self.random += 1,
+            Comparison::BothFail { ours, helms } => {
                 self.fail += 1;
                 if std::env::var_os("SHOW_FAILURES").is_some() {
                     println!("{what} fails\n    ours: {ours}\n    Helm: {helms}");
                 }
             }
-            Verdict::Differ(difference) => {
+            Comparison::Differ(difference) => {
                 self.differ += 1;
                 println!("{what}: {difference}");
             }

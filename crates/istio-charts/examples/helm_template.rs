@@ -73,7 +73,7 @@ fn main() -> ExitCode {
     match printed.and_then(|text| Ok(std::io::stdout().write_all(text.as_bytes())?)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("Error: {}", told(&*error));
+            eprintln!("Error: {}", format_error_chain(&*error));
             ExitCode::FAILURE
         }
     }
@@ -83,7 +83,8 @@ fn template(arguments: &Arguments) -> Result<String> {
     let chart = Chart::load(&arguments.chart)?;
     let mut values = serde_json::json!({});
     for path in &arguments.values {
-        let named = |error: &(dyn Error + 'static)| format!("{}: {}", path.display(), told(error));
+        let named =
+            |error: &(dyn Error + 'static)| format!("{}: {}", path.display(), format_error_chain(error));
         let text = read_values(path).map_err(|error| named(&error))?;
         merge_values(&mut values, parse_values(&text).map_err(|error| named(&error))?);
     }
@@ -140,14 +141,14 @@ fn arguments() -> Result<Option<Arguments>> {
 }
 
 /// An error with its causes; that of a template shows its line.
-fn told(error: &(dyn Error + 'static)) -> String {
+fn format_error_chain(error: &(dyn Error + 'static)) -> String {
     let template = error.downcast_ref::<Box<gotemplate::Error>>().map(AsRef::as_ref);
     let own = match template.or_else(|| error.downcast_ref::<gotemplate::Error>()) {
         Some(error) => error.pretty(),
         None => error.to_string(),
     };
     match error.source() {
-        Some(source) => format!("{own}: {}", told(source)),
+        Some(source) => format!("{own}: {}", format_error_chain(source)),
         None => own,
     }
 }

@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_told_with_the_one_that_was_meant() {
+    fn an_unknown_name_is_reported_with_a_suggestion() {
         for (values, path, suggestion) in [
             (
                 json!({"global": {"proxy": {"logLevl": "debug"}}}),

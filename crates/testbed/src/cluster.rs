@@ -159,7 +159,7 @@ impl Cluster {
         let metadata = ObjectMeta { name: Some(name.into()), labels: Some(labels), ..ObjectMeta::default() };
         create_if_missing(&Api::all(self.client()), &Namespace { metadata, ..Namespace::default() }).await?;
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client(), name);
-        self.wait_for(accounts, "default", "ServiceAccount", SOON, |account| account.is_some())
+        self.wait_for(accounts, "default", "ServiceAccount", CONTROLLER_TIMEOUT, |account| account.is_some())
             .await
             .map(|_| ())
     }
@@ -226,7 +226,7 @@ impl Cluster {
     }
 
     /// Has each istiod that starts from now on reach the API server through `proxy`, or directly again.
-    pub fn lead_istiod(&self, proxy: Option<&FaultProxy>) -> io::Result<()> {
+    pub fn route_istiod(&self, proxy: Option<&FaultProxy>) -> io::Result<()> {
         let file = self.dir.join(ISTIOD_SERVER);
         match proxy {
             Some(proxy) => std::fs::write(file, proxy.server()),
@@ -244,7 +244,7 @@ impl Cluster {
 pub(crate) const ISTIOD_SERVER: &str = "istiod.server";
 
 /// For what a control plane does by itself within a second or two.
-const SOON: Duration = Duration::from_secs(30);
+const CONTROLLER_TIMEOUT: Duration = Duration::from_secs(30);
 
 async fn create_if_missing<K>(api: &Api<K>, object: &K) -> Result<(), ClusterError>
 where

@@ -163,7 +163,7 @@ impl ControlPlane {
             Some(mut process) => process.kill().await?,
             None => {
                 for process in self.processes.iter().filter(|process| process.name() == API_SERVER_NAME) {
-                    process.kill_from_aside().await?;
+                    process.kill_without_reaping().await?;
                 }
             }
         }

@@ -18,13 +18,13 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long the door stays open for an API server that has not heard yet that the endpoint is gone.
-const LATE: Duration = Duration::from_millis(500);
+const CLOSE_DELAY: Duration = Duration::from_millis(500);
 /// A connection without a word for so long is not in use.
-const SILENCE: Duration = Duration::from_secs(1);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections that are still in use by then are cut off. A kubelet waits 30 s; a test on a busy machine may take longer.
-const DEADLINE: Duration = Duration::from_secs(300);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(300);
 /// The address may be that of a pod that is gone, whose door is still open.
-const BIND_DEADLINE: Duration = Duration::from_secs(5);
+const BIND_TIMEOUT: Duration = Duration::from_secs(5);
 const BUFFER: usize = 16 << 10;
 
 /// Passes connections on; dropping it cuts them off.
@@ -42,15 +42,15 @@ impl Door {
             let listener = bind(SocketAddr::new(outside, *port)).await?;
             listeners.push((listener, SocketAddr::new(inside, *port)));
         }
-        let (closing, told) = watch::channel(false);
-        Ok(Self { closing, serving: tokio::spawn(serve(listeners, told)) })
+        let (closing, is_closing) = watch::channel(false);
+        Ok(Self { closing, serving: tokio::spawn(serve(listeners, is_closing)) })
     }
 
     /// Lets nobody in any more, and returns when the last one has left.
     pub(crate) async fn close(mut self) {
         self.closing.send_replace(true);
         // Not in time: the connections that are left end with this value.
-        let _closed = timeout(DEADLINE, &mut self.serving).await;
+        let _closed = timeout(CLOSE_TIMEOUT, &mut self.serving).await;
     }
 }
 
@@ -64,7 +64,7 @@ async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let started = Instant::now();
     loop {
         match TcpListener::bind(address).await {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && started.elapsed() < BIND_DEADLINE => {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && started.elapsed() < BIND_TIMEOUT => {
                 sleep(Duration::from_millis(50)).await;
             }
             bound => return bound,
@@ -74,7 +74,7 @@ async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 async fn serve(listeners: Vec<(TcpListener, SocketAddr)>, closing: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
-    let mut closed = pin!(after(closing.clone(), LATE));
+    let mut closed = pin!(after(closing.clone(), CLOSE_DELAY));
     loop {
         tokio::select! {
             accepted = next(&listeners) => {
@@ -134,7 +134,7 @@ async fn pass_on(
                 client.write_all(&answer[..length]).await?;
                 is_answered = true;
             }
-            () = after(closing.clone(), SILENCE), if is_answered => return Ok(()),
+            () = after(closing.clone(), IDLE_TIMEOUT), if is_answered => return Ok(()),
         }
     }
 }
@@ -152,30 +152,30 @@ mod tests {
     const INSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 9, 0, 2));
 
     /// Answers each question of four bytes with the same, when told to.
-    async fn answer(listener: TcpListener, asked: Arc<Notify>, may_answer: Arc<Notify>) -> io::Result<()> {
+    async fn answer(listener: TcpListener, received: Arc<Notify>, may_answer: Arc<Notify>) -> io::Result<()> {
         let (mut stream, _) = listener.accept().await?;
         let mut question = [0; 4];
         loop {
             stream.read_exact(&mut question).await?;
-            asked.notify_one();
+            received.notify_one();
             may_answer.notified().await;
             stream.write_all(&question).await?;
         }
     }
 
     #[tokio::test]
-    async fn what_was_asked_before_the_door_closes_is_answered() -> io::Result<()> {
-        let (asked, may_answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    async fn requests_received_before_closing_are_answered() -> io::Result<()> {
+        let (received, may_answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let listener = TcpListener::bind((INSIDE, 0)).await?;
         let port = listener.local_addr()?.port();
-        tokio::spawn(answer(listener, Arc::clone(&asked), Arc::clone(&may_answer)));
+        tokio::spawn(answer(listener, Arc::clone(&received), Arc::clone(&may_answer)));
         let door = Door::open(OUTSIDE, INSIDE, &[port]).await?;
         let mut client = TcpStream::connect((OUTSIDE, port)).await?;
         client.write_all(b"ping").await?;
-        asked.notified().await;
+        received.notified().await;
 
         let closing = tokio::spawn(door.close());
-        let cut_off = timeout(LATE + SILENCE * 2, client.readable()).await;
+        let cut_off = timeout(CLOSE_DELAY + IDLE_TIMEOUT * 2, client.readable()).await;
         assert!(cut_off.is_err(), "cut off without an answer");
         may_answer.notify_one();
         let mut answer = Vec::new();
@@ -187,13 +187,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_address_is_free_for_another_while_somebody_still_talks() -> io::Result<()> {
+    async fn the_address_can_be_reused_while_a_connection_is_still_open() -> io::Result<()> {
         let listener = TcpListener::bind((INSIDE, 0)).await?;
         let port = listener.local_addr()?.port();
         let first = Door::open(OUTSIDE, INSIDE, &[port]).await?;
         let mut client = TcpStream::connect((OUTSIDE, port)).await?;
         client.write_all(b"ping").await?;
-        let (_talking, _) = listener.accept().await?;
+        let (_connection, _) = listener.accept().await?;
         let closing = tokio::spawn(first.close());
         let second = Door::open(OUTSIDE, INSIDE, &[port]).await?;
         assert!(!closing.is_finished(), "cut off");

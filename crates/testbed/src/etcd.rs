@@ -40,7 +40,7 @@ impl ControlPlane {
     }
 
     /// Changes the definition of this name as it is stored. No API server may run meanwhile: it would not notice.
-    pub async fn change_stored_definition(
+    pub async fn change_stored_crd(
         &self,
         name: &str,
         change: impl FnOnce(&mut Value),
@@ -52,9 +52,9 @@ impl ControlPlane {
         let stored = found.pointer("/kvs/0/value").cloned().unwrap_or_default();
         let not_json = |_| EtcdError::NotJson { key: path.clone() };
         let ByteString(bytes) = serde_json::from_value(stored).map_err(not_json)?;
-        let mut definition: Value = serde_json::from_slice(&bytes).map_err(not_json)?;
-        change(&mut definition);
-        let changed = ByteString(definition.to_string().into_bytes());
+        let mut crd: Value = serde_json::from_slice(&bytes).map_err(not_json)?;
+        change(&mut crd);
+        let changed = ByteString(crd.to_string().into_bytes());
         let _: Value = etcd.ask("put", &path, &json!({"key": key, "value": changed})).await?;
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 /// How long it is waited between two questions.
-const PAUSE: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Asks until there is an answer, at most `deadline`; the first error ends it. `what` completes the sentence "no … within 10 s".
 pub async fn eventually<T>(
@@ -17,7 +17,7 @@ pub async fn eventually<T>(
             if let Some(answer) = ask().await? {
                 return Ok(answer);
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
     tokio::time::timeout(deadline, asking).await.map_err(|_| format!("no {what} within {deadline:?}"))?

@@ -26,7 +26,7 @@ use crate::trap::{HeldAnswer, Trap, Traps};
 /// Larger than any object that the API server takes.
 const BODY_LIMIT: usize = 8 << 20;
 /// How long an answer is held back that counts as lost.
-const SILENCE: Duration = Duration::from_secs(2);
+const LOST_ANSWER_DELAY: Duration = Duration::from_secs(2);
 
 /// Why there is no proxy.
 #[derive(Debug, thiserror::Error)]
@@ -149,13 +149,13 @@ impl FaultProxy {
 
     /// How many requests were lost so far.
     #[must_use]
-    pub fn lost(&self) -> usize {
+    pub fn lost_requests(&self) -> usize {
         self.shared.injected.load(Ordering::Relaxed)
     }
 
     /// A copy of a kubeconfig file that leads through this proxy.
     pub fn kubeconfig(&self, original: &Path) -> Result<PathBuf, std::io::Error> {
-        kubeconfig::lead_to(original, &self.server())
+        kubeconfig::with_server(original, &self.server())
     }
 
     /// Its address.
@@ -185,7 +185,7 @@ async fn anonymous(path: &Path) -> Result<Client, KubeconfigError> {
 
 async fn handle(State(forward): State<Forward>, request: Request) -> Response<Body> {
     if forward.shared.cut.load(Ordering::Relaxed) {
-        tokio::time::sleep(SILENCE).await;
+        tokio::time::sleep(LOST_ANSWER_DELAY).await;
         return StatusCode::BAD_GATEWAY.into_response();
     }
     let asks_for_stream = request.uri().query().is_some_and(|query| query.contains("sendInitialEvents=true"));
@@ -204,11 +204,11 @@ async fn handle(State(forward): State<Forward>, request: Request) -> Response<Bo
         return refusal(code);
     }
     let answer = match forward.shared.traps.spring(request.method(), request.uri()) {
-        Some(trap) => pass_on_and_hold(forward.client, request, trap).await,
+        Some(trap) => pass_on_and_hold_answer(forward.client, request, trap).await,
         None => pass_on(&forward.client, request).await,
     };
     if fault == Some(Fault::AnswerLost) {
-        tokio::time::sleep(SILENCE).await;
+        tokio::time::sleep(LOST_ANSWER_DELAY).await;
         return refusal(StatusCode::GATEWAY_TIMEOUT);
     }
     let answer = answer.unwrap_or_else(|_| refusal(StatusCode::BAD_GATEWAY));
@@ -240,10 +240,10 @@ type Passed = Result<Response<Body>, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Passes a write on that was waited for, and holds its answer. The API server does it also if whoever asked gives up
 /// meanwhile, and so does this.
-async fn pass_on_and_hold(client: Client, request: Request, trap: Trap) -> Passed {
+async fn pass_on_and_hold_answer(client: Client, request: Request, trap: Trap) -> Passed {
     let passing = tokio::spawn(async move {
         let answer = pass_on(&client, request).await;
-        trap.hold().await;
+        trap.hold_answer().await;
         answer
     });
     passing.await?
@@ -336,9 +336,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_write_that_is_waited_for_is_caught_though_its_client_gives_up() {
-        let (asked, answers) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let (begins, may_end) = (asked.clone(), answers.clone());
+    async fn an_awaited_write_is_caught_even_if_its_client_gives_up() {
+        let (requested, answers) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (begins, may_end) = (requested.clone(), answers.clone());
         let api_server = tower::service_fn(move |_: axum::http::Request<kube::client::Body>| {
             let (begins, may_end) = (begins.clone(), may_end.clone());
             async move {
@@ -348,14 +348,14 @@ mod tests {
             }
         });
         let forward = Forward { client: Client::new(api_server, "default"), shared: Arc::new(shared(0)) };
-        let mut held = forward.shared.traps.set(Method::PATCH, "/istios/");
+        let mut answer = forward.shared.traps.set(Method::PATCH, "/istios/");
         let request = Request::builder().method(Method::PATCH).uri("/istios/default").body(Body::empty());
         tokio::select! {
             _ = handle(State(forward), request.unwrap()) => panic!("it was answered"),
-            () = asked.notified() => {}
+            () = requested.notified() => {}
         }
         answers.notify_one();
-        held.caught().await.unwrap();
+        answer.caught().await.unwrap();
     }
 
     #[test]

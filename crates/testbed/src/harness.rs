@@ -195,7 +195,7 @@ async fn run_all(tests: &[&Test], summary: &mut Summary) {
         let result = run_one(test, &control_plane).await;
         if result.is_err() {
             print_logs(&control_plane, before);
-            keep_logs(&control_plane, test.name);
+            copy_logs(&control_plane, test.name);
         }
         summary.record(test, before.elapsed(), result);
         shared = Some(control_plane);
@@ -259,7 +259,7 @@ fn print_logs(control_plane: &ControlPlane, since: Instant) {
 }
 
 /// Copies all logs to `$TESTBED_LOGS/<test>`, if set: the in-memory folder is gone when the process ends.
-fn keep_logs(control_plane: &ControlPlane, test: &str) {
+fn copy_logs(control_plane: &ControlPlane, test: &str) {
     let Some(to) = std::env::var_os("TESTBED_LOGS") else { return };
     let to = std::path::Path::new(&to).join(test);
     let copied =
@@ -287,8 +287,8 @@ struct Summary {
 impl Summary {
     fn record(&mut self, test: &Test, took: Duration, result: Result<(), String>) {
         self.took += took;
-        let verdict = if result.is_ok() { "ok" } else { "FAILED" };
-        println!("test {} ... {verdict} ({:.1} s)", test.name, took.as_secs_f64());
+        let label = if result.is_ok() { "ok" } else { "FAILED" };
+        println!("test {} ... {label} ({:.1} s)", test.name, took.as_secs_f64());
         match result {
             Ok(()) => self.passed += 1,
             Err(reason) => self.failures.push((test.name, reason)),

@@ -28,7 +28,7 @@ use crate::process::{Process, ProcessSpec};
 /// A real kubelet asks every three seconds; tests would wait for nothing.
 const PROBE_PERIOD: Duration = Duration::from_millis(100);
 /// How long an istiod that is to end serves on for the sake of its endpoint; a real kubelet gives it 30 s.
-const GRACE: Duration = Duration::from_secs(10);
+const ENDPOINT_REMOVAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// What istiod listens to, and the flag for it.
 const PORTS: [(&str, u16); 5] = [
     ("httpAddr", 8080),
@@ -161,7 +161,7 @@ impl Istiod {
 
     /// Lets nobody call it any more, then ends it.
     async fn end(&self, mut process: Process, door: Door) {
-        let _still_there = tokio::time::timeout(GRACE, self.endpoint_is_gone()).await;
+        let _still_there = tokio::time::timeout(ENDPOINT_REMOVAL_TIMEOUT, self.endpoint_is_gone()).await;
         door.close().await;
         let _killed_on_drop = process.terminate(Duration::from_secs(5)).await;
     }
@@ -194,7 +194,7 @@ impl Istiod {
         let account = spec.service_account_name.clone().unwrap_or_else(|| "default".into());
         let mut kubeconfig = self.cluster.kubeconfig_for(&namespace, &account).await?;
         if let Ok(server) = std::fs::read_to_string(self.cluster.dir().join(ISTIOD_SERVER)) {
-            kubeconfig = kubeconfig::lead_to(&kubeconfig, &server).map_err(StartError::Kubeconfig)?;
+            kubeconfig = kubeconfig::with_server(&kubeconfig, &server).map_err(StartError::Kubeconfig)?;
         }
         let directory = self.cluster.dir().join("pods").join(self.pod.uid().unwrap_or_default());
         // A missing folder shows when the process is started in it.
@@ -257,8 +257,8 @@ fn addresses(ip: IpAddr) -> Vec<String> {
 
 /// An address of this machine that no other istiod has had.
 fn own_address() -> IpAddr {
-    static TAKEN: AtomicU32 = AtomicU32::new(0);
-    let number = TAKEN.fetch_add(1, Ordering::Relaxed) + 1;
+    static LAST_ADDRESS: AtomicU32 = AtomicU32::new(0);
+    let number = LAST_ADDRESS.fetch_add(1, Ordering::Relaxed) + 1;
     IpAddr::V4(Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 0).to_bits() + number))
 }
 

@@ -57,7 +57,7 @@ pub(crate) fn write(
 }
 
 /// A copy of a kubeconfig file that leads to another server, without TLS.
-pub(crate) fn lead_to(original: &Path, server: &str) -> io::Result<PathBuf> {
+pub(crate) fn with_server(original: &Path, server: &str) -> io::Result<PathBuf> {
     let mut document: serde_json::Value = serde_json::from_slice(&std::fs::read(original)?)?;
     document["clusters"][0]["cluster"] = json!({"server": server});
     let port = server.rsplit(':').next().unwrap_or_default();

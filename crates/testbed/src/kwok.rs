@@ -8,15 +8,21 @@ use serde_json::{Value, json};
 use crate::failures::{FAIL_LABEL, Failure};
 
 /// The label that keeps a pod of a Job running; others end as soon as they run.
-pub const LAST_LABEL: &str = "testbed.dev/lasts";
+pub const KEEP_RUNNING_LABEL: &str = "testbed.dev/lasts";
 
 /// The configuration file of kwok: its options and our stages, as YAML documents written in JSON.
 pub(crate) fn configuration() -> String {
     let failing = Failure::ALL.into_iter().map(failing_stage);
-    let documents =
-        [options(), ready_stage(), istiod_stage(), recovered_stage(), ready_again_stage(), lasting_stage()]
-            .into_iter()
-            .chain(failing);
+    let documents = [
+        options(),
+        ready_stage(),
+        istiod_stage(),
+        recovered_stage(),
+        ready_again_stage(),
+        keep_running_stage(),
+    ]
+    .into_iter()
+    .chain(failing);
     documents.map(|document| document.to_string()).collect::<Vec<_>>().join("\n---\n")
 }
 
@@ -99,8 +105,8 @@ fn ready_again_stage() -> Value {
 }
 
 /// Outweighs kwok's own stage for the end of a Job's pod, and is not due for a day.
-fn lasting_stage() -> Value {
-    let label = json!({"key": format!(r#".metadata.labels["{LAST_LABEL}"]"#), "operator": "Exists"});
+fn keep_running_stage() -> Value {
+    let label = json!({"key": format!(r#".metadata.labels["{KEEP_RUNNING_LABEL}"]"#), "operator": "Exists"});
     let mut stage = stage("lasting", vec![label, is_in(PHASE, "Running")], "phase: Running\n");
     stage["spec"]["weight"] = json!(1);
     stage["spec"]["delay"] = json!({"durationMilliseconds": 24 * 3600 * 1000});

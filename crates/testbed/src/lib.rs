@@ -33,7 +33,7 @@ pub use eventually::eventually;
 pub use failures::{FAIL_LABEL, Failure};
 pub use fault_proxy::{FaultProxy, FaultProxyError};
 pub use harness::{Test, TestResult, run_tests};
-pub use kwok::LAST_LABEL;
+pub use kwok::KEEP_RUNNING_LABEL;
 pub use nodes::{Size, node};
 pub use pki::PkiError;
 pub use process::{Process, ProcessError, ProcessSpec, run};

@@ -181,17 +181,17 @@ impl Process {
 
     /// How often it has printed `words`.
     #[must_use]
-    pub fn times_said(&self, words: &str) -> usize {
+    pub fn count_in_log(&self, words: &str) -> usize {
         self.log().matches(words).count()
     }
 
     /// Waits until it has printed `words`, at most `deadline`; an error if it ended without.
-    pub async fn says(&self, words: &str, deadline: Duration) -> Result<(), ProcessError> {
-        self.says_so_often(words, 1, deadline).await
+    pub async fn wait_for_log(&self, words: &str, deadline: Duration) -> Result<(), ProcessError> {
+        self.wait_for_log_times(words, 1, deadline).await
     }
 
     /// Waits until it has printed `words` so often, at most `deadline`; an error if it ended without.
-    pub async fn says_so_often(
+    pub async fn wait_for_log_times(
         &self,
         words: &str,
         times: usize,
@@ -200,7 +200,7 @@ impl Process {
         let started = Instant::now();
         loop {
             let runs = self.runs();
-            if self.times_said(words) >= times {
+            if self.count_in_log(words) >= times {
                 return Ok(());
             }
             if !runs || started.elapsed() > deadline {
@@ -272,7 +272,7 @@ impl Process {
     }
 
     /// SIGKILL by one who does not own it; whoever does may find it ended.
-    pub(crate) async fn kill_from_aside(&self) -> Result<(), ProcessError> {
+    pub(crate) async fn kill_without_reaping(&self) -> Result<(), ProcessError> {
         self.signal(Signal::KILL, "kill")?;
         // Its ports are free when it is dead, though its owner has not looked yet. Its first thread tells that it is; as long as
         // there are others, they keep its files open.

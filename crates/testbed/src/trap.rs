@@ -59,10 +59,10 @@ impl Traps {
 
 impl Trap {
     /// Tells that the write was done, and holds its answer until the other side lets it go.
-    pub(crate) async fn hold(self) {
+    pub(crate) async fn hold_answer(self) {
         // Nobody may be left to be told, or to let go: then it goes on at once.
-        let _told = self.caught.send(());
-        let _let_go = self.released.await;
+        let _caught = self.caught.send(());
+        let _released = self.released.await;
     }
 }
 
@@ -71,9 +71,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_write_that_was_asked_for_is_caught_and_only_once() {
+    fn only_the_matching_write_is_caught_and_only_once() {
         let traps = Traps::default();
-        let _held = traps.set(Method::PATCH, "/deployments/istiod?");
+        let _answer = traps.set(Method::PATCH, "/deployments/istiod?");
         let springs = |method: Method, path: &'static str| traps.spring(&method, &Uri::from_static(path));
         for (method, path) in [
             (Method::GET, "/deployments/istiod?"),

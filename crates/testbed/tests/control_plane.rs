@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         a_pod_fails_in_the_words_of_the_kubelet,
         pods_fail_by_the_prefix_of_their_name_and_recover,
         requests_are_counted_for_each_user,
-        what_is_put_into_etcd_is_served_as_if_it_had_been_created,
+        objects_written_to_etcd_are_served_like_created_ones,
     ])
 }
 
@@ -29,9 +29,7 @@ async fn lists_namespaces(control_plane: &ControlPlane) -> TestResult {
     Ok(())
 }
 
-async fn what_is_put_into_etcd_is_served_as_if_it_had_been_created(
-    control_plane: &ControlPlane,
-) -> TestResult {
+async fn objects_written_to_etcd_are_served_like_created_ones(control_plane: &ControlPlane) -> TestResult {
     let object = |name: &str| {
         let map = json!({
             "apiVersion": "v1", "kind": "ConfigMap",

@@ -21,7 +21,7 @@ pub use config::{
 };
 pub use experimental::{Experimental, ExperimentalPilot};
 pub use overrides::{JsonOperation, ObjectPatch};
-pub use restarter::{DataPlaneStatus, Leftover, Restarter};
+pub use restarter::{BlockedWorkload, DataPlaneStatus, Restarter};
 pub use status::IstioStatus;
 
 use std::collections::BTreeMap;
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_without_a_spec_asks_for_the_defaults() {
+    fn a_resource_without_a_spec_uses_the_defaults() {
         let istio = decode(json!({
             "apiVersion": "operator.kyma-project.io/v1alpha2", "kind": "Istio", "metadata": {"name": "default"},
         }));
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_only_the_validation_can_judge_decode_as_written() {
+    fn values_checked_by_validation_decode_unchanged() {
         let istio = decode(json!({
             "apiVersion": "operator.kyma-project.io/v1alpha2", "kind": "Istio", "metadata": {},
             "spec": {
@@ -153,20 +153,20 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_too_large_is_left_out_and_noted_and_the_others_are_read() {
-        use super::bounds::{Bound, FREE_FORM, TYPED};
+    fn a_field_that_is_too_large_is_dropped_and_recorded() {
+        use super::bounds::{Bound, FREE_FORM_BOUNDS, TYPED_BOUNDS};
         let nested = |levels: usize| format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
-        let many = format!("[0{}]", ",0".repeat(FREE_FORM.entries));
-        let long = "x".repeat(TYPED.bytes);
+        let many = format!("[0{}]", ",0".repeat(FREE_FORM_BOUNDS.entries));
+        let long = "x".repeat(TYPED_BOUNDS.bytes);
         for (field, json, bound) in [
-            ("values", nested(FREE_FORM.depth), None),
-            ("values", nested(FREE_FORM.depth + 1), Some(Bound::Depth(FREE_FORM.depth))),
+            ("values", nested(FREE_FORM_BOUNDS.depth), None),
+            ("values", nested(FREE_FORM_BOUNDS.depth + 1), Some(Bound::Depth(FREE_FORM_BOUNDS.depth))),
             // Deeper than a recursive parser can follow.
-            ("values", nested(100_000), Some(Bound::Bytes(FREE_FORM.bytes))),
-            ("values", nested(10_000), Some(Bound::Depth(FREE_FORM.depth))),
-            ("values", format!(r#"{{"a":{many}}}"#), Some(Bound::Entries(FREE_FORM.entries))),
-            ("patches", many.clone(), Some(Bound::Entries(FREE_FORM.entries))),
-            ("config", format!(r#"{{"trustDomain":"{long}"}}"#), Some(Bound::Bytes(TYPED.bytes))),
+            ("values", nested(100_000), Some(Bound::Bytes(FREE_FORM_BOUNDS.bytes))),
+            ("values", nested(10_000), Some(Bound::Depth(FREE_FORM_BOUNDS.depth))),
+            ("values", format!(r#"{{"a":{many}}}"#), Some(Bound::Entries(FREE_FORM_BOUNDS.entries))),
+            ("patches", many.clone(), Some(Bound::Entries(FREE_FORM_BOUNDS.entries))),
+            ("config", format!(r#"{{"trustDomain":"{long}"}}"#), Some(Bound::Bytes(TYPED_BOUNDS.bytes))),
         ] {
             let text = format!(r#"{{"restarter": {{"enabled": false}}, "{field}": {json}}}"#);
             let spec: IstioSpec = serde_json::from_str(&text).unwrap();

@@ -62,7 +62,7 @@ pub struct DataPlaneStatus {
     pub failed: i64,
     /// Outdated workloads that are not restarted, at most 50. Written when empty, too: a merge patch keeps what it does
     /// not name.
-    pub leftovers: Vec<Leftover>,
+    pub leftovers: Vec<BlockedWorkload>,
     /// What restarts wait for, and how to release them. Written as `null` when there is nothing, for the same reason.
     pub held: Option<String>,
 }
@@ -70,7 +70,7 @@ pub struct DataPlaneStatus {
 /// An outdated workload that is not restarted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Leftover {
+pub struct BlockedWorkload {
     /// Kind.
     pub kind: String,
     /// Namespace.

@@ -10,188 +10,200 @@ use tokio_util::sync::CancellationToken;
 
 use super::RestartsError;
 use crate::cli::identity;
-use crate::dataplane::act::wave::{self, Outcome, Wave};
+use crate::dataplane::act::wave::{self, RestartWave, WaveOutcome};
 use crate::dataplane::decide::course;
-use crate::dataplane::decide::finding::{Finding, Hindrance, Method};
-use crate::dataplane::decide::pace::{Extent, Progress, Trouble};
-use crate::dataplane::decide::settings::Settings;
-use crate::dataplane::memory::{self, Memory, Store};
-use crate::dataplane::tell::events::Announcer;
-use crate::dataplane::tell::metrics::Metrics;
+use crate::dataplane::decide::finding::{BlockReason, RestartStrategy, StaleWorkload};
+use crate::dataplane::decide::pace::{Issue, RestartProgress, StopScope};
+use crate::dataplane::decide::settings::RestartSettings;
+use crate::dataplane::memory::{self, LedgerStore, RestartLedger};
+use crate::dataplane::tell::events::WorkloadEventRecorder;
+use crate::dataplane::tell::metrics::DataPlaneMetrics;
 use crate::lock::lock;
 use crate::object::ObjectId;
 
 /// The means of restarting.
-pub(super) struct Apply<'a> {
+pub(super) struct RestartRun<'a> {
     pub client: &'a Client,
-    pub store: &'a mut Store,
-    pub memory: &'a mut Memory,
-    pub settings: &'a Settings,
+    pub store: &'a mut LedgerStore,
+    pub ledger: &'a mut RestartLedger,
+    pub settings: &'a RestartSettings,
 }
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub(super) struct Applied {
+pub(super) struct RestartSummary {
     /// Restarts that are complete.
     pub done: usize,
     /// Restarts that failed.
     pub failed: usize,
     /// Workloads that are outdated still, and why.
-    pub left: Vec<(Finding, Hindrance)>,
+    pub remaining: Vec<(StaleWorkload, BlockReason)>,
     /// Whether a person ended it before its end.
     pub interrupted: bool,
     /// Whether the operator began to restart at the same time, and the rest is left to it.
     pub yielded: bool,
 }
 
-impl Apply<'_> {
+impl RestartRun<'_> {
     /// Restarts the workloads of `plan` for the mesh with the hash `mesh`, and tells on standard error how far it is.
-    pub async fn run(self, mesh: &str, plan: Vec<(Finding, Method)>) -> Result<Applied, RestartsError> {
+    pub async fn run(
+        self,
+        mesh: &str,
+        plan: Vec<(StaleWorkload, RestartStrategy)>,
+    ) -> Result<RestartSummary, RestartsError> {
         if plan.is_empty() {
             eprintln!("nothing to restart");
-            return Ok(Applied::default());
+            return Ok(RestartSummary::default());
         }
-        let bar = Mutex::new(Bar {
+        let bar = Mutex::new(ProgressBar {
             total: plan.len(),
             terminal: std::io::stderr().is_terminal(),
             last: None,
-            named: HashMap::new(),
+            printed: HashMap::new(),
         });
-        let interrupted = CancellationToken::new();
-        let progress = Mutex::new(|progress: Progress| lock(&bar).show(&progress));
-        let mut wave = Wave {
+        let cancelled = CancellationToken::new();
+        let progress = Mutex::new(|progress: RestartProgress| lock(&bar).show(&progress));
+        let mut wave = RestartWave {
             client: self.client,
             store: &mut *self.store,
-            memory: &mut *self.memory,
+            ledger: &mut *self.ledger,
             settings: self.settings,
-            events: &Announcer::new(self.client.clone(), identity::identity()),
-            metrics: &Metrics::default(),
-            superseded: &|| interrupted.is_cancelled(),
-            progress: &progress,
+            events: &WorkloadEventRecorder::new(self.client.clone(), identity::identity()),
+            metrics: &DataPlaneMetrics::default(),
+            is_superseded: &|| cancelled.is_cancelled(),
+            on_progress: &progress,
         };
         let ended = tokio::select! {
             ended = wave.run(plan) => Some(ended),
-            () = interruptions(&interrupted, &bar) => None,
+            () = wait_for_interrupts(&cancelled, &bar) => None,
         };
-        lock(&bar).end();
-        let Some(ended) = ended else { return Ok(left_at_once(&bar)) };
+        lock(&bar).finish_line();
+        let Some(ended) = ended else { return Ok(exit_immediately(&bar)) };
         let outcome = match ended {
             Ok(outcome) => outcome,
-            Err(wave::Error::Memory { source: memory::Error::Conflict }) => return Ok(yielded(&bar)),
+            Err(wave::Error::Ledger { source: memory::Error::Conflict }) => {
+                return Ok(yield_to_operator(&bar));
+            }
             Err(error) => return Err(error.into()),
         };
         if let Some(extent) = &outcome.stopped {
-            self.stop(mesh, extent).await?;
+            self.record_stop(mesh, extent).await?;
         }
-        Ok(concluded(outcome, interrupted.is_cancelled(), &bar))
+        Ok(summarize(outcome, cancelled.is_cancelled(), &bar))
     }
 
     /// Remembers that rollouts failed, so that the operator does not go on where a person was stopped.
-    async fn stop(self, mesh: &str, extent: &Extent) -> Result<(), RestartsError> {
+    async fn record_stop(self, mesh: &str, extent: &StopScope) -> Result<(), RestartsError> {
         let now = Timestamp::now().as_second();
-        let release = self.store.stop(self.memory, mesh, extent, now).await?;
-        eprintln!("{}", course::stopped(extent, self.settings, &release));
+        let approval = self.store.save_stop(self.ledger, mesh, extent, now).await?;
+        eprintln!("{}", course::stopped_message(extent, self.settings, &approval));
         Ok(())
     }
 }
 
 /// Pending until a person has pressed Ctrl-C twice; the first time, no further restart begins.
-async fn interruptions(interrupted: &CancellationToken, bar: &Mutex<Bar>) {
+async fn wait_for_interrupts(interrupted: &CancellationToken, bar: &Mutex<ProgressBar>) {
     for first in [true, false] {
         if tokio::signal::ctrl_c().await.is_err() {
             return std::future::pending().await;
         }
         if first {
-            lock(bar).end();
+            lock(bar).finish_line();
             eprintln!("no further restart begins; waiting for those under way. Ctrl-C again leaves at once");
             interrupted.cancel();
         }
     }
 }
 
-fn left_at_once(bar: &Mutex<Bar>) -> Applied {
+fn exit_immediately(bar: &Mutex<ProgressBar>) -> RestartSummary {
     eprintln!("left; the rollouts under way go on by themselves, and nothing is restarted twice");
-    Applied { interrupted: true, ..counted(bar) }
+    RestartSummary { interrupted: true, ..counts_so_far(bar) }
 }
 
-fn yielded(bar: &Mutex<Bar>) -> Applied {
+fn yield_to_operator(bar: &Mutex<ProgressBar>) -> RestartSummary {
     eprintln!(
         "the operator restarts workloads at the same time; the rest is left to it. `kubectl get istios -A -o yaml` shows \
          its progress under status.dataPlane"
     );
-    Applied { yielded: true, ..counted(bar) }
+    RestartSummary { yielded: true, ..counts_so_far(bar) }
 }
 
-fn counted(bar: &Mutex<Bar>) -> Applied {
+fn counts_so_far(bar: &Mutex<ProgressBar>) -> RestartSummary {
     let last = lock(bar).last.clone().unwrap_or_default();
-    Applied { done: last.done, failed: last.failed, ..Applied::default() }
+    RestartSummary { done: last.done, failed: last.failed, ..RestartSummary::default() }
 }
 
-fn concluded(outcome: Outcome, interrupted: bool, bar: &Mutex<Bar>) -> Applied {
-    for (finding, why) in &outcome.left {
-        let why = why.to_string();
-        if lock(bar).named.get(&finding.workload) != Some(&why) {
+fn summarize(outcome: WaveOutcome, interrupted: bool, bar: &Mutex<ProgressBar>) -> RestartSummary {
+    for (finding, block_reason) in &outcome.blocked {
+        let why = block_reason.to_string();
+        if lock(bar).printed.get(&finding.workload) != Some(&why) {
             eprintln!("{}: {why}", finding.workload);
         }
     }
     if interrupted {
         eprintln!("interrupted: {} workloads were not restarted", outcome.interrupted);
     }
-    Applied { done: outcome.done, failed: outcome.failed, left: outcome.left, interrupted, yielded: false }
+    RestartSummary {
+        done: outcome.done,
+        failed: outcome.failed,
+        remaining: outcome.blocked,
+        interrupted,
+        yielded: false,
+    }
 }
 
 /// One line that is written over on a terminal, and elsewhere a line for each step.
-struct Bar {
+struct ProgressBar {
     total: usize,
     terminal: bool,
-    last: Option<Progress>,
+    last: Option<RestartProgress>,
     /// Workloads that were named, and with what trouble.
-    named: HashMap<ObjectId, String>,
+    printed: HashMap<ObjectId, String>,
 }
 
-impl Bar {
-    fn show(&mut self, progress: &Progress) {
-        self.name(&progress.troubles);
-        let told = counts(self.total, progress);
-        if self.last.as_ref().is_some_and(|last| counts(self.total, last) == told) {
+impl ProgressBar {
+    fn show(&mut self, progress: &RestartProgress) {
+        self.print_issues(&progress.issues);
+        let line = format_counts(self.total, progress);
+        if self.last.as_ref().is_some_and(|last| format_counts(self.total, last) == line) {
             return;
         }
         if self.terminal {
             // The rest of a longer line before is erased.
-            eprint!("\r{} {told}\x1b[K", filled(self.total, progress));
+            eprint!("\r{} {line}\x1b[K", render_bar(self.total, progress));
         } else {
-            eprintln!("{told}");
+            eprintln!("{line}");
         }
         self.last = Some(progress.clone());
     }
 
     /// Names each workload that is in trouble once.
-    fn name(&mut self, troubles: &[Trouble]) {
-        for Trouble { workload, why, .. } in troubles {
-            if self.named.contains_key(workload) {
+    fn print_issues(&mut self, issues: &[Issue]) {
+        for Issue { workload, message: why, .. } in issues {
+            if self.printed.contains_key(workload) {
                 continue;
             }
-            self.end();
+            self.finish_line();
             eprintln!("{workload}: {why}");
             self.last = None;
-            self.named.insert(workload.clone(), why.clone());
+            self.printed.insert(workload.clone(), why.clone());
         }
     }
 
     /// Leaves the line, so that what follows does not write over it.
-    fn end(&mut self) {
+    fn finish_line(&mut self) {
         if self.terminal && self.last.is_some() {
             eprintln!();
         }
     }
 }
 
-fn counts(total: usize, progress: &Progress) -> String {
-    let Progress { running, done, failed, .. } = progress;
+fn format_counts(total: usize, progress: &RestartProgress) -> String {
+    let RestartProgress { running, done, failed, .. } = progress;
     format!("{done} of {total} restarted, {running} under way, {failed} failed")
 }
 
-fn filled(total: usize, progress: &Progress) -> String {
+fn render_bar(total: usize, progress: &RestartProgress) -> String {
     const WIDTH: usize = 30;
     let filled = WIDTH * (progress.done + progress.failed).min(total) / total.max(1);
     format!("[{}{}]", "#".repeat(filled), "-".repeat(WIDTH - filled))
@@ -209,10 +221,10 @@ mod tests {
             (4, 3, 1, "[##############################]"),
             (0, 0, 0, "[------------------------------]"),
         ] {
-            let progress = Progress { done, failed, ..Progress::default() };
-            assert_eq!(filled(total, &progress), bar, "{done} and {failed} of {total}");
+            let progress = RestartProgress { done, failed, ..RestartProgress::default() };
+            assert_eq!(render_bar(total, &progress), bar, "{done} and {failed} of {total}");
         }
-        let progress = Progress { waiting: 1, running: 2, done: 3, failed: 1, troubles: Vec::new() };
-        assert_eq!(counts(7, &progress), "3 of 7 restarted, 2 under way, 1 failed");
+        let progress = RestartProgress { pending: 1, running: 2, done: 3, failed: 1, issues: Vec::new() };
+        assert_eq!(format_counts(7, &progress), "3 of 7 restarted, 2 under way, 1 failed");
     }
 }

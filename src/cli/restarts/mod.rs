@@ -10,25 +10,25 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use kube::{Api, Client, ResourceExt};
 
-use self::apply::{Applied, Apply};
+use self::apply::{RestartRun, RestartSummary};
 use super::report;
 use super::shared::ClusterArguments;
 use crate::api::Istio;
 use crate::dataplane::act::wave;
 use crate::dataplane::decide::course;
-use crate::dataplane::decide::finding::{Decision, Hindrance};
-use crate::dataplane::decide::found::Survey;
-use crate::dataplane::decide::settings::Settings;
+use crate::dataplane::decide::finding::{BlockReason, Decision};
+use crate::dataplane::decide::found::Assessment;
+use crate::dataplane::decide::settings::RestartSettings;
 use crate::dataplane::look::mesh::Mesh;
-use crate::dataplane::memory::{self, Memory, Store};
-use crate::dataplane::names::RELEASE_ANNOTATION;
-use crate::dataplane::survey::sweep::Scope;
-use crate::dataplane::survey::{self, ControlPlane};
+use crate::dataplane::memory::{self, LedgerStore, RestartLedger};
+use crate::dataplane::names::APPROVE_RESTARTS_ANNOTATION;
+use crate::dataplane::survey::sweep::ScanScope;
+use crate::dataplane::survey::{self, ControlPlaneState};
 use crate::kubernetes::ConnectError;
 
 /// How long a report waits for istiod, and how often it looks meanwhile.
-const ISTIOD: Duration = Duration::from_secs(30);
-const ISTIOD_AGAIN: Duration = Duration::from_secs(1);
+const ISTIOD_TIMEOUT: Duration = Duration::from_secs(30);
+const ISTIOD_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 const HELP: &str = "\
 Nothing is changed without --apply. A dry run shows what injection would give each workload now; one is outdated if its
@@ -62,7 +62,7 @@ pub struct RestartsArguments {
 
     /// Form of the report
     #[arg(short, long, value_enum, default_value = "table", value_name = "FORM")]
-    output: Form,
+    output: ReportFormat,
 
     /// Restart what can be restarted, paced as the operator does, and wait for it
     #[arg(long)]
@@ -71,7 +71,7 @@ pub struct RestartsArguments {
 
 /// Form of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Form {
+enum ReportFormat {
     /// A table for people
     Table,
     /// One JSON object; with --apply it has the outcome, too
@@ -97,10 +97,10 @@ pub enum RestartsError {
     },
     /// What was restarted before could not be read or written.
     #[error("cannot tell what was restarted before, so that nothing may be restarted")]
-    Memory(#[from] memory::Error),
+    Ledger(#[from] memory::Error),
     /// The data plane could not be looked at.
     #[error("cannot look at the data plane")]
-    Survey(#[from] survey::Error),
+    Scan(#[from] survey::Error),
     /// Injection cannot be asked.
     #[error(
         "it cannot be told what injection gives now: {0}; look with `kubectl get deployment istiod -n istio-system`"
@@ -125,7 +125,7 @@ pub enum RestartsError {
 
 /// How it ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
+enum RestartsExit {
     Done,
     /// Not everything was restarted that was to be.
     Incomplete,
@@ -136,64 +136,66 @@ enum Ending {
 pub fn main(arguments: &RestartsArguments) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return report::failure(&RestartsError::Runtime(error)),
+        Err(error) => return report::report_failure(&RestartsError::Runtime(error)),
     };
     let result = runtime.block_on(run(arguments));
     runtime.shutdown_background();
     match result {
-        Ok(Ending::Done) => ExitCode::SUCCESS,
-        Ok(Ending::Incomplete) => ExitCode::from(3),
-        Ok(Ending::Interrupted) => ExitCode::from(130),
-        Err(error) => report::failure(&error),
+        Ok(RestartsExit::Done) => ExitCode::SUCCESS,
+        Ok(RestartsExit::Incomplete) => ExitCode::from(3),
+        Ok(RestartsExit::Interrupted) => ExitCode::from(130),
+        Err(error) => report::report_failure(&error),
     }
 }
 
-async fn run(arguments: &RestartsArguments) -> Result<Ending, RestartsError> {
+async fn run(arguments: &RestartsArguments) -> Result<RestartsExit, RestartsError> {
     let client = arguments.cluster.connect().await?;
     let namespace = arguments.cluster.namespace();
     let resource = resource(&client, &namespace).await?;
     let settings = settings(resource.as_ref(), arguments.apply);
-    let mesh = served(&client).await?;
-    let mut store = Store::new(client.clone(), &namespace);
-    let mut memory = store.load().await?;
-    memory.saw(&mesh.hash);
-    let mut survey = survey::look_once(&client, &mesh, Scope::All, &settings, &memory).await?;
-    let released = resource.as_ref().and_then(|resource| resource.annotations().get(RELEASE_ANNOTATION));
-    let held = course::hold(&mut survey, &mut memory, &settings, &mesh.hash, released.map(String::as_str));
+    let mesh = wait_for_mesh(&client).await?;
+    let mut store = LedgerStore::new(client.clone(), &namespace);
+    let mut ledger = store.load().await?;
+    ledger.observe_mesh(&mesh.hash);
+    let mut scan = survey::scan_once(&client, &mesh, ScanScope::All, &settings, &ledger).await?;
+    let approved =
+        resource.as_ref().and_then(|resource| resource.annotations().get(APPROVE_RESTARTS_ANNOTATION));
+    let on_hold =
+        course::suspend_restarts(&mut scan, &mut ledger, &settings, &mesh.hash, approved.map(String::as_str));
     if !arguments.apply {
         match arguments.output {
-            Form::Table => print(&show::table(&survey, held.as_deref()))?,
-            Form::Json => print_json(&show::json(&survey, held.as_deref()))?,
+            ReportFormat::Table => print(&show::table(&scan, on_hold.as_deref()))?,
+            ReportFormat::Json => print_json(&show::json(&scan, on_hold.as_deref()))?,
         }
-        return Ok(Ending::Done);
+        return Ok(RestartsExit::Done);
     }
-    let busy = under_way(&survey, &memory);
-    if busy > 0 {
-        return Err(RestartsError::Busy(busy));
+    let running_elsewhere = count_foreign_restarts(&scan, &ledger);
+    if running_elsewhere > 0 {
+        return Err(RestartsError::Busy(running_elsewhere));
     }
-    if arguments.output == Form::Table {
-        print(&show::table(&survey, held.as_deref()))?;
+    if arguments.output == ReportFormat::Table {
+        print(&show::table(&scan, on_hold.as_deref()))?;
     }
-    let apply = Apply { client: &client, store: &mut store, memory: &mut memory, settings: &settings };
-    let applied = apply.run(&mesh.hash, course::plan(&survey)).await?;
-    if arguments.output == Form::Json {
-        let mut report = show::json(&survey, held.as_deref());
-        report["outcome"] = show::outcome(&applied);
+    let apply = RestartRun { client: &client, store: &mut store, ledger: &mut ledger, settings: &settings };
+    let summary = apply.run(&mesh.hash, course::plan_restarts(&scan)).await?;
+    if arguments.output == ReportFormat::Json {
+        let mut report = show::json(&scan, on_hold.as_deref());
+        report["outcome"] = show::outcome(&summary);
         print_json(&report)?;
     }
-    Ok(ending(&applied))
+    Ok(exit_for(&summary))
 }
 
 /// What injection gives, once istiod is ready: it is not for a moment whenever an autoscaler gives it another pod.
-async fn served(client: &Client) -> Result<Box<Mesh>, RestartsError> {
-    let deadline = Instant::now() + ISTIOD;
+async fn wait_for_mesh(client: &Client) -> Result<Box<Mesh>, RestartsError> {
+    let deadline = Instant::now() + ISTIOD_TIMEOUT;
     loop {
-        match survey::control_plane(client).await? {
-            ControlPlane::Serves(mesh) => return Ok(mesh),
-            ControlPlane::NotReady(why) if Instant::now() >= deadline => {
+        match survey::read_control_plane(client).await? {
+            ControlPlaneState::Ready(mesh) => return Ok(mesh),
+            ControlPlaneState::NotReady(why) if Instant::now() >= deadline => {
                 return Err(RestartsError::NotReady(why));
             }
-            ControlPlane::NotReady(_) => tokio::time::sleep(ISTIOD_AGAIN).await,
+            ControlPlaneState::NotReady(_) => tokio::time::sleep(ISTIOD_POLL_INTERVAL).await,
         }
     }
 }
@@ -209,25 +211,26 @@ async fn resource(client: &Client, namespace: &str) -> Result<Option<Istio>, Res
 
 /// A report is one of what a run would do; that restarts are switched off then is no hindrance to a person who says
 /// `--apply`.
-fn settings(resource: Option<&Istio>, apply: bool) -> Settings {
-    let settings = Settings::of(resource.and_then(|resource| resource.spec.restarter.as_ref()), false);
-    Settings { enabled: settings.enabled || apply, ..settings }
+fn settings(resource: Option<&Istio>, apply: bool) -> RestartSettings {
+    let settings =
+        RestartSettings::from_spec(resource.and_then(|resource| resource.spec.restarter.as_ref()), false);
+    RestartSettings { enabled: settings.enabled || apply, ..settings }
 }
 
 /// Restarts that somebody else began for what is outdated now. Two that restart would exceed the limits together.
-fn under_way(survey: &Survey, memory: &Memory) -> usize {
-    let is_under_way =
-        |decision: &Decision| matches!(decision, Decision::Hold(Hindrance::RolloutUnderWay(_)));
-    let decisions = survey.decisions.iter().filter(|(_, decision)| is_under_way(decision));
-    decisions.filter(|(found, _)| memory.tried(&found.uid, &found.target, found.generation)).count()
+fn count_foreign_restarts(scan: &Assessment, ledger: &RestartLedger) -> usize {
+    let is_rolling_out =
+        |decision: &Decision| matches!(decision, Decision::Blocked(BlockReason::RolloutInProgress(_)));
+    let decisions = scan.decisions.iter().filter(|(_, decision)| is_rolling_out(decision));
+    decisions.filter(|(found, _)| ledger.was_restarted(&found.uid, &found.target, found.generation)).count()
 }
 
-fn ending(applied: &Applied) -> Ending {
-    if applied.interrupted {
-        return Ending::Interrupted;
+fn exit_for(summary: &RestartSummary) -> RestartsExit {
+    if summary.interrupted {
+        return RestartsExit::Interrupted;
     }
-    let complete = applied.failed == 0 && applied.left.is_empty() && !applied.yielded;
-    if complete { Ending::Done } else { Ending::Incomplete }
+    let complete = summary.failed == 0 && summary.remaining.is_empty() && !summary.yielded;
+    if complete { RestartsExit::Done } else { RestartsExit::Incomplete }
 }
 
 fn print_json(report: &serde_json::Value) -> Result<(), RestartsError> {
@@ -245,34 +248,34 @@ fn print(text: &str) -> Result<(), RestartsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::fixtures::survey;
-    use crate::dataplane::memory::Attempt;
+    use crate::dataplane::fixtures::assessment;
+    use crate::dataplane::memory::RestartAttempt;
 
     #[test]
-    fn restarts_of_somebody_else_are_those_that_are_remembered_and_under_way() {
-        let attempt = |target: &str| Attempt { target: target.to_owned(), generation: 0, at: 0 };
-        for (hold, target, busy) in [
-            (Hindrance::RolloutUnderWay(String::new()), "t", 1),
+    fn recorded_rollouts_in_progress_count_as_restarts_of_others() {
+        let attempt = |target: &str| RestartAttempt { target: target.to_owned(), generation: 0, at: 0 };
+        for (block_reason, target, busy) in [
+            (BlockReason::RolloutInProgress(String::new()), "t", 1),
             // Its owner rolls it out for something else.
-            (Hindrance::RolloutUnderWay(String::new()), "another", 0),
-            (Hindrance::AlreadyTried, "t", 0),
+            (BlockReason::RolloutInProgress(String::new()), "another", 0),
+            (BlockReason::AlreadyRestarted, "t", 0),
         ] {
-            let mut memory = Memory::default();
-            memory.remember("w1", attempt(target));
-            assert_eq!(under_way(&survey(&[hold]), &memory), busy, "{target}");
+            let mut ledger = RestartLedger::default();
+            ledger.record_attempt("w1", attempt(target));
+            assert_eq!(count_foreign_restarts(&assessment(&[block_reason]), &ledger), busy, "{target}");
         }
     }
 
     #[test]
-    fn the_exit_code_tells_whether_everything_was_restarted() {
-        let done = || Applied { done: 3, ..Applied::default() };
+    fn the_exit_code_shows_whether_all_restarts_completed() {
+        let done = || RestartSummary { done: 3, ..RestartSummary::default() };
         for (applied, expected) in [
-            (done(), Ending::Done),
-            (Applied { failed: 1, ..done() }, Ending::Incomplete),
-            (Applied { yielded: true, ..done() }, Ending::Incomplete),
-            (Applied { interrupted: true, failed: 1, ..done() }, Ending::Interrupted),
+            (done(), RestartsExit::Done),
+            (RestartSummary { failed: 1, ..done() }, RestartsExit::Incomplete),
+            (RestartSummary { yielded: true, ..done() }, RestartsExit::Incomplete),
+            (RestartSummary { interrupted: true, failed: 1, ..done() }, RestartsExit::Interrupted),
         ] {
-            assert_eq!(ending(&applied), expected, "{applied:?}");
+            assert_eq!(exit_for(&applied), expected, "{applied:?}");
         }
     }
 }

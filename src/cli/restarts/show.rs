@@ -2,64 +2,64 @@
 
 use serde_json::{Value, json};
 
-use super::apply::Applied;
-use crate::dataplane::decide::finding::{Decision, Finding, Hindrance, Method};
-use crate::dataplane::decide::found::Survey;
-use crate::dataplane::reason::sentence;
+use super::apply::RestartSummary;
+use crate::dataplane::decide::finding::{BlockReason, Decision, RestartStrategy, StaleWorkload};
+use crate::dataplane::decide::found::Assessment;
+use crate::dataplane::reason::describe_reasons;
 use crate::object::ObjectId;
 
 /// Columns of a terminal that the table takes at most.
-const WIDTH: usize = 120;
-const GAP: &str = "  ";
+const TABLE_WIDTH: usize = 120;
+const COLUMN_GAP: &str = "  ";
 /// Longer namespaces and names are folded, so that room is left for the texts.
-const NAMESPACE_WIDTH: usize = 24;
-const WORKLOAD_WIDTH: usize = 40;
+const MAX_NAMESPACE_WIDTH: usize = 24;
+const MAX_WORKLOAD_WIDTH: usize = 40;
 
 /// The report as one JSON object.
-pub(super) fn json(survey: &Survey, held: Option<&str>) -> Value {
+pub(super) fn json(scan: &Assessment, on_hold: Option<&str>) -> Value {
     let unknown = |(id, why): &(ObjectId, String)| {
         let mut entry = identity(id);
         entry["error"] = json!(why);
         entry
     };
     json!({
-        "total": survey.found.total,
-        "stale": stale(survey),
-        "held": held,
-        "workloads": survey.decisions.iter().map(workload).collect::<Vec<_>>(),
-        "unknown": survey.found.unproven.iter().map(unknown).collect::<Vec<_>>(),
+        "total": scan.scan.total,
+        "stale": count_stale(scan),
+        "held": on_hold,
+        "workloads": scan.decisions.iter().map(workload).collect::<Vec<_>>(),
+        "unknown": scan.scan.unknown.iter().map(unknown).collect::<Vec<_>>(),
     })
 }
 
 /// What came of the restarts, as JSON.
-pub(super) fn outcome(applied: &Applied) -> Value {
-    let left = |(finding, why): &(Finding, Hindrance)| {
+pub(super) fn outcome(summary: &RestartSummary) -> Value {
+    let remaining = |(finding, why): &(StaleWorkload, BlockReason)| {
         let mut entry = identity(&finding.workload);
-        entry["prevented"] = prevention(why);
+        entry["prevented"] = block_reason_json(why);
         entry
     };
     json!({
-        "done": applied.done,
-        "failed": applied.failed,
-        "interrupted": applied.interrupted,
-        "leftToOperator": applied.yielded,
-        "left": applied.left.iter().map(left).collect::<Vec<_>>(),
+        "done": summary.done,
+        "failed": summary.failed,
+        "interrupted": summary.interrupted,
+        "leftToOperator": summary.yielded,
+        "left": summary.remaining.iter().map(remaining).collect::<Vec<_>>(),
     })
 }
 
-fn workload((finding, decision): &(Finding, Decision)) -> Value {
+fn workload((finding, decision): &(StaleWorkload, Decision)) -> Value {
     let reasons = finding.reasons.iter();
     let mut entry = identity(&finding.workload);
     entry["outdated"] =
         reasons.map(|reason| json!({"reason": reason.name(), "message": reason.to_string()})).collect();
-    let (restart, prevented) = match decision {
-        Decision::Restart(Method::Template) => (json!("rollout"), Value::Null),
-        Decision::Restart(Method::RestartAt) => (json!("restartAt"), Value::Null),
-        Decision::Restart(Method::Evict) => (json!("eviction"), Value::Null),
-        Decision::Hold(why) => (Value::Null, prevention(why)),
+    let (restart, blocked_by) = match decision {
+        Decision::Restart(RestartStrategy::Template) => (json!("rollout"), Value::Null),
+        Decision::Restart(RestartStrategy::RestartAt) => (json!("restartAt"), Value::Null),
+        Decision::Restart(RestartStrategy::Evict) => (json!("eviction"), Value::Null),
+        Decision::Blocked(why) => (Value::Null, block_reason_json(why)),
     };
     entry["restart"] = restart;
-    entry["prevented"] = prevented;
+    entry["prevented"] = blocked_by;
     entry
 }
 
@@ -67,35 +67,32 @@ fn identity(id: &ObjectId) -> Value {
     json!({"kind": id.kind, "namespace": id.namespace, "name": id.name})
 }
 
-fn prevention(why: &Hindrance) -> Value {
-    json!({"reason": why.name(), "message": why.to_string()})
+fn block_reason_json(reason: &BlockReason) -> Value {
+    json!({"reason": reason.name(), "message": reason.to_string()})
 }
 
-fn stale(survey: &Survey) -> usize {
-    survey.decisions.len() + survey.found.more
+fn count_stale(scan: &Assessment) -> usize {
+    scan.decisions.len() + scan.scan.more_stale
 }
 
 /// The report as a table, with what the restarts wait for below it.
-pub(super) fn table(survey: &Survey, held: Option<&str>) -> String {
+pub(super) fn table(scan: &Assessment, on_hold: Option<&str>) -> String {
     let mut rows = vec![["NAMESPACE", "WORKLOAD", "RESTART", "OUTDATED"].map(str::to_owned)];
-    rows.extend(
-        survey
-            .decisions
-            .iter()
-            .map(|(finding, decision)| row(&finding.workload, restart(decision), sentence(&finding.reasons))),
-    );
-    let unproven = survey.found.unproven.iter();
+    rows.extend(scan.decisions.iter().map(|(finding, decision)| {
+        row(&finding.workload, restart(decision), describe_reasons(&finding.reasons))
+    }));
+    let unproven = scan.scan.unknown.iter();
     rows.extend(unproven.map(|(id, why)| row(id, "not known yet".to_owned(), why.clone())));
     let mut parts = Vec::new();
     if rows.len() > 1 {
-        parts.push(aligned(&rows));
+        parts.push(format_table(&rows));
     }
     parts.push(format!(
         "{} workloads with a sidecar, {} of them outdated",
-        survey.found.total,
-        stale(survey)
+        scan.scan.total,
+        count_stale(scan)
     ));
-    parts.extend(held.map(|held| fold(held, WIDTH).join("\n")));
+    parts.extend(on_hold.map(|held| fold(held, TABLE_WIDTH).join("\n")));
     parts.join("\n\n")
 }
 
@@ -105,24 +102,24 @@ fn row(id: &ObjectId, restart: String, outdated: String) -> [String; 4] {
 
 fn restart(decision: &Decision) -> String {
     match decision {
-        Decision::Restart(Method::Evict) => "yes, by evicting its pods one by one".to_owned(),
-        Decision::Restart(Method::Template | Method::RestartAt) => "yes".to_owned(),
-        Decision::Hold(why) => format!("no, {why}"),
+        Decision::Restart(RestartStrategy::Evict) => "yes, by evicting its pods one by one".to_owned(),
+        Decision::Restart(RestartStrategy::Template | RestartStrategy::RestartAt) => "yes".to_owned(),
+        Decision::Blocked(why) => format!("no, {why}"),
     }
 }
 
 /// Rows of folded cells that together are no wider than a terminal.
-fn aligned(rows: &[[String; 4]]) -> String {
+fn format_table(rows: &[[String; 4]]) -> String {
     let longest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let (namespace, workload) = (longest(0).min(NAMESPACE_WIDTH), longest(1).min(WORKLOAD_WIDTH));
-    let rest = WIDTH - namespace - workload - 3 * GAP.len();
+    let (namespace, workload) = (longest(0).min(MAX_NAMESPACE_WIDTH), longest(1).min(MAX_WORKLOAD_WIDTH));
+    let rest = TABLE_WIDTH - namespace - workload - 3 * COLUMN_GAP.len();
     let restart = longest(2).min(rest / 2);
     let widths = [namespace, workload, restart, rest - restart];
-    let lines = rows.iter().flat_map(|row| lines(row, widths));
+    let lines = rows.iter().flat_map(|row| format_row(row, widths));
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn lines(row: &[String; 4], widths: [usize; 4]) -> Vec<String> {
+fn format_row(row: &[String; 4], widths: [usize; 4]) -> Vec<String> {
     let cells: Vec<Vec<String>> = row.iter().zip(widths).map(|(cell, width)| fold(cell, width)).collect();
     let height = cells.iter().map(Vec::len).max().unwrap_or(0);
     let line = |index: usize| {
@@ -130,7 +127,7 @@ fn lines(row: &[String; 4], widths: [usize; 4]) -> Vec<String> {
             .iter()
             .zip(widths)
             .map(|(cell, width)| format!("{:width$}", cell.get(index).map_or("", String::as_str)));
-        parts.collect::<Vec<_>>().join(GAP).trim_end().to_owned()
+        parts.collect::<Vec<_>>().join(COLUMN_GAP).trim_end().to_owned()
     };
     (0..height).map(line).collect()
 }
@@ -169,13 +166,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::dataplane::fixtures::{finding, survey};
+    use crate::dataplane::fixtures::{assessment, stale_workload};
 
     #[test]
-    fn a_table_tells_of_each_workload_why_it_is_outdated_and_what_would_be_done() {
-        let mut survey = survey(&[Hindrance::BarePod]);
-        survey.decisions.push((finding("web"), Decision::Restart(Method::Template)));
-        survey.decisions.push((finding("old"), Decision::Restart(Method::Evict)));
+    fn the_table_shows_reasons_and_planned_restarts() {
+        let mut scan = assessment(&[BlockReason::BarePod]);
+        scan.decisions.push((stale_workload("web"), Decision::Restart(RestartStrategy::Template)));
+        scan.decisions.push((stale_workload("old"), Decision::Restart(RestartStrategy::Evict)));
         let expected = "\
 NAMESPACE  WORKLOAD        RESTART                                        OUTDATED
 ns         Deployment/w1   no, nobody would replace the pod; make it      DNS capture is not as configured
@@ -184,37 +181,37 @@ ns         Deployment/web  yes                                            DNS ca
 ns         Deployment/old  yes, by evicting its pods one by one           DNS capture is not as configured
 
 10 workloads with a sidecar, 3 of them outdated";
-        assert_eq!(table(&survey, None), expected);
+        assert_eq!(table(&scan, None), expected);
     }
 
     #[test]
     fn a_mesh_that_is_up_to_date_has_no_table() {
-        assert_eq!(table(&survey(&[]), None), "10 workloads with a sidecar, 0 of them outdated");
+        assert_eq!(table(&assessment(&[]), None), "10 workloads with a sidecar, 0 of them outdated");
     }
 
     #[test]
-    fn what_the_restarts_wait_for_is_told_below_the_table_and_in_json() {
-        let survey = survey(&[Hindrance::WaveHeld]);
-        assert!(table(&survey, Some("released by x")).ends_with("\n\nreleased by x"));
-        assert_eq!(json(&survey, Some("released by x"))["held"], "released by x");
+    fn a_hold_is_shown_below_the_table_and_in_json() {
+        let scan = assessment(&[BlockReason::WaveSuspended]);
+        assert!(table(&scan, Some("released by x")).ends_with("\n\nreleased by x"));
+        assert_eq!(json(&scan, Some("released by x"))["held"], "released by x");
     }
 
     #[test]
-    fn json_has_names_that_do_not_change_with_the_words() {
-        let mut survey = survey(&[Hindrance::Excluded]);
-        survey.decisions.push((finding("web"), Decision::Restart(Method::Evict)));
-        let report = json(&survey, None);
+    fn json_has_stable_reason_names() {
+        let mut scan = assessment(&[BlockReason::Excluded]);
+        scan.decisions.push((stale_workload("web"), Decision::Restart(RestartStrategy::Evict)));
+        let report = json(&scan, None);
         assert_eq!(report["workloads"][0]["prevented"]["reason"], "excluded");
         assert_eq!(report["workloads"][0]["restart"], Value::Null);
         assert_eq!(report["workloads"][0]["outdated"][0]["reason"], "DnsCapture");
         assert_eq!(report["workloads"][1]["restart"], "eviction");
-        let applied = Applied {
+        let summary = RestartSummary {
             done: 2,
             failed: 1,
-            left: vec![(finding("w"), Hindrance::RolloutFailed("x".into()))],
-            ..Applied::default()
+            remaining: vec![(stale_workload("w"), BlockReason::RolloutFailed("x".into()))],
+            ..RestartSummary::default()
         };
-        let outcome = outcome(&applied);
+        let outcome = outcome(&summary);
         assert_eq!((&outcome["done"], &outcome["failed"]), (&json!(2), &json!(1)));
         assert_eq!(outcome["left"][0]["prevented"]["reason"], "rollout_failed");
     }
@@ -222,11 +219,11 @@ ns         Deployment/old  yes, by evicting its pods one by one           DNS ca
     proptest! {
         /// Whatever the names and texts: no line is wider than a terminal, and no word is lost.
         #[test]
-        fn a_table_fits_a_terminal_and_loses_nothing(
+        fn a_table_fits_a_terminal_without_losing_text(
             cells in prop::collection::vec(prop::array::uniform4("[a-zé/:.-]{0,70}( [a-z]{1,60}){0,6}"), 1..5),
         ) {
-            let text = aligned(&cells);
-            prop_assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{}", text);
+            let text = format_table(&cells);
+            prop_assert!(text.lines().all(|line| line.chars().count() <= TABLE_WIDTH), "{}", text);
             let letters = |text: &str| text.chars().filter(|letter| !letter.is_whitespace()).count();
             let all: usize = cells.iter().flatten().map(|cell| letters(cell)).sum();
             prop_assert_eq!(letters(&text), all);

@@ -10,15 +10,15 @@ use kube::api::ListParams;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::patch::{self, Started};
+use super::patch::{self, StartResult};
 use crate::api::names::{EGRESS_GATEWAY, INGRESS_GATEWAY, ISTIO_NAMESPACE};
-use crate::dataplane::decide::disruption::{Replacement, matches};
-use crate::dataplane::decide::finding::{Finding, Method, Steering};
-use crate::dataplane::decide::rollout::{Rollout, rollout};
+use crate::dataplane::decide::disruption::{PodReplacement, selector_matches};
+use crate::dataplane::decide::finding::{RestartAnnotations, RestartStrategy, StaleWorkload};
+use crate::dataplane::decide::rollout::{RolloutStatus, rollout_status};
 use crate::dataplane::digest::hash;
-use crate::dataplane::kind::Kind;
+use crate::dataplane::kind::WorkloadKind;
 use crate::dataplane::look::mesh::Mesh;
-use crate::dataplane::memory::{self, Attempt, Concern, Memory, Store};
+use crate::dataplane::memory::{self, ConfigRecord, LedgerStore, RestartAttempt, RestartLedger};
 use crate::dataplane::objects::{Meta, Pod, Workload};
 use crate::dataplane::requests::{self, Pages};
 use crate::object::{self, ObjectId};
@@ -30,7 +30,7 @@ use crate::plan::MODULE_SELECTOR;
 pub enum Error {
     /// One of them, or its pods.
     #[error("cannot look at {workload}")]
-    Read {
+    ReadWorkload {
         /// Which.
         workload: ObjectId,
         /// What the API server said.
@@ -38,13 +38,13 @@ pub enum Error {
     },
     /// The network policies.
     #[error("cannot list the NetworkPolicies in {ISTIO_NAMESPACE}")]
-    Policies {
+    ListPolicies {
         /// What the API server said.
         source: Box<kube::Error>,
     },
     /// What was restarted.
     #[error("cannot remember what was restarted")]
-    Memory {
+    Ledger {
         /// Why.
         #[from]
         source: memory::Error,
@@ -53,14 +53,14 @@ pub enum Error {
 
 /// What a component may not have taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Subject {
+enum ConfigDependency {
     /// The part of the mesh configuration that gateways read at their start.
     GatewayConfiguration,
     /// That network policies apply.
     NetworkPolicies,
 }
 
-impl Subject {
+impl ConfigDependency {
     const ALL: [Self; 2] = [Self::GatewayConfiguration, Self::NetworkPolicies];
 
     fn name(self) -> &'static str {
@@ -70,14 +70,14 @@ impl Subject {
         }
     }
 
-    fn components(self) -> &'static [(Kind, &'static str)] {
-        const GATEWAYS: [(Kind, &str); 2] =
-            [(Kind::Deployment, INGRESS_GATEWAY), (Kind::Deployment, EGRESS_GATEWAY)];
-        const ALL: [(Kind, &str); 4] = [
-            (Kind::Deployment, INGRESS_GATEWAY),
-            (Kind::Deployment, EGRESS_GATEWAY),
-            (Kind::Deployment, ISTIOD),
-            (Kind::DaemonSet, "istio-cni-node"),
+    fn components(self) -> &'static [(WorkloadKind, &'static str)] {
+        const GATEWAYS: [(WorkloadKind, &str); 2] =
+            [(WorkloadKind::Deployment, INGRESS_GATEWAY), (WorkloadKind::Deployment, EGRESS_GATEWAY)];
+        const ALL: [(WorkloadKind, &str); 4] = [
+            (WorkloadKind::Deployment, INGRESS_GATEWAY),
+            (WorkloadKind::Deployment, EGRESS_GATEWAY),
+            (WorkloadKind::Deployment, ISTIOD),
+            (WorkloadKind::DaemonSet, "istio-cni-node"),
         ];
         match self {
             Self::GatewayConfiguration => &GATEWAYS,
@@ -87,7 +87,7 @@ impl Subject {
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct ListedPolicy {
     #[allow(dead_code)]
     metadata: Meta,
 }
@@ -98,48 +98,59 @@ struct Named {
 pub async fn restart_one(
     client: &Client,
     mesh: &Mesh,
-    store: &mut Store,
-    memory: &mut Memory,
+    store: &mut LedgerStore,
+    ledger: &mut RestartLedger,
 ) -> Result<Option<ObjectId>, Error> {
-    let before = memory.clone();
+    let before = ledger.clone();
     let now = Timestamp::now();
-    memory.concern(Subject::GatewayConfiguration.name(), &mesh.gateway, now.as_second(), true);
-    let policies = if policies(client).await? { "on" } else { "off" };
+    ledger.record_config(
+        ConfigDependency::GatewayConfiguration.name(),
+        &mesh.gateway_hash,
+        now.as_second(),
+        true,
+    );
+    let policies = if has_network_policies(client).await? { "on" } else { "off" };
     // Without policies, old connections are as good as new ones.
-    memory.concern(Subject::NetworkPolicies.name(), policies, now.as_second(), policies == "on");
-    if *memory != before {
-        store.save(memory).await?;
+    ledger.record_config(
+        ConfigDependency::NetworkPolicies.name(),
+        policies,
+        now.as_second(),
+        policies == "on",
+    );
+    if *ledger != before {
+        store.save(ledger).await?;
     }
-    for subject in Subject::ALL {
-        let Some(concern) = memory.concerns.get(subject.name()).filter(|concern| concern.since > 0).cloned()
+    for dependency in ConfigDependency::ALL {
+        let Some(state) =
+            ledger.config_records.get(dependency.name()).filter(|concern| concern.changed_at > 0).cloned()
         else {
             continue;
         };
-        for (kind, name) in subject.components() {
-            if let Some(finding) = due(client, *kind, name, &concern, memory).await? {
-                return restart(client, store, memory, &finding, now).await;
+        for (kind, name) in dependency.components() {
+            if let Some(component) = find_outdated_component(client, *kind, name, &state, ledger).await? {
+                return restart_component(client, store, ledger, &component, now).await;
             }
         }
     }
     Ok(None)
 }
 
-async fn policies(client: &Client) -> Result<bool, Error> {
+async fn has_network_policies(client: &Client) -> Result<bool, Error> {
     let resource = object::resource("networking.k8s.io", "v1", "NetworkPolicy");
     let params = ListParams::default().limit(1).labels(MODULE_SELECTOR);
-    let found = requests::few::<Named>(client, &resource, Some(ISTIO_NAMESPACE), &params).await;
-    let found = found.map_err(|source| Error::Policies { source: Box::new(source) })?;
+    let found = requests::list_small::<ListedPolicy>(client, &resource, Some(ISTIO_NAMESPACE), &params).await;
+    let found = found.map_err(|source| Error::ListPolicies { source: Box::new(source) })?;
     Ok(!found.is_empty())
 }
 
 /// The component, if it is there, settled, and has a pod that is older than the change.
-async fn due(
+async fn find_outdated_component(
     client: &Client,
-    kind: Kind,
+    kind: WorkloadKind,
     name: &str,
-    concern: &Concern,
-    memory: &Memory,
-) -> Result<Option<Finding>, Error> {
+    state: &ConfigRecord,
+    ledger: &RestartLedger,
+) -> Result<Option<StaleWorkload>, Error> {
     let id = ObjectId {
         group: "apps".to_owned(),
         version: "v1".to_owned(),
@@ -147,24 +158,29 @@ async fn due(
         namespace: Some(ISTIO_NAMESPACE.to_owned()),
         name: name.to_owned(),
     };
-    let failed = |source| Error::Read { workload: id.clone(), source: Box::new(source) };
+    let failed = |source| Error::ReadWorkload { workload: id.clone(), source: Box::new(source) };
     let workload: Option<Workload> = requests::get(client, &id).await.map_err(failed)?;
     let Some(workload) = workload else { return Ok(None) };
-    let target = hash(&[&concern.digest, &concern.since.to_string()]);
+    let target = hash(&[&state.digest, &state.changed_at.to_string()]);
     let meta = &workload.metadata;
-    let tried = memory.tried(&meta.uid, &target, meta.generation);
-    if tried || rollout(kind, &workload) != Rollout::Complete {
+    let already_restarted = ledger.was_restarted(&meta.uid, &target, meta.generation);
+    if already_restarted || rollout_status(kind, &workload) != RolloutStatus::Complete {
         return Ok(None);
     }
     let selector = workload.spec.selector.clone().unwrap_or_default();
-    let is_due = has_old_pod(client, &selector, concern.since).await.map_err(failed)?;
-    Ok(is_due.then(|| finding(kind, id, &workload, target)))
+    let is_due = has_pod_older_than(client, &selector, state.changed_at).await.map_err(failed)?;
+    Ok(is_due.then(|| stale_component(kind, id, &workload, target)))
 }
 
 /// Whether one of the pods that are selected runs since before this second since the epoch.
-async fn has_old_pod(client: &Client, selector: &LabelSelector, since: i64) -> Result<bool, kube::Error> {
+async fn has_pod_older_than(
+    client: &Client,
+    selector: &LabelSelector,
+    since: i64,
+) -> Result<bool, kube::Error> {
     let resource = object::resource("", "v1", "Pod");
-    let is_old = |pod: &Pod| matches(selector, &pod.metadata.labels) && runs_since_before(pod, since);
+    let is_old =
+        |pod: &Pod| selector_matches(selector, &pod.metadata.labels) && was_running_before(pod, since);
     let mut pages = Pages::new(client, &resource, Some(ISTIO_NAMESPACE));
     let mut found = false;
     while pages.next(|pod: Pod, _| found |= is_old(&pod)).await? && !found {}
@@ -173,13 +189,13 @@ async fn has_old_pod(client: &Client, selector: &LabelSelector, since: i64) -> R
 
 /// Whether a pod was there before this second since the epoch and has not ended: what was evicted or has failed stays as
 /// an object, and reads nothing any more.
-fn runs_since_before(pod: &Pod, since: i64) -> bool {
+fn was_running_before(pod: &Pod, since: i64) -> bool {
     let created = pod.metadata.creation_timestamp.as_ref().map_or(0, |created| created.0.as_second());
     created < since && !matches!(pod.status.phase.as_str(), "Failed" | "Succeeded")
 }
 
-fn finding(kind: Kind, id: ObjectId, workload: &Workload, target: String) -> Finding {
-    Finding {
+fn stale_component(kind: WorkloadKind, id: ObjectId, workload: &Workload, target: String) -> StaleWorkload {
+    StaleWorkload {
         workload: id,
         kind,
         uid: workload.metadata.uid.clone(),
@@ -189,36 +205,36 @@ fn finding(kind: Kind, id: ObjectId, workload: &Workload, target: String) -> Fin
         reasons: Vec::new(),
         target,
         replicas: workload.spec.replicas.unwrap_or_default(),
-        replacement: Replacement::Rolling { keeps: 0 },
-        rollout: Rollout::Complete,
+        replacement: PodReplacement::Rolling { min_available: 0 },
+        rollout: RolloutStatus::Complete,
         paused: false,
         pod_created: 0,
         labels: std::collections::BTreeMap::new(),
-        steering: Steering::default(),
-        wanted: None,
-        unverified: None,
+        restart_annotations: RestartAnnotations::default(),
+        desired_injection: None,
+        owner_unverified: None,
     }
 }
 
-async fn restart(
+async fn restart_component(
     client: &Client,
-    store: &mut Store,
-    memory: &mut Memory,
-    finding: &Finding,
+    store: &mut LedgerStore,
+    ledger: &mut RestartLedger,
+    stale: &StaleWorkload,
     now: Timestamp,
 ) -> Result<Option<ObjectId>, Error> {
     let attempt =
-        Attempt { target: finding.target.clone(), generation: finding.generation, at: now.as_second() };
-    memory.remember(&finding.uid, attempt);
-    store.save(memory).await?;
-    match patch::restart(client, finding, Method::Template, now).await {
-        Started::Rolling { .. } => {
-            tracing::info!(workload = %finding.workload, "restarting, since it reads the changed configuration at its start");
-            Ok(Some(finding.workload.clone()))
+        RestartAttempt { target: stale.target.clone(), generation: stale.generation, at: now.as_second() };
+    ledger.record_attempt(&stale.uid, attempt);
+    store.save(ledger).await?;
+    match patch::restart(client, stale, RestartStrategy::Template, now).await {
+        StartResult::Rolling { .. } => {
+            tracing::info!(workload = %stale.workload, "restarting, since it reads the changed configuration at its start");
+            Ok(Some(stale.workload.clone()))
         }
-        Started::Gone => Ok(None),
-        Started::Refused(why) | Started::Unanswered(why) => {
-            tracing::warn!(workload = %finding.workload, why, "cannot be restarted");
+        StartResult::Gone => Ok(None),
+        StartResult::Refused(why) | StartResult::NoResponse(why) => {
+            tracing::warn!(workload = %stale.workload, why, "cannot be restarted");
             Ok(None)
         }
     }
@@ -250,13 +266,13 @@ mod tests {
             [("istiod", 2, true), ("istiod", 1, false), ("istio-ingressgateway", 2, false)]
         {
             let selector = serde_json::from_value(json!({"matchLabels": {"app": app}})).unwrap();
-            assert_eq!(has_old_pod(&client, &selector, since).await.unwrap(), is_old, "{app} {since}");
+            assert_eq!(has_pod_older_than(&client, &selector, since).await.unwrap(), is_old, "{app} {since}");
         }
     }
 
     #[test]
-    fn pods_that_have_ended_ask_for_no_restart() {
-        for (phase, created, asks) in
+    fn finished_pods_need_no_restart() {
+        for (phase, created, needs_restart) in
             [("Running", 99, true), ("Running", 100, false), ("Pending", 99, true), ("Failed", 99, false)]
         {
             let pod = json!({
@@ -264,7 +280,7 @@ mod tests {
                 "status": {"phase": phase},
             });
             let pod: Pod = serde_json::from_str(&pod.to_string()).unwrap();
-            assert_eq!(runs_since_before(&pod, 100), asks, "{phase} {created}");
+            assert_eq!(was_running_before(&pod, 100), needs_restart, "{phase} {created}");
         }
     }
 }

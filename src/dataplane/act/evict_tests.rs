@@ -16,21 +16,21 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 
-use super::evict::{Evicted, evict};
-use crate::dataplane::decide::finding::Finding;
-use crate::dataplane::fixtures::finding;
+use super::evict::{EvictionResult, evict_outdated_pods};
+use crate::dataplane::decide::finding::StaleWorkload;
+use crate::dataplane::fixtures::stale_workload;
 
 const TIMEOUT: Duration = Duration::from_secs(600);
 /// When the evictions began, in seconds since the epoch: what is older is due.
 const SINCE: i64 = 100;
 
 /// An answer, or the events of a watch for as long as it lasts.
-enum Answer {
+enum EvictionTestBody {
     Once(Body),
     Watch(UnboundedReceiver<String>),
 }
 
-impl http_body::Body for Answer {
+impl http_body::Body for EvictionTestBody {
     type Data = Bytes;
     type Error = kube::Error;
 
@@ -50,20 +50,20 @@ impl http_body::Body for Answer {
 
 /// What the API server has, and what it is to do.
 #[derive(Default)]
-struct State {
+struct EvictionTestServer {
     pods: Vec<Value>,
     watches: Vec<UnboundedSender<String>>,
     /// Codes of the answers to come; the requests are carried out when there are none.
     lists: VecDeque<u16>,
     evictions: VecDeque<u16>,
     /// Whether the pods that come serve.
-    heals: bool,
+    replacements_ready: bool,
     /// The pods that were evicted.
     evicted: Vec<String>,
 }
 
-impl State {
-    fn tell(&self, event: &str, pod: &Value) {
+impl EvictionTestServer {
+    fn send_event(&self, event: &str, pod: &Value) {
         for watch in &self.watches {
             let _ = watch.unbounded_send(format!("{}\n", json!({"type": event, "object": pod})));
         }
@@ -72,14 +72,14 @@ impl State {
     fn evict(&mut self, name: &str) {
         let index = self.pods.iter().position(|pod| pod["metadata"]["name"] == name).unwrap();
         let pod = self.pods.remove(index);
-        self.tell("DELETED", &pod);
-        let replacement = replica(&format!("{name}-next"), SINCE + 1, self.heals);
-        self.tell("ADDED", &replacement);
+        self.send_event("DELETED", &pod);
+        let replacement = replica(&format!("{name}-next"), SINCE + 1, self.replacements_ready);
+        self.send_event("ADDED", &replacement);
         self.pods.push(replacement);
         self.evicted.push(name.to_owned());
     }
 
-    fn answer(&mut self, path: &str, query: &str) -> (u16, Answer) {
+    fn answer(&mut self, path: &str, query: &str) -> (u16, EvictionTestBody) {
         let evicted =
             path.strip_prefix("/api/v1/namespaces/ns/pods/").map(|rest| rest.replace("/eviction", ""));
         if let Some(name) = evicted {
@@ -92,7 +92,7 @@ impl State {
         if query.contains("watch=true") {
             let (watch, events) = unbounded();
             self.watches.push(watch);
-            return (200, Answer::Watch(events));
+            return (200, EvictionTestBody::Watch(events));
         }
         if path.ends_with("/pods") {
             let code = self.lists.pop_front().unwrap_or(200);
@@ -105,14 +105,14 @@ impl State {
     }
 }
 
-fn body(code: u16, object: &Value) -> Answer {
+fn body(code: u16, object: &Value) -> EvictionTestBody {
     let mut failure = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "message": "no", "reason": "No", "code": code});
     if code == 429 {
         failure["details"] = json!({"causes": [{"reason": "DisruptionBudget", "message": "one is needed"}]});
     }
     let object = if code < 300 { object } else { &failure };
-    Answer::Once(Body::from(object.to_string().into_bytes()))
+    EvictionTestBody::Once(Body::from(object.to_string().into_bytes()))
 }
 
 fn replica(name: &str, created: i64, ready: bool) -> Value {
@@ -126,16 +126,19 @@ fn replica(name: &str, created: i64, ready: bool) -> Value {
 }
 
 /// Evicts these pods, each of which serves or not; tells how that ended and which were evicted, in order.
-async fn evicted(pods: &[(&str, bool)], state: State) -> (Evicted, Vec<String>) {
-    let (end, evicted, _) = watched(pods, state).await;
+async fn run_eviction(pods: &[(&str, bool)], state: EvictionTestServer) -> (EvictionResult, Vec<String>) {
+    let (end, evicted, _) = run_eviction_with_waits(pods, state).await;
     (end, evicted)
 }
 
-/// As [`evicted`], and what was waited for meanwhile.
-async fn watched(pods: &[(&str, bool)], state: State) -> (Evicted, Vec<String>, Vec<String>) {
+/// As [`run_eviction`], and what was waited for meanwhile.
+async fn run_eviction_with_waits(
+    pods: &[(&str, bool)],
+    state: EvictionTestServer,
+) -> (EvictionResult, Vec<String>, Vec<String>) {
     let pods: Vec<Value> = pods.iter().map(|(name, ready)| replica(name, 1, *ready)).collect();
-    let finding = Finding { replicas: i64::try_from(pods.len()).unwrap(), ..finding("w") };
-    let state = Arc::new(Mutex::new(State { pods, ..state }));
+    let stale = StaleWorkload { replicas: i64::try_from(pods.len()).unwrap(), ..stale_workload("w") };
+    let state = Arc::new(Mutex::new(EvictionTestServer { pods, ..state }));
     let server = state.clone();
     let answer = move |request: Request<Body>| {
         let uri = request.uri();
@@ -143,71 +146,98 @@ async fn watched(pods: &[(&str, bool)], state: State) -> (Evicted, Vec<String>, 
         std::future::ready(Response::builder().status(code).body(body))
     };
     let client = Client::new(tower::service_fn(answer), "default");
-    let waits = Mutex::new(Vec::new());
-    let end = evict(&client, &finding, SINCE, TIMEOUT, &|why| waits.lock().unwrap().push(why)).await;
+    let wait_reasons = Mutex::new(Vec::new());
+    let end =
+        evict_outdated_pods(&client, &stale, SINCE, TIMEOUT, &|why| wait_reasons.lock().unwrap().push(why))
+            .await;
     let evicted = state.lock().unwrap().evicted.clone();
-    (end, evicted, waits.into_inner().unwrap())
+    (end, evicted, wait_reasons.into_inner().unwrap())
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_eviction_waits_for_is_told_while_it_goes_on() {
-    let state = State { heals: true, evictions: vec![500, 500].into(), ..State::default() };
-    let (end, _, waits) = watched(&[("a", true)], state).await;
-    assert_eq!(end, Evicted::All);
-    assert_eq!(waits[..2], ["pod a cannot be evicted: no", "pod a cannot be evicted: no"]);
-    let (_, _, waits) = watched(&[("a", true)], State::default()).await;
-    assert_eq!(waits.last().map(String::as_str), Some("0 of 1 pods are ready"));
+async fn an_eviction_reports_what_it_is_waiting_for() {
+    let state = EvictionTestServer {
+        replacements_ready: true,
+        evictions: vec![500, 500].into(),
+        ..EvictionTestServer::default()
+    };
+    let (end, _, wait_reasons) = run_eviction_with_waits(&[("a", true)], state).await;
+    assert_eq!(end, EvictionResult::Done);
+    assert_eq!(wait_reasons[..2], ["pod a cannot be evicted: no", "pod a cannot be evicted: no"]);
+    let (_, _, wait_reasons) = run_eviction_with_waits(&[("a", true)], EvictionTestServer::default()).await;
+    assert_eq!(wait_reasons.last().map(String::as_str), Some("0 of 1 pods are ready"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn neither_budgets_nor_an_api_server_in_trouble_end_evictions_ahead_of_their_time() {
+async fn budgets_and_api_server_errors_do_not_end_evictions_early() {
     for codes in [vec![429, 429, 429, 503, 201], vec![409, 409, 409, 500], vec![503; 9]] {
-        let state = State { heals: true, evictions: codes.clone().into(), ..State::default() };
-        assert_eq!(evicted(&[("a", true)], state).await, (Evicted::All, vec!["a".to_owned()]), "{codes:?}");
+        let state = EvictionTestServer {
+            replacements_ready: true,
+            evictions: codes.clone().into(),
+            ..EvictionTestServer::default()
+        };
+        assert_eq!(
+            run_eviction(&[("a", true)], state).await,
+            (EvictionResult::Done, vec!["a".to_owned()]),
+            "{codes:?}"
+        );
     }
-    let refused = Evicted::Stopped("pod a cannot be evicted: no".to_owned());
+    let refused = EvictionResult::Failed("pod a cannot be evicted: no".to_owned());
     for codes in [vec![403], vec![429, 422], vec![503; 999]] {
-        let state = State { heals: true, evictions: codes.clone().into(), ..State::default() };
-        assert_eq!(evicted(&[("a", true)], state).await, (refused.clone(), Vec::new()), "{codes:?}");
+        let state = EvictionTestServer {
+            replacements_ready: true,
+            evictions: codes.clone().into(),
+            ..EvictionTestServer::default()
+        };
+        assert_eq!(run_eviction(&[("a", true)], state).await, (refused.clone(), Vec::new()), "{codes:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_budget_that_never_allows_an_eviction_is_no_failure() {
-    let state = State { heals: true, evictions: vec![429; 999].into(), ..State::default() };
-    let refused = Evicted::Refused("pod a cannot be evicted: no".to_owned());
-    assert_eq!(evicted(&[("a", true)], state).await, (refused, Vec::new()));
+    let state = EvictionTestServer {
+        replacements_ready: true,
+        evictions: vec![429; 999].into(),
+        ..EvictionTestServer::default()
+    };
+    let refused = EvictionResult::Refused("pod a cannot be evicted: no".to_owned());
+    assert_eq!(run_eviction(&[("a", true)], state).await, (refused, Vec::new()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_is_repeated_for_as_long_as_there_is_time() {
+async fn a_list_is_retried_until_the_timeout() {
     for (codes, all) in
         [(vec![503; 30], true), (vec![410; 30], true), (vec![403], false), (vec![503; 9999], false)]
     {
-        let state = State { heals: true, lists: codes.clone().into(), ..State::default() };
-        let (end, _) = evicted(&[("a", true)], state).await;
-        assert_eq!(end == Evicted::All, all, "{codes:?} {end:?}");
+        let state = EvictionTestServer {
+            replacements_ready: true,
+            lists: codes.clone().into(),
+            ..EvictionTestServer::default()
+        };
+        let (end, _) = run_eviction(&[("a", true)], state).await;
+        assert_eq!(end == EvictionResult::Done, all, "{codes:?} {end:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn pods_that_do_not_serve_do_not_wait_for_each_other() {
-    let state = State { heals: true, ..State::default() };
-    let (end, order) = evicted(&[("a", true), ("b", false), ("c", false)], state).await;
-    assert_eq!(end, Evicted::All);
+async fn pods_that_are_not_ready_are_evicted_without_waiting() {
+    let state = EvictionTestServer { replacements_ready: true, ..EvictionTestServer::default() };
+    let (end, order) = run_eviction(&[("a", true), ("b", false), ("c", false)], state).await;
+    assert_eq!(end, EvictionResult::Done);
     assert_eq!(order, ["b", "c", "a"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn replacements_that_never_serve_keep_what_serves_from_being_evicted() {
-    let (end, order) = evicted(&[("a", true), ("b", false), ("c", false)], State::default()).await;
-    assert_eq!(end, Evicted::Stopped("1 of 3 pods are ready".to_owned()));
+async fn ready_pods_are_kept_while_replacements_are_not_ready() {
+    let (end, order) =
+        run_eviction(&[("a", true), ("b", false), ("c", false)], EvictionTestServer::default()).await;
+    assert_eq!(end, EvictionResult::Failed("1 of 3 pods are ready".to_owned()));
     assert_eq!(order, ["b", "c"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_replacement_is_waited_for() {
-    let (end, order) = evicted(&[("a", true)], State::default()).await;
-    assert_eq!(end, Evicted::Stopped("0 of 1 pods are ready".to_owned()));
+async fn an_eviction_waits_for_the_last_replacement() {
+    let (end, order) = run_eviction(&[("a", true)], EvictionTestServer::default()).await;
+    assert_eq!(end, EvictionResult::Failed("0 of 1 pods are ready".to_owned()));
     assert_eq!(order, ["a"]);
 }

@@ -9,18 +9,18 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::names::RESTARTED_AT_ANNOTATION;
-use crate::dataplane::decide::finding::{Finding, Method};
+use crate::dataplane::decide::finding::{RestartStrategy, StaleWorkload};
 use crate::dataplane::objects::Meta;
-use crate::dataplane::requests::{self, is_passing};
-use crate::telemetry::one_line;
+use crate::dataplane::requests::{self, is_transient};
+use crate::telemetry::format_error_chain;
 
 /// Writes that meet an API server in trouble are tried so often.
-const TRIES: u32 = 4;
-const FIRST_DELAY: Duration = Duration::from_millis(200);
+const MAX_ATTEMPTS: u32 = 4;
+const INITIAL_RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// What became of the attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Started {
+pub enum StartResult {
     /// The workload rolls out its template of this generation, which the API server stored under this version.
     Rolling {
         /// Generation.
@@ -28,43 +28,48 @@ pub enum Started {
         /// Resource version.
         version: String,
         /// Whether a write before may have begun it, whose answer was lost: the rollout may be over by now.
-        repeated: bool,
+        retried: bool,
     },
     /// The workload is gone, or another has its name.
     Gone,
     /// The API server or a webhook refused, in these words.
     Refused(String),
     /// The API server did not answer or was busy, or a webhook failed, each time.
-    Unanswered(String),
+    NoResponse(String),
 }
 
 #[derive(Deserialize)]
-struct Written {
+struct PatchedObject {
     metadata: Meta,
 }
 
 /// Begins the rollout of a workload. Evictions are not begun here.
-pub async fn restart(client: &Client, finding: &Finding, method: Method, at: Timestamp) -> Started {
-    let patch = patch(finding, method, at);
-    let (mut delay, mut attempt) = (FIRST_DELAY, 1);
+pub async fn restart(
+    client: &Client,
+    stale: &StaleWorkload,
+    strategy: RestartStrategy,
+    at: Timestamp,
+) -> StartResult {
+    let patch = restart_patch(stale, strategy, at);
+    let (mut delay, mut attempt) = (INITIAL_RETRY_DELAY, 1);
     loop {
-        let error = match requests::merge::<Written>(client, &finding.workload, &patch).await {
+        let error = match requests::merge_patch::<PatchedObject>(client, &stale.workload, &patch).await {
             Ok(written) => {
                 let Meta { generation, resource_version, .. } = written.metadata;
-                return Started::Rolling { generation, version: resource_version, repeated: attempt > 1 };
+                return StartResult::Rolling { generation, version: resource_version, retried: attempt > 1 };
             }
             Err(error) => error,
         };
         let why = match &error {
-            kube::Error::Api(status) if is_gone(status) => return Started::Gone,
+            kube::Error::Api(status) if is_gone(status) => return StartResult::Gone,
             kube::Error::Api(status) => status.message.clone(),
-            error => one_line(error),
+            error => format_error_chain(error),
         };
-        if !is_conflict(&error) && !is_passing(&error) {
-            return Started::Refused(why);
+        if !is_conflict(&error) && !is_transient(&error) {
+            return StartResult::Refused(why);
         }
-        if attempt == TRIES {
-            return Started::Unanswered(why);
+        if attempt == MAX_ATTEMPTS {
+            return StartResult::NoResponse(why);
         }
         tokio::time::sleep(delay).await;
         delay *= 2;
@@ -85,16 +90,16 @@ fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
-fn patch(finding: &Finding, method: Method, at: Timestamp) -> Value {
+fn restart_patch(stale: &StaleWorkload, strategy: RestartStrategy, at: Timestamp) -> Value {
     let at = Timestamp::from_second(at.as_second()).unwrap_or(at).to_string();
-    let spec = match method {
-        Method::RestartAt => json!({"restartAt": at}),
-        Method::Template | Method::Evict => {
+    let spec = match strategy {
+        RestartStrategy::RestartAt => json!({"restartAt": at}),
+        RestartStrategy::Template | RestartStrategy::Evict => {
             json!({"template": {"metadata": {"annotations": {RESTARTED_AT_ANNOTATION: at}}}})
         }
     };
     // The UID guards a workload that was made anew under the same name.
-    json!({"metadata": {"uid": finding.uid}, "spec": spec})
+    json!({"metadata": {"uid": stale.uid}, "spec": spec})
 }
 
 #[cfg(test)]
@@ -106,7 +111,7 @@ mod tests {
     use kube::client::Body;
 
     use super::*;
-    use crate::dataplane::fixtures::finding;
+    use crate::dataplane::fixtures::stale_workload;
 
     /// An API server that answers with these codes, one after the other, and counts the requests.
     fn server(codes: &'static [u16]) -> (Client, Arc<AtomicUsize>) {
@@ -127,24 +132,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_workload_that_is_gone_is_no_failure_and_a_busy_api_server_is_asked_again() {
-        let refused = || Started::Refused("no".to_owned());
-        let unanswered = || Started::Unanswered("no".to_owned());
-        let rolling = |repeated| Started::Rolling { generation: 2, version: "7".to_owned(), repeated };
-        let cases: [(&'static [u16], Started, usize); 9] = [
-            (&[404], Started::Gone, 1),
+    async fn a_deleted_workload_is_no_failure_and_a_busy_api_server_is_retried() {
+        let refused = || StartResult::Refused("no".to_owned());
+        let no_response = || StartResult::NoResponse("no".to_owned());
+        let rolling = |retried| StartResult::Rolling { generation: 2, version: "7".to_owned(), retried };
+        let cases: [(&'static [u16], StartResult, usize); 9] = [
+            (&[404], StartResult::Gone, 1),
             (&[200], rolling(false), 1),
             (&[409, 409, 200], rolling(true), 3),
-            (&[409], unanswered(), 4),
+            (&[409], no_response(), 4),
             (&[403], refused(), 1),
             (&[503, 403], refused(), 2),
             (&[422], refused(), 1),
             (&[500, 429, 200], rolling(true), 3),
-            (&[503], unanswered(), 4),
+            (&[503], no_response(), 4),
         ];
         for (codes, expected, requests) in cases {
             let (client, counter) = server(codes);
-            let started = restart(&client, &finding("w"), Method::Template, Timestamp::UNIX_EPOCH).await;
+            let started =
+                restart(&client, &stale_workload("w"), RestartStrategy::Template, Timestamp::UNIX_EPOCH)
+                    .await;
             assert_eq!((started, counter.load(Ordering::Relaxed)), (expected, requests), "{codes:?}");
         }
     }

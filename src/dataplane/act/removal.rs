@@ -10,36 +10,36 @@ use kube::Client;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::wave::{self, Outcome, Wave};
-use crate::dataplane::decide::finding::{Decision, Finding, Hindrance, Method};
-use crate::dataplane::decide::pace::Progress;
-use crate::dataplane::decide::settings::Settings;
+use super::wave::{self, RestartWave, WaveOutcome};
+use crate::dataplane::decide::finding::{BlockReason, Decision, RestartStrategy, StaleWorkload};
+use crate::dataplane::decide::pace::RestartProgress;
+use crate::dataplane::decide::settings::RestartSettings;
 use crate::dataplane::look::mesh::Mesh;
-use crate::dataplane::memory::{self, Memory, Store};
+use crate::dataplane::memory::{self, LedgerStore, RestartLedger};
 use crate::dataplane::survey;
-use crate::dataplane::survey::sweep::Scope;
-use crate::dataplane::tell::events::Announcer;
-use crate::dataplane::tell::metrics::Metrics;
+use crate::dataplane::survey::sweep::ScanScope;
+use crate::dataplane::tell::events::WorkloadEventRecorder;
+use crate::dataplane::tell::metrics::DataPlaneMetrics;
 
 /// How often rollouts are looked at that a process before this one began.
-const LOOK: Duration = Duration::from_secs(2);
+const ROLLOUT_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long rollouts of others are waited for: pods that came before injection was off have a sidecar.
-const PATIENCE: Duration = Duration::from_secs(60);
+const OTHER_ROLLOUTS_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The sidecars could not be taken out.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The workloads could not be found.
     #[error("cannot tell which workloads have a sidecar")]
-    Survey {
+    Scan {
         /// What happened.
         #[from]
         source: survey::Error,
     },
     /// What was restarted could not be remembered.
     #[error("cannot remember which workloads were restarted")]
-    Memory {
+    Ledger {
         /// What happened.
         #[from]
         source: memory::Error,
@@ -54,7 +54,7 @@ pub enum Error {
 }
 
 /// The means of taking sidecars out.
-pub struct Removal {
+pub struct UninstallRestarts {
     /// Client whose writes are gated by leadership.
     pub client: Client,
     /// Where restarts are remembered.
@@ -64,111 +64,116 @@ pub struct Removal {
     /// The resource that goes; another removal restarts anew.
     pub uid: String,
     /// How restarts are made.
-    pub settings: Settings,
+    pub settings: RestartSettings,
     /// Longest time for all of it.
     pub deadline: Duration,
 }
 
 /// What there is to do at one moment.
-struct Outlook {
-    restarts: Vec<(Finding, Method)>,
+struct PendingRestarts {
+    restarts: Vec<(StaleWorkload, RestartStrategy)>,
     /// Restarts without a sidecar that are not through, begun by a process before this one.
-    under_way: usize,
+    in_progress: usize,
     /// Rollouts of others, a wave that was under way among them.
-    others: usize,
+    other_rollouts: usize,
 }
 
-impl Removal {
+impl UninstallRestarts {
     /// Restarts every workload that has a sidecar and may be restarted, and waits for it until the deadline.
     ///
     /// What cannot be restarted, or is not done in time, is left; who goes on removing names it.
-    pub async fn run(&self, say: &(dyn Fn(&dyn Display) + Sync)) -> Result<(), Error> {
-        if let Ok(ended) = tokio::time::timeout(self.deadline, self.until_settled(say)).await {
+    pub async fn run(&self, report: &(dyn Fn(&dyn Display) + Sync)) -> Result<(), Error> {
+        if let Ok(ended) = tokio::time::timeout(self.deadline, self.run_until_converged(report)).await {
             return ended;
         }
         tracing::warn!("not every workload was restarted in time; the removal goes on");
         Ok(())
     }
 
-    async fn until_settled(&self, say: &(dyn Fn(&dyn Display) + Sync)) -> Result<(), Error> {
-        let settings = Settings { allow_interruption: true, ..self.settings.clone() };
+    async fn run_until_converged(&self, report: &(dyn Fn(&dyn Display) + Sync)) -> Result<(), Error> {
+        let settings = RestartSettings { allow_interruption: true, ..self.settings.clone() };
         let mut given_up = HashSet::new();
         let started = Instant::now();
         loop {
-            let mut store = Store::new(self.client.clone(), &self.namespace);
-            let mut memory = store.load().await?;
-            let Outlook { restarts, under_way, others } = self.look(&settings, &memory, &given_up).await?;
+            let mut store = LedgerStore::new(self.client.clone(), &self.namespace);
+            let mut ledger = store.load().await?;
+            let PendingRestarts { restarts, in_progress, other_rollouts } =
+                self.find_pending(&settings, &ledger, &given_up).await?;
             if !restarts.is_empty() {
-                let outcome = self.restart(&settings, (&mut store, &mut memory), restarts, say).await?;
-                given_up.extend(outcome.left.into_iter().map(|(finding, _)| finding.uid));
-            } else if under_way > 0 || (others > 0 && started.elapsed() < PATIENCE) {
-                say(&format_args!("waiting for the rollouts of {} workloads", under_way + others));
-                tokio::time::sleep(LOOK).await;
+                let outcome =
+                    self.restart_workloads(&settings, (&mut store, &mut ledger), restarts, report).await?;
+                given_up.extend(outcome.blocked.into_iter().map(|(stale, _)| stale.uid));
+            } else if in_progress > 0 || (other_rollouts > 0 && started.elapsed() < OTHER_ROLLOUTS_TIMEOUT) {
+                report(&format_args!(
+                    "waiting for the rollouts of {} workloads",
+                    in_progress + other_rollouts
+                ));
+                tokio::time::sleep(ROLLOUT_POLL_INTERVAL).await;
             } else {
                 return Ok(());
             }
         }
     }
 
-    async fn look(
+    async fn find_pending(
         &self,
-        settings: &Settings,
-        memory: &Memory,
+        settings: &RestartSettings,
+        ledger: &RestartLedger,
         given_up: &HashSet<String>,
-    ) -> Result<Outlook, Error> {
-        let (client, mesh) = (&self.client, &Mesh::leaving(&self.uid));
-        let survey = survey::look_once(client, mesh, Scope::Removal, settings, memory).await?;
-        let mut outlook = Outlook { restarts: Vec::new(), under_way: 0, others: 0 };
-        for (finding, decision) in survey.decisions {
+    ) -> Result<PendingRestarts, Error> {
+        let (client, mesh) = (&self.client, &Mesh::uninstalling(&self.uid));
+        let assessment = survey::scan_once(client, mesh, ScanScope::Uninstall, settings, ledger).await?;
+        let mut pending = PendingRestarts { restarts: Vec::new(), in_progress: 0, other_rollouts: 0 };
+        for (stale, decision) in assessment.decisions {
             match decision {
                 // Gateways without Istio serve nothing; their image is named by injection, so that a restart would only
                 // break them.
-                _ if finding.gateway => {}
-                Decision::Restart(method) if !given_up.contains(&finding.uid) => {
-                    outlook.restarts.push((finding, method));
+                _ if stale.gateway => {}
+                Decision::Restart(strategy) if !given_up.contains(&stale.uid) => {
+                    pending.restarts.push((stale, strategy));
                 }
-                Decision::Hold(Hindrance::RolloutUnderWay(_))
-                    if memory.is_remembered(&finding.uid, &finding.target) =>
+                Decision::Blocked(BlockReason::RolloutInProgress(_))
+                    if ledger.has_attempt(&stale.uid, &stale.target) =>
                 {
-                    outlook.under_way += 1;
+                    pending.in_progress += 1;
                 }
-                Decision::Hold(Hindrance::RolloutUnderWay(_)) => outlook.others += 1,
-                Decision::Restart(_) | Decision::Hold(_) => {}
+                Decision::Blocked(BlockReason::RolloutInProgress(_)) => pending.other_rollouts += 1,
+                Decision::Restart(_) | Decision::Blocked(_) => {}
             }
         }
-        Ok(outlook)
+        Ok(pending)
     }
 
-    async fn restart(
+    async fn restart_workloads(
         &self,
-        settings: &Settings,
-        (store, memory): (&mut Store, &mut Memory),
-        plan: Vec<(Finding, Method)>,
-        say: &(dyn Fn(&dyn Display) + Sync),
-    ) -> Result<Outcome, Error> {
+        settings: &RestartSettings,
+        (store, memory): (&mut LedgerStore, &mut RestartLedger),
+        plan: Vec<(StaleWorkload, RestartStrategy)>,
+        report: &(dyn Fn(&dyn Display) + Sync),
+    ) -> Result<WaveOutcome, Error> {
         let total = plan.len();
-        let progress = Mutex::new(|progress: Progress| {
+        let progress = Mutex::new(|progress: RestartProgress| {
             let ended = progress.done + progress.failed;
-            say(&format_args!(
+            report(&format_args!(
                 "restarting workloads without a sidecar: {ended} of {total}, {} failed",
                 progress.failed
             ));
         });
-        let mut wave = Wave {
+        let mut wave = RestartWave {
             client: &self.client,
             store,
-            memory,
+            ledger: memory,
             settings,
-            events: &Announcer::new(self.client.clone(), self.identity.clone()),
-            metrics: &Metrics::default(),
-            superseded: &|| false,
-            progress: &progress,
+            events: &WorkloadEventRecorder::new(self.client.clone(), self.identity.clone()),
+            metrics: &DataPlaneMetrics::default(),
+            is_superseded: &|| false,
+            on_progress: &progress,
         };
         Ok(wave.run(plan).await?)
     }
 
     /// Forgets all restarts, once Istio is gone.
-    pub async fn forget(&self) -> Result<(), Error> {
-        Ok(Store::new(self.client.clone(), &self.namespace).delete().await?)
+    pub async fn clear_ledger(&self) -> Result<(), Error> {
+        Ok(LedgerStore::new(self.client.clone(), &self.namespace).delete().await?)
     }
 }

@@ -10,18 +10,18 @@ use kube::api::WatchParams;
 use kube::core::WatchEvent;
 use tokio::time::Instant;
 
-use crate::dataplane::objects::{Condition, Pod};
-use crate::dataplane::requests::{self, Pages, is_passing};
+use crate::dataplane::objects::{ObjectCondition, Pod};
+use crate::dataplane::requests::{self, Pages, is_transient};
 use crate::object;
 
 /// How long to wait before a request is made once more.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-type Events = BoxStream<'static, Result<WatchEvent<Pod>, kube::Error>>;
+type PodEvents = BoxStream<'static, Result<WatchEvent<Pod>, kube::Error>>;
 
 /// One of the pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sibling {
+pub struct OwnedPod {
     /// Its name.
     pub name: String,
     /// Its identity over time.
@@ -29,36 +29,43 @@ pub struct Sibling {
     /// Whether it serves.
     pub ready: bool,
     /// Whether it is to be replaced.
-    pub due: bool,
+    pub needs_eviction: bool,
 }
 
 /// The pods of one owner.
-pub struct Siblings<'a> {
+pub struct OwnedPods<'a> {
     client: Client,
     namespace: String,
     owner: String,
-    is_due: Box<dyn Fn(&Pod) -> bool + Send + Sync + 'a>,
-    pods: BTreeMap<String, Sibling>,
+    needs_eviction: Box<dyn Fn(&Pod) -> bool + Send + Sync + 'a>,
+    pods: BTreeMap<String, OwnedPod>,
     /// Missing until the pods are listed, and again when something may have been missed.
-    events: Option<Events>,
+    events: Option<PodEvents>,
 }
 
-impl<'a> Siblings<'a> {
-    /// The pods in `namespace` that the object with the UID `owner` controls; none until [`Self::list`] is called.
+impl<'a> OwnedPods<'a> {
+    /// The pods in `namespace` that the object with the UID `owner` controls; none until [`Self::sync`] is called.
     pub fn new(
         client: Client,
         namespace: String,
         owner: String,
-        is_due: impl Fn(&Pod) -> bool + Send + Sync + 'a,
+        needs_eviction: impl Fn(&Pod) -> bool + Send + Sync + 'a,
     ) -> Self {
-        Self { client, namespace, owner, is_due: Box::new(is_due), pods: BTreeMap::new(), events: None }
+        Self {
+            client,
+            namespace,
+            owner,
+            needs_eviction: Box::new(needs_eviction),
+            pods: BTreeMap::new(),
+            events: None,
+        }
     }
 
     /// The pod that is replaced next: one that does not serve first, since nobody misses it.
     #[must_use]
-    pub fn next_due(&self) -> Option<&Sibling> {
-        let due = || self.pods.values().filter(|pod| pod.due);
-        due().find(|pod| !pod.ready).or_else(|| due().next())
+    pub fn next_to_evict(&self) -> Option<&OwnedPod> {
+        let to_evict = || self.pods.values().filter(|pod| pod.needs_eviction);
+        to_evict().find(|pod| !pod.ready).or_else(|| to_evict().next())
     }
 
     /// Whether a pod is still there and is not going.
@@ -69,7 +76,7 @@ impl<'a> Siblings<'a> {
 
     /// How many serve.
     #[must_use]
-    pub fn ready(&self) -> usize {
+    pub fn ready_count(&self) -> usize {
         self.pods.values().filter(|pod| pod.ready).count()
     }
 
@@ -77,36 +84,36 @@ impl<'a> Siblings<'a> {
     ///
     /// A watch ends after some minutes, and now and then with an error; that says nothing about the pods. Nor does an API
     /// server that cannot be reached for a while: it is asked again until `end`.
-    pub async fn list(&mut self, end: Instant) -> Result<(), kube::Error> {
+    pub async fn sync(&mut self, end: Instant) -> Result<(), kube::Error> {
         while self.events.is_none() {
-            match self.try_list().await {
-                Err(error) if is_worth_another(&error) && Instant::now() < end => {}
+            match self.try_sync().await {
+                Err(error) if is_retryable(&error) && Instant::now() < end => {}
                 answer => return answer,
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
         Ok(())
     }
 
-    async fn try_list(&mut self) -> Result<(), kube::Error> {
+    async fn try_sync(&mut self) -> Result<(), kube::Error> {
         let resource = object::resource("", "v1", "Pod");
         let (client, namespace) = (self.client.clone(), self.namespace.clone());
         // Not by the label of injection: while Istio is removed, replacements do not have it.
         let mut pages = Pages::new(&client, &resource, Some(&namespace));
         self.pods.clear();
-        while pages.next(|pod, _| self.take(&pod)).await? {}
+        while pages.next(|pod, _| self.apply_pod(&pod)).await? {}
         let params = WatchParams::default();
-        let version = &pages.version;
+        let version = &pages.resource_version;
         let events = requests::watch(&client, &resource, Some(&namespace), &params, version).await?;
         self.events = Some(events.boxed());
         Ok(())
     }
 
     /// Waits for an event. After one that tells of no pod, the pods have to be listed anew.
-    pub async fn changed(&mut self) {
+    pub async fn next_change(&mut self) {
         let Some(events) = &mut self.events else { return };
         match events.next().await {
-            Some(Ok(WatchEvent::Added(pod) | WatchEvent::Modified(pod))) => self.take(&pod),
+            Some(Ok(WatchEvent::Added(pod) | WatchEvent::Modified(pod))) => self.apply_pod(&pod),
             Some(Ok(WatchEvent::Deleted(pod))) => {
                 self.pods.remove(&pod.metadata.uid);
             }
@@ -115,7 +122,7 @@ impl<'a> Siblings<'a> {
         }
     }
 
-    fn take(&mut self, pod: &Pod) {
+    fn apply_pod(&mut self, pod: &Pod) {
         let meta = &pod.metadata;
         if meta.controller().is_none_or(|owner| owner.uid != self.owner) {
             return;
@@ -124,21 +131,21 @@ impl<'a> Siblings<'a> {
             self.pods.remove(&meta.uid);
             return;
         }
-        let ready = |condition: &Condition| condition.type_ == "Ready" && condition.status == "True";
-        let sibling = Sibling {
+        let ready = |condition: &ObjectCondition| condition.type_ == "Ready" && condition.status == "True";
+        let owned = OwnedPod {
             name: meta.name.clone(),
             uid: meta.uid.clone(),
             ready: pod.status.conditions.iter().any(ready),
-            due: (self.is_due)(pod),
+            needs_eviction: (self.needs_eviction)(pod),
         };
-        self.pods.insert(sibling.uid.clone(), sibling);
+        self.pods.insert(owned.uid.clone(), owned);
     }
 }
 
-fn is_worth_another(error: &kube::Error) -> bool {
+fn is_retryable(error: &kube::Error) -> bool {
     // The list or its version expired, while it was read or before it was watched.
     let is_expired = matches!(error, kube::Error::Api(status) if status.code == 410);
-    is_expired || is_passing(error)
+    is_expired || is_transient(error)
 }
 
 #[cfg(test)]
@@ -147,10 +154,10 @@ mod tests {
 
     use super::*;
 
-    fn siblings() -> Siblings<'static> {
+    fn owned_pods() -> OwnedPods<'static> {
         let client = Client::new(tower::service_fn(unreachable), "default");
-        let due = |pod: &Pod| pod.metadata.labels.contains_key("due");
-        Siblings::new(client, "shop".to_owned(), "set".to_owned(), due)
+        let needs_eviction = |pod: &Pod| pod.metadata.labels.contains_key("due");
+        OwnedPods::new(client, "shop".to_owned(), "set".to_owned(), needs_eviction)
     }
 
     async fn unreachable(
@@ -170,27 +177,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_pods_of_the_owner_that_do_not_go_count() {
-        let mut siblings = siblings();
-        siblings.take(&pod("a", "True", |_| {}));
-        siblings.take(&pod("b", "False", |_| {}));
-        siblings.take(&pod("c", "True", |pod| pod["metadata"]["ownerReferences"][0]["uid"] = json!("other")));
-        assert_eq!((siblings.ready(), siblings.contains("b"), siblings.contains("c")), (1, true, false));
-        siblings.take(&pod("a", "True", |pod| {
+    async fn only_pods_of_the_owner_that_are_not_terminating_count() {
+        let mut pods = owned_pods();
+        pods.apply_pod(&pod("a", "True", |_| {}));
+        pods.apply_pod(&pod("b", "False", |_| {}));
+        pods.apply_pod(&pod("c", "True", |pod| {
+            pod["metadata"]["ownerReferences"][0]["uid"] = json!("other")
+        }));
+        assert_eq!((pods.ready_count(), pods.contains("b"), pods.contains("c")), (1, true, false));
+        pods.apply_pod(&pod("a", "True", |pod| {
             pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         }));
-        assert_eq!((siblings.ready(), siblings.contains("a")), (0, false));
+        assert_eq!((pods.ready_count(), pods.contains("a")), (0, false));
     }
 
     #[tokio::test]
-    async fn what_does_not_serve_is_replaced_first() {
-        let next = |siblings: &Siblings<'_>| siblings.next_due().map(|pod| pod.name.clone());
-        let mut siblings = siblings();
-        siblings.take(&pod("a", "True", |_| {}));
-        siblings.take(&pod("b", "False", |pod| pod["metadata"]["labels"] = json!({})));
-        siblings.take(&pod("c", "False", |_| {}));
-        assert_eq!(next(&siblings).as_deref(), Some("c"));
-        siblings.take(&pod("c", "True", |_| {}));
-        assert_eq!(next(&siblings).as_deref(), Some("a"));
+    async fn pods_that_are_not_ready_are_replaced_first() {
+        let next = |pods: &OwnedPods<'_>| pods.next_to_evict().map(|pod| pod.name.clone());
+        let mut pods = owned_pods();
+        pods.apply_pod(&pod("a", "True", |_| {}));
+        pods.apply_pod(&pod("b", "False", |pod| pod["metadata"]["labels"] = json!({})));
+        pods.apply_pod(&pod("c", "False", |_| {}));
+        assert_eq!(next(&pods).as_deref(), Some("c"));
+        pods.apply_pod(&pod("c", "True", |_| {}));
+        assert_eq!(next(&pods).as_deref(), Some("a"));
     }
 }

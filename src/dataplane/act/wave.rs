@@ -10,33 +10,35 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use thiserror::Error;
 
-use super::evict::{self, Evicted};
-use super::follow::{Follow, Sight};
-use super::patch::{self, Started};
-use crate::dataplane::decide::finding::{Finding, Hindrance, Method};
-use crate::dataplane::decide::pace::{End, Extent, Item, Pace, Progress, Trouble};
-use crate::dataplane::decide::rollout::Rollout;
-use crate::dataplane::decide::settings::Settings;
-use crate::dataplane::memory::{self, Attempt, Memory, Store};
-use crate::dataplane::reason::sentence;
-use crate::dataplane::tell::events::Announcer;
-use crate::dataplane::tell::metrics::Metrics;
+use super::evict::{self, EvictionResult};
+use super::follow::{RolloutEvent, RolloutWatcher};
+use super::patch::{self, StartResult};
+use crate::dataplane::decide::finding::{BlockReason, RestartStrategy, StaleWorkload};
+use crate::dataplane::decide::pace::{
+    Issue, QueuedRestart, RestartProgress, RestartResult, RolloutThrottle, StopScope,
+};
+use crate::dataplane::decide::rollout::RolloutStatus;
+use crate::dataplane::decide::settings::RestartSettings;
+use crate::dataplane::memory::{self, LedgerStore, RestartAttempt, RestartLedger};
+use crate::dataplane::reason::describe_reasons;
+use crate::dataplane::tell::events::WorkloadEventRecorder;
+use crate::dataplane::tell::metrics::DataPlaneMetrics;
 use crate::lock::lock;
 
 /// New restarts begin in batches, so that memory and status are written once for several: after this time, or when much of
 /// the batch before is done.
-const TICK: Duration = Duration::from_secs(2);
+const BATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// Restarts that are written at once.
-const WRITES_AT_ONCE: usize = 4;
+const MAX_CONCURRENT_WRITES: usize = 4;
 /// Troubles that are told. Nobody reads more, and telling goes on all the time.
-const TOLD: usize = 50;
+const MAX_REPORTED_ISSUES: usize = 50;
 
 /// A wave could not go on.
 #[derive(Debug, Error)]
 pub enum Error {
     /// Restarts cannot be remembered, so that none may be made.
     #[error("restarts are held back, since they cannot be remembered")]
-    Memory {
+    Ledger {
         /// Why.
         #[from]
         source: memory::Error,
@@ -45,310 +47,316 @@ pub enum Error {
 
 /// What a wave left behind.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct WaveOutcome {
     /// Restarts that are done.
     pub done: usize,
     /// Restarts that failed.
     pub failed: usize,
     /// Workloads that are outdated still, and why.
-    pub left: Vec<(Finding, Hindrance)>,
+    pub blocked: Vec<(StaleWorkload, BlockReason)>,
     /// What of it was stopped after failures.
-    pub stopped: Option<Extent>,
+    pub stopped: Option<StopScope>,
     /// Workloads that were not begun, because the wave was interrupted; the next look finds them again.
     pub interrupted: usize,
 }
 
 /// The means of a wave.
-pub struct Wave<'a> {
+pub struct RestartWave<'a> {
     /// Client for all requests.
     pub client: &'a Client,
     /// Where restarts are remembered.
-    pub store: &'a mut Store,
+    pub store: &'a mut LedgerStore,
     /// What is remembered.
-    pub memory: &'a mut Memory,
+    pub ledger: &'a mut RestartLedger,
     /// How fast it may go.
-    pub settings: &'a Settings,
+    pub settings: &'a RestartSettings,
     /// Tells the owners of workloads.
-    pub events: &'a Announcer,
+    pub events: &'a WorkloadEventRecorder,
     /// Counts.
-    pub metrics: &'a Metrics,
+    pub metrics: &'a DataPlaneMetrics,
     /// Whether what the wave was planned for no longer holds: nothing further begins then.
-    pub superseded: &'a (dyn Fn() -> bool + Sync),
+    pub is_superseded: &'a (dyn Fn() -> bool + Sync),
     /// Told after each step.
-    pub progress: &'a Mutex<dyn FnMut(Progress) + Send + 'a>,
+    pub on_progress: &'a Mutex<dyn FnMut(RestartProgress) + Send + 'a>,
 }
 
 /// What each restart under way was seen to wait for last.
-type Waits = Arc<Mutex<HashMap<usize, String>>>;
+type WaitReasons = Arc<Mutex<HashMap<usize, String>>>;
 
-struct Course<'a> {
+struct WaveState<'a> {
     client: &'a Client,
-    plan: Vec<(Finding, Method)>,
-    pace: Pace,
-    follow: Follow,
-    evictions: FuturesUnordered<BoxFuture<'a, (usize, Evicted)>>,
-    waits: Waits,
-    left: Vec<(Finding, Hindrance)>,
+    plan: Vec<(StaleWorkload, RestartStrategy)>,
+    throttle: RolloutThrottle,
+    watcher: RolloutWatcher,
+    evictions: FuturesUnordered<BoxFuture<'a, (usize, EvictionResult)>>,
+    wait_reasons: WaitReasons,
+    blocked: Vec<(StaleWorkload, BlockReason)>,
     /// Restarts that are done and whose owners are to be told.
-    done: Vec<usize>,
+    done_unreported: Vec<usize>,
 }
 
-impl Course<'_> {
+impl WaveState<'_> {
     /// Tells whether it ran until now: its end may be seen twice.
-    fn end(&mut self, id: usize, end: End) -> bool {
-        self.follow.remove(&self.plan[id].0.uid);
-        lock(&self.waits).remove(&id);
-        self.pace.end(id, end)
+    fn finish(&mut self, id: usize, end: RestartResult) -> bool {
+        self.watcher.remove(&self.plan[id].0.uid);
+        lock(&self.wait_reasons).remove(&id);
+        self.throttle.finish(id, end)
     }
 
     /// What people see of it while it goes on: a rollout takes a minute or ten, and a wave hours.
-    fn troubles(&self, now: u64) -> Vec<Trouble> {
-        let trouble = |finding: &Finding, why: String| Trouble {
-            workload: finding.workload.clone(),
-            outdated: sentence(&finding.reasons),
-            why,
+    fn issues(&self, now: u64) -> Vec<Issue> {
+        let issue = |stale: &StaleWorkload, why: String| Issue {
+            workload: stale.workload.clone(),
+            stale_reasons: describe_reasons(&stale.reasons),
+            message: why,
         };
-        let waits = lock(&self.waits);
-        let slow = self.pace.slow(now).map(|id| {
-            let wait = waits.get(&id).map_or("nothing is heard of it", String::as_str);
-            trouble(&self.plan[id].0, format!("its restart takes long: {wait}"))
+        let wait_reasons = lock(&self.wait_reasons);
+        let slow = self.throttle.slow(now).map(|id| {
+            let wait_reason = wait_reasons.get(&id).map_or("nothing is heard of it", String::as_str);
+            issue(&self.plan[id].0, format!("its restart takes long: {wait_reason}"))
         });
-        let left = self.left.iter().map(|(finding, why)| trouble(finding, why.to_string()));
-        slow.chain(left).take(TOLD).collect()
+        let blocked = self.blocked.iter().map(|(stale, why)| issue(stale, why.to_string()));
+        slow.chain(blocked).take(MAX_REPORTED_ISSUES).collect()
     }
 }
 
-impl Wave<'_> {
+impl RestartWave<'_> {
     /// Restarts the workloads of `plan`, in their order as far as the pace allows.
-    pub async fn run(&mut self, plan: Vec<(Finding, Method)>) -> Result<Outcome, Error> {
-        let items = plan.iter().enumerate().map(|(id, (finding, _))| Item {
+    pub async fn run(&mut self, plan: Vec<(StaleWorkload, RestartStrategy)>) -> Result<WaveOutcome, Error> {
+        let items = plan.iter().enumerate().map(|(id, (stale, _))| QueuedRestart {
             id,
-            namespace: finding.workload.namespace.clone().unwrap_or_default(),
-            gateway: finding.gateway,
+            namespace: stale.workload.namespace.clone().unwrap_or_default(),
+            gateway: stale.gateway,
         });
-        let pace = Pace::new(self.settings, items.collect::<Vec<_>>());
-        let mut course = Course {
+        let throttle = RolloutThrottle::new(self.settings, items.collect::<Vec<_>>());
+        let mut state = WaveState {
             client: self.client,
             plan,
-            pace,
-            follow: Follow::new(self.client.clone()),
+            throttle,
+            watcher: RolloutWatcher::new(self.client.clone()),
             evictions: FuturesUnordered::new(),
-            waits: Waits::default(),
-            left: Vec::new(),
-            done: Vec::new(),
+            wait_reasons: WaitReasons::default(),
+            blocked: Vec::new(),
+            done_unreported: Vec::new(),
         };
         let mut interrupted = 0;
         loop {
-            if (self.superseded)() {
-                interrupted += course.pace.waiting().count();
-                course.pace.cancel();
+            if (self.is_superseded)() {
+                interrupted += state.throttle.pending().count();
+                state.throttle.cancel_pending();
             }
-            self.announce(&mut course).await;
-            self.begin(&mut course).await?;
-            self.tell(&course, interrupted);
-            if course.pace.is_over() {
+            self.report_done(&mut state).await;
+            self.start_batch(&mut state).await?;
+            self.report_progress(&state, interrupted);
+            if state.throttle.is_finished() {
                 break;
             }
-            self.follow(&mut course).await;
+            self.wait_for_batch(&mut state).await;
         }
-        self.announce(&mut course).await;
-        Ok(outcome(course, interrupted))
+        self.report_done(&mut state).await;
+        Ok(wave_outcome(state, interrupted))
     }
 
     /// Begins what the pace allows: remembered first, then made.
-    async fn begin(&mut self, course: &mut Course<'_>) -> Result<(), Error> {
+    async fn start_batch(&mut self, state: &mut WaveState<'_>) -> Result<(), Error> {
         let now = Timestamp::now();
-        let started = course.pace.start(seconds(now));
+        let started = state.throttle.start_next(unix_seconds(now));
         if started.is_empty() {
             return Ok(());
         }
-        let mut since = HashMap::new();
+        let mut started_at = HashMap::new();
         for id in &started {
-            let finding = &course.plan[*id].0;
-            let attempt = Attempt {
-                target: finding.target.clone(),
-                generation: finding.generation,
+            let stale = &state.plan[*id].0;
+            let attempt = RestartAttempt {
+                target: stale.target.clone(),
+                generation: stale.generation,
                 at: now.as_second(),
             };
-            since.insert(*id, self.memory.remember(&finding.uid, attempt));
+            started_at.insert(*id, self.ledger.record_attempt(&stale.uid, attempt));
         }
-        self.store.save_beside(self.memory).await?;
+        self.store.save_merging(self.ledger).await?;
         let client = self.client;
-        let plan = &course.plan;
+        let plan = &state.plan;
         let restarts = futures::stream::iter(started).map(|id| async move {
-            let (finding, method) = &plan[id];
-            match method {
-                Method::Evict => (id, None),
-                Method::Template | Method::RestartAt => {
-                    (id, Some(patch::restart(client, finding, *method, now).await))
+            let (stale, strategy) = &plan[id];
+            match strategy {
+                RestartStrategy::Evict => (id, None),
+                RestartStrategy::Template | RestartStrategy::RestartAt => {
+                    (id, Some(patch::restart(client, stale, *strategy, now).await))
                 }
             }
         });
-        let results: Vec<_> = restarts.buffer_unordered(WRITES_AT_ONCE).collect().await;
+        let results: Vec<_> = restarts.buffer_unordered(MAX_CONCURRENT_WRITES).collect().await;
         for (id, result) in results {
             match result {
-                None => self.evict(course, id, since.get(&id).copied().unwrap_or_else(|| now.as_second())),
-                Some(result) => self.begun(course, id, result).await,
+                None => self.start_eviction(
+                    state,
+                    id,
+                    started_at.get(&id).copied().unwrap_or_else(|| now.as_second()),
+                ),
+                Some(result) => self.handle_start(state, id, result).await,
             }
         }
         Ok(())
     }
 
-    async fn begun(&self, course: &mut Course<'_>, id: usize, result: Started) {
-        let finding = course.plan[id].0.clone();
+    async fn handle_start(&self, state: &mut WaveState<'_>, id: usize, result: StartResult) {
+        let stale = state.plan[id].0.clone();
         match result {
-            Started::Rolling { generation, version, repeated } => {
-                tracing::info!(workload = %finding.workload, reasons = sentence(&finding.reasons), "restarting");
-                let (kind, uid) = (finding.kind, &finding.uid);
-                course.follow.add(id, kind, &finding.workload, uid, generation, &version).await;
-                let now = if repeated { course.follow.look(uid).await } else { None };
-                if let Some((id, sight)) = now {
-                    self.saw(course, id, sight).await;
+            StartResult::Rolling { generation, version, retried: repeated } => {
+                tracing::info!(workload = %stale.workload, reasons = describe_reasons(&stale.reasons), "restarting");
+                let (kind, uid) = (stale.kind, &stale.uid);
+                state.watcher.add(id, kind, &stale.workload, uid, generation, &version).await;
+                let now = if repeated { state.watcher.read_now(uid).await } else { None };
+                if let Some((id, event)) = now {
+                    self.handle_rollout_event(state, id, event).await;
                 }
             }
-            Started::Gone => {
-                course.end(id, End::Skipped);
+            StartResult::Gone => {
+                state.finish(id, RestartResult::Skipped);
             }
-            Started::Refused(why) => self.skip(course, id, Hindrance::Refused(why)).await,
-            Started::Unanswered(why) => self.skip(course, id, Hindrance::Unanswered(why)).await,
+            StartResult::Refused(why) => self.mark_skipped(state, id, BlockReason::Refused(why)).await,
+            StartResult::NoResponse(why) => self.mark_skipped(state, id, BlockReason::NoResponse(why)).await,
         }
     }
 
-    fn evict(&self, course: &mut Course<'_>, id: usize, at: i64) {
-        let finding = course.plan[id].0.clone();
-        let (client, timeout) = (course.client, self.settings.rollout_timeout);
-        let waits = course.waits.clone();
-        tracing::info!(workload = %finding.workload, "evicting outdated pods one by one");
-        course.evictions.push(Box::pin(async move {
-            let waits = |why| drop(lock(&waits).insert(id, why));
-            (id, evict::evict(client, &finding, at, timeout, &waits).await)
+    fn start_eviction(&self, state: &mut WaveState<'_>, id: usize, at: i64) {
+        let stale = state.plan[id].0.clone();
+        let (client, timeout) = (state.client, self.settings.rollout_timeout);
+        let wait_reasons = state.wait_reasons.clone();
+        tracing::info!(workload = %stale.workload, "evicting outdated pods one by one");
+        state.evictions.push(Box::pin(async move {
+            let report_wait = |why| drop(lock(&wait_reasons).insert(id, why));
+            (id, evict::evict_outdated_pods(client, &stale, at, timeout, &report_wait).await)
         }));
     }
 
     /// Waits for news until the next batch may begin.
-    async fn follow(&self, course: &mut Course<'_>) {
-        let tick = tokio::time::sleep(TICK);
+    async fn wait_for_batch(&self, state: &mut WaveState<'_>) {
+        let tick = tokio::time::sleep(BATCH_INTERVAL);
         tokio::pin!(tick);
-        while !course.pace.is_over() && !course.pace.is_time_for_more() {
-            let news = tokio::select! {
-                (id, sight) = course.follow.next() => Some((id, sight)),
-                Some((id, evicted)) = course.evictions.next(), if !course.evictions.is_empty() => {
-                    self.evicted(course, id, evicted).await;
+        while !state.throttle.is_finished() && !state.throttle.should_start_more() {
+            let event = tokio::select! {
+                (id, event) = state.watcher.next_event() => Some((id, event)),
+                Some((id, result)) = state.evictions.next(), if !state.evictions.is_empty() => {
+                    self.handle_eviction(state, id, result).await;
                     None
                 }
                 () = &mut tick => break,
             };
-            if let Some((id, sight)) = news {
-                self.saw(course, id, sight).await;
+            if let Some((id, event)) = event {
+                self.handle_rollout_event(state, id, event).await;
             }
         }
-        for (id, sight) in course.follow.mend().await {
-            self.saw(course, id, sight).await;
+        for (id, event) in state.watcher.repair().await {
+            self.handle_rollout_event(state, id, event).await;
         }
-        self.end_overdue(course).await;
+        self.fail_overdue(state).await;
     }
 
     /// Ends restarts whose time is over. They are read once more, since nobody told of them during an outage of the API server.
     /// Those that cannot be read get their time once more: the controllers that roll them out had an outage, too.
-    async fn end_overdue(&self, course: &mut Course<'_>) {
-        let now = seconds(Timestamp::now());
-        for id in course.pace.overdue(now) {
+    async fn fail_overdue(&self, state: &mut WaveState<'_>) {
+        let now = unix_seconds(Timestamp::now());
+        for id in state.throttle.overdue(now) {
             // Each pod that is evicted has a deadline of its own.
-            if course.plan[id].1 == Method::Evict {
+            if state.plan[id].1 == RestartStrategy::Evict {
                 continue;
             }
-            let uid = course.plan[id].0.uid.clone();
-            match course.follow.look(&uid).await {
-                Some((_, Sight::At(Rollout::UnderWay(why)))) => {
+            let uid = state.plan[id].0.uid.clone();
+            match state.watcher.read_now(&uid).await {
+                Some((_, RolloutEvent::Status(RolloutStatus::InProgress(why)))) => {
                     let after = self.settings.rollout_timeout;
-                    self.fail(course, id, format!("not complete after {after:?}: {why}")).await;
+                    self.mark_failed(state, id, format!("not complete after {after:?}: {why}")).await;
                 }
-                Some((id, sight)) => self.saw(course, id, sight).await,
-                None if course.pace.extend(id, now) => {}
-                None => self.fail(course, id, "its rollout cannot be read".to_owned()).await,
+                Some((id, event)) => self.handle_rollout_event(state, id, event).await,
+                None if state.throttle.extend_timeout(id, now) => {}
+                None => self.mark_failed(state, id, "its rollout cannot be read".to_owned()).await,
             }
         }
     }
 
-    async fn saw(&self, course: &mut Course<'_>, id: usize, sight: Sight) {
-        match sight {
-            Sight::At(Rollout::UnderWay(why)) => drop(lock(&course.waits).insert(id, why)),
-            Sight::At(Rollout::Complete) => self.done(course, id),
-            Sight::At(Rollout::Failed(why)) => self.fail(course, id, why).await,
-            Sight::Gone => {
-                course.end(id, End::Skipped);
+    async fn handle_rollout_event(&self, state: &mut WaveState<'_>, id: usize, event: RolloutEvent) {
+        match event {
+            RolloutEvent::Status(RolloutStatus::InProgress(why)) => {
+                drop(lock(&state.wait_reasons).insert(id, why))
+            }
+            RolloutEvent::Status(RolloutStatus::Complete) => self.mark_done(state, id),
+            RolloutEvent::Status(RolloutStatus::Failed(why)) => self.mark_failed(state, id, why).await,
+            RolloutEvent::Gone => {
+                state.finish(id, RestartResult::Skipped);
             }
         }
     }
 
-    async fn evicted(&self, course: &mut Course<'_>, id: usize, evicted: Evicted) {
-        match evicted {
-            Evicted::All => self.done(course, id),
+    async fn handle_eviction(&self, state: &mut WaveState<'_>, id: usize, result: EvictionResult) {
+        match result {
+            EvictionResult::Done => self.mark_done(state, id),
             // Its budget does what it is there for, which says nothing about other restarts.
-            Evicted::Refused(why) => self.skip(course, id, Hindrance::Refused(why)).await,
-            Evicted::Stopped(why) => self.fail(course, id, why).await,
+            EvictionResult::Refused(why) => self.mark_skipped(state, id, BlockReason::Refused(why)).await,
+            EvictionResult::Failed(why) => self.mark_failed(state, id, why).await,
         }
     }
 
-    fn done(&self, course: &mut Course<'_>, id: usize) {
-        if course.end(id, End::Done) {
-            course.done.push(id);
-            self.metrics.restarted(course.plan[id].0.kind, true);
+    fn mark_done(&self, state: &mut WaveState<'_>, id: usize) {
+        if state.finish(id, RestartResult::Done) {
+            state.done_unreported.push(id);
+            self.metrics.record_restart(state.plan[id].0.kind, true);
         }
     }
 
     /// Tells the owners of what is done.
-    async fn announce(&self, course: &mut Course<'_>) {
-        let done = std::mem::take(&mut course.done);
-        let plan = &course.plan;
+    async fn report_done(&self, state: &mut WaveState<'_>) {
+        let done = std::mem::take(&mut state.done_unreported);
+        let plan = &state.plan;
         futures::stream::iter(done)
-            .for_each_concurrent(WRITES_AT_ONCE, |id| self.events.restarted(&plan[id].0))
+            .for_each_concurrent(MAX_CONCURRENT_WRITES, |id| self.events.record_restarted(&plan[id].0))
             .await;
     }
 
-    async fn fail(&self, course: &mut Course<'_>, id: usize, why: String) {
-        if !course.end(id, End::Failed) {
+    async fn mark_failed(&self, state: &mut WaveState<'_>, id: usize, why: String) {
+        if !state.finish(id, RestartResult::Failed) {
             return;
         }
-        let finding = course.plan[id].0.clone();
-        self.metrics.restarted(finding.kind, false);
-        self.leave(course, finding, Hindrance::RolloutFailed(why)).await;
+        let stale = state.plan[id].0.clone();
+        self.metrics.record_restart(stale.kind, false);
+        self.record_blocked(state, stale, BlockReason::RolloutFailed(why)).await;
     }
 
-    async fn skip(&self, course: &mut Course<'_>, id: usize, why: Hindrance) {
-        course.end(id, End::Skipped);
-        let finding = course.plan[id].0.clone();
-        self.leave(course, finding, why).await;
+    async fn mark_skipped(&self, state: &mut WaveState<'_>, id: usize, why: BlockReason) {
+        state.finish(id, RestartResult::Skipped);
+        let stale = state.plan[id].0.clone();
+        self.record_blocked(state, stale, why).await;
     }
 
-    async fn leave(&self, course: &mut Course<'_>, finding: Finding, why: Hindrance) {
-        tracing::warn!(workload = %finding.workload, %why, "not restarted");
-        self.events.failed(&finding, &why).await;
-        course.left.push((finding, why));
+    async fn record_blocked(&self, state: &mut WaveState<'_>, stale: StaleWorkload, why: BlockReason) {
+        tracing::warn!(workload = %stale.workload, %why, "not restarted");
+        self.events.record_failed(&stale, &why).await;
+        state.blocked.push((stale, why));
     }
 
     /// What was interrupted is still to come, so that nobody takes the wave for complete.
-    fn tell(&self, course: &Course<'_>, interrupted: usize) {
-        let (running, done, failed) = course.pace.counts();
-        let waiting = course.pace.waiting().count() + interrupted;
-        let troubles = course.troubles(seconds(Timestamp::now()));
-        lock(self.progress)(Progress { waiting, running, done, failed, troubles });
+    fn report_progress(&self, state: &WaveState<'_>, interrupted: usize) {
+        let (running, done, failed) = state.throttle.counts();
+        let pending = state.throttle.pending().count() + interrupted;
+        let issues = state.issues(unix_seconds(Timestamp::now()));
+        lock(self.on_progress)(RestartProgress { pending, running, done, failed, issues });
     }
 }
 
-fn outcome(course: Course<'_>, interrupted: usize) -> Outcome {
-    let (_, done, failed) = course.pace.counts();
-    let stopped = course.pace.extent();
-    let mut left = course.left;
-    let held = course
-        .pace
-        .waiting()
-        .chain(course.pace.held())
-        .map(|id| (course.plan[id].0.clone(), Hindrance::WaveHeld));
-    left.extend(held.collect::<Vec<_>>());
-    Outcome { done, failed, left, stopped, interrupted }
+fn wave_outcome(state: WaveState<'_>, interrupted: usize) -> WaveOutcome {
+    let (_, done, failed) = state.throttle.counts();
+    let stopped = state.throttle.stop_scope();
+    let mut blocked = state.blocked;
+    let suspended = state
+        .throttle
+        .pending()
+        .chain(state.throttle.blocked())
+        .map(|id| (state.plan[id].0.clone(), BlockReason::WaveSuspended));
+    blocked.extend(suspended.collect::<Vec<_>>());
+    WaveOutcome { done, failed, blocked, stopped, interrupted }
 }
 
-fn seconds(time: Timestamp) -> u64 {
+fn unix_seconds(time: Timestamp) -> u64 {
     u64::try_from(time.as_second()).unwrap_or_default()
 }

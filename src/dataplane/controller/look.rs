@@ -5,88 +5,99 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Controller, Error, Ground, Known};
-use crate::dataplane::decide::course::{self, INTERVAL, TAKEN_IN};
+use super::{CachedMesh, CycleContext, DataPlaneController, Error};
+use crate::dataplane::decide::course::{self, CONFIG_PROPAGATION_TIMEOUT, SCAN_INTERVAL};
 use crate::dataplane::decide::finding::Decision;
-use crate::dataplane::decide::found::Survey;
+use crate::dataplane::decide::found::Assessment;
 use crate::dataplane::look::mesh::Mesh;
-use crate::dataplane::memory::{Memory, Store};
-use crate::dataplane::survey::Surveyor;
-use crate::dataplane::survey::judge::Proven;
-use crate::dataplane::survey::sweep::Scope;
+use crate::dataplane::memory::{LedgerStore, RestartLedger};
+use crate::dataplane::survey::DataPlaneScanner;
+use crate::dataplane::survey::judge::UpToDateCache;
+use crate::dataplane::survey::sweep::ScanScope;
 
 /// Pods without the label of injection, all of the cluster's, are looked at so often.
-const UNLABELLED: Duration = Duration::from_secs(6 * 3600);
+const UNLABELLED_SCAN_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
-impl Controller {
-    pub(super) async fn survey(
+impl DataPlaneController {
+    pub(super) async fn scan(
         &mut self,
-        ground: &Ground,
-        memory: &Memory,
-        settled: bool,
-    ) -> Result<Survey, Error> {
-        let Ground { mesh, settings, .. } = ground;
-        let asked = memory.asked.as_deref() == Some(&mesh.hash);
-        let unlabelled = self.unlabelled.is_none_or(|last| last.elapsed() >= UNLABELLED);
-        let surveyor = Surveyor {
-            client: &self.given.context.client,
+        context: &CycleContext,
+        ledger: &RestartLedger,
+        config_propagated: bool,
+    ) -> Result<Assessment, Error> {
+        let CycleContext { mesh, settings, .. } = context;
+        let fully_scanned = ledger.fully_scanned_mesh.as_deref() == Some(&mesh.hash);
+        let unlabelled =
+            self.unlabelled_scanned_at.is_none_or(|last| last.elapsed() >= UNLABELLED_SCAN_INTERVAL);
+        let scanner = DataPlaneScanner {
+            client: &self.inputs.context.client,
             mesh,
-            scope: if asked { Scope::Suspects } else { Scope::All },
+            scope: if fully_scanned { ScanScope::Candidates } else { ScanScope::All },
             settings,
-            memory,
-            proven: &self.proven,
+            ledger,
+            up_to_date: &self.up_to_date,
             metrics: &self.metrics,
             unlabelled,
-            revisit: &self.revisit,
-            settled,
-            renewed: self.mesh.as_ref().filter(|_| !settled).and_then(|mesh| mesh.restarted),
+            known_stale: &self.stale_owners,
+            config_propagated,
+            restarted_since: self
+                .cached_mesh
+                .as_ref()
+                .filter(|_| !config_propagated)
+                .and_then(|mesh| mesh.first_restart),
             now: Timestamp::now().as_second(),
         };
-        let survey = surveyor.survey().await?;
-        if unlabelled && survey.found.missing == 0 {
-            self.unlabelled = Some(Instant::now());
+        let assessment = scanner.scan().await?;
+        if unlabelled && assessment.scan.missing_sidecars == 0 {
+            self.unlabelled_scanned_at = Some(Instant::now());
         }
-        Ok(survey)
+        Ok(assessment)
     }
 
     /// Whether istiod has had the time to take the present configuration in.
-    pub(super) fn taken_in(&mut self, mesh: &Mesh, memory: &mut Memory) -> bool {
-        memory.saw(&mesh.hash);
-        if memory.asked.is_some() {
+    pub(super) fn has_config_propagated(&mut self, mesh: &Mesh, ledger: &mut RestartLedger) -> bool {
+        ledger.observe_mesh(&mesh.hash);
+        if ledger.fully_scanned_mesh.is_some() {
             return true;
         }
-        match &self.mesh {
-            Some(known) if known.hash == mesh.hash => known.since.elapsed() >= TAKEN_IN,
+        match &self.cached_mesh {
+            Some(cached) if cached.hash == mesh.hash => {
+                cached.first_seen.elapsed() >= CONFIG_PROPAGATION_TIMEOUT
+            }
             _ => {
-                self.mesh = Some(Known { hash: mesh.hash.clone(), since: Instant::now(), restarted: None });
-                self.proven = Proven::default();
+                self.cached_mesh = Some(CachedMesh {
+                    hash: mesh.hash.clone(),
+                    first_seen: Instant::now(),
+                    first_restart: None,
+                });
+                self.up_to_date = UpToDateCache::default();
                 false
             }
         }
     }
 
     /// Leaves alone for a while what could not be restarted.
-    pub(super) fn leave_missed(&mut self, survey: &mut Survey) {
+    pub(super) fn block_failed_restarts(&mut self, assessment: &mut Assessment) {
         // Longer than they count, so that one that is missed again is known.
-        self.missed.retain(|_, missed| missed.since.elapsed() < 2 * INTERVAL);
-        for (finding, decision) in &mut survey.decisions {
-            let missed = self.missed.get(&finding.uid).filter(|missed| missed.target == finding.target);
-            let missed = missed.filter(|missed| missed.since.elapsed() < missed.pause);
-            if let (Some(missed), Decision::Restart(_)) = (missed, &decision) {
-                *decision = Decision::Hold(missed.why.clone());
+        self.failed_restarts.retain(|_, failed| failed.failed_at.elapsed() < 2 * SCAN_INTERVAL);
+        for (stale, decision) in &mut assessment.decisions {
+            let failed = self.failed_restarts.get(&stale.uid).filter(|failed| failed.target == stale.target);
+            let failed = failed.filter(|missed| missed.failed_at.elapsed() < missed.retry_after);
+            if let (Some(failed), Decision::Restart(_)) = (failed, &decision) {
+                *decision = Decision::Blocked(failed.reason.clone());
             }
         }
     }
 }
 
 /// Remembers that the mesh is settled, once nothing is left to restart, and what else is not as it was `before`.
-pub(super) async fn settle(
+pub(super) async fn save_convergence(
     mesh: &Mesh,
-    taken_in: bool,
-    (store, memory, before): (&mut Store, &mut Memory, &Memory),
-    survey: &Survey,
+    config_propagated: bool,
+    (store, memory, before): (&mut LedgerStore, &mut RestartLedger, &RestartLedger),
+    assessment: &Assessment,
 ) -> Result<(), Error> {
-    course::settle(memory, &mesh.hash, taken_in, survey);
+    course::record_convergence(memory, &mesh.hash, config_propagated, assessment);
     if memory != before {
         store.save(memory).await?;
     }

@@ -15,201 +15,201 @@ use kube::runtime::reflector::Store as Resources;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use self::look::settle;
+use self::look::save_convergence;
 use super::act::components;
 use super::act::wave;
-use super::decide::course::{self, SOON};
-use super::decide::finding::Hindrance;
-use super::decide::settings::Settings;
+use super::decide::course::{self, RETRY_INTERVAL};
+use super::decide::finding::BlockReason;
+use super::decide::settings::RestartSettings;
 use super::look::mesh::Mesh;
-use super::look::newcomers::Newcomers;
+use super::look::newcomers::PodWatcher;
 use super::look::triggers::{self, Triggers};
-use super::memory::{self, Memory, Store};
-use super::names::RELEASE_ANNOTATION;
-use super::survey::judge::Proven;
-use super::survey::{self, ControlPlane};
-use super::tell::events::Announcer;
-use super::tell::metrics::Metrics;
+use super::memory::{self, LedgerStore, RestartLedger};
+use super::names::APPROVE_RESTARTS_ANNOTATION;
+use super::survey::judge::UpToDateCache;
+use super::survey::{self, ControlPlaneState};
+use super::tell::events::WorkloadEventRecorder;
+use super::tell::metrics::DataPlaneMetrics;
 use super::tell::report;
 use crate::api::Istio;
 use crate::api::v1alpha2::DataPlaneStatus;
 use crate::context::Context;
-use crate::status::{self, Writer};
-use crate::telemetry::one_line;
+use crate::status::{self, StatusWriter};
+use crate::telemetry::format_error_chain;
 
 /// The next look after one of Istio's own workloads was restarted.
-const COMPONENT: Duration = Duration::from_secs(3);
+const COMPONENT_POLL_INTERVAL: Duration = Duration::from_secs(3);
 /// Changes come in groups.
-const GROUP: Duration = Duration::from_secs(1);
+const DEBOUNCE_INTERVAL: Duration = Duration::from_secs(1);
 /// istiod takes a new configuration in a moment after it was written. Asked before, it tells of the old one and has to be
 /// asked again.
-const TAKING_IN: Duration = Duration::from_secs(2);
+const CONFIG_RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A generation of a resource that runs as described.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Installed {
+pub struct InstalledGeneration {
     uid: Option<String>,
     generation: Option<i64>,
 }
 
-impl Installed {
+impl InstalledGeneration {
     /// The present generation of a resource.
     #[must_use]
-    pub fn of(resource: &Istio) -> Self {
+    pub fn from_resource(resource: &Istio) -> Self {
         Self { uid: resource.metadata.uid.clone(), generation: resource.metadata.generation }
     }
 }
 
 /// What the controller is given.
-pub struct DataPlane {
+pub struct DataPlaneInputs {
     /// The frame of the process.
     pub context: Context,
     /// Writes the status.
-    pub writer: Writer,
+    pub writer: StatusWriter,
     /// The resources, as they are watched.
     pub resources: Resources<Istio>,
     /// Told of each change of a resource.
     pub changes: watch::Receiver<()>,
     /// The generation that runs as described.
-    pub installed: watch::Receiver<Option<Installed>>,
+    pub installed: watch::Receiver<Option<InstalledGeneration>>,
 }
 
 /// Runs until the shutdown. Ends nothing else when it ends.
-pub async fn run(data_plane: DataPlane) {
+pub async fn run(data_plane: DataPlaneInputs) {
     let shutdown = data_plane.context.shutdown.clone();
-    let (triggers, watching) = triggers::start(&data_plane.context.client);
-    let controller = Controller::new(data_plane, triggers);
+    let (triggers, watches) = triggers::start(&data_plane.context.client);
+    let controller = DataPlaneController::new(data_plane, triggers);
     tokio::select! {
-        () = controller.work() => {}
-        () = watching => {}
+        () = controller.run_loop() => {}
+        () = watches => {}
         () = shutdown.cancelled() => {}
     }
 }
 
 /// What a look began with.
-struct Ground {
+struct CycleContext {
     resource: Arc<Istio>,
     reporter: status::Progress,
     mesh: Mesh,
-    settings: Settings,
+    settings: RestartSettings,
     /// Changes of the mesh until then.
-    changes: u64,
+    mesh_changes: u64,
 }
 
 /// A mesh that is known.
-struct Known {
+struct CachedMesh {
     hash: String,
     /// When it was first seen.
-    since: Instant,
+    first_seen: Instant,
     /// When the first restart was made for it, in seconds since the epoch.
-    restarted: Option<i64>,
+    first_restart: Option<i64>,
 }
 
 /// A restart that did not come about.
-struct Missed {
+struct FailedRestart {
     /// What it was for.
     target: String,
-    why: Hindrance,
-    since: Instant,
-    pause: Duration,
+    reason: BlockReason,
+    failed_at: Instant,
+    retry_after: Duration,
 }
 
 /// What lasts from look to look. All of it can be lost.
-struct Controller {
-    given: DataPlane,
+struct DataPlaneController {
+    inputs: DataPlaneInputs,
     triggers: Triggers,
-    events: Announcer,
-    metrics: Metrics,
-    proven: Proven,
+    events: WorkloadEventRecorder,
+    metrics: DataPlaneMetrics,
+    up_to_date: UpToDateCache,
     /// The mesh that was not settled when it was seen.
-    mesh: Option<Known>,
+    cached_mesh: Option<CachedMesh>,
     /// Owners that were outdated at the last look, by hash.
-    revisit: HashSet<u64>,
+    stale_owners: HashSet<u64>,
     /// Owners that are judged already, by hash; their pods make no look due.
-    judged: HashSet<u64>,
+    evaluated_owners: HashSet<u64>,
     /// When pods without the label of injection were looked at last; `None` is due.
-    unlabelled: Option<Instant>,
+    unlabelled_scanned_at: Option<Instant>,
     /// Restarts that did not come about, by UID. They are not tried again at once.
-    missed: HashMap<String, Missed>,
+    failed_restarts: HashMap<String, FailedRestart>,
     /// Leftovers that were told, by UID, target and hindrance.
-    told: Option<HashSet<String>>,
-    newcomers: Newcomers,
-    last: DataPlaneStatus,
+    reported: Option<HashSet<String>>,
+    pod_watcher: PodWatcher,
+    last_status: DataPlaneStatus,
     /// Restarts of the last wave, if there was one since the start.
-    done: Option<usize>,
+    last_wave_done: Option<usize>,
     /// Looks in a row that failed.
     failures: u32,
     /// What a look costs, as the time between two of them.
-    cost: Duration,
+    scan_cost: Duration,
 }
 
-impl Controller {
-    fn new(given: DataPlane, triggers: Triggers) -> Self {
-        let client = given.context.client.clone();
+impl DataPlaneController {
+    fn new(inputs: DataPlaneInputs, triggers: Triggers) -> Self {
+        let client = inputs.context.client.clone();
         Self {
-            events: Announcer::new(client.clone(), given.context.identity.clone()),
-            metrics: Metrics::register(&given.context.metrics),
-            newcomers: Newcomers::new(client),
-            given,
+            events: WorkloadEventRecorder::new(client.clone(), inputs.context.identity.clone()),
+            metrics: DataPlaneMetrics::register(&inputs.context.metrics),
+            pod_watcher: PodWatcher::new(client),
+            inputs,
             triggers,
-            proven: Proven::default(),
-            mesh: None,
-            revisit: HashSet::new(),
-            judged: HashSet::new(),
-            unlabelled: None,
-            missed: HashMap::new(),
-            told: None,
-            last: DataPlaneStatus::default(),
-            done: None,
+            up_to_date: UpToDateCache::default(),
+            cached_mesh: None,
+            stale_owners: HashSet::new(),
+            evaluated_owners: HashSet::new(),
+            unlabelled_scanned_at: None,
+            failed_restarts: HashMap::new(),
+            reported: None,
+            last_status: DataPlaneStatus::default(),
+            last_wave_done: None,
             failures: 0,
-            cost: Duration::ZERO,
+            scan_cost: Duration::ZERO,
         }
     }
 
-    async fn work(mut self) {
-        self.installed().await;
+    async fn run_loop(mut self) {
+        self.wait_for_resource().await;
         // Changes at a start come in groups, too, and the status of the installation is to be told first.
-        tokio::time::sleep(GROUP).await;
+        tokio::time::sleep(DEBOUNCE_INTERVAL).await;
         loop {
-            let resource = self.installed().await;
-            let next = self.cycle(&resource).await;
+            let resource = self.wait_for_resource().await;
+            let next = self.run_cycle(&resource).await;
             if next.is_zero() {
                 continue;
             }
-            let pause = self.cost;
-            let (triggers, newcomers) = (&self.triggers, &mut self.newcomers);
-            let mut installed = self.given.installed.clone();
+            let pause = self.scan_cost;
+            let (triggers, pod_watcher) = (&self.triggers, &mut self.pod_watcher);
+            let mut installed = self.inputs.installed.clone();
             installed.mark_unchanged();
             tokio::select! {
                 () = tokio::time::sleep(next) => {}
-                () = triggers.look.notified() => tokio::time::sleep(GROUP).await,
+                () = triggers.scan.notified() => tokio::time::sleep(DEBOUNCE_INTERVAL).await,
                 _ = installed.changed() => {}
-                () = changed(&self.given, &resource) => {}
+                () = resource_changed(&self.inputs, &resource) => {}
                 // Whoever creates pods all the time must not have all others looked at as often.
-                () = newcomers.suspicious(&self.judged) => tokio::time::sleep(pause).await,
+                () = pod_watcher.wait_for_candidate(&self.evaluated_owners) => tokio::time::sleep(pause).await,
             }
         }
     }
 
     /// The resource in charge, once it runs as described and istiod may know.
-    async fn installed(&self) -> Arc<Istio> {
+    async fn wait_for_resource(&self) -> Arc<Istio> {
         loop {
-            if let Some(resource) = self.current() {
+            if let Some(resource) = self.installed_resource() {
                 return resource;
             }
-            self.runs().await;
-            tokio::time::sleep(TAKING_IN).await;
+            self.wait_until_installed().await;
+            tokio::time::sleep(CONFIG_RELOAD_INTERVAL).await;
         }
     }
 
     /// Waits until a resource runs as described.
-    async fn runs(&self) {
-        let mut changes = self.given.changes.clone();
-        let mut installed = self.given.installed.clone();
-        while self.current().is_none() {
+    async fn wait_until_installed(&self) {
+        let mut changes = self.inputs.changes.clone();
+        let mut installed = self.inputs.installed.clone();
+        while self.installed_resource().is_none() {
             let ended = tokio::select! {
-                told = changes.changed() => told.is_err(),
-                told = installed.changed() => told.is_err(),
+                change = changes.changed() => change.is_err(),
+                change = installed.changed() => change.is_err(),
             };
             if ended {
                 std::future::pending::<()>().await;
@@ -217,122 +217,132 @@ impl Controller {
         }
     }
 
-    fn current(&self) -> Option<Arc<Istio>> {
-        let installed = self.given.installed.borrow().clone()?;
-        let runs = |resource: &Arc<Istio>| {
-            Installed::of(resource) == installed && resource.metadata.deletion_timestamp.is_none()
+    fn installed_resource(&self) -> Option<Arc<Istio>> {
+        let installed = self.inputs.installed.borrow().clone()?;
+        let is_installed = |resource: &Arc<Istio>| {
+            InstalledGeneration::from_resource(resource) == installed
+                && resource.metadata.deletion_timestamp.is_none()
         };
-        self.given.resources.state().into_iter().find(runs)
+        self.inputs.resources.state().into_iter().find(is_installed)
     }
 
     /// One look with what follows from it; returns when to look again.
-    async fn cycle(&mut self, resource: &Arc<Istio>) -> Duration {
-        let reporter = self.given.writer.report_on(resource);
-        match self.try_cycle(resource, &reporter).await {
+    async fn run_cycle(&mut self, resource: &Arc<Istio>) -> Duration {
+        let reporter = self.inputs.writer.report_on(resource);
+        match self.try_run_cycle(resource, &reporter).await {
             Ok(next) => {
                 self.failures = 0;
                 next
             }
             Err(error) => {
                 self.failures += 1;
-                let text = one_line(&error);
+                let text = format_error_chain(&error);
                 tracing::error!(error = text, "cannot bring the data plane up to date");
                 // Somebody else's restarts are no failure; they show at the next look.
-                let is_theirs = match &error {
-                    Error::Memory { source } | Error::Wave { source: wave::Error::Memory { source } } => {
+                let is_conflict = match &error {
+                    Error::Ledger { source } | Error::Wave { source: wave::Error::Ledger { source } } => {
                         matches!(source, memory::Error::Conflict)
                     }
-                    Error::Survey { .. } | Error::Components { .. } => false,
+                    Error::Scan { .. } | Error::Components { .. } => false,
                 };
-                if !is_theirs {
-                    reporter.data_plane(report::failure(text, self.last.clone()));
+                if !is_conflict {
+                    reporter.report_data_plane(report::failure_report(text, self.last_status.clone()));
                 }
-                course::after_failure(self.failures)
+                course::retry_delay(self.failures)
             }
         }
     }
 
-    async fn try_cycle(
+    async fn try_run_cycle(
         &mut self,
         resource: &Arc<Istio>,
         reporter: &status::Progress,
     ) -> Result<Duration, Error> {
         // Before the mesh is read: what changes meanwhile puts the wave out of date.
-        let changes = *self.triggers.mesh.borrow();
-        let client = self.given.context.client.clone();
-        let mesh = match survey::control_plane(&client).await? {
-            ControlPlane::Serves(mesh) => *mesh,
-            ControlPlane::NotReady(why) => {
+        let changes = *self.triggers.mesh_changes.borrow();
+        let client = self.inputs.context.client.clone();
+        let mesh = match survey::read_control_plane(&client).await? {
+            ControlPlaneState::Ready(mesh) => *mesh,
+            ControlPlaneState::NotReady(why) => {
                 tracing::debug!(why, "the data plane waits for the control plane");
-                return Ok(SOON);
+                return Ok(RETRY_INTERVAL);
             }
         };
-        let report_only = self.given.context.settings.report_restarts_only;
-        let settings = Settings::of(resource.spec.restarter.as_ref(), report_only);
-        let ground =
-            Ground { resource: resource.clone(), reporter: reporter.clone(), mesh, settings, changes };
-        let mut store = Store::new(client.clone(), &self.given.context.operator_namespace);
-        let mut memory = store.load().await?;
-        if ground.settings.enabled
+        let report_only = self.inputs.context.settings.report_restarts_only;
+        let settings = RestartSettings::from_spec(resource.spec.restarter.as_ref(), report_only);
+        let context = CycleContext {
+            resource: resource.clone(),
+            reporter: reporter.clone(),
+            mesh,
+            settings,
+            mesh_changes: changes,
+        };
+        let mut store = LedgerStore::new(client.clone(), &self.inputs.context.operator_namespace);
+        let mut ledger = store.load().await?;
+        if context.settings.enabled
             && let Some(component) =
-                components::restart_one(&client, &ground.mesh, &mut store, &mut memory).await?
+                components::restart_one(&client, &context.mesh, &mut store, &mut ledger).await?
         {
             tracing::debug!(%component, "the data plane waits for its rollout");
-            return Ok(COMPONENT);
+            return Ok(COMPONENT_POLL_INTERVAL);
         }
-        self.look_and_act(&ground, &mut store, &mut memory).await
+        self.scan_and_restart(&context, &mut store, &mut ledger).await
     }
 
-    async fn look_and_act(
+    async fn scan_and_restart(
         &mut self,
-        ground: &Ground,
-        store: &mut Store,
-        memory: &mut Memory,
+        context: &CycleContext,
+        store: &mut LedgerStore,
+        ledger: &mut RestartLedger,
     ) -> Result<Duration, Error> {
-        let mesh = &ground.mesh;
-        let before = memory.clone();
-        let taken_in = self.taken_in(mesh, memory);
+        let mesh = &context.mesh;
+        let before = ledger.clone();
+        let config_propagated = self.has_config_propagated(mesh, ledger);
         // At the same time as that: a look that takes long must not take a mesh for older than it was judged to be.
-        let known = self.mesh.as_ref().filter(|known| known.hash == mesh.hash);
-        let age = known.map(|known| known.since.elapsed());
-        let mut survey = self.survey(ground, memory, taken_in).await?;
-        self.newcomers.follow(mesh, std::mem::take(&mut survey.found.version));
-        self.revisit.clone_from(&survey.found.stale);
-        self.cost = course::cost(&survey);
-        self.judged = &survey.found.stale | &survey.found.suspects;
-        self.leave_missed(&mut survey);
-        let annotations = ground.resource.metadata.annotations.as_ref();
-        let released = annotations.and_then(|all| all.get(RELEASE_ANNOTATION)).map(String::as_str);
-        let held = course::hold(&mut survey, memory, &ground.settings, &mesh.hash, released);
-        self.metrics.serves(mesh.version().unwrap_or_default());
-        self.metrics.found(survey.found.total, &survey.decisions, survey.found.more);
-        self.metrics.window(survey.found.window_open);
-        self.announce(ground, &survey, memory.settled.as_deref() == Some(&mesh.hash)).await;
-        let plan = course::plan(&survey);
+        let cached = self.cached_mesh.as_ref().filter(|known| known.hash == mesh.hash);
+        let age = cached.map(|known| known.first_seen.elapsed());
+        let mut assessment = self.scan(context, ledger, config_propagated).await?;
+        self.pod_watcher.watch_from(mesh, std::mem::take(&mut assessment.scan.resource_version));
+        self.stale_owners.clone_from(&assessment.scan.stale_owners);
+        self.scan_cost = course::scan_cost(&assessment);
+        self.evaluated_owners = &assessment.scan.stale_owners | &assessment.scan.candidate_owners;
+        self.block_failed_restarts(&mut assessment);
+        let annotations = context.resource.metadata.annotations.as_ref();
+        let approved = annotations.and_then(|all| all.get(APPROVE_RESTARTS_ANNOTATION)).map(String::as_str);
+        let suspended =
+            course::suspend_restarts(&mut assessment, ledger, &context.settings, &mesh.hash, approved);
+        self.metrics.set_istio_version(mesh.version().unwrap_or_default());
+        self.metrics.record_scan(assessment.scan.total, &assessment.decisions, assessment.scan.more_stale);
+        self.metrics.set_window_open(assessment.scan.window_open);
+        self.report_events(context, &assessment, ledger.converged_mesh.as_deref() == Some(&mesh.hash)).await;
+        let plan = course::plan_restarts(&assessment);
         if !plan.is_empty() {
             // Waves are rare, and what one needs is not to be kept ready for it.
-            Box::pin(self.restart(ground, (store, memory), survey, plan, held)).await?;
+            Box::pin(self.restart_workloads(context, (store, ledger), assessment, plan, suspended)).await?;
             return Ok(Duration::ZERO);
         }
-        settle(mesh, taken_in, (store, memory, &before), &survey).await?;
-        self.tell(ground, &survey, held.as_deref());
+        save_convergence(mesh, config_propagated, (store, ledger, &before), &assessment).await?;
+        self.report_status(context, &assessment, suspended.as_deref());
         tracing::info!(
-            total = survey.found.total,
-            outdated = survey.decisions.len() + survey.found.more,
-            unknown = survey.found.unproven.len() + survey.found.more_unproven,
-            skipped = survey.found.skipped,
+            total = assessment.scan.total,
+            outdated = assessment.decisions.len() + assessment.scan.more_stale,
+            unknown = assessment.scan.unknown.len() + assessment.scan.more_unknown,
+            skipped = assessment.scan.skipped_pods,
             "looked at the data plane"
         );
-        Ok(course::next_look(&survey, age, Timestamp::now().as_second()))
+        Ok(course::next_scan_delay(&assessment, age, Timestamp::now().as_second()))
     }
 }
 
 /// Ends when the resource changed in a way that matters here: its spec, its end, its annotations.
-async fn changed(given: &DataPlane, resource: &Istio) {
-    let mut changes = given.changes.clone();
+async fn resource_changed(inputs: &DataPlaneInputs, resource: &Istio) {
+    let mut changes = inputs.changes.clone();
     while changes.changed().await.is_ok() {
-        let present =
-            given.resources.state().into_iter().find(|present| present.metadata.uid == resource.metadata.uid);
+        let present = inputs
+            .resources
+            .state()
+            .into_iter()
+            .find(|present| present.metadata.uid == resource.metadata.uid);
         let same = present.is_some_and(|present| {
             present.metadata.generation == resource.metadata.generation
                 && present.metadata.annotations == resource.metadata.annotations
@@ -350,14 +360,14 @@ async fn changed(given: &DataPlane, resource: &Istio) {
 pub enum Error {
     /// Looking.
     #[error("cannot tell which sidecars are outdated")]
-    Survey {
+    Scan {
         /// What happened.
         #[from]
         source: survey::Error,
     },
     /// Remembering.
     #[error("cannot tell what was restarted before")]
-    Memory {
+    Ledger {
         /// What happened.
         #[from]
         source: memory::Error,

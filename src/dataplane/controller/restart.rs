@@ -6,90 +6,106 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Controller, DataPlane, Error, Ground, Missed};
+use super::{CycleContext, DataPlaneController, DataPlaneInputs, Error, FailedRestart};
 use crate::api::Istio;
-use crate::dataplane::act::wave::{Outcome, Wave};
+use crate::dataplane::act::wave::{RestartWave, WaveOutcome};
 use crate::dataplane::decide::course;
-use crate::dataplane::decide::finding::{Finding, Hindrance, Method};
-use crate::dataplane::decide::found::Survey;
-use crate::dataplane::decide::pace::Progress;
-use crate::dataplane::memory::{Memory, Store};
+use crate::dataplane::decide::finding::{BlockReason, RestartStrategy, StaleWorkload};
+use crate::dataplane::decide::found::Assessment;
+use crate::dataplane::decide::pace::RestartProgress;
+use crate::dataplane::memory::{LedgerStore, RestartLedger};
 use crate::dataplane::tell::report;
-use crate::status::Announcement;
+use crate::status::ResourceEvent;
 
 /// How far a wave is, is written so often: rollouts take a minute, and each write is a request to an API server that has
 /// much to do just then.
-const TOLD: Duration = Duration::from_secs(5);
+const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 
-impl Controller {
+impl DataPlaneController {
     /// Restarts the workloads of `plan`.
-    pub(super) async fn restart(
+    pub(super) async fn restart_workloads(
         &mut self,
-        ground: &Ground,
-        (store, memory): (&mut Store, &mut Memory),
-        survey: Survey,
-        plan: Vec<(Finding, Method)>,
-        held: Option<String>,
+        context: &CycleContext,
+        (store, memory): (&mut LedgerStore, &mut RestartLedger),
+        assessment: Assessment,
+        plan: Vec<(StaleWorkload, RestartStrategy)>,
+        suspended: Option<String>,
     ) -> Result<(), Error> {
-        tracing::info!(workloads = plan.len(), total = survey.found.total, "restarting outdated workloads");
-        let (triggers, given) = (&self.triggers, &self.given);
-        let superseded = || *triggers.mesh.borrow() != ground.changes || !is_current(given, &ground.resource);
-        let told = ground.reporter.clone();
+        tracing::info!(
+            workloads = plan.len(),
+            total = assessment.scan.total,
+            "restarting outdated workloads"
+        );
+        let (triggers, inputs) = (&self.triggers, &self.inputs);
+        let is_superseded = || {
+            *triggers.mesh_changes.borrow() != context.mesh_changes || !is_current(inputs, &context.resource)
+        };
+        let reporter = context.reporter.clone();
         let mut next = Instant::now();
-        let progress = Mutex::new(move |progress: Progress| {
-            let is_over = progress.waiting + progress.running == 0;
+        let progress = Mutex::new(move |progress: RestartProgress| {
+            let is_over = progress.pending + progress.running == 0;
             if is_over || Instant::now() >= next {
-                next = Instant::now() + TOLD;
-                told.data_plane(report::report(&survey, &progress, held.as_deref()));
+                next = Instant::now() + STATUS_INTERVAL;
+                reporter.report_data_plane(report::data_plane_report(
+                    &assessment,
+                    &progress,
+                    suspended.as_deref(),
+                ));
             }
         });
-        memory.forget_others(&ground.mesh.hash);
-        if let Some(known) = self.mesh.as_mut().filter(|known| known.hash == ground.mesh.hash) {
-            known.restarted.get_or_insert_with(|| Timestamp::now().as_second());
+        memory.forget_other_meshes(&context.mesh.hash);
+        if let Some(cached) = self.cached_mesh.as_mut().filter(|known| known.hash == context.mesh.hash) {
+            cached.first_restart.get_or_insert_with(|| Timestamp::now().as_second());
         }
-        let mut wave = Wave {
-            client: &self.given.context.client,
+        let mut wave = RestartWave {
+            client: &self.inputs.context.client,
             store,
-            memory,
-            settings: &ground.settings,
+            ledger: memory,
+            settings: &context.settings,
             events: &self.events,
             metrics: &self.metrics,
-            superseded: &superseded,
-            progress: &progress,
+            is_superseded: &is_superseded,
+            on_progress: &progress,
         };
         let outcome = wave.run(plan).await?;
-        self.done = Some(outcome.done);
-        self.remember_missed(&outcome);
+        self.last_wave_done = Some(outcome.done);
+        self.record_failed_restarts(&outcome);
         tracing::info!(
             done = outcome.done,
             failed = outcome.failed,
-            left = outcome.left.len(),
+            left = outcome.blocked.len(),
             interrupted = outcome.interrupted,
             stopped = ?outcome.stopped,
             "restarts ended"
         );
-        if let Some(extent) = &outcome.stopped {
-            let release = store.stop(memory, &ground.mesh.hash, extent, Timestamp::now().as_second()).await?;
-            let note = course::stopped(extent, &ground.settings, &release);
+        if let Some(scope) = &outcome.stopped {
+            let approval_id =
+                store.save_stop(memory, &context.mesh.hash, scope, Timestamp::now().as_second()).await?;
+            let note = course::stopped_message(scope, &context.settings, &approval_id);
             let reason = "RestartsStopped";
-            ground.reporter.announce(Announcement { warning: true, reason, note, about: None });
+            context.reporter.emit_event(ResourceEvent { warning: true, reason, note, about: None });
         }
         Ok(())
     }
 
-    fn remember_missed(&mut self, outcome: &Outcome) {
-        for (finding, why) in outcome.left.iter().filter(|(_, why)| *why != Hindrance::WaveHeld) {
-            let before = self.missed.get(&finding.uid).filter(|missed| missed.target == finding.target);
-            let (why, pause) = course::missed(why.clone(), before.map(|missed| missed.pause));
-            let (target, since) = (finding.target.clone(), Instant::now());
-            self.missed.insert(finding.uid.clone(), Missed { target, why, since, pause });
+    fn record_failed_restarts(&mut self, outcome: &WaveOutcome) {
+        for (stale, why) in outcome.blocked.iter().filter(|(_, why)| *why != BlockReason::WaveSuspended) {
+            let previous =
+                self.failed_restarts.get(&stale.uid).filter(|failed| failed.target == stale.target);
+            let (why, pause) =
+                course::back_off_failed_restart(why.clone(), previous.map(|failed| failed.retry_after));
+            let (target, since) = (stale.target.clone(), Instant::now());
+            self.failed_restarts.insert(
+                stale.uid.clone(),
+                FailedRestart { target, reason: why, failed_at: since, retry_after: pause },
+            );
         }
     }
 }
 
-fn is_current(given: &DataPlane, resource: &Istio) -> bool {
+fn is_current(inputs: &DataPlaneInputs, resource: &Istio) -> bool {
     let present =
-        given.resources.state().into_iter().find(|present| present.metadata.uid == resource.metadata.uid);
+        inputs.resources.state().into_iter().find(|present| present.metadata.uid == resource.metadata.uid);
     present.is_some_and(|present| {
         present.metadata.generation == resource.metadata.generation
             && present.metadata.deletion_timestamp.is_none()

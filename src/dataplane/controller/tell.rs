@@ -2,52 +2,62 @@
 
 use std::collections::HashSet;
 
-use super::{Controller, Ground};
-use crate::dataplane::decide::finding::{Decision, Finding, Hindrance, Weight};
-use crate::dataplane::decide::found::Survey;
-use crate::dataplane::decide::pace::Progress;
+use super::{CycleContext, DataPlaneController};
+use crate::dataplane::decide::finding::{BlockReason, Decision, Severity, StaleWorkload};
+use crate::dataplane::decide::found::Assessment;
+use crate::dataplane::decide::pace::RestartProgress;
 use crate::dataplane::tell::report;
 
-impl Controller {
+impl DataPlaneController {
     /// Tells owners what they have to do. Not right after a start what was told before: on a settled mesh everything, else what
     /// the status lists.
-    pub(super) async fn announce(&mut self, ground: &Ground, survey: &Survey, settled: bool) {
-        const AT_ONCE: usize = 50;
-        let manual = |(finding, decision): &(Finding, Decision)| match decision {
-            Decision::Hold(why) if why.weight() == Weight::Manual && *why != Hindrance::WaveHeld => Some((
-                format!("{} {} {}", finding.uid, finding.target, why.name()),
-                finding.clone(),
-                why.clone(),
-            )),
+    pub(super) async fn report_events(
+        &mut self,
+        context: &CycleContext,
+        assessment: &Assessment,
+        converged: bool,
+    ) {
+        const MAX_EVENTS: usize = 50;
+        let manual = |(stale, decision): &(StaleWorkload, Decision)| match decision {
+            Decision::Blocked(why)
+                if why.severity() == Severity::ActionRequired && *why != BlockReason::WaveSuspended =>
+            {
+                Some((format!("{} {} {}", stale.uid, stale.target, why.name()), stale.clone(), why.clone()))
+            }
             _ => None,
         };
-        let all: Vec<_> = survey.decisions.iter().filter_map(manual).collect();
+        let all: Vec<_> = assessment.decisions.iter().filter_map(manual).collect();
         let keys: HashSet<String> = all.iter().map(|(key, _, _)| key.clone()).collect();
-        let known = self.told.take();
-        if known.is_some() || !settled {
-            let before = ground.resource.status.as_ref().and_then(|status| status.data_plane.as_ref());
-            let listed = before.filter(|_| known.is_none()).map_or(&[][..], |before| &before.leftovers);
-            let known = known.unwrap_or_default();
-            let is_new = |(key, finding, why): &&(String, Finding, Hindrance)| {
-                !known.contains(key) && !listed.contains(&report::leftover(finding, why))
+        let reported = self.reported.take();
+        if reported.is_some() || !converged {
+            let before = context.resource.status.as_ref().and_then(|status| status.data_plane.as_ref());
+            let listed = before.filter(|_| reported.is_none()).map_or(&[][..], |before| &before.leftovers);
+            let reported = reported.unwrap_or_default();
+            let is_new = |(key, stale, why): &&(String, StaleWorkload, BlockReason)| {
+                !reported.contains(key) && !listed.contains(&report::blocked_workload(stale, why))
             };
-            for (_, finding, why) in all.iter().filter(is_new).take(AT_ONCE) {
-                self.events.required(finding, why).await;
+            for (_, stale, why) in all.iter().filter(is_new).take(MAX_EVENTS) {
+                self.events.record_required(stale, why).await;
             }
         }
-        self.told = Some(keys);
+        self.reported = Some(keys);
     }
 
     /// Says in the status what was found.
-    pub(super) fn tell(&mut self, ground: &Ground, survey: &Survey, held: Option<&str>) {
-        let mut part = report::report(survey, &Progress::default(), held);
-        let before = ground.resource.status.as_ref().and_then(|status| status.data_plane.as_ref());
-        part.status.done = match self.done {
+    pub(super) fn report_status(
+        &mut self,
+        context: &CycleContext,
+        assessment: &Assessment,
+        suspended: Option<&str>,
+    ) {
+        let mut report = report::data_plane_report(assessment, &RestartProgress::default(), suspended);
+        let before = context.resource.status.as_ref().and_then(|status| status.data_plane.as_ref());
+        report.status.done = match self.last_wave_done {
             Some(done) => i64::try_from(done).unwrap_or(i64::MAX),
             // The last wave was that of a process before this one.
             None => before.map_or(0, |before| before.done),
         };
-        self.last = part.status.clone();
-        ground.reporter.data_plane(part);
+        self.last_status = report.status.clone();
+        context.reporter.report_data_plane(report);
     }
 }

@@ -7,51 +7,53 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-use crate::dataplane::kind::Kind;
+use crate::dataplane::kind::WorkloadKind;
 use crate::dataplane::objects::Workload;
 
 /// How the pods of a workload are replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Replacement {
+pub enum PodReplacement {
     /// Pods are replaced by the workload's controller, which keeps at least so many available.
     Rolling {
         /// Pods that stay available.
-        keeps: i64,
+        min_available: i64,
     },
     /// All pods go before new ones come.
     Recreate,
     /// Only pods that somebody deletes are replaced.
     OnDelete,
     /// As before, and some are of an older template, which would go with them.
-    Withheld,
+    OnDeletePending,
     /// A part of the pods stays at the old template until the owner moves on.
     Partitioned,
 }
 
 /// How the pods of a workload with `replicas` pods are replaced when its template changes.
 #[must_use]
-pub fn replacement(kind: Kind, workload: &Workload, replicas: i64) -> Replacement {
+pub fn pod_replacement(kind: WorkloadKind, workload: &Workload, replicas: i64) -> PodReplacement {
     match kind {
-        Kind::Deployment => deployment(workload.spec.strategy.as_ref(), replicas),
-        Kind::StatefulSet | Kind::DaemonSet if is_on_delete(workload) => on_delete(kind, workload, replicas),
-        Kind::StatefulSet => stateful_set(workload, replicas),
-        Kind::DaemonSet => daemon_set(workload.spec.update_strategy.as_ref(), replicas),
+        WorkloadKind::Deployment => deployment(workload.spec.strategy.as_ref(), replicas),
+        WorkloadKind::StatefulSet | WorkloadKind::DaemonSet if is_on_delete(workload) => {
+            on_delete(kind, workload, replicas)
+        }
+        WorkloadKind::StatefulSet => stateful_set(workload, replicas),
+        WorkloadKind::DaemonSet => daemon_set(workload.spec.update_strategy.as_ref(), replicas),
         // Argo replaces one pod after the other at a restart, whatever the strategy of updates is.
-        _ => Replacement::Rolling { keeps: (replicas - 1).max(0) },
+        _ => PodReplacement::Rolling { min_available: (replicas - 1).max(0) },
     }
 }
 
-fn deployment(strategy: Option<&Value>, replicas: i64) -> Replacement {
+fn deployment(strategy: Option<&Value>, replicas: i64) -> PodReplacement {
     if strategy.and_then(|strategy| strategy.get("type")).is_some_and(|kind| kind == "Recreate") {
-        return Replacement::Recreate;
+        return PodReplacement::Recreate;
     }
     let rolling = strategy.and_then(|strategy| strategy.get("rollingUpdate"));
     let amount = |field| rolling.and_then(|rolling| rolling.get(field)).cloned();
-    let surge = scaled(amount("maxSurge").as_ref(), "25%", replicas, Round::Up);
-    let unavailable = scaled(amount("maxUnavailable").as_ref(), "25%", replicas, Round::Down);
+    let surge = scaled_value(amount("maxSurge").as_ref(), "25%", replicas, Rounding::Up);
+    let unavailable = scaled_value(amount("maxUnavailable").as_ref(), "25%", replicas, Rounding::Down);
     // Neither may be zero with the other; Kubernetes then takes one pod away.
     let unavailable = if surge == 0 && unavailable == 0 { 1 } else { unavailable };
-    Replacement::Rolling { keeps: (replicas - unavailable).max(0) }
+    PodReplacement::Rolling { min_available: (replicas - unavailable).max(0) }
 }
 
 /// Whether the pods of a set are replaced only when somebody deletes them.
@@ -69,41 +71,46 @@ pub fn partition(workload: &Workload) -> i64 {
     partition.unwrap_or(0)
 }
 
-fn on_delete(kind: Kind, workload: &Workload, replicas: i64) -> Replacement {
+fn on_delete(kind: WorkloadKind, workload: &Workload, replicas: i64) -> PodReplacement {
     let status = &workload.status;
-    let updated =
-        if kind == Kind::DaemonSet { status.updated_number_scheduled } else { status.updated_replicas };
-    if updated < replicas { Replacement::Withheld } else { Replacement::OnDelete }
+    let updated = if kind == WorkloadKind::DaemonSet {
+        status.updated_number_scheduled
+    } else {
+        status.updated_replicas
+    };
+    if updated < replicas { PodReplacement::OnDeletePending } else { PodReplacement::OnDelete }
 }
 
-fn stateful_set(workload: &Workload, replicas: i64) -> Replacement {
+fn stateful_set(workload: &Workload, replicas: i64) -> PodReplacement {
     if partition(workload) > 0 {
-        return Replacement::Partitioned;
+        return PodReplacement::Partitioned;
     }
     let strategy = workload.spec.update_strategy.as_ref();
     let rolling = strategy.and_then(|strategy| strategy.get("rollingUpdate"));
     let unavailable =
-        scaled(rolling.and_then(|rolling| rolling.get("maxUnavailable")), "1", replicas, Round::Up).max(1);
-    Replacement::Rolling { keeps: (replicas - unavailable).max(0) }
+        scaled_value(rolling.and_then(|rolling| rolling.get("maxUnavailable")), "1", replicas, Rounding::Up)
+            .max(1);
+    PodReplacement::Rolling { min_available: (replicas - unavailable).max(0) }
 }
 
-fn daemon_set(strategy: Option<&Value>, replicas: i64) -> Replacement {
+fn daemon_set(strategy: Option<&Value>, replicas: i64) -> PodReplacement {
     let rolling = strategy.and_then(|strategy| strategy.get("rollingUpdate"));
-    let surge = scaled(rolling.and_then(|rolling| rolling.get("maxSurge")), "0", replicas, Round::Up);
+    let surge =
+        scaled_value(rolling.and_then(|rolling| rolling.get("maxSurge")), "0", replicas, Rounding::Up);
     let unavailable =
-        scaled(rolling.and_then(|rolling| rolling.get("maxUnavailable")), "1", replicas, Round::Up);
+        scaled_value(rolling.and_then(|rolling| rolling.get("maxUnavailable")), "1", replicas, Rounding::Up);
     let unavailable = if surge == 0 { unavailable.max(1) } else { unavailable };
-    Replacement::Rolling { keeps: (replicas - unavailable).max(0) }
+    PodReplacement::Rolling { min_available: (replicas - unavailable).max(0) }
 }
 
 #[derive(Clone, Copy)]
-enum Round {
+enum Rounding {
     Up,
     Down,
 }
 
 /// A number, or a share of `replicas`.
-fn scaled(amount: Option<&Value>, default: &str, replicas: i64, round: Round) -> i64 {
+fn scaled_value(amount: Option<&Value>, default: &str, replicas: i64, rounding: Rounding) -> i64 {
     let default = Value::String(default.to_owned());
     let amount = amount.unwrap_or(&default);
     if let Some(number) = amount.as_i64() {
@@ -112,9 +119,9 @@ fn scaled(amount: Option<&Value>, default: &str, replicas: i64, round: Round) ->
     let text = amount.as_str().unwrap_or_default();
     match text.strip_suffix('%').and_then(|percent| percent.parse::<i64>().ok()) {
         None => text.parse().unwrap_or(0),
-        Some(percent) => match round {
-            Round::Up => (percent * replicas + 99) / 100,
-            Round::Down => percent * replicas / 100,
+        Some(percent) => match rounding {
+            Rounding::Up => (percent * replicas + 99) / 100,
+            Rounding::Down => percent * replicas / 100,
         },
     }
 }
@@ -122,21 +129,21 @@ fn scaled(amount: Option<&Value>, default: &str, replicas: i64, round: Round) ->
 /// A disruption budget, reduced to what it asks for.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Budget {
-    metadata: BudgetMeta,
-    spec: BudgetSpec,
+pub struct DisruptionBudget {
+    metadata: DisruptionBudgetMeta,
+    spec: DisruptionBudgetSpec,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-struct BudgetMeta {
+struct DisruptionBudgetMeta {
     namespace: String,
     name: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct BudgetSpec {
+struct DisruptionBudgetSpec {
     selector: Option<LabelSelector>,
     min_available: Option<IntOrString>,
     max_unavailable: Option<IntOrString>,
@@ -147,38 +154,41 @@ struct BudgetSpec {
 /// Where a namespace has more than that, one that covers all its pods stands for the rest: nothing is disrupted that they may
 /// protect.
 #[derive(Debug, Default)]
-pub struct Budgets {
-    kept: Vec<Budget>,
-    bytes: BTreeMap<String, usize>,
+pub struct DisruptionBudgets {
+    budgets: Vec<DisruptionBudget>,
+    bytes_by_namespace: BTreeMap<String, usize>,
 }
 
-impl Budgets {
+impl DisruptionBudgets {
     /// Bytes of the budgets of one namespace as the API server writes them: some hundred.
-    const MOST: usize = 512 << 10;
+    const MAX_NAMESPACE_BYTES: usize = 512 << 10;
 
     /// Keeps a budget of so many bytes.
-    pub fn push(&mut self, budget: Budget, bytes: usize) {
-        let sum = self.bytes.entry(budget.metadata.namespace.clone()).or_default();
-        let had_room = *sum <= Self::MOST;
+    pub fn push(&mut self, budget: DisruptionBudget, bytes: usize) {
+        let sum = self.bytes_by_namespace.entry(budget.metadata.namespace.clone()).or_default();
+        let had_room = *sum <= Self::MAX_NAMESPACE_BYTES;
         *sum += bytes;
-        if *sum <= Self::MOST {
-            self.kept.push(budget);
+        if *sum <= Self::MAX_NAMESPACE_BYTES {
+            self.budgets.push(budget);
         } else if had_room {
             let selector = Some(LabelSelector::default());
-            let spec =
-                BudgetSpec { selector, max_unavailable: Some(IntOrString::Int(0)), min_available: None };
-            self.kept.push(Budget { spec, ..budget });
+            let spec = DisruptionBudgetSpec {
+                selector,
+                max_unavailable: Some(IntOrString::Int(0)),
+                min_available: None,
+            };
+            self.budgets.push(DisruptionBudget { spec, ..budget });
         }
     }
 
     /// All that are kept.
     #[must_use]
-    pub fn into_all(self) -> Vec<Budget> {
-        self.kept
+    pub fn into_vec(self) -> Vec<DisruptionBudget> {
+        self.budgets
     }
 }
 
-impl Budget {
+impl DisruptionBudget {
     /// Its namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {
@@ -195,17 +205,19 @@ impl Budget {
     #[must_use]
     pub fn covers(&self, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
         self.metadata.namespace == namespace
-            && self.spec.selector.as_ref().is_some_and(|selector| matches(selector, labels))
+            && self.spec.selector.as_ref().is_some_and(|selector| selector_matches(selector, labels))
     }
 
     /// How many of `replicas` pods have to stay available.
     ///
     /// A budget may cover further workloads; that these lose no pod meanwhile is assumed, as rollouts are paced.
     #[must_use]
-    pub fn required(&self, replicas: i64) -> i64 {
+    pub fn required_available(&self, replicas: i64) -> i64 {
         let number = |amount: &IntOrString| match amount {
             IntOrString::Int(number) => i64::from(*number),
-            IntOrString::String(text) => scaled(Some(&Value::String(text.clone())), "0", replicas, Round::Up),
+            IntOrString::String(text) => {
+                scaled_value(Some(&Value::String(text.clone())), "0", replicas, Rounding::Up)
+            }
         };
         match (&self.spec.min_available, &self.spec.max_unavailable) {
             (Some(min), _) => number(min),
@@ -217,7 +229,7 @@ impl Budget {
 
 /// Whether a selector selects these labels; one that says nothing selects everything.
 #[must_use]
-pub fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
+pub fn selector_matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     let equal = selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
     let expressions = selector.match_expressions.iter().flatten().all(|expression| {
         let value = labels.get(&expression.key);
@@ -249,54 +261,79 @@ mod tests {
 
     #[test]
     fn what_stays_available_follows_from_strategy_and_replicas() {
-        let keeps = |keeps| Replacement::Rolling { keeps };
+        let rolling = |min_available| PodReplacement::Rolling { min_available };
         for (kind, spec, replicas, expected) in [
-            (Kind::Deployment, json!({}), 1, keeps(1)),
-            (Kind::Deployment, json!({}), 4, keeps(3)),
-            (Kind::Deployment, json!({"strategy": {"type": "Recreate"}}), 3, Replacement::Recreate),
+            (WorkloadKind::Deployment, json!({}), 1, rolling(1)),
+            (WorkloadKind::Deployment, json!({}), 4, rolling(3)),
             (
-                Kind::Deployment,
+                WorkloadKind::Deployment,
+                json!({"strategy": {"type": "Recreate"}}),
+                3,
+                PodReplacement::Recreate,
+            ),
+            (
+                WorkloadKind::Deployment,
                 json!({"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}}),
                 1,
-                keeps(0),
+                rolling(0),
             ),
             (
-                Kind::Deployment,
+                WorkloadKind::Deployment,
                 json!({"strategy": {"rollingUpdate": {"maxSurge": "100%", "maxUnavailable": 0}}}),
                 3,
-                keeps(3),
+                rolling(3),
             ),
             (
-                Kind::Deployment,
+                WorkloadKind::Deployment,
                 json!({"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "10%"}}}),
                 3,
-                keeps(2),
+                rolling(2),
             ),
-            (Kind::StatefulSet, json!({}), 3, keeps(2)),
-            (Kind::StatefulSet, json!({}), 1, keeps(0)),
-            (Kind::StatefulSet, json!({"updateStrategy": {"type": "OnDelete"}}), 2, Replacement::OnDelete),
-            (Kind::StatefulSet, json!({"updateStrategy": {"type": "OnDelete"}}), 3, Replacement::Withheld),
+            (WorkloadKind::StatefulSet, json!({}), 3, rolling(2)),
+            (WorkloadKind::StatefulSet, json!({}), 1, rolling(0)),
             (
-                Kind::StatefulSet,
+                WorkloadKind::StatefulSet,
+                json!({"updateStrategy": {"type": "OnDelete"}}),
+                2,
+                PodReplacement::OnDelete,
+            ),
+            (
+                WorkloadKind::StatefulSet,
+                json!({"updateStrategy": {"type": "OnDelete"}}),
+                3,
+                PodReplacement::OnDeletePending,
+            ),
+            (
+                WorkloadKind::StatefulSet,
                 json!({"updateStrategy": {"rollingUpdate": {"partition": 2}}}),
                 3,
-                Replacement::Partitioned,
+                PodReplacement::Partitioned,
             ),
-            (Kind::DaemonSet, json!({}), 5, keeps(4)),
+            (WorkloadKind::DaemonSet, json!({}), 5, rolling(4)),
             (
-                Kind::DaemonSet,
+                WorkloadKind::DaemonSet,
                 json!({"updateStrategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}}),
                 5,
-                keeps(5),
+                rolling(5),
             ),
-            (Kind::DaemonSet, json!({"updateStrategy": {"type": "OnDelete"}}), 2, Replacement::OnDelete),
-            (Kind::DaemonSet, json!({"updateStrategy": {"type": "OnDelete"}}), 5, Replacement::Withheld),
+            (
+                WorkloadKind::DaemonSet,
+                json!({"updateStrategy": {"type": "OnDelete"}}),
+                2,
+                PodReplacement::OnDelete,
+            ),
+            (
+                WorkloadKind::DaemonSet,
+                json!({"updateStrategy": {"type": "OnDelete"}}),
+                5,
+                PodReplacement::OnDeletePending,
+            ),
         ] {
-            assert_eq!(replacement(kind, &workload(&spec), replicas), expected, "{kind:?} {spec}");
+            assert_eq!(pod_replacement(kind, &workload(&spec), replicas), expected, "{kind:?} {spec}");
         }
     }
 
-    fn budget(spec: &Value) -> Budget {
+    fn budget(spec: &Value) -> DisruptionBudget {
         let budget = json!({"metadata": {"namespace": "n", "name": "b"}, "spec": spec});
         serde_json::from_value(budget).unwrap()
     }
@@ -304,13 +341,16 @@ mod tests {
     #[test]
     fn budgets_of_any_size_protect_and_take_bounded_memory() {
         let labels = BTreeMap::from([("app".to_owned(), "web".to_owned())]);
-        let mut budgets = Budgets::default();
+        let mut budgets = DisruptionBudgets::default();
         for _ in 0..1000 {
-            budgets.push(budget(&json!({"selector": {"matchLabels": {"app": "api"}}})), Budgets::MOST / 10);
+            budgets.push(
+                budget(&json!({"selector": {"matchLabels": {"app": "api"}}})),
+                DisruptionBudgets::MAX_NAMESPACE_BYTES / 10,
+            );
         }
-        let all = budgets.into_all();
+        let all = budgets.into_vec();
         assert_eq!(all.len(), 11);
-        let strict = all.iter().filter(|it| it.covers("n", &labels)).map(|it| it.required(3));
+        let strict = all.iter().filter(|it| it.covers("n", &labels)).map(|it| it.required_available(3));
         assert_eq!(strict.collect::<Vec<_>>(), [3]);
     }
 
@@ -324,7 +364,7 @@ mod tests {
             (json!({"maxUnavailable": 0}), 3, 3),
             (json!({}), 3, 2),
         ] {
-            assert_eq!(budget(&spec).required(replicas), required, "{spec}");
+            assert_eq!(budget(&spec).required_available(replicas), required, "{spec}");
         }
     }
 

@@ -2,57 +2,57 @@
 
 use std::collections::HashSet;
 
-use super::finding::{Decision, Finding};
-use super::kept::Kept;
+use super::finding::{Decision, StaleWorkload};
+use super::kept::StaleWorkloads;
 use crate::object::ObjectId;
 
 /// What a look found.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct ScanResult {
     /// Workloads with an injected proxy.
     pub total: usize,
     /// Those that are outdated.
-    pub findings: Kept,
+    pub stale_workloads: StaleWorkloads,
     /// Hashes of their owners.
-    pub stale: HashSet<u64>,
+    pub stale_owners: HashSet<u64>,
     /// Outdated ones that were not kept; the next look finds them again.
-    pub more: usize,
+    pub more_stale: usize,
     /// Outdated ones whose pods lack the label of injection; they are seen only by looking at all pods.
-    pub missing: usize,
+    pub missing_sidecars: usize,
     /// Workloads about which nothing could be found out, and why.
-    pub unproven: Vec<(ObjectId, String)>,
+    pub unknown: Vec<(ObjectId, String)>,
     /// Further ones of which there only is a count.
-    pub more_unproven: usize,
+    pub more_unknown: usize,
     /// Pods that are too large to be read.
-    pub skipped: usize,
+    pub skipped_pods: usize,
     /// Hashes of the owners that were suspected, for the watch that follows.
-    pub suspects: HashSet<u64>,
+    pub candidate_owners: HashSet<u64>,
     /// Version from which a watch of the pods goes on.
-    pub version: String,
+    pub resource_version: String,
     /// Whether a maintenance window is open, of a namespace or of an outdated workload.
     pub window_open: bool,
 }
 
-impl Found {
+impl ScanResult {
     /// Adds what another look found.
-    pub fn add(&mut self, mut other: Self) {
-        self.more += other.findings.take_dropped();
+    pub fn merge(&mut self, mut other: Self) {
+        self.more_stale += other.stale_workloads.take_dropped();
         self.total += other.total;
-        self.more += other.more;
-        self.more_unproven += other.more_unproven;
-        self.skipped += other.skipped;
-        other.findings.into_findings().into_iter().for_each(|finding| self.findings.push(finding));
-        self.stale.extend(other.stale);
-        self.suspects.extend(other.suspects);
-        self.unproven.extend(other.unproven);
+        self.more_stale += other.more_stale;
+        self.more_unknown += other.more_unknown;
+        self.skipped_pods += other.skipped_pods;
+        other.stale_workloads.into_vec().into_iter().for_each(|stale| self.stale_workloads.push(stale));
+        self.stale_owners.extend(other.stale_owners);
+        self.candidate_owners.extend(other.candidate_owners);
+        self.unknown.extend(other.unknown);
     }
 }
 
 /// What was found and decided.
 #[derive(Debug)]
-pub struct Survey {
+pub struct Assessment {
     /// What was found, without the findings.
-    pub found: Found,
+    pub scan: ScanResult,
     /// Each outdated workload and what is to be done about it, in the order of restarts.
-    pub decisions: Vec<(Finding, Decision)>,
+    pub decisions: Vec<(StaleWorkload, Decision)>,
 }

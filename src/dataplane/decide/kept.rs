@@ -5,17 +5,17 @@
 
 use std::collections::BTreeMap;
 
-use super::finding::Finding;
+use super::finding::StaleWorkload;
 
 /// Outdated workloads that are kept.
-const MOST: usize = 5_000;
+const MAX_WORKLOADS: usize = 5_000;
 /// Bytes of them, roughly.
-const MOST_BYTES: usize = 8 << 20;
+const MAX_BYTES: usize = 8 << 20;
 
 /// Outdated workloads by namespace.
 #[derive(Debug, Default)]
-pub struct Kept {
-    namespaces: BTreeMap<String, Share>,
+pub struct StaleWorkloads {
+    namespaces: BTreeMap<String, NamespaceShare>,
     count: usize,
     bytes: usize,
     dropped: usize,
@@ -23,36 +23,36 @@ pub struct Kept {
 
 /// Those of one namespace.
 #[derive(Debug, Default)]
-struct Share {
-    findings: Vec<Finding>,
+struct NamespaceShare {
+    workloads: Vec<StaleWorkload>,
     bytes: usize,
 }
 
-impl Kept {
+impl StaleWorkloads {
     /// Keeps `finding`; where there is no room, one of the fullest namespace is dropped.
-    pub fn push(&mut self, finding: Finding) {
-        let (namespace, bytes) = (finding.workload.namespace.clone().unwrap_or_default(), finding.weight());
+    pub fn push(&mut self, stale: StaleWorkload) {
+        let (namespace, bytes) = (stale.workload.namespace.clone().unwrap_or_default(), stale.memory_bytes());
         let share = self.namespaces.entry(namespace).or_default();
-        share.findings.push(finding);
+        share.workloads.push(stale);
         share.bytes += bytes;
         self.count += 1;
         self.bytes += bytes;
-        while self.count > MOST || self.bytes > MOST_BYTES {
+        while self.count > MAX_WORKLOADS || self.bytes > MAX_BYTES {
             self.drop_one();
         }
     }
 
     fn drop_one(&mut self) {
         let fullest = self.namespaces.values_mut().max_by_key(|share| share.bytes);
-        let Some(finding) = fullest.and_then(|share| {
-            let finding = share.findings.pop()?;
-            share.bytes = share.bytes.saturating_sub(finding.weight());
-            Some(finding)
+        let Some(stale) = fullest.and_then(|share| {
+            let stale = share.workloads.pop()?;
+            share.bytes = share.bytes.saturating_sub(stale.memory_bytes());
+            Some(stale)
         }) else {
             return;
         };
         self.count -= 1;
-        self.bytes = self.bytes.saturating_sub(finding.weight());
+        self.bytes = self.bytes.saturating_sub(stale.memory_bytes());
         self.dropped += 1;
     }
 
@@ -63,38 +63,38 @@ impl Kept {
 
     /// All that are kept.
     #[must_use]
-    pub fn into_findings(self) -> Vec<Finding> {
-        self.namespaces.into_values().flat_map(|share| share.findings).collect()
+    pub fn into_vec(self) -> Vec<StaleWorkload> {
+        self.namespaces.into_values().flat_map(|share| share.workloads).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::fixtures::finding;
+    use crate::dataplane::fixtures::stale_workload;
 
-    fn of(namespace: &str, labels: usize) -> Finding {
-        let mut finding = finding("w");
-        finding.workload.namespace = Some(namespace.to_owned());
-        finding.labels = [("a".to_owned(), "x".repeat(labels))].into();
-        finding
+    fn in_namespace(namespace: &str, labels: usize) -> StaleWorkload {
+        let mut stale = stale_workload("w");
+        stale.workload.namespace = Some(namespace.to_owned());
+        stale.labels = [("a".to_owned(), "x".repeat(labels))].into();
+        stale
     }
 
     #[test]
-    fn whoever_fills_one_namespace_takes_nothing_from_the_others() {
-        for (count, labels) in [(2 * MOST, 0), (100, 1 << 20)] {
-            let mut kept = Kept::default();
-            (0..count).for_each(|_| kept.push(of("full", labels)));
-            (0..10).for_each(|_| kept.push(of("other", 0)));
-            let dropped = kept.take_dropped();
-            let (count_kept, bytes) = (kept.count, kept.bytes);
-            let findings = kept.into_findings();
+    fn a_full_namespace_does_not_displace_workloads_of_others() {
+        for (count, labels) in [(2 * MAX_WORKLOADS, 0), (100, 1 << 20)] {
+            let mut workloads = StaleWorkloads::default();
+            (0..count).for_each(|_| workloads.push(in_namespace("full", labels)));
+            (0..10).for_each(|_| workloads.push(in_namespace("other", 0)));
+            let dropped = workloads.take_dropped();
+            let (count_kept, bytes) = (workloads.count, workloads.bytes);
+            let remaining = workloads.into_vec();
             let others =
-                findings.iter().filter(|it| it.workload.namespace.as_deref() == Some("other")).count();
-            assert_eq!((others, findings.len()), (10, count_kept));
+                remaining.iter().filter(|it| it.workload.namespace.as_deref() == Some("other")).count();
+            assert_eq!((others, remaining.len()), (10, count_kept));
             assert_eq!(dropped + count_kept, count + 10);
-            assert!(count_kept <= MOST && bytes <= MOST_BYTES, "{count_kept} {bytes}");
-            assert!(bytes >= MOST_BYTES / 2 || count_kept == MOST, "{count_kept} {bytes}");
+            assert!(count_kept <= MAX_WORKLOADS && bytes <= MAX_BYTES, "{count_kept} {bytes}");
+            assert!(bytes >= MAX_BYTES / 2 || count_kept == MAX_WORKLOADS, "{count_kept} {bytes}");
         }
     }
 }

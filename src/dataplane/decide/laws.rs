@@ -5,20 +5,20 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::disruption::Replacement;
-use super::finding::{Decision, Finding, Hindrance, Steering, decide};
-use super::rollout::Rollout;
-use super::settings::Settings;
-use crate::dataplane::kind::Kind;
-use crate::dataplane::memory::{Attempt, Memory};
-use crate::dataplane::reason::Reason;
+use super::disruption::PodReplacement;
+use super::finding::{BlockReason, Decision, RestartAnnotations, StaleWorkload, decide};
+use super::rollout::RolloutStatus;
+use super::settings::RestartSettings;
+use crate::dataplane::kind::WorkloadKind;
+use crate::dataplane::memory::{RestartAttempt, RestartLedger};
+use crate::dataplane::reason::StaleReason;
 use crate::object::ObjectId;
 
 /// What happens next in the world.
 #[derive(Clone, Debug)]
-enum Event {
+enum SimulatedEvent {
     /// The operator looks, and restarts what it decides to; it may crash before or after the write.
-    Look { crash: Crash },
+    Scan { crash: Crash },
     /// The owner takes the last change of the template back.
     Revert,
     /// Someone scales the workload: its generation grows.
@@ -28,7 +28,7 @@ enum Event {
     /// An annotation comes or goes.
     Exclude(bool),
     /// Injection, a registry or an autoscaler of resources answers differently from before.
-    Answer(u8),
+    InjectionAnswer(u8),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,34 +41,41 @@ enum Crash {
 }
 
 /// One workload whose proxy looks outdated for ever, whatever is done.
-struct World {
+struct WorkloadSimulation {
     generation: i64,
     target: u8,
     excluded: bool,
-    answer: u8,
-    memory: Memory,
+    injection_answer: u8,
+    ledger: RestartLedger,
     /// Restarts that took place since the target changed last.
     restarts: usize,
 }
 
 /// What differs this time.
-fn reason(answer: u8) -> Reason {
+fn reason(answer: u8) -> StaleReason {
     let text = || format!("of answer {answer}");
     match answer % 4 {
-        0 => Reason::DnsCapture,
-        1 => Reason::Image { has: "live".into(), wants: text() },
-        2 => Reason::Resources { has: "live".into(), wants: text() },
-        _ => Reason::ProxyMetadata(vec![text()]),
+        0 => StaleReason::DnsCapture,
+        1 => StaleReason::Image { has: "live".into(), wants: text() },
+        2 => StaleReason::Resources { has: "live".into(), wants: text() },
+        _ => StaleReason::ProxyMetadata(vec![text()]),
     }
 }
 
-impl World {
+impl WorkloadSimulation {
     fn new() -> Self {
-        Self { generation: 1, target: 0, excluded: false, answer: 0, memory: Memory::default(), restarts: 0 }
+        Self {
+            generation: 1,
+            target: 0,
+            excluded: false,
+            injection_answer: 0,
+            ledger: RestartLedger::default(),
+            restarts: 0,
+        }
     }
 
-    fn finding(&self) -> Finding {
-        Finding {
+    fn finding(&self) -> StaleWorkload {
+        StaleWorkload {
             workload: ObjectId {
                 group: "apps".into(),
                 version: "v1".into(),
@@ -76,51 +83,54 @@ impl World {
                 namespace: Some("n".into()),
                 name: "w".into(),
             },
-            kind: Kind::Deployment,
+            kind: WorkloadKind::Deployment,
             uid: "u".into(),
             generation: self.generation,
             kyma: false,
             gateway: false,
-            reasons: vec![reason(self.answer)],
+            reasons: vec![reason(self.injection_answer)],
             target: self.target.to_string(),
             replicas: 2,
-            replacement: Replacement::Rolling { keeps: 2 },
-            rollout: Rollout::Complete,
+            replacement: PodReplacement::Rolling { min_available: 2 },
+            rollout: RolloutStatus::Complete,
             paused: false,
             pod_created: 0,
             labels: BTreeMap::new(),
-            steering: Steering { excluded: self.excluded, ..Steering::default() },
-            wanted: None,
-            unverified: None,
+            restart_annotations: RestartAnnotations {
+                excluded: self.excluded,
+                ..RestartAnnotations::default()
+            },
+            desired_injection: None,
+            owner_unverified: None,
         }
     }
 
     fn decision(&self) -> Decision {
-        let finding = self.finding();
-        let tried = self.memory.tried(&finding.uid, &finding.target, finding.generation);
-        decide(&finding, &Settings::default(), &[], tried, 0)
+        let stale = self.finding();
+        let already_restarted = self.ledger.was_restarted(&stale.uid, &stale.target, stale.generation);
+        decide(&stale, &RestartSettings::default(), &[], already_restarted, 0)
     }
 
-    fn happens(&mut self, event: &Event) {
+    fn apply_event(&mut self, event: &SimulatedEvent) {
         match event {
-            Event::Look { crash } => self.look(*crash),
-            Event::Revert | Event::Scale => self.generation += 1,
-            Event::Mesh(target) if *target != self.target => {
+            SimulatedEvent::Scan { crash } => self.scan(*crash),
+            SimulatedEvent::Revert | SimulatedEvent::Scale => self.generation += 1,
+            SimulatedEvent::Mesh(target) if *target != self.target => {
                 self.target = *target;
                 self.restarts = 0;
             }
-            Event::Mesh(_) => {}
-            Event::Exclude(excluded) => self.excluded = *excluded,
-            Event::Answer(answer) => self.answer = *answer,
+            SimulatedEvent::Mesh(_) => {}
+            SimulatedEvent::Exclude(excluded) => self.excluded = *excluded,
+            SimulatedEvent::InjectionAnswer(answer) => self.injection_answer = *answer,
         }
     }
 
-    fn look(&mut self, crash: Crash) {
+    fn scan(&mut self, crash: Crash) {
         if !matches!(self.decision(), Decision::Restart(_)) {
             return;
         }
-        let attempt = Attempt { target: self.target.to_string(), generation: self.generation, at: 0 };
-        self.memory.remember("u", attempt);
+        let attempt = RestartAttempt { target: self.target.to_string(), generation: self.generation, at: 0 };
+        self.ledger.record_attempt("u", attempt);
         if crash != Crash::BeforeWrite {
             self.generation += 1;
             self.restarts += 1;
@@ -128,79 +138,85 @@ impl World {
     }
 }
 
-fn event() -> impl Strategy<Value = Event> {
+fn event() -> impl Strategy<Value = SimulatedEvent> {
     let crash = prop_oneof![Just(Crash::Never), Just(Crash::BeforeWrite), Just(Crash::AfterWrite)];
     prop_oneof![
-        5 => crash.prop_map(|crash| Event::Look { crash }),
-        2 => Just(Event::Revert),
-        1 => Just(Event::Scale),
-        1 => (0..3_u8).prop_map(Event::Mesh),
-        1 => any::<bool>().prop_map(Event::Exclude),
-        2 => any::<u8>().prop_map(Event::Answer),
+        5 => crash.prop_map(|crash| SimulatedEvent::Scan { crash }),
+        2 => Just(SimulatedEvent::Revert),
+        1 => Just(SimulatedEvent::Scale),
+        1 => (0..3_u8).prop_map(SimulatedEvent::Mesh),
+        1 => any::<bool>().prop_map(SimulatedEvent::Exclude),
+        2 => any::<u8>().prop_map(SimulatedEvent::InjectionAnswer),
     ]
 }
 
 proptest! {
     /// However often it looks outdated, whoever reverts, whenever the operator crashes: one restart for each target.
     #[test]
-    fn a_workload_is_restarted_at_most_once_for_what_the_mesh_is(events in prop::collection::vec(event(), 0..60)) {
-        let mut world = World::new();
+    fn a_workload_is_restarted_at_most_once_per_mesh_state(events in prop::collection::vec(event(), 0..60)) {
+        let mut simulation = WorkloadSimulation::new();
         for event in &events {
-            world.happens(event);
-            prop_assert!(world.restarts <= 1, "{} restarts", world.restarts);
+            simulation.apply_event(event);
+            prop_assert!(simulation.restarts <= 1, "{} restarts", simulation.restarts);
         }
     }
 
     /// Whatever happened before: once nothing hinders it, a look restarts what was not restarted yet, or says that it was.
     #[test]
     fn a_workload_is_never_forgotten(events in prop::collection::vec(event(), 0..60)) {
-        let mut world = World::new();
+        let mut simulation = WorkloadSimulation::new();
         for event in &events {
-            world.happens(event);
+            simulation.apply_event(event);
         }
-        world.happens(&Event::Exclude(false));
-        let decision = world.decision();
-        let told = matches!(&decision, Decision::Hold(Hindrance::AlreadyTried));
-        prop_assert!(told || matches!(decision, Decision::Restart(_)), "{decision:?}");
+        simulation.apply_event(&SimulatedEvent::Exclude(false));
+        let decision = simulation.decision();
+        let is_reported = matches!(&decision, Decision::Blocked(BlockReason::AlreadyRestarted));
+        prop_assert!(is_reported || matches!(decision, Decision::Restart(_)), "{decision:?}");
     }
 
     /// After a settled wave, nothing is restarted without a change of the mesh, whatever else happens.
     #[test]
-    fn a_settled_mesh_stays_as_it_is(events in prop::collection::vec(event(), 1..40)) {
-        let mut world = World::new();
-        world.look(Crash::Never);
-        for event in events.iter().filter(|event| !matches!(event, Event::Mesh(_))) {
-            world.happens(event);
-            world.look(Crash::Never);
+    fn a_converged_mesh_is_not_restarted_again(events in prop::collection::vec(event(), 1..40)) {
+        let mut simulation = WorkloadSimulation::new();
+        simulation.scan(Crash::Never);
+        for event in events.iter().filter(|event| !matches!(event, SimulatedEvent::Mesh(_))) {
+            simulation.apply_event(event);
+            simulation.scan(Crash::Never);
         }
-        prop_assert_eq!(world.restarts, 1);
+        prop_assert_eq!(simulation.restarts, 1);
     }
 }
 
 /// A workload whose pods are evicted one by one, and whose replacements look outdated, too.
-struct Evictions {
+struct EvictionSimulation {
     /// When the pod of each slot was made.
     pods: Vec<i64>,
     /// Evictions of each slot for the present target.
     evicted: Vec<usize>,
     target: u8,
-    memory: Memory,
+    ledger: RestartLedger,
     now: i64,
 }
 
-impl Evictions {
+impl EvictionSimulation {
     fn new(pods: usize) -> Self {
-        Self { pods: vec![0; pods], evicted: vec![0; pods], target: 0, memory: Memory::default(), now: 100 }
+        Self {
+            pods: vec![0; pods],
+            evicted: vec![0; pods],
+            target: 0,
+            ledger: RestartLedger::default(),
+            now: 100,
+        }
     }
 
     /// One look with the evictions that follow from it, cut short after `until` of them.
-    fn look(&mut self, until: usize) {
+    fn scan(&mut self, until: usize) {
         let target = self.target.to_string();
         let oldest = self.pods.iter().copied().min().unwrap_or(self.now);
-        if self.memory.replaced("u", &target, oldest) {
+        if self.ledger.is_replacement("u", &target, oldest) {
             return;
         }
-        let since = self.memory.remember("u", Attempt { target, generation: 1, at: self.now });
+        let since = self.ledger.record_attempt("u", RestartAttempt { target, generation: 1, at: self.now });
         // No eviction in the second of the beginning.
         self.now = self.now.max(since + 1);
         let due: Vec<usize> = (0..self.pods.len()).filter(|slot| self.pods[*slot] <= since).collect();
@@ -219,19 +235,19 @@ proptest! {
         pods in 1..6_usize,
         events in prop::collection::vec((0..8_usize, 0..3_i64, prop::option::weighted(0.1, 0..3_u8)), 0..40),
     ) {
-        let mut world = Evictions::new(pods);
+        let mut simulation = EvictionSimulation::new(pods);
         for (until, passes, target) in events {
-            world.now += passes;
-            if let Some(target) = target.filter(|target| *target != world.target) {
-                world.target = target;
-                world.evicted = vec![0; pods];
-                world.memory.forget_others("");
+            simulation.now += passes;
+            if let Some(target) = target.filter(|target| *target != simulation.target) {
+                simulation.target = target;
+                simulation.evicted = vec![0; pods];
+                simulation.ledger.forget_other_meshes("");
             }
-            world.look(until);
-            prop_assert!(world.evicted.iter().all(|times| *times <= 1), "{:?}", world.evicted);
+            simulation.scan(until);
+            prop_assert!(simulation.evicted.iter().all(|times| *times <= 1), "{:?}", simulation.evicted);
         }
-        world.look(usize::MAX);
-        let old = world.pods.iter().filter(|created| !world.memory.replaced("u", &world.target.to_string(), **created));
+        simulation.scan(usize::MAX);
+        let old = simulation.pods.iter().filter(|created| !simulation.ledger.is_replacement("u", &simulation.target.to_string(), **created));
         prop_assert_eq!(old.count(), 0);
     }
 }

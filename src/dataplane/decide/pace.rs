@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::settings::Settings;
+use super::settings::RestartSettings;
 use crate::object::ObjectId;
 
 /// How far a wave is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct RestartProgress {
     /// Restarts that are to come.
-    pub waiting: usize,
+    pub pending: usize,
     /// Restarts under way.
     pub running: usize,
     /// Restarts that are done.
@@ -20,23 +20,23 @@ pub struct Progress {
     /// Restarts that failed.
     pub failed: usize,
     /// What is in the way of restarts: of those that take long, and of those that failed.
-    pub troubles: Vec<Trouble>,
+    pub issues: Vec<Issue>,
 }
 
 /// What is in the way of one restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct Issue {
     /// The workload.
     pub workload: ObjectId,
     /// Why it is outdated.
-    pub outdated: String,
+    pub stale_reasons: String,
     /// What is in the way.
-    pub why: String,
+    pub message: String,
 }
 
 /// One restart that is to come.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Item {
+pub struct QueuedRestart {
     /// What the caller knows it by.
     pub id: usize,
     /// Namespace of the workload.
@@ -46,25 +46,25 @@ pub struct Item {
 }
 
 /// A restart takes long that has used up this part of its time.
-const LONG: u64 = 10;
+const SLOW_FRACTION: u64 = 10;
 /// One failure among so many restarts is too much, once there are as many as the limit.
-const SHARE: usize = 20;
+const FAILURE_SHARE: usize = 20;
 
 /// Namespaces with failures that stop the wave: a fifth of those in it, and no fewer than these. A single tenant rarely has
 /// as many, and what is wrong with the mesh itself shows in more.
-const FAILING_NAMESPACES: usize = 3;
-const FAILING_SHARE: usize = 5;
+const MIN_FAILING_NAMESPACES: usize = 3;
+const FAILING_NAMESPACES_SHARE: usize = 5;
 
 /// Which restarts were stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Extent {
+pub enum StopScope {
     /// Those of the whole wave.
     Wave,
     /// Those of these namespaces.
     Namespaces(BTreeSet<String>),
 }
 
-impl Extent {
+impl StopScope {
     /// Whether the restarts of a namespace were stopped.
     #[must_use]
     pub fn covers(&self, namespace: &str) -> bool {
@@ -76,7 +76,7 @@ impl Extent {
 
     /// What was stopped before and what is stopped now.
     #[must_use]
-    pub fn and(self, other: Self) -> Self {
+    pub fn union(self, other: Self) -> Self {
         match (self, other) {
             (Self::Namespaces(mut namespaces), Self::Namespaces(others)) => {
                 namespaces.extend(others);
@@ -89,69 +89,69 @@ impl Extent {
 
 /// How the restarts of one namespace ended.
 #[derive(Clone, Copy, Debug, Default)]
-struct Tally {
+struct RestartTally {
     done: usize,
     failed: usize,
     failed_in_a_row: usize,
 }
 
-impl Tally {
-    fn add(&mut self, end: End) {
+impl RestartTally {
+    fn add(&mut self, end: RestartResult) {
         match end {
-            End::Done => {
+            RestartResult::Done => {
                 self.done += 1;
                 self.failed_in_a_row = 0;
             }
-            End::Failed => {
+            RestartResult::Failed => {
                 self.failed += 1;
                 self.failed_in_a_row += 1;
             }
-            End::Skipped => {}
+            RestartResult::Skipped => {}
         }
     }
 
     /// Whether so many failed, in a row or among all, that no further one starts.
-    fn is_too_much(&self, limit: usize) -> bool {
+    fn exceeds_failure_limit(&self, limit: usize) -> bool {
         // Successes of others between the failures do not make these less of a pattern.
-        let share = self.failed * SHARE >= self.done + self.failed;
+        let share = self.failed * FAILURE_SHARE >= self.done + self.failed;
         self.failed_in_a_row >= limit || (self.failed >= limit && share)
     }
 }
 
 /// The course of one wave.
 #[derive(Clone, Debug)]
-pub struct Pace {
-    unfinished: usize,
-    per_namespace: usize,
+pub struct RolloutThrottle {
+    max_unfinished: usize,
+    max_per_namespace: usize,
     failure_limit: usize,
     /// Namespaces with failures that stop the wave.
     failing_limit: usize,
     timeout: u64,
-    waiting: VecDeque<Item>,
+    pending: VecDeque<QueuedRestart>,
     /// What does not start, because its namespace was stopped.
-    held: Vec<Item>,
-    running: BTreeMap<usize, Running>,
-    tallies: BTreeMap<String, Tally>,
+    blocked: Vec<QueuedRestart>,
+    running: BTreeMap<usize, RunningRestart>,
+    tallies: BTreeMap<String, RestartTally>,
     stopped_namespaces: BTreeSet<String>,
     done: usize,
     /// Restarts done since some were started last.
-    done_since: usize,
+    done_since_start: usize,
     failed: usize,
     stopped: bool,
 }
 
 #[derive(Clone, Debug)]
-struct Running {
+struct RunningRestart {
     namespace: String,
     gateway: bool,
-    since: u64,
+    started_at: u64,
     /// Whether its time began anew.
     extended: bool,
 }
 
 /// How one restart ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum RestartResult {
     /// Every pod is new.
     Done,
     /// The rollout failed or took too long.
@@ -160,47 +160,51 @@ pub enum End {
     Skipped,
 }
 
-impl Pace {
+impl RolloutThrottle {
     /// A wave over `items`, in their order.
     #[must_use]
-    pub fn new(settings: &Settings, items: impl IntoIterator<Item = Item>) -> Self {
-        let waiting: VecDeque<Item> = items.into_iter().collect();
-        let namespaces: BTreeSet<&str> = waiting.iter().map(|item| item.namespace.as_str()).collect();
-        let failing_limit = namespaces.len().div_ceil(FAILING_SHARE).max(FAILING_NAMESPACES);
+    pub fn new(settings: &RestartSettings, items: impl IntoIterator<Item = QueuedRestart>) -> Self {
+        let pending: VecDeque<QueuedRestart> = items.into_iter().collect();
+        let namespaces: BTreeSet<&str> = pending.iter().map(|item| item.namespace.as_str()).collect();
+        let failing_limit = namespaces.len().div_ceil(FAILING_NAMESPACES_SHARE).max(MIN_FAILING_NAMESPACES);
         Self {
-            unfinished: settings.unfinished.max(1),
-            per_namespace: settings.unfinished_per_namespace.max(1),
+            max_unfinished: settings.max_unfinished.max(1),
+            max_per_namespace: settings.max_unfinished_per_namespace.max(1),
             failure_limit: settings.failure_limit.max(1),
             failing_limit,
             timeout: settings.rollout_timeout.as_secs(),
-            waiting,
-            held: Vec::new(),
+            pending,
+            blocked: Vec::new(),
             running: BTreeMap::new(),
             tallies: BTreeMap::new(),
             stopped_namespaces: BTreeSet::new(),
             done: 0,
-            done_since: 0,
+            done_since_start: 0,
             failed: 0,
             stopped: false,
         }
     }
 
     /// What starts now. Each item starts at most once.
-    pub fn start(&mut self, now: u64) -> Vec<usize> {
+    pub fn start_next(&mut self, now: u64) -> Vec<usize> {
         let mut started = Vec::new();
-        let mut passed_over = VecDeque::new();
-        while let Some(item) = self.waiting.pop_front() {
-            if self.is_stopped() || !self.has_room(&item, passed_over.is_empty()) {
-                passed_over.push_back(item);
+        let mut deferred = VecDeque::new();
+        while let Some(item) = self.pending.pop_front() {
+            if self.is_stopped() || !self.can_start(&item, deferred.is_empty()) {
+                deferred.push_back(item);
                 continue;
             }
             started.push(item.id);
-            let running =
-                Running { namespace: item.namespace, gateway: item.gateway, since: now, extended: false };
+            let running = RunningRestart {
+                namespace: item.namespace,
+                gateway: item.gateway,
+                started_at: now,
+                extended: false,
+            };
             self.running.insert(item.id, running);
         }
-        self.waiting = passed_over;
-        self.done_since = 0;
+        self.pending = deferred;
+        self.done_since_start = 0;
         started
     }
 
@@ -209,45 +213,47 @@ impl Pace {
     ///
     /// Restarts that failed or were refused make nothing faster.
     #[must_use]
-    pub fn is_time_for_more(&self) -> bool {
-        const WORTH: usize = 10;
-        !self.waiting.is_empty() && self.done_since >= WORTH && self.done_since * 10 >= self.unfinished * 7
+    pub fn should_start_more(&self) -> bool {
+        const MIN_BATCH: usize = 10;
+        !self.pending.is_empty()
+            && self.done_since_start >= MIN_BATCH
+            && self.done_since_start * 10 >= self.max_unfinished * 7
     }
 
-    fn has_room(&self, item: &Item, nothing_before: bool) -> bool {
+    fn can_start(&self, item: &QueuedRestart, is_first: bool) -> bool {
         if item.gateway {
-            return self.running.is_empty() && nothing_before;
+            return self.running.is_empty() && is_first;
         }
         let in_namespace =
             self.running.values().filter(|running| running.namespace == item.namespace).count();
-        self.running.len() < self.unfinished
-            && in_namespace < self.per_namespace
+        self.running.len() < self.max_unfinished
+            && in_namespace < self.max_per_namespace
             && !self.running.values().any(|running| running.gateway)
     }
 
     /// Lets the time of a restart begin anew, once; tells whether it does.
-    pub fn extend(&mut self, id: usize, now: u64) -> bool {
+    pub fn extend_timeout(&mut self, id: usize, now: u64) -> bool {
         let Some(running) = self.running.get_mut(&id).filter(|running| !running.extended) else {
             return false;
         };
-        (running.since, running.extended) = (now, true);
+        (running.started_at, running.extended) = (now, true);
         true
     }
 
     /// Notes how a restart ended, and tells whether it ran until now. What does not run is ignored.
-    pub fn end(&mut self, id: usize, end: End) -> bool {
-        let Some(Running { namespace, .. }) = self.running.remove(&id) else { return false };
+    pub fn finish(&mut self, id: usize, end: RestartResult) -> bool {
+        let Some(RunningRestart { namespace, .. }) = self.running.remove(&id) else { return false };
         match end {
-            End::Done => {
+            RestartResult::Done => {
                 self.done += 1;
-                self.done_since += 1;
+                self.done_since_start += 1;
             }
-            End::Failed => self.failed += 1,
-            End::Skipped => {}
+            RestartResult::Failed => self.failed += 1,
+            RestartResult::Skipped => {}
         }
         let tally = self.tallies.entry(namespace.clone()).or_default();
         tally.add(end);
-        if tally.is_too_much(self.failure_limit) {
+        if tally.exceeds_failure_limit(self.failure_limit) {
             self.stop_namespace(namespace);
         }
         let failing = self.tallies.values().filter(|tally| tally.failed > 0).count();
@@ -256,10 +262,10 @@ impl Pace {
     }
 
     fn stop_namespace(&mut self, namespace: String) {
-        let (held, waiting) = self.waiting.drain(..).partition(|item| item.namespace == namespace);
-        self.waiting = waiting;
-        let held: VecDeque<Item> = held;
-        self.held.extend(held);
+        let (blocked, pending) = self.pending.drain(..).partition(|item| item.namespace == namespace);
+        self.pending = pending;
+        let blocked: VecDeque<QueuedRestart> = blocked;
+        self.blocked.extend(blocked);
         self.stopped_namespaces.insert(namespace);
     }
 
@@ -271,11 +277,11 @@ impl Pace {
 
     /// The restarts that take so long that people may ask why.
     pub fn slow(&self, now: u64) -> impl Iterator<Item = usize> {
-        self.older_than(self.timeout / LONG, now)
+        self.older_than(self.timeout / SLOW_FRACTION, now)
     }
 
     fn older_than(&self, age: u64, now: u64) -> impl Iterator<Item = usize> {
-        let is_older = move |running: &Running| now.saturating_sub(running.since) > age;
+        let is_older = move |running: &RunningRestart| now.saturating_sub(running.started_at) > age;
         self.running.iter().filter(move |(_, running)| is_older(running)).map(|(id, _)| *id)
     }
 
@@ -287,33 +293,33 @@ impl Pace {
 
     /// Which restarts were stopped after failures; `None` if none were.
     #[must_use]
-    pub fn extent(&self) -> Option<Extent> {
+    pub fn stop_scope(&self) -> Option<StopScope> {
         if self.stopped {
-            return Some(Extent::Wave);
+            return Some(StopScope::Wave);
         }
         let namespaces = self.stopped_namespaces.clone();
-        (!namespaces.is_empty()).then_some(Extent::Namespaces(namespaces))
+        (!namespaces.is_empty()).then_some(StopScope::Namespaces(namespaces))
     }
 
     /// Whether nothing runs and nothing will start.
     #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.running.is_empty() && (self.waiting.is_empty() || self.is_stopped())
+    pub fn is_finished(&self) -> bool {
+        self.running.is_empty() && (self.pending.is_empty() || self.is_stopped())
     }
 
     /// The items that will not start any more, because their namespace was stopped.
-    pub fn held(&self) -> impl Iterator<Item = usize> {
-        self.held.iter().map(|item| item.id)
+    pub fn blocked(&self) -> impl Iterator<Item = usize> {
+        self.blocked.iter().map(|item| item.id)
     }
 
     /// The items that have not started; where the wave is stopped, they will not.
-    pub fn waiting(&self) -> impl Iterator<Item = usize> {
-        self.waiting.iter().map(|item| item.id)
+    pub fn pending(&self) -> impl Iterator<Item = usize> {
+        self.pending.iter().map(|item| item.id)
     }
 
     /// Takes back everything that has not started.
-    pub fn cancel(&mut self) {
-        self.waiting.clear();
+    pub fn cancel_pending(&mut self) {
+        self.pending.clear();
     }
 
     /// Restarts under way, done and failed.
@@ -327,10 +333,10 @@ impl Pace {
 ///
 /// `explained` is whether version or configuration of the mesh changed since the last settled wave.
 #[must_use]
-pub fn needs_release(stale: usize, total: usize, explained: bool, settings: &Settings) -> bool {
+pub fn needs_approval(stale: usize, total: usize, explained: bool, settings: &RestartSettings) -> bool {
     // In a small mesh, a few workloads are a large share.
-    const FEW: usize = 3;
-    !explained && stale > FEW && stale * 100 > total * settings.unexplained_share
+    const MIN_WORKLOADS: usize = 3;
+    !explained && stale > MIN_WORKLOADS && stale * 100 > total * settings.unexplained_share_percent
 }
 
 #[cfg(test)]
@@ -341,66 +347,73 @@ mod tests {
 
     use super::*;
 
-    fn item(id: usize, namespace: &str, gateway: bool) -> Item {
-        Item { id, namespace: namespace.to_owned(), gateway }
+    fn item(id: usize, namespace: &str, gateway: bool) -> QueuedRestart {
+        QueuedRestart { id, namespace: namespace.to_owned(), gateway }
     }
 
-    fn settings(unfinished: usize, per_namespace: usize, failure_limit: usize) -> Settings {
-        Settings { unfinished, unfinished_per_namespace: per_namespace, failure_limit, ..Settings::default() }
+    fn settings(unfinished: usize, per_namespace: usize, failure_limit: usize) -> RestartSettings {
+        RestartSettings {
+            max_unfinished: unfinished,
+            max_unfinished_per_namespace: per_namespace,
+            failure_limit,
+            ..RestartSettings::default()
+        }
     }
 
     #[test]
     fn a_full_namespace_does_not_hold_up_others() {
         let items = [item(0, "a", false), item(1, "a", false), item(2, "b", false)];
-        let mut pace = Pace::new(&settings(5, 1, 3), items);
-        assert_eq!(pace.start(0), [0, 2]);
-        pace.end(0, End::Done);
-        assert_eq!(pace.start(0), [1]);
+        let mut throttle = RolloutThrottle::new(&settings(5, 1, 3), items);
+        assert_eq!(throttle.start_next(0), [0, 2]);
+        throttle.finish(0, RestartResult::Done);
+        assert_eq!(throttle.start_next(0), [1]);
     }
 
     #[test]
     fn gateways_wait_for_everything_else_and_go_alone() {
         let items = [item(0, "a", false), item(1, "g", true), item(2, "g", true)];
-        let mut pace = Pace::new(&settings(5, 5, 3), items);
-        assert_eq!(pace.start(0), [0]);
-        assert_eq!(pace.start(0), [0; 0]);
-        pace.end(0, End::Done);
-        assert_eq!(pace.start(0), [1]);
-        assert_eq!(pace.start(0), [0; 0]);
-        pace.end(1, End::Done);
-        assert_eq!(pace.start(0), [2]);
+        let mut throttle = RolloutThrottle::new(&settings(5, 5, 3), items);
+        assert_eq!(throttle.start_next(0), [0]);
+        assert_eq!(throttle.start_next(0), [0; 0]);
+        throttle.finish(0, RestartResult::Done);
+        assert_eq!(throttle.start_next(0), [1]);
+        assert_eq!(throttle.start_next(0), [0; 0]);
+        throttle.finish(1, RestartResult::Done);
+        assert_eq!(throttle.start_next(0), [2]);
     }
 
     #[test]
-    fn more_start_when_most_of_the_limit_is_done_and_it_is_worth_a_write() {
-        let ended = |unfinished, ends: &[End]| {
-            let mut pace = Pace::new(&settings(unfinished, 99, 99), (0..99).map(|id| item(id, "a", false)));
-            let started = pace.start(0);
-            assert!(!pace.is_time_for_more(), "nothing is done");
+    fn more_restarts_start_once_most_of_a_batch_is_done() {
+        let should_start_after = |unfinished, ends: &[RestartResult]| {
+            let mut throttle =
+                RolloutThrottle::new(&settings(unfinished, 99, 99), (0..99).map(|id| item(id, "a", false)));
+            let started = throttle.start_next(0);
+            assert!(!throttle.should_start_more(), "nothing is done");
             for (id, end) in started.into_iter().zip(ends) {
-                pace.end(id, *end);
+                throttle.finish(id, *end);
             }
-            let time = pace.is_time_for_more();
-            pace.start(0);
-            assert!(!pace.is_time_for_more(), "these were started for");
+            let time = throttle.should_start_more();
+            throttle.start_next(0);
+            assert!(!throttle.should_start_more(), "these were started for");
             time
         };
         for (unfinished, ends, time) in [
-            (1, vec![End::Done], false),
-            (4, vec![End::Done; 4], false),
-            (10, vec![End::Done; 10], true),
-            (20, vec![End::Done; 13], false),
-            (20, vec![End::Done; 14], true),
-            (20, vec![End::Failed; 20], false),
+            (1, vec![RestartResult::Done], false),
+            (4, vec![RestartResult::Done; 4], false),
+            (10, vec![RestartResult::Done; 10], true),
+            (20, vec![RestartResult::Done; 13], false),
+            (20, vec![RestartResult::Done; 14], true),
+            (20, vec![RestartResult::Failed; 20], false),
         ] {
-            assert_eq!(ended(unfinished, &ends), time, "{unfinished} {ends:?}");
+            assert_eq!(should_start_after(unfinished, &ends), time, "{unfinished} {ends:?}");
         }
     }
 
     #[test]
     fn repeated_failures_stop_their_namespace_and_single_ones_do_not() {
-        use End::{Done, Failed, Skipped};
-        let with_many = |ends: [End; 3]| std::iter::repeat_n(Done, 50).chain(ends).collect::<Vec<_>>();
+        use RestartResult::{Done, Failed, Skipped};
+        let with_many =
+            |ends: [RestartResult; 3]| std::iter::repeat_n(Done, 50).chain(ends).collect::<Vec<_>>();
         for (ends, stopped) in [
             (vec![Failed, Done], false),
             (vec![Failed, Failed], true),
@@ -411,24 +424,24 @@ mod tests {
         ] {
             let items = (0..=ends.len()).map(|id| item(id, "a", false));
             let last = [item(ends.len() + 1, "b", false), item(ends.len() + 2, "b", true)];
-            let mut pace = Pace::new(&settings(1, 1, 2), items.chain(last));
+            let mut throttle = RolloutThrottle::new(&settings(1, 1, 2), items.chain(last));
             for end in &ends {
-                let [id] = pace.start(0)[..] else { panic!("one at a time") };
-                pace.end(id, *end);
+                let [id] = throttle.start_next(0)[..] else { panic!("one at a time") };
+                throttle.finish(id, *end);
             }
-            let a = Extent::Namespaces(["a".to_owned()].into());
-            assert_eq!(pace.extent(), stopped.then_some(a), "{ends:?}");
-            assert_eq!(pace.held().count(), usize::from(stopped));
-            let mut rest = Vec::new();
-            while !pace.is_over() {
-                for id in pace.start(0) {
-                    rest.push(id);
-                    pace.end(id, Done);
+            let a = StopScope::Namespaces(["a".to_owned()].into());
+            assert_eq!(throttle.stop_scope(), stopped.then_some(a), "{ends:?}");
+            assert_eq!(throttle.blocked().count(), usize::from(stopped));
+            let mut remaining = Vec::new();
+            while !throttle.is_finished() {
+                for id in throttle.start_next(0) {
+                    remaining.push(id);
+                    throttle.finish(id, Done);
                 }
             }
             let first = if stopped { ends.len() + 1 } else { ends.len() };
             assert_eq!(
-                rest,
+                remaining,
                 (first..=ends.len() + 2).collect::<Vec<_>>(),
                 "the others go on, gateways included"
             );
@@ -436,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wave_stops_when_a_fifth_of_the_namespaces_fails_and_no_fewer_than_three() {
+    fn a_wave_stops_when_a_fifth_and_at_least_three_namespaces_fail() {
         for (namespaces, failing, stopped) in [
             (2, 2, false),
             (3, 2, false),
@@ -449,55 +462,56 @@ mod tests {
             (100, 20, true),
         ] {
             let items = (0..namespaces).map(|id| item(id, &format!("n{id}"), false));
-            let mut pace = Pace::new(&settings(200, 1, 3), items);
-            let started = pace.start(0);
+            let mut throttle = RolloutThrottle::new(&settings(200, 1, 3), items);
+            let started = throttle.start_next(0);
             for id in started.iter().take(failing) {
-                pace.end(*id, End::Failed);
+                throttle.finish(*id, RestartResult::Failed);
             }
-            assert_eq!(pace.is_stopped(), stopped, "{failing} of {namespaces}");
-            assert_eq!(pace.extent(), stopped.then_some(Extent::Wave));
+            assert_eq!(throttle.is_stopped(), stopped, "{failing} of {namespaces}");
+            assert_eq!(throttle.stop_scope(), stopped.then_some(StopScope::Wave));
         }
     }
 
     #[test]
-    fn what_is_stopped_adds_up() {
-        let of = |names: &[&str]| Extent::Namespaces(names.iter().map(|name| (*name).to_owned()).collect());
-        assert_eq!(of(&["a"]).and(of(&["b"])), of(&["a", "b"]));
-        assert_eq!(of(&["a"]).and(Extent::Wave), Extent::Wave);
-        assert_eq!(Extent::Wave.and(of(&["a"])), Extent::Wave);
+    fn stop_scopes_add_up() {
+        let of =
+            |names: &[&str]| StopScope::Namespaces(names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(of(&["a"]).union(of(&["b"])), of(&["a", "b"]));
+        assert_eq!(of(&["a"]).union(StopScope::Wave), StopScope::Wave);
+        assert_eq!(StopScope::Wave.union(of(&["a"])), StopScope::Wave);
         assert_eq!(
-            [of(&["a"]).covers("a"), of(&["a"]).covers("b"), Extent::Wave.covers("b")],
+            [of(&["a"]).covers("a"), of(&["a"]).covers("b"), StopScope::Wave.covers("b")],
             [true, false, true]
         );
     }
 
     #[test]
-    fn a_rollout_that_takes_too_long_is_told_and_then_overdue() {
-        let mut pace = Pace::new(&Settings::default(), [item(0, "a", false)]);
-        pace.start(100);
-        let slow = |pace: &Pace, now| pace.slow(now).collect::<Vec<_>>();
-        assert_eq!(slow(&pace, 160), [0; 0]);
-        assert_eq!(slow(&pace, 161), [0]);
-        assert_eq!(pace.overdue(700), [0; 0]);
-        assert_eq!(pace.overdue(701), [0]);
-        assert!(pace.end(0, End::Failed));
-        assert_eq!(slow(&pace, 701), [0; 0]);
-        assert!(!pace.end(0, End::Done), "it ended before");
-        assert_eq!(pace.counts(), (0, 0, 1));
+    fn a_long_rollout_is_slow_first_and_then_overdue() {
+        let mut throttle = RolloutThrottle::new(&RestartSettings::default(), [item(0, "a", false)]);
+        throttle.start_next(100);
+        let slow = |throttle: &RolloutThrottle, now| throttle.slow(now).collect::<Vec<_>>();
+        assert_eq!(slow(&throttle, 160), [0; 0]);
+        assert_eq!(slow(&throttle, 161), [0]);
+        assert_eq!(throttle.overdue(700), [0; 0]);
+        assert_eq!(throttle.overdue(701), [0]);
+        assert!(throttle.finish(0, RestartResult::Failed));
+        assert_eq!(slow(&throttle, 701), [0; 0]);
+        assert!(!throttle.finish(0, RestartResult::Done), "it ended before");
+        assert_eq!(throttle.counts(), (0, 0, 1));
     }
 
     #[test]
-    fn the_time_of_a_restart_begins_anew_once() {
-        let mut pace = Pace::new(&Settings::default(), [item(0, "a", false)]);
-        pace.start(100);
-        assert!(pace.extend(0, 800));
-        assert_eq!(pace.overdue(1400), [0; 0]);
-        assert_eq!(pace.overdue(1401), [0]);
-        assert!(!pace.extend(0, 1401));
+    fn the_timeout_of_a_restart_is_extended_once() {
+        let mut throttle = RolloutThrottle::new(&RestartSettings::default(), [item(0, "a", false)]);
+        throttle.start_next(100);
+        assert!(throttle.extend_timeout(0, 800));
+        assert_eq!(throttle.overdue(1400), [0; 0]);
+        assert_eq!(throttle.overdue(1401), [0]);
+        assert!(!throttle.extend_timeout(0, 1401));
     }
 
     #[test]
-    fn a_large_wave_without_a_cause_needs_a_release() {
+    fn a_large_wave_without_a_cause_needs_approval() {
         for (stale, total, explained, needed) in [
             (21, 100, false, true),
             (20, 100, false, false),
@@ -505,7 +519,7 @@ mod tests {
             (3, 3, false, false),
             (4, 4, false, true),
         ] {
-            let found = needs_release(stale, total, explained, &Settings::default());
+            let found = needs_approval(stale, total, explained, &RestartSettings::default());
             assert_eq!(found, needed, "{stale} of {total}");
         }
     }
@@ -518,15 +532,15 @@ mod tests {
             unfinished in 1..6_usize, per_namespace in 1..4_usize, failure_limit in 1..5_usize,
             ends in prop::collection::vec((any::<usize>(), 0..5_u8), 0..200),
         ) {
-            let items: Vec<Item> = namespaces.iter().enumerate()
+            let items: Vec<QueuedRestart> = namespaces.iter().enumerate()
                 .map(|(id, (namespace, gateway))| item(id, &namespace.to_string(), *gateway)).collect();
             let settings = settings(unfinished, per_namespace, failure_limit);
-            let mut pace = Pace::new(&settings, items.clone());
+            let mut throttle = RolloutThrottle::new(&settings, items.clone());
             let mut started = BTreeSet::new();
             let mut running: Vec<usize> = Vec::new();
             let mut ends = ends.into_iter();
-            while !pace.is_over() {
-                for id in pace.start(0) {
+            while !throttle.is_finished() {
+                for id in throttle.start_next(0) {
                     prop_assert!(started.insert(id), "started twice");
                     running.push(id);
                 }
@@ -540,12 +554,12 @@ mod tests {
                 if running.is_empty() { continue; }
                 let (index, end) = ends.next().unwrap_or((0, 0));
                 let id = running.remove(index % running.len());
-                pace.end(id, match end { 0..=2 => End::Done, 3 => End::Failed, _ => End::Skipped });
+                throttle.finish(id, match end { 0..=2 => RestartResult::Done, 3 => RestartResult::Failed, _ => RestartResult::Skipped });
             }
-            prop_assert_eq!(started.len() + pace.waiting().count() + pace.held().count(), items.len());
-            let is_stopped = |id: usize| pace.extent().is_some_and(|extent| extent.covers(&items[id].namespace));
-            prop_assert!(pace.held().all(is_stopped));
-            prop_assert!(pace.is_stopped() || pace.waiting().count() == 0);
+            prop_assert_eq!(started.len() + throttle.pending().count() + throttle.blocked().count(), items.len());
+            let is_stopped = |id: usize| throttle.stop_scope().is_some_and(|scope| scope.covers(&items[id].namespace));
+            prop_assert!(throttle.blocked().all(is_stopped));
+            prop_assert!(throttle.is_stopped() || throttle.pending().count() == 0);
         }
     }
 }

@@ -1,120 +1,121 @@
 //! How far the rollout of a workload is. Pure judgements over live workloads, as `kubectl rollout status` makes them.
 
 use super::disruption::{is_on_delete, partition};
-use crate::dataplane::kind::Kind;
-use crate::dataplane::objects::{Condition, Workload, WorkloadStatus};
+use crate::dataplane::kind::WorkloadKind;
+use crate::dataplane::objects::{ObjectCondition, Workload, WorkloadStatus};
 use crate::text::sanitized;
 
 /// Bytes of a condition's message that are shown.
-const SHOWN: usize = 300;
+const MAX_MESSAGE_BYTES: usize = 300;
 
 /// How far a rollout is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rollout {
+pub enum RolloutStatus {
     /// Every pod is of the current template and available.
     Complete,
     /// Not yet; the text says what is missing.
-    UnderWay(String),
+    InProgress(String),
     /// It will not get further by itself.
     Failed(String),
 }
 
-impl Rollout {
-    fn waits(text: impl Into<String>) -> Self {
-        Self::UnderWay(text.into())
+impl RolloutStatus {
+    fn in_progress(text: impl Into<String>) -> Self {
+        Self::InProgress(text.into())
     }
 }
 
 /// Judges the rollout of a workload.
 #[must_use]
-pub fn rollout(kind: Kind, workload: &Workload) -> Rollout {
+pub fn rollout_status(kind: WorkloadKind, workload: &Workload) -> RolloutStatus {
     let status = &workload.status;
     if status.observed_generation < workload.metadata.generation {
-        return Rollout::waits("its controller has not seen the change yet");
+        return RolloutStatus::in_progress("its controller has not seen the change yet");
     }
     match kind {
-        Kind::Deployment => deployment(status, wanted(workload)),
-        Kind::StatefulSet => stateful_set(workload),
-        Kind::DaemonSet => daemon_set(workload),
-        Kind::Rollout => argo(status),
-        _ => counted(wanted(workload), wanted(workload), status.ready_replicas),
+        WorkloadKind::Deployment => deployment(status, desired_replicas(workload)),
+        WorkloadKind::StatefulSet => stateful_set(workload),
+        WorkloadKind::DaemonSet => daemon_set(workload),
+        WorkloadKind::Rollout => argo_rollout(status),
+        _ => by_counts(desired_replicas(workload), desired_replicas(workload), status.ready_replicas),
     }
 }
 
 /// The pods that a workload wants.
 #[must_use]
-pub fn wanted(workload: &Workload) -> i64 {
+pub fn desired_replicas(workload: &Workload) -> i64 {
     workload.spec.replicas.unwrap_or_else(|| workload.status.desired_number_scheduled.max(1))
 }
 
-fn deployment(status: &WorkloadStatus, wanted: i64) -> Rollout {
-    let failure = condition(status, "Progressing").filter(|condition| condition.status == "False");
+fn deployment(status: &WorkloadStatus, wanted: i64) -> RolloutStatus {
+    let failure = find_condition(status, "Progressing").filter(|condition| condition.status == "False");
     if let Some(failure) = failure {
-        return Rollout::Failed(words(failure));
+        return RolloutStatus::Failed(condition_text(failure));
     }
-    if let Some(failure) = condition(status, "ReplicaFailure").filter(|condition| condition.status == "True")
+    if let Some(failure) =
+        find_condition(status, "ReplicaFailure").filter(|condition| condition.status == "True")
     {
-        return Rollout::waits(format!("pods cannot be created: {}", words(failure)));
+        return RolloutStatus::in_progress(format!("pods cannot be created: {}", condition_text(failure)));
     }
     if status.replicas > status.updated_replicas {
-        return Rollout::waits(format!(
+        return RolloutStatus::in_progress(format!(
             "{} old pods are still running",
             status.replicas - status.updated_replicas
         ));
     }
-    counted(wanted, status.updated_replicas, status.available_replicas)
+    by_counts(wanted, status.updated_replicas, status.available_replicas)
 }
 
 /// Where pods go only when somebody deletes them, no rollout is to come, however old their template.
-fn daemon_set(workload: &Workload) -> Rollout {
+fn daemon_set(workload: &Workload) -> RolloutStatus {
     let status = &workload.status;
     let wanted = status.desired_number_scheduled;
     let updated = if is_on_delete(workload) { wanted } else { status.updated_number_scheduled };
-    counted(wanted, updated, status.number_available)
+    by_counts(wanted, updated, status.number_available)
 }
 
 /// The revisions of a set with a partition stay apart when its rollout is over, those of one with `OnDelete` for ever.
-fn stateful_set(workload: &Workload) -> Rollout {
-    let (status, wanted, partition) = (&workload.status, wanted(workload), partition(workload));
+fn stateful_set(workload: &Workload) -> RolloutStatus {
+    let (status, wanted, partition) = (&workload.status, desired_replicas(workload), partition(workload));
     let is_mixed = !status.update_revision.is_empty() && status.current_revision != status.update_revision;
     let is_complete = is_on_delete(workload)
         || !is_mixed
         || (partition > 0 && status.updated_replicas >= wanted - partition);
     if wanted > 0 && !is_complete {
-        return Rollout::waits(format!(
+        return RolloutStatus::in_progress(format!(
             "{} of {wanted} pods are of the new template",
             status.updated_replicas
         ));
     }
-    counted(wanted, wanted, status.ready_replicas)
+    by_counts(wanted, wanted, status.ready_replicas)
 }
 
-fn argo(status: &WorkloadStatus) -> Rollout {
+fn argo_rollout(status: &WorkloadStatus) -> RolloutStatus {
     match status.phase.as_str() {
-        "Healthy" => Rollout::Complete,
-        "Degraded" => Rollout::Failed("Argo says it is degraded".to_owned()),
-        "Paused" => Rollout::waits("Argo has paused it"),
-        _ => Rollout::waits("Argo is replacing its pods"),
+        "Healthy" => RolloutStatus::Complete,
+        "Degraded" => RolloutStatus::Failed("Argo says it is degraded".to_owned()),
+        "Paused" => RolloutStatus::in_progress("Argo has paused it"),
+        _ => RolloutStatus::in_progress("Argo is replacing its pods"),
     }
 }
 
-fn counted(wanted: i64, updated: i64, available: i64) -> Rollout {
+fn by_counts(wanted: i64, updated: i64, available: i64) -> RolloutStatus {
     if updated < wanted {
-        return Rollout::waits(format!("{updated} of {wanted} pods are of the new template"));
+        return RolloutStatus::in_progress(format!("{updated} of {wanted} pods are of the new template"));
     }
     if available < wanted {
-        return Rollout::waits(format!("{available} of {wanted} pods are available"));
+        return RolloutStatus::in_progress(format!("{available} of {wanted} pods are available"));
     }
-    Rollout::Complete
+    RolloutStatus::Complete
 }
 
-fn condition<'a>(status: &'a WorkloadStatus, kind: &str) -> Option<&'a Condition> {
+fn find_condition<'a>(status: &'a WorkloadStatus, kind: &str) -> Option<&'a ObjectCondition> {
     status.conditions.iter().find(|condition| condition.type_ == kind)
 }
 
-fn words(condition: &Condition) -> String {
+fn condition_text(condition: &ObjectCondition) -> String {
     let text = if condition.message.is_empty() { &condition.reason } else { &condition.message };
-    sanitized(text, SHOWN)
+    sanitized(text, MAX_MESSAGE_BYTES)
 }
 
 #[cfg(test)]
@@ -123,12 +124,12 @@ mod tests {
 
     use super::*;
 
-    fn judge(kind: Kind, spec: &Value, status: &Value) -> String {
+    fn status_text(kind: WorkloadKind, spec: &Value, status: &Value) -> String {
         let object = json!({"metadata": {"generation": 2}, "spec": spec, "status": status});
-        match rollout(kind, &serde_json::from_str(&object.to_string()).unwrap()) {
-            Rollout::Complete => "complete".to_owned(),
-            Rollout::UnderWay(text) => text,
-            Rollout::Failed(text) => format!("failed: {text}"),
+        match rollout_status(kind, &serde_json::from_str(&object.to_string()).unwrap()) {
+            RolloutStatus::Complete => "complete".to_owned(),
+            RolloutStatus::InProgress(text) => text,
+            RolloutStatus::Failed(text) => format!("failed: {text}"),
         }
     }
 
@@ -155,7 +156,7 @@ mod tests {
                 "failed: timed out",
             ),
         ] {
-            assert_eq!(judge(Kind::Deployment, &two(), &status), expected);
+            assert_eq!(status_text(WorkloadKind::Deployment, &two(), &status), expected);
         }
     }
 
@@ -170,12 +171,12 @@ mod tests {
             (status("b", 2), "2 of 3 pods are available"),
             (status("b", 3), "complete"),
         ] {
-            assert_eq!(judge(Kind::StatefulSet, &json!({"replicas": 3}), &status), expected);
+            assert_eq!(status_text(WorkloadKind::StatefulSet, &json!({"replicas": 3}), &status), expected);
         }
     }
 
     #[test]
-    fn pods_that_are_kept_at_an_older_template_are_not_waited_for() {
+    fn pods_left_at_an_older_template_do_not_delay_the_rollout() {
         let status = |updated: i64| {
             json!({"observedGeneration": 2, "currentRevision": "a", "updateRevision": "b",
                 "updatedReplicas": updated, "readyReplicas": 3})
@@ -187,10 +188,10 @@ mod tests {
             (&partition, 1, "complete"),
             (&on_delete, 0, "complete"),
         ] {
-            assert_eq!(judge(Kind::StatefulSet, spec, &status(updated)), expected, "{spec}");
+            assert_eq!(status_text(WorkloadKind::StatefulSet, spec, &status(updated)), expected, "{spec}");
         }
         let agents = json!({"observedGeneration": 2, "desiredNumberScheduled": 2, "numberAvailable": 2});
-        assert_eq!(judge(Kind::DaemonSet, &on_delete, &agents), "complete");
+        assert_eq!(status_text(WorkloadKind::DaemonSet, &on_delete, &agents), "complete");
     }
 
     #[test]
@@ -199,10 +200,13 @@ mod tests {
             json!({"observedGeneration": 2, "desiredNumberScheduled": 2, "updatedNumberScheduled": 2,
                 "numberAvailable": available})
         };
-        assert_eq!(judge(Kind::DaemonSet, &json!({}), &nodes(1)), "1 of 2 pods are available");
-        assert_eq!(judge(Kind::DaemonSet, &json!({}), &nodes(2)), "complete");
+        assert_eq!(status_text(WorkloadKind::DaemonSet, &json!({}), &nodes(1)), "1 of 2 pods are available");
+        assert_eq!(status_text(WorkloadKind::DaemonSet, &json!({}), &nodes(2)), "complete");
         let argo = |phase: &str| json!({"observedGeneration": "2", "phase": phase});
-        assert_eq!(judge(Kind::Rollout, &json!({}), &argo("Progressing")), "Argo is replacing its pods");
-        assert_eq!(judge(Kind::Rollout, &json!({}), &argo("Healthy")), "complete");
+        assert_eq!(
+            status_text(WorkloadKind::Rollout, &json!({}), &argo("Progressing")),
+            "Argo is replacing its pods"
+        );
+        assert_eq!(status_text(WorkloadKind::Rollout, &json!({}), &argo("Healthy")), "complete");
     }
 }

@@ -6,44 +6,44 @@ use crate::api::v1alpha2::Restarter;
 
 /// How restarts are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct RestartSettings {
     /// Whether workloads are restarted at all; else outdated ones are only reported.
     pub enabled: bool,
     /// Rollouts that may be unfinished at once, in the cluster.
-    pub unfinished: usize,
+    pub max_unfinished: usize,
     /// Rollouts that may be unfinished at once, in one namespace.
-    pub unfinished_per_namespace: usize,
+    pub max_unfinished_per_namespace: usize,
     /// How long a rollout may take.
     pub rollout_timeout: Duration,
     /// Failed rollouts of one namespace, in a row or one in twenty, that stop the restarts of this namespace.
     pub failure_limit: usize,
     /// Share of the mesh, in percent, above which a wave without a change of version or configuration waits.
-    pub unexplained_share: usize,
+    pub unexplained_share_percent: usize,
     /// Whether restarts may interrupt workloads.
     pub allow_interruption: bool,
     /// Names of reasons that lead to a restart beside the usual ones.
     pub restart_also_for: Vec<String>,
 }
 
-impl Default for Settings {
+impl Default for RestartSettings {
     fn default() -> Self {
         Self {
             enabled: true,
-            unfinished: 20,
-            unfinished_per_namespace: 5,
+            max_unfinished: 20,
+            max_unfinished_per_namespace: 5,
             rollout_timeout: Duration::from_secs(600),
             failure_limit: 3,
-            unexplained_share: 20,
+            unexplained_share_percent: 20,
             allow_interruption: false,
             restart_also_for: Vec::new(),
         }
     }
 }
 
-impl Settings {
+impl RestartSettings {
     /// What `spec.restarter` says, with defaults for what it leaves out. `report_only` switches restarts off whatever it says.
     #[must_use]
-    pub fn of(restarter: Option<&Restarter>, report_only: bool) -> Self {
+    pub fn from_spec(restarter: Option<&Restarter>, report_only: bool) -> Self {
         let default = Self::default();
         let Some(restarter) = restarter else { return Self { enabled: !report_only, ..default } };
         let number = |value: Option<u32>, default| {
@@ -51,17 +51,20 @@ impl Settings {
         };
         Self {
             enabled: restarter.enabled.unwrap_or(true) && !report_only,
-            unfinished: number(restarter.max_unfinished, default.unfinished),
-            unfinished_per_namespace: number(
+            max_unfinished: number(restarter.max_unfinished, default.max_unfinished),
+            max_unfinished_per_namespace: number(
                 restarter.max_unfinished_per_namespace,
-                default.unfinished_per_namespace,
+                default.max_unfinished_per_namespace,
             ),
             rollout_timeout: restarter
                 .rollout_timeout_seconds
                 .filter(|seconds| *seconds > 0)
                 .map_or(default.rollout_timeout, |seconds| Duration::from_secs(u64::from(seconds))),
             failure_limit: number(restarter.failure_limit, default.failure_limit),
-            unexplained_share: number(restarter.unexplained_share_percent, default.unexplained_share),
+            unexplained_share_percent: number(
+                restarter.unexplained_share_percent,
+                default.unexplained_share_percent,
+            ),
             allow_interruption: restarter.allow_interruption.unwrap_or(false),
             restart_also_for: restarter.restart_also_for.clone().unwrap_or_default(),
         }

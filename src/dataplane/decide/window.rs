@@ -7,9 +7,9 @@ use std::str::FromStr;
 use crate::text::sanitized;
 
 /// Bytes of all windows of a workload: more than anybody needs, and each is kept as long as its workload is looked at.
-const LONGEST: usize = 256;
+const MAX_WINDOW_BYTES: usize = 256;
 /// Bytes of a part that cannot be read which are shown.
-const SHOWN: usize = 40;
+const MAX_QUOTED_BYTES: usize = 40;
 
 const DAY: i64 = 24 * 3600;
 const WEEK: i64 = 7 * DAY;
@@ -26,9 +26,9 @@ pub struct Window {
 
 /// A window that cannot be read, with what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid(String);
+pub struct InvalidWindow(String);
 
-impl fmt::Display for Invalid {
+impl fmt::Display for InvalidWindow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}; write a window like \"Sat-Sun 00:00-04:00\", times in UTC", self.0)
     }
@@ -44,7 +44,7 @@ impl Window {
 
     /// Bytes that it holds.
     #[must_use]
-    pub fn weight(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         self.spans.capacity() * size_of::<(i64, i64)>()
     }
 
@@ -55,24 +55,24 @@ impl Window {
             return second;
         }
         let at = (second - FIRST_MONDAY).rem_euclid(WEEK);
-        let waits = self.spans.iter().map(|(begin, _)| (begin - at).rem_euclid(WEEK));
-        second + waits.min().unwrap_or(WEEK)
+        let delays = self.spans.iter().map(|(begin, _)| (begin - at).rem_euclid(WEEK));
+        second + delays.min().unwrap_or(WEEK)
     }
 }
 
 impl FromStr for Window {
-    type Err = Invalid;
+    type Err = InvalidWindow;
 
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        if text.len() > LONGEST {
-            return Err(Invalid(format!("it is longer than {LONGEST} bytes")));
+    fn from_str(text: &str) -> Result<Self, InvalidWindow> {
+        if text.len() > MAX_WINDOW_BYTES {
+            return Err(InvalidWindow(format!("it is longer than {MAX_WINDOW_BYTES} bytes")));
         }
         let mut spans = Vec::new();
         for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
-            spans.extend(read(part)?);
+            spans.extend(parse_part(part)?);
         }
         if spans.is_empty() {
-            return Err(Invalid("it is empty".to_owned()));
+            return Err(InvalidWindow("it is empty".to_owned()));
         }
         spans.sort_unstable();
         spans.dedup();
@@ -82,30 +82,30 @@ impl FromStr for Window {
 
 /// A part of the text in quotation marks, as it may be shown.
 fn quoted(text: &str) -> String {
-    format!("\"{}\"", sanitized(text, SHOWN))
+    format!("\"{}\"", sanitized(text, MAX_QUOTED_BYTES))
 }
 
-fn read(part: &str) -> Result<Vec<(i64, i64)>, Invalid> {
+fn parse_part(part: &str) -> Result<Vec<(i64, i64)>, InvalidWindow> {
     let words: Vec<&str> = part.split_whitespace().collect();
     let (days, times) = match words.as_slice() {
         [times] => ((0..7).collect(), *times),
-        [days, times] => (read_days(days)?, *times),
-        _ => return Err(Invalid(format!("{} is not days and times", quoted(part)))),
+        [days, times] => (parse_days(days)?, *times),
+        _ => return Err(InvalidWindow(format!("{} is not days and times", quoted(part)))),
     };
     let (begin, end) =
-        times.split_once('-').ok_or_else(|| Invalid(format!("{} has no end", quoted(times))))?;
-    let (begin, end) = (read_time(begin)?, read_time(end)?);
+        times.split_once('-').ok_or_else(|| InvalidWindow(format!("{} has no end", quoted(times))))?;
+    let (begin, end) = (parse_time(begin)?, parse_time(end)?);
     let length = (end - begin).rem_euclid(DAY);
     // From midnight to midnight, or any time to itself, is a whole day.
     let length = if length == 0 { DAY } else { length };
     Ok(days.into_iter().map(|day| (day * DAY + begin, length)).collect())
 }
 
-fn read_days(text: &str) -> Result<Vec<i64>, Invalid> {
+fn parse_days(text: &str) -> Result<Vec<i64>, InvalidWindow> {
     let mut days = Vec::new();
     for item in text.split(',') {
         let (first, last) = item.split_once('-').unwrap_or((item, item));
-        let (mut day, last) = (read_day(first)?, read_day(last)?);
+        let (mut day, last) = (parse_day(first)?, parse_day(last)?);
         days.push(day);
         while day != last {
             day = (day + 1) % 7;
@@ -115,15 +115,15 @@ fn read_days(text: &str) -> Result<Vec<i64>, Invalid> {
     Ok(days)
 }
 
-fn read_day(text: &str) -> Result<i64, Invalid> {
+fn parse_day(text: &str) -> Result<i64, InvalidWindow> {
     let lower = text.to_ascii_lowercase();
     let position = DAYS.iter().position(|day| lower == *day || (lower.len() > 3 && lower.starts_with(day)));
     let position = position.and_then(|position| i64::try_from(position).ok());
-    position.ok_or_else(|| Invalid(format!("{} is no day", quoted(text))))
+    position.ok_or_else(|| InvalidWindow(format!("{} is no day", quoted(text))))
 }
 
-fn read_time(text: &str) -> Result<i64, Invalid> {
-    let invalid = || Invalid(format!("{} is no time", quoted(text)));
+fn parse_time(text: &str) -> Result<i64, InvalidWindow> {
+    let invalid = || InvalidWindow(format!("{} is no time", quoted(text)));
     let (hours, minutes) = text.split_once(':').ok_or_else(invalid)?;
     let number = |text: &str| text.parse::<u8>().map_err(|_| invalid());
     let (hours, minutes) = (number(hours)?, number(minutes)?);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_opening_is_told() {
+    fn the_next_opening_is_computed() {
         let window: Window = "Sat-Sun 00:00-04:00".parse().unwrap();
         assert_eq!(window.next_opening(at(0, 12, 0)), at(5, 0, 0));
         assert_eq!(window.next_opening(at(5, 1, 0)), at(5, 1, 0));
@@ -175,7 +175,7 @@ mod tests {
 
     /// An annotation holds 256 KiB, and its author is anybody who may change a workload.
     #[test]
-    fn an_invalid_window_is_refused_in_few_words_whatever_it_contains() {
+    fn an_invalid_window_is_rejected_with_a_short_safe_message() {
         let many = |text: &str| text.repeat(200_000 / text.len());
         for text in [
             many("\u{1}"),
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_window_is_refused_with_the_reason() {
+    fn malformed_windows_are_rejected_with_the_reason() {
         for (text, reason) in [
             ("", "empty"),
             ("Sat", "no end"),

@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::mesh::{Mesh, regexps};
-use crate::dataplane::amounts::{Amounts, Resources};
-use crate::dataplane::container::Container;
+use super::mesh::{Mesh, inclusion_regexps};
+use crate::dataplane::amounts::{ResourceList, ResourceRequirements};
+use crate::dataplane::container::InjectedContainer;
 use crate::dataplane::injected::Injected;
 use crate::dataplane::names::{INIT_CONTAINER, PROXY_IMAGE_ANNOTATION, VALIDATION_CONTAINER};
-use crate::dataplane::objects::strings;
-use crate::dataplane::reason::{Reason, shortened};
+use crate::dataplane::objects::string_map;
+use crate::dataplane::reason::{StaleReason, shortened_reasons};
 use crate::plan::configuration::thousandths;
 
 /// Annotations with which a pod chooses its amounts: the requests of CPU and memory, then the limits.
-const AMOUNTS: [&str; 4] = [
+const RESOURCE_ANNOTATIONS: [&str; 4] = [
     "sidecar.istio.io/proxyCPU",
     "sidecar.istio.io/proxyMemory",
     "sidecar.istio.io/proxyCPULimit",
@@ -31,7 +31,11 @@ const TEMPLATES_ANNOTATION: &str = "inject.istio.io/templates";
 
 /// Why the pod might be outdated; empty if nothing says so.
 #[must_use]
-pub fn suspicions(annotations: &BTreeMap<String, String>, live: &Injected, mesh: &Mesh) -> Vec<Reason> {
+pub fn candidate_reasons(
+    annotations: &BTreeMap<String, String>,
+    live: &Injected,
+    mesh: &Mesh,
+) -> Vec<StaleReason> {
     let Some(proxy) = live.proxy() else { return Vec::new() };
     let mut reasons = Vec::new();
     if !annotations.contains_key(PROXY_IMAGE_ANNOTATION) {
@@ -46,47 +50,52 @@ pub fn suspicions(annotations: &BTreeMap<String, String>, live: &Injected, mesh:
         reasons.extend(proxy_config(proxy, mesh));
     }
     reasons.extend(prometheus(annotations, live, mesh));
-    shortened(reasons)
+    shortened_reasons(reasons)
 }
 
-fn image(proxy: &Container, mesh: &Mesh) -> Option<Reason> {
+fn image(proxy: &InjectedContainer, mesh: &Mesh) -> Option<StaleReason> {
     let (has, wants) = (&proxy.image, mesh.image.as_ref()?);
-    (has != wants).then(|| Reason::Image { has: has.clone(), wants: wants.clone() })
+    (has != wants).then(|| StaleReason::Image { has: has.clone(), wants: wants.clone() })
 }
 
 /// The injection template takes either all amounts from annotations or all from the mesh.
-fn resources(annotations: &BTreeMap<String, String>, proxy: &Container, mesh: &Mesh) -> Option<Reason> {
-    let annotated = AMOUNTS.map(|annotation| annotations.get(annotation).cloned());
+fn resources(
+    annotations: &BTreeMap<String, String>,
+    proxy: &InjectedContainer,
+    mesh: &Mesh,
+) -> Option<StaleReason> {
+    let annotated = RESOURCE_ANNOTATIONS.map(|annotation| annotations.get(annotation).cloned());
     // What is no amount is refused by injection; such a pod cannot be told to be outdated.
     if annotated.iter().flatten().any(|amount| thousandths(amount).is_none()) {
         return None;
     }
     let wants = match annotated {
         [None, None, None, None] => mesh.resources.clone(),
-        [cpu, memory, cpu_limit, memory_limit] => Resources {
-            requests: Amounts { cpu, memory },
-            limits: Amounts { cpu: cpu_limit, memory: memory_limit },
+        [cpu, memory, cpu_limit, memory_limit] => ResourceRequirements {
+            requests: ResourceList { cpu, memory },
+            limits: ResourceList { cpu: cpu_limit, memory: memory_limit },
         },
     };
-    let (has, wants) = (&proxy.resources, wants.defaulted());
-    has.differ(&wants, false).then(|| Reason::Resources { has: has.to_string(), wants: wants.to_string() })
+    let (has, wants) = (&proxy.resources, wants.with_defaults());
+    has.differs_from(&wants, false)
+        .then(|| StaleReason::Resources { has: has.to_string(), wants: wants.to_string() })
 }
 
-fn traffic_redirection(live: &Injected, mesh: &Mesh) -> Option<Reason> {
+fn traffic_redirection(live: &Injected, mesh: &Mesh) -> Option<StaleReason> {
     let unwanted = if mesh.cni { INIT_CONTAINER } else { VALIDATION_CONTAINER };
-    live.init_containers.contains_key(unwanted).then_some(Reason::Cni { enabled: mesh.cni })
+    live.init_containers.contains_key(unwanted).then_some(StaleReason::Cni { enabled: mesh.cni })
 }
 
-fn trust_domain(proxy: &Container, mesh: &Mesh) -> Option<Reason> {
+fn trust_domain(proxy: &InjectedContainer, mesh: &Mesh) -> Option<StaleReason> {
     let (has, wants) = (proxy.variable("TRUST_DOMAIN")?, mesh.trust_domain.as_deref()?);
-    (has != wants).then(|| Reason::TrustDomain { has: has.to_owned(), wants: wants.to_owned() })
+    (has != wants).then(|| StaleReason::TrustDomain { has: has.to_owned(), wants: wants.to_owned() })
 }
 
-fn proxy_config(proxy: &Container, mesh: &Mesh) -> Vec<Reason> {
+fn proxy_config(proxy: &InjectedContainer, mesh: &Mesh) -> Vec<StaleReason> {
     let Some(text) = proxy.variable("PROXY_CONFIG") else { return Vec::new() };
     let Ok(config) = serde_json::from_str::<Value>(text) else { return Vec::new() };
     let mut reasons = Vec::new();
-    let metadata = strings(config.get("proxyMetadata"));
+    let metadata = string_map(config.get("proxyMetadata"));
     if metadata != mesh.proxy_metadata {
         let dns = |metadata: &BTreeMap<String, String>| metadata.get("ISTIO_META_DNS_CAPTURE").cloned();
         if dns(&metadata) == dns(&mesh.proxy_metadata) {
@@ -95,20 +104,20 @@ fn proxy_config(proxy: &Container, mesh: &Mesh) -> Vec<Reason> {
                 keys.filter(|key| metadata.get(*key) != mesh.proxy_metadata.get(*key)).cloned().collect();
             names.sort();
             names.dedup();
-            reasons.push(Reason::ProxyMetadata(names));
+            reasons.push(StaleReason::ProxyMetadata(names));
         } else {
-            reasons.push(Reason::DnsCapture);
+            reasons.push(StaleReason::DnsCapture);
         }
     }
-    if regexps(&config) != mesh.inclusion_regexps {
-        reasons.push(Reason::StatsMatcher);
+    if inclusion_regexps(&config) != mesh.inclusion_regexps {
+        reasons.push(StaleReason::StatsMatcher);
     }
     reasons
 }
 
 /// The annotations of a pod cannot tell whether injection or its owner wrote them; injection is asked where they do not
 /// fit.
-fn prometheus(annotations: &BTreeMap<String, String>, live: &Injected, mesh: &Mesh) -> Option<Reason> {
+fn prometheus(annotations: &BTreeMap<String, String>, live: &Injected, mesh: &Mesh) -> Option<StaleReason> {
     let opted_out = |key: &str| annotations.get(key).is_some_and(|value| value == "false");
     if opted_out("prometheus.io/scrape") || opted_out("prometheus.istio.io/merge-metrics") {
         return None;
@@ -116,8 +125,8 @@ fn prometheus(annotations: &BTreeMap<String, String>, live: &Injected, mesh: &Me
     let port = mesh.status_port.to_string();
     let is = |key: &str, value: &str| live.prometheus.get(key).is_some_and(|found| found == value);
     let merged = (is("prometheus.io/path", "/stats/prometheus"), is("prometheus.io/port", &port));
-    let fits = if mesh.prometheus_merge { merged == (true, true) } else { merged != (true, true) };
-    (!fits).then_some(Reason::PrometheusMerge)
+    let matches_mesh = if mesh.prometheus_merge { merged == (true, true) } else { merged != (true, true) };
+    (!matches_mesh).then_some(StaleReason::PrometheusMerge)
 }
 
 #[cfg(test)]
@@ -161,8 +170,8 @@ mod tests {
         });
         change(&mut pod);
         let pod: Pod = serde_json::from_str(&pod.to_string()).unwrap();
-        let injected = Injected::of(&pod).unwrap();
-        suspicions(&pod.metadata.annotations, &injected, mesh).iter().map(Reason::name).collect()
+        let injected = Injected::from_pod(&pod).unwrap();
+        candidate_reasons(&pod.metadata.annotations, &injected, mesh).iter().map(StaleReason::name).collect()
     }
 
     fn proxy(pod: &mut Value) -> &mut Value {
@@ -176,28 +185,28 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_has_what_the_mesh_gives_is_not_suspected() {
+    fn an_up_to_date_pod_is_no_candidate() {
         assert_eq!(reasons(&plain(), |_| {}), [""; 0]);
     }
 
     #[test]
-    fn images_are_compared_to_the_letter_unless_the_pod_chooses_its_own() {
+    fn images_are_compared_exactly_unless_the_pod_sets_its_own() {
         for image in [
             "other.example/proxyv2:1.31.0",
             "example.com/proxyv2:1.30.3",
             "example.com/proxyv2:1.31.0@sha256:1",
         ] {
             assert_eq!(reasons(&plain(), |pod| proxy(pod)["image"] = json!(image)), ["Image"], "{image}");
-            let own = reasons(&plain(), |pod| {
+            let with_own_image = reasons(&plain(), |pod| {
                 proxy(pod)["image"] = json!(image);
                 annotate(pod, &[("sidecar.istio.io/proxyImage", "x")]);
             });
-            assert_eq!(own, [""; 0], "{image}");
+            assert_eq!(with_own_image, [""; 0], "{image}");
         }
     }
 
     #[test]
-    fn amounts_follow_the_annotations_and_else_the_mesh() {
+    fn resources_follow_the_annotations_or_else_the_mesh() {
         type Annotations = &'static [(&'static str, &'static str)];
         const CPU: &str = "sidecar.istio.io/proxyCPU";
         const MEMORY: &str = "sidecar.istio.io/proxyMemory";
@@ -226,18 +235,18 @@ mod tests {
             ),
             (&[(CPU, "many")], json!({}), false),
         ];
-        for (annotations, resources, suspected) in cases {
+        for (annotations, resources, is_candidate) in cases {
             let found = reasons(&plain(), |pod| {
                 annotate(pod, annotations);
                 proxy(pod)["resources"] = resources.clone();
             });
-            assert_eq!(found == ["Resources"], suspected, "{annotations:?} {resources} {found:?}");
+            assert_eq!(found == ["Resources"], is_candidate, "{annotations:?} {resources} {found:?}");
         }
     }
 
     #[test]
-    fn traffic_is_redirected_by_the_one_that_the_mesh_names() {
-        for (cni, container, suspected) in [
+    fn traffic_redirection_follows_the_mesh() {
+        for (cni, container, is_candidate) in [
             (true, "istio-validation", false),
             (true, "istio-init", true),
             (false, "istio-init", false),
@@ -248,12 +257,12 @@ mod tests {
             let found = reasons(&mesh, |pod| {
                 pod["spec"]["initContainers"] = json!([{"name": container, "image": IMAGE}]);
             });
-            assert_eq!(found == ["Cni"], suspected, "{cni} {container} {found:?}");
+            assert_eq!(found == ["Cni"], is_candidate, "{cni} {container} {found:?}");
         }
     }
 
     #[test]
-    fn dns_capture_statistics_and_variables_are_those_that_the_proxy_started_with() {
+    fn dns_capture_statistics_and_variables_are_compared() {
         let dns = json!({"proxyMetadata": {"ISTIO_META_DNS_CAPTURE": "true"}});
         let stats = |regexps: Value| json!({"proxyStatsMatcher": {"inclusionRegexps": regexps}});
         for (wanted, live, expected) in [
@@ -275,16 +284,16 @@ mod tests {
                 proxy(pod)["env"] = json!([{"name": "PROXY_CONFIG", "value": live.to_string()}]);
             };
             assert_eq!(reasons(&mesh, set), expected, "{wanted} {live}");
-            let own = reasons(&mesh, |pod| {
+            let with_own_config = reasons(&mesh, |pod| {
                 set(pod);
                 annotate(pod, &[("proxy.istio.io/config", "{}")]);
             });
-            assert_eq!(own, [""; 0], "a configuration of its own");
+            assert_eq!(with_own_config, [""; 0], "a configuration of its own");
         }
     }
 
     #[test]
-    fn merged_metrics_are_told_by_path_and_port_together() {
+    fn merged_metrics_are_recognized_by_path_and_port() {
         const PATH: &str = "prometheus.io/path";
         const PORT: &str = "prometheus.io/port";
         const MERGED: &str = "/stats/prometheus";
@@ -300,15 +309,19 @@ mod tests {
             (true, 15080, &[(PATH, MERGED), (PORT, "15080")], false),
             (true, 15020, &[("prometheus.io/scrape", "false")], false),
         ];
-        for (merge, port, annotations, suspected) in cases {
+        for (merge, port, annotations, is_candidate) in cases {
             let config = json!({"enablePrometheusMerge": merge, "defaultConfig": {"statusPort": port}});
             let found = reasons(&mesh(&config, true), |pod| annotate(pod, annotations));
-            assert_eq!(found == ["PrometheusMerge"], suspected, "{merge} {port} {annotations:?} {found:?}");
+            assert_eq!(
+                found == ["PrometheusMerge"],
+                is_candidate,
+                "{merge} {port} {annotations:?} {found:?}"
+            );
         }
     }
 
     #[test]
-    fn another_trust_domain_is_suspected() {
+    fn another_trust_domain_makes_a_candidate() {
         let mesh = mesh(&json!({"enablePrometheusMerge": false, "trustDomain": "new.example"}), true);
         assert_eq!(reasons(&mesh, |_| {}), ["TrustDomain"]);
     }

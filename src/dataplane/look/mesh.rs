@@ -6,9 +6,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::dataplane::amounts::Resources;
+use crate::dataplane::amounts::ResourceRequirements;
 use crate::dataplane::digest::hash;
-use crate::dataplane::objects::strings;
+use crate::dataplane::objects::string_map;
 
 /// The configuration of istiod makes no sense.
 #[derive(Debug, Error)]
@@ -42,7 +42,7 @@ pub struct Mesh {
     /// Proxy image in full; `None` where it cannot be told from the values.
     pub image: Option<String>,
     /// Requests and limits of the proxy.
-    pub resources: Resources,
+    pub resources: ResourceRequirements,
     /// Whether the CNI agent redirects traffic.
     pub cni: bool,
     /// Port of the merged metrics.
@@ -56,7 +56,7 @@ pub struct Mesh {
     /// Regular expressions of kept statistics, sorted.
     pub inclusion_regexps: Vec<String>,
     /// Identity of what gateways read when they start.
-    pub gateway: String,
+    pub gateway_hash: String,
     /// Identity of everything that injection depends on.
     pub hash: String,
 }
@@ -81,8 +81,8 @@ impl Mesh {
             .map_err(|error| Error::Mesh { text: error.to_string() })?;
         let default_config = config.get("defaultConfig").cloned().unwrap_or_default();
         Ok(Self {
-            image: image(&values),
-            resources: resources(&values),
+            image: read_image(&values),
+            resources: read_resources(&values),
             cni: values.pointer("/pilot/cni/enabled").and_then(Value::as_bool).unwrap_or_default(),
             status_port: default_config
                 .get("statusPort")
@@ -91,9 +91,9 @@ impl Mesh {
                 .unwrap_or(STATUS_PORT),
             prometheus_merge: config.get("enablePrometheusMerge").and_then(Value::as_bool).unwrap_or(true),
             trust_domain: config.get("trustDomain").and_then(Value::as_str).map(str::to_owned),
-            proxy_metadata: strings(default_config.get("proxyMetadata")),
-            inclusion_regexps: regexps(&default_config),
-            gateway: gateway(&config, &default_config),
+            proxy_metadata: string_map(default_config.get("proxyMetadata")),
+            inclusion_regexps: inclusion_regexps(&default_config),
+            gateway_hash: hash_gateway_config(&config, &default_config),
             hash: hash(&[values_text, templates, mesh_text, istiod]),
         })
     }
@@ -110,17 +110,17 @@ impl Mesh {
 
     /// The mesh of a resource that goes: injection gives nothing any more.
     #[must_use]
-    pub fn leaving(uid: &str) -> Self {
+    pub fn uninstalling(uid: &str) -> Self {
         Self {
             image: None,
-            resources: Resources::default(),
+            resources: ResourceRequirements::default(),
             cni: false,
             status_port: STATUS_PORT,
             prometheus_merge: false,
             trust_domain: None,
             proxy_metadata: BTreeMap::new(),
             inclusion_regexps: Vec::new(),
-            gateway: String::new(),
+            gateway_hash: String::new(),
             hash: hash(&["leaving", uid]),
         }
     }
@@ -128,7 +128,7 @@ impl Mesh {
 
 /// The sorted regular expressions of `proxyStatsMatcher` in a proxy configuration.
 #[must_use]
-pub fn regexps(proxy_config: &Value) -> Vec<String> {
+pub fn inclusion_regexps(proxy_config: &Value) -> Vec<String> {
     let list = proxy_config.pointer("/proxyStatsMatcher/inclusionRegexps").and_then(Value::as_array);
     let mut regexps: Vec<String> =
         list.into_iter().flatten().filter_map(|text| Some(text.as_str()?.to_owned())).collect();
@@ -137,22 +137,22 @@ pub fn regexps(proxy_config: &Value) -> Vec<String> {
 }
 
 /// Trusted proxies and client certificates, trust domain and statistics: what the Go operator restarts gateways for.
-fn gateway(config: &Value, default_config: &Value) -> String {
+fn hash_gateway_config(config: &Value, default_config: &Value) -> String {
     let text = |value: Option<&Value>| value.map(Value::to_string).unwrap_or_default();
     hash(&[
         &text(default_config.get("gatewayTopology")),
         &text(config.get("trustDomain")),
-        &regexps(default_config).join("\n"),
+        &inclusion_regexps(default_config).join("\n"),
     ])
 }
 
-fn resources(values: &Value) -> Resources {
+fn read_resources(values: &Value) -> ResourceRequirements {
     let resources = values.pointer("/global/proxy/resources");
-    resources.and_then(|resources| Resources::deserialize(resources).ok()).unwrap_or_default()
+    resources.and_then(|resources| ResourceRequirements::deserialize(resources).ok()).unwrap_or_default()
 }
 
 /// A full image is taken as it is; a name alone belongs to the hub and tag of the values.
-fn image(values: &Value) -> Option<String> {
+fn read_image(values: &Value) -> Option<String> {
     let at = |pointer: &str| values.pointer(pointer);
     let image = at("/global/proxy/image")?.as_str()?;
     if image.contains('/') {
@@ -182,7 +182,7 @@ mod tests {
             (Some("proxyv2"), None),
             (None, None),
         ] {
-            let mesh = Mesh { image: image.map(str::to_owned), ..Mesh::leaving("uid") };
+            let mesh = Mesh { image: image.map(str::to_owned), ..Mesh::uninstalling("uid") };
             assert_eq!(mesh.version(), version, "{image:?}");
         }
     }

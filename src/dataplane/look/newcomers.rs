@@ -9,51 +9,55 @@ use kube::core::WatchEvent;
 use kube::runtime::watcher::DefaultBackoff;
 
 use super::mesh::Mesh;
-use super::owner::{claim, owner_hash};
-use super::pod::look;
+use super::owner::{owner_hash, owner_ref};
+use super::pod::inspect;
 use crate::dataplane::names::INJECTED_SELECTOR;
 use crate::dataplane::objects::Pod;
 use crate::dataplane::requests;
 use crate::object;
 
 /// The watch.
-pub struct Newcomers {
+pub struct PodWatcher {
     client: Client,
     mesh: Option<Mesh>,
-    version: String,
-    known: HashSet<u64>,
+    resource_version: String,
+    reported_owners: HashSet<u64>,
 }
 
-impl Newcomers {
+impl PodWatcher {
     /// Follows nothing yet.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, mesh: None, version: String::new(), known: HashSet::new() }
+        Self { client, mesh: None, resource_version: String::new(), reported_owners: HashSet::new() }
     }
 
     /// Follows the pods from the version of the last look on.
-    pub fn follow(&mut self, mesh: &Mesh, version: String) {
+    pub fn watch_from(&mut self, mesh: &Mesh, version: String) {
         self.mesh = Some(mesh.clone());
-        self.version = version;
-        self.known.clear();
+        self.resource_version = version;
+        self.reported_owners.clear();
     }
 
     /// Ends when a pod looks outdated whose owner is not in `revisit`, or when pods may have been missed.
-    pub async fn suspicious(&mut self, revisit: &HashSet<u64>) {
+    pub async fn wait_for_candidate(&mut self, known_stale: &HashSet<u64>) {
         let Some(mesh) = self.mesh.clone() else { return std::future::pending().await };
-        let mut pauses = DefaultBackoff::default();
+        let mut backoff = DefaultBackoff::default();
         loop {
-            let Some(mut events) = self.open(&mut pauses).await else { return };
+            let Some(mut events) = self.open_watch(&mut backoff).await else { return };
             while let Some(event) = events.next().await {
                 match event {
                     Ok(WatchEvent::Added(pod) | WatchEvent::Modified(pod)) => {
-                        self.version.clone_from(&pod.metadata.resource_version);
-                        if self.is_suspicious(&pod, &mesh, revisit) {
+                        self.resource_version.clone_from(&pod.metadata.resource_version);
+                        if self.is_new_candidate(&pod, &mesh, known_stale) {
                             return;
                         }
                     }
-                    Ok(WatchEvent::Deleted(pod)) => self.version.clone_from(&pod.metadata.resource_version),
-                    Ok(WatchEvent::Bookmark(bookmark)) => self.version = bookmark.metadata.resource_version,
+                    Ok(WatchEvent::Deleted(pod)) => {
+                        self.resource_version.clone_from(&pod.metadata.resource_version)
+                    }
+                    Ok(WatchEvent::Bookmark(bookmark)) => {
+                        self.resource_version = bookmark.metadata.resource_version
+                    }
                     // Whatever it is, no proxy was injected into a pod of this size lately; a look tells.
                     Err(error) if requests::is_too_large(&error) => {}
                     // The version is too old: a look tells what was missed.
@@ -61,31 +65,32 @@ impl Newcomers {
                     Err(_) => break,
                 }
             }
-            tokio::time::sleep(pauses.next().unwrap_or_default()).await;
+            tokio::time::sleep(backoff.next().unwrap_or_default()).await;
         }
     }
 
-    async fn open(
+    async fn open_watch(
         &self,
-        pauses: &mut DefaultBackoff,
+        backoff: &mut DefaultBackoff,
     ) -> Option<BoxStream<'static, Result<WatchEvent<Pod>, kube::Error>>> {
         let params = WatchParams::default().labels(INJECTED_SELECTOR);
         let resource = object::resource("", "v1", "Pod");
         loop {
-            match requests::watch::<Pod>(&self.client, &resource, None, &params, &self.version).await {
+            match requests::watch::<Pod>(&self.client, &resource, None, &params, &self.resource_version).await
+            {
                 Ok(events) => return Some(events.boxed()),
                 Err(kube::Error::Api(status)) if status.code == 410 => return None,
                 Err(error) => tracing::debug!(%error, "cannot watch pods"),
             }
-            tokio::time::sleep(pauses.next().unwrap_or_default()).await;
+            tokio::time::sleep(backoff.next().unwrap_or_default()).await;
         }
     }
 
     /// Each owner makes a look due once; what it is found to be then is up to the look.
-    fn is_suspicious(&mut self, pod: &Pod, mesh: &Mesh, revisit: &HashSet<u64>) -> bool {
-        let Some((_, suspicions)) = look(pod, mesh) else { return false };
-        let owner = owner_hash(&claim(&pod.metadata));
-        !suspicions.is_empty() && !revisit.contains(&owner) && self.known.insert(owner)
+    fn is_new_candidate(&mut self, pod: &Pod, mesh: &Mesh, known_stale: &HashSet<u64>) -> bool {
+        let Some((_, reasons)) = inspect(pod, mesh) else { return false };
+        let owner = owner_hash(&owner_ref(&pod.metadata));
+        !reasons.is_empty() && !known_stale.contains(&owner) && self.reported_owners.insert(owner)
     }
 }
 
@@ -102,17 +107,17 @@ mod tests {
     use crate::dataplane::fixtures::mesh;
 
     #[tokio::test(start_paused = true)]
-    async fn an_api_server_whose_watches_end_at_once_is_asked_ever_more_seldom_and_never_given_up() {
+    async fn watches_that_end_at_once_are_reopened_with_growing_delays() {
         let watches = Arc::new(AtomicUsize::new(0));
         let counter = watches.clone();
         let answer = move |_: Request<Body>| {
             counter.fetch_add(1, Ordering::Relaxed);
             std::future::ready(Response::builder().body(Body::empty()))
         };
-        let mut newcomers = Newcomers::new(Client::new(tower::service_fn(answer), "default"));
-        newcomers.follow(&mesh(), "1".to_owned());
+        let mut watcher = PodWatcher::new(Client::new(tower::service_fn(answer), "default"));
+        watcher.watch_from(&mesh(), "1".to_owned());
         let hour = Duration::from_secs(3600);
-        let ended = tokio::time::timeout(hour, newcomers.suspicious(&HashSet::new())).await;
+        let ended = tokio::time::timeout(hour, watcher.wait_for_candidate(&HashSet::new())).await;
         assert!(ended.is_err(), "a look is due");
         let watches = watches.load(Ordering::Relaxed);
         assert!((60..=130).contains(&watches), "{watches} watches");

@@ -1,22 +1,22 @@
 //! How one pod looks: whether it counts, what it has injected, and why that may be outdated. Pure.
 
-use super::detect::suspicions;
+use super::detect::candidate_reasons;
 use super::mesh::Mesh;
 use crate::dataplane::injected::Injected;
 use crate::dataplane::objects::Pod;
-use crate::dataplane::reason::Reason;
+use crate::dataplane::reason::StaleReason;
 
 /// The injected part of a pod and why it may be outdated; `None` if the pod does not count.
 ///
 /// Readiness does not matter: a proxy that is outdated may be what keeps its pod from being ready.
 #[must_use]
-pub fn look(pod: &Pod, mesh: &Mesh) -> Option<(Injected, Vec<Reason>)> {
+pub fn inspect(pod: &Pod, mesh: &Mesh) -> Option<(Injected, Vec<StaleReason>)> {
     if pod.metadata.deletion_timestamp.is_some() || pod.status.phase != "Running" {
         return None;
     }
-    let injected = Injected::of(pod)?;
-    let suspicions = suspicions(&pod.metadata.annotations, &injected, mesh);
-    Some((injected, suspicions))
+    let injected = Injected::from_pod(pod)?;
+    let reasons = candidate_reasons(&pod.metadata.annotations, &injected, mesh);
+    Some((injected, reasons))
 }
 
 #[cfg(test)]
@@ -27,7 +27,7 @@ mod tests {
     use crate::dataplane::fixtures::{mesh, pod};
 
     #[test]
-    fn a_pod_counts_while_it_runs_and_has_a_sidecar_however_it_feels() {
+    fn a_running_pod_with_a_sidecar_counts_ready_or_not() {
         type Change = fn(&mut Value);
         let cases: [(&str, Change, bool); 8] = [
             ("running", |_| {}, true),
@@ -58,19 +58,19 @@ mod tests {
             ),
         ];
         for (name, change, counts) in cases {
-            let suspected = look(&pod(change), &mesh()).is_some_and(|(_, suspicions)| {
-                suspicions.iter().any(|reason| matches!(reason, Reason::Image { .. }))
+            let is_candidate = inspect(&pod(change), &mesh()).is_some_and(|(_, reasons)| {
+                reasons.iter().any(|reason| matches!(reason, StaleReason::Image { .. }))
             });
-            assert_eq!(suspected, counts, "{name}");
+            assert_eq!(is_candidate, counts, "{name}");
         }
     }
 
     #[test]
-    fn a_container_of_another_name_is_none_of_ours() {
+    fn a_container_with_another_name_is_ignored() {
         let other = |pod: &mut Value| pod["spec"]["containers"][0]["name"] = json!("istio-proxy-helper");
-        let seen = look(&pod(other), &mesh());
+        let inspected = inspect(&pod(other), &mesh());
         assert!(
-            seen.is_some_and(|(injected, suspicions)| injected.proxy().is_none() && suspicions.is_empty())
+            inspected.is_some_and(|(injected, reasons)| injected.proxy().is_none() && reasons.is_empty())
         );
     }
 }

@@ -18,7 +18,7 @@ use crate::dataplane::names::{
     ALLOW_INTERRUPTION_ANNOTATION, EXCLUDE_ANNOTATION, INJECTOR_CONFIG_MAP, MESH_CONFIG_MAP,
     WINDOW_ANNOTATION,
 };
-use crate::kubernetes::streamed;
+use crate::kubernetes::streaming_watcher;
 use crate::object::{Metadata, resource};
 use crate::observe::istiod::{ISTIOD, Istiod};
 
@@ -32,45 +32,45 @@ const NAMESPACE_ANNOTATIONS: [&str; 3] =
 #[derive(Clone, Debug)]
 pub struct Triggers {
     /// Counts changes of what injection gives; a wave under way is out of date then.
-    pub mesh: watch::Receiver<u64>,
+    pub mesh_changes: watch::Receiver<u64>,
     /// Told of everything that makes a look worthwhile.
-    pub look: Arc<Notify>,
+    pub scan: Arc<Notify>,
 }
 
 /// Whether a change is one of the mesh or of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Subject {
+enum TriggerSource {
     Mesh,
     Namespace,
 }
 
-type Changes = BoxStream<'static, (Subject, String, Option<u64>)>;
+type TriggerStream = BoxStream<'static, (TriggerSource, String, Option<u64>)>;
 
 /// Starts to watch. The watches end when the returned future is dropped.
 pub fn start(client: &Client) -> (Triggers, impl Future<Output = ()> + Send + use<>) {
-    let (announce, mesh) = watch::channel(0_u64);
-    let look = Arc::new(Notify::new());
-    let triggers = Triggers { mesh, look: look.clone() };
-    let mut changes = futures::stream::select_all(watches(client));
+    let (mesh_sender, mesh) = watch::channel(0_u64);
+    let scan = Arc::new(Notify::new());
+    let triggers = Triggers { mesh_changes: mesh, scan: scan.clone() };
+    let mut changes = futures::stream::select_all(trigger_streams(client));
     let task = async move {
-        let mut known: HashMap<String, u64> = HashMap::new();
-        while let Some((subject, object, state)) = changes.next().await {
+        let mut last_states: HashMap<String, u64> = HashMap::new();
+        while let Some((source, object, state)) = changes.next().await {
             let is_new = match state {
-                Some(state) => known.insert(object, state) != Some(state),
-                None => known.remove(&object).is_some(),
+                Some(state) => last_states.insert(object, state) != Some(state),
+                None => last_states.remove(&object).is_some(),
             };
-            if is_new && subject == Subject::Mesh {
-                announce.send_modify(|count| *count += 1);
+            if is_new && source == TriggerSource::Mesh {
+                mesh_sender.send_modify(|count| *count += 1);
             }
             if is_new {
-                look.notify_one();
+                scan.notify_one();
             }
         }
     };
     (triggers, task)
 }
 
-fn watches(client: &Client) -> Vec<Changes> {
+fn trigger_streams(client: &Client) -> Vec<TriggerStream> {
     let named = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
     let (config_map, namespaces) = (resource("", "v1", "ConfigMap"), resource("", "v1", "Namespace"));
     let webhook = resource("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration");
@@ -80,37 +80,37 @@ fn watches(client: &Client) -> Vec<Changes> {
     let generation = |meta: &ObjectMeta| hash(&meta.generation);
     let revisions = watcher::Config::default().labels("istio.io/rev");
     vec![
-        changes("ConfigMap", config_maps(), named(MESH_CONFIG_MAP), Subject::Mesh, version),
-        changes("ConfigMap", config_maps(), named(INJECTOR_CONFIG_MAP), Subject::Mesh, version),
-        changes("webhooks", everywhere(&webhook), revisions, Subject::Mesh, generation),
-        istiod(client),
-        changes(
+        watch_changes("ConfigMap", config_maps(), named(MESH_CONFIG_MAP), TriggerSource::Mesh, version),
+        watch_changes("ConfigMap", config_maps(), named(INJECTOR_CONFIG_MAP), TriggerSource::Mesh, version),
+        watch_changes("webhooks", everywhere(&webhook), revisions, TriggerSource::Mesh, generation),
+        watch_istiod(client),
+        watch_changes(
             "Namespace",
             everywhere(&namespaces),
             watcher::Config::default(),
-            Subject::Namespace,
-            namespace,
+            TriggerSource::Namespace,
+            namespace_state,
         ),
     ]
 }
 
 /// Changes of the objects of one kind; `kind` tells them from others of their name.
-fn changes(
+fn watch_changes(
     kind: &'static str,
     api: Api<Metadata>,
     config: watcher::Config,
-    subject: Subject,
+    source: TriggerSource,
     state: fn(&ObjectMeta) -> u64,
-) -> Changes {
+) -> TriggerStream {
     let key = move |object: &Metadata| format!("{kind} {}", object.name_any());
-    streamed(api, config)
+    streaming_watcher(api, config)
         .default_backoff()
         .filter_map(move |event| {
             let change = match event {
                 Ok(Event::Apply(object) | Event::InitApply(object)) => {
-                    Some((subject, key(&object), Some(state(&object.metadata))))
+                    Some((source, key(&object), Some(state(&object.metadata))))
                 }
-                Ok(Event::Delete(object)) => Some((subject, key(&object), None)),
+                Ok(Event::Delete(object)) => Some((source, key(&object), None)),
                 Ok(Event::Init | Event::InitDone) | Err(_) => None,
             };
             async move { change }
@@ -119,15 +119,15 @@ fn changes(
 }
 
 /// istiod by its progress: only the beginning and the end of a rollout change what injection gives.
-fn istiod(client: &Client) -> Changes {
+fn watch_istiod(client: &Client) -> TriggerStream {
     let api: Api<Istiod> = Api::namespaced(client.clone(), ISTIO_NAMESPACE);
     let config = watcher::Config::default().fields(&format!("metadata.name={ISTIOD}"));
-    streamed(api, config)
+    streaming_watcher(api, config)
         .default_backoff()
         .filter_map(|event| {
             let change = match event {
                 Ok(Event::Apply(istiod) | Event::InitApply(istiod)) => {
-                    Some((Subject::Mesh, ISTIOD.to_owned(), Some(progress(&istiod))))
+                    Some((TriggerSource::Mesh, ISTIOD.to_owned(), Some(istiod_state(&istiod))))
                 }
                 _ => None,
             };
@@ -136,12 +136,12 @@ fn istiod(client: &Client) -> Changes {
         .boxed()
 }
 
-fn progress(istiod: &Istiod) -> u64 {
+fn istiod_state(istiod: &Istiod) -> u64 {
     let images: Vec<&str> = istiod.images().collect();
     hash(&(istiod.is_complete(), images))
 }
 
-fn namespace(meta: &ObjectMeta) -> u64 {
+fn namespace_state(meta: &ObjectMeta) -> u64 {
     let label = |key: &&str| meta.labels.as_ref().and_then(|labels| labels.get(*key)).cloned();
     let annotation =
         |key: &&str| meta.annotations.as_ref().and_then(|annotations| annotations.get(*key)).cloned();

@@ -5,23 +5,23 @@ use std::sync::Arc;
 
 use kube::Client;
 
-use super::owner::{Claim, named};
-use crate::dataplane::kind::Kind;
+use super::owner::{OwnerRef, owner_identity};
+use crate::dataplane::kind::WorkloadKind;
 use crate::dataplane::objects::Workload;
-use crate::dataplane::requests::{self, LARGE, Pages};
+use crate::dataplane::requests::{self, LARGE_OBJECT_BYTES, Pages};
 use crate::object::ObjectId;
 
 /// From so many of one kind in one namespace on, they are listed.
-const LISTED_FROM: usize = 3;
+const MIN_LISTED: usize = 3;
 /// Pages that are listed for each so many: what else is in the namespace is up to its tenant.
-const WORTH_A_PAGE: usize = 4;
+const WANTED_PER_PAGE: usize = 4;
 /// Bytes of all workloads that are kept; further ones are read one by one.
-const KEPT: usize = 4 << 20;
+const MAX_BYTES: usize = 4 << 20;
 
 /// Workloads by identity.
 #[derive(Debug, Default)]
 pub struct Workloads {
-    read: BTreeMap<ObjectId, Arc<Workload>>,
+    listed: BTreeMap<ObjectId, Arc<Workload>>,
     bytes: usize,
 }
 
@@ -29,17 +29,18 @@ impl Workloads {
     /// Lists the workloads that are claimed, where a namespace has several of a kind.
     ///
     /// A list that fails is no error: what is not here is read by itself, and then the error shows with its object.
-    pub(crate) async fn read(client: &Client, claims: impl Iterator<Item = &Claim>) -> Self {
-        let mut groups: BTreeMap<(String, Kind), BTreeSet<ObjectId>> = BTreeMap::new();
-        for claim in claims {
-            let (kind, id) = named(claim);
-            if matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet) {
+    pub(crate) async fn read(client: &Client, owner_refs: impl Iterator<Item = &OwnerRef>) -> Self {
+        let mut groups: BTreeMap<(String, WorkloadKind), BTreeSet<ObjectId>> = BTreeMap::new();
+        for owner_ref in owner_refs {
+            let (kind, id) = owner_identity(owner_ref);
+            if matches!(kind, WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::DaemonSet)
+            {
                 let namespace = id.namespace.clone().unwrap_or_default();
                 groups.entry((namespace, kind)).or_default().insert(id.clone());
             }
         }
         let mut workloads = Self::default();
-        for ((namespace, _), wanted) in groups.into_iter().filter(|(_, ids)| ids.len() >= LISTED_FROM) {
+        for ((namespace, _), wanted) in groups.into_iter().filter(|(_, ids)| ids.len() >= MIN_LISTED) {
             workloads.list(client, &namespace, &wanted).await;
         }
         workloads
@@ -49,13 +50,13 @@ impl Workloads {
         let Some(first) = wanted.first() else { return };
         let mut pages = Pages::new(client, &first.api_resource(), Some(namespace));
         let mut missing = wanted.clone();
-        for _ in 0..wanted.len().div_ceil(WORTH_A_PAGE) {
+        for _ in 0..wanted.len().div_ceil(WANTED_PER_PAGE) {
             let more = pages
                 .next(|workload: Workload, bytes| {
                     let id = ObjectId { name: workload.metadata.name.clone(), ..first.clone() };
-                    if missing.remove(&id) && bytes <= LARGE && self.bytes + bytes <= KEPT {
+                    if missing.remove(&id) && bytes <= LARGE_OBJECT_BYTES && self.bytes + bytes <= MAX_BYTES {
                         self.bytes += bytes;
-                        self.read.insert(id, Arc::new(workload));
+                        self.listed.insert(id, Arc::new(workload));
                     }
                 })
                 .await;
@@ -71,7 +72,7 @@ impl Workloads {
         client: &Client,
         id: &ObjectId,
     ) -> Result<Option<Arc<Workload>>, kube::Error> {
-        match self.read.get(id) {
+        match self.listed.get(id) {
             Some(workload) => Ok(Some(workload.clone())),
             None => Ok(requests::get(client, id).await?.map(Arc::new)),
         }

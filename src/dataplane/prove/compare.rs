@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::dataplane::amounts::Resources;
-use crate::dataplane::container::{Container, Variable};
+use crate::dataplane::amounts::ResourceRequirements;
+use crate::dataplane::container::{EnvVar, InjectedContainer};
 use crate::dataplane::injected::Injected;
 use crate::dataplane::names::{
     INIT_CONTAINER, PROXY_CONTAINER, PROXY_IMAGE_ANNOTATION, VALIDATION_CONTAINER,
 };
-use crate::dataplane::part::Part;
-use crate::dataplane::reason::{Reason, shortened};
+use crate::dataplane::part::RawJson;
+use crate::dataplane::reason::{StaleReason, shortened_reasons};
 
 /// Variables that tell the proxy about its workload, not about the mesh.
 const WORKLOAD_VARIABLES: [&str; 5] = [
@@ -31,39 +31,39 @@ const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 ///
 /// `live` is `None` where the pod has no sidecar, `wanted` where injection would give none.
 #[must_use]
-pub fn reasons(
+pub fn stale_reasons(
     annotations: &BTreeMap<String, String>,
     live: Option<&Injected>,
     wanted: Option<&Injected>,
-) -> Vec<Reason> {
+) -> Vec<StaleReason> {
     let Some(live) = live else {
-        return wanted.map(|_| Reason::MissingSidecar).into_iter().collect();
+        return wanted.map(|_| StaleReason::MissingSidecar).into_iter().collect();
     };
     let mut reasons = differences(live, wanted);
     // Who chooses the image of a proxy looks after it himself, resources included.
     if annotations.contains_key(PROXY_IMAGE_ANNOTATION) {
-        reasons.retain(|reason| !matches!(reason, Reason::Image { .. } | Reason::Resources { .. }));
+        reasons.retain(|reason| !matches!(reason, StaleReason::Image { .. } | StaleReason::Resources { .. }));
     }
-    shortened(reasons)
+    shortened_reasons(reasons)
 }
 
 /// Everything that differs, in a stable order; empty if `live` is what injection gives now.
 ///
 /// `wanted` is `None` where injection would give no sidecar any more.
-fn differences(live: &Injected, wanted: Option<&Injected>) -> Vec<Reason> {
-    let Some(wanted) = wanted else { return vec![Reason::NoLongerInjected] };
+fn differences(live: &Injected, wanted: Option<&Injected>) -> Vec<StaleReason> {
+    let Some(wanted) = wanted else { return vec![StaleReason::NoLongerInjected] };
     let (Some(has), Some(wants)) = (live.proxy(), wanted.proxy()) else {
-        return vec![Reason::Field("the proxy container".to_owned())];
+        return vec![StaleReason::Field("the proxy container".to_owned())];
     };
     let mut reasons = BTreeSet::new();
     if live.revision != wanted.revision {
-        reasons.insert(Reason::Revision { has: live.revision.clone(), wants: wanted.revision.clone() });
+        reasons.insert(StaleReason::Revision { has: live.revision.clone(), wants: wanted.revision.clone() });
     }
     if live.is_native() != wanted.is_native() {
-        reasons.insert(Reason::NativeSidecar { wanted: wanted.is_native() });
+        reasons.insert(StaleReason::NativeSidecar { wanted: wanted.is_native() });
     }
     if live.prometheus != wanted.prometheus {
-        reasons.insert(Reason::PrometheusMerge);
+        reasons.insert(StaleReason::PrometheusMerge);
     }
     reasons.extend(traffic_redirection(live, wanted));
     reasons.extend(image(has, wants));
@@ -75,26 +75,31 @@ fn differences(live: &Injected, wanted: Option<&Injected>) -> Vec<Reason> {
     reasons.into_iter().collect()
 }
 
-fn traffic_redirection(live: &Injected, wanted: &Injected) -> Option<Reason> {
+fn traffic_redirection(live: &Injected, wanted: &Injected) -> Option<StaleReason> {
     let by = |injected: &Injected, name| injected.init_containers.contains_key(name);
     if by(live, INIT_CONTAINER) && by(wanted, VALIDATION_CONTAINER) {
-        return Some(Reason::Cni { enabled: true });
+        return Some(StaleReason::Cni { enabled: true });
     }
-    (by(live, VALIDATION_CONTAINER) && by(wanted, INIT_CONTAINER)).then_some(Reason::Cni { enabled: false })
+    (by(live, VALIDATION_CONTAINER) && by(wanted, INIT_CONTAINER))
+        .then_some(StaleReason::Cni { enabled: false })
 }
 
-fn image(has: &Container, wants: &Container) -> Option<Reason> {
+fn image(has: &InjectedContainer, wants: &InjectedContainer) -> Option<StaleReason> {
     let (has, wants) = (has.image.clone(), wants.image.clone());
-    (has != wants).then_some(Reason::Image { has, wants })
+    (has != wants).then_some(StaleReason::Image { has, wants })
 }
 
 /// What is left open is filled in by the API server and by limit ranges; `undefaulted` says that it is open still.
-fn resources(has: &Resources, wants: &Resources, undefaulted: bool) -> Option<Reason> {
-    has.differ(wants, undefaulted)
-        .then(|| Reason::Resources { has: has.to_string(), wants: wants.to_string() })
+fn resources(
+    has: &ResourceRequirements,
+    wants: &ResourceRequirements,
+    undefaulted: bool,
+) -> Option<StaleReason> {
+    has.differs_from(wants, undefaulted)
+        .then(|| StaleReason::Resources { has: has.to_string(), wants: wants.to_string() })
 }
 
-fn environment(has: &Container, wants: &Container) -> Vec<Reason> {
+fn environment(has: &InjectedContainer, wants: &InjectedContainer) -> Vec<StaleReason> {
     let mut reasons = Vec::new();
     let (has_config, wants_config) = (proxy_config(has), proxy_config(wants));
     let metadata = |config: &Map<String, Value>| {
@@ -105,72 +110,78 @@ fn environment(has: &Container, wants: &Container) -> Vec<Reason> {
     let (dns, other): (Vec<String>, Vec<String>) =
         metadata_keys.into_iter().partition(|key| DNS_VARIABLES.contains(&key.as_str()));
     if !dns.is_empty() {
-        reasons.push(Reason::DnsCapture);
+        reasons.push(StaleReason::DnsCapture);
     }
     if !other.is_empty() {
-        reasons.push(Reason::ProxyMetadata(other));
+        reasons.push(StaleReason::ProxyMetadata(other));
     }
     let mut keys = differing_keys(&has_config, &wants_config);
     keys.retain(|key| key != "proxyMetadata");
     if keys.iter().any(|key| key == "proxyStatsMatcher") {
-        reasons.push(Reason::StatsMatcher);
+        reasons.push(StaleReason::StatsMatcher);
         keys.retain(|key| key != "proxyStatsMatcher");
     }
     if !keys.is_empty() {
-        reasons.push(Reason::ProxyConfig(keys));
+        reasons.push(StaleReason::ProxyConfig(keys));
     }
-    let told: BTreeSet<&str> = has_metadata.keys().chain(wants_metadata.keys()).map(String::as_str).collect();
-    reasons.extend(variables(has, wants, &told));
+    let reported: BTreeSet<&str> =
+        has_metadata.keys().chain(wants_metadata.keys()).map(String::as_str).collect();
+    reasons.extend(variables(has, wants, &reported));
     reasons
 }
 
 /// Variables apart from those that merely repeat the proxy's configuration, `told` elsewhere.
-fn variables(has: &Container, wants: &Container, told: &BTreeSet<&str>) -> Vec<Reason> {
+fn variables(
+    has: &InjectedContainer,
+    wants: &InjectedContainer,
+    reported: &BTreeSet<&str>,
+) -> Vec<StaleReason> {
     let mut reasons = Vec::new();
-    let (trusts, should) = (has.variable("TRUST_DOMAIN"), wants.variable("TRUST_DOMAIN"));
-    if trusts != should {
+    let (has_domain, wants_domain) = (has.variable("TRUST_DOMAIN"), wants.variable("TRUST_DOMAIN"));
+    if has_domain != wants_domain {
         let owned = |domain: Option<&str>| domain.unwrap_or("none").to_owned();
-        reasons.push(Reason::TrustDomain { has: owned(trusts), wants: owned(should) });
+        reasons.push(StaleReason::TrustDomain { has: owned(has_domain), wants: owned(wants_domain) });
     }
     let mut names = differing_variables(&has.env, &wants.env);
     names.retain(|name| {
         let special = matches!(*name, "PROXY_CONFIG" | "TRUST_DOMAIN");
         // Follows the trust domain unless it was set by itself.
-        let mesh_id = *name == "ISTIO_META_MESH_ID" && trusts != should;
-        !special && !mesh_id && !WORKLOAD_VARIABLES.contains(name) && !told.contains(name)
+        let mesh_id = *name == "ISTIO_META_MESH_ID" && has_domain != wants_domain;
+        !special && !mesh_id && !WORKLOAD_VARIABLES.contains(name) && !reported.contains(name)
     });
     if names.contains(&"ISTIO_PROMETHEUS_ANNOTATIONS") {
-        reasons.push(Reason::PrometheusMerge);
+        reasons.push(StaleReason::PrometheusMerge);
         names.retain(|name| *name != "ISTIO_PROMETHEUS_ANNOTATIONS");
     }
     if !names.is_empty() {
-        reasons.push(Reason::Environment(names.into_iter().map(str::to_owned).collect()));
+        reasons.push(StaleReason::Environment(names.into_iter().map(str::to_owned).collect()));
     }
     reasons
 }
 
-fn differing_variables<'c>(left: &'c [Variable], right: &'c [Variable]) -> Vec<&'c str> {
-    let by_name = |variables: &'c [Variable]| -> BTreeMap<&'c str, &'c Variable> {
+fn differing_variables<'c>(left: &'c [EnvVar], right: &'c [EnvVar]) -> Vec<&'c str> {
+    let by_name = |variables: &'c [EnvVar]| -> BTreeMap<&'c str, &'c EnvVar> {
         variables.iter().map(|variable| (variable.name.as_str(), variable)).collect()
     };
     let (left, right) = (by_name(left), by_name(right));
     let names: BTreeSet<&str> = left.keys().chain(right.keys()).copied().collect();
     let same = |name: &&str| match (left.get(*name), right.get(*name)) {
-        (Some(left), Some(right)) => same_variable(left, right),
+        (Some(left), Some(right)) => is_equivalent_variable(left, right),
         _ => false,
     };
     names.into_iter().filter(|name| !same(name)).collect()
 }
 
-fn same_variable(left: &Variable, right: &Variable) -> bool {
-    let literal = |variable: &Variable| variable.value.clone().unwrap_or_default();
-    let reference = |variable: &Variable| variable.value_from.as_ref().map(without_defaults);
-    literal(left) == literal(right)
-        && (left.value_from == right.value_from || same(reference(left).as_ref(), reference(right).as_ref()))
+fn is_equivalent_variable(left: &EnvVar, right: &EnvVar) -> bool {
+    let literal_value = |variable: &EnvVar| variable.value.clone().unwrap_or_default();
+    let reference = |variable: &EnvVar| variable.value_from.as_ref().map(without_defaults);
+    literal_value(left) == literal_value(right)
+        && (left.value_from == right.value_from
+            || is_equivalent(reference(left).as_ref(), reference(right).as_ref()))
 }
 
 /// A reference to a field has an `apiVersion` by default only.
-fn without_defaults(reference: &Part) -> Value {
+fn without_defaults(reference: &RawJson) -> Value {
     let mut reference = reference.value();
     for (kind, default) in [("fieldRef", "apiVersion"), ("resourceFieldRef", "divisor")] {
         if let Some(fields) = reference.get_mut(kind).and_then(Value::as_object_mut) {
@@ -180,18 +191,18 @@ fn without_defaults(reference: &Part) -> Value {
     reference
 }
 
-fn proxy_config(container: &Container) -> Map<String, Value> {
+fn proxy_config(container: &InjectedContainer) -> Map<String, Value> {
     let text = container.variable("PROXY_CONFIG").unwrap_or("{}");
     serde_json::from_str(text).unwrap_or_default()
 }
 
 fn differing_keys(left: &Map<String, Value>, right: &Map<String, Value>) -> Vec<String> {
     let keys: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
-    keys.into_iter().filter(|key| !same(left.get(*key), right.get(*key))).cloned().collect()
+    keys.into_iter().filter(|key| !is_equivalent(left.get(*key), right.get(*key))).cloned().collect()
 }
 
 /// Equality in which the order of regular expressions and absent against empty make no difference.
-fn same(left: Option<&Value>, right: Option<&Value>) -> bool {
+fn is_equivalent(left: Option<&Value>, right: Option<&Value>) -> bool {
     fn sorted(value: &Value) -> Value {
         match value {
             Value::Object(map) => {
@@ -220,7 +231,7 @@ fn same(left: Option<&Value>, right: Option<&Value>) -> bool {
 }
 
 /// The fields of one container, each by its own name. How a container is drained follows from its being native.
-fn fields(has: &Container, wants: &Container, kind_differs: bool) -> Vec<Reason> {
+fn fields(has: &InjectedContainer, wants: &InjectedContainer, kind_differs: bool) -> Vec<StaleReason> {
     let parts = [
         ("securityContext", &has.security_context, &wants.security_context),
         ("startupProbe", &has.startup_probe, &wants.startup_probe),
@@ -228,8 +239,8 @@ fn fields(has: &Container, wants: &Container, kind_differs: bool) -> Vec<Reason>
         ("lifecycle", &has.lifecycle, &wants.lifecycle),
     ];
     let parts = parts.into_iter().filter(|(name, has, wants)| {
-        let follows = kind_differs && *name == "lifecycle";
-        !follows && !same_part(has.as_ref(), wants.as_ref())
+        let depends_on_kind = kind_differs && *name == "lifecycle";
+        !depends_on_kind && !is_equivalent_part(has.as_ref(), wants.as_ref())
     });
     // An answer of istiod itself lacks the defaults of the API server; only what it says can differ.
     let policy = !wants.image_pull_policy.is_empty() && has.image_pull_policy != wants.image_pull_policy;
@@ -240,10 +251,10 @@ fn fields(has: &Container, wants: &Container, kind_differs: bool) -> Vec<Reason>
     ];
     let others = others.into_iter().filter_map(|(name, differs)| differs.then_some(name));
     let names = parts.map(|(name, ..)| name).chain(others);
-    names.map(|field| Reason::Field(format!("{field} of {}", has.name))).collect()
+    names.map(|field| StaleReason::Field(format!("{field} of {}", has.name))).collect()
 }
 
-fn same_part(live: Option<&Part>, wanted: Option<&Part>) -> bool {
+fn is_equivalent_part(live: Option<&RawJson>, wanted: Option<&RawJson>) -> bool {
     match (live, wanted) {
         (None, None) => true,
         (Some(part), None) | (None, Some(part)) => is_empty(&part.value()),
@@ -269,7 +280,7 @@ fn contains(live: &Value, wanted: &Value) -> bool {
 }
 
 /// Mounts are told apart by their path; the mount of the ServiceAccount's token has a random volume name.
-fn contains_mounts(has: &Container, wants: &Container) -> bool {
+fn contains_mounts(has: &InjectedContainer, wants: &InjectedContainer) -> bool {
     wants
         .volume_mounts
         .iter()
@@ -277,7 +288,7 @@ fn contains_mounts(has: &Container, wants: &Container) -> bool {
 }
 
 /// Injected containers other than the proxy. Which of them redirects traffic has a reason of its own.
-fn other_containers(live: &Injected, wanted: &Injected) -> Vec<Reason> {
+fn other_containers(live: &Injected, wanted: &Injected) -> Vec<StaleReason> {
     let mut reasons = Vec::new();
     let redirection_differs = traffic_redirection(live, wanted).is_some();
     for (has, wants) in
@@ -293,7 +304,7 @@ fn other_containers(live: &Injected, wanted: &Injected) -> Vec<Reason> {
                     reasons.extend(fields(has, wants, false));
                 }
                 _ if redirects && redirection_differs => {}
-                _ => reasons.push(Reason::Field(format!("the injected container {name}"))),
+                _ => reasons.push(StaleReason::Field(format!("the injected container {name}"))),
             }
         }
     }
@@ -305,9 +316,10 @@ fn is_running(pod: &Injected, name: &str) -> bool {
     pod.init_containers.get(name).is_none_or(|container| container.restart_policy == "Always")
 }
 
-fn volumes(live: &BTreeMap<String, Part>, wanted: &BTreeMap<String, Part>) -> Vec<Reason> {
-    let differs = |(name, wanted): (&String, &Part)| {
-        (!same_part(live.get(name), Some(wanted))).then(|| Reason::Field(format!("volume {name}")))
+fn volumes(live: &BTreeMap<String, RawJson>, wanted: &BTreeMap<String, RawJson>) -> Vec<StaleReason> {
+    let differs = |(name, wanted): (&String, &RawJson)| {
+        (!is_equivalent_part(live.get(name), Some(wanted)))
+            .then(|| StaleReason::Field(format!("volume {name}")))
     };
     wanted.iter().filter_map(differs).collect()
 }

@@ -5,15 +5,15 @@ use serde_json::{Value, json};
 
 use crate::dataplane::injected::Injected;
 use crate::dataplane::objects::Pod;
-use crate::dataplane::reason::{Consequence, Reason, consequence};
+use crate::dataplane::reason::{DefaultAction, StaleReason, required_action};
 
 fn parse(pod: &Value) -> Pod {
     serde_json::from_str(&pod.to_string()).unwrap()
 }
 
 /// Why `pod` is outdated where injection gives `wanted`.
-fn reasons(pod: &Pod, wanted: Option<&Injected>) -> Vec<Reason> {
-    super::reasons(&pod.metadata.annotations, Injected::of(pod).as_ref(), wanted)
+fn reasons(pod: &Pod, wanted: Option<&Injected>) -> Vec<StaleReason> {
+    super::stale_reasons(&pod.metadata.annotations, Injected::from_pod(pod).as_ref(), wanted)
 }
 
 /// An injected pod, as the API server stores it.
@@ -55,11 +55,11 @@ fn variable(pod: &mut Value, name: &str, value: &str) {
 }
 
 /// Why `live` is outdated where injection gives it after `change`.
-fn told(change: impl FnOnce(&mut Value)) -> Vec<&'static str> {
+fn reported_reasons(change: impl FnOnce(&mut Value)) -> Vec<&'static str> {
     let mut wanted = live();
     change(&mut wanted);
-    let found = reasons(&parse(&live()), Injected::of(&parse(&wanted)).as_ref());
-    found.iter().map(Reason::name).collect()
+    let found = reasons(&parse(&live()), Injected::from_pod(&parse(&wanted)).as_ref());
+    found.iter().map(StaleReason::name).collect()
 }
 
 /// Adds these parts to the configuration of the proxy.
@@ -177,51 +177,54 @@ const POD: &[(&str, Change, &[&str])] = &[
 ];
 
 #[test]
-fn each_difference_is_told_by_its_reason() {
+fn each_difference_is_reported_with_its_reason() {
     for (name, change, expected) in PROXY.iter().chain(POD) {
-        assert_eq!(told(change), *expected, "{name}");
+        assert_eq!(reported_reasons(change), *expected, "{name}");
     }
 }
 
 #[test]
-fn what_injection_leaves_open_is_no_difference_where_nobody_fills_it_in() {
+fn values_that_injection_leaves_open_are_no_difference() {
     let mut wanted = live();
     proxy(&mut wanted)["resources"] = json!({"limits": {"cpu": "1"}});
-    let told_by = |undefaulted| {
-        let wanted = Injected { undefaulted, ..Injected::of(&parse(&wanted)).unwrap() };
-        reasons(&parse(&live()), Some(&wanted)).iter().map(Reason::name).collect::<Vec<_>>()
+    let reported_with = |undefaulted| {
+        let wanted = Injected { undefaulted, ..Injected::from_pod(&parse(&wanted)).unwrap() };
+        reasons(&parse(&live()), Some(&wanted)).iter().map(StaleReason::name).collect::<Vec<_>>()
     };
-    assert_eq!(told_by(true), [""; 0], "the word of istiod alone");
-    assert_eq!(told_by(false), ["Resources"], "the word of the API server");
+    assert_eq!(reported_with(true), [""; 0], "the word of istiod alone");
+    assert_eq!(reported_with(false), ["Resources"], "the word of the API server");
 }
 
 #[test]
-fn whoever_chooses_the_image_of_his_proxy_looks_after_it_himself() {
+fn a_custom_proxy_image_is_left_to_its_owner() {
     let mut pod = live();
     pod["metadata"]["annotations"]["sidecar.istio.io/proxyImage"] = json!("own");
     let mut wanted = pod.clone();
     proxy(&mut wanted)["image"] = json!("proxyv2:2");
     proxy(&mut wanted)["resources"] = json!({});
-    assert_eq!(reasons(&parse(&pod), Injected::of(&parse(&wanted)).as_ref()), []);
+    assert_eq!(reasons(&parse(&pod), Injected::from_pod(&parse(&wanted)).as_ref()), []);
 }
 
 #[test]
-fn a_restart_that_would_take_the_sidecar_away_is_left_to_people_whatever_else_differs() {
-    let image = Reason::Image { has: String::new(), wants: String::new() };
-    assert_eq!(consequence(&[image.clone(), Reason::NoLongerInjected], &[]), Consequence::Report);
-    let trust = Reason::TrustDomain { has: String::new(), wants: String::new() };
-    assert_eq!(consequence(std::slice::from_ref(&trust), &[]), Consequence::Report);
-    assert_eq!(consequence(&[trust, image], &[]), Consequence::Restart);
+fn a_restart_that_would_remove_the_sidecar_is_only_reported() {
+    let image = StaleReason::Image { has: String::new(), wants: String::new() };
+    assert_eq!(required_action(&[image.clone(), StaleReason::NoLongerInjected], &[]), DefaultAction::Report);
+    let trust = StaleReason::TrustDomain { has: String::new(), wants: String::new() };
+    assert_eq!(required_action(std::slice::from_ref(&trust), &[]), DefaultAction::Report);
+    assert_eq!(required_action(&[trust, image], &[]), DefaultAction::Restart);
     assert_eq!(
-        consequence(&[Reason::Revision { has: String::new(), wants: String::new() }], &["Revision".into()]),
-        Consequence::Restart
+        required_action(
+            &[StaleReason::Revision { has: String::new(), wants: String::new() }],
+            &["Revision".into()]
+        ),
+        DefaultAction::Restart
     );
 }
 
 proptest! {
     /// Whatever a pod asks for, and whoever changes it on its way: what injection gives now is not outdated.
     #[test]
-    fn what_injection_gives_is_up_to_date(
+    fn a_freshly_injected_pod_is_up_to_date(
         annotations in prop::collection::btree_map("(prometheus.io|sidecar.istio.io|proxy.istio.io)/[a-zA-Z]{1,9}", "[ -~]{0,20}", 0..5),
         image in "[a-z]{1,9}(/[a-z]{1,9}){0,2}:[a-z0-9.]{1,9}",
         cpu in prop::option::of(1..4000_u32), memory in prop::option::of("[0-9]{1,4}(Mi|Gi|M)"),
@@ -241,7 +244,7 @@ proptest! {
             pod["spec"]["initContainers"] = json!([proxy]);
         }
         let pod = parse(&pod);
-        let wanted = Injected { undefaulted, ..Injected::of(&pod).unwrap() };
+        let wanted = Injected { undefaulted, ..Injected::from_pod(&pod).unwrap() };
         prop_assert_eq!(reasons(&pod, Some(&wanted)), []);
     }
 }

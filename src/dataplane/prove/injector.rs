@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::probe::Probe;
+use super::probe::ProbePod;
 use crate::dataplane::objects::Pod;
 
 /// istiod could not be asked.
@@ -22,7 +22,7 @@ pub enum Error {
     NoWebhook,
     /// No pod of istiod is ready.
     #[error("no endpoint of Service {0} is ready")]
-    NoEndpoint(String),
+    NoReadyEndpoint(String),
     /// The API server did not tell.
     #[error("cannot look for istiod")]
     Find {
@@ -40,7 +40,7 @@ pub enum Error {
     },
     /// istiod did not answer as a webhook does.
     #[error("istiod at {address} did not answer")]
-    Ask {
+    Request {
         /// The address.
         address: String,
         /// Why.
@@ -66,7 +66,7 @@ pub enum Error {
 }
 
 /// The webhook configurations that inject by default, the one of the revision tag first.
-const WEBHOOKS: [&str; 2] = ["istio-revision-tag-default", "istio-sidecar-injector"];
+const WEBHOOK_CONFIGURATIONS: [&str; 2] = ["istio-revision-tag-default", "istio-sidecar-injector"];
 
 /// A ready istiod.
 pub struct Injector {
@@ -76,35 +76,35 @@ pub struct Injector {
 }
 
 #[derive(Deserialize)]
-struct Review {
-    response: Option<Response>,
+struct AdmissionReview {
+    response: Option<AdmissionResponse>,
 }
 
 #[derive(Deserialize)]
-struct Response {
+struct AdmissionResponse {
     #[serde(default)]
     allowed: bool,
     patch: Option<ByteString>,
     status: Option<Value>,
 }
 
-struct Service {
+struct WebhookService {
     namespace: String,
     name: String,
     path: String,
     port: i32,
-    authority: Vec<u8>,
+    ca_bundle: Vec<u8>,
 }
 
 impl Injector {
     /// Finds a ready istiod behind the injector webhook.
     pub async fn find(client: &Client) -> Result<Self, Error> {
-        let service = service(client).await?;
-        let host = endpoint(client, &service).await?;
+        let service = find_webhook_service(client).await?;
+        let host = find_ready_endpoint(client, &service).await?;
         let address = format!("https://{host}");
-        let uri: Uri = address.parse().map_err(|_| Error::NoEndpoint(service.name.clone()))?;
+        let uri: Uri = address.parse().map_err(|_| Error::NoReadyEndpoint(service.name.clone()))?;
         let mut config = Config::new(uri);
-        config.root_cert = Some(certificates(&service.authority));
+        config.root_cert = Some(der_certificates(&service.ca_bundle));
         config.tls_server_name = Some(format!("{}.{}.svc", service.name, service.namespace));
         config.default_retry = false;
         let connect = |source| Error::Connect { address: address.clone(), source: Box::new(source) };
@@ -113,7 +113,7 @@ impl Injector {
     }
 
     /// The pod after injection.
-    pub async fn inject(&self, probe: &Probe) -> Result<Pod, Error> {
+    pub async fn inject(&self, probe: &ProbePod) -> Result<Pod, Error> {
         let pod = serde_json::to_value(probe)?;
         let review = json!({
             "apiVersion": "admission.k8s.io/v1",
@@ -128,17 +128,18 @@ impl Injector {
                 "object": pod,
             },
         });
-        let failed = |source| Error::Ask { address: self.address.clone(), source: Box::new(source) };
+        let request_error =
+            |source| Error::Request { address: self.address.clone(), source: Box::new(source) };
         let request = http::Request::post(&self.path)
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(serde_json::to_vec(&review)?)
-            .map_err(|source| failed(kube::Error::HttpError(source)))?;
-        let answer: Review = self.client.request(request).await.map_err(failed)?;
-        patched(pod, answer)
+            .map_err(|source| request_error(kube::Error::HttpError(source)))?;
+        let answer: AdmissionReview = self.client.request(request).await.map_err(request_error)?;
+        apply_patch(pod, answer)
     }
 }
 
-fn patched(mut pod: Value, answer: Review) -> Result<Pod, Error> {
+fn apply_patch(mut pod: Value, answer: AdmissionReview) -> Result<Pod, Error> {
     let response = answer.response.ok_or_else(|| Error::Denied("empty answer".to_owned()))?;
     if !response.allowed {
         let status = response.status.unwrap_or_default();
@@ -152,27 +153,34 @@ fn patched(mut pod: Value, answer: Review) -> Result<Pod, Error> {
     Ok(serde_json::from_str(&pod.to_string())?)
 }
 
-async fn service(client: &Client) -> Result<Service, Error> {
+async fn find_webhook_service(client: &Client) -> Result<WebhookService, Error> {
     let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
-    for name in WEBHOOKS {
+    for name in WEBHOOK_CONFIGURATIONS {
         let found = api.get_opt(name).await?;
         let webhooks = found.and_then(|found| found.webhooks).unwrap_or_default();
-        if let Some(service) = webhooks.into_iter().find_map(|webhook| serving(webhook.client_config)) {
+        if let Some(service) = webhooks.into_iter().find_map(|webhook| webhook_service(webhook.client_config))
+        {
             return Ok(service);
         }
     }
     Err(Error::NoWebhook)
 }
 
-fn serving(config: WebhookClientConfig) -> Option<Service> {
+fn webhook_service(config: WebhookClientConfig) -> Option<WebhookService> {
     let (service, ByteString(authority)) = (config.service?, config.ca_bundle?);
     let path = service.path.unwrap_or_else(|| "/inject".to_owned());
     let port = service.port.unwrap_or(443);
-    Some(Service { namespace: service.namespace, name: service.name, path, port, authority })
+    Some(WebhookService {
+        namespace: service.namespace,
+        name: service.name,
+        path,
+        port,
+        ca_bundle: authority,
+    })
 }
 
 /// `address:port` of a ready endpoint. The port of the webhook is the Service's; its endpoint's is found by name.
-async fn endpoint(client: &Client, service: &Service) -> Result<String, Error> {
+async fn find_ready_endpoint(client: &Client, service: &WebhookService) -> Result<String, Error> {
     let services: Api<k8s_openapi::api::core::v1::Service> =
         Api::namespaced(client.clone(), &service.namespace);
     let ports = services.get(&service.name).await?.spec.and_then(|spec| spec.ports).unwrap_or_default();
@@ -192,11 +200,11 @@ async fn endpoint(client: &Client, service: &Service) -> Result<String, Error> {
             return Ok(format!("{host}:{port}"));
         }
     }
-    Err(Error::NoEndpoint(format!("{}/{}", service.namespace, service.name)))
+    Err(Error::NoReadyEndpoint(format!("{}/{}", service.namespace, service.name)))
 }
 
 /// The certificates of a PEM bundle in DER form; what is no certificate is skipped.
-fn certificates(pem: &[u8]) -> Vec<Vec<u8>> {
+fn der_certificates(pem: &[u8]) -> Vec<Vec<u8>> {
     let text = String::from_utf8_lossy(pem);
     let blocks = text.split("-----BEGIN CERTIFICATE-----").skip(1);
     blocks

@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::api::names::RESTARTED_AT_ANNOTATION;
-use crate::dataplane::container::Mount;
+use crate::dataplane::container::VolumeMount;
 use crate::dataplane::digest::hash;
 use crate::dataplane::injected::Injected;
 use crate::dataplane::names::{
     PROXY_CONTAINER, REVISION_HASH_LABEL, ROLLOUT_HASH_LABEL, STATUS_ANNOTATION, TEMPLATE_HASH_LABEL,
 };
-use crate::dataplane::objects::{Owner, Pod, Template, null_as_empty};
-use crate::dataplane::part::Part;
+use crate::dataplane::objects::{Owner, Pod, PodTemplate, null_as_empty};
+use crate::dataplane::part::RawJson;
 
 /// Annotation of `kubectl rollout restart`; like ours, it says nothing about the pod.
 const KUBECTL_RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
@@ -31,16 +31,16 @@ const INJECTED_KEYS: [&str; 4] = [
 /// the name and kind of the workload from these, and without them every proxy would look outdated.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Probe {
+pub struct ProbePod {
     api_version: &'static str,
     kind: &'static str,
-    metadata: Identity,
-    spec: Spec,
+    metadata: ProbeMeta,
+    spec: ProbeSpec,
 }
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Identity {
+struct ProbeMeta {
     generate_name: String,
     namespace: String,
     labels: BTreeMap<String, String>,
@@ -52,14 +52,14 @@ struct Identity {
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
-enum Spec {
+enum ProbeSpec {
     /// As the template has it.
-    Written(Option<Part>),
+    Template(Option<RawJson>),
     /// Put together.
-    Made(Value),
+    Assembled(Value),
 }
 
-impl Probe {
+impl ProbePod {
     /// Namespace of the pod.
     #[must_use]
     pub fn namespace(&self) -> &str {
@@ -68,7 +68,7 @@ impl Probe {
 
     /// What its name begins with.
     #[must_use]
-    pub fn prefix(&self) -> &str {
+    pub fn name_prefix(&self) -> &str {
         &self.metadata.generate_name
     }
 
@@ -76,10 +76,10 @@ impl Probe {
         live: &Pod,
         labels: BTreeMap<String, String>,
         annotations: BTreeMap<String, String>,
-        spec: Spec,
+        spec: ProbeSpec,
     ) -> Self {
         let named = || format!("{}-", live.metadata.name);
-        let metadata = Identity {
+        let metadata = ProbeMeta {
             generate_name: live.metadata.generate_name.clone().unwrap_or_else(named),
             namespace: live.metadata.namespace.clone(),
             labels,
@@ -92,75 +92,77 @@ impl Probe {
 
 /// A pod as the owner of `live` would make it now from `template`.
 #[must_use]
-pub fn from_template(template: &Template, live: &Pod) -> Probe {
+pub fn from_template(template: &PodTemplate, live: &Pod) -> ProbePod {
     let mut labels = template.metadata.labels.clone();
     for label in [TEMPLATE_HASH_LABEL, ROLLOUT_HASH_LABEL, REVISION_HASH_LABEL] {
         if let Some(hash) = live.metadata.labels.get(label) {
             labels.insert(label.to_owned(), hash.clone());
         }
     }
-    Probe::new(
+    ProbePod::new(
         live,
         labels,
         template.metadata.annotations.clone(),
-        with_claimed_volumes(template.spec.as_ref()),
+        with_claim_volumes(template.spec.as_ref()),
     )
 }
 
 /// A pod like `live` before its injection, for owners without a template that we know.
 #[must_use]
-pub fn from_pod(live: &Pod, injected: &Injected) -> Probe {
+pub fn from_pod(live: &Pod, injected: &Injected) -> ProbePod {
     let mut labels = live.metadata.labels.clone();
     labels.retain(|key, _| !INJECTED_KEYS.contains(&key.as_str()));
     let mut annotations = live.metadata.annotations.clone();
     annotations.retain(|key, _| {
-        let written = key == STATUS_ANNOTATION || INJECTED_KEYS.contains(&key.as_str());
-        !written && !injected.prometheus.contains_key(key)
+        let is_injected = key == STATUS_ANNOTATION || INJECTED_KEYS.contains(&key.as_str());
+        !is_injected && !injected.prometheus.contains_key(key)
     });
-    let all = |part: &Option<Part>| part.as_ref().map(Part::value).unwrap_or_default();
+    let all = |part: &Option<RawJson>| part.as_ref().map(RawJson::value).unwrap_or_default();
     let spec = json!({
-        "containers": own(&all(&live.spec.containers), injected.containers.keys()),
-        "initContainers": own(&all(&live.spec.init_containers), injected.init_containers.keys()),
-        "volumes": own(&all(&live.spec.volumes), injected.volumes.keys()),
+        "containers": without_injected(&all(&live.spec.containers), injected.containers.keys()),
+        "initContainers": without_injected(&all(&live.spec.init_containers), injected.init_containers.keys()),
+        "volumes": without_injected(&all(&live.spec.volumes), injected.volumes.keys()),
     });
-    Probe::new(live, labels, annotations, Spec::Made(spec))
+    ProbePod::new(live, labels, annotations, ProbeSpec::Assembled(spec))
 }
 
 /// The volumes of a `StatefulSet`'s claims are not in its template; a mount without a volume is refused.
-fn with_claimed_volumes(spec: Option<&Part>) -> Spec {
+fn with_claim_volumes(spec: Option<&RawJson>) -> ProbeSpec {
     let missing: Vec<Value> = spec
-        .and_then(Part::read::<Mounting>)
-        .map(|mounting| mounting.missing().map(|name| json!({"name": name, "emptyDir": {}})).collect())
+        .and_then(RawJson::parse::<TemplateVolumes>)
+        .map(|template_volumes| {
+            template_volumes.missing_volumes().map(|name| json!({"name": name, "emptyDir": {}})).collect()
+        })
         .unwrap_or_default();
     if missing.is_empty() {
-        return Spec::Written(spec.cloned());
+        return ProbeSpec::Template(spec.cloned());
     }
-    let mut spec = spec.map(Part::value).unwrap_or_default();
+    let mut spec = spec.map(RawJson::value).unwrap_or_default();
     match spec.get_mut("volumes").and_then(Value::as_array_mut) {
         Some(volumes) => volumes.extend(missing),
         None => spec["volumes"] = Value::Array(missing),
     }
-    Spec::Made(spec)
+    ProbeSpec::Assembled(spec)
 }
 
 /// What a template mounts, and the volumes that it has.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Mounting {
+struct TemplateVolumes {
     #[serde(deserialize_with = "null_as_empty")]
-    containers: Vec<Mounts>,
+    containers: Vec<ContainerMounts>,
     #[serde(deserialize_with = "null_as_empty")]
-    init_containers: Vec<Mounts>,
+    init_containers: Vec<ContainerMounts>,
     #[serde(deserialize_with = "null_as_empty")]
     volumes: Vec<Volume>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Mounts {
+struct ContainerMounts {
     name: String,
     #[serde(deserialize_with = "null_as_empty")]
-    volume_mounts: Vec<Mount>,
+    volume_mounts: Vec<VolumeMount>,
 }
 
 #[derive(Default, Deserialize)]
@@ -169,9 +171,9 @@ struct Volume {
     name: String,
 }
 
-impl Mounting {
+impl TemplateVolumes {
     /// The names of volumes that are mounted and not there.
-    fn missing(&self) -> impl Iterator<Item = &str> {
+    fn missing_volumes(&self) -> impl Iterator<Item = &str> {
         let present: BTreeSet<&str> = self.volumes.iter().map(|volume| volume.name.as_str()).collect();
         // A declared proxy mounts volumes that injection brings.
         let containers = self.containers.iter().chain(&self.init_containers);
@@ -183,7 +185,7 @@ impl Mounting {
 }
 
 /// Items that were not injected, without the mount of the token that admission adds.
-fn own<'a>(all: &Value, injected: impl Iterator<Item = &'a String>) -> Value {
+fn without_injected<'a>(all: &Value, injected: impl Iterator<Item = &'a String>) -> Value {
     let injected: BTreeSet<&String> = injected.collect();
     let is_token = |item: &Value| {
         item.get("name").and_then(Value::as_str).is_some_and(|name| name.starts_with("kube-api-access-"))
@@ -204,16 +206,16 @@ fn own<'a>(all: &Value, injected: impl Iterator<Item = &'a String>) -> Value {
 
 /// Identity of a template apart from when it was last restarted.
 #[must_use]
-pub fn template_hash(template: Option<&Template>) -> String {
+pub fn template_hash(template: Option<&PodTemplate>) -> String {
     let Some(template) = template else { return hash(&[]) };
-    let says_something =
+    let is_relevant =
         |key: &&String| ![RESTARTED_AT_ANNOTATION, KUBECTL_RESTARTED_AT].contains(&key.as_str());
     let annotations: BTreeMap<_, _> =
-        template.metadata.annotations.iter().filter(|(key, _)| says_something(key)).collect();
+        template.metadata.annotations.iter().filter(|(key, _)| is_relevant(key)).collect();
     hash(&[
         &format!("{:?}", template.metadata.labels),
         &format!("{annotations:?}"),
-        template.spec.as_ref().map_or("", Part::text),
+        template.spec.as_ref().map_or("", RawJson::text),
     ])
 }
 
@@ -221,7 +223,7 @@ pub fn template_hash(template: Option<&Template>) -> String {
 mod tests {
     use super::*;
 
-    fn template(template: &Value) -> Template {
+    fn template(template: &Value) -> PodTemplate {
         serde_json::from_str(&template.to_string()).unwrap()
     }
 
@@ -242,7 +244,7 @@ mod tests {
         serde_json::from_str(&pod.to_string()).unwrap()
     }
 
-    fn written(probe: &Probe) -> Value {
+    fn to_json(probe: &ProbePod) -> Value {
         serde_json::to_value(probe).unwrap()
     }
 
@@ -265,11 +267,11 @@ mod tests {
             },
             "spec": spec,
         });
-        assert_eq!(written(&from_template(&template, &live())), expected);
+        assert_eq!(to_json(&from_template(&template, &live())), expected);
     }
 
     #[test]
-    fn claims_that_a_template_mounts_become_volumes_and_those_of_a_declared_proxy_are_left_to_injection() {
+    fn mounted_claims_become_volumes_except_those_of_a_declared_proxy() {
         let mount = |name: &str, volume: &str| json!({"name": name, "volumeMounts": [{"name": volume, "mountPath": "/m"}]});
         for (volumes, expected) in [
             (json!(null), json!([{"name": "data", "emptyDir": {}}])),
@@ -278,14 +280,14 @@ mod tests {
         ] {
             let spec = json!({"containers": [mount("db", "data"), mount(PROXY_CONTAINER, "istio-envoy")], "volumes": volumes});
             let probe = from_template(&template(&json!({"spec": spec})), &live());
-            assert_eq!(written(&probe)["spec"]["volumes"], expected, "{volumes}");
+            assert_eq!(to_json(&probe)["spec"]["volumes"], expected, "{volumes}");
         }
     }
 
     #[test]
     fn without_a_template_a_probe_is_the_live_pod_before_injection() {
         let live = live();
-        let probe = written(&from_pod(&live, &Injected::of(&live).unwrap()));
+        let probe = to_json(&from_pod(&live, &Injected::from_pod(&live).unwrap()));
         let container = json!({"name": "db", "volumeMounts": [{"name": "data", "mountPath": "/data"}]});
         assert_eq!(
             probe["spec"],
@@ -296,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_is_the_same_whenever_it_was_last_restarted() {
+    fn the_template_hash_ignores_restart_annotations() {
         let hash = |annotations: Value, image: &str| {
             let spec = json!({"containers": [{"name": "db", "image": image}]});
             template_hash(Some(&template(&json!({"metadata": {"annotations": annotations}, "spec": spec}))))

@@ -6,7 +6,7 @@ use thiserror::Error;
 use tokio::sync::OnceCell;
 
 use super::injector::{self, Injector};
-use super::probe::Probe;
+use super::probe::ProbePod;
 use crate::dataplane::injected::Injected;
 use crate::dataplane::objects::Pod;
 use crate::dataplane::requests;
@@ -39,12 +39,12 @@ pub enum Error {
 }
 
 /// Asks what injection gives. Finds istiod once, when it is first needed.
-pub struct Prover {
+pub struct InjectionDryRun {
     client: Client,
     injector: OnceCell<Injector>,
 }
 
-impl Prover {
+impl InjectionDryRun {
     /// A prover whose dry runs go over `client`.
     #[must_use]
     pub fn new(client: Client) -> Self {
@@ -52,11 +52,11 @@ impl Prover {
     }
 
     /// The injected part that `probe` would get now; `None` if nothing would be injected.
-    pub async fn injected(&self, probe: &Probe) -> Result<Option<Injected>, Error> {
-        let (namespace, prefix) = (probe.namespace().to_owned(), probe.prefix().to_owned());
-        match requests::create::<Pod>(&self.client, &requests::pods(&namespace), probe, true).await {
-            Ok(pod) => Ok(Injected::of(&pod)),
-            Err(kube::Error::Api(status)) if is_refusal(status.code, &status.message) => {
+    pub async fn inject(&self, probe: &ProbePod) -> Result<Option<Injected>, Error> {
+        let (namespace, prefix) = (probe.namespace().to_owned(), probe.name_prefix().to_owned());
+        match requests::create::<Pod>(&self.client, &requests::pods_path(&namespace), probe, true).await {
+            Ok(pod) => Ok(Injected::from_pod(&pod)),
+            Err(kube::Error::Api(status)) if is_rejection(status.code, &status.message) => {
                 let refused =
                     |source| Error::Refused { namespace, prefix, refusal: status.message.clone(), source };
                 self.ask_istiod(probe).await.map_err(refused)
@@ -65,15 +65,15 @@ impl Prover {
         }
     }
 
-    async fn ask_istiod(&self, probe: &Probe) -> Result<Option<Injected>, injector::Error> {
+    async fn ask_istiod(&self, probe: &ProbePod) -> Result<Option<Injected>, injector::Error> {
         let injector = self.injector.get_or_try_init(|| Injector::find(&self.client)).await?;
         let pod = injector.inject(probe).await?;
-        Ok(Injected::of(&pod).map(|injected| Injected { undefaulted: true, ..injected }))
+        Ok(Injected::from_pod(&pod).map(|injected| Injected { undefaulted: true, ..injected }))
     }
 }
 
 /// Whether quota, policy or validation refused the pod, rather than that nobody could tell.
-fn is_refusal(code: u16, message: &str) -> bool {
+fn is_rejection(code: u16, message: &str) -> bool {
     let injection_failed = message.contains("istio") && message.contains("failed calling webhook");
     matches!(code, 400 | 403 | 422) && !injection_failed
 }
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_refusal_of_the_pod_itself_is_taken_to_istiod() {
+    fn only_a_rejection_of_the_pod_itself_falls_back_to_istiod() {
         for (code, message, refused) in [
             (403, "pods \"web-\" is forbidden: exceeded quota: small", true),
             (422, "Pod is invalid", true),
@@ -92,7 +92,7 @@ mod tests {
             (429, "too many requests", false),
             (404, "namespaces \"x\" not found", false),
         ] {
-            assert_eq!(is_refusal(code, message), refused, "{message}");
+            assert_eq!(is_rejection(code, message), refused, "{message}");
         }
     }
 }

@@ -6,9 +6,9 @@
 use thiserror::Error;
 
 /// Bytes that may surround the objects of a list; the API server sends some hundred.
-const LARGEST_ENVELOPE: usize = 64 << 10;
+const MAX_ENVELOPE_BYTES: usize = 64 << 10;
 /// How much is kept of an object that is too large: enough for its name and namespace, which come first.
-const PREFIX: usize = 2 << 10;
+const TRUNCATED_BYTES: usize = 2 << 10;
 
 /// What arrived is no list of objects.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -18,10 +18,10 @@ pub enum Error {
     Unbalanced,
     /// An item is no JSON object.
     #[error("the list contains an item that is not an object")]
-    NoObject,
+    NotAnObject,
     /// The fields beside the items are too large.
-    #[error("the fields beside the items of the list are larger than {LARGEST_ENVELOPE} bytes")]
-    Envelope,
+    #[error("the fields beside the items of the list are larger than {MAX_ENVELOPE_BYTES} bytes")]
+    EnvelopeTooLarge,
     /// The list ended too early.
     #[error("the list is incomplete")]
     Incomplete,
@@ -29,31 +29,31 @@ pub enum Error {
 
 /// One object of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Item<'a> {
+pub enum ListItem<'a> {
     /// The whole object as JSON.
-    Whole(&'a [u8]),
+    Complete(&'a [u8]),
     /// The beginning of an object that is too large to be kept.
-    Beginning(&'a [u8]),
+    Truncated(&'a [u8]),
 }
 
 /// Where in a list reading is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum ParserState {
     /// In the fields beside the items.
-    Around,
+    InEnvelope,
     /// In the items, but in none of the objects.
-    Between,
+    BetweenItems,
     /// In an object.
-    Inside,
+    InItem,
 }
 
 /// A list that is read.
 #[derive(Debug)]
-pub struct Items {
+pub struct ItemSplitter {
     /// Bytes that an object may have.
-    largest: usize,
+    max_bytes: usize,
     depth: usize,
-    place: Place,
+    state: ParserState,
     in_string: bool,
     escaped: bool,
     too_large: bool,
@@ -62,56 +62,56 @@ pub struct Items {
     /// Everything but the objects.
     envelope: Vec<u8>,
     /// Where in the envelope the last text of the outermost object begins and ends: before a value, its key.
-    text: (usize, usize),
+    key_range: (usize, usize),
 }
 
-impl Items {
+impl ItemSplitter {
     /// Nothing read yet; objects of more than `largest` bytes are cut short.
     #[must_use]
-    pub fn new(largest: usize) -> Self {
+    pub fn new(max_bytes: usize) -> Self {
         Self {
-            largest,
+            max_bytes,
             depth: 0,
-            place: Place::Around,
+            state: ParserState::InEnvelope,
             in_string: false,
             escaped: false,
             too_large: false,
             item: Vec::new(),
             envelope: Vec::new(),
-            text: (0, 0),
+            key_range: (0, 0),
         }
     }
 
     /// Reads `bytes` up to the end of the next object: how many bytes were used, and whether an object is complete.
     ///
     /// The object is [`Self::item`] until the next call.
-    pub fn read(&mut self, bytes: &[u8]) -> Result<(usize, bool), Error> {
-        if self.place != Place::Inside {
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(usize, bool), Error> {
+        if self.state != ParserState::InItem {
             self.item.clear();
         }
         let mut used = 0;
         while let Some(byte) = bytes.get(used) {
             if self.in_string {
-                used += self.string(&bytes[used..])?;
+                used += self.parse_string(&bytes[used..])?;
                 continue;
             }
             used += 1;
-            if self.structure(*byte)? {
+            if self.parse_structure(*byte)? {
                 return Ok((used, true));
             }
         }
         Ok((used, false))
     }
 
-    /// The object that [`Self::read`] completed.
+    /// The object that [`Self::feed`] completed.
     #[must_use]
-    pub fn item(&self) -> Item<'_> {
-        if self.too_large { Item::Beginning(&self.item) } else { Item::Whole(&self.item) }
+    pub fn item(&self) -> ListItem<'_> {
+        if self.too_large { ListItem::Truncated(&self.item) } else { ListItem::Complete(&self.item) }
     }
 
     /// Bytes that are held of the object that is read.
     #[must_use]
-    pub fn held(&self) -> usize {
+    pub fn buffered(&self) -> usize {
         self.item.len()
     }
 
@@ -122,14 +122,14 @@ impl Items {
     }
 
     /// Reads inside of a string; returns how many bytes.
-    fn string(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+    fn parse_string(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         if self.escaped {
             self.escaped = false;
-            self.keep(&bytes[..1])?;
+            self.append(&bytes[..1])?;
             return Ok(1);
         }
         let Some(end) = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\')) else {
-            self.keep(bytes)?;
+            self.append(bytes)?;
             return Ok(bytes.len());
         };
         if bytes[end] == b'\\' {
@@ -137,70 +137,74 @@ impl Items {
         } else {
             self.in_string = false;
             if self.depth == 1 {
-                self.text.1 = self.envelope.len() + end;
+                self.key_range.1 = self.envelope.len() + end;
             }
         }
-        self.keep(&bytes[..=end])?;
+        self.append(&bytes[..=end])?;
         Ok(end + 1)
     }
 
     /// Reads one byte outside of strings; whether it ends an object of the list.
-    fn structure(&mut self, byte: u8) -> Result<bool, Error> {
-        let between_items = self.place == Place::Between;
+    fn parse_structure(&mut self, byte: u8) -> Result<bool, Error> {
+        let between_items = self.state == ParserState::BetweenItems;
         match byte {
             b'{' if between_items => {
-                self.place = Place::Inside;
+                self.state = ParserState::InItem;
                 self.too_large = false;
                 self.depth += 1;
             }
             b'{' => self.depth += 1,
             b'[' if !between_items => {
                 self.depth += 1;
-                if self.place == Place::Around && self.depth == 2 && self.key() == b"items" {
-                    self.place = Place::Between;
+                if self.state == ParserState::InEnvelope && self.depth == 2 && self.key() == b"items" {
+                    self.state = ParserState::BetweenItems;
                 }
             }
             b'}' | b']' => {
                 self.depth = self.depth.checked_sub(1).ok_or(Error::Unbalanced)?;
-                if self.place == Place::Inside && self.depth == 2 {
-                    self.keep(&[byte])?;
-                    self.place = Place::Between;
+                if self.state == ParserState::InItem && self.depth == 2 {
+                    self.append(&[byte])?;
+                    self.state = ParserState::BetweenItems;
                     return Ok(true);
                 }
                 if self.depth < 2 {
-                    self.place = Place::Around;
+                    self.state = ParserState::InEnvelope;
                 }
             }
             b',' | b' ' | b'\n' | b'\r' | b'\t' if between_items => return Ok(false),
-            _ if between_items => return Err(Error::NoObject),
+            _ if between_items => return Err(Error::NotAnObject),
             b'"' => {
                 self.in_string = true;
                 if self.depth == 1 {
-                    self.text.0 = self.envelope.len() + 1;
+                    self.key_range.0 = self.envelope.len() + 1;
                 }
             }
             _ => {}
         }
-        self.keep(&[byte])?;
+        self.append(&[byte])?;
         Ok(false)
     }
 
     fn key(&self) -> &[u8] {
-        self.envelope.get(self.text.0..self.text.1).unwrap_or_default()
+        self.envelope.get(self.key_range.0..self.key_range.1).unwrap_or_default()
     }
 
-    fn keep(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        if self.place != Place::Inside {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if self.state != ParserState::InItem {
             self.envelope.extend_from_slice(bytes);
-            return if self.envelope.len() > LARGEST_ENVELOPE { Err(Error::Envelope) } else { Ok(()) };
+            return if self.envelope.len() > MAX_ENVELOPE_BYTES {
+                Err(Error::EnvelopeTooLarge)
+            } else {
+                Ok(())
+            };
         }
         if self.too_large {
             return Ok(());
         }
-        if self.item.len() + bytes.len() > self.largest {
+        if self.item.len() + bytes.len() > self.max_bytes {
             self.too_large = true;
-            self.item.truncate(PREFIX);
-            self.item.shrink_to(PREFIX);
+            self.item.truncate(TRUNCATED_BYTES);
+            self.item.shrink_to(TRUNCATED_BYTES);
             return Ok(());
         }
         self.item.extend_from_slice(bytes);
@@ -217,16 +221,16 @@ mod tests {
 
     /// The objects of a list that arrives in these parts, and what is around them.
     fn split(parts: &[&[u8]], largest: usize) -> Result<(Vec<Option<Value>>, Value), Error> {
-        let (mut items, mut found) = (Items::new(largest), Vec::new());
+        let (mut items, mut found) = (ItemSplitter::new(largest), Vec::new());
         for part in parts {
-            let mut rest = *part;
-            while !rest.is_empty() {
-                let (used, complete) = items.read(rest)?;
-                rest = &rest[used..];
+            let mut remaining = *part;
+            while !remaining.is_empty() {
+                let (used, complete) = items.feed(remaining)?;
+                remaining = &remaining[used..];
                 if complete {
                     found.push(match items.item() {
-                        Item::Whole(object) => Some(serde_json::from_slice(object).unwrap()),
-                        Item::Beginning(_) => None,
+                        ListItem::Complete(object) => Some(serde_json::from_slice(object).unwrap()),
+                        ListItem::Truncated(_) => None,
                     });
                 }
             }
@@ -284,15 +288,15 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_are_an_error_or_a_list_and_never_held_whole(
+        fn arbitrary_bytes_are_an_error_or_a_list_in_bounded_memory(
             bytes in prop::collection::vec(any::<u8>(), 0..200), largest in 0..64_usize,
         ) {
-            let mut items = Items::new(largest);
-            let mut rest = [br#"{"items":["#, &bytes[..]].concat();
-            while !rest.is_empty() {
-                let Ok((used, _)) = items.read(&rest) else { break };
-                rest.drain(..used);
-                prop_assert!(items.held() <= largest.max(PREFIX));
+            let mut items = ItemSplitter::new(largest);
+            let mut remaining = [br#"{"items":["#, &bytes[..]].concat();
+            while !remaining.is_empty() {
+                let Ok((used, _)) = items.feed(&remaining) else { break };
+                remaining.drain(..used);
+                prop_assert!(items.buffered() <= largest.max(TRUNCATED_BYTES));
             }
         }
     }
@@ -311,16 +315,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_complete_list_of_objects_is_an_error() {
-        let fields = format!(r#"{{"metadata":"{}","items":[]}}"#, "x".repeat(LARGEST_ENVELOPE));
+    fn incomplete_or_invalid_lists_are_errors() {
+        let fields = format!(r#"{{"metadata":"{}","items":[]}}"#, "x".repeat(MAX_ENVELOPE_BYTES));
         for (text, error) in [
             ("", Error::Incomplete),
             (r#"{"items":[{}"#, Error::Incomplete),
             (r#"{"items":[{}]"#, Error::Incomplete),
-            (r#"{"items":[1]}"#, Error::NoObject),
-            (r#"{"items":[[]]}"#, Error::NoObject),
+            (r#"{"items":[1]}"#, Error::NotAnObject),
+            (r#"{"items":[[]]}"#, Error::NotAnObject),
             ("}", Error::Unbalanced),
-            (&fields, Error::Envelope),
+            (&fields, Error::EnvelopeTooLarge),
         ] {
             assert_eq!(split(&[text.as_bytes()], usize::MAX).unwrap_err(), error, "{text:.40}");
         }

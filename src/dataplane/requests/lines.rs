@@ -2,52 +2,52 @@
 
 /// One event of a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line<'a> {
+pub enum WatchLine<'a> {
     /// The whole line, without its end.
-    Whole(&'a [u8]),
+    Complete(&'a [u8]),
     /// A line that was too large to be kept.
     TooLarge,
 }
 
 /// Lines that are read.
 #[derive(Debug)]
-pub struct Lines {
-    largest: usize,
+pub struct LineSplitter {
+    max_bytes: usize,
     line: Vec<u8>,
     complete: bool,
     too_large: bool,
 }
 
-impl Lines {
+impl LineSplitter {
     /// Nothing read yet; lines of more than `largest` bytes are dropped.
     #[must_use]
-    pub fn new(largest: usize) -> Self {
-        Self { largest, line: Vec::new(), complete: false, too_large: false }
+    pub fn new(max_bytes: usize) -> Self {
+        Self { max_bytes, line: Vec::new(), complete: false, too_large: false }
     }
 
     /// Reads `bytes` up to the end of the next line: how many bytes were used, and whether a line is complete.
     ///
     /// The line is [`Self::line`] until the next call.
-    pub fn read(&mut self, bytes: &[u8]) -> (usize, bool) {
+    pub fn feed(&mut self, bytes: &[u8]) -> (usize, bool) {
         if std::mem::take(&mut self.complete) {
             self.line.clear();
             self.too_large = false;
         }
         let end = bytes.iter().position(|byte| *byte == b'\n');
-        self.keep(&bytes[..end.unwrap_or(bytes.len())]);
+        self.append(&bytes[..end.unwrap_or(bytes.len())]);
         self.complete = end.is_some();
         (end.map_or(bytes.len(), |end| end + 1), self.complete)
     }
 
-    /// The line that [`Self::read`] completed.
+    /// The line that [`Self::feed`] completed.
     #[must_use]
-    pub fn line(&self) -> Line<'_> {
-        if self.too_large { Line::TooLarge } else { Line::Whole(&self.line) }
+    pub fn line(&self) -> WatchLine<'_> {
+        if self.too_large { WatchLine::TooLarge } else { WatchLine::Complete(&self.line) }
     }
 
     /// Bytes that are held of the line that is read.
     #[must_use]
-    pub fn held(&self) -> usize {
+    pub fn buffered(&self) -> usize {
         self.line.len()
     }
 
@@ -63,11 +63,11 @@ impl Lines {
         self.line.shrink_to(size);
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
+    fn append(&mut self, bytes: &[u8]) {
         if self.too_large {
             return;
         }
-        if self.line.len() + bytes.len() > self.largest {
+        if self.line.len() + bytes.len() > self.max_bytes {
             self.skip();
         } else {
             self.line.extend_from_slice(bytes);
@@ -83,22 +83,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lines_are_the_same_however_they_arrive_and_large_ones_are_dropped(
+        fn lines_do_not_depend_on_chunks_and_large_ones_are_dropped(
             lines in prop::collection::vec("[a-z]{0,12}", 0..8), largest in 0..14_usize, size in 1..9_usize,
         ) {
             let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            let mut reader = Lines::new(largest);
+            let mut reader = LineSplitter::new(largest);
             let mut found = Vec::new();
             for part in text.as_bytes().chunks(size) {
-                let mut rest = part;
-                while !rest.is_empty() {
-                    let (used, complete) = reader.read(rest);
-                    rest = &rest[used..];
-                    prop_assert!(reader.held() <= largest);
+                let mut remaining = part;
+                while !remaining.is_empty() {
+                    let (used, complete) = reader.feed(remaining);
+                    remaining = &remaining[used..];
+                    prop_assert!(reader.buffered() <= largest);
                     if complete {
                         found.push(match reader.line() {
-                            Line::Whole(line) => Some(String::from_utf8(line.to_vec()).unwrap()),
-                            Line::TooLarge => None,
+                            WatchLine::Complete(line) => Some(String::from_utf8(line.to_vec()).unwrap()),
+                            WatchLine::TooLarge => None,
                         });
                     }
                 }

@@ -15,38 +15,38 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use self::body::{LARGE, LARGEST, is_too_large};
-use super::objects::{Envelope, PageMeta, path};
+pub use self::body::{LARGE_OBJECT_BYTES, MAX_OBJECT_BYTES, is_too_large};
+use super::objects::{ListEnvelope, ListMeta, collection_path};
 use crate::api::names::OWN_FIELD_MANAGER;
 use crate::kubernetes::{Coalesce, write_denied};
 use crate::object::{ObjectId, resource};
 
 /// Objects of one page, unless they are large.
-pub const PAGE: u32 = 125;
+pub const MAX_PAGE_ITEMS: u32 = 125;
 /// Bytes that a page should not have many more of: its answer has to arrive within the time that a read may take.
-const PAGE_BYTES: usize = 8 << 20;
+const MAX_PAGE_BYTES: usize = 8 << 20;
 /// A page that cannot be read is tried again so often, with fewer objects.
-const TRIES: u32 = 3;
+const MAX_ATTEMPTS: u32 = 3;
 
 /// Reads one object; `None` if it is not there.
 pub async fn get<T: DeserializeOwned>(client: &Client, id: &ObjectId) -> Result<Option<T>, kube::Error> {
-    let request = Request::new(path(&id.api_resource(), id.namespace.as_deref()))
+    let request = Request::new(collection_path(&id.api_resource(), id.namespace.as_deref()))
         .get(&id.name, &GetParams::default())
         .map_err(kube::Error::BuildRequest)?;
-    found(body::object(client, request).await)
+    not_found_as_none(body::read_object(client, request).await)
 }
 
 /// Reads the metadata of one object; `None` if it is not there.
 pub async fn metadata<T: DeserializeOwned>(client: &Client, id: &ObjectId) -> Result<Option<T>, kube::Error> {
-    let request = Request::new(path(&id.api_resource(), id.namespace.as_deref()))
+    let request = Request::new(collection_path(&id.api_resource(), id.namespace.as_deref()))
         .get_metadata(&id.name, &GetParams::default())
         .map_err(kube::Error::BuildRequest)?;
-    found(body::object(client, request).await)
+    not_found_as_none(body::read_object(client, request).await)
 }
 
 /// What a page holds of each object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Content {
+enum PageContent {
     Objects,
     Metadata,
 }
@@ -56,10 +56,10 @@ pub struct Pages<'c> {
     client: &'c Client,
     path: String,
     params: ListParams,
-    content: Content,
+    content: PageContent,
     limit: PageLimit,
     /// Version from which a watch goes on, once a page was read.
-    pub version: String,
+    pub resource_version: String,
     /// Objects that were too large or of a form that cannot be read.
     pub skipped: usize,
 }
@@ -70,11 +70,11 @@ impl<'c> Pages<'c> {
     pub fn new(client: &'c Client, resource: &ApiResource, namespace: Option<&str>) -> Self {
         Self {
             client,
-            path: path(resource, namespace),
+            path: collection_path(resource, namespace),
             params: ListParams::default(),
-            content: Content::Objects,
-            limit: PageLimit(PAGE),
-            version: String::new(),
+            content: PageContent::Objects,
+            limit: PageLimit(MAX_PAGE_ITEMS),
+            resource_version: String::new(),
             skipped: 0,
         }
     }
@@ -88,7 +88,7 @@ impl<'c> Pages<'c> {
     /// The same list, of metadata only.
     #[must_use]
     pub fn metadata(self) -> Self {
-        Self { content: Content::Metadata, ..self }
+        Self { content: PageContent::Metadata, ..self }
     }
 
     /// Reads the next page: `each` is given every object as it arrives, with its size in bytes. Returns whether another
@@ -99,31 +99,31 @@ impl<'c> Pages<'c> {
         &mut self,
         mut each: impl FnMut(T, usize),
     ) -> Result<bool, kube::Error> {
-        let mut tries = 1;
+        let mut attempts = 1;
         let read = loop {
-            let mut read = body::Read::default();
-            match body::list(self.client, self.request()?, &mut read, &mut each).await {
+            let mut read = body::ListProgress::default();
+            match body::read_list(self.client, self.request()?, &mut read, &mut each).await {
                 Ok(()) => break read,
                 // It began to arrive and did not end in time: fewer objects do.
-                Err(error) if read.bytes > 0 && tries < TRIES && is_passing(&error) => {
-                    self.limit.failed();
-                    tries += 1;
+                Err(error) if read.bytes > 0 && attempts < MAX_ATTEMPTS && is_transient(&error) => {
+                    self.limit.record_failure();
+                    attempts += 1;
                 }
                 Err(error) => return Err(error),
             }
         };
-        self.limit.read(read.objects, read.bytes);
+        self.limit.record_page(read.objects, read.bytes);
         self.skipped += read.skipped;
-        let Envelope { metadata } =
+        let ListEnvelope { metadata } =
             serde_json::from_slice(&read.envelope).map_err(kube::Error::SerdeError)?;
-        let PageMeta { continue_token, resource_version } = metadata;
-        self.version = resource_version;
+        let ListMeta { continue_token, resource_version } = metadata;
+        self.resource_version = resource_version;
         self.params.continue_token = Some(continue_token).filter(|token| !token.is_empty());
         Ok(self.params.continue_token.is_some())
     }
 
     /// Begins again with the first page.
-    pub fn begin_again(&mut self) {
+    pub fn reset(&mut self) {
         self.params.continue_token = None;
     }
 
@@ -131,8 +131,8 @@ impl<'c> Pages<'c> {
         let params = self.params.clone().limit(self.limit.0);
         let request = Request::new(&self.path);
         let request = match self.content {
-            Content::Objects => request.list(&params),
-            Content::Metadata => request.list_metadata(&params),
+            PageContent::Objects => request.list(&params),
+            PageContent::Metadata => request.list_metadata(&params),
         };
         request.map_err(kube::Error::BuildRequest)
     }
@@ -144,28 +144,33 @@ struct PageLimit(u32);
 
 impl PageLimit {
     /// Takes in how large the last page was.
-    fn read(&mut self, objects: usize, bytes: usize) {
-        let fitting = (PAGE_BYTES / (bytes / objects.max(1)).max(1)).max(1);
+    fn record_page(&mut self, objects: usize, bytes: usize) {
+        let fitting = (MAX_PAGE_BYTES / (bytes / objects.max(1)).max(1)).max(1);
         // Large objects stand together, since they have the same author; smaller ones are trusted again step by step.
-        self.0 = u32::try_from(fitting).unwrap_or(PAGE).min(self.0.saturating_mul(2)).min(PAGE);
+        self.0 = u32::try_from(fitting)
+            .unwrap_or(MAX_PAGE_ITEMS)
+            .min(self.0.saturating_mul(2))
+            .min(MAX_PAGE_ITEMS);
     }
 
     /// Takes in that a page did not arrive.
-    fn failed(&mut self) {
+    fn record_failure(&mut self) {
         self.0 = (self.0 / 4).max(1);
     }
 }
 
 /// Reads a list of objects that are known to be few.
-pub async fn few<T: DeserializeOwned>(
+pub async fn list_small<T: DeserializeOwned>(
     client: &Client,
     resource: &ApiResource,
     namespace: Option<&str>,
     params: &ListParams,
 ) -> Result<Vec<T>, kube::Error> {
-    let request = Request::new(path(resource, namespace)).list(params).map_err(kube::Error::BuildRequest)?;
+    let request =
+        Request::new(collection_path(resource, namespace)).list(params).map_err(kube::Error::BuildRequest)?;
     let mut objects = Vec::new();
-    body::list(client, request, &mut body::Read::default(), |object, _| objects.push(object)).await?;
+    body::read_list(client, request, &mut body::ListProgress::default(), |object, _| objects.push(object))
+        .await?;
     Ok(objects)
 }
 
@@ -179,7 +184,7 @@ pub async fn watch<T: DeserializeOwned + Clone + 'static>(
     params: &WatchParams,
     version: &str,
 ) -> Result<impl Stream<Item = Result<WatchEvent<T>, kube::Error>> + use<T>, kube::Error> {
-    body::events(client, watching(resource, namespace, params, version)?).await
+    body::watch_events(client, watch_request(resource, namespace, params, version)?).await
 }
 
 /// As [`watch`], of all namespaces, for a kind with a great deal to tell of which nothing is urgent.
@@ -188,35 +193,36 @@ pub async fn watch_coalesced<T: DeserializeOwned + Clone + 'static>(
     resource: &ApiResource,
     version: &str,
 ) -> Result<impl Stream<Item = Result<WatchEvent<T>, kube::Error>> + use<T>, kube::Error> {
-    let mut request = watching(resource, None, &WatchParams::default(), version)?;
+    let mut request = watch_request(resource, None, &WatchParams::default(), version)?;
     request.extensions_mut().insert(Coalesce);
-    body::events(client, request).await
+    body::watch_events(client, request).await
 }
 
-fn watching(
+fn watch_request(
     resource: &ApiResource,
     namespace: Option<&str>,
     params: &WatchParams,
     version: &str,
 ) -> Result<http::Request<Vec<u8>>, kube::Error> {
-    let mut request =
-        Request::new(path(resource, namespace)).watch(params, version).map_err(kube::Error::BuildRequest)?;
+    let mut request = Request::new(collection_path(resource, namespace))
+        .watch(params, version)
+        .map_err(kube::Error::BuildRequest)?;
     // As kube does: newer API servers compress each event by itself, which no client can read.
     request.headers_mut().insert(http::header::ACCEPT_ENCODING, http::HeaderValue::from_static("identity"));
     Ok(request)
 }
 
 /// Changes an object by a merge patch and returns its new metadata.
-pub async fn merge<T: DeserializeOwned>(
+pub async fn merge_patch<T: DeserializeOwned>(
     client: &Client,
     id: &ObjectId,
     patch: &Value,
 ) -> Result<T, kube::Error> {
     let params = PatchParams { field_manager: Some(OWN_FIELD_MANAGER.into()), ..PatchParams::default() };
-    let request = Request::new(path(&id.api_resource(), id.namespace.as_deref()))
+    let request = Request::new(collection_path(&id.api_resource(), id.namespace.as_deref()))
         .patch_metadata(&id.name, &params, &Patch::Merge(patch))
         .map_err(kube::Error::BuildRequest)?;
-    body::object(client, request).await
+    body::read_object(client, request).await
 }
 
 /// Makes an object, or asks what it would become.
@@ -229,7 +235,7 @@ pub async fn create<T: DeserializeOwned>(
     let params = PostParams { dry_run, field_manager: Some(OWN_FIELD_MANAGER.into()) };
     let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
     let request = Request::new(url).create(&params, body).map_err(kube::Error::BuildRequest)?;
-    body::object(client, request).await
+    body::read_object(client, request).await
 }
 
 /// Reads a subresource as JSON; `None` if there is none.
@@ -240,10 +246,10 @@ pub async fn subresource(
     subresource: &str,
 ) -> Result<Option<Value>, kube::Error> {
     let request = Request::new(url).get_subresource(subresource, name).map_err(kube::Error::BuildRequest)?;
-    found(body::object(client, request).await)
+    not_found_as_none(body::read_object(client, request).await)
 }
 
-fn found<T>(answer: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
+fn not_found_as_none<T>(answer: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
     match answer {
         Ok(object) => Ok(Some(object)),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
@@ -253,7 +259,7 @@ fn found<T>(answer: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
 
 /// Whether the same request may succeed in a moment.
 #[must_use]
-pub fn is_passing(error: &kube::Error) -> bool {
+pub fn is_transient(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => matches!(status.code, 429 | 500 | 502..=504),
         kube::Error::Service(_) => write_denied(error).is_none(),
@@ -264,7 +270,7 @@ pub fn is_passing(error: &kube::Error) -> bool {
 
 /// The path of the pods of a namespace.
 #[must_use]
-pub fn pods(namespace: &str) -> String {
+pub fn pods_path(namespace: &str) -> String {
     use kube::Resource;
     DynamicObject::url_path(&resource("", "v1", "Pod"), Some(namespace))
 }
@@ -275,7 +281,7 @@ mod tests {
 
     #[test]
     fn pages_of_large_objects_have_few_of_them_and_grow_again() {
-        let mut limit = PageLimit(PAGE);
+        let mut limit = PageLimit(MAX_PAGE_ITEMS);
         for (objects, bytes, expected) in [
             (125, 125 * 15_000, 125),
             (125, 125 * 900_000, 9),
@@ -286,10 +292,10 @@ mod tests {
             (4, 4_000, 8),
             (0, 300, 16),
         ] {
-            limit.read(objects, bytes);
+            limit.record_page(objects, bytes);
             assert_eq!(limit, PageLimit(expected), "{objects} objects of {bytes} bytes");
         }
-        limit.failed();
+        limit.record_failure();
         assert_eq!(limit, PageLimit(4));
     }
 }

@@ -8,29 +8,31 @@ use std::time::Instant;
 
 use kube::Client;
 
-use super::sweep::{Candidate, Namespaces, Scope};
+use super::sweep::{Candidate, Namespaces, ScanScope};
 use crate::api::names::{MODULE_LABEL, OPERATOR_NAMESPACE};
-use crate::dataplane::decide::disruption::{Replacement, matches, replacement};
-use crate::dataplane::decide::finding::{Finding, Method, Steering, method};
-use crate::dataplane::decide::rollout::{Rollout, rollout, wanted};
+use crate::dataplane::decide::disruption::{PodReplacement, pod_replacement, selector_matches};
+use crate::dataplane::decide::finding::{
+    RestartAnnotations, RestartStrategy, StaleWorkload, restart_strategy,
+};
+use crate::dataplane::decide::rollout::{RolloutStatus, desired_replicas, rollout_status};
 use crate::dataplane::digest::hash;
 use crate::dataplane::injected::Injected;
-use crate::dataplane::kind::Kind;
+use crate::dataplane::kind::WorkloadKind;
 use crate::dataplane::look::mesh::Mesh;
-use crate::dataplane::look::owner::{self, Chain, Claim, Parents, named, pod_id};
+use crate::dataplane::look::owner::{self, IntermediateOwners, OwnerChain, OwnerRef, owner_identity, pod_id};
 use crate::dataplane::look::scale::{self, Scale};
 use crate::dataplane::look::workloads::Workloads;
 use crate::dataplane::memory;
-use crate::dataplane::objects::{Meta, Template, Workload};
-use crate::dataplane::prove::compare::reasons;
+use crate::dataplane::objects::{Meta, PodTemplate, Workload};
+use crate::dataplane::prove::compare::stale_reasons;
 use crate::dataplane::prove::probe;
-use crate::dataplane::prove::prover::Prover;
-use crate::dataplane::reason::Reason;
-use crate::dataplane::requests::{self, LARGE};
-use crate::dataplane::tell::metrics::Metrics;
+use crate::dataplane::prove::prover::InjectionDryRun;
+use crate::dataplane::reason::StaleReason;
+use crate::dataplane::requests::{self, LARGE_OBJECT_BYTES};
+use crate::dataplane::tell::metrics::DataPlaneMetrics;
 use crate::lock::lock;
 use crate::object::ObjectId;
-use crate::telemetry::one_line;
+use crate::telemetry::format_error_chain;
 use crate::text::sanitized;
 
 /// Revision of the control plane that the operator installs.
@@ -40,19 +42,19 @@ const INJECTION_LABELS: [&str; 4] =
     ["istio-injection", "istio.io/rev", "istio.io/dataplane-mode", "topology.istio.io/network"];
 
 /// Bytes of a text that says why something could not be found out.
-pub(super) const SHOWN: usize = 300;
+pub(super) const MAX_TEXT_BYTES: usize = 300;
 /// Owners whose scale is kept: far more than a cluster has.
-const SCALES: usize = 20_000;
+const MAX_CACHED_SCALES: usize = 20_000;
 
 /// What came out.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum Evaluation {
     /// The proxy is what injection gives now, or none of our business.
-    Fresh,
+    UpToDate,
     /// It is outdated.
-    Stale(Box<Finding>),
+    Stale(Box<StaleWorkload>),
     /// It could not be found out.
-    Unproven(ObjectId, String),
+    Unknown(ObjectId, String),
 }
 
 /// Workloads that were proven to be up to date, by UID, target and how their pods look. Outlives one look, and can be
@@ -60,212 +62,227 @@ pub enum Verdict {
 ///
 /// Pods of one workload may look different: those that were replaced, and those that are to come.
 #[derive(Debug, Default)]
-pub struct Proven(Mutex<HashSet<u64>>);
+pub struct UpToDateCache(Mutex<HashSet<u64>>);
 
-impl Proven {
+impl UpToDateCache {
     /// The UID of the pod's owner is part of it: a pod with a forged owner proves nothing about others.
-    fn key(finding: &Finding, candidate: &Candidate) -> u64 {
+    fn key(stale: &StaleWorkload, candidate: &Candidate) -> u64 {
         let owner = candidate.pod.metadata.controller().map(|owner| &owner.uid);
         let mut hasher = DefaultHasher::new();
-        (&finding.uid, &finding.target, owner, &candidate.suspicions).hash(&mut hasher);
+        (&stale.uid, &stale.target, owner, &candidate.reasons).hash(&mut hasher);
         hasher.finish()
     }
 
-    fn contains(&self, finding: &Finding, candidate: &Candidate) -> bool {
-        let key = Self::key(finding, candidate);
+    fn contains(&self, stale: &StaleWorkload, candidate: &Candidate) -> bool {
+        let key = Self::key(stale, candidate);
         lock(&self.0).contains(&key)
     }
 
-    fn insert(&self, finding: &Finding, candidate: &Candidate) {
+    fn insert(&self, stale: &StaleWorkload, candidate: &Candidate) {
         // Far more workloads than a cluster has: a sign of many targets, of which the old ones are of no use.
         const LIMIT: usize = 100_000;
-        let mut known = lock(&self.0);
-        if known.len() >= LIMIT {
-            known.clear();
+        let mut keys = lock(&self.0);
+        if keys.len() >= LIMIT {
+            keys.clear();
         }
-        known.insert(Self::key(finding, candidate));
+        keys.insert(Self::key(stale, candidate));
     }
 }
 
 /// The means of judging.
-pub struct Judge<'a> {
+pub struct Evaluator<'a> {
     /// Client for reads.
     pub client: &'a Client,
     /// Asks injection.
-    pub prover: &'a Prover,
+    pub dry_run: &'a InjectionDryRun,
     /// The namespaces.
     pub namespaces: &'a Namespaces,
     /// What injection gives now.
     pub mesh: &'a Mesh,
     /// What is looked for.
-    pub scope: Scope,
+    pub scope: ScanScope,
     /// What was proven before.
-    pub proven: &'a Proven,
+    pub up_to_date: &'a UpToDateCache,
     /// Counts judgements.
-    pub metrics: &'a Metrics,
+    pub metrics: &'a DataPlaneMetrics,
     /// Whether istiod has had the time to take its configuration in, so that a "no" is final.
-    pub settled: bool,
+    pub config_propagated: bool,
     /// What unknown owners say about their pods, by the hash of their identity: several pods of one owner ask once.
     pub scales: &'a Mutex<HashMap<u64, Option<Scale>>>,
     /// Held while something large is proven, which needs memory several times.
-    pub large: &'a tokio::sync::Mutex<()>,
+    pub large_object_lock: &'a tokio::sync::Mutex<()>,
 }
 
 /// What stands behind a pod.
-enum Resolved {
+enum ResolvedOwner {
     /// A workload, and whether its ownership is verified already.
-    Workload(Kind, ObjectId, Arc<Workload>, bool),
+    Workload(WorkloadKind, ObjectId, Arc<Workload>, bool),
     /// Nothing that can be believed, for this reason.
     Forged(String),
 }
 
-impl Judge<'_> {
+impl Evaluator<'_> {
     /// Judges the workload behind a pod.
-    pub(crate) async fn judge(
+    pub(crate) async fn evaluate(
         &self,
-        claim: &Claim,
+        owner_ref: &OwnerRef,
         candidate: &Candidate,
         workloads: &Workloads,
-        parents: &Parents,
-    ) -> Verdict {
+        owners: &IntermediateOwners,
+    ) -> Evaluation {
         let started = Instant::now();
-        let verdict = self.try_judge(claim, candidate, workloads, parents).await;
-        let (kind, id) = named(claim);
-        self.metrics.judged(kind, started.elapsed());
-        verdict.unwrap_or_else(|why| Verdict::Unproven(id.clone(), sanitized(&why, SHOWN)))
+        let evaluation = self.try_evaluate(owner_ref, candidate, workloads, owners).await;
+        let (kind, id) = owner_identity(owner_ref);
+        self.metrics.record_evaluation(kind, started.elapsed());
+        evaluation.unwrap_or_else(|why| Evaluation::Unknown(id.clone(), sanitized(&why, MAX_TEXT_BYTES)))
     }
 
-    async fn try_judge(
+    async fn try_evaluate(
         &self,
-        claim: &Claim,
+        owner_ref: &OwnerRef,
         candidate: &Candidate,
         workloads: &Workloads,
-        parents: &Parents,
-    ) -> Result<Verdict, String> {
-        let (kind, id, workload, verified) = match self.resolve(claim, candidate, workloads, parents).await? {
-            Resolved::Workload(kind, id, workload, verified) => (kind, id, workload, verified),
-            Resolved::Forged(why) => return Ok(self.forged(candidate, &why)),
-        };
+        owners: &IntermediateOwners,
+    ) -> Result<Evaluation, String> {
+        let (kind, id, workload, verified) =
+            match self.resolve_owner(owner_ref, candidate, workloads, owners).await? {
+                ResolvedOwner::Workload(kind, id, workload, verified) => (kind, id, workload, verified),
+                ResolvedOwner::Forged(why) => return Ok(self.evaluate_forged(candidate, &why)),
+            };
         let template = workload.spec.template.as_ref();
-        let target = self.target(&id, template);
-        let mut finding = self.finding(kind, id, &workload, candidate, target);
-        if kind == Kind::Other {
-            let named = candidate.pod.metadata.controller().map(|owner| owner.uid.as_str());
-            match self.scale(&finding.workload).await {
-                Some(scale) if Some(scale.uid.as_str()) != named => {
-                    return Ok(self.forged(candidate, &owner::absent(&finding.workload)));
+        let target = self.restart_target(&id, template);
+        let mut stale = self.stale_workload(kind, id, &workload, candidate, target);
+        if kind == WorkloadKind::Other {
+            let owner_uid = candidate.pod.metadata.controller().map(|owner| owner.uid.as_str());
+            match self.scale(&stale.workload).await {
+                Some(scale) if Some(scale.uid.as_str()) != owner_uid => {
+                    return Ok(
+                        self.evaluate_forged(candidate, &owner::missing_owner_message(&stale.workload))
+                    );
                 }
-                Some(scale) => finding.replicas = scale.replicas,
+                Some(scale) => stale.replicas = scale.replicas,
                 // Not verified, so that it must not be taken for what really has that UID.
                 None => {
-                    finding.replicas = 0;
-                    finding.uid = format!("?{}", finding.uid);
+                    stale.replicas = 0;
+                    stale.uid = format!("?{}", stale.uid);
                 }
             }
         }
-        if self.scope == Scope::Removal {
-            finding.reasons = vec![Reason::Removal];
+        if self.scope == ScanScope::Uninstall {
+            stale.reasons = vec![StaleReason::Removal];
             // The mesh does not wait for the weekend to go.
-            finding.steering.window = None;
-        } else if self.proven.contains(&finding, candidate) {
-            return Ok(Verdict::Fresh);
+            stale.restart_annotations.window = None;
+        } else if self.up_to_date.contains(&stale, candidate) {
+            return Ok(Evaluation::UpToDate);
         } else {
             match kind {
                 // Nothing is done about these, so that a look at the pod is proof enough.
-                Kind::Pod | Kind::Job | Kind::CronJob => finding.reasons.clone_from(&candidate.suspicions),
-                _ => self.prove(&mut finding, candidate, template).await?,
+                WorkloadKind::Pod | WorkloadKind::Job | WorkloadKind::CronJob => {
+                    stale.reasons.clone_from(&candidate.reasons)
+                }
+                _ => self.find_stale_reasons(&mut stale, candidate, template).await?,
             }
         }
-        if finding.reasons.is_empty() {
-            if self.settled {
-                self.proven.insert(&finding, candidate);
+        if stale.reasons.is_empty() {
+            if self.config_propagated {
+                self.up_to_date.insert(&stale, candidate);
             }
-            return Ok(Verdict::Fresh);
+            return Ok(Evaluation::UpToDate);
         }
-        if !verified && let Some(why) = self.disowned(&finding, candidate, &workload, parents).await? {
-            return Ok(self.forged(candidate, &why));
+        if !verified && let Some(why) = self.ownership_mismatch(&stale, candidate, &workload, owners).await? {
+            return Ok(self.evaluate_forged(candidate, &why));
         }
-        Ok(Verdict::Stale(Box::new(finding)))
+        Ok(Evaluation::Stale(Box::new(stale)))
     }
 
     /// The end of the chain of owners, with its present state.
-    async fn resolve(
+    async fn resolve_owner(
         &self,
-        claim: &Claim,
+        owner_ref: &OwnerRef,
         candidate: &Candidate,
         workloads: &Workloads,
-        parents: &Parents,
-    ) -> Result<Resolved, String> {
+        owners: &IntermediateOwners,
+    ) -> Result<ResolvedOwner, String> {
         let pod = &candidate.pod.metadata;
-        if let Claim::Forged(_, why) = claim {
-            return Ok(Resolved::Forged(why.clone()));
+        if let OwnerRef::Forged(_, why) = owner_ref {
+            return Ok(ResolvedOwner::Forged(why.clone()));
         }
-        if let Claim::Known(kind, id) = claim {
-            if matches!(kind, Kind::Pod | Kind::Other) {
+        if let OwnerRef::Terminal(kind, id) = owner_ref {
+            if matches!(kind, WorkloadKind::Pod | WorkloadKind::Other) {
                 let uid = pod.controller().map_or_else(|| pod.uid.clone(), |owner| owner.uid.clone());
-                return Ok(Resolved::Workload(*kind, id.clone(), behind(pod, uid), true));
+                return Ok(ResolvedOwner::Workload(*kind, id.clone(), pod_as_workload(pod, uid), true));
             }
-            let read = workloads.get(self.client, id).await.map_err(|error| one_line(&error))?;
+            let read = workloads.get(self.client, id).await.map_err(|error| format_error_chain(&error))?;
             let selects = |workload: &Arc<Workload>| {
-                workload.spec.selector.as_ref().is_none_or(|selector| matches(selector, &pod.labels))
+                workload.spec.selector.as_ref().is_none_or(|selector| selector_matches(selector, &pod.labels))
             };
             if let Some(workload) = read.filter(selects) {
-                return Ok(Resolved::Workload(*kind, id.clone(), workload, false));
+                return Ok(ResolvedOwner::Workload(*kind, id.clone(), workload, false));
             }
         }
-        let chain = owner::follow(self.client, parents, pod).await.map_err(|error| one_line(&error))?;
+        let chain = owner::resolve_owner_chain(self.client, owners, pod)
+            .await
+            .map_err(|error| format_error_chain(&error))?;
         let (kind, id, uid) = match chain {
-            Chain::Ends(kind, id, uid) => (kind, id, uid),
-            Chain::Broken(why) => return Ok(Resolved::Forged(why)),
+            OwnerChain::Resolved(kind, id, uid) => (kind, id, uid),
+            OwnerChain::Broken(why) => return Ok(ResolvedOwner::Forged(why)),
         };
         let workload: Option<Workload> =
-            requests::get(self.client, &id).await.map_err(|error| one_line(&error))?;
-        let Some(workload) = workload else { return Ok(Resolved::Forged(owner::absent(&id))) };
-        Ok(match owner::disowns(kind, &id, &uid, &workload, pod) {
-            Some(why) => Resolved::Forged(why),
-            None => Resolved::Workload(kind, id, Arc::new(workload), true),
+            requests::get(self.client, &id).await.map_err(|error| format_error_chain(&error))?;
+        let Some(workload) = workload else {
+            return Ok(ResolvedOwner::Forged(owner::missing_owner_message(&id)));
+        };
+        Ok(match owner::ownership_mismatch(kind, &id, &uid, &workload, pod) {
+            Some(why) => ResolvedOwner::Forged(why),
+            None => ResolvedOwner::Workload(kind, id, Arc::new(workload), true),
         })
     }
 
     /// Why the pod does not belong to the workload that it is taken for by convention; `None` if it does.
-    async fn disowned(
+    async fn ownership_mismatch(
         &self,
-        finding: &Finding,
+        stale: &StaleWorkload,
         candidate: &Candidate,
         workload: &Workload,
-        parents: &Parents,
+        owners: &IntermediateOwners,
     ) -> Result<Option<String>, String> {
         let pod = &candidate.pod.metadata;
-        let chain = owner::follow(self.client, parents, pod).await.map_err(|error| one_line(&error))?;
+        let chain = owner::resolve_owner_chain(self.client, owners, pod)
+            .await
+            .map_err(|error| format_error_chain(&error))?;
         Ok(match chain {
-            Chain::Broken(why) => Some(why),
-            Chain::Ends(kind, id, uid) if id.same_object(&finding.workload) => {
-                owner::disowns(kind, &id, &uid, workload, pod)
+            OwnerChain::Broken(why) => Some(why),
+            OwnerChain::Resolved(kind, id, uid) if id.is_same_object(&stale.workload) => {
+                owner::ownership_mismatch(kind, &id, &uid, workload, pod)
             }
-            Chain::Ends(_, id, _) => Some(format!("it belongs to {id}, not to {}", finding.workload)),
+            OwnerChain::Resolved(_, id, _) => Some(format!("it belongs to {id}, not to {}", stale.workload)),
         })
     }
 
     /// What a pod shows whose owner cannot be believed: it is listed by itself, and nothing follows from it.
-    fn forged(&self, candidate: &Candidate, why: &str) -> Verdict {
+    fn evaluate_forged(&self, candidate: &Candidate, why: &str) -> Evaluation {
         let pod = &candidate.pod.metadata;
-        let reasons =
-            if self.scope == Scope::Removal { vec![Reason::Removal] } else { candidate.suspicions.clone() };
+        let reasons = if self.scope == ScanScope::Uninstall {
+            vec![StaleReason::Removal]
+        } else {
+            candidate.reasons.clone()
+        };
         if reasons.is_empty() {
-            return Verdict::Fresh;
+            return Evaluation::UpToDate;
         }
-        let workload = behind(pod, pod.uid.clone());
-        let finding = self.finding(Kind::Pod, pod_id(pod), &workload, candidate, self.mesh.hash.clone());
-        let unverified = Some(sanitized(why, SHOWN));
-        Verdict::Stale(Box::new(Finding { reasons, unverified, ..finding }))
+        let workload = pod_as_workload(pod, pod.uid.clone());
+        let stale =
+            self.stale_workload(WorkloadKind::Pod, pod_id(pod), &workload, candidate, self.mesh.hash.clone());
+        let unverified = Some(sanitized(why, MAX_TEXT_BYTES));
+        Evaluation::Stale(Box::new(StaleWorkload { reasons, owner_unverified: unverified, ..stale }))
     }
 
     /// Notes in `finding` why it is outdated, and what its pods would get.
-    async fn prove(
+    async fn find_stale_reasons(
         &self,
-        finding: &mut Finding,
+        stale: &mut StaleWorkload,
         candidate: &Candidate,
-        template: Option<&Template>,
+        template: Option<&PodTemplate>,
     ) -> Result<(), String> {
         let live = candidate.injected.as_ref();
         let probe = match template {
@@ -274,55 +291,58 @@ impl Judge<'_> {
         };
         let is_large = template
             .and_then(|template| template.spec.as_ref())
-            .is_some_and(|spec| spec.text().len() > LARGE);
-        let alone = (is_large && !candidate.large).then(|| self.large.lock());
-        let _alone = match alone {
-            Some(alone) => Some(alone.await),
+            .is_some_and(|spec| spec.text().len() > LARGE_OBJECT_BYTES);
+        let guard = (is_large && !candidate.large).then(|| self.large_object_lock.lock());
+        let _guard = match guard {
+            Some(guard) => Some(guard.await),
             None => None,
         };
-        let wanted = self.prover.injected(&probe).await.map_err(|error| one_line(&error))?;
-        let foreign = |revision: &str| revision != OUR_REVISION;
+        let wanted = self.dry_run.inject(&probe).await.map_err(|error| format_error_chain(&error))?;
+        let is_other_revision = |revision: &str| revision != OUR_REVISION;
         // Another control plane gives the proxy, and will go on to.
-        if wanted.as_ref().is_some_and(|wanted| foreign(&wanted.revision))
-            && live.is_none_or(|live| foreign(&live.revision))
+        if wanted.as_ref().is_some_and(|wanted| is_other_revision(&wanted.revision))
+            && live.is_none_or(|live| is_other_revision(&live.revision))
         {
             return Ok(());
         }
-        finding.reasons = reasons(&candidate.pod.metadata.annotations, live, wanted.as_ref());
+        stale.reasons = stale_reasons(&candidate.pod.metadata.annotations, live, wanted.as_ref());
         // Only evictions need it, since they choose among the pods.
-        if method(finding) == Some(Method::Evict) {
-            finding.wanted = wanted.map(Arc::new);
+        if restart_strategy(stale) == Some(RestartStrategy::Evict) {
+            stale.desired_injection = wanted.map(Arc::new);
         }
         Ok(())
     }
 
-    fn target(&self, id: &ObjectId, template: Option<&Template>) -> String {
-        if self.scope == Scope::Removal {
+    fn restart_target(&self, id: &ObjectId, template: Option<&PodTemplate>) -> String {
+        if self.scope == ScanScope::Uninstall {
             return self.mesh.hash.clone();
         }
         let namespace = id.namespace.as_deref().and_then(|namespace| self.namespaces.get(namespace));
         let label = |key: &&str| namespace.and_then(|namespace| namespace.labels.get(*key)).cloned();
         let labels: Vec<String> = INJECTION_LABELS.iter().map(|key| label(key).unwrap_or_default()).collect();
-        memory::target(&self.mesh.hash, &hash(&[&labels.join(","), &probe::template_hash(template)]))
+        memory::restart_target(&self.mesh.hash, &hash(&[&labels.join(","), &probe::template_hash(template)]))
     }
 
-    fn finding(
+    fn stale_workload(
         &self,
-        kind: Kind,
+        kind: WorkloadKind,
         id: ObjectId,
         workload: &Workload,
         candidate: &Candidate,
         target: String,
-    ) -> Finding {
+    ) -> StaleWorkload {
         let pod = &candidate.pod.metadata;
         let namespace = self.namespaces.get(&pod.namespace).map(|namespace| namespace.annotations.clone());
-        let replicas = wanted(workload);
-        let has_status = !matches!(kind, Kind::Pod | Kind::Job | Kind::CronJob | Kind::Other);
+        let replicas = desired_replicas(workload);
+        let has_status = !matches!(
+            kind,
+            WorkloadKind::Pod | WorkloadKind::Job | WorkloadKind::CronJob | WorkloadKind::Other
+        );
         // The label of a pod is its author's word.
         let module = workload.metadata.labels.get(MODULE_LABEL).is_some_and(|module| !module.is_empty());
         let labels =
             workload.spec.template.as_ref().map_or(&pod.labels, |template| &template.metadata.labels);
-        Finding {
+        StaleWorkload {
             kind,
             uid: workload.metadata.uid.clone(),
             generation: workload.metadata.generation,
@@ -332,17 +352,20 @@ impl Judge<'_> {
             target,
             replicas,
             replacement: if has_status {
-                replacement(kind, workload, replicas)
+                pod_replacement(kind, workload, replicas)
             } else {
-                Replacement::OnDelete
+                PodReplacement::OnDelete
             },
-            rollout: if has_status { rollout(kind, workload) } else { Rollout::Complete },
+            rollout: if has_status { rollout_status(kind, workload) } else { RolloutStatus::Complete },
             paused: workload.spec.paused,
             pod_created: pod.creation_timestamp.as_ref().map_or(0, |created| created.0.as_second()),
             labels: labels.clone(),
-            steering: Steering::of(&workload.metadata.annotations, &namespace.unwrap_or_default()),
-            wanted: None,
-            unverified: None,
+            restart_annotations: RestartAnnotations::from_annotations(
+                &workload.metadata.annotations,
+                &namespace.unwrap_or_default(),
+            ),
+            desired_injection: None,
+            owner_unverified: None,
             workload: id,
         }
     }
@@ -352,13 +375,13 @@ impl Judge<'_> {
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
         let key = hasher.finish();
-        let known = lock(self.scales).get(&key).cloned();
-        if let Some(scale) = known {
+        let cached = lock(self.scales).get(&key).cloned();
+        if let Some(scale) = cached {
             return scale;
         }
-        let scale = scale::scale(self.client, id).await;
+        let scale = scale::read_scale(self.client, id).await;
         let mut scales = lock(self.scales);
-        if scales.len() >= SCALES {
+        if scales.len() >= MAX_CACHED_SCALES {
             scales.clear();
         }
         scales.insert(key, scale.clone());
@@ -367,6 +390,6 @@ impl Judge<'_> {
 }
 
 /// A pod in place of its workload, about which nothing else is known.
-fn behind(pod: &Meta, uid: String) -> Arc<Workload> {
+fn pod_as_workload(pod: &Meta, uid: String) -> Arc<Workload> {
     Arc::new(Workload { metadata: Meta { uid, ..pod.clone() }, ..Workload::default() })
 }

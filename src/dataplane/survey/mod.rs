@@ -13,23 +13,25 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client};
 use thiserror::Error;
 
-use self::judge::{Judge, Proven};
-use self::sweep::{Namespaces, Scope, Sweep};
+use self::judge::{Evaluator, UpToDateCache};
+use self::sweep::{Namespaces, PodScanner, ScanScope};
 use crate::api::names::ISTIO_NAMESPACE;
-use crate::dataplane::decide::disruption::{Budget, Budgets};
-use crate::dataplane::decide::finding::{Decision, Finding, Method, Steering, decide, method};
-use crate::dataplane::decide::found::Survey;
-use crate::dataplane::decide::rollout::{Rollout, rollout};
-use crate::dataplane::decide::settings::Settings;
-use crate::dataplane::kind::Kind;
+use crate::dataplane::decide::disruption::{DisruptionBudget, DisruptionBudgets};
+use crate::dataplane::decide::finding::{
+    Decision, RestartAnnotations, RestartStrategy, StaleWorkload, decide, restart_strategy,
+};
+use crate::dataplane::decide::found::Assessment;
+use crate::dataplane::decide::rollout::{RolloutStatus, rollout_status};
+use crate::dataplane::decide::settings::RestartSettings;
+use crate::dataplane::kind::WorkloadKind;
 use crate::dataplane::look::mesh::{self, Mesh};
-use crate::dataplane::memory::Memory;
+use crate::dataplane::memory::RestartLedger;
 use crate::dataplane::names::{INJECTED_SELECTOR, INJECTOR_CONFIG_MAP, MESH_CONFIG_MAP, UNLABELLED_SELECTOR};
 use crate::dataplane::objects::{Meta, Workload};
-use crate::dataplane::part::Part;
-use crate::dataplane::prove::prover::Prover;
+use crate::dataplane::part::RawJson;
+use crate::dataplane::prove::prover::InjectionDryRun;
 use crate::dataplane::requests::{self, Pages};
-use crate::dataplane::tell::metrics::Metrics;
+use crate::dataplane::tell::metrics::DataPlaneMetrics;
 use crate::object::{self, ObjectId};
 use crate::observe::istiod::ISTIOD;
 
@@ -65,7 +67,7 @@ pub enum Error {
     },
     /// Pods or namespaces could not be listed.
     #[error("cannot look at the data plane")]
-    Sweep {
+    Pods {
         /// What happened.
         #[from]
         source: sweep::Error,
@@ -74,15 +76,15 @@ pub enum Error {
 
 /// Whether injection can be asked.
 #[derive(Debug)]
-pub enum ControlPlane {
+pub enum ControlPlaneState {
     /// istiod serves this mesh.
-    Serves(Box<Mesh>),
+    Ready(Box<Mesh>),
     /// Not yet, and why; what injection gives now is not what it will give.
     NotReady(String),
 }
 
 /// Reads what injection gives.
-pub async fn control_plane(client: &Client) -> Result<ControlPlane, Error> {
+pub async fn read_control_plane(client: &Client) -> Result<ControlPlaneState, Error> {
     let id = ObjectId {
         group: "apps".to_owned(),
         version: "v1".to_owned(),
@@ -93,25 +95,25 @@ pub async fn control_plane(client: &Client) -> Result<ControlPlane, Error> {
     let istiod: Option<Workload> =
         requests::get(client, &id).await.map_err(|source| Error::Istiod { source: Box::new(source) })?;
     let Some(istiod) = istiod else {
-        return Ok(ControlPlane::NotReady("istiod is not installed".to_owned()));
+        return Ok(ControlPlaneState::NotReady("istiod is not installed".to_owned()));
     };
-    match rollout(Kind::Deployment, &istiod) {
-        Rollout::Complete => {}
-        Rollout::UnderWay(why) | Rollout::Failed(why) => {
-            return Ok(ControlPlane::NotReady(format!("istiod is not ready: {why}")));
+    match rollout_status(WorkloadKind::Deployment, &istiod) {
+        RolloutStatus::Complete => {}
+        RolloutStatus::InProgress(why) | RolloutStatus::Failed(why) => {
+            return Ok(ControlPlaneState::NotReady(format!("istiod is not ready: {why}")));
         }
     }
     let (injector, mesh) =
         futures::try_join!(config_map(client, INJECTOR_CONFIG_MAP), config_map(client, MESH_CONFIG_MAP))?;
     let (Some(injector), Some(mesh)) = (injector, mesh) else {
-        return Ok(ControlPlane::NotReady("istiod has no configuration yet".to_owned()));
+        return Ok(ControlPlaneState::NotReady("istiod has no configuration yet".to_owned()));
     };
     let spec = istiod.spec.template.and_then(|template| template.spec);
-    let spec = spec.as_ref().map(Part::value).unwrap_or_default();
+    let spec = spec.as_ref().map(RawJson::value).unwrap_or_default();
     let image = spec.pointer("/containers/0/image").and_then(serde_json::Value::as_str);
     let data = |map: ConfigMap| map.data.unwrap_or_default();
     let mesh = Mesh::read(&data(injector), &data(mesh), image.unwrap_or_default())?;
-    Ok(ControlPlane::Serves(Box::new(mesh)))
+    Ok(ControlPlaneState::Ready(Box::new(mesh)))
 }
 
 async fn config_map(client: &Client, name: &'static str) -> Result<Option<ConfigMap>, Error> {
@@ -120,154 +122,163 @@ async fn config_map(client: &Client, name: &'static str) -> Result<Option<Config
 }
 
 /// The means of a survey.
-pub struct Surveyor<'a> {
+pub struct DataPlaneScanner<'a> {
     /// Client for reads and dry runs.
     pub client: &'a Client,
     /// What injection gives.
     pub mesh: &'a Mesh,
     /// Which workloads are asked for.
-    pub scope: Scope,
+    pub scope: ScanScope,
     /// How restarts are made.
-    pub settings: &'a Settings,
+    pub settings: &'a RestartSettings,
     /// Which were made.
-    pub memory: &'a Memory,
+    pub ledger: &'a RestartLedger,
     /// What was proven before.
-    pub proven: &'a Proven,
+    pub up_to_date: &'a UpToDateCache,
     /// Counts judgements.
-    pub metrics: &'a Metrics,
+    pub metrics: &'a DataPlaneMetrics,
     /// Whether pods without the label of injection are looked at, too: all pods of the cluster.
     pub unlabelled: bool,
     /// Owners that were outdated at the last look, by hash; asked for in any case.
-    pub revisit: &'a HashSet<u64>,
+    pub known_stale: &'a HashSet<u64>,
     /// Whether a "no" of injection is final.
-    pub settled: bool,
+    pub config_propagated: bool,
     /// Pods that were made since then, in seconds since the epoch, came after the first restart for the present mesh, and are
     /// only asked for if they look outdated.
-    pub renewed: Option<i64>,
+    pub restarted_since: Option<i64>,
     /// Now, in seconds since the epoch.
     pub now: i64,
 }
 
 /// Looks for somebody who has not looked before and will not look again: at all pods, and a "no" of injection is final.
-pub async fn look_once(
+pub async fn scan_once(
     client: &Client,
     mesh: &Mesh,
-    scope: Scope,
-    settings: &Settings,
-    memory: &Memory,
-) -> Result<Survey, Error> {
-    let surveyor = Surveyor {
+    scope: ScanScope,
+    settings: &RestartSettings,
+    ledger: &RestartLedger,
+) -> Result<Assessment, Error> {
+    let scanner = DataPlaneScanner {
         client,
         mesh,
         scope,
         settings,
-        memory,
-        proven: &Proven::default(),
-        metrics: &Metrics::default(),
+        ledger,
+        up_to_date: &UpToDateCache::default(),
+        metrics: &DataPlaneMetrics::default(),
         unlabelled: true,
-        revisit: &HashSet::new(),
-        settled: true,
-        renewed: None,
+        known_stale: &HashSet::new(),
+        config_propagated: true,
+        restarted_since: None,
         now: Timestamp::now().as_second(),
     };
-    surveyor.survey().await
+    scanner.scan().await
 }
 
-impl Surveyor<'_> {
+impl DataPlaneScanner<'_> {
     /// Looks at the data plane and decides.
-    pub async fn survey(&self) -> Result<Survey, Error> {
+    pub async fn scan(&self) -> Result<Assessment, Error> {
         let namespaces = sweep::namespaces(self.client).await?;
-        let prover = Prover::new(self.client.clone());
+        let dry_run = InjectionDryRun::new(self.client.clone());
         let scales = Mutex::new(HashMap::new());
         let large = tokio::sync::Mutex::new(());
-        let judge = Judge {
+        let evaluator = Evaluator {
             client: self.client,
-            prover: &prover,
+            dry_run: &dry_run,
             namespaces: &namespaces,
             mesh: self.mesh,
             scope: self.scope,
-            proven: self.proven,
+            up_to_date: self.up_to_date,
             metrics: self.metrics,
-            settled: self.settled,
+            config_propagated: self.config_propagated,
             scales: &scales,
-            large: &large,
+            large_object_lock: &large,
         };
-        let sweep = |selector| Sweep {
+        let scanner = |selector| PodScanner {
             selector,
             client: self.client,
             mesh: self.mesh,
             scope: self.scope,
-            renewed: self.renewed,
-            revisit: self.revisit,
-            judge: &judge,
+            restarted_since: self.restarted_since,
+            known_stale: self.known_stale,
+            evaluator: &evaluator,
         };
-        let mut found = sweep(INJECTED_SELECTOR).run().await?;
+        let mut result = scanner(INJECTED_SELECTOR).run().await?;
         if self.unlabelled {
             // What has no proxy is asked for by what its labels say, never all of it.
-            let scope = if self.scope == Scope::All { Scope::Suspects } else { self.scope };
-            let unlabelled = Sweep { scope, ..sweep(UNLABELLED_SELECTOR) }.run().await?;
-            found.missing = unlabelled.stale.len();
-            found.add(unlabelled);
+            let scope = if self.scope == ScanScope::All { ScanScope::Candidates } else { self.scope };
+            let unlabelled = PodScanner { scope, ..scanner(UNLABELLED_SELECTOR) }.run().await?;
+            result.missing_sidecars = unlabelled.stale_owners.len();
+            result.merge(unlabelled);
         }
-        found.more += found.findings.take_dropped();
-        let findings = merged(std::mem::take(&mut found.findings).into_findings());
-        found.window_open = self.is_window_open(&namespaces, &findings);
-        let concerned: HashSet<&str> =
-            findings.iter().filter_map(|finding| finding.workload.namespace.as_deref()).collect();
-        let budgets = if findings.is_empty() { Vec::new() } else { budgets(self.client, &concerned).await? };
-        let mut decisions: Vec<(Finding, Decision)> = findings
+        result.more_stale += result.stale_workloads.take_dropped();
+        let stale_workloads = merge_by_workload(std::mem::take(&mut result.stale_workloads).into_vec());
+        result.window_open = self.is_window_open(&namespaces, &stale_workloads);
+        let stale_namespaces: HashSet<&str> =
+            stale_workloads.iter().filter_map(|stale| stale.workload.namespace.as_deref()).collect();
+        let budgets = if stale_workloads.is_empty() {
+            Vec::new()
+        } else {
+            list_budgets(self.client, &stale_namespaces).await?
+        };
+        let mut decisions: Vec<(StaleWorkload, Decision)> = stale_workloads
             .into_iter()
-            .map(|finding| {
-                let decision = self.decide(&finding, &budgets);
-                (finding, decision)
+            .map(|stale| {
+                let decision = self.decide(&stale, &budgets);
+                (stale, decision)
             })
             .collect();
-        decisions.sort_by_cached_key(|(finding, _)| (finding.urgency(), finding.workload.clone()));
-        Ok(Survey { found, decisions })
+        decisions.sort_by_cached_key(|(stale, _)| (stale.priority(), stale.workload.clone()));
+        Ok(Assessment { scan: result, decisions })
     }
 
-    fn is_window_open(&self, namespaces: &Namespaces, findings: &[Finding]) -> bool {
-        let is_open = |meta: &Meta| Steering::of(&meta.annotations, &BTreeMap::new()).is_open(self.now);
-        namespaces.values().any(is_open) || findings.iter().any(|finding| finding.steering.is_open(self.now))
-    }
-
-    fn decide(&self, finding: &Finding, budgets: &[Budget]) -> Decision {
-        let tried = match method(finding) {
-            Some(Method::Evict) => self.memory.replaced(&finding.uid, &finding.target, finding.pod_created),
-            _ => self.memory.tried(&finding.uid, &finding.target, finding.generation),
+    fn is_window_open(&self, namespaces: &Namespaces, stale_workloads: &[StaleWorkload]) -> bool {
+        let is_open = |meta: &Meta| {
+            RestartAnnotations::from_annotations(&meta.annotations, &BTreeMap::new()).is_window_open(self.now)
         };
-        decide(finding, self.settings, budgets, tried, self.now)
+        namespaces.values().any(is_open)
+            || stale_workloads.iter().any(|stale| stale.restart_annotations.is_window_open(self.now))
+    }
+
+    fn decide(&self, stale: &StaleWorkload, budgets: &[DisruptionBudget]) -> Decision {
+        let already_restarted = match restart_strategy(stale) {
+            Some(RestartStrategy::Evict) => {
+                self.ledger.is_replacement(&stale.uid, &stale.target, stale.pod_created)
+            }
+            _ => self.ledger.was_restarted(&stale.uid, &stale.target, stale.generation),
+        };
+        decide(stale, self.settings, budgets, already_restarted, self.now)
     }
 }
 
 /// One finding for each workload: its pods may look different, and be told by different owners in between.
-fn merged(mut findings: Vec<Finding>) -> Vec<Finding> {
-    let key = |finding: &Finding| (finding.uid.clone(), finding.workload.clone());
-    findings.sort_by_cached_key(key);
-    findings.dedup_by(|later, first| {
+fn merge_by_workload(mut stale_workloads: Vec<StaleWorkload>) -> Vec<StaleWorkload> {
+    let key = |stale: &StaleWorkload| (stale.uid.clone(), stale.workload.clone());
+    stale_workloads.sort_by_cached_key(key);
+    stale_workloads.dedup_by(|later, first| {
         let same = later.uid == first.uid && later.workload == first.workload;
         if same {
             first.merge(later);
         }
         same
     });
-    findings
+    stale_workloads
 }
 
 /// The disruption budgets of the namespaces that are `concerned`.
-async fn budgets(client: &Client, concerned: &HashSet<&str>) -> Result<Vec<Budget>, Error> {
+async fn list_budgets(client: &Client, namespaces: &HashSet<&str>) -> Result<Vec<DisruptionBudget>, Error> {
     let resource = object::resource("policy", "v1", "PodDisruptionBudget");
     let mut pages = Pages::new(client, &resource, None);
-    let mut budgets = Budgets::default();
+    let mut budgets = DisruptionBudgets::default();
     loop {
-        let each = |budget: Budget, bytes| {
-            if concerned.contains(budget.namespace()) {
+        let each = |budget: DisruptionBudget, bytes| {
+            if namespaces.contains(budget.namespace()) {
                 budgets.push(budget, bytes);
             }
         };
         let more = pages.next(each).await;
         if !more.map_err(|source| Error::Budgets { source: Box::new(source) })? {
-            return Ok(budgets.into_all());
+            return Ok(budgets.into_vec());
         }
     }
 }
@@ -275,26 +286,24 @@ async fn budgets(client: &Client, concerned: &HashSet<&str>) -> Result<Vec<Budge
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::fixtures::finding;
-    use crate::dataplane::reason::Reason;
+    use crate::dataplane::fixtures::stale_workload;
+    use crate::dataplane::reason::StaleReason;
 
     #[test]
-    fn a_workload_whose_pods_look_different_is_restarted_once_for_all_of_them() {
-        let with = |name: &str, reason: Reason, pod_created: i64| Finding {
+    fn a_workload_with_different_pods_is_restarted_once() {
+        let with = |name: &str, reason: StaleReason, pod_created: i64| StaleWorkload {
             reasons: vec![reason],
             pod_created,
-            ..finding(name)
+            ..stale_workload(name)
         };
         let found = vec![
-            with("a", Reason::StatsMatcher, 20),
-            with("b", Reason::DnsCapture, 5),
-            with("a", Reason::DnsCapture, 10),
+            with("a", StaleReason::StatsMatcher, 20),
+            with("b", StaleReason::DnsCapture, 5),
+            with("a", StaleReason::DnsCapture, 10),
         ];
-        let merged = merged(found);
-        let told: Vec<_> = merged
-            .iter()
-            .map(|finding| (finding.uid.as_str(), finding.reasons.len(), finding.pod_created))
-            .collect();
-        assert_eq!(told, [("a", 2, 10), ("b", 1, 5)]);
+        let merged = merge_by_workload(found);
+        let summaries: Vec<_> =
+            merged.iter().map(|stale| (stale.uid.as_str(), stale.reasons.len(), stale.pod_created)).collect();
+        assert_eq!(summaries, [("a", 2, 10), ("b", 1, 5)]);
     }
 }

@@ -9,33 +9,35 @@ use kube::Client;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::judge::{Judge, SHOWN, Verdict};
-use crate::dataplane::decide::found::Found;
+use super::judge::{Evaluation, Evaluator, MAX_TEXT_BYTES};
+use crate::dataplane::decide::found::ScanResult;
 use crate::dataplane::injected::Injected;
-use crate::dataplane::kind::Kind;
+use crate::dataplane::kind::WorkloadKind;
 use crate::dataplane::look::mesh::Mesh;
-use crate::dataplane::look::owner::{Claim, Parents, claim, named, owner_hash, pod_id};
+use crate::dataplane::look::owner::{
+    IntermediateOwners, OwnerRef, owner_hash, owner_identity, owner_ref, pod_id,
+};
 use crate::dataplane::look::pod;
 use crate::dataplane::look::workloads::Workloads;
 use crate::dataplane::names::{ALLOW_INTERRUPTION_ANNOTATION, EXCLUDE_ANNOTATION, WINDOW_ANNOTATION};
 use crate::dataplane::objects::{Meta, Pod};
-use crate::dataplane::reason::Reason;
-use crate::dataplane::requests::{self, LARGE, Pages};
+use crate::dataplane::reason::StaleReason;
+use crate::dataplane::requests::{self, LARGE_OBJECT_BYTES, Pages};
 use crate::object::{self, ObjectId};
-use crate::telemetry::one_line;
+use crate::telemetry::format_error_chain;
 use crate::text::sanitized;
 
 /// Bytes of pods that wait for their proof. Further ones are read again when it is their turn, and so are large ones.
-const WAITING: usize = 4 << 20;
+const MAX_PENDING_BYTES: usize = 4 << 20;
 /// Workloads about which nothing could be found out that are kept; of the others there only is a count.
-const UNPROVEN: usize = 500;
+const MAX_UNKNOWN: usize = 500;
 /// Bytes of an annotation of a namespace that are kept.
-const ANNOTATION: usize = 512;
+const MAX_ANNOTATION_BYTES: usize = 512;
 /// So often the list of pods is begun in one look. Each time, what was judged before is passed over, so that it comes further
 /// before it expires.
-const BEGINNINGS: usize = 10;
+const MAX_LIST_ATTEMPTS: usize = 10;
 /// Proofs under way at once: istiod and the API server have other work.
-const PROOFS_AT_ONCE: usize = 4;
+const MAX_CONCURRENT_EVALUATIONS: usize = 4;
 
 /// A look could not be completed.
 #[derive(Debug, Error)]
@@ -56,13 +58,13 @@ pub enum Error {
 
 /// Which workloads are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub enum ScanScope {
     /// Those whose pods look outdated.
-    Suspects,
+    Candidates,
     /// All: the mesh changed, in a way that the pods may not show.
     All,
     /// All, without proof: they lose their sidecars.
-    Removal,
+    Uninstall,
 }
 
 /// A pod that stands for its workload.
@@ -73,30 +75,30 @@ pub struct Candidate {
     /// Its injected part; `None` where it should have one.
     pub injected: Option<Injected>,
     /// Why it may be outdated.
-    pub suspicions: Vec<Reason>,
+    pub reasons: Vec<StaleReason>,
     /// Whether it is so large that it is proven alone.
     pub large: bool,
 }
 
 /// A candidate that waits for its proof.
 #[derive(Debug)]
-struct Waiting {
-    claim: Claim,
+struct PendingCandidate {
+    owner_ref: OwnerRef,
     /// The pod, its UID, and why it may be outdated.
     pod: ObjectId,
     uid: String,
-    suspicions: Vec<Reason>,
+    reasons: Vec<StaleReason>,
     /// The rest of it, unless that is to be read again.
-    kept: Option<Box<(Pod, Option<Injected>)>>,
+    loaded: Option<Box<(Pod, Option<Injected>)>>,
 }
 
 /// What one look remembers of the pods that it has seen.
 #[derive(Debug, Default)]
-struct Seen {
+struct ScanState {
     owners: HashSet<u64>,
-    judged: HashSet<u64>,
-    suspects: HashSet<u64>,
-    waiting: Vec<Waiting>,
+    evaluated: HashSet<u64>,
+    candidate_owners: HashSet<u64>,
+    pending: Vec<PendingCandidate>,
     /// Bytes of what waits.
     bytes: usize,
 }
@@ -105,7 +107,7 @@ struct Seen {
 pub type Namespaces = BTreeMap<String, Meta>;
 
 #[derive(Deserialize)]
-struct Named {
+struct NamespaceObject {
     metadata: Meta,
 }
 
@@ -115,7 +117,9 @@ pub async fn namespaces(client: &Client) -> Result<Namespaces, Error> {
     let mut pages = Pages::new(client, &resource, None).metadata();
     let mut all = Namespaces::new();
     loop {
-        let each = |named: Named, _| drop(all.insert(named.metadata.name.clone(), steering(named.metadata)));
+        let each = |named: NamespaceObject, _| {
+            drop(all.insert(named.metadata.name.clone(), slim_metadata(named.metadata)))
+        };
         let more = pages.next(each).await;
         if !more.map_err(|source| Error::Namespaces { source: Box::new(source) })? {
             return Ok(all);
@@ -124,10 +128,11 @@ pub async fn namespaces(client: &Client) -> Result<Namespaces, Error> {
 }
 
 /// What of a namespace's metadata is looked at.
-fn steering(meta: Meta) -> Meta {
+fn slim_metadata(meta: Meta) -> Meta {
     let annotation = |key: &str| {
         let value = meta.annotations.get(key)?;
-        let end = (0..=ANNOTATION.min(value.len())).rev().find(|end| value.is_char_boundary(*end))?;
+        let end =
+            (0..=MAX_ANNOTATION_BYTES.min(value.len())).rev().find(|end| value.is_char_boundary(*end))?;
         Some((key.to_owned(), value[..end].to_owned()))
     };
     let keys = [EXCLUDE_ANNOTATION, WINDOW_ANNOTATION, ALLOW_INTERRUPTION_ANNOTATION];
@@ -136,7 +141,7 @@ fn steering(meta: Meta) -> Meta {
 }
 
 /// A look at the pods that `selector` selects.
-pub struct Sweep<'a> {
+pub struct PodScanner<'a> {
     /// Label selector of the pods.
     pub selector: &'a str,
     /// Client for reads and dry runs.
@@ -144,152 +149,168 @@ pub struct Sweep<'a> {
     /// What injection gives.
     pub mesh: &'a Mesh,
     /// Which workloads are asked for.
-    pub scope: Scope,
+    pub scope: ScanScope,
     /// Pods made since then, in seconds since the epoch, are only asked for if they look outdated.
-    pub renewed: Option<i64>,
+    pub restarted_since: Option<i64>,
     /// Owners that are asked for in any case, by hash.
-    pub revisit: &'a HashSet<u64>,
+    pub known_stale: &'a HashSet<u64>,
     /// Judges candidates.
-    pub judge: &'a Judge<'a>,
+    pub evaluator: &'a Evaluator<'a>,
 }
 
-impl Sweep<'_> {
+impl PodScanner<'_> {
     /// Looks at all pods.
     ///
     /// A list that expires while candidates are proven begins anew; what was judged is not judged again. One that expires
     /// again and again fails the look, lest it never ends.
-    pub async fn run(&self) -> Result<Found, Error> {
+    pub async fn run(&self) -> Result<ScanResult, Error> {
         let resource = object::resource("", "v1", "Pod");
         let mut pages = Pages::new(self.client, &resource, None).labels(self.selector);
-        let (mut found, mut seen, mut begun) = (Found::default(), Seen::default(), 1);
+        let (mut result, mut state, mut attempts) = (ScanResult::default(), ScanState::default(), 1);
         loop {
-            let more = match pages.next(|pod, bytes| self.see(pod, bytes, &mut seen)).await {
+            let more = match pages.next(|pod, bytes| self.scan_pod(pod, bytes, &mut state)).await {
                 Ok(more) => more,
-                Err(kube::Error::Api(status)) if status.code == 410 && begun < BEGINNINGS => {
-                    begun += 1;
-                    pages.begin_again();
+                Err(kube::Error::Api(status)) if status.code == 410 && attempts < MAX_LIST_ATTEMPTS => {
+                    attempts += 1;
+                    pages.reset();
                     continue;
                 }
                 Err(source) => return Err(Error::Pods { source: Box::new(source) }),
             };
-            let whole = if more { whole_namespaces(&seen.waiting) } else { seen.waiting.len() };
-            let later = seen.waiting.split_off(whole);
-            self.prove(std::mem::replace(&mut seen.waiting, later), &mut found).await;
-            seen.bytes = 0;
+            let complete = if more { complete_namespaces(&state.pending) } else { state.pending.len() };
+            let later = state.pending.split_off(complete);
+            self.evaluate_all(std::mem::replace(&mut state.pending, later), &mut result).await;
+            state.bytes = 0;
             if !more {
-                found.version = pages.version;
-                found.skipped = pages.skipped;
-                found.suspects = seen.suspects;
-                found.total = seen.owners.len();
-                return Ok(found);
+                result.resource_version = pages.resource_version;
+                result.skipped_pods = pages.skipped;
+                result.candidate_owners = state.candidate_owners;
+                result.total = state.owners.len();
+                return Ok(result);
             }
         }
     }
 
     /// Looks at a pod. One waits for its proof for each workload that is to be judged and each way in which its pods look:
     /// while pods are replaced, the new ones say nothing about the old ones.
-    fn see(&self, pod: Pod, bytes: usize, seen: &mut Seen) {
-        let Some((injected, suspicions)) = self.look(&pod) else { return };
-        let claim = claim(&pod.metadata);
-        let owner = owner_hash(&claim);
+    fn scan_pod(&self, pod: Pod, bytes: usize, state: &mut ScanState) {
+        let Some((injected, reasons)) = self.inspect(&pod) else { return };
+        let owner_ref = owner_ref(&pod.metadata);
+        let owner = owner_hash(&owner_ref);
         if injected.as_ref().is_some_and(|injected| injected.proxy().is_some()) {
-            seen.owners.insert(owner);
+            state.owners.insert(owner);
         }
-        if !suspicions.is_empty() {
-            seen.suspects.insert(owner);
+        if !reasons.is_empty() {
+            state.candidate_owners.insert(owner);
         }
-        let asked = !suspicions.is_empty()
-            || (self.scope != Scope::Suspects || self.revisit.contains(&owner)) && !self.is_renewed(&pod);
-        if !asked || !seen.judged.insert(look_hash(self.scope, owner, &pod.metadata, &suspicions)) {
+        let is_candidate = !reasons.is_empty()
+            || (self.scope != ScanScope::Candidates || self.known_stale.contains(&owner))
+                && !self.is_restarted(&pod);
+        if !is_candidate
+            || !state.evaluated.insert(appearance_hash(self.scope, owner, &pod.metadata, &reasons))
+        {
             return;
         }
-        let is_kept = bytes <= LARGE && seen.bytes + bytes <= WAITING;
-        seen.bytes += if is_kept { bytes } else { 0 };
+        let fits_in_memory = bytes <= LARGE_OBJECT_BYTES && state.bytes + bytes <= MAX_PENDING_BYTES;
+        state.bytes += if fits_in_memory { bytes } else { 0 };
         let (id, uid) = (pod_id(&pod.metadata), pod.metadata.uid.clone());
-        let kept = is_kept.then(|| Box::new((pod, injected)));
-        seen.waiting.push(Waiting { claim, pod: id, uid, suspicions, kept });
+        let loaded = fits_in_memory.then(|| Box::new((pod, injected)));
+        state.pending.push(PendingCandidate { owner_ref, pod: id, uid, reasons, loaded });
     }
 
     /// Whether a pod was made after the first restart for the present mesh. Mostly, the istiod that asked for that restart knew
     /// the mesh, so that this need not be asked for again and again, but only once more, when every istiod must know.
-    fn is_renewed(&self, pod: &Pod) -> bool {
+    fn is_restarted(&self, pod: &Pod) -> bool {
         let created = pod.metadata.creation_timestamp.as_ref();
-        self.renewed.zip(created).is_some_and(|(renewed, created)| created.0.as_second() >= renewed)
+        self.restarted_since
+            .zip(created)
+            .is_some_and(|(restarted_since, created)| created.0.as_second() >= restarted_since)
     }
 
-    /// As [`look`], and pods that should have a proxy and have none.
-    fn look(&self, pod: &Pod) -> Option<(Option<Injected>, Vec<Reason>)> {
-        if let Some((injected, suspicions)) = pod::look(pod, self.mesh) {
-            return Some((Some(injected), suspicions));
+    /// As [`inspect`], and pods that should have a proxy and have none.
+    fn inspect(&self, pod: &Pod) -> Option<(Option<Injected>, Vec<StaleReason>)> {
+        if let Some((injected, reasons)) = pod::inspect(pod, self.mesh) {
+            return Some((Some(injected), reasons));
         }
         let running = pod.metadata.deletion_timestamp.is_none() && pod.status.phase == "Running";
-        let missing = running && self.scope != Scope::Removal && self.should_be_injected(pod);
-        missing.then(|| (None, vec![Reason::MissingSidecar]))
+        let missing = running && self.scope != ScanScope::Uninstall && self.should_be_injected(pod);
+        missing.then(|| (None, vec![StaleReason::MissingSidecar]))
     }
 
     /// Whether namespace and pod ask for a proxy, as far as labels tell; injection itself has the last word.
     fn should_be_injected(&self, pod: &Pod) -> bool {
         let label = |meta: &Meta, key: &str| meta.labels.get(key).cloned().unwrap_or_default();
-        let Some(namespace) = self.judge.namespaces.get(&pod.metadata.namespace) else { return false };
-        let asks =
+        let Some(namespace) = self.evaluator.namespaces.get(&pod.metadata.namespace) else { return false };
+        let wants_injection =
             label(namespace, "istio-injection") == "enabled" || namespace.labels.contains_key("istio.io/rev");
-        let has_owner = !matches!(named(&claim(&pod.metadata)).0, Kind::Pod | Kind::Job | Kind::Other);
-        asks && has_owner
+        let has_owner = !matches!(
+            owner_identity(&owner_ref(&pod.metadata)).0,
+            WorkloadKind::Pod | WorkloadKind::Job | WorkloadKind::Other
+        );
+        wants_injection
+            && has_owner
             && label(namespace, "istio-injection") != "disabled"
             && label(&pod.metadata, "sidecar.istio.io/inject") != "false"
     }
 
-    async fn prove(&self, waiting: Vec<Waiting>, found: &mut Found) {
-        let claims = waiting.iter().map(|waiting| &waiting.claim);
-        let workloads = Workloads::read(self.client, claims).await;
-        let kept = waiting.iter().filter_map(|waiting| waiting.kept.as_ref());
-        let parents = Parents::of(kept.map(|kept| &kept.0.metadata));
-        let (workloads, parents) = (&workloads, &parents);
-        let mut verdicts = stream::iter(waiting)
-            .map(|waiting| async move {
-                let owner = owner_hash(&waiting.claim);
-                (owner, self.judge(waiting, workloads, parents).await)
+    async fn evaluate_all(&self, candidate: Vec<PendingCandidate>, result: &mut ScanResult) {
+        let owner_refs = candidate.iter().map(|waiting| &waiting.owner_ref);
+        let workloads = Workloads::read(self.client, owner_refs).await;
+        let loaded = candidate.iter().filter_map(|waiting| waiting.loaded.as_ref());
+        let owners = IntermediateOwners::for_pods(loaded.map(|kept| &kept.0.metadata));
+        let (workloads, owners) = (&workloads, &owners);
+        let mut evaluations = stream::iter(candidate)
+            .map(|candidate| async move {
+                let owner = owner_hash(&candidate.owner_ref);
+                (owner, self.evaluate(candidate, workloads, owners).await)
             })
-            .buffer_unordered(PROOFS_AT_ONCE);
-        while let Some((owner, verdict)) = verdicts.next().await {
-            if !matches!(verdict, Verdict::Fresh) {
-                found.stale.insert(owner);
+            .buffer_unordered(MAX_CONCURRENT_EVALUATIONS);
+        while let Some((owner, evaluation)) = evaluations.next().await {
+            if !matches!(evaluation, Evaluation::UpToDate) {
+                result.stale_owners.insert(owner);
             }
-            match verdict {
-                Verdict::Fresh => {}
-                Verdict::Stale(finding) => found.findings.push(*finding),
-                Verdict::Unproven(..) if found.unproven.len() >= UNPROVEN => found.more_unproven += 1,
-                Verdict::Unproven(workload, why) => found.unproven.push((workload, why)),
+            match evaluation {
+                Evaluation::UpToDate => {}
+                Evaluation::Stale(stale) => result.stale_workloads.push(*stale),
+                Evaluation::Unknown(..) if result.unknown.len() >= MAX_UNKNOWN => result.more_unknown += 1,
+                Evaluation::Unknown(workload, why) => result.unknown.push((workload, why)),
             }
         }
     }
 
-    async fn judge(&self, waiting: Waiting, workloads: &Workloads, parents: &Parents) -> Verdict {
-        let Waiting { claim, pod, uid, suspicions, kept } = waiting;
-        let (large, _alone) = match kept {
+    async fn evaluate(
+        &self,
+        pending: PendingCandidate,
+        workloads: &Workloads,
+        owners: &IntermediateOwners,
+    ) -> Evaluation {
+        let PendingCandidate { owner_ref, pod, uid, reasons, loaded } = pending;
+        let (large, _alone) = match loaded {
             Some(_) => (false, None),
-            None => (true, Some(self.judge.large.lock().await)),
+            None => (true, Some(self.evaluator.large_object_lock.lock().await)),
         };
-        let (pod, injected) = match kept {
-            Some(kept) => *kept,
+        let (pod, injected) = match loaded {
+            Some(loaded) => *loaded,
             None => match requests::get::<Pod>(self.client, &pod).await {
                 Ok(Some(read)) if read.metadata.uid == uid => {
-                    let injected = Injected::of(&read);
+                    let injected = Injected::from_pod(&read);
                     (read, injected)
                 }
                 // It went meanwhile, or another has its name.
-                Ok(_) => return Verdict::Fresh,
-                Err(error) => return Verdict::Unproven(pod, sanitized(&one_line(&error), SHOWN)),
+                Ok(_) => return Evaluation::UpToDate,
+                Err(error) => {
+                    return Evaluation::Unknown(pod, sanitized(&format_error_chain(&error), MAX_TEXT_BYTES));
+                }
             },
         };
-        let candidate = Candidate { pod, injected, suspicions, large };
-        self.judge.judge(&claim, &candidate, workloads, parents).await
+        let candidate = Candidate { pod, injected, reasons, large };
+        self.evaluator.evaluate(&owner_ref, &candidate, workloads, owners).await
     }
 }
 
 /// How many of the candidates can be judged now: those of the last namespace may go on with the next page, and its workloads
 /// need not be listed twice. Only one that fills a page does not wait, lest memory grows with it.
-fn whole_namespaces(candidates: &[Waiting]) -> usize {
+fn complete_namespaces(candidates: &[PendingCandidate]) -> usize {
     let namespace = |index: usize| &candidates[index].pod.namespace;
     let Some(last) = candidates.len().checked_sub(1) else { return 0 };
     let before = (0..last).rev().find(|index| namespace(*index) != namespace(last));
@@ -299,10 +320,10 @@ fn whole_namespaces(candidates: &[Waiting]) -> usize {
 /// A workload and how one of its pods looks, as a number. All sidecars look the same while they are taken out.
 ///
 /// The UID of the owner that the pod names is part of it, lest a pod with a forged one is judged in place of the others.
-fn look_hash(scope: Scope, owner: u64, pod: &Meta, suspicions: &[Reason]) -> u64 {
+fn appearance_hash(scope: ScanScope, owner: u64, pod: &Meta, reasons: &[StaleReason]) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let suspicions = if scope == Scope::Removal { &[] } else { suspicions };
-    (owner, pod.controller().map(|owner| &owner.uid), suspicions).hash(&mut hasher);
+    let reasons = if scope == ScanScope::Uninstall { &[] } else { reasons };
+    (owner, pod.controller().map(|owner| &owner.uid), reasons).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -312,25 +333,25 @@ mod tests {
 
     use super::*;
     use crate::dataplane::fixtures::{mesh, pod};
-    use crate::dataplane::look::pod::look;
+    use crate::dataplane::look::pod::inspect;
 
     #[test]
-    fn the_last_namespace_of_a_page_waits_for_the_next_unless_it_fills_the_page() {
-        let candidates = |namespaces: &str| -> Vec<Waiting> {
+    fn the_last_namespace_of_a_page_waits_for_the_next_page() {
+        let candidates = |namespaces: &str| -> Vec<PendingCandidate> {
             let candidate = |namespace: char| {
                 let pod = pod(|pod| pod["metadata"]["namespace"] = json!(namespace));
-                let (claim, pod) = (claim(&pod.metadata), pod_id(&pod.metadata));
-                Waiting { claim, pod, uid: String::new(), suspicions: Vec::new(), kept: None }
+                let (owner_ref, pod) = (owner_ref(&pod.metadata), pod_id(&pod.metadata));
+                PendingCandidate { owner_ref, pod, uid: String::new(), reasons: Vec::new(), loaded: None }
             };
             namespaces.chars().map(candidate).collect()
         };
-        for (namespaces, whole) in [("", 0), ("a", 1), ("aaa", 3), ("ab", 1), ("aabcc", 3), ("abab", 3)] {
-            assert_eq!(whole_namespaces(&candidates(namespaces)), whole, "{namespaces}");
+        for (namespaces, complete) in [("", 0), ("a", 1), ("aaa", 3), ("ab", 1), ("aabcc", 3), ("abab", 3)] {
+            assert_eq!(complete_namespaces(&candidates(namespaces)), complete, "{namespaces}");
         }
     }
 
     #[test]
-    fn what_looks_different_is_judged_apart_and_an_owner_is_counted_once() {
+    fn pods_that_look_different_are_evaluated_separately() {
         let in_set = |name: &str, image: &str| {
             pod(|pod| {
                 pod["metadata"]["name"] = json!(name);
@@ -342,13 +363,13 @@ mod tests {
         let pods: Vec<Pod> =
             (0..).zip(pods).map(|(index, image)| in_set(&format!("db-{index}"), image)).collect();
         let mesh = mesh();
-        let (mut owners, mut looks) = (HashSet::new(), HashSet::new());
+        let (mut owners, mut appearances) = (HashSet::new(), HashSet::new());
         for pod in &pods {
-            let (_, suspicions) = look(pod, &mesh).unwrap();
-            let owner = owner_hash(&claim(&pod.metadata));
+            let (_, reasons) = inspect(pod, &mesh).unwrap();
+            let owner = owner_hash(&owner_ref(&pod.metadata));
             owners.insert(owner);
-            looks.insert(look_hash(Scope::All, owner, &pod.metadata, &suspicions));
+            appearances.insert(appearance_hash(ScanScope::All, owner, &pod.metadata, &reasons));
         }
-        assert_eq!((owners.len(), looks.len()), (1, 2));
+        assert_eq!((owners.len(), appearances.len()), (1, 2));
     }
 }

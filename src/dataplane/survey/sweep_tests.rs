@@ -10,16 +10,16 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 
-use super::judge::Proven;
-use super::sweep::{self, Scope};
-use super::{Error, Surveyor};
-use crate::dataplane::decide::finding::{Decision, Hindrance, Weight};
-use crate::dataplane::decide::found::Survey;
-use crate::dataplane::decide::settings::Settings;
+use super::judge::UpToDateCache;
+use super::sweep::{self, ScanScope};
+use super::{DataPlaneScanner, Error};
+use crate::dataplane::decide::finding::{BlockReason, Decision, Severity};
+use crate::dataplane::decide::found::Assessment;
+use crate::dataplane::decide::settings::RestartSettings;
 use crate::dataplane::look::mesh::Mesh;
-use crate::dataplane::memory::Memory;
-use crate::dataplane::requests::LARGE;
-use crate::dataplane::tell::metrics::Metrics;
+use crate::dataplane::memory::RestartLedger;
+use crate::dataplane::requests::LARGE_OBJECT_BYTES;
+use crate::dataplane::tell::metrics::DataPlaneMetrics;
 
 /// Deployments with a pod each, half of them on each page.
 const WORKLOADS: usize = 20;
@@ -29,7 +29,7 @@ const CREATED: i64 = 100;
 
 /// What the API server saw, and what it is to do.
 #[derive(Default)]
-struct State {
+struct ScanTestState {
     /// Lists that expire after their first page.
     expiring: usize,
     first_pages: usize,
@@ -41,15 +41,15 @@ struct State {
     /// A further pod, which somebody made by hand.
     forged: Option<Value>,
     replica_set_requests: usize,
-    probes: usize,
-    under_way: usize,
-    most_under_way: usize,
+    dry_runs: usize,
+    running: usize,
+    max_running: usize,
 }
 
 #[derive(Clone, Default)]
-struct Server(Arc<Mutex<State>>);
+struct ScanTestServer(Arc<Mutex<ScanTestState>>);
 
-impl Server {
+impl ScanTestServer {
     fn client(&self) -> Client {
         let server = self.clone();
         let answer = move |request: Request<Body>| {
@@ -60,7 +60,7 @@ impl Server {
         Client::new(tower::service_fn(answer), "default")
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut ScanTestState) -> T) -> T {
         change(&mut self.0.lock().unwrap())
     }
 
@@ -73,7 +73,7 @@ impl Server {
                 (200, json!({"metadata": {}, "items": items}))
             }
             "/api/v1/pods" => self.page(query),
-            _ if path.ends_with("/pods") && method == Method::POST => (201, self.probe().await),
+            _ if path.ends_with("/pods") && method == Method::POST => (201, self.dry_run().await),
             _ if path.ends_with("/deployments") => {
                 self.change(|state| state.deployment_lists += 1);
                 let is_here = |index: &usize| path.ends_with(&format!("/{}/deployments", namespace(*index)));
@@ -133,14 +133,14 @@ impl Server {
     }
 
     /// Injection takes a second.
-    async fn probe(&self) -> Value {
+    async fn dry_run(&self) -> Value {
         self.change(|state| {
-            state.probes += 1;
-            state.under_way += 1;
-            state.most_under_way = state.most_under_way.max(state.under_way);
+            state.dry_runs += 1;
+            state.running += 1;
+            state.max_running = state.max_running.max(state.running);
         });
         tokio::time::sleep(Duration::from_secs(1)).await;
-        self.change(|state| state.under_way -= 1);
+        self.change(|state| state.running -= 1);
         pod(0, IMAGE)
     }
 
@@ -150,37 +150,43 @@ impl Server {
         let pod = |index| {
             let mut pod = pod(index, image);
             if large {
-                pod["spec"]["containers"][0]["env"] = json!([{"name": "A", "value": "x".repeat(LARGE)}]);
+                pod["spec"]["containers"][0]["env"] =
+                    json!([{"name": "A", "value": "x".repeat(LARGE_OBJECT_BYTES)}]);
             }
             pod
         };
         indices.map(pod).collect()
     }
 
-    async fn look(&self, proven: &Proven, settled: bool) -> Survey {
-        self.try_look(proven, settled, None).await.unwrap()
+    async fn scan(&self, up_to_date: &UpToDateCache, config_propagated: bool) -> Assessment {
+        self.try_scan(up_to_date, config_propagated, None).await.unwrap()
     }
 
-    async fn try_look(&self, proven: &Proven, settled: bool, renewed: Option<i64>) -> Result<Survey, Error> {
+    async fn try_scan(
+        &self,
+        up_to_date: &UpToDateCache,
+        config_propagated: bool,
+        restarted_since: Option<i64>,
+    ) -> Result<Assessment, Error> {
         let values = json!({"global": {"proxy": {"image": IMAGE}}, "pilot": {"cni": {"enabled": true}}});
         let map = |key: &str, text: String| BTreeMap::from([(key.to_owned(), text)]);
         let config = "enablePrometheusMerge: false".to_owned();
         let mesh = Mesh::read(&map("values", values.to_string()), &map("mesh", config), "istiod").unwrap();
-        let surveyor = Surveyor {
+        let scanner = DataPlaneScanner {
             client: &self.client(),
             mesh: &mesh,
-            scope: Scope::All,
-            settings: &Settings::default(),
-            memory: &Memory::default(),
-            proven,
-            metrics: &Metrics::default(),
+            scope: ScanScope::All,
+            settings: &RestartSettings::default(),
+            ledger: &RestartLedger::default(),
+            up_to_date,
+            metrics: &DataPlaneMetrics::default(),
             unlabelled: false,
-            revisit: &HashSet::new(),
-            settled,
-            renewed,
+            known_stale: &HashSet::new(),
+            config_propagated,
+            restarted_since,
             now: 0,
         };
-        surveyor.survey().await
+        scanner.scan().await
     }
 }
 
@@ -225,87 +231,95 @@ fn pod(index: usize, image: &str) -> Value {
 }
 
 /// All workloads were seen, and none is outdated.
-fn is_fresh(survey: &Survey) {
-    let found = &survey.found;
-    assert_eq!((found.total, survey.decisions.len(), found.unproven.len()), (WORKLOADS, 0, 0), "{survey:?}");
+fn assert_up_to_date(assessment: &Assessment) {
+    let scan = &assessment.scan;
+    assert_eq!(
+        (scan.total, assessment.decisions.len(), scan.unknown.len()),
+        (WORKLOADS, 0, 0),
+        "{assessment:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_most_four_proofs_are_under_way_at_once() {
-    let server = Server::default();
-    is_fresh(&server.look(&Proven::default(), true).await);
-    assert_eq!(server.change(|state| (state.probes, state.most_under_way)), (WORKLOADS, 4));
+async fn at_most_four_dry_runs_run_at_once() {
+    let server = ScanTestServer::default();
+    assert_up_to_date(&server.scan(&UpToDateCache::default(), true).await);
+    assert_eq!(server.change(|state| (state.dry_runs, state.max_running)), (WORKLOADS, 4));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_expires_in_the_middle_of_a_look_is_begun_anew_and_nothing_is_judged_twice() {
-    let server = Server::default();
+async fn an_expired_list_is_restarted_and_nothing_is_evaluated_twice() {
+    let server = ScanTestServer::default();
     server.change(|state| state.expiring = 2);
-    is_fresh(&server.look(&Proven::default(), true).await);
-    assert_eq!(server.change(|state| (state.first_pages, state.probes)), (3, WORKLOADS));
+    assert_up_to_date(&server.scan(&UpToDateCache::default(), true).await);
+    assert_eq!(server.change(|state| (state.first_pages, state.dry_runs)), (3, WORKLOADS));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_workloads_of_a_namespace_on_two_pages_are_listed_once() {
-    let server = Server::default();
-    is_fresh(&server.look(&Proven::default(), true).await);
+    let server = ScanTestServer::default();
+    assert_up_to_date(&server.scan(&UpToDateCache::default(), true).await);
     assert_eq!(server.change(|state| state.deployment_lists), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_expires_whenever_it_is_read_fails_the_look() {
-    let server = Server::default();
+async fn a_list_that_always_expires_fails_the_scan() {
+    let server = ScanTestServer::default();
     server.change(|state| state.expiring = usize::MAX);
-    let error = server.try_look(&Proven::default(), true, None).await.unwrap_err();
-    assert!(matches!(error, Error::Sweep { source: sweep::Error::Pods { .. } }), "{error:?}");
+    let error = server.try_scan(&UpToDateCache::default(), true, None).await.unwrap_err();
+    assert!(matches!(error, Error::Pods { source: sweep::Error::Pods { .. } }), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn that_nothing_is_to_be_done_is_asked_again_until_istiod_must_know_the_change() {
-    let (server, proven) = (Server::default(), Proven::default());
-    for (settled, probes) in [(false, 1), (false, 2), (true, 3), (true, 3)] {
-        is_fresh(&server.look(&proven, settled).await);
-        assert_eq!(server.change(|state| state.probes), probes * WORKLOADS, "{settled}");
+async fn up_to_date_results_are_cached_once_istiod_has_the_change() {
+    let (server, up_to_date) = (ScanTestServer::default(), UpToDateCache::default());
+    for (config_propagated, probes) in [(false, 1), (false, 2), (true, 3), (true, 3)] {
+        assert_up_to_date(&server.scan(&up_to_date, config_propagated).await);
+        assert_eq!(server.change(|state| state.dry_runs), probes * WORKLOADS, "{config_propagated}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_came_with_the_restarts_for_a_change_is_asked_for_once_more_when_every_istiod_must_know_it() {
-    let (server, proven) = (Server::default(), Proven::default());
+async fn restarted_workloads_are_checked_once_more_when_istiod_has_the_change() {
+    let (server, up_to_date) = (ScanTestServer::default(), UpToDateCache::default());
     let (before, after) = (Some(CREATED), Some(CREATED + 1));
-    for (settled, renewed, probes) in
+    for (config_propagated, restarted_since, probes) in
         [(false, after, 1), (false, before, 1), (false, before, 1), (true, None, 2), (true, None, 2)]
     {
-        is_fresh(&server.try_look(&proven, settled, renewed).await.unwrap());
-        assert_eq!(server.change(|state| state.probes), probes * WORKLOADS, "{settled} {renewed:?}");
+        assert_up_to_date(&server.try_scan(&up_to_date, config_propagated, restarted_since).await.unwrap());
+        assert_eq!(
+            server.change(|state| state.dry_runs),
+            probes * WORKLOADS,
+            "{config_propagated} {restarted_since:?}"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_looks_outdated_is_asked_for_whenever_it_was_made() {
-    let server = Server::default();
+async fn pods_that_look_outdated_are_evaluated_whatever_their_age() {
+    let server = ScanTestServer::default();
     server.change(|state| state.outdated = true);
-    let survey = server.try_look(&Proven::default(), false, Some(CREATED)).await.unwrap();
-    assert_eq!(survey.decisions.len(), WORKLOADS, "{survey:?}");
+    let assessment = server.try_scan(&UpToDateCache::default(), false, Some(CREATED)).await.unwrap();
+    assert_eq!(assessment.decisions.len(), WORKLOADS, "{assessment:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn owners_are_verified_with_one_list_for_each_namespace() {
-    let server = Server::default();
+    let server = ScanTestServer::default();
     server.change(|state| state.outdated = true);
-    let survey = server.look(&Proven::default(), true).await;
-    let of_deployments = survey.decisions.iter().filter(|(finding, _)| finding.workload.kind == "Deployment");
-    assert_eq!(of_deployments.count(), WORKLOADS, "{survey:?}");
+    let assessment = server.scan(&UpToDateCache::default(), true).await;
+    let of_deployments = assessment.decisions.iter().filter(|(stale, _)| stale.workload.kind == "Deployment");
+    assert_eq!(of_deployments.count(), WORKLOADS, "{assessment:?}");
     assert_eq!(server.change(|state| state.replica_set_requests), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn large_pods_are_read_again_and_proven_one_by_one() {
-    let server = Server::default();
+async fn large_pods_are_read_again_and_evaluated_one_by_one() {
+    let server = ScanTestServer::default();
     server.change(|state| (state.outdated, state.large) = (true, true));
-    let survey = server.look(&Proven::default(), true).await;
-    assert_eq!(survey.decisions.len(), WORKLOADS, "{survey:?}");
-    assert_eq!(server.change(|state| (state.probes, state.most_under_way)), (WORKLOADS, 1));
+    let assessment = server.scan(&UpToDateCache::default(), true).await;
+    assert_eq!(assessment.decisions.len(), WORKLOADS, "{assessment:?}");
+    assert_eq!(server.change(|state| (state.dry_runs, state.max_running)), (WORKLOADS, 1));
 }
 
 /// What a tenant may write who may create pods and read what is in the namespace.
@@ -336,7 +350,7 @@ async fn a_forged_owner_is_listed_and_restarts_nobody_and_raises_no_warning() {
         (owner("example.com/v1", "Thing", "w0", "d0"), "abc", "w0", "unknown_owner"),
         (owner("v1", "ConfigMap", "w0", "d0"), "abc", "w0", "unknown_owner"),
     ] {
-        let server = Server::default();
+        let server = ScanTestServer::default();
         let mut forged = pod(0, "registry/proxyv2:1");
         forged["metadata"]["name"] = json!("forged");
         forged["metadata"]["uid"] = json!("f");
@@ -344,28 +358,28 @@ async fn a_forged_owner_is_listed_and_restarts_nobody_and_raises_no_warning() {
             json!({"app": app, "pod-template-hash": hash, "kyma-project.io/module": "x"});
         forged["metadata"]["ownerReferences"] = owners.clone();
         server.change(|state| state.forged = Some(forged));
-        let survey = server.look(&Proven::default(), true).await;
-        let [(finding, Decision::Hold(why))] = &survey.decisions[..] else {
-            panic!("{owners:.300} {survey:?}")
+        let assessment = server.scan(&UpToDateCache::default(), true).await;
+        let [(stale, Decision::Blocked(why))] = &assessment.decisions[..] else {
+            panic!("{owners:.300} {assessment:?}")
         };
-        assert_eq!((why.name(), why.weight()), (reason, Weight::Note), "{owners:.300}");
-        assert!(!finding.kyma && why.to_string().len() < 500, "{why}");
-        if let Hindrance::OwnerNotVerified(_) = why {
-            assert_eq!((finding.workload.kind.as_str(), finding.workload.name.as_str()), ("Pod", "forged"));
+        assert_eq!((why.name(), why.severity()), (reason, Severity::Info), "{owners:.300}");
+        assert!(!stale.kyma && why.to_string().len() < 500, "{why}");
+        if let BlockReason::OwnerNotVerified(_) = why {
+            assert_eq!((stale.workload.kind.as_str(), stale.workload.name.as_str()), ("Pod", "forged"));
         }
-        assert_eq!(survey.found.unproven, [], "{owners:.300}");
+        assert_eq!(assessment.scan.unknown, [], "{owners:.300}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pod_with_a_forged_owner_hides_no_outdated_workload() {
-    let server = Server::default();
+    let server = ScanTestServer::default();
     let mut forged = pod(0, "registry/proxyv2:1");
     forged["metadata"]["uid"] = json!("f");
     forged["metadata"]["ownerReferences"] = json!([{"apiVersion": "example.com/v1", "kind": "Thing", "name": "w0", "uid": "d0", "controller": true}]);
     server.change(|state| (state.outdated, state.forged) = (true, Some(forged)));
-    let survey = server.look(&Proven::default(), true).await;
+    let assessment = server.scan(&UpToDateCache::default(), true).await;
     let names: HashSet<_> =
-        survey.decisions.iter().map(|(finding, _)| finding.workload.to_string()).collect();
+        assessment.decisions.iter().map(|(stale, _)| stale.workload.to_string()).collect();
     assert_eq!(names.len(), WORKLOADS + 1, "{names:?}");
 }

@@ -4,8 +4,8 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
-use crate::dataplane::decide::finding::{Finding, Hindrance};
-use crate::dataplane::reason::sentence;
+use crate::dataplane::decide::finding::{BlockReason, StaleWorkload};
+use crate::dataplane::reason::describe_reasons;
 use crate::text::sanitized;
 
 /// The component that the Events name.
@@ -14,11 +14,11 @@ const REPORTER: &str = "istio-restarter";
 const NOTE_LIMIT: usize = 1024;
 
 /// Publishes Events. One that is refused is logged, since it only informs.
-pub struct Announcer {
+pub struct WorkloadEventRecorder {
     recorder: Recorder,
 }
 
-impl Announcer {
+impl WorkloadEventRecorder {
     /// Publishes in the name of this process.
     #[must_use]
     pub fn new(client: Client, instance: String) -> Self {
@@ -31,38 +31,39 @@ impl Announcer {
     }
 
     /// The workload was restarted.
-    pub async fn restarted(&self, finding: &Finding) {
-        let note = format!("Restarted to bring its sidecars up to date: {}", sentence(&finding.reasons));
-        self.publish(finding, EventType::Normal, "RestartSuccess", note).await;
+    pub async fn record_restarted(&self, stale: &StaleWorkload) {
+        let note =
+            format!("Restarted to bring its sidecars up to date: {}", describe_reasons(&stale.reasons));
+        self.publish(stale, EventType::Normal, "RestartSuccess", note).await;
     }
 
     /// The workload could not be restarted.
-    pub async fn failed(&self, finding: &Finding, why: &Hindrance) {
-        let note = format!("Sidecars are outdated ({}), but {why}", sentence(&finding.reasons));
-        self.publish(finding, EventType::Warning, "RestartFailed", note).await;
+    pub async fn record_failed(&self, stale: &StaleWorkload, why: &BlockReason) {
+        let note = format!("Sidecars are outdated ({}), but {why}", describe_reasons(&stale.reasons));
+        self.publish(stale, EventType::Warning, "RestartFailed", note).await;
     }
 
     /// The workload has to be restarted by somebody else.
-    pub async fn required(&self, finding: &Finding, why: &Hindrance) {
-        let reason = if matches!(why, Hindrance::WindowInvalid(_)) {
+    pub async fn record_required(&self, stale: &StaleWorkload, why: &BlockReason) {
+        let reason = if matches!(why, BlockReason::WindowInvalid(_)) {
             "RestartConfigInvalid"
         } else {
             "RestartRequired"
         };
-        let note = format!("Sidecars are outdated ({}): {why}", sentence(&finding.reasons));
-        self.publish(finding, EventType::Warning, reason, note).await;
+        let note = format!("Sidecars are outdated ({}): {why}", describe_reasons(&stale.reasons));
+        self.publish(stale, EventType::Warning, reason, note).await;
     }
 
-    async fn publish(&self, finding: &Finding, type_: EventType, reason: &str, note: String) {
-        let id = &finding.workload;
+    async fn publish(&self, stale: &StaleWorkload, type_: EventType, reason: &str, note: String) {
+        let id = &stale.workload;
         let api_version =
             if id.group.is_empty() { id.version.clone() } else { format!("{}/{}", id.group, id.version) };
-        let about = ObjectReference {
+        let reference = ObjectReference {
             api_version: Some(api_version),
             kind: Some(id.kind.clone()),
             namespace: id.namespace.clone(),
             name: Some(id.name.clone()),
-            uid: Some(finding.uid.clone()),
+            uid: Some(stale.uid.clone()),
             ..ObjectReference::default()
         };
         let event = Event {
@@ -72,7 +73,7 @@ impl Announcer {
             action: "Restart".to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, &about).await {
+        if let Err(error) = self.recorder.publish(&event, &reference).await {
             tracing::warn!(%error, workload = %id, reason, "cannot publish an Event");
         }
     }

@@ -12,42 +12,42 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Metric;
 
-use crate::dataplane::decide::finding::{Decision, Finding, Hindrance};
-use crate::dataplane::kind::Kind;
+use crate::dataplane::decide::finding::{BlockReason, Decision, StaleWorkload};
+use crate::dataplane::kind::WorkloadKind;
 use crate::probes;
 
 /// What a judgement costs: microseconds where it is remembered, tens of milliseconds where injection is asked.
 const BUCKETS: [f64; 9] = [0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 /// Why a workload is skipped that would be restarted otherwise: the values that the Go project names.
-const SKIPS: [&str; 3] = ["excluded", "maintenance_window", "invalid_window"];
+const SKIP_REASONS: [&str; 3] = ["excluded", "maintenance_window", "invalid_window"];
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Restart {
+struct RestartLabels {
     kind: String,
     result: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ByReason {
+struct ReasonLabels {
     reason: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ByKind {
+struct KindLabels {
     kind: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Component {
+struct ComponentLabels {
     version: &'static str,
     istio_version: String,
 }
 
 /// A metric of any type, for a table of them.
 #[derive(Debug)]
-struct Shown(Box<dyn Metric>);
+struct BoxedMetric(Box<dyn Metric>);
 
-impl EncodeMetric for Shown {
+impl EncodeMetric for BoxedMetric {
     fn encode(&self, encoder: MetricEncoder) -> Result<(), std::fmt::Error> {
         self.0.encode(encoder)
     }
@@ -59,19 +59,19 @@ impl EncodeMetric for Shown {
 
 /// The metrics of the data plane.
 #[derive(Clone, Debug)]
-pub struct Metrics {
-    restarts: Family<Restart, Counter>,
-    skipped: Family<ByReason, Counter>,
-    pending: Family<ByKind, Gauge>,
-    evaluation: Family<ByKind, Histogram, fn() -> Histogram>,
+pub struct DataPlaneMetrics {
+    restarts: Family<RestartLabels, Counter>,
+    skipped: Family<ReasonLabels, Counter>,
+    pending: Family<KindLabels, Gauge>,
+    evaluation: Family<KindLabels, Histogram, fn() -> Histogram>,
     window_open: Gauge<i64, AtomicI64>,
-    component: Family<Component, Gauge>,
+    component: Family<ComponentLabels, Gauge>,
     total: Gauge<i64, AtomicI64>,
     stale: Gauge<i64, AtomicI64>,
-    left: Family<ByReason, Gauge>,
+    blocked: Family<ReasonLabels, Gauge>,
 }
 
-impl Default for Metrics {
+impl Default for DataPlaneMetrics {
     fn default() -> Self {
         Self {
             restarts: Family::default(),
@@ -82,28 +82,28 @@ impl Default for Metrics {
             component: Family::default(),
             total: Gauge::default(),
             stale: Gauge::default(),
-            left: Family::default(),
+            blocked: Family::default(),
         }
     }
 }
 
-impl Metrics {
+impl DataPlaneMetrics {
     /// Makes the metrics known to `registry`.
     #[must_use]
-    pub fn register(registry: &probes::Metrics) -> Self {
+    pub fn register(registry: &probes::MetricsRegistry) -> Self {
         let metrics = Self::default();
         // A counter that is not there before its first event hides that event from `rate`.
-        for reason in SKIPS {
-            drop(metrics.skipped.get_or_create(&ByReason { reason }));
+        for reason in SKIP_REASONS {
+            drop(metrics.skipped.get_or_create(&ReasonLabels { reason }));
         }
-        for kind in [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet] {
+        for kind in [WorkloadKind::Deployment, WorkloadKind::StatefulSet, WorkloadKind::DaemonSet] {
             for result in ["success", "error"] {
-                drop(metrics.restarts.get_or_create(&Restart { kind: name(kind), result }));
+                drop(metrics.restarts.get_or_create(&RestartLabels { kind: kind_label(kind), result }));
             }
         }
-        registry.change(|registry| {
+        registry.with_registry(|registry| {
             for (name, help, metric) in metrics.table() {
-                registry.register(name, help, Shown(metric));
+                registry.register(name, help, BoxedMetric(metric));
             }
         });
         metrics
@@ -147,64 +147,64 @@ impl Metrics {
             (
                 "istio_restarter_leftover_workloads",
                 "Workloads with an outdated sidecar that are not restarted, by what prevents it",
-                Box::new(self.left.clone()),
+                Box::new(self.blocked.clone()),
             ),
         ]
     }
 
     /// Counts a restart that ended.
-    pub fn restarted(&self, kind: Kind, success: bool) {
+    pub fn record_restart(&self, kind: WorkloadKind, success: bool) {
         let result = if success { "success" } else { "error" };
-        self.restarts.get_or_create(&Restart { kind: name(kind), result }).inc();
+        self.restarts.get_or_create(&RestartLabels { kind: kind_label(kind), result }).inc();
     }
 
     /// Notes how long the judgement on a workload took.
-    pub fn judged(&self, kind: Kind, took: Duration) {
-        self.evaluation.get_or_create(&ByKind { kind: name(kind) }).observe(took.as_secs_f64());
+    pub fn record_evaluation(&self, kind: WorkloadKind, took: Duration) {
+        self.evaluation.get_or_create(&KindLabels { kind: kind_label(kind) }).observe(took.as_secs_f64());
     }
 
     /// Shows to which Istio sidecars are brought.
-    pub fn serves(&self, istio_version: &str) {
+    pub fn set_istio_version(&self, istio_version: &str) {
         self.component.clear();
         let component =
-            Component { version: env!("CARGO_PKG_VERSION"), istio_version: istio_version.to_owned() };
+            ComponentLabels { version: env!("CARGO_PKG_VERSION"), istio_version: istio_version.to_owned() };
         self.component.get_or_create(&component).set(1);
     }
 
     /// Shows what a look at the mesh found: `total` workloads, of which `decisions` and `more` are outdated.
-    pub fn found(&self, total: usize, decisions: &[(Finding, Decision)], more: usize) {
+    pub fn record_scan(&self, total: usize, decisions: &[(StaleWorkload, Decision)], more: usize) {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.total.set(number(total));
         self.stale.set(number(decisions.len() + more));
-        self.left.clear();
+        self.blocked.clear();
         self.pending.clear();
-        for (finding, decision) in decisions {
-            let Decision::Hold(hindrance) = decision else { continue };
-            self.left.get_or_create(&ByReason { reason: hindrance.name() }).inc();
-            if let Some(reason) = skip(hindrance) {
-                self.skipped.get_or_create(&ByReason { reason }).inc();
-                self.pending.get_or_create(&ByKind { kind: name(finding.kind) }).inc();
+        for (stale, decision) in decisions {
+            let Decision::Blocked(block_reason) = decision else { continue };
+            self.blocked.get_or_create(&ReasonLabels { reason: block_reason.name() }).inc();
+            if let Some(reason) = skip_reason(block_reason) {
+                self.skipped.get_or_create(&ReasonLabels { reason }).inc();
+                self.pending.get_or_create(&KindLabels { kind: kind_label(stale.kind) }).inc();
             }
         }
     }
 
     /// Shows whether a maintenance window is open.
-    pub fn window(&self, open: bool) {
+    pub fn set_window_open(&self, open: bool) {
         self.window_open.set(i64::from(open));
     }
 }
 
-fn name(kind: Kind) -> String {
+fn kind_label(kind: WorkloadKind) -> String {
     format!("{kind:?}")
 }
 
 /// Whether a hindrance is one that the Go project counts as a skip.
-fn skip(hindrance: &Hindrance) -> Option<&'static str> {
-    let [excluded, outside, invalid] = SKIPS;
-    match hindrance {
-        Hindrance::Excluded => Some(excluded),
-        Hindrance::OutsideWindow(_) => Some(outside),
-        Hindrance::WindowInvalid(_) => Some(invalid),
+fn skip_reason(block_reason: &BlockReason) -> Option<&'static str> {
+    let [excluded, outside, invalid] = SKIP_REASONS;
+    match block_reason {
+        BlockReason::Excluded => Some(excluded),
+        BlockReason::OutsideWindow(_) => Some(outside),
+        BlockReason::WindowInvalid(_) => Some(invalid),
         _ => None,
     }
 }
@@ -212,27 +212,30 @@ fn skip(hindrance: &Hindrance) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::fixtures::survey;
+    use crate::dataplane::fixtures::assessment;
 
-    fn text(change: impl FnOnce(&Metrics)) -> String {
-        let registry = probes::Metrics::default();
-        let metrics = Metrics::register(&registry);
+    fn text(change: impl FnOnce(&DataPlaneMetrics)) -> String {
+        let registry = probes::MetricsRegistry::default();
+        let metrics = DataPlaneMetrics::register(&registry);
         change(&metrics);
         registry.text().unwrap()
     }
 
     /// Names, types and labels as the table of ADR 0018 has them; dashboards of the Go project then work here.
     #[test]
-    fn the_metrics_that_the_go_project_has_decided_on_are_there_with_their_types_and_labels() {
+    fn the_metrics_of_the_go_project_have_their_types_and_labels() {
         let text = text(|metrics| {
-            metrics.serves("1.31.0");
-            metrics.restarted(Kind::DaemonSet, true);
-            metrics.restarted(Kind::Deployment, false);
-            metrics.judged(Kind::StatefulSet, Duration::from_millis(20));
-            let holds =
-                [Hindrance::Excluded, Hindrance::OutsideWindow(0), Hindrance::WindowInvalid(String::new())];
-            metrics.found(5, &survey(&holds).decisions, 0);
-            metrics.window(true);
+            metrics.set_istio_version("1.31.0");
+            metrics.record_restart(WorkloadKind::DaemonSet, true);
+            metrics.record_restart(WorkloadKind::Deployment, false);
+            metrics.record_evaluation(WorkloadKind::StatefulSet, Duration::from_millis(20));
+            let block_reasons = [
+                BlockReason::Excluded,
+                BlockReason::OutsideWindow(0),
+                BlockReason::WindowInvalid(String::new()),
+            ];
+            metrics.record_scan(5, &assessment(&block_reasons).decisions, 0);
+            metrics.set_window_open(true);
         });
         for line in [
             "# TYPE istio_restarter_restarts counter",
@@ -261,8 +264,8 @@ mod tests {
     }
 
     #[test]
-    fn a_leftover_that_is_no_skip_is_shown_as_a_leftover_only() {
-        let text = text(|metrics| metrics.found(9, &survey(&[Hindrance::BarePod]).decisions, 4));
+    fn a_blocked_workload_that_is_not_skipped_counts_as_blocked_only() {
+        let text = text(|metrics| metrics.record_scan(9, &assessment(&[BlockReason::BarePod]).decisions, 4));
         for line in [
             "istio_restarter_workloads 9",
             "istio_restarter_stale_workloads 5",
@@ -275,12 +278,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_former_look_found_is_not_shown_any_more() {
+    fn results_of_a_former_scan_are_removed() {
         let text = text(|metrics| {
-            metrics.serves("1.30.3");
-            metrics.serves("1.31.0");
-            metrics.found(9, &survey(&[Hindrance::BarePod]).decisions, 0);
-            metrics.found(9, &[], 0);
+            metrics.set_istio_version("1.30.3");
+            metrics.set_istio_version("1.31.0");
+            metrics.record_scan(9, &assessment(&[BlockReason::BarePod]).decisions, 0);
+            metrics.record_scan(9, &[], 0);
         });
         assert!(!text.contains("1.30.3") && !text.contains("bare_pod"), "{text}");
     }

@@ -6,75 +6,75 @@ use std::collections::BTreeMap;
 use kube::runtime::watcher;
 use serde_json::Value;
 
-use super::source::{Change, Fact, Source};
+use super::source::{Fact, Source, SourceEvent};
 use crate::kubernetes::is_not_served;
-use crate::plan::cluster::{Memory, Sightings, api_port, load_balancer_type};
+use crate::plan::cluster::{ObservedCluster, RememberedFacts, api_port, load_balancer_type};
 
 /// What one watch has told so far.
 #[derive(Debug, Default)]
-struct Told {
+struct SourceState {
     facts: BTreeMap<String, Fact>,
     /// The list that is under way.
     listing: BTreeMap<String, Fact>,
     is_complete: bool,
     /// Why the watch does not get on at present.
-    trouble: Option<String>,
+    failure: Option<String>,
 }
 
 /// What all watches have told so far.
 #[derive(Debug, Default)]
 pub(super) struct Collection {
-    told: BTreeMap<Source, Told>,
+    states: BTreeMap<Source, SourceState>,
 }
 
 impl Collection {
     /// Takes a change in; returns whether anything may follow from it.
-    pub(super) fn take_in(&mut self, source: Source, change: Change) -> bool {
-        let told = self.told.entry(source).or_default();
-        let trouble = match &change {
-            Change::Failed(error) => Some(crate::telemetry::one_line(error)),
+    pub(super) fn apply_event(&mut self, source: Source, event: SourceEvent) -> bool {
+        let state = self.states.entry(source).or_default();
+        let failure = match &event {
+            SourceEvent::Failed(error) => Some(crate::telemetry::format_error_chain(error)),
             _ => None,
         };
-        let is_news = trouble.is_some() && told.trouble.is_none();
-        if let (true, Change::Failed(error)) = (is_news, &change) {
+        let is_new_failure = failure.is_some() && state.failure.is_none();
+        if let (true, SourceEvent::Failed(error)) = (is_new_failure, &event) {
             log(source, error);
         }
-        told.trouble = trouble;
-        match change {
-            Change::Listing => told.listing.clear(),
-            Change::Listed(name, fact) => {
-                told.listing.insert(name, fact);
+        state.failure = failure;
+        match event {
+            SourceEvent::ListStarted => state.listing.clear(),
+            SourceEvent::ListItem(name, fact) => {
+                state.listing.insert(name, fact);
             }
-            Change::Complete => {
-                let listed = std::mem::take(&mut told.listing);
-                let changed = !told.is_complete || listed != told.facts;
-                (told.facts, told.is_complete) = (listed, true);
+            SourceEvent::ListCompleted => {
+                let listed = std::mem::take(&mut state.listing);
+                let changed = !state.is_complete || listed != state.facts;
+                (state.facts, state.is_complete) = (listed, true);
                 return changed;
             }
-            Change::Seen(name, fact) => return told.facts.insert(name, fact.clone()) != Some(fact),
-            Change::Gone(name) => return told.facts.remove(&name).is_some(),
-            Change::Failed(_) => return is_news,
+            SourceEvent::Updated(name, fact) => return state.facts.insert(name, fact.clone()) != Some(fact),
+            SourceEvent::Deleted(name) => return state.facts.remove(&name).is_some(),
+            SourceEvent::Failed(_) => return is_new_failure,
         }
         false
     }
 
     /// Forgets a source that is not watched any more.
     pub(super) fn forget(&mut self, source: Source) {
-        self.told.remove(&source);
+        self.states.remove(&source);
     }
 
     /// The needed sources that have not been read yet, with what keeps them.
     pub(super) fn missing(&self) -> Vec<(Source, Option<String>)> {
         let missing = |source: &Source| !self.is_complete(*source);
-        Source::NEEDED
+        Source::REQUIRED
             .into_iter()
             .filter(missing)
-            .map(|source| (source, self.told.get(&source).and_then(|told| told.trouble.clone())))
+            .map(|source| (source, self.states.get(&source).and_then(|told| told.failure.clone())))
             .collect()
     }
 
     pub(super) fn is_complete(&self, source: Source) -> bool {
-        self.told.get(&source).is_some_and(|told| told.is_complete)
+        self.states.get(&source).is_some_and(|told| told.is_complete)
     }
 
     /// Whether a source has any object.
@@ -84,47 +84,47 @@ impl Collection {
 
     /// Whether there can be filters.
     pub(super) fn serves_filters(&self) -> bool {
-        self.facts(Source::FilterDefinition).any(|(_, fact)| *fact == Fact::Established(true))
+        self.facts(Source::EnvoyFilterCrd).any(|(_, fact)| *fact == Fact::Established(true))
     }
 
-    pub(super) fn sightings(&self) -> Sightings {
-        let machine = |(name, fact): (&String, &Fact)| match fact {
-            Fact::Machine(machine) => Some((name.clone(), *machine)),
+    pub(super) fn observed(&self) -> ObservedCluster {
+        let node_facts = |(name, fact): (&String, &Fact)| match fact {
+            Fact::Node(facts) => Some((name.clone(), *facts)),
             _ => None,
         };
         let text = |source, key: &str| Some(self.object(source)?["data"][key].as_str()?.to_owned());
-        Sightings {
-            nodes: self.facts(Source::Nodes).filter_map(machine).collect(),
+        ObservedCluster {
+            nodes: self.facts(Source::Nodes).filter_map(node_facts).collect(),
             features: text(Source::Features, "features"),
             provisioning_details: text(Source::ProvisioningInfo, "details"),
             keeps_classic_load_balancer: self.exists(Source::ClassicLoadBalancer),
             load_balancer_type: self.object(Source::IngressService).and_then(load_balancer_type),
             api_port: self.object(Source::ApiService).and_then(api_port),
-            vertical_autoscaling: self.exists(Source::AutoscalerDefinition),
+            vertical_autoscaling: self.exists(Source::AutoscalerCrd),
         }
     }
 
-    pub(super) fn memory(&self) -> Memory {
-        let data = self.object(Source::Memory).and_then(|map| map["data"].as_object());
+    pub(super) fn remembered(&self) -> RememberedFacts {
+        let data = self.object(Source::RememberedFacts).and_then(|map| map["data"].as_object());
         let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
-        Memory::parse(&data.into_iter().flatten().filter_map(text).collect())
+        RememberedFacts::parse(&data.into_iter().flatten().filter_map(text).collect())
     }
 
     /// Names of the filters that change the ingress gateway, or why they are not known.
     pub(super) fn filters(&self) -> Result<Vec<String>, Option<String>> {
-        if self.is_complete(Source::FilterDefinition) && !self.serves_filters() {
+        if self.is_complete(Source::EnvoyFilterCrd) && !self.serves_filters() {
             return Ok(Vec::new());
         }
-        let told = self.told.get(&Source::Filters);
-        if !self.is_complete(Source::Filters) {
-            return Err(told.and_then(|told| told.trouble.clone()));
+        let state = self.states.get(&Source::EnvoyFilters);
+        if !self.is_complete(Source::EnvoyFilters) {
+            return Err(state.and_then(|told| told.failure.clone()));
         }
         let changing = |(_, fact): &(&String, &Fact)| matches!(fact, Fact::ChangesGateway(true));
-        Ok(self.facts(Source::Filters).filter(changing).map(|(name, _)| name.clone()).collect())
+        Ok(self.facts(Source::EnvoyFilters).filter(changing).map(|(name, _)| name.clone()).collect())
     }
 
     fn facts(&self, source: Source) -> impl Iterator<Item = (&String, &Fact)> {
-        self.told.get(&source).into_iter().flat_map(|told| &told.facts)
+        self.states.get(&source).into_iter().flat_map(|told| &told.facts)
     }
 
     fn object(&self, source: Source) -> Option<&Value> {
@@ -136,7 +136,7 @@ impl Collection {
 }
 
 fn log(source: Source, error: &watcher::Error) {
-    let cause = crate::telemetry::one_line(error);
+    let cause = crate::telemetry::format_error_chain(error);
     match error {
         // A kind is served a moment after it has been defined.
         error if is_not_served(error) => {
@@ -157,62 +157,62 @@ mod tests {
     }
 
     fn listed(collection: &mut Collection, source: Source, facts: Vec<(&str, Fact)>) -> bool {
-        collection.take_in(source, Change::Listing);
+        collection.apply_event(source, SourceEvent::ListStarted);
         for (name, fact) in facts {
-            collection.take_in(source, Change::Listed(name.to_owned(), fact));
+            collection.apply_event(source, SourceEvent::ListItem(name.to_owned(), fact));
         }
-        collection.take_in(source, Change::Complete)
+        collection.apply_event(source, SourceEvent::ListCompleted)
     }
 
     #[test]
     fn a_source_is_missing_until_its_list_is_complete() {
         let mut collection = Collection::default();
-        assert_eq!(collection.missing().len(), Source::NEEDED.len());
-        for source in Source::NEEDED {
+        assert_eq!(collection.missing().len(), Source::REQUIRED.len());
+        for source in Source::REQUIRED {
             assert!(listed(&mut collection, source, vec![]), "that there is nothing is news, too");
         }
         assert_eq!(collection.missing(), []);
     }
 
     #[test]
-    fn what_a_new_list_does_not_name_is_gone_but_not_before_its_end() {
+    fn objects_missing_from_a_new_list_are_dropped_at_its_end() {
         let mut collection = Collection::default();
         listed(&mut collection, Source::Features, vec![("istio-features", features("{}"))]);
-        collection.take_in(Source::Features, Change::Listing);
+        collection.apply_event(Source::Features, SourceEvent::ListStarted);
         assert_eq!(
-            collection.sightings().features.as_deref(),
+            collection.observed().features.as_deref(),
             Some("{}"),
             "a list under way takes nothing away"
         );
-        assert!(collection.take_in(Source::Features, Change::Complete));
-        assert_eq!(collection.sightings().features, None);
+        assert!(collection.apply_event(Source::Features, SourceEvent::ListCompleted));
+        assert_eq!(collection.observed().features, None);
     }
 
     #[test]
-    fn what_is_told_twice_is_no_news() {
+    fn an_event_that_repeats_a_known_fact_changes_nothing() {
         let mut collection = Collection::default();
         assert!(listed(&mut collection, Source::Features, vec![("istio-features", features("{}"))]));
         assert!(!listed(&mut collection, Source::Features, vec![("istio-features", features("{}"))]));
-        let seen = |text: &str| Change::Seen("istio-features".to_owned(), features(text));
-        assert!(!collection.take_in(Source::Features, seen("{}")));
-        assert!(collection.take_in(Source::Features, seen("[]")));
-        assert!(collection.take_in(Source::Features, Change::Gone("istio-features".to_owned())));
-        assert!(!collection.take_in(Source::Features, Change::Gone("istio-features".to_owned())));
+        let updated = |text: &str| SourceEvent::Updated("istio-features".to_owned(), features(text));
+        assert!(!collection.apply_event(Source::Features, updated("{}")));
+        assert!(collection.apply_event(Source::Features, updated("[]")));
+        assert!(collection.apply_event(Source::Features, SourceEvent::Deleted("istio-features".to_owned())));
+        assert!(!collection.apply_event(Source::Features, SourceEvent::Deleted("istio-features".to_owned())));
     }
 
     #[test]
     fn filters_are_unknown_until_they_are_listed_unless_there_can_be_none() {
         let mut collection = Collection::default();
         assert_eq!(collection.filters(), Err(None));
-        listed(&mut collection, Source::FilterDefinition, vec![]);
+        listed(&mut collection, Source::EnvoyFilterCrd, vec![]);
         assert_eq!(collection.filters(), Ok(vec![]));
         for (established, filters) in [(false, Ok(vec![])), (true, Err(None))] {
-            let definition = vec![("envoyfilters", Fact::Established(established))];
-            listed(&mut collection, Source::FilterDefinition, definition);
+            let crd = vec![("envoyfilters", Fact::Established(established))];
+            listed(&mut collection, Source::EnvoyFilterCrd, crd);
             assert_eq!(collection.filters(), filters);
         }
         let filters = vec![("a", Fact::ChangesGateway(false)), ("b", Fact::ChangesGateway(true))];
-        listed(&mut collection, Source::Filters, filters);
+        listed(&mut collection, Source::EnvoyFilters, filters);
         assert_eq!(collection.filters(), Ok(vec!["b".to_owned()]));
     }
 }

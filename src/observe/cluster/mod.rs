@@ -14,11 +14,11 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use self::collection::Collection;
-use self::source::{Changes, Source};
-use crate::plan::cluster::{ClusterFacts, Memory, Verdict, decide};
+use self::source::{Source, SourceEvents};
+use crate::plan::cluster::{ClusterDecision, ClusterFacts, RememberedFacts, decide};
 
 /// A list takes milliseconds or has trouble.
-const READ_DEADLINE: Duration = Duration::from_secs(15);
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The settings of the cluster could not be read.
 #[derive(Debug, Error)]
@@ -32,26 +32,26 @@ pub struct Error {
 
 /// What is known of the cluster at a time.
 #[derive(Clone, Debug)]
-pub struct Outlook {
+pub struct ClusterView {
     /// What follows from it.
-    pub verdict: Arc<Verdict>,
+    pub decision: Arc<ClusterDecision>,
     /// What was remembered when that was decided.
-    pub remembered: Memory,
+    pub remembered: RememberedFacts,
     /// Names of the users' filters that change the ingress gateway, or why they are not known.
     pub filters: Result<Vec<String>, Option<String>>,
 }
 
 /// State of the watches.
 #[derive(Clone, Debug)]
-enum State {
-    Reading(Vec<(Source, Option<String>)>),
-    Read(Outlook),
+enum WatchState {
+    Pending(Vec<(Source, Option<String>)>),
+    Synced(ClusterView),
 }
 
 /// A view of the cluster's settings that is kept up to date.
 #[derive(Clone, Debug)]
 pub struct ClusterWatch {
-    state: watch::Receiver<State>,
+    state: watch::Receiver<WatchState>,
     changes: watch::Receiver<()>,
 }
 
@@ -59,7 +59,7 @@ impl ClusterWatch {
     /// Starts to watch; ends when all views are gone. `namespace` is the operator's own.
     #[must_use]
     pub fn start(client: Client, namespace: &str) -> Self {
-        let (publish, state) = watch::channel(State::Reading(Collection::default().missing()));
+        let (publish, state) = watch::channel(WatchState::Pending(Collection::default().missing()));
         let (announce, changes) = watch::channel(());
         tokio::spawn(run(client, namespace.to_owned(), publish, announce));
         Self { state, changes }
@@ -72,27 +72,27 @@ impl ClusterWatch {
     }
 
     /// What is known now; waits a while for what has not been read yet.
-    pub async fn outlook(&self) -> Result<Outlook, Error> {
+    pub async fn view(&self) -> Result<ClusterView, Error> {
         self.wait(|_| true).await
     }
 
     /// What is known of filters at the ingress gateway now; waits a while for those that have not been read yet.
     pub async fn filters(&self) -> Result<Vec<String>, Error> {
-        match self.wait(|outlook| outlook.filters.is_ok()).await?.filters {
+        match self.wait(|view| view.filters.is_ok()).await?.filters {
             Ok(filters) => Ok(filters),
-            Err(trouble) => Err(Error { what: vec![Source::Filters.to_string()], trouble }),
+            Err(trouble) => Err(Error { what: vec![Source::EnvoyFilters.to_string()], trouble }),
         }
     }
 
     /// The state as soon as it fits, else as it is in the end.
-    async fn wait(&self, fits: impl Fn(&Outlook) -> bool) -> Result<Outlook, Error> {
+    async fn wait(&self, accepts: impl Fn(&ClusterView) -> bool) -> Result<ClusterView, Error> {
         let mut state = self.state.clone();
-        let read = |state: &State| matches!(state, State::Read(outlook) if fits(outlook));
-        let _ = tokio::time::timeout(READ_DEADLINE, state.wait_for(read)).await;
+        let read = |state: &WatchState| matches!(state, WatchState::Synced(view) if accepts(view));
+        let _ = tokio::time::timeout(READ_TIMEOUT, state.wait_for(read)).await;
         let state = self.state.borrow().clone();
         match state {
-            State::Read(outlook) => Ok(outlook),
-            State::Reading(missing) => Err(Error {
+            WatchState::Synced(view) => Ok(view),
+            WatchState::Pending(missing) => Err(Error {
                 what: missing.iter().map(|(source, _)| source.to_string()).collect(),
                 trouble: missing.into_iter().find_map(|(_, trouble)| trouble),
             }),
@@ -101,40 +101,45 @@ impl ClusterWatch {
 }
 
 /// What a reconcile depends on; it is woken when this changes.
-type Consequences = (ClusterFacts, Vec<String>, bool, Option<Vec<String>>);
+type ReconcileTrigger = (ClusterFacts, Vec<String>, bool, Option<Vec<String>>);
 
 /// Filters that are not known for a moment are taken to be those of `before`: that they are being listed is no news.
-fn consequences(outlook: &Outlook, before: Option<&Consequences>) -> Consequences {
-    let verdict = &outlook.verdict;
-    let complaints = verdict.complaints.iter().map(ToString::to_string).collect();
-    let filters = outlook.filters.clone().ok().or_else(|| before?.3.clone());
-    (verdict.facts.clone(), complaints, verdict.is_decided, filters)
+fn reconcile_trigger(view: &ClusterView, before: Option<&ReconcileTrigger>) -> ReconcileTrigger {
+    let decision = &view.decision;
+    let problems = decision.errors.iter().map(ToString::to_string).collect();
+    let filters = view.filters.clone().ok().or_else(|| before?.3.clone());
+    (decision.facts.clone(), problems, decision.is_decided, filters)
 }
 
-async fn run(client: Client, namespace: String, publish: watch::Sender<State>, announce: watch::Sender<()>) {
+async fn run(
+    client: Client,
+    namespace: String,
+    publish: watch::Sender<WatchState>,
+    announce: watch::Sender<()>,
+) {
     let mut collection = Collection::default();
     let mut needed =
-        stream::select_all(Source::NEEDED.map(|source| source::changes(source, &client, &namespace)));
-    let mut filters: Option<Changes> = None;
-    let mut before: Option<Consequences> = None;
+        stream::select_all(Source::REQUIRED.map(|source| source::watch_source(source, &client, &namespace)));
+    let mut filters: Option<SourceEvents> = None;
+    let mut before: Option<ReconcileTrigger> = None;
     loop {
         let change = tokio::select! {
             change = needed.next() => change,
-            change = next(&mut filters) => change,
+            change = next_event(&mut filters) => change,
             () = publish.closed() => return,
         };
         let Some((source, change)) = change else { return };
-        if !collection.take_in(source, change) {
+        if !collection.apply_event(source, change) {
             continue;
         }
-        follow_definition(&client, &mut collection, &mut filters);
-        let state = state(&collection);
-        if let State::Read(outlook) = &state {
-            let now = consequences(outlook, before.as_ref());
-            let is_other = before.as_ref().is_some_and(|before| *before != now);
+        follow_crd(&client, &mut collection, &mut filters);
+        let state = watch_state(&collection);
+        if let WatchState::Synced(view) = &state {
+            let now = reconcile_trigger(view, before.as_ref());
+            let has_changed = before.as_ref().is_some_and(|before| *before != now);
             before = Some(now);
             publish.send_replace(state);
-            if is_other {
+            if has_changed {
                 announce.send_replace(());
             }
         } else {
@@ -143,7 +148,7 @@ async fn run(client: Client, namespace: String, publish: watch::Sender<State>, a
     }
 }
 
-async fn next(changes: &mut Option<Changes>) -> Option<(Source, source::Change)> {
+async fn next_event(changes: &mut Option<SourceEvents>) -> Option<(Source, source::SourceEvent)> {
     match changes {
         Some(changes) => changes.next().await,
         None => std::future::pending().await,
@@ -151,43 +156,47 @@ async fn next(changes: &mut Option<Changes>) -> Option<(Source, source::Change)>
 }
 
 /// Filters can be watched only while they are served.
-fn follow_definition(client: &Client, collection: &mut Collection, filters: &mut Option<Changes>) {
+fn follow_crd(client: &Client, collection: &mut Collection, filters: &mut Option<SourceEvents>) {
     match (collection.serves_filters(), &filters) {
-        (true, None) => *filters = Some(source::filters(client.clone())),
+        (true, None) => *filters = Some(source::watch_envoy_filters(client.clone())),
         (false, Some(_)) => {
             *filters = None;
-            collection.forget(Source::Filters);
+            collection.forget(Source::EnvoyFilters);
         }
         _ => {}
     }
 }
 
-fn state(collection: &Collection) -> State {
+fn watch_state(collection: &Collection) -> WatchState {
     let missing = collection.missing();
     if !missing.is_empty() {
-        return State::Reading(missing);
+        return WatchState::Pending(missing);
     }
-    let remembered = collection.memory();
-    let verdict = Arc::new(decide(&collection.sightings(), &remembered));
-    State::Read(Outlook { verdict, remembered, filters: collection.filters() })
+    let remembered = collection.remembered();
+    let decision = Arc::new(decide(&collection.observed(), &remembered));
+    WatchState::Synced(ClusterView { decision, remembered, filters: collection.filters() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::cluster::Sightings;
+    use crate::plan::cluster::ObservedCluster;
 
-    fn outlook(filters: Result<Vec<String>, Option<String>>) -> Outlook {
-        let remembered = Memory::default();
-        Outlook { verdict: Arc::new(decide(&Sightings::default(), &remembered)), remembered, filters }
+    fn view(filters: Result<Vec<String>, Option<String>>) -> ClusterView {
+        let remembered = RememberedFacts::default();
+        ClusterView {
+            decision: Arc::new(decide(&ObservedCluster::default(), &remembered)),
+            remembered,
+            filters,
+        }
     }
 
     #[test]
-    fn that_filters_are_being_listed_is_no_news_but_what_is_found_then_is() {
-        let none = consequences(&outlook(Ok(vec![])), None);
-        let listing = consequences(&outlook(Err(None)), Some(&none));
+    fn a_list_of_filters_under_way_is_no_change_but_its_result_is() {
+        let none = reconcile_trigger(&view(Ok(vec![])), None);
+        let listing = reconcile_trigger(&view(Err(None)), Some(&none));
         assert_eq!(listing, none);
-        assert_eq!(consequences(&outlook(Ok(vec![])), Some(&listing)), none);
-        assert_ne!(consequences(&outlook(Ok(vec!["mine".to_owned()])), Some(&listing)), none);
+        assert_eq!(reconcile_trigger(&view(Ok(vec![])), Some(&listing)), none);
+        assert_ne!(reconcile_trigger(&view(Ok(vec!["mine".to_owned()])), Some(&listing)), none);
     }
 }

@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::api::names;
-use crate::kubernetes::streamed;
+use crate::kubernetes::streaming_watcher;
 use crate::object::{Metadata, resource};
-use crate::plan::cluster::{Machine, changes_ingress_gateway};
+use crate::plan::cluster::{NodeFacts, changes_ingress_gateway};
 
 /// Nodes of one page; keeps the memory bounded in large clusters.
 const NODE_PAGE: u32 = 100;
@@ -32,24 +32,24 @@ pub(super) enum Source {
     ClassicLoadBalancer,
     IngressService,
     ApiService,
-    AutoscalerDefinition,
-    FilterDefinition,
-    Memory,
-    Filters,
+    AutoscalerCrd,
+    EnvoyFilterCrd,
+    RememberedFacts,
+    EnvoyFilters,
 }
 
 impl Source {
     /// What every decision needs, which is all but the filters.
-    pub(super) const NEEDED: [Self; 9] = [
+    pub(super) const REQUIRED: [Self; 9] = [
         Self::Nodes,
         Self::Features,
         Self::ProvisioningInfo,
         Self::ClassicLoadBalancer,
         Self::IngressService,
         Self::ApiService,
-        Self::AutoscalerDefinition,
-        Self::FilterDefinition,
-        Self::Memory,
+        Self::AutoscalerCrd,
+        Self::EnvoyFilterCrd,
+        Self::RememberedFacts,
     ];
 }
 
@@ -62,10 +62,10 @@ impl fmt::Display for Source {
             Self::ClassicLoadBalancer => "ConfigMap istio-system/elb-deprecated",
             Self::IngressService => "Service istio-system/istio-ingressgateway",
             Self::ApiService => "Service default/kubernetes",
-            Self::AutoscalerDefinition => "the definition of vertical autoscalers",
-            Self::FilterDefinition => "the definition of EnvoyFilters",
-            Self::Memory => "the operator's ConfigMap istio-manager-cluster",
-            Self::Filters => "the EnvoyFilters in istio-system",
+            Self::AutoscalerCrd => "the definition of vertical autoscalers",
+            Self::EnvoyFilterCrd => "the definition of EnvoyFilters",
+            Self::RememberedFacts => "the operator's ConfigMap istio-manager-cluster",
+            Self::EnvoyFilters => "the EnvoyFilters in istio-system",
         })
     }
 }
@@ -73,7 +73,7 @@ impl fmt::Display for Source {
 /// What is kept of one object.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Fact {
-    Machine(Machine),
+    Node(NodeFacts),
     Object(Value),
     /// It exists, which is all that matters.
     Exists,
@@ -85,35 +85,41 @@ pub(super) enum Fact {
 
 /// One event of a watch.
 #[derive(Debug)]
-pub(super) enum Change {
+pub(super) enum SourceEvent {
     /// A list begins; what it does not name is gone.
-    Listing,
-    Listed(String, Fact),
-    Complete,
-    Seen(String, Fact),
-    Gone(String),
+    ListStarted,
+    ListItem(String, Fact),
+    ListCompleted,
+    Updated(String, Fact),
+    Deleted(String),
     Failed(watcher::Error),
 }
 
-pub(super) type Changes = BoxStream<'static, (Source, Change)>;
+pub(super) type SourceEvents = BoxStream<'static, (Source, SourceEvent)>;
 
 /// Watches one source. `namespace` is the operator's own.
-pub(super) fn changes(source: Source, client: &Client, namespace: &str) -> Changes {
+pub(super) fn watch_source(source: Source, client: &Client, namespace: &str) -> SourceEvents {
     let client = client.clone();
     let operator = names::OPERATOR_NAMESPACE;
     match source {
-        Source::Nodes => nodes(client),
-        Source::Features => config_map(source, client, operator, names::FEATURES_CONFIG_MAP),
-        Source::ProvisioningInfo => config_map(source, client, operator, names::PROVISIONING_INFO_CONFIG_MAP),
-        Source::ClassicLoadBalancer => {
-            config_map(source, client, names::ISTIO_NAMESPACE, names::ELB_DEPRECATED_CONFIG_MAP)
+        Source::Nodes => watch_nodes(client),
+        Source::Features => watch_config_map(source, client, operator, names::FEATURES_CONFIG_MAP),
+        Source::ProvisioningInfo => {
+            watch_config_map(source, client, operator, names::PROVISIONING_INFO_CONFIG_MAP)
         }
-        Source::Memory => config_map(source, client, namespace, names::MEMORY_CONFIG_MAP),
-        Source::IngressService => service(source, client, names::ISTIO_NAMESPACE, names::INGRESS_GATEWAY),
-        Source::ApiService => service(source, client, "default", "kubernetes"),
-        Source::AutoscalerDefinition => definition(source, client, names::VERTICAL_AUTOSCALER_DEFINITION),
-        Source::FilterDefinition => filter_definition(client),
-        Source::Filters => filters(client),
+        Source::ClassicLoadBalancer => {
+            watch_config_map(source, client, names::ISTIO_NAMESPACE, names::ELB_DEPRECATED_CONFIG_MAP)
+        }
+        Source::RememberedFacts => {
+            watch_config_map(source, client, namespace, names::REMEMBERED_FACTS_CONFIG_MAP)
+        }
+        Source::IngressService => {
+            watch_service(source, client, names::ISTIO_NAMESPACE, names::INGRESS_GATEWAY)
+        }
+        Source::ApiService => watch_service(source, client, "default", "kubernetes"),
+        Source::AutoscalerCrd => watch_crd(source, client, names::VERTICAL_AUTOSCALER_CRD),
+        Source::EnvoyFilterCrd => watch_envoy_filter_crd(client),
+        Source::EnvoyFilters => watch_envoy_filters(client),
     }
 }
 
@@ -160,37 +166,39 @@ struct NodeInfo {
     os_image: Option<String>,
 }
 
-fn nodes(client: Client) -> Changes {
+fn watch_nodes(client: Client) -> SourceEvents {
     let api: Api<NodeSummary> = Api::all(client);
     let config = watcher::Config::default().page_size(NODE_PAGE);
-    let machine = |node: &NodeSummary| Fact::Machine(Machine::of(&json!(node)));
-    reduced(Source::Nodes, streamed(api, config), machine)
+    let node_facts = |node: &NodeSummary| Fact::Node(NodeFacts::of(&json!(node)));
+    reduce_events(Source::Nodes, streaming_watcher(api, config), node_facts)
 }
 
-fn config_map(source: Source, client: Client, namespace: &str, name: &str) -> Changes {
+fn watch_config_map(source: Source, client: Client, namespace: &str, name: &str) -> SourceEvents {
     let api: Api<DynamicObject> = Api::namespaced_with(client, namespace, &resource("", "v1", "ConfigMap"));
-    reduced(source, streamed(api, named(name)), |map| Fact::Object(json!({"data": map.data.get("data")})))
+    reduce_events(source, streaming_watcher(api, named(name)), |map| {
+        Fact::Object(json!({"data": map.data.get("data")}))
+    })
 }
 
-fn service(source: Source, client: Client, namespace: &str, name: &str) -> Changes {
+fn watch_service(source: Source, client: Client, namespace: &str, name: &str) -> SourceEvents {
     let api: Api<DynamicObject> = Api::namespaced_with(client, namespace, &resource("", "v1", "Service"));
-    reduced(source, streamed(api, named(name)), |service| {
+    reduce_events(source, streaming_watcher(api, named(name)), |service| {
         let (annotations, ports) = (&service.metadata.annotations, service.data.pointer("/spec/ports"));
         Fact::Object(json!({"metadata": {"annotations": annotations}, "spec": {"ports": ports}}))
     })
 }
 
 /// Metadata only: a definition can have hundreds of kilobytes.
-fn definition(source: Source, client: Client, name: &str) -> Changes {
-    let definitions = resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
-    let api: Api<Metadata> = Api::all_with(client, &definitions);
-    reduced(source, streamed(api, named(name)), |_| Fact::Exists)
+fn watch_crd(source: Source, client: Client, name: &str) -> SourceEvents {
+    let crds = resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
+    let api: Api<Metadata> = Api::all_with(client, &crds);
+    reduce_events(source, streaming_watcher(api, named(name)), |_| Fact::Exists)
 }
 
 /// A definition without its schemas, which are skipped while parsing.
 #[derive(Clone, Debug, Serialize, Deserialize, kube::Resource)]
 #[resource(inherit = CustomResourceDefinition)]
-struct DefinitionSummary {
+struct CrdSummary {
     metadata: ObjectMeta,
     #[serde(default)]
     status: CustomResourceDefinitionStatus,
@@ -198,20 +206,20 @@ struct DefinitionSummary {
 
 /// By its condition: to ask for the filters before they are served costs requests that fail, and longer and longer waits,
 /// for which an installation would have to wait in the end.
-fn filter_definition(client: Client) -> Changes {
-    let api: Api<DefinitionSummary> = Api::all(client);
-    reduced(Source::FilterDefinition, streamed(api, named(ENVOY_FILTERS)), |definition| {
-        let mut conditions = definition.status.conditions.iter().flatten();
+fn watch_envoy_filter_crd(client: Client) -> SourceEvents {
+    let api: Api<CrdSummary> = Api::all(client);
+    reduce_events(Source::EnvoyFilterCrd, streaming_watcher(api, named(ENVOY_FILTERS)), |crd| {
+        let mut conditions = crd.status.conditions.iter().flatten();
         Fact::Established(
             conditions.any(|condition| condition.type_ == "Established" && condition.status == "True"),
         )
     })
 }
 
-pub(super) fn filters(client: Client) -> Changes {
+pub(super) fn watch_envoy_filters(client: Client) -> SourceEvents {
     let filters = resource("networking.istio.io", "v1alpha3", "EnvoyFilter");
     let api: Api<DynamicObject> = Api::namespaced_with(client, names::ISTIO_NAMESPACE, &filters);
-    reduced(Source::Filters, streamed(api, watcher::Config::default()), |filter| {
+    reduce_events(Source::EnvoyFilters, streaming_watcher(api, watcher::Config::default()), |filter| {
         Fact::ChangesGateway(changes_ingress_gateway(&json!(filter)))
     })
 }
@@ -220,21 +228,21 @@ fn named(name: &str) -> watcher::Config {
     watcher::Config::default().fields(&format!("metadata.name={name}"))
 }
 
-fn reduced<K>(
+fn reduce_events<K>(
     source: Source,
     events: impl futures::Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
     reduce: fn(&K) -> Fact,
-) -> Changes
+) -> SourceEvents
 where
     K: Resource + Clone + Send + 'static,
 {
-    let change = move |event: watcher::Result<Event<K>>| match event {
-        Ok(Event::Init) => Change::Listing,
-        Ok(Event::InitApply(object)) => Change::Listed(object.name_any(), reduce(&object)),
-        Ok(Event::InitDone) => Change::Complete,
-        Ok(Event::Apply(object)) => Change::Seen(object.name_any(), reduce(&object)),
-        Ok(Event::Delete(object)) => Change::Gone(object.name_any()),
-        Err(error) => Change::Failed(error),
+    let to_event = move |event: watcher::Result<Event<K>>| match event {
+        Ok(Event::Init) => SourceEvent::ListStarted,
+        Ok(Event::InitApply(object)) => SourceEvent::ListItem(object.name_any(), reduce(&object)),
+        Ok(Event::InitDone) => SourceEvent::ListCompleted,
+        Ok(Event::Apply(object)) => SourceEvent::Updated(object.name_any(), reduce(&object)),
+        Ok(Event::Delete(object)) => SourceEvent::Deleted(object.name_any()),
+        Err(error) => SourceEvent::Failed(error),
     };
-    events.default_backoff().map(move |event| (source, change(event))).boxed()
+    events.default_backoff().map(move |event| (source, to_event(event))).boxed()
 }

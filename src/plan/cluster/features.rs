@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_of_switches_is_refused_with_the_reason() {
+    fn anything_but_an_object_of_switches_is_refused_with_a_reason() {
         for (text, words) in [
             ("{", "EOF"),
             ("[]", "no object"),

@@ -16,7 +16,7 @@ const RATE_LIMIT: &str = "RateLimit";
 /// is for sidecars only (Istio, `EnvoyFilter` reference).
 #[must_use]
 pub fn changes_ingress_gateway(filter: &Value) -> bool {
-    if is_known(&filter["metadata"]) {
+    if is_managed_or_generated(&filter["metadata"]) {
         return false;
     }
     let spec = &filter["spec"];
@@ -31,7 +31,7 @@ pub fn changes_ingress_gateway(filter: &Value) -> bool {
     }
 }
 
-fn is_known(metadata: &Value) -> bool {
+fn is_managed_or_generated(metadata: &Value) -> bool {
     let is_rate_limit = |owner: &Value| owner["kind"] == RATE_LIMIT;
     metadata["labels"].get(MODULE_LABEL).is_some()
         || metadata["ownerReferences"].as_array().is_some_and(|owners| owners.iter().any(is_rate_limit))
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_that_a_module_made_are_not_a_users() {
+    fn filters_of_a_module_are_not_user_resources() {
         let spec = json!({"workloadSelector": {"labels": {"istio": "ingressgateway"}}});
         for (metadata, expected) in [
             (json!({"labels": {"kyma-project.io/module": "istio"}}), false),

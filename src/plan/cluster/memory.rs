@@ -10,7 +10,7 @@ const DUAL_STACK: &str = "dualStack";
 
 /// The last good answers; empty before the first look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Memory {
+pub struct RememberedFacts {
     /// The size that was chosen.
     pub size: Option<Size>,
     /// The switches that could be read last.
@@ -19,7 +19,7 @@ pub struct Memory {
     pub dual_stack: Option<bool>,
 }
 
-impl Memory {
+impl RememberedFacts {
     /// Reads the data of a ConfigMap. What cannot be read is not remembered, and chosen anew.
     #[must_use]
     pub fn parse(data: &BTreeMap<String, String>) -> Self {
@@ -48,25 +48,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_remembered_is_read_back() {
-        for memory in [
-            Memory::default(),
-            Memory { size: Some(Size::Evaluation), ..Memory::default() },
-            Memory {
+    fn remembered_facts_survive_a_round_trip() {
+        for facts in [
+            RememberedFacts::default(),
+            RememberedFacts { size: Some(Size::Evaluation), ..RememberedFacts::default() },
+            RememberedFacts {
                 size: Some(Size::Production),
                 features: Some(Features { disable_cni: true, enable_control_plane_vpa: false }),
                 dual_stack: Some(true),
             },
         ] {
-            assert_eq!(Memory::parse(&memory.to_data()), memory);
+            assert_eq!(RememberedFacts::parse(&facts.to_data()), facts);
         }
     }
 
     #[test]
-    fn a_memory_that_someone_garbled_is_forgotten_entry_by_entry() {
+    fn corrupt_entries_are_dropped_one_by_one() {
         let data = [("size", "huge"), ("features", "{"), ("dualStack", "true")]
             .map(|(key, text)| (key.to_owned(), text.to_owned()));
-        let memory = Memory::parse(&BTreeMap::from(data));
-        assert_eq!(memory, Memory { dual_stack: Some(true), ..Memory::default() });
+        let facts = RememberedFacts::parse(&BTreeMap::from(data));
+        assert_eq!(facts, RememberedFacts { dual_stack: Some(true), ..RememberedFacts::default() });
     }
 }

@@ -15,12 +15,12 @@ use gotemplate::yaml;
 
 pub use features::Features;
 pub use filters::changes_ingress_gateway;
-pub use memory::Memory;
+pub use memory::RememberedFacts;
 pub use network::ApiPort;
 pub use provider::{LoadBalancer, Provider};
-pub use sightings::{Machine, Sightings, api_port, load_balancer_type};
+pub use sightings::{NodeFacts, ObservedCluster, api_port, load_balancer_type};
 pub use size::Size;
-pub use verdict::{Verdict, decide};
+pub use verdict::{ClusterDecision, decide};
 
 use crate::api::names::{FEATURES_CONFIG_MAP, OPERATOR_NAMESPACE, PROVISIONING_INFO_CONFIG_MAP};
 
@@ -68,10 +68,10 @@ impl ClusterFacts {
     /// the API server, and the definition of vertical autoscalers. What is not there counts as not existing; without any
     /// Node nothing is known about size and provider.
     pub fn from_objects(objects: &[serde_json::Value]) -> Result<Self, Error> {
-        let verdict = decide(&Sightings::of_objects(objects), &Memory::default());
-        match verdict.complaints.into_iter().next() {
+        let decision = decide(&ObservedCluster::from_objects(objects), &RememberedFacts::default());
+        match decision.errors.into_iter().next() {
             Some(error) => Err(error),
-            None => Ok(verdict.facts),
+            None => Ok(decision.facts),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who provides the nodes of a cluster, as far as it makes a difference.
 
-use super::Sightings;
+use super::ObservedCluster;
 
 /// Provider of a cluster's nodes, as far as it makes a difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Provider {
     /// `OpenStack`.
     OpenStack {
         /// Whether the nodes run Garden Linux, whose load balancers can speak the proxy protocol.
-        garden: bool,
+        garden_linux: bool,
     },
 }
 
@@ -62,23 +62,23 @@ impl Vendor {
 }
 
 /// The provider of the first node that tells it.
-pub(super) fn provider(seen: &Sightings) -> Provider {
-    match seen.nodes.values().find_map(|node| node.vendor) {
+pub(super) fn detect_provider(observed: &ObservedCluster) -> Provider {
+    match observed.nodes.values().find_map(|node| node.vendor) {
         None => Provider::Unknown,
         Some(Vendor::Gke) => Provider::Gke,
         Some(Vendor::K3s) => Provider::K3d,
-        Some(Vendor::Aws) => Provider::Aws { load_balancer: load_balancer(seen) },
+        Some(Vendor::Aws) => Provider::Aws { load_balancer: detect_load_balancer(observed) },
         Some(Vendor::OpenStack) => {
-            Provider::OpenStack { garden: seen.nodes.values().any(|node| node.runs_garden_linux) }
+            Provider::OpenStack { garden_linux: observed.nodes.values().any(|node| node.runs_garden_linux) }
         }
     }
 }
 
 /// A classic load balancer stays where the cluster is marked as having one, unless the Service has been moved already.
-fn load_balancer(seen: &Sightings) -> LoadBalancer {
+fn detect_load_balancer(observed: &ObservedCluster) -> LoadBalancer {
     // `external` is what a network load balancer of a dual-stack cluster is annotated with.
-    let has_network = matches!(seen.load_balancer_type.as_deref(), Some("nlb" | "external"));
-    if seen.keeps_classic_load_balancer && !has_network {
+    let has_network = matches!(observed.load_balancer_type.as_deref(), Some("nlb" | "external"));
+    if observed.keeps_classic_load_balancer && !has_network {
         LoadBalancer::Classic
     } else {
         LoadBalancer::Network

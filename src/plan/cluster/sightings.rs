@@ -9,7 +9,7 @@ use super::ApiPort;
 use super::provider::Vendor;
 use crate::api::names::{
     ELB_DEPRECATED_CONFIG_MAP, FEATURES_CONFIG_MAP, INGRESS_GATEWAY, ISTIO_NAMESPACE, OPERATOR_NAMESPACE,
-    PROVISIONING_INFO_CONFIG_MAP, VERTICAL_AUTOSCALER_DEFINITION,
+    PROVISIONING_INFO_CONFIG_MAP, VERTICAL_AUTOSCALER_CRD,
 };
 use crate::plan::configuration::quantity::thousandths;
 
@@ -18,7 +18,7 @@ const AWS_LOAD_BALANCER_TYPE: &str = "service.beta.kubernetes.io/aws-load-balanc
 
 /// One node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Machine {
+pub struct NodeFacts {
     /// Capacity in thousandths of a core.
     pub(super) cpu: i128,
     /// Capacity in thousandths of a byte.
@@ -27,7 +27,7 @@ pub struct Machine {
     pub(super) runs_garden_linux: bool,
 }
 
-impl Machine {
+impl NodeFacts {
     /// Reads a Node. A capacity that is missing or no quantity counts as none.
     #[must_use]
     pub fn of(node: &Value) -> Self {
@@ -51,9 +51,9 @@ impl Machine {
 
 /// What was seen in the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sightings {
+pub struct ObservedCluster {
     /// The nodes by name.
-    pub nodes: BTreeMap<String, Machine>,
+    pub nodes: BTreeMap<String, NodeFacts>,
     /// Text of the switches in ConfigMap `istio-features`, if there are any.
     pub features: Option<String>,
     /// Text of the details in ConfigMap `kyma-provisioning-info`, if there are any.
@@ -68,29 +68,29 @@ pub struct Sightings {
     pub vertical_autoscaling: bool,
 }
 
-impl Sightings {
+impl ObservedCluster {
     /// Takes in what Kubernetes objects in their JSON form tell, single ones or lists as `kubectl get` prints them, and
     /// passes over all others.
     #[must_use]
-    pub fn of_objects(objects: &[Value]) -> Self {
-        let mut seen = Self::default();
+    pub fn from_objects(objects: &[Value]) -> Self {
+        let mut observed = Self::default();
         let singles = objects.iter().flat_map(|object| match object["items"].as_array() {
             Some(items) => items.iter().collect(),
             None => vec![object],
         });
         for (index, object) in singles.enumerate() {
-            seen.take_in(index, object);
+            observed.add_object(index, object);
         }
-        seen
+        observed
     }
 
-    fn take_in(&mut self, index: usize, object: &Value) {
+    fn add_object(&mut self, index: usize, object: &Value) {
         let metadata = &object["metadata"];
         let text = |key: &str| metadata[key].as_str().unwrap_or_default();
         match (object["kind"].as_str().unwrap_or_default(), text("namespace"), text("name")) {
             // In the order given, which an API server makes that of names.
             ("Node", ..) => {
-                self.nodes.insert(format!("{index:08}"), Machine::of(object));
+                self.nodes.insert(format!("{index:08}"), NodeFacts::of(object));
             }
             ("ConfigMap", OPERATOR_NAMESPACE, FEATURES_CONFIG_MAP) => {
                 self.features = object["data"]["features"].as_str().map(str::to_owned);
@@ -105,7 +105,7 @@ impl Sightings {
                 self.load_balancer_type = load_balancer_type(object);
             }
             ("Service", "default", "kubernetes") => self.api_port = api_port(object),
-            ("CustomResourceDefinition", _, VERTICAL_AUTOSCALER_DEFINITION) => {
+            ("CustomResourceDefinition", _, VERTICAL_AUTOSCALER_CRD) => {
                 self.vertical_autoscaling = true;
             }
             _ => {}

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Machine;
+use super::NodeFacts;
 
 /// Below this sum over all nodes, in thousandths of a core, a cluster is small.
 const PRODUCTION_CPU: i128 = 5 * 1_000;
@@ -44,7 +44,10 @@ impl Size {
 /// `chosen` is the size that it had so far. It is left for a smaller one only if one more node, as large as the largest,
 /// would not bring it back, and for a larger one only if it fits without the largest node. Without nodes, as in a
 /// cluster that sleeps, it stays.
-pub(super) fn size<'a>(nodes: impl IntoIterator<Item = &'a Machine>, chosen: Option<Size>) -> Option<Size> {
+pub(super) fn choose_size<'a>(
+    nodes: impl IntoIterator<Item = &'a NodeFacts>,
+    chosen: Option<Size>,
+) -> Option<Size> {
     let mut sum = (0_i128, 0_i128);
     let mut largest = (0_i128, 0_i128);
     let mut count = 0_usize;
@@ -56,12 +59,12 @@ pub(super) fn size<'a>(nodes: impl IntoIterator<Item = &'a Machine>, chosen: Opt
     if count == 0 {
         return chosen;
     }
-    let judged = match chosen {
+    let adjusted = match chosen {
         None => sum,
         Some(Size::Production) => (sum.0.saturating_add(largest.0), sum.1.saturating_add(largest.1)),
         Some(Size::Evaluation) => (sum.0 - largest.0, sum.1 - largest.1),
     };
-    let is_small = judged.0 < PRODUCTION_CPU || judged.1 < PRODUCTION_MEMORY;
+    let is_small = adjusted.0 < PRODUCTION_CPU || adjusted.1 < PRODUCTION_MEMORY;
     Some(if is_small { Size::Evaluation } else { Size::Production })
 }
 
@@ -71,8 +74,8 @@ mod tests {
 
     use super::*;
 
-    fn node(cores: i128, gigabytes: i128) -> Machine {
-        Machine { cpu: cores * 1_000, memory: gigabytes * 1_000_000_000_000, ..Machine::default() }
+    fn node(cores: i128, gigabytes: i128) -> NodeFacts {
+        NodeFacts { cpu: cores * 1_000, memory: gigabytes * 1_000_000_000_000, ..NodeFacts::default() }
     }
 
     #[test]
@@ -84,12 +87,12 @@ mod tests {
             (vec![node(64, 9)], Some(Size::Evaluation)),
             (vec![node(4, 5), node(1, 5)], Some(Size::Production)),
         ] {
-            assert_eq!(size(&nodes, None), expected, "{nodes:?}");
+            assert_eq!(choose_size(&nodes, None), expected, "{nodes:?}");
         }
     }
 
     #[test]
-    fn a_chosen_size_changes_with_the_cluster_but_not_with_one_node() {
+    fn a_chosen_size_does_not_change_with_a_single_node() {
         use Size::{Evaluation, Production};
         for (nodes, chosen, expected) in [
             (vec![node(4, 16); 2], Production, Production),
@@ -100,30 +103,30 @@ mod tests {
             (vec![node(2, 8), node(16, 64)], Evaluation, Evaluation),
             (vec![], Evaluation, Evaluation),
         ] {
-            assert_eq!(size(&nodes, Some(chosen)), Some(expected), "{nodes:?} {chosen:?}");
+            assert_eq!(choose_size(&nodes, Some(chosen)), Some(expected), "{nodes:?} {chosen:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn one_node_that_comes_or_goes_in_an_even_cluster_changes_nothing(
+        fn one_node_more_or_less_does_not_change_the_size(
             cores in 1_i128..64, gigabytes in 1_i128..256, count in 1_usize..20,
         ) {
             let nodes = vec![node(cores, gigabytes); count];
-            let chosen = size(&nodes, None);
-            prop_assert_eq!(size(&nodes[1..], chosen), chosen);
+            let chosen = choose_size(&nodes, None);
+            prop_assert_eq!(choose_size(&nodes[1..], chosen), chosen);
             let more = vec![node(cores, gigabytes); count + 1];
-            prop_assert_eq!(size(&more, chosen), chosen);
+            prop_assert_eq!(choose_size(&more, chosen), chosen);
         }
 
         #[test]
-        fn a_choice_that_was_just_made_stands(
+        fn a_choice_is_stable_for_the_same_nodes(
             nodes in proptest::collection::vec((1_i128..16, 1_i128..64), 1..6), first in any::<bool>(),
         ) {
             let nodes: Vec<_> = nodes.into_iter().map(|(cpu, memory)| node(cpu, memory)).collect();
             let before = if first { Size::Production } else { Size::Evaluation };
-            let chosen = size(&nodes, Some(before));
-            prop_assert_eq!(size(&nodes, chosen), chosen);
+            let chosen = choose_size(&nodes, Some(before));
+            prop_assert_eq!(choose_size(&nodes, chosen), chosen);
         }
     }
 }

@@ -34,7 +34,7 @@ fn lists_and_plain_numbers_are_read_as_well() {
 }
 
 #[test]
-fn the_provider_is_told_by_the_first_node_that_knows_it() {
+fn the_provider_is_that_of_the_first_node_with_a_known_one() {
     let node = |kubelet: &str, id: &str, os: &str| {
         json!({
             "kind": "Node", "metadata": {"name": "n"}, "spec": {"providerID": id},
@@ -50,10 +50,10 @@ fn the_provider_is_told_by_the_first_node_that_knows_it() {
         (vec![node("v1.35.1+k3s1", "k3s://x", "")], Provider::K3d),
         (vec![node("v1.36.3", "AWS:///eu/i-0", "")], aws),
         (vec![node("v1.36.3", "", ""), node("v1.36.3", "aws:///x", "")], aws),
-        (vec![node("v1.36.3", "openstack:///x", "Ubuntu")], Provider::OpenStack { garden: false }),
+        (vec![node("v1.36.3", "openstack:///x", "Ubuntu")], Provider::OpenStack { garden_linux: false }),
         (
             vec![node("v1.36.3", "openstack:///x", "Ubuntu"), node("v1.36.3", "", "Garden Linux 1592.5")],
-            Provider::OpenStack { garden: true },
+            Provider::OpenStack { garden_linux: true },
         ),
     ] {
         assert_eq!(ClusterFacts::from_objects(&nodes).unwrap().provider, provider, "{nodes:?}");
@@ -87,7 +87,7 @@ fn a_classic_load_balancer_stays_until_the_service_has_been_moved() {
 }
 
 #[test]
-fn switches_that_cannot_be_read_are_an_error_and_not_a_default() {
+fn unreadable_switches_are_an_error() {
     let switches = |json: &str| config_map("kyma-system", "istio-features", &json!({"features": json}));
     let read =
         ClusterFacts::from_objects(&[switches(r#"{"disableCni": true, "later": 1}"#)]).unwrap().features;
@@ -108,39 +108,40 @@ fn switches_that_cannot_be_read_are_an_error_and_not_a_default() {
     assert!(matches!(ClusterFacts::from_objects(&[details("a: [")]), Err(Error::ProvisioningInfo { .. })));
 }
 
-fn features(json: &str) -> Sightings {
-    Sightings { features: Some(json.to_owned()), ..Sightings::default() }
+fn features(json: &str) -> ObservedCluster {
+    ObservedCluster { features: Some(json.to_owned()), ..ObservedCluster::default() }
 }
 
 #[test]
-fn a_setting_that_cannot_be_read_leaves_the_last_good_one_in_force() {
-    let good = decide(&features(r#"{"disableCni": true}"#), &Memory::default());
-    assert!(good.is_decided && good.complaints.is_empty());
-    let bad = decide(&features(r#"{"disableCni": tru"#), &good.memory);
+fn an_unreadable_setting_keeps_the_last_valid_value() {
+    let good = decide(&features(r#"{"disableCni": true}"#), &RememberedFacts::default());
+    assert!(good.is_decided && good.errors.is_empty());
+    let bad = decide(&features(r#"{"disableCni": tru"#), &good.remembered);
     assert!(bad.is_decided);
-    assert_eq!((bad.facts.features, bad.memory), (good.facts.features, good.memory));
-    let [complaint] = &bad.complaints[..] else { panic!("{:?}", bad.complaints) };
-    assert!(complaint.to_string().contains("ConfigMap kyma-system/istio-features"), "{complaint}");
-    let gone = decide(&Sightings::default(), &bad.memory);
+    assert_eq!((bad.facts.features, bad.remembered), (good.facts.features, good.remembered));
+    let [error] = &bad.errors[..] else { panic!("{:?}", bad.errors) };
+    assert!(error.to_string().contains("ConfigMap kyma-system/istio-features"), "{error}");
+    let gone = decide(&ObservedCluster::default(), &bad.remembered);
     assert_eq!(gone.facts.features, Features::default(), "no switches is an answer, too");
 }
 
 #[test]
-fn without_a_last_good_setting_an_unreadable_one_decides_nothing() {
-    let verdict = decide(&features("{"), &Memory::default());
-    assert!(!verdict.is_decided);
-    assert_eq!(verdict.memory.features, None);
-    let details = Sightings { provisioning_details: Some("a: [".to_owned()), ..Sightings::default() };
-    assert!(!decide(&details, &Memory::default()).is_decided);
+fn an_unreadable_setting_without_a_valid_predecessor_is_undecided() {
+    let decision = decide(&features("{"), &RememberedFacts::default());
+    assert!(!decision.is_decided);
+    assert_eq!(decision.remembered.features, None);
+    let details =
+        ObservedCluster { provisioning_details: Some("a: [".to_owned()), ..ObservedCluster::default() };
+    assert!(!decide(&details, &RememberedFacts::default()).is_decided);
 }
 
 #[test]
-fn a_cluster_whose_nodes_are_gone_keeps_its_size() {
-    let memory = Memory { size: Some(Size::Evaluation), ..Memory::default() };
-    assert_eq!(decide(&Sightings::default(), &memory).facts.size, Size::Evaluation);
-    let unknown = decide(&Sightings::default(), &Memory::default());
+fn a_cluster_without_nodes_keeps_its_size() {
+    let remembered = RememberedFacts { size: Some(Size::Evaluation), ..RememberedFacts::default() };
+    assert_eq!(decide(&ObservedCluster::default(), &remembered).facts.size, Size::Evaluation);
+    let unknown = decide(&ObservedCluster::default(), &RememberedFacts::default());
     assert_eq!(
-        (unknown.facts.size, unknown.memory.size),
+        (unknown.facts.size, unknown.remembered.size),
         (Size::Production, None),
         "a guess is not remembered"
     );

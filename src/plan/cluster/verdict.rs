@@ -2,55 +2,55 @@
 
 use gotemplate::yaml;
 
-use super::provider::provider;
-use super::size::size;
-use super::{ClusterFacts, Error, Features, Memory, Sightings};
+use super::provider::detect_provider;
+use super::size::choose_size;
+use super::{ClusterFacts, Error, Features, ObservedCluster, RememberedFacts};
 
 /// What follows from a look at the cluster.
 #[derive(Debug)]
-pub struct Verdict {
+pub struct ClusterDecision {
     /// What to plan with. Only meaningful if [`Self::is_decided`].
     pub facts: ClusterFacts,
     /// What to remember until the next look.
-    pub memory: Memory,
+    pub remembered: RememberedFacts,
     /// Settings that cannot be read; the facts hold the last good ones.
-    pub complaints: Vec<Error>,
+    pub errors: Vec<Error>,
     /// Whether there was an answer, given now or remembered, to every question.
     pub is_decided: bool,
 }
 
 /// Decides on what was `seen`, given what is remembered of earlier looks.
 #[must_use]
-pub fn decide(seen: &Sightings, remembered: &Memory) -> Verdict {
-    let mut complaints = Vec::new();
-    let memory = Memory {
-        size: size(seen.nodes.values(), remembered.size),
-        features: readable(features(seen), &mut complaints).or(remembered.features),
-        dual_stack: readable(dual_stack(seen), &mut complaints).or(remembered.dual_stack),
+pub fn decide(observed: &ObservedCluster, remembered: &RememberedFacts) -> ClusterDecision {
+    let mut errors = Vec::new();
+    let facts_to_remember = RememberedFacts {
+        size: choose_size(observed.nodes.values(), remembered.size),
+        features: ok_or_collect(read_features(observed), &mut errors).or(remembered.features),
+        dual_stack: ok_or_collect(read_dual_stack(observed), &mut errors).or(remembered.dual_stack),
     };
     let facts = ClusterFacts {
-        size: memory.size.unwrap_or_default(),
-        provider: provider(seen),
-        dual_stack: memory.dual_stack.unwrap_or_default(),
-        features: memory.features.unwrap_or_default(),
-        vertical_autoscaling: seen.vertical_autoscaling,
-        api_port: seen.api_port.unwrap_or_default(),
+        size: facts_to_remember.size.unwrap_or_default(),
+        provider: detect_provider(observed),
+        dual_stack: facts_to_remember.dual_stack.unwrap_or_default(),
+        features: facts_to_remember.features.unwrap_or_default(),
+        vertical_autoscaling: observed.vertical_autoscaling,
+        api_port: observed.api_port.unwrap_or_default(),
     };
-    let is_decided = memory.features.is_some() && memory.dual_stack.is_some();
-    Verdict { facts, memory, complaints, is_decided }
+    let is_decided = facts_to_remember.features.is_some() && facts_to_remember.dual_stack.is_some();
+    ClusterDecision { facts, remembered: facts_to_remember, errors, is_decided }
 }
 
-fn readable<T>(answer: Result<T, Error>, complaints: &mut Vec<Error>) -> Option<T> {
-    answer.map_err(|error| complaints.push(error)).ok()
+fn ok_or_collect<T>(result: Result<T, Error>, errors: &mut Vec<Error>) -> Option<T> {
+    result.map_err(|error| errors.push(error)).ok()
 }
 
-fn features(seen: &Sightings) -> Result<Features, Error> {
-    let Some(text) = &seen.features else { return Ok(Features::default()) };
+fn read_features(observed: &ObservedCluster) -> Result<Features, Error> {
+    let Some(text) = &observed.features else { return Ok(Features::default()) };
     Features::parse(text).map_err(|cause| Error::Features { cause })
 }
 
-fn dual_stack(seen: &Sightings) -> Result<bool, Error> {
-    let Some(details) = &seen.provisioning_details else { return Ok(false) };
+fn read_dual_stack(observed: &ObservedCluster) -> Result<bool, Error> {
+    let Some(details) = &observed.provisioning_details else { return Ok(false) };
     let details = yaml::parse_json(details).map_err(|cause| Error::ProvisioningInfo { cause })?;
     Ok(details["networkDetails"]["dualStackIPEnabled"] == true)
 }

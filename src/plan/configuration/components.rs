@@ -10,7 +10,7 @@ use crate::api::v1alpha2::{CniK8s, DeploymentK8s, EgressGateway, ResourceAmounts
 use crate::validate::ValidatedSpec;
 
 /// Switches of istiod with which Istio 1.31 behaves like 1.30, from its own profile `compatibility-version-1.30`.
-const COMPATIBILITY: [&str; 3] = [
+const COMPATIBILITY_SWITCHES: [&str; 3] = [
     "PILOT_ENABLE_STRICT_GATEWAY_MERGING",
     "PILOT_SPAWN_UPSTREAM_SPAN_FOR_GATEWAY",
     "PILOT_AUTO_SEND_UNHEALTHY_ENDPOINTS",
@@ -50,7 +50,7 @@ fn pilot(spec: &ValidatedSpec) -> Map<String, Value> {
     let mut settings = spec.components.pilot.as_ref().map(|pilot| deployment(&pilot.k8s)).unwrap_or_default();
     let mut env = experimental_env(spec);
     if spec.compatibility_mode {
-        env.extend(COMPATIBILITY.map(|name| variable(name, "false")));
+        env.extend(COMPATIBILITY_SWITCHES.map(|name| variable(name, "false")));
     }
     if !env.is_empty() {
         settings.insert("env".into(), Value::Array(env));

@@ -86,18 +86,18 @@ fn every_amount_of_the_cni_agent_is_set_alone() {
 }
 
 #[test]
-fn every_way_to_forward_client_certificates_is_handed_on() {
-    for way in ["APPEND_FORWARD", "SANITIZE_SET", "SANITIZE", "ALWAYS_FORWARD_ONLY", "FORWARD_ONLY"] {
-        let changed = document(json!({"config": {"forwardClientCertDetails": way}}));
+fn every_forward_client_cert_mode_reaches_the_document() {
+    for mode in ["APPEND_FORWARD", "SANITIZE_SET", "SANITIZE", "ALWAYS_FORWARD_ONLY", "FORWARD_ONLY"] {
+        let changed = document(json!({"config": {"forwardClientCertDetails": mode}}));
         let path = "/spec/meshConfig/defaultConfig/gatewayTopology";
-        changes_only(&changed, path, &json!({"forwardClientCertDetails": way}));
+        changes_only(&changed, path, &json!({"forwardClientCertDetails": mode}));
     }
 }
 
 #[test]
-fn either_word_on_dns_proxying_is_handed_on_as_text() {
-    for (word, text) in [(true, "true"), (false, "false")] {
-        let changed = document(json!({"config": {"enableDNSProxying": word}}));
+fn dns_proxying_is_passed_as_text() {
+    for (enabled, text) in [(true, "true"), (false, "false")] {
+        let changed = document(json!({"config": {"enableDNSProxying": enabled}}));
         let path = "/spec/meshConfig/defaultConfig/proxyMetadata/ISTIO_META_DNS_CAPTURE";
         changes_only(&changed, path, &json!(text));
     }
@@ -116,7 +116,7 @@ fn either_traffic_policy_reaches_the_service_of_the_ingress_gateway() {
 }
 
 #[test]
-fn statistics_that_are_none_are_left_to_istio() {
+fn empty_statistics_are_left_to_istio() {
     let base = document(json!({}));
     for none in [json!({}), json!({"inclusionRegexps": []})] {
         assert_eq!(document(json!({"config": {"proxyStatsMatcher": none}})), base);
@@ -124,7 +124,7 @@ fn statistics_that_are_none_are_left_to_istio() {
 }
 
 #[test]
-fn an_authorizer_hands_on_every_option_it_has() {
+fn every_option_of_an_authorizer_reaches_the_document() {
     let changed = document(json!({"config": {"authorizers": [{
         "name": "oauth2", "service": "oauth2.auth.svc.cluster.local", "port": 8000,
         "pathPrefix": "/check?from=", "timeout": "1m30.5s",
@@ -178,7 +178,7 @@ fn every_kind_of_affinity_reaches_the_cni_agent() {
 }
 
 #[test]
-fn compatibility_mode_sets_what_istio_lists_for_the_previous_minor_version_and_nothing_else() {
+fn compatibility_mode_sets_exactly_the_switches_of_istios_profile() {
     let changed = document(json!({"compatibilityMode": true}));
     let base = document(json!({}));
     let path = "/spec/components/pilot/k8s/env";
@@ -196,7 +196,7 @@ fn compatibility_mode_sets_what_istio_lists_for_the_previous_minor_version_and_n
 }
 
 #[test]
-fn ambient_mode_is_told_to_proxies_istiod_and_the_cni_agent() {
+fn ambient_mode_reaches_proxies_istiod_and_the_cni_agent() {
     let changed = document(json!({"experimental": {"enableAmbient": true}}));
     for (path, value) in [
         ("/spec/meshConfig/defaultConfig/proxyMetadata/ISTIO_META_ENABLE_HBONE", json!("true")),
@@ -210,7 +210,7 @@ fn ambient_mode_is_told_to_proxies_istiod_and_the_cni_agent() {
 }
 
 #[test]
-fn dual_stack_is_told_to_proxies_istiod_and_every_service() {
+fn dual_stack_reaches_proxies_istiod_and_every_service() {
     let facts = ClusterFacts { dual_stack: true, ..ClusterFacts::default() };
     let changed = document_for(json!({}), &facts);
     for (path, value) in [
@@ -258,11 +258,11 @@ fn every_provider_gets_its_own_values_and_no_others() {
             }),
         ),
         (
-            Provider::OpenStack { garden: true },
+            Provider::OpenStack { garden_linux: true },
             gateway,
             json!({"loadbalancer.openstack.org/proxy-protocol": "v1"}),
         ),
-        (Provider::OpenStack { garden: false }, gateway, json!({})),
+        (Provider::OpenStack { garden_linux: false }, gateway, json!({})),
     ] {
         let changed = document_for(json!({}), &ClusterFacts { provider, ..ClusterFacts::default() });
         let mut expected = at(&base, path).clone();

@@ -11,9 +11,9 @@ use crate::fips;
 /// Registry of Istio's own images, used when the environment names none.
 const DEFAULT_HUB: &str = "docker.io/istio";
 /// Flavour of the default images.
-const DEFAULT_FLAVOUR: &str = "distroless";
+const DEFAULT_VARIANT: &str = "distroless";
 /// Names the pull Secret of Istio's pods.
-const PULL_SECRET: &str = "SKR_IMG_PULL_SECRET";
+const PULL_SECRET_VARIABLE: &str = "SKR_IMG_PULL_SECRET";
 
 /// Why the images cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,7 +83,7 @@ impl Images {
     /// Istio's own images of a version, without a pull Secret.
     #[must_use]
     pub fn official(istio_version: &str) -> Self {
-        let tag = format!("{istio_version}-{DEFAULT_FLAVOUR}");
+        let tag = format!("{istio_version}-{DEFAULT_VARIANT}");
         let image = |name: &str| format!("{DEFAULT_HUB}/{name}:{tag}");
         Self {
             hub: DEFAULT_HUB.to_owned(),
@@ -109,7 +109,7 @@ impl Images {
         let variable = |name: &str| format!("{name}{suffix}");
         let given = ["pilot", "install-cni", "proxyv2", "ztunnel"]
             .map(|name| (variable(name), read(&variable(name))));
-        let pull_secret = read(PULL_SECRET);
+        let pull_secret = read(PULL_SECRET_VARIABLE);
         if !fips && given.iter().all(|(_, image)| image.is_none()) {
             return Ok(Self { pull_secret, ..Self::official(istio_version) });
         }
@@ -130,7 +130,7 @@ impl Images {
             (&proxy_variable, Some(proxy)),
             (&ztunnel_variable, ztunnel.as_ref()),
         ];
-        let (hub, tag) = consistent(&pilot_variable, pilot, others)?;
+        let (hub, tag) = shared_hub_and_tag(&pilot_variable, pilot, others)?;
         check_version(tag, istio_version)?;
         // A mirror holds it under Istio's own name; images for FIPS are named differently.
         let ztunnel = ztunnel.clone().or_else(|| (!fips).then(|| format!("{hub}/ztunnel:{tag}")));
@@ -170,7 +170,7 @@ impl Images {
 }
 
 /// Registry and tag that all images share.
-fn consistent<'a>(
+fn shared_hub_and_tag<'a>(
     pilot_variable: &str,
     pilot: &'a str,
     others: [(&String, Option<&String>); 3],
@@ -179,9 +179,9 @@ fn consistent<'a>(
         variable: variable.to_owned(),
         image: image.to_owned(),
     };
-    let common = split(pilot).ok_or_else(|| malformed(pilot_variable, pilot))?;
+    let common = split_image(pilot).ok_or_else(|| malformed(pilot_variable, pilot))?;
     for (variable, image) in others.into_iter().filter_map(|(variable, image)| Some((variable, image?))) {
-        if split(image).ok_or_else(|| malformed(variable, image))? != common {
+        if split_image(image).ok_or_else(|| malformed(variable, image))? != common {
             return Err(Error::Inconsistent {
                 variable: variable.clone(),
                 image: image.clone(),
@@ -194,7 +194,7 @@ fn consistent<'a>(
 
 /// Registry and tag of an image: what is before the last slash, and what is after the first colon behind it, without a
 /// digest. A digest alone does not tell the version, so there is no image without a tag.
-fn split(image: &str) -> Option<(&str, &str)> {
+fn split_image(image: &str) -> Option<(&str, &str)> {
     let named = image.split_once('@').map_or(image, |(named, _)| named);
     let (hub, name) = named.rsplit_once('/')?;
     let (name, tag) = name.split_once(':')?;

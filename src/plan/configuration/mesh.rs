@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::merge;
-use crate::validate::{Mesh, ValidatedAuthorizer};
+use crate::validate::{MeshOptions, ValidatedAuthorizer};
 
 /// Merges the options of the whole mesh into the document.
-pub(super) fn merge(document: &mut Value, mesh: &Mesh) {
+pub(super) fn merge(document: &mut Value, mesh: &MeshOptions) {
     let mut config = json!({"enablePrometheusMerge": mesh.prometheus_merge});
     if let Some(trust_domain) = &mesh.trust_domain {
         config["trustDomain"] = json!(trust_domain);
@@ -25,7 +25,7 @@ pub(super) fn merge(document: &mut Value, mesh: &Mesh) {
 }
 
 /// What the resource changes in the configuration of every proxy.
-fn proxy_config(mesh: &Mesh) -> Map<String, Value> {
+fn proxy_config(mesh: &MeshOptions) -> Map<String, Value> {
     let mut proxy = Map::new();
     let mut topology = Map::new();
     if let Some(count) = mesh.num_trusted_proxies {

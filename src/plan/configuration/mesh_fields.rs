@@ -8,16 +8,16 @@ use serde_json::Value;
 
 /// A field of a message.
 #[derive(Clone, Debug)]
-pub(super) struct Field {
+pub(super) struct MeshField {
     /// Whether it holds a list of values of its kind.
     pub is_list: bool,
     /// What it holds.
-    pub kind: Kind,
+    pub kind: FieldKind,
 }
 
 /// What a field holds.
 #[derive(Clone, Debug)]
-pub(super) enum Kind {
+pub(super) enum FieldKind {
     /// Fields of its own.
     Message,
     Bool,
@@ -30,27 +30,27 @@ pub(super) enum Kind {
     Anything,
 }
 
-impl Field {
+impl MeshField {
     /// Reads what stands after the path: `list message`, `one of A B`, `bool`.
     pub fn parse(text: &'static str) -> Self {
         let (is_list, text) = text.strip_prefix("list ").map_or((false, text), |text| (true, text));
         let kind = match text {
-            "message" => Kind::Message,
-            "bool" => Kind::Bool,
-            "string" => Kind::Text,
-            "number" => Kind::Number,
-            "duration" => Kind::Duration,
+            "message" => FieldKind::Message,
+            "bool" => FieldKind::Bool,
+            "string" => FieldKind::Text,
+            "number" => FieldKind::Number,
+            "duration" => FieldKind::Duration,
             _ => text
                 .strip_prefix("one of ")
-                .map_or(Kind::Anything, |names| Kind::Choice(names.split(' ').collect())),
+                .map_or(FieldKind::Anything, |names| FieldKind::Choice(names.split(' ').collect())),
         };
         Self { is_list, kind }
     }
 }
 
-impl Kind {
+impl FieldKind {
     /// Whether Istio can read `value` as such.
-    pub fn fits(&self, value: &Value) -> bool {
+    pub fn accepts(&self, value: &Value) -> bool {
         match (self, value) {
             (Self::Anything, _)
             | (Self::Message, Value::Object(_))
@@ -74,7 +74,7 @@ fn is_duration(text: &str) -> bool {
     is_digits(whole) && is_digits(fraction) && fraction.len() <= 9
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for FieldKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Message => "a map",

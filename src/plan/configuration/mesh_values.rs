@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::allow_list::shortened;
-use super::mesh_fields::{Field, Kind};
+use super::mesh_fields::{FieldKind, MeshField};
 use crate::validate::Problem;
 
 const NAMES: &str = include_str!("mesh_names.txt");
@@ -28,10 +28,10 @@ pub(super) fn check(mesh: &Value, place: &str, version: &str) -> Vec<Problem> {
     }
     let fields = NAMES.lines().skip(1).filter_map(|line| {
         let (path, holds) = line.split_once(' ')?;
-        Some((path, Field::parse(holds)))
+        Some((path, MeshField::parse(holds)))
     });
-    let mut check = Check { fields: fields.collect(), problems: Vec::new() };
-    check.value(&Kind::Message, "", place, mesh);
+    let mut check = MeshConfigCheck { fields: fields.collect(), problems: Vec::new() };
+    check.value(&FieldKind::Message, "", place, mesh);
     check.problems
 }
 
@@ -50,64 +50,70 @@ fn quoted(value: &Value) -> String {
     shortened(&value.to_string(), MAX_SHOWN)
 }
 
-struct Check {
-    fields: BTreeMap<&'static str, Field>,
+struct MeshConfigCheck {
+    fields: BTreeMap<&'static str, MeshField>,
     problems: Vec<Problem>,
 }
 
-impl Check {
+impl MeshConfigCheck {
     /// Judges a value that should be of `kind`; its fields are known by the path `known` and shown by the path `shown`.
-    fn value(&mut self, kind: &Kind, known: &str, shown: &str, value: &Value) {
+    fn value(&mut self, kind: &FieldKind, schema_path: &str, display_path: &str, value: &Value) {
         match (kind, value) {
             // Takes away what the base configuration says.
             (_, Value::Null) => {}
-            (Kind::Message, Value::Object(map)) => {
+            (FieldKind::Message, Value::Object(map)) => {
                 for (name, value) in map {
-                    self.field(known, name, &format!("{shown}.{}", shortened(name, MAX_SHOWN)), value);
+                    self.field(
+                        schema_path,
+                        name,
+                        &format!("{display_path}.{}", shortened(name, MAX_SHOWN)),
+                        value,
+                    );
                 }
             }
-            (kind, value) if kind.fits(value) => {}
-            (kind, value) => self.add(shown, format!("{} is not {kind}", quoted(value))),
+            (kind, value) if kind.accepts(value) => {}
+            (kind, value) => self.add(display_path, format!("{} is not {kind}", quoted(value))),
         }
     }
 
-    fn field(&mut self, parent: &str, name: &str, shown: &str, value: &Value) {
+    fn field(&mut self, parent: &str, name: &str, display_path: &str, value: &Value) {
         let path = |name: &str| if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") };
         let found =
             [name, ANY].iter().find_map(|name| Some((path(name), self.fields.get(&*path(name))?.clone())));
-        let Some((known, field)) = found else {
-            let alike = self.in_camel_case(name, parent).or_else(|| self.most_alike(name, parent));
-            let advice = alike.map(|alike| format!(", did you mean {alike}?")).unwrap_or_default();
-            return self.add(shown, format!("the mesh configuration of Istio has no such field{advice}"));
+        let Some((schema_path, field)) = found else {
+            let suggestion = self.camel_case_match(name, parent).or_else(|| self.closest_name(name, parent));
+            let advice = suggestion.map(|alike| format!(", did you mean {alike}?")).unwrap_or_default();
+            return self
+                .add(display_path, format!("the mesh configuration of Istio has no such field{advice}"));
         };
         match value {
             Value::Array(items) if field.is_list => {
                 for (index, item) in items.iter().enumerate() {
-                    self.value(&field.kind, &known, &format!("{shown}[{index}]"), item);
+                    self.value(&field.kind, &schema_path, &format!("{display_path}[{index}]"), item);
                 }
             }
             Value::Null => {}
-            value if field.is_list => self.add(shown, format!("{} is not a list", quoted(value))),
-            value => self.value(&field.kind, &known, shown, value),
+            value if field.is_list => self.add(display_path, format!("{} is not a list", quoted(value))),
+            value => self.value(&field.kind, &schema_path, display_path, value),
         }
     }
 
     /// The field that is meant by `name_with_underscores`. Istio would take it, but not beside the same field of the base
     /// configuration: one name each is all that can be merged.
-    fn in_camel_case(&self, name: &str, parent: &str) -> Option<&'static str> {
+    fn camel_case_match(&self, name: &str, parent: &str) -> Option<&'static str> {
         let joined = name.replace('_', "");
-        let mut known = self.below(parent);
+        let mut known = self.child_names(parent);
         known.find(|known| name.contains('_') && known.eq_ignore_ascii_case(&joined))
     }
 
     /// Costs a comparison with each name; a resource with very many wrong names gets suggestions for the first ones.
-    fn most_alike(&self, name: &str, parent: &str) -> Option<&'static str> {
+    fn closest_name(&self, name: &str, parent: &str) -> Option<&'static str> {
         let is_early = self.problems.len() < MAX_SUGGESTIONS && name.len() <= MAX_SHOWN;
-        is_early.then(|| istio_charts::most_alike(name, self.below(parent))).flatten()
+        is_early.then(|| istio_charts::most_alike(name, self.child_names(parent))).flatten()
     }
 
     /// The names of the fields at a place.
-    fn below(&self, parent: &str) -> impl Iterator<Item = &'static str> {
+    fn child_names(&self, parent: &str) -> impl Iterator<Item = &'static str> {
         self.fields.keys().filter_map(move |path| {
             let rest = path.strip_prefix(parent)?;
             let name = if parent.is_empty() { rest } else { rest.strip_prefix('.')? };
@@ -115,8 +121,8 @@ impl Check {
         })
     }
 
-    fn add(&mut self, shown: &str, message: String) {
-        self.problems.push(Problem::warning(shown, message));
+    fn add(&mut self, display_path: &str, message: String) {
+        self.problems.push(Problem::warning(display_path, message));
     }
 }
 
@@ -128,12 +134,12 @@ mod tests {
 
     const HERE: &str = "spec.values.meshConfig";
 
-    fn told(mesh: &Value) -> Vec<String> {
+    fn problems_of(mesh: &Value) -> Vec<String> {
         check(mesh, HERE, "1.31.0").iter().map(Problem::to_string).collect()
     }
 
     #[test]
-    fn what_istio_knows_is_taken() {
+    fn known_mesh_options_are_accepted() {
         let mesh = json!({
             "accessLogFile": "/dev/stdout",
             "enableTracing": true,
@@ -150,12 +156,12 @@ mod tests {
             "discoverySelectors": [{"matchLabels": {"a": "b"}}],
             "trustDomainAliases": ["a", "b"],
         });
-        assert_eq!(told(&mesh), [""; 0]);
-        assert_eq!(told(&Value::Null), [""; 0]);
+        assert_eq!(problems_of(&mesh), [""; 0]);
+        assert_eq!(problems_of(&Value::Null), [""; 0]);
     }
 
     #[test]
-    fn an_unknown_name_is_told_with_the_one_that_was_meant() {
+    fn an_unknown_name_is_reported_with_a_suggestion() {
         for (mesh, problem) in [
             (
                 json!({"accessLogFil": "x"}),
@@ -183,12 +189,12 @@ mod tests {
             ),
             (json!({"qqqqq": 1}), "qqqqq: the mesh configuration of Istio has no such field"),
         ] {
-            assert_eq!(told(&mesh), [format!("{HERE}.{problem}")]);
+            assert_eq!(problems_of(&mesh), [format!("{HERE}.{problem}")]);
         }
     }
 
     #[test]
-    fn a_value_that_istiod_could_not_read_is_told_with_what_is_wanted() {
+    fn a_value_of_the_wrong_type_is_reported_with_the_expected_type() {
         for (mesh, problem) in [
             (json!({"enableTracing": "yes"}), "enableTracing: \"yes\" is not true or false"),
             (json!({"accessLogFile": 1}), "accessLogFile: 1 is not a text"),
@@ -208,12 +214,12 @@ mod tests {
                 "outboundTrafficPolicy.mode: \"ALLOW_ALL\" is not one of REGISTRY_ONLY, ALLOW_ANY, ALLOW_ANY_DYNAMIC_DNS",
             ),
         ] {
-            assert_eq!(told(&mesh), [format!("{HERE}.{problem}")]);
+            assert_eq!(problems_of(&mesh), [format!("{HERE}.{problem}")]);
         }
     }
 
     #[test]
-    fn fields_of_versions_to_come_are_not_judged() {
+    fn fields_of_future_versions_are_not_checked() {
         assert_eq!(check(&json!({"fieldOfTomorrow": 1}), HERE, "1.99.0"), []);
         assert_eq!(check(&json!({"fieldOfTomorrow": 1}), HERE, "1.30.3").len(), 1);
     }

@@ -23,11 +23,11 @@ pub use super::cluster::{ClusterFacts, Error as FactsError, Features, LoadBalanc
 #[cfg(test)]
 pub(super) use allow_list::samples as allowed_samples;
 pub use images::{Error as ImagesError, Images};
-pub use provider::speaks_proxy_protocol;
+pub use provider::uses_proxy_protocol;
 pub use values::{check as check_values, check_administrator_values};
 
 use super::AdministratorValues;
-use crate::validate::{Flavour, ValidatedSpec};
+use crate::validate::{FeatureStage, ValidatedSpec};
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +49,7 @@ pub enum Error {
 ///
 /// Later steps win over earlier ones: base, provider, values of the administrator, values of the resource, its other
 /// fields, experimental options, images.
-pub fn configuration(
+pub fn build_configuration(
     spec: &ValidatedSpec,
     facts: &ClusterFacts,
     images: &Images,
@@ -73,7 +73,7 @@ pub fn configuration(
 
 /// Whether Istio gets addresses of both IP families: an experimental option, of clusters that have both.
 fn is_dual_stack(spec: &ValidatedSpec, facts: &ClusterFacts) -> bool {
-    spec.flavour == Flavour::Experimental && facts.dual_stack
+    spec.feature_stage == FeatureStage::Experimental && facts.dual_stack
 }
 
 /// Gives Istio's Services and proxies both IP families.

@@ -11,7 +11,7 @@ const OPENSTACK_PROXY_PROTOCOL: &str = "loadbalancer.openstack.org/proxy-protoco
 /// Merges what `provider` needs into the document.
 pub(super) fn merge(document: &mut Value, provider: Provider, dual_stack: bool) {
     let values = match provider {
-        Provider::Unknown | Provider::OpenStack { garden: false } => return,
+        Provider::Unknown | Provider::OpenStack { garden_linux: false } => return,
         Provider::K3d => json!({"cni": {
             "cniBinDir": "/var/lib/rancher/k3s/data/cni",
             "cniConfDir": "/var/lib/rancher/k3s/agent/etc/cni/net.d",
@@ -22,7 +22,9 @@ pub(super) fn merge(document: &mut Value, provider: Provider, dual_stack: bool) 
             "resourceQuotas": {"enabled": true},
         }}),
         Provider::Aws { load_balancer } => ingress_annotations(&aws_annotations(load_balancer, dual_stack)),
-        Provider::OpenStack { garden: true } => ingress_annotations(&json!({OPENSTACK_PROXY_PROTOCOL: "v1"})),
+        Provider::OpenStack { garden_linux: true } => {
+            ingress_annotations(&json!({OPENSTACK_PROXY_PROTOCOL: "v1"}))
+        }
     };
     merge::merge(document, &json!({"spec": {"values": values}}));
 }
@@ -32,13 +34,13 @@ pub(super) fn merge(document: &mut Value, provider: Provider, dual_stack: bool) 
 ///
 /// A gateway that expects it must not stand behind a load balancer that does not speak it, nor the other way round.
 #[must_use]
-pub fn speaks_proxy_protocol(document: &Value) -> bool {
+pub fn uses_proxy_protocol(document: &Value) -> bool {
     let annotations = document.pointer("/spec/values/gateways/istio-ingressgateway/serviceAnnotations");
-    let is_asked = |annotation: &str| {
+    let is_enabled = |annotation: &str| {
         let value = annotations.and_then(|annotations| annotations.get(annotation)).and_then(Value::as_str);
         value.is_some_and(|value| !matches!(value, "" | "false"))
     };
-    is_asked(AWS_PROXY_PROTOCOL) || is_asked(OPENSTACK_PROXY_PROTOCOL)
+    is_enabled(AWS_PROXY_PROTOCOL) || is_enabled(OPENSTACK_PROXY_PROTOCOL)
 }
 
 fn ingress_annotations(annotations: &Value) -> Value {

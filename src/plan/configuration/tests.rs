@@ -7,8 +7,8 @@ const COMPONENTS: &str = "/spec/components";
 
 pub(super) fn document_for(spec: Value, facts: &ClusterFacts) -> Value {
     let spec = serde_json::from_value(spec).unwrap();
-    let valid = validate(&spec, Flavour::Experimental).unwrap();
-    configuration(&valid, facts, &Images::official("1.31.0"), &AdministratorValues::default()).unwrap()
+    let valid = validate(&spec, FeatureStage::Experimental).unwrap();
+    build_configuration(&valid, facts, &Images::official("1.31.0"), &AdministratorValues::default()).unwrap()
 }
 
 pub(super) fn document(spec: Value) -> Value {
@@ -20,7 +20,7 @@ pub(super) fn at<'a>(document: &'a Value, path: &str) -> &'a Value {
 }
 
 #[test]
-fn evaluation_asks_for_less_and_for_no_second_replica() {
+fn evaluation_size_requests_less_and_one_replica() {
     let facts = ClusterFacts { size: Size::Evaluation, ..ClusterFacts::default() };
     let document = document_for(json!({}), &facts);
     let ingress = at(&document, "/spec/components/ingressGateways/0/k8s");
@@ -35,7 +35,7 @@ fn evaluation_asks_for_less_and_for_no_second_replica() {
 }
 
 #[test]
-fn the_cni_agent_gets_what_the_documentation_promises_until_the_resource_says_otherwise() {
+fn the_cni_agent_has_the_documented_defaults() {
     let evaluation = ClusterFacts { size: Size::Evaluation, ..ClusterFacts::default() };
     for (facts, requests, limits) in [
         (
@@ -190,7 +190,7 @@ fn a_given_kind_of_affinity_replaces_that_kind_only() {
 }
 
 #[test]
-fn without_the_cni_agent_its_settings_are_kept_for_its_return() {
+fn settings_of_a_disabled_cni_agent_are_preserved() {
     let features = Features { disable_cni: true, ..Features::default() };
     let document = document_for(json!({}), &ClusterFacts { features, ..ClusterFacts::default() });
     let cni = at(&document, "/spec/components/cni");
@@ -218,14 +218,14 @@ fn switches_of_istiod_are_set_once_each() {
 }
 
 #[test]
-fn dual_stack_is_followed_in_the_experimental_flavour_only() {
+fn dual_stack_needs_experimental_features() {
     let facts = ClusterFacts {
         dual_stack: true,
         provider: Provider::Aws { load_balancer: LoadBalancer::Network },
         ..ClusterFacts::default()
     };
     let path = "/spec/values/gateways/istio-ingressgateway/serviceAnnotations/service.beta.kubernetes.io~1aws-load-balancer-type";
-    let regular = configuration(
+    let regular = build_configuration(
         &ValidatedSpec::default(),
         &facts,
         &Images::official("1.31.0"),
@@ -249,10 +249,11 @@ fn ambient_mode_brings_ztunnel_with_its_image() {
 #[test]
 fn ambient_mode_without_an_image_of_ztunnel_is_refused() {
     let spec = serde_json::from_value(json!({"experimental": {"enableAmbient": true}})).unwrap();
-    let valid = validate(&spec, Flavour::Experimental).unwrap();
+    let valid = validate(&spec, FeatureStage::Experimental).unwrap();
     let images = Images { ztunnel: None, ..Images::official("1.31.0") };
-    let error = configuration(&valid, &ClusterFacts::default(), &images, &AdministratorValues::default())
-        .unwrap_err();
+    let error =
+        build_configuration(&valid, &ClusterFacts::default(), &images, &AdministratorValues::default())
+            .unwrap_err();
     assert!(error.to_string().contains("ztunnel-fips"), "{error}");
 }
 

@@ -75,8 +75,8 @@ fn problems(
             .flat_map(|mesh| mesh_values::check(mesh, &format!("{prefix}meshConfig"), version)),
     );
     // A wrong name or a type that Istio cannot read says more than that the list does not have it.
-    let known: BTreeSet<String> = problems.iter().map(|problem| problem.field.clone()).collect();
-    problems.extend(listed.into_iter().filter(|problem| !known.contains(&problem.field)));
+    let reported: BTreeSet<String> = problems.iter().map(|problem| problem.field.clone()).collect();
+    problems.extend(listed.into_iter().filter(|problem| !reported.contains(&problem.field)));
     problems
 }
 

@@ -9,27 +9,27 @@ use serde_json::json;
 use super::*;
 use crate::api::conditions::State;
 use crate::plan::configuration::{Features, Size};
-use crate::validate::Flavour;
+use crate::validate::FeatureStage;
 
 fn spec(content: Value) -> ValidatedSpec {
-    validate::validate(&serde_json::from_value(content).unwrap(), Flavour::Regular).unwrap()
+    validate::validate(&serde_json::from_value(content).unwrap(), FeatureStage::Stable).unwrap()
 }
 
-fn desire(content: Value, allow_patches: bool) -> Desired {
-    desire_in(OverrideMode::Restricted, &json!({}), content, allow_patches)
+fn plan_outcome(content: Value, allow_patches: bool) -> PlanOutcome {
+    plan_outcome_in_mode(OverrideMode::Restricted, &json!({}), content, allow_patches)
 }
 
 /// The outcome in a mode of overrides and with values of the administrator.
-fn desire_in(
+fn plan_outcome_in_mode(
     override_mode: OverrideMode,
     administrator: &Value,
     content: Value,
     allow_patches: bool,
-) -> Desired {
+) -> PlanOutcome {
     let bundle = Bundle::embedded();
     let images = Images::official(bundle.version());
     let facts = ClusterFacts { size: Size::Production, ..ClusterFacts::default() };
-    let basis = Basis {
+    let input = PlanInput {
         bundle: &bundle,
         facts: &facts,
         images: &images,
@@ -39,22 +39,22 @@ fn desire_in(
         administrator_values: &administrator.as_object().unwrap().clone().into(),
         owner: None,
     };
-    desired(&spec(content), basis).unwrap()
+    build_plan(&spec(content), input).unwrap()
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "cases read better with values")]
-fn planned(content: Value) -> Plan {
-    match desire(content.clone(), true) {
-        Desired::Plan(plan) => plan,
-        Desired::Rejected(rejection) => panic!("{content}: {rejection}"),
+fn built_plan(content: Value) -> Plan {
+    match plan_outcome(content.clone(), true) {
+        PlanOutcome::Plan(plan) => plan,
+        PlanOutcome::Rejected(rejection) => panic!("{content}: {rejection}"),
     }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "cases read better with values")]
 fn refused(content: Value) -> String {
-    match desire(content.clone(), true) {
-        Desired::Rejected(rejection) => rejection.message,
-        Desired::Plan(_) => panic!("{content} was not refused"),
+    match plan_outcome(content.clone(), true) {
+        PlanOutcome::Rejected(rejection) => rejection.message,
+        PlanOutcome::Plan(_) => panic!("{content} was not refused"),
     }
 }
 
@@ -64,15 +64,16 @@ fn object(plan: &Plan, kind: &str, name: &str) -> Value {
 }
 
 #[test]
-fn ambient_mode_without_the_cni_agent_is_refused_with_both_places_named() {
+fn ambient_mode_without_the_cni_agent_names_both_settings() {
     let bundle = Bundle::embedded();
     let images = Images::official(bundle.version());
     let spec = json!({"experimental": {"enableAmbient": true}});
-    let spec = validate::validate(&serde_json::from_value(spec).unwrap(), Flavour::Experimental).unwrap();
+    let spec =
+        validate::validate(&serde_json::from_value(spec).unwrap(), FeatureStage::Experimental).unwrap();
     let outcome = |disable_cni| {
         let features = Features { disable_cni, ..Features::default() };
         let facts = ClusterFacts { features, ..ClusterFacts::default() };
-        let basis = Basis {
+        let input = PlanInput {
             bundle: &bundle,
             facts: &facts,
             images: &images,
@@ -82,10 +83,10 @@ fn ambient_mode_without_the_cni_agent_is_refused_with_both_places_named() {
             administrator_values: &AdministratorValues::default(),
             owner: None,
         };
-        desired(&spec, basis).unwrap()
+        build_plan(&spec, input).unwrap()
     };
-    assert!(matches!(outcome(false), Desired::Plan(_)));
-    let Desired::Rejected(rejection) = outcome(true) else { panic!("not refused") };
+    assert!(matches!(outcome(false), PlanOutcome::Plan(_)));
+    let PlanOutcome::Rejected(rejection) = outcome(true) else { panic!("not refused") };
     assert_eq!(rejection.state, State::Warning);
     for words in ["spec.experimental.enableAmbient", "kyma-system/istio-features"] {
         assert!(rejection.message.contains(words), "{rejection}");
@@ -94,23 +95,23 @@ fn ambient_mode_without_the_cni_agent_is_refused_with_both_places_named() {
 
 #[test]
 fn without_values_and_patches_nothing_is_different() {
-    let before = planned(json!({})).rendered();
-    assert_eq!(planned(json!({"values": {}, "patches": []})).rendered(), before);
+    let before = built_plan(json!({})).rendered();
+    assert_eq!(built_plan(json!({"values": {}, "patches": []})).rendered(), before);
 }
 
 /// Value, kind and name of the object that it reaches, and where it shows there.
-type Case = (Value, &'static str, &'static str, String, Value);
+type ValueCase = (Value, &'static str, &'static str, String, Value);
 
-fn reaches(cases: impl IntoIterator<Item = Case>) {
+fn reaches(cases: impl IntoIterator<Item = ValueCase>) {
     for (values, kind, name, pointer, expected) in cases {
-        let plan = planned(json!({"values": values}));
+        let plan = built_plan(json!({"values": values}));
         let object = object(&plan, kind, name);
         assert_eq!(object.pointer(&pointer), Some(&expected), "{values}: {pointer} in {object:#}");
     }
 }
 
 #[test]
-fn a_value_reaches_istiod_even_where_the_base_configuration_says_something_else() {
+fn values_of_istiod_override_the_base_configuration() {
     let container = "/spec/template/spec/containers/0";
     reaches([
         (
@@ -166,7 +167,7 @@ fn a_value_reaches_istiod_even_where_the_base_configuration_says_something_else(
 }
 
 #[test]
-fn a_value_reaches_gateways_and_cni_even_where_the_base_configuration_says_something_else() {
+fn values_of_gateways_and_cni_override_the_base_configuration() {
     let container = "/spec/template/spec/containers/0";
     reaches([
         (
@@ -224,7 +225,7 @@ fn a_value_reaches_gateways_and_cni_even_where_the_base_configuration_says_somet
 #[test]
 fn environment_variables_of_istiod_win_over_those_of_the_base() {
     let plan =
-        planned(json!({"values": {"pilot": {"env": {"PILOT_HTTP10": "0", "PILOT_PUSH_THROTTLE": "7"}}}}));
+        built_plan(json!({"values": {"pilot": {"env": {"PILOT_HTTP10": "0", "PILOT_PUSH_THROTTLE": "7"}}}}));
     let istiod = object(&plan, "Deployment", "istiod");
     let env = istiod.pointer("/spec/template/spec/containers/0/env").unwrap().as_array().unwrap().clone();
     let value =
@@ -236,7 +237,7 @@ fn environment_variables_of_istiod_win_over_those_of_the_base() {
 
 #[test]
 fn mesh_options_are_set_and_fields_of_the_resource_win_over_values() {
-    let plan = planned(json!({
+    let plan = built_plan(json!({
         "config": {"numTrustedProxies": 3},
         "components": {"pilot": {"k8s": {"resources": {"requests": {"cpu": "88m"}}}}},
         "values": {
@@ -254,7 +255,7 @@ fn mesh_options_are_set_and_fields_of_the_resource_win_over_values() {
 }
 
 #[test]
-fn an_unknown_value_is_refused_with_the_name_that_was_meant() {
+fn an_unknown_value_is_refused_with_a_suggestion() {
     let message =
         refused(json!({"values": {"global": {"proxy": {"logLevl": "debug"}}, "pilot": {"autoscaleMn": 1}}}));
     for words in [
@@ -269,7 +270,7 @@ fn an_unknown_value_is_refused_with_the_name_that_was_meant() {
 fn every_value_that_the_operator_itself_uses_is_known() {
     let bundle = Bundle::embedded();
     let images = Images::official(bundle.version());
-    let own = configuration::configuration(
+    let own = configuration::build_configuration(
         &ValidatedSpec::default(),
         &ClusterFacts::default(),
         &images,
@@ -282,7 +283,7 @@ fn every_value_that_the_operator_itself_uses_is_known() {
 }
 
 #[test]
-fn a_value_that_something_else_decides_is_refused_with_what_to_do() {
+fn a_value_decided_elsewhere_is_refused_with_advice() {
     for (values, path, advice) in [
         (json!({"global": {"hub": "x"}}), "spec.values.global.hub", "environment variables"),
         (json!({"pilot": {"image": "x"}}), "spec.values.pilot.image", "environment variables"),
@@ -310,10 +311,10 @@ fn a_value_that_something_else_decides_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn a_value_with_which_the_charts_do_not_render_is_refused_and_named() {
+fn a_value_that_breaks_rendering_is_named() {
     let values = json!({"values": {"telemetry": {"v2": "x"}}});
-    let Desired::Rejected(Rejection { message, .. }) =
-        desire_in(OverrideMode::Unrestricted, &json!({}), values, false)
+    let PlanOutcome::Rejected(Rejection { message, .. }) =
+        plan_outcome_in_mode(OverrideMode::Unrestricted, &json!({}), values, false)
     else {
         panic!("not refused")
     };
@@ -322,18 +323,20 @@ fn a_value_with_which_the_charts_do_not_render_is_refused_and_named() {
 }
 
 #[test]
-fn patches_need_the_permission_of_who_runs_the_operator() {
+fn patches_need_to_be_allowed_by_the_operator() {
     let content = json!({"patches": [{"kind": "Deployment", "name": "istiod", "strategicMerge": {"spec": {"minReadySeconds": 5}}}]});
-    let Desired::Rejected(rejection) = desire(content.clone(), false) else { panic!("not refused") };
+    let PlanOutcome::Rejected(rejection) = plan_outcome(content.clone(), false) else {
+        panic!("not refused")
+    };
     assert!(rejection.message.contains("--allow-patches"), "{rejection}");
-    let istiod = object(&planned(content), "Deployment", "istiod");
+    let istiod = object(&built_plan(content), "Deployment", "istiod");
     assert_eq!(istiod["spec"]["minReadySeconds"], 5);
 }
 
 #[test]
 fn a_patch_without_an_object_leaves_a_warning_and_the_rest_as_planned() {
-    let plan = planned(json!({"patches": [{"kind": "Deployment", "name": "gone", "json": []}]}));
+    let plan = built_plan(json!({"patches": [{"kind": "Deployment", "name": "gone", "json": []}]}));
     assert_eq!(plan.warnings().len(), 1);
     assert!(plan.warnings()[0].contains("spec.patches[0]"), "{:?}", plan.warnings());
-    assert_eq!(plan.rendered(), planned(json!({})).rendered());
+    assert_eq!(plan.rendered(), built_plan(json!({})).rendered());
 }

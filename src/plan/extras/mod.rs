@@ -11,14 +11,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
 
 use super::cluster::ClusterFacts;
-use super::configuration::speaks_proxy_protocol;
+use super::configuration::uses_proxy_protocol;
 use crate::api::names;
 use crate::validate::ValidatedSpec;
 
 /// Everything beside the charts for a resource on a cluster, the namespace excepted. `document` is the configuration that
 /// was made of both; `owner` is the resource itself, where it exists.
 #[must_use]
-pub fn extras(
+pub fn extra_resources(
     spec: &ValidatedSpec,
     facts: &ClusterFacts,
     document: &Value,
@@ -26,15 +26,15 @@ pub fn extras(
 ) -> Vec<Value> {
     let mut objects = vec![mesh_wide_mtls()];
     if spec.network_policies_enabled {
-        objects.extend(network_policies::all(facts.api_port));
+        objects.extend(network_policies::network_policies(facts.api_port));
     }
     if facts.vertical_autoscaling {
-        objects.push(vertical_autoscalers::of_the_operator(owner));
+        objects.push(vertical_autoscalers::operator_autoscaler(owner));
         if facts.features.enable_control_plane_vpa {
-            objects.extend(vertical_autoscalers::of_istio(spec, facts));
+            objects.extend(vertical_autoscalers::istio_autoscalers(spec, facts));
         }
     }
-    if speaks_proxy_protocol(document) {
+    if uses_proxy_protocol(document) {
         objects.push(proxy_protocol::filter());
     }
     objects

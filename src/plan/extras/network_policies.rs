@@ -16,7 +16,7 @@ const SCRAPERS: [(&str, Option<&str>); 3] = [
 ];
 
 /// All policies. `api` is where the API server listens: a policy sees the port behind the Service.
-pub(super) fn all(api: ApiPort) -> [Value; 7] {
+pub(super) fn network_policies(api: ApiPort) -> [Value; 7] {
     [
         cni_node(api),
         ingress_gateway_to_workloads(),

@@ -2,22 +2,23 @@ use serde_json::{Value, json};
 
 use super::super::AdministratorValues;
 use super::super::cluster::{ApiPort, Features, LoadBalancer, Provider};
-use super::super::configuration::{Images, configuration};
+use super::super::configuration::{Images, build_configuration};
 use super::*;
-use crate::validate::{Flavour, validate};
+use crate::validate::{FeatureStage, validate};
 
 fn spec(spec: Value) -> ValidatedSpec {
-    validate(&serde_json::from_value(spec).unwrap(), Flavour::Experimental).unwrap()
+    validate(&serde_json::from_value(spec).unwrap(), FeatureStage::Experimental).unwrap()
 }
 
-fn made(spec: &ValidatedSpec, facts: &ClusterFacts, owner: Option<&OwnerReference>) -> Vec<Value> {
+fn build_extras(spec: &ValidatedSpec, facts: &ClusterFacts, owner: Option<&OwnerReference>) -> Vec<Value> {
     let document =
-        configuration(spec, facts, &Images::official("1.31.0"), &AdministratorValues::default()).unwrap();
-    extras(spec, facts, &document, owner)
+        build_configuration(spec, facts, &Images::official("1.31.0"), &AdministratorValues::default())
+            .unwrap();
+    extra_resources(spec, facts, &document, owner)
 }
 
 fn names(spec: &ValidatedSpec, facts: &ClusterFacts) -> Vec<String> {
-    made(spec, facts, None)
+    build_extras(spec, facts, None)
         .iter()
         .map(|object| {
             format!("{} {}", object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap())
@@ -38,7 +39,7 @@ fn a_plain_cluster_gets_the_mtls_policy_only() {
 }
 
 #[test]
-fn the_gateway_reads_the_proxy_protocol_where_the_load_balancer_speaks_it() {
+fn the_gateway_reads_the_proxy_protocol_of_load_balancers() {
     let (network, classic) = (LoadBalancer::Network, LoadBalancer::Classic);
     for (facts, expected) in [
         (on(Provider::Unknown), false),
@@ -47,8 +48,8 @@ fn the_gateway_reads_the_proxy_protocol_where_the_load_balancer_speaks_it() {
         (on(Provider::Aws { load_balancer: network }), false),
         (ClusterFacts { dual_stack: true, ..on(Provider::Aws { load_balancer: network }) }, true),
         (on(Provider::Aws { load_balancer: classic }), true),
-        (on(Provider::OpenStack { garden: true }), true),
-        (on(Provider::OpenStack { garden: false }), false),
+        (on(Provider::OpenStack { garden_linux: true }), true),
+        (on(Provider::OpenStack { garden_linux: false }), false),
     ] {
         let found = names(&spec(json!({})), &facts).contains(&FILTER.to_owned());
         assert_eq!(found, expected, "{facts:?}");
@@ -58,14 +59,14 @@ fn the_gateway_reads_the_proxy_protocol_where_the_load_balancer_speaks_it() {
 }
 
 #[test]
-fn a_user_who_makes_the_load_balancer_speak_gets_the_filter_as_well() {
+fn a_proxy_protocol_annotation_of_a_user_adds_the_filter() {
     let annotated = |value: &str| {
         spec(json!({"values": {"gateways": {"istio-ingressgateway": {
             "serviceAnnotations": {"loadbalancer.openstack.org/proxy-protocol": value},
         }}}}))
     };
     for (value, expected) in [("v2", true), ("true", true), ("false", false)] {
-        let found = names(&annotated(value), &on(Provider::OpenStack { garden: false }));
+        let found = names(&annotated(value), &on(Provider::OpenStack { garden_linux: false }));
         assert_eq!(found.contains(&FILTER.to_owned()), expected, "{value}");
     }
 }
@@ -88,9 +89,9 @@ fn network_policies_are_a_choice() {
 }
 
 #[test]
-fn whoever_asks_the_api_server_may_reach_the_port_behind_its_service() {
+fn clients_of_the_api_server_may_reach_its_target_port() {
     let facts = ClusterFacts { api_port: ApiPort(6443), ..ClusterFacts::default() };
-    let objects = made(&spec(json!({"networkPoliciesEnabled": true})), &facts, None);
+    let objects = build_extras(&spec(json!({"networkPoliciesEnabled": true})), &facts, None);
     let reaching: Vec<&str> = objects
         .iter()
         .filter(|object| object["spec"]["egress"].to_string().contains("6443"))
@@ -104,7 +105,7 @@ fn whoever_asks_the_api_server_may_reach_the_port_behind_its_service() {
 }
 
 #[test]
-fn vertical_autoscalers_need_their_definition_the_switch_and_their_target() {
+fn vertical_autoscalers_need_the_crd_the_switch_and_a_target() {
     let features = |disable_cni, enable_control_plane_vpa| Features { disable_cni, enable_control_plane_vpa };
     let cluster = |vertical_autoscaling, features| ClusterFacts {
         features,
@@ -143,10 +144,11 @@ fn the_operators_own_autoscaler_belongs_to_the_resource() {
         uid: "u".into(),
         ..OwnerReference::default()
     };
-    let found: Vec<Value> = made(&spec(json!({"networkPoliciesEnabled": true})), &facts, Some(&owner))
-        .into_iter()
-        .filter(|object| object["metadata"].get("ownerReferences").is_some())
-        .collect();
+    let found: Vec<Value> =
+        build_extras(&spec(json!({"networkPoliciesEnabled": true})), &facts, Some(&owner))
+            .into_iter()
+            .filter(|object| object["metadata"].get("ownerReferences").is_some())
+            .collect();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0]["metadata"]["name"], "istio-operator-vpa");
     assert_eq!(found[0]["metadata"]["ownerReferences"][0]["uid"], "u");
@@ -154,13 +156,13 @@ fn the_operators_own_autoscaler_belongs_to_the_resource() {
 }
 
 #[test]
-fn every_extra_resource_says_whose_it_is_and_from_which_version() {
+fn every_extra_resource_has_owner_and_version_labels() {
     let facts = ClusterFacts {
         vertical_autoscaling: true,
         features: Features { enable_control_plane_vpa: true, ..Features::default() },
-        ..on(Provider::OpenStack { garden: true })
+        ..on(Provider::OpenStack { garden_linux: true })
     };
-    for object in made(&spec(json!({"networkPoliciesEnabled": true})), &facts, None) {
+    for object in build_extras(&spec(json!({"networkPoliciesEnabled": true})), &facts, None) {
         let metadata = &object["metadata"];
         assert_eq!(metadata["labels"]["app.kubernetes.io/version"], env!("CARGO_PKG_VERSION"), "{object}");
         assert_eq!(metadata["annotations"][names::DISCLAIMER_ANNOTATION], names::DISCLAIMER, "{object}");

@@ -41,15 +41,15 @@ const CNI: Target = Target {
 };
 
 /// The autoscalers of Istio's workloads, for those that exist.
-pub(super) fn of_istio(spec: &ValidatedSpec, facts: &ClusterFacts) -> Vec<Value> {
+pub(super) fn istio_autoscalers(spec: &ValidatedSpec, facts: &ClusterFacts) -> Vec<Value> {
     let egress = spec.components.egress_gateway.as_ref().and_then(|gateway| gateway.enabled);
     [(ISTIOD, true), (INGRESS, true), (EGRESS, egress == Some(true)), (CNI, !facts.features.disable_cni)]
         .into_iter()
-        .filter_map(|(target, exists)| exists.then(|| of(&target)))
+        .filter_map(|(target, exists)| exists.then(|| vertical_autoscaler_for(&target)))
         .collect()
 }
 
-fn of(target: &Target) -> Value {
+fn vertical_autoscaler_for(target: &Target) -> Value {
     let labels = json!({
         "app.kubernetes.io/component": target.component,
         "app.kubernetes.io/instance": format!("{}-default", target.name),
@@ -68,7 +68,7 @@ fn of(target: &Target) -> Value {
 }
 
 /// The operator's own autoscaler, which goes with the resource at the latest.
-pub(super) fn of_the_operator(owner: Option<&OwnerReference>) -> Value {
+pub(super) fn operator_autoscaler(owner: Option<&OwnerReference>) -> Value {
     let policy = json!({
         "containerName": "manager",
         "minAllowed": {"cpu": "10m", "memory": "64Mi"},

@@ -59,7 +59,7 @@ pub fn everything_switched_on(chart_policies: bool) -> Value {
 /// The object that `id` is compared with, out of the rendering with everything switched on.
 pub(super) fn counterpart(id: &ObjectId, switched_on: &[(ObjectId, Value)]) -> Option<Value> {
     let find = |wanted: &ObjectId| {
-        switched_on.iter().find(|(id, _)| id.same_object(wanted)).map(|(_, object)| object)
+        switched_on.iter().find(|(id, _)| id.is_same_object(wanted)).map(|(_, object)| object)
     };
     let Some(class) = class_of_overlays(&id.name).filter(|_| id.is("", "ConfigMap")) else {
         return find(id).cloned();

@@ -21,7 +21,7 @@ use std::fmt;
 use serde_json::Value;
 
 pub use self::identities::everything_switched_on;
-use self::subject::Subject;
+use self::subject::PolicySubject;
 use self::walk::Walk;
 use crate::object::ObjectId;
 
@@ -29,7 +29,7 @@ use crate::object::ObjectId;
 const MAX_VIOLATIONS: usize = 200;
 
 /// Kinds that are rendered as the charts have them or not at all, and what they are.
-const FROZEN: [(&str, &str); 11] = [
+const FROZEN_KINDS: [(&str, &str); 11] = [
     ("ClusterRole", "a permission"),
     ("ClusterRoleBinding", "a permission"),
     ("CustomResourceDefinition", "a definition"),
@@ -98,23 +98,23 @@ impl fmt::Display for Violation {
 }
 
 /// The rendering without an author's values, and what it takes to judge one with them.
-pub struct Wall<'a> {
+pub struct RenderingPolicy<'a> {
     /// The objects without the author's values.
     pub before: Vec<(ObjectId, Value)>,
     /// The objects with [`everything_switched_on`] instead of the author's values. Asked for only if objects appear.
     pub switched_on: &'a dyn Fn() -> Vec<(ObjectId, Value)>,
 }
 
-impl Wall<'_> {
+impl RenderingPolicy<'_> {
     /// All differences to a rendering with the author's values that are not allowed.
     #[must_use]
     pub fn violations(&self, after: &[(ObjectId, Value)]) -> Vec<Violation> {
-        let mut pairs: BTreeMap<Identity, Pair> = BTreeMap::new();
+        let mut pairs: BTreeMap<ObjectKey, Pair> = BTreeMap::new();
         for (id, object) in &self.before {
-            pairs.entry(identity(id)).or_default().before.push((id, object));
+            pairs.entry(object_key(id)).or_default().before.push((id, object));
         }
         for (id, object) in after {
-            pairs.entry(identity(id)).or_default().after.push((id, object));
+            pairs.entry(object_key(id)).or_default().after.push((id, object));
         }
         let appears = pairs.values().any(|pair| pair.before.is_empty());
         let switched_on = if appears { (self.switched_on)() } else { Vec::new() };
@@ -126,9 +126,9 @@ impl Wall<'_> {
 }
 
 /// What makes an object the same in two renderings, in whatever order they are.
-type Identity<'v> = (&'v str, &'v str, &'v str, Option<&'v str>, &'v str);
+type ObjectKey<'v> = (&'v str, &'v str, &'v str, Option<&'v str>, &'v str);
 
-fn identity(id: &ObjectId) -> Identity<'_> {
+fn object_key(id: &ObjectId) -> ObjectKey<'_> {
     (&id.kind, &id.group, &id.version, id.namespace.as_deref(), &id.name)
 }
 
@@ -177,7 +177,7 @@ fn whole(id: &ObjectId, cause: Cause) -> Violation {
 
 /// Why objects of a kind are not open to any change.
 fn frozen(id: &ObjectId) -> Option<Cause> {
-    FROZEN.iter().find(|(kind, _)| *kind == id.kind).map(|(_, what)| Cause::Frozen(what))
+    FROZEN_KINDS.iter().find(|(kind, _)| *kind == id.kind).map(|(_, what)| Cause::Frozen(what))
 }
 
 /// The violation of touching an object of a kind that stays as it is, even if nothing in it changes.
@@ -193,13 +193,15 @@ pub fn changes(id: &ObjectId, before: &Value, after: &Value) -> Vec<Violation> {
     if before == after {
         return findings.violations;
     }
-    match Subject::of(id) {
-        Subject::Mesh => texts::mesh(&mut findings, before, after),
-        Subject::Injection => texts::injection(&mut findings, before, after),
-        Subject::Overlays => texts::overlays(&mut findings, before, after),
-        Subject::Fields(subject) => Walk::new(subject, "", &mut findings).compare(Some(before), Some(after)),
+    match PolicySubject::of(id) {
+        PolicySubject::Mesh => texts::mesh(&mut findings, before, after),
+        PolicySubject::Injection => texts::injection(&mut findings, before, after),
+        PolicySubject::Overlays => texts::overlays(&mut findings, before, after),
+        PolicySubject::Fields(subject) => {
+            Walk::new(subject, "", &mut findings).compare(Some(before), Some(after))
+        }
         // No place is listed under this name.
-        Subject::Closed => Walk::new("", "", &mut findings).compare(Some(before), Some(after)),
+        PolicySubject::Closed => Walk::new("", "", &mut findings).compare(Some(before), Some(after)),
     }
     findings.violations
 }

@@ -11,7 +11,7 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| LIST.lines().flat_map(Rule:
 
 /// One step from a value to a part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum PathStep {
     /// To the value under this name.
     Field(String),
     /// To the element of a list that has this name.
@@ -57,11 +57,11 @@ impl Rule {
         subjects.split(',').map(rule).collect()
     }
 
-    fn is_for(&self, subject: &str, steps: &[Step]) -> bool {
+    fn is_for(&self, subject: &str, steps: &[PathStep]) -> bool {
         self.path.len() == steps.len() && self.starts_with(subject, steps)
     }
 
-    fn starts_with(&self, subject: &str, steps: &[Step]) -> bool {
+    fn starts_with(&self, subject: &str, steps: &[PathStep]) -> bool {
         self.subject == subject
             && self.path.len() >= steps.len()
             && self.path.iter().zip(steps).all(|(pattern, step)| pattern.takes(step))
@@ -80,11 +80,10 @@ impl Pattern {
         }
     }
 
-    fn takes(&self, step: &Step) -> bool {
+    fn takes(&self, step: &PathStep) -> bool {
         match (self, step) {
-            (Self::Field(pattern), Step::Field(name)) | (Self::Element(pattern), Step::Element(name)) => {
-                pattern.takes(name)
-            }
+            (Self::Field(pattern), PathStep::Field(name))
+            | (Self::Element(pattern), PathStep::Element(name)) => pattern.takes(name),
             _ => false,
         }
     }
@@ -110,12 +109,12 @@ impl NamePattern {
 }
 
 /// The rule for a place in a subject, if it is open.
-pub(super) fn find(subject: &str, steps: &[Step]) -> Option<&'static Rule> {
+pub(super) fn find(subject: &str, steps: &[PathStep]) -> Option<&'static Rule> {
     RULES.iter().find(|rule| rule.is_for(subject, steps))
 }
 
 /// Whether something below a place in a subject is open.
-pub(super) fn is_open_below(subject: &str, steps: &[Step]) -> bool {
+pub(super) fn is_open_below(subject: &str, steps: &[PathStep]) -> bool {
     RULES.iter().any(|rule| rule.starts_with(subject, steps) && rule.path.len() > steps.len())
 }
 
@@ -124,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_line_of_the_list_is_a_rule_that_is_understood() {
+    fn every_line_of_the_list_is_a_valid_rule() {
         for line in LIST.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let rules = Rule::parse(line);
             assert!(!rules.is_empty(), "{line}");
@@ -144,8 +143,8 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_holds_at_its_place_and_not_above_or_below() {
-        let field = |name: &str| Step::Field(name.to_owned());
+    fn a_rule_applies_at_its_path_and_not_above_or_below() {
+        let field = |name: &str| PathStep::Field(name.to_owned());
         let spec = [field("spec"), field("replicas")];
         assert!(find("istiod", &spec).is_some());
         assert!(find("istiod-service", &spec).is_none());

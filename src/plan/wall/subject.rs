@@ -29,7 +29,7 @@ pub(super) const ALL: [&str; 19] = [
 
 /// What of an object may differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Subject {
+pub(super) enum PolicySubject {
     /// Fields of the object, listed under this name.
     Fields(&'static str),
     /// The mesh configuration in its texts.
@@ -42,7 +42,7 @@ pub(super) enum Subject {
     Closed,
 }
 
-impl Subject {
+impl PolicySubject {
     pub fn of(id: &ObjectId) -> Self {
         if id.namespace.as_deref() != Some(ISTIO_NAMESPACE) {
             return Self::Closed;

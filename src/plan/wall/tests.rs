@@ -259,7 +259,7 @@ fn other(api_version: &str, kind: &str, name: &str, spec: &Value) -> Value {
 }
 
 #[test]
-fn what_leads_traffic_to_a_service_elsewhere_is_closed() {
+fn redirecting_a_service_elsewhere_is_closed() {
     let service = |name: &str| {
         other(
             "v1",
@@ -299,13 +299,13 @@ fn what_leads_traffic_to_a_service_elsewhere_is_closed() {
         !is_open(&istiod, &set(istiod.clone(), "/spec/type", json!("NodePort"))),
         "the control plane is not exposed"
     );
-    let foreign = service("someone-elses");
-    assert!(!is_open(&foreign, &set(foreign.clone(), "/spec/type", json!("NodePort"))));
+    let unmanaged = service("someone-elses");
+    assert!(!is_open(&unmanaged, &set(unmanaged.clone(), "/spec/type", json!("NodePort"))));
 }
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "one table")]
-fn what_accompanies_a_workload_keeps_what_it_selects() {
+fn selectors_of_accompanying_objects_cannot_be_changed() {
     let resource = json!([{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]);
     let external = json!([{"type": "External", "external": {"metric": {"name": "x"}, "target": {"type": "Value", "value": "1"}}}]);
     for (api_version, kind, name, before, field, after, is_allowed) in [
@@ -429,13 +429,13 @@ fn violations(
     after: &[(ObjectId, Value)],
     switched_on: &[(ObjectId, Value)],
 ) -> Vec<Cause> {
-    let wall = Wall { before: before.to_vec(), switched_on: &|| switched_on.to_vec() };
-    wall.violations(after).into_iter().map(|violation| violation.cause).collect()
+    let policy = RenderingPolicy { before: before.to_vec(), switched_on: &|| switched_on.to_vec() };
+    policy.violations(after).into_iter().map(|violation| violation.cause).collect()
 }
 
 #[test]
-fn permissions_webhooks_definitions_and_accounts_are_frozen() {
-    for (kind, what) in FROZEN {
+fn permissions_webhooks_crds_and_accounts_are_frozen() {
+    for (kind, what) in FROZEN_KINDS {
         let (id, object) = of_kind("v1", kind, None, "x");
         let changed = set(object.clone(), "/anything", json!(1));
         assert_eq!(
@@ -507,7 +507,7 @@ fn texts(name: &str, data: &Value) -> Value {
 }
 
 #[test]
-fn the_mesh_configuration_keeps_who_is_trusted() {
+fn trust_settings_of_the_mesh_cannot_be_changed() {
     let mesh = |text: &str| texts("istio", &json!({"mesh": text, "meshNetworks": "networks: {}"}));
     let before = "trustDomain: cluster.local\ndefaultConfig: {discoveryAddress: istiod:15012}\n";
     for (added, is_allowed) in [
@@ -618,7 +618,7 @@ fn what_injection_gives_to_pods_is_closed() {
 }
 
 #[test]
-fn gateways_that_istiod_makes_get_nothing_that_ours_do_not_get() {
+fn overlays_of_gateways_are_as_restricted_as_our_gateways() {
     let overlay = |kind: &str, overlay: &Value| {
         let none = texts("istio-default-gatewayclass-a", &Value::Null);
         let one = texts("istio-default-gatewayclass-a", &json!({kind: overlay.to_string()}));

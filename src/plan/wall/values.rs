@@ -203,10 +203,10 @@ impl ValueClass {
 }
 
 /// The name of a field, and what it may hold.
-type Field = (&'static str, fn(&Value) -> bool);
+type AllowedField = (&'static str, fn(&Value) -> bool);
 
 /// Fields of a port of a Service, and what they may hold.
-const SERVICE_PORT: [Field; 6] = [
+const SERVICE_PORT: [AllowedField; 6] = [
     ("appProtocol", is_word),
     ("name", is_word),
     ("nodePort", is_port),
@@ -296,7 +296,7 @@ fn is_quantity(value: &Value) -> bool {
 }
 
 fn is_policy_ports(value: &Value) -> bool {
-    let ports: [Field; 2] = [("port", is_port), ("protocol", is_protocol)];
+    let ports: [AllowedField; 2] = [("port", is_port), ("protocol", is_protocol)];
     value.as_object().is_some_and(|rule| {
         rule.len() == 1
             && rule.get("ports").is_some_and(|list| {
@@ -360,7 +360,7 @@ fn is_list_of(value: &Value, is_item: impl Fn(&Value) -> bool) -> bool {
     value.as_array().is_some_and(|items| items.len() <= MAX_PARTS && items.iter().all(is_item))
 }
 
-fn has_only(value: &Value, fields: &[Field]) -> bool {
+fn has_only(value: &Value, fields: &[AllowedField]) -> bool {
     let is_listed = |(name, value): (&String, &Value)| {
         fields.iter().any(|(listed, takes)| listed == name && takes(value))
     };

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::rules::{self, Step};
+use super::rules::{self, PathStep};
 use super::{Cause, Findings};
 
 /// Deepest place that is compared.
@@ -33,7 +33,7 @@ pub(super) struct Walk<'a, 'f> {
     /// What to show in front of a place: the text that it stands in, if it is not a field of the object.
     pub prefix: &'static str,
     pub findings: &'f mut Findings<'a>,
-    steps: Vec<Step>,
+    steps: Vec<PathStep>,
 }
 
 impl<'a, 'f> Walk<'a, 'f> {
@@ -70,7 +70,7 @@ impl<'a, 'f> Walk<'a, 'f> {
     fn fields(&mut self, before: &Map<String, Value>, after: &Map<String, Value>) {
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         for name in names {
-            self.step(Step::Field(name.clone()), before.get(name), after.get(name));
+            self.step(PathStep::Field(name.clone()), before.get(name), after.get(name));
         }
     }
 
@@ -102,7 +102,7 @@ impl<'a, 'f> Walk<'a, 'f> {
         if before == after {
             return;
         }
-        self.steps.push(Step::Element(name.to_owned()));
+        self.steps.push(PathStep::Element(name.to_owned()));
         match (before, after) {
             ([before], [after]) => self.compare(Some(before), Some(after)),
             ([], [one]) => self.whole_element(None, Some(one)),
@@ -121,7 +121,7 @@ impl<'a, 'f> Walk<'a, 'f> {
         }
     }
 
-    fn step(&mut self, step: Step, before: Option<&Value>, after: Option<&Value>) {
+    fn step(&mut self, step: PathStep, before: Option<&Value>, after: Option<&Value>) {
         self.steps.push(step);
         self.compare(before, after);
         self.steps.pop();
@@ -129,7 +129,7 @@ impl<'a, 'f> Walk<'a, 'f> {
 
     /// The list at the current place with the field that tells its elements apart.
     fn key(&self) -> Option<(&'static str, &'static str)> {
-        let Some(Step::Field(name)) = self.steps.last() else { return None };
+        let Some(PathStep::Field(name)) = self.steps.last() else { return None };
         KEYS.into_iter().find(|(list, _)| list == name)
     }
 
@@ -145,19 +145,19 @@ fn names<'v>(items: &'v [Value], key: &str) -> Option<Vec<&'v str>> {
 }
 
 /// A place as people write it, with everything in it that an author may choose escaped.
-fn shown(prefix: &str, steps: &[Step]) -> String {
+fn shown(prefix: &str, steps: &[PathStep]) -> String {
     /// Longest name that is shown in full, in characters.
     const LONGEST: usize = 80;
     let mut path = prefix.to_owned();
     for step in steps {
-        let (Step::Field(name) | Step::Element(name)) = step;
+        let (PathStep::Field(name) | PathStep::Element(name)) = step;
         let short: String = name.chars().take(LONGEST).flat_map(char::escape_debug).collect();
         let is_plain =
             name.len() <= LONGEST && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         let separator = if path.is_empty() || path.ends_with(": ") { "" } else { "." };
         // Writing to a text does not fail.
         let _ = match step {
-            Step::Field(_) if is_plain => write!(path, "{separator}{short}"),
+            PathStep::Field(_) if is_plain => write!(path, "{separator}{short}"),
             _ => write!(path, "[{short}]"),
         };
     }

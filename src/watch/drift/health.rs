@@ -7,95 +7,96 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Kind, Report, kind_of};
-use crate::apply::ready::Fitness;
+use super::{WatchReport, WatchedKind, kind_of};
+use crate::apply::ready::WorkloadHealth;
 use crate::object::ObjectId;
 
 /// How long a workload may be without any pod before that is told: as long as one pod needs to be replaced.
-const DOWN_FOR: Duration = Duration::from_secs(10);
+const UNAVAILABLE_GRACE_PERIOD: Duration = Duration::from_secs(10);
 /// How long a workload may lack some of its pods before that is told: a new node brings the agent a minute of work.
-const SHORT_FOR: Duration = Duration::from_secs(60);
+const DEGRADED_GRACE_PERIOD: Duration = Duration::from_secs(60);
 
 /// Workloads that do not fare well, and since when.
 #[derive(Default)]
-pub(super) struct Health {
-    ill: BTreeMap<ObjectId, (Fitness, Instant)>,
+pub(super) struct HealthTracker {
+    unhealthy: BTreeMap<ObjectId, (WorkloadHealth, Instant)>,
     /// Kinds that are being listed again, with the workloads of ours that were found so far.
-    relisting: BTreeMap<Kind, BTreeSet<ObjectId>>,
-    told: BTreeMap<ObjectId, Fitness>,
+    relisting: BTreeMap<WatchedKind, BTreeSet<ObjectId>>,
+    reported: BTreeMap<ObjectId, WorkloadHealth>,
 }
 
-impl Health {
+impl HealthTracker {
     /// Takes in what a watch saw.
-    pub(super) fn note(&mut self, kind: &Kind, report: &Report, now: Instant) {
+    pub(super) fn record(&mut self, kind: &WatchedKind, report: &WatchReport, now: Instant) {
         match report {
-            Report::Restarted => drop(self.relisting.insert(kind.clone(), BTreeSet::new())),
-            Report::Fares(id, fitness) => {
+            WatchReport::Relisting => drop(self.relisting.insert(kind.clone(), BTreeSet::new())),
+            WatchReport::Health(id, health) => {
                 if let Some(found) = self.relisting.get_mut(kind) {
                     found.insert(id.clone());
                 }
-                self.keep(id, fitness, now);
+                self.update(id, health, now);
             }
-            Report::Is(id, seen) if seen.entry.is_none() => drop(self.ill.remove(id)),
-            Report::Is(..) => {}
-            Report::Listed => {
+            WatchReport::Present(id, snapshot) if snapshot.entry.is_none() => drop(self.unhealthy.remove(id)),
+            WatchReport::Present(..) => {}
+            WatchReport::Listed => {
                 let found = self.relisting.remove(kind).unwrap_or_default();
-                self.ill.retain(|id, _| kind_of(id) != *kind || found.contains(id));
+                self.unhealthy.retain(|id, _| kind_of(id) != *kind || found.contains(id));
             }
-            Report::Gone(id) => drop(self.ill.remove(id)),
-            Report::Unknown => self.ill.retain(|id, _| kind_of(id) != *kind),
+            WatchReport::Gone(id) => drop(self.unhealthy.remove(id)),
+            WatchReport::NotServed => self.unhealthy.retain(|id, _| kind_of(id) != *kind),
         }
     }
 
-    fn keep(&mut self, id: &ObjectId, fitness: &Fitness, now: Instant) {
-        if *fitness == Fitness::Well {
-            self.ill.remove(id);
+    fn update(&mut self, id: &ObjectId, health: &WorkloadHealth, now: Instant) {
+        if *health == WorkloadHealth::Healthy {
+            self.unhealthy.remove(id);
         } else {
-            let since = self.ill.get(id).map_or(now, |(_, since)| *since);
-            self.ill.insert(id.clone(), (fitness.clone(), since));
+            let since = self.unhealthy.get(id).map_or(now, |(_, since)| *since);
+            self.unhealthy.insert(id.clone(), (health.clone(), since));
         }
     }
 
     /// Forgets the workloads of all other kinds: nobody looks at them any more.
-    pub(super) fn watch_only(&mut self, kinds: &BTreeSet<Kind>) {
-        self.ill.retain(|id, _| kinds.contains(&kind_of(id)));
+    pub(super) fn retain_kinds(&mut self, kinds: &BTreeSet<WatchedKind>) {
+        self.unhealthy.retain(|id, _| kinds.contains(&kind_of(id)));
         self.relisting.retain(|kind, _| kinds.contains(kind));
     }
 
     /// The workloads of which it is to be told that they do not fare well.
-    pub(super) fn ailing(&self, now: Instant) -> BTreeMap<ObjectId, Fitness> {
-        let lasting = self.ill.iter().filter(|(_, (fitness, since))| *since + patience(fitness) <= now);
-        lasting.map(|(id, (fitness, _))| (id.clone(), fitness.clone())).collect()
+    pub(super) fn unhealthy(&self, now: Instant) -> BTreeMap<ObjectId, WorkloadHealth> {
+        let overdue =
+            self.unhealthy.iter().filter(|(_, (health, since))| *since + grace_period(health) <= now);
+        overdue.map(|(id, (health, _))| (id.clone(), health.clone())).collect()
     }
 
     /// Whether something else is to be told than the last time that this was asked.
-    pub(super) fn has_news(&mut self, now: Instant) -> bool {
-        let ailing = self.ailing(now);
-        let is_news = ailing != self.told;
-        self.told = ailing;
-        is_news
+    pub(super) fn has_changed(&mut self, now: Instant) -> bool {
+        let unhealthy = self.unhealthy(now);
+        let has_changed = unhealthy != self.reported;
+        self.reported = unhealthy;
+        has_changed
     }
 
     /// When something is to be told next if nothing happens until then.
-    pub(super) fn next_news(&self, now: Instant) -> Option<Instant> {
-        let due = self.ill.values().map(|(fitness, since)| *since + patience(fitness));
+    pub(super) fn next_change_at(&self, now: Instant) -> Option<Instant> {
+        let due = self.unhealthy.values().map(|(health, since)| *since + grace_period(health));
         due.filter(|due| *due > now).min()
     }
 }
 
-const fn patience(fitness: &Fitness) -> Duration {
-    match fitness {
-        Fitness::Well | Fitness::Short(_) => SHORT_FOR,
-        Fitness::Down(_) => DOWN_FOR,
+const fn grace_period(health: &WorkloadHealth) -> Duration {
+    match health {
+        WorkloadHealth::Healthy | WorkloadHealth::Degraded(_) => DEGRADED_GRACE_PERIOD,
+        WorkloadHealth::Unavailable(_) => UNAVAILABLE_GRACE_PERIOD,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::live::Seen;
+    use crate::apply::live::ObjectSnapshot;
 
-    fn kind() -> Kind {
+    fn kind() -> WatchedKind {
         ("apps".into(), "v1".into(), "Deployment".into())
     }
 
@@ -109,89 +110,103 @@ mod tests {
         }
     }
 
-    fn down() -> Fitness {
-        Fitness::Down("0 of 2".into())
+    fn unavailable() -> WorkloadHealth {
+        WorkloadHealth::Unavailable("0 of 2".into())
     }
 
-    fn short() -> Fitness {
-        Fitness::Short("1 of 2".into())
+    fn degraded() -> WorkloadHealth {
+        WorkloadHealth::Degraded("1 of 2".into())
     }
 
-    fn fares(health: &mut Health, fitness: Fitness, now: Instant) {
-        health.note(&kind(), &Report::Fares(id(), fitness), now);
+    fn report_health(tracker: &mut HealthTracker, health: WorkloadHealth, now: Instant) {
+        tracker.record(&kind(), &WatchReport::Health(id(), health), now);
     }
 
     #[test]
-    fn what_lasts_is_told_once_and_its_end_at_once() {
-        for (fitness, patience) in [(down(), DOWN_FOR), (short(), SHORT_FOR)] {
+    fn a_lasting_problem_is_reported_once_and_its_end_at_once() {
+        for (status, grace_period) in
+            [(unavailable(), UNAVAILABLE_GRACE_PERIOD), (degraded(), DEGRADED_GRACE_PERIOD)]
+        {
             let start = Instant::now();
-            let mut health = Health::default();
-            fares(&mut health, fitness.clone(), start);
-            assert!(!health.has_news(start), "{fitness:?} at once");
-            assert_eq!(health.next_news(start), Some(start + patience));
-            assert!(health.has_news(start + patience), "{fitness:?} lasts");
-            assert_eq!(health.ailing(start + patience), BTreeMap::from([(id(), fitness.clone())]));
-            assert!(!health.has_news(start + patience), "{fitness:?} twice");
-            assert_eq!(health.next_news(start + patience), None);
-            fares(&mut health, Fitness::Well, start + patience);
-            assert!(health.has_news(start + patience), "{fitness:?} is over");
+            let mut health = HealthTracker::default();
+            report_health(&mut health, status.clone(), start);
+            assert!(!health.has_changed(start), "{status:?} at once");
+            assert_eq!(health.next_change_at(start), Some(start + grace_period));
+            assert!(health.has_changed(start + grace_period), "{status:?} lasts");
+            assert_eq!(health.unhealthy(start + grace_period), BTreeMap::from([(id(), status.clone())]));
+            assert!(!health.has_changed(start + grace_period), "{status:?} twice");
+            assert_eq!(health.next_change_at(start + grace_period), None);
+            report_health(&mut health, WorkloadHealth::Healthy, start + grace_period);
+            assert!(health.has_changed(start + grace_period), "{status:?} is over");
         }
     }
 
     #[test]
-    fn what_is_over_soon_is_no_news() {
+    fn a_short_problem_is_not_reported() {
         let start = Instant::now();
-        for end in [Report::Fares(id(), Fitness::Well), Report::Gone(id())] {
-            let mut health = Health::default();
-            fares(&mut health, down(), start);
-            health.note(&kind(), &end, start);
-            assert!(!health.has_news(start + SHORT_FOR));
-            assert_eq!(health.next_news(start), None);
+        for end in [WatchReport::Health(id(), WorkloadHealth::Healthy), WatchReport::Gone(id())] {
+            let mut health = HealthTracker::default();
+            report_health(&mut health, unavailable(), start);
+            health.record(&kind(), &end, start);
+            assert!(!health.has_changed(start + DEGRADED_GRACE_PERIOD));
+            assert_eq!(health.next_change_at(start), None);
         }
     }
 
     #[test]
-    fn a_workload_that_is_no_longer_seen_is_not_ill_any_more() {
-        let taken = || Report::Is(id(), Seen { uid: Some("u".into()), entry: None, pause: None });
+    fn a_workload_that_is_gone_is_not_unhealthy_any_more() {
+        let unmanaged =
+            || WatchReport::Present(id(), ObjectSnapshot { uid: Some("u".into()), entry: None, pause: None });
         for (name, end) in [
-            ("deleted", vec![Report::Gone(id())]),
-            ("deleted while the watch was away", vec![Report::Restarted, Report::Listed]),
-            ("taken by someone else", vec![taken()]),
-            ("taken while the watch was away", vec![Report::Restarted, taken(), Report::Listed]),
-            ("its kind deleted", vec![Report::Unknown]),
+            ("deleted", vec![WatchReport::Gone(id())]),
+            ("deleted while the watch was away", vec![WatchReport::Relisting, WatchReport::Listed]),
+            ("taken by someone else", vec![unmanaged()]),
+            (
+                "taken while the watch was away",
+                vec![WatchReport::Relisting, unmanaged(), WatchReport::Listed],
+            ),
+            ("its kind deleted", vec![WatchReport::NotServed]),
         ] {
             let start = Instant::now();
-            let mut health = Health::default();
-            fares(&mut health, down(), start);
-            assert!(health.has_news(start + DOWN_FOR), "{name}");
+            let mut health = HealthTracker::default();
+            report_health(&mut health, unavailable(), start);
+            assert!(health.has_changed(start + UNAVAILABLE_GRACE_PERIOD), "{name}");
             for report in end {
-                health.note(&kind(), &report, start + DOWN_FOR);
+                health.record(&kind(), &report, start + UNAVAILABLE_GRACE_PERIOD);
             }
-            assert!(health.has_news(start + DOWN_FOR), "{name}");
-            assert_eq!(health.ailing(start + DOWN_FOR), BTreeMap::new(), "{name}");
+            assert!(health.has_changed(start + UNAVAILABLE_GRACE_PERIOD), "{name}");
+            assert_eq!(health.unhealthy(start + UNAVAILABLE_GRACE_PERIOD), BTreeMap::new(), "{name}");
         }
     }
 
     #[test]
-    fn a_workload_that_is_listed_again_is_ill_since_before() {
+    fn a_workload_that_is_listed_again_stays_unhealthy() {
         let start = Instant::now();
-        let mut health = Health::default();
-        fares(&mut health, down(), start);
-        let is = Report::Is(id(), Seen { uid: Some("u".into()), entry: Some("e".into()), pause: None });
-        for report in [Report::Restarted, is, Report::Fares(id(), down()), Report::Listed] {
-            health.note(&kind(), &report, start + DOWN_FOR);
+        let mut health = HealthTracker::default();
+        report_health(&mut health, unavailable(), start);
+        let is = WatchReport::Present(
+            id(),
+            ObjectSnapshot { uid: Some("u".into()), entry: Some("e".into()), pause: None },
+        );
+        for report in
+            [WatchReport::Relisting, is, WatchReport::Health(id(), unavailable()), WatchReport::Listed]
+        {
+            health.record(&kind(), &report, start + UNAVAILABLE_GRACE_PERIOD);
         }
-        assert_eq!(health.ailing(start + DOWN_FOR), BTreeMap::from([(id(), down())]));
+        assert_eq!(
+            health.unhealthy(start + UNAVAILABLE_GRACE_PERIOD),
+            BTreeMap::from([(id(), unavailable())])
+        );
     }
 
     #[test]
-    fn what_gets_worse_or_better_is_told_from_its_beginning() {
+    fn a_problem_that_gets_worse_or_better_counts_from_its_start() {
         let start = Instant::now();
-        let mut health = Health::default();
-        fares(&mut health, short(), start);
-        fares(&mut health, down(), start + DOWN_FOR);
-        assert!(health.has_news(start + DOWN_FOR), "it has been ill for long enough");
-        fares(&mut health, short(), start + SHORT_FOR);
-        assert_eq!(health.ailing(start + SHORT_FOR), BTreeMap::from([(id(), short())]));
+        let mut health = HealthTracker::default();
+        report_health(&mut health, degraded(), start);
+        report_health(&mut health, unavailable(), start + UNAVAILABLE_GRACE_PERIOD);
+        assert!(health.has_changed(start + UNAVAILABLE_GRACE_PERIOD), "it has been ill for long enough");
+        report_health(&mut health, degraded(), start + DEGRADED_GRACE_PERIOD);
+        assert_eq!(health.unhealthy(start + DEGRADED_GRACE_PERIOD), BTreeMap::from([(id(), degraded())]));
     }
 }

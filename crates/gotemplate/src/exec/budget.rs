@@ -9,7 +9,7 @@ use chacha20::rand_core::SeedableRng as _;
 use super::Failure;
 use crate::functions::Function;
 use crate::templates::{Functions, Limits};
-use crate::value::{Value, held};
+use crate::value::{Value, total_size};
 
 /// Templates of one name that include themselves, as in Helm.
 const INCLUDE_LIMIT: usize = 1000;
@@ -75,7 +75,7 @@ impl Budget {
         let most = usize::try_from(self.steps).unwrap_or(usize::MAX).saturating_mul(self.argument_bytes);
         let bytes = arguments
             .iter()
-            .map(|argument| if function.hands_on(argument) { 0 } else { held(argument, most) })
+            .map(|argument| if function.passes_through(argument) { 0 } else { total_size(argument, most) })
             .fold(0, usize::saturating_add)
             .saturating_mul(function.reads());
         self.steps(bytes.div_euclid(self.argument_bytes.max(1)) as u64)

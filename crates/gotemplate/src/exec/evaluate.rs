@@ -7,7 +7,7 @@ use super::frame::Frame;
 use super::{Executor, Failure};
 use crate::functions::{Function, Run, Type};
 use crate::syntax::ast::{Command, Expression, Operand, Pipeline};
-use crate::value::{Value, made};
+use crate::value::{Value, owned_size};
 
 impl Executor<'_> {
     /// The value of a pipeline's last command.
@@ -20,7 +20,7 @@ impl Executor<'_> {
         self.budget.check_stack().map_err(|failure| frame.locate_pipeline(failure, pipeline))?;
         let mut passed = None;
         for command in &pipeline.commands {
-            passed = Some(self.command(frame, command, dot, passed)?.settled());
+            passed = Some(self.command(frame, command, dot, passed)?.into_pipeline_value());
         }
         Ok(passed.unwrap_or_default())
     }
@@ -120,7 +120,7 @@ impl Executor<'_> {
         }
         let mut arguments = Vec::with_capacity(rest.len() + 1);
         for argument in rest {
-            arguments.push(self.operand(frame, argument, dot)?.settled());
+            arguments.push(self.operand(frame, argument, dot)?.into_pipeline_value());
         }
         arguments.extend(passed);
         method(&receiver, name, &arguments).unwrap_or_else(|| {
@@ -165,7 +165,7 @@ impl Executor<'_> {
             }
             located @ Failure::Located(_) => located,
         })?;
-        self.budget.allocate(made(&value))?;
+        self.budget.allocate(owned_size(&value))?;
         Ok(value)
     }
 

@@ -65,10 +65,10 @@ fn is_values_method(name: &str) -> bool {
 
 fn values_method(map: &Map, name: &str, arguments: &[Value]) -> Result<Value, Failure> {
     match (name, arguments) {
-        ("AsMap", []) => Ok(Value::Map(map.seen_as(MapType::Any))),
+        ("AsMap", []) => Ok(Value::Map(map.with_map_type(MapType::Any))),
         ("YAML", []) => Ok(Value::string(yaml::to_string(&Value::Map(map.clone()))? + "\n")),
         ("Table", [Value::String(path)]) => match lookup(map, path) {
-            Some(Value::Map(table)) => Ok(Value::Map(table.seen_as(MapType::Values))),
+            Some(Value::Map(table)) => Ok(Value::Map(table.with_map_type(MapType::Values))),
             _ => Err(format!("error calling Table: {path:?} is not a table").into()),
         },
         ("PathValue", [Value::String(path)]) => match lookup(map, path) {

@@ -25,14 +25,14 @@ pub(crate) struct Printer {
     text: Vec<u8>,
     walk: Walk,
     /// Whether it is being told that a verb does not fit a value.
-    tells_misfit: bool,
+    in_bad_verb: bool,
 }
 
 type Printed = Result<(), ConversionError>;
 
 impl Printer {
     pub(crate) fn new() -> Self {
-        Self { text: Vec::new(), walk: Walk::new(), tells_misfit: false }
+        Self { text: Vec::new(), walk: Walk::new(), in_bad_verb: false }
     }
 
     pub(crate) fn finish(self) -> Vec<u8> {
@@ -77,25 +77,24 @@ impl Printer {
             return Err(ConversionError::TooLarge);
         }
         // Values with methods print themselves, unless it is told that a verb does not fit them.
-        let prints_itself =
-            matches!(verb, 'v' | 's' | 'q' | 'x' | 'X') && !flags.syntax && !self.tells_misfit;
-        if verb == 'w' && !self.tells_misfit && is_compound(value) {
-            return self.misfit(value, verb, flags);
+        let prints_itself = matches!(verb, 'v' | 's' | 'q' | 'x' | 'X') && !flags.syntax && !self.in_bad_verb;
+        if verb == 'w' && !self.in_bad_verb && is_compound(value) {
+            return self.bad_verb(value, verb, flags);
         }
         match value {
             Value::Nil | Value::NilElement if flags.syntax => self.push(b"interface {}(nil)"),
             Value::Nil | Value::NilElement => self.push(b"<nil>"),
             Value::Bool(flag) if matches!(verb, 't' | 'v') => self.pad(flag.to_string().as_bytes(), flags),
-            Value::Bool(_) => self.misfit(value, verb, flags)?,
+            Value::Bool(_) => self.bad_verb(value, verb, flags)?,
             Value::Int(number) | Value::Int64(number) => self.integer(value, *number, verb, flags)?,
             Value::Uint8(byte) => self.byte(value, *byte, verb, flags)?,
             Value::Float(number) => match float_verb(verb) {
                 Some(verb) => self.float(*number, verb, flags),
-                None => self.misfit(value, verb, flags)?,
+                None => self.bad_verb(value, verb, flags)?,
             },
             Value::Complex(real, imaginary) => match float_verb(verb) {
                 Some(verb) => self.complex(*real, *imaginary, verb, flags),
-                None => self.misfit(value, verb, flags)?,
+                None => self.bad_verb(value, verb, flags)?,
             },
             Value::String(text) => self.string(value, text.as_bytes(), verb, flags)?,
             Value::Binary(bytes) => self.string(value, bytes, verb, flags)?,
@@ -186,11 +185,11 @@ impl Printer {
     }
 
     /// What Go prints for a verb that does not fit the value.
-    fn misfit(&mut self, value: &Value, verb: char, flags: Flags) -> Printed {
+    fn bad_verb(&mut self, value: &Value, verb: char, flags: Flags) -> Printed {
         self.push(format!("%!{verb}({}=", value.type_name()).as_bytes());
-        self.tells_misfit = true;
+        self.in_bad_verb = true;
         let result = self.nested(value, 'v', flags);
-        self.tells_misfit = false;
+        self.in_bad_verb = false;
         self.push(b")");
         result
     }
@@ -205,7 +204,7 @@ impl Printer {
                 self.character(number, verb, flags);
                 return Ok(());
             }
-            _ => return self.misfit(value, verb, flags),
+            _ => return self.bad_verb(value, verb, flags),
         };
         let magnitude = digits(number.unsigned_abs(), base, verb == 'X');
         if flags.precision == Some(0) && number == 0 {
@@ -316,7 +315,7 @@ impl Printer {
                 let bytes = bytes.get(..flags.precision.unwrap_or(usize::MAX)).unwrap_or(bytes);
                 self.pad(hexadecimal(bytes, verb == 'X', flags).as_bytes(), flags);
             }
-            _ => return self.misfit(value, verb, flags),
+            _ => return self.bad_verb(value, verb, flags),
         }
         Ok(())
     }

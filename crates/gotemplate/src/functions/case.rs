@@ -1,7 +1,7 @@
 //! Upper and lower case, and words.
 
 use super::Type::String as Text;
-use super::{Answer, Function, bytes, kept_one, plain, text};
+use super::{Answer, Function, bytes, plain, preserving_bytes_of_one, text};
 use crate::encoding::is_mark;
 use crate::value::Value;
 
@@ -13,8 +13,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
     plain("swapcase", &[Text], swap_case),
     plain("initials", &[Text], initials),
     plain("camelcase", &[Text], |a| Ok(Value::string(pascal_case(&text(a, 0))))),
-    plain("snakecase", &[Text], |a| Ok(kept_one([bytes(a, 0)], |[text]| separated(text, '_')))),
-    plain("kebabcase", &[Text], |a| Ok(kept_one([bytes(a, 0)], |[text]| separated(text, '-')))),
+    plain("snakecase", &[Text], |a| {
+        Ok(preserving_bytes_of_one([bytes(a, 0)], |[text]| separated(text, '_')))
+    }),
+    plain("kebabcase", &[Text], |a| {
+        Ok(preserving_bytes_of_one([bytes(a, 0)], |[text]| separated(text, '-')))
+    }),
 ];
 
 /// Go maps each character to one character; those that become several stay.

@@ -45,7 +45,9 @@ fn element(value: &Value, key: &Value) -> Answer {
     match value {
         Value::Nil | Value::NilElement => Err("index of nil pointer".into()),
         Value::Map(map) => match key {
-            Value::String(name) => Ok(map.get(name).unwrap_or_else(|| map.map_type().zero()).settled()),
+            Value::String(name) => {
+                Ok(map.get(name).unwrap_or_else(|| map.map_type().zero()).into_pipeline_value())
+            }
             other => Err(wrong_key(other)),
         },
         Value::Object(object) if object.entries().is_some() => match key {

@@ -1,7 +1,7 @@
 //! Dates, durations and their methods.
 
 use super::Type::{Any, String as Text, Time as Moment};
-use super::{Answer, Function, any, bytes, kept_one, numbers, plain, text, within};
+use super::{Answer, Function, any, bytes, numbers, plain, preserving_bytes_of_one, text, within};
 use crate::date::{Time, duration, parse_duration};
 use crate::exec::{Executor, Failure};
 use crate::value::Value;
@@ -64,7 +64,7 @@ fn moment(executor: &Executor<'_>, value: &Value) -> Result<Time, Failure> {
 
 fn formatted(executor: &Executor<'_>, layout: &[u8], value: &Value, zone: &str) -> Answer {
     let moment = moment(executor, value)?.in_zone(zone);
-    Ok(kept_one([layout], |[layout]| moment.format(layout)))
+    Ok(preserving_bytes_of_one([layout], |[layout]| moment.format(layout)))
 }
 
 fn modified(arguments: &[Value]) -> Answer {

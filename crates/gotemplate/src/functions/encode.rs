@@ -31,7 +31,7 @@ fn decoded(result: Result<Vec<u8>, String>) -> Value {
 
 /// The text of all arguments, escaped.
 fn escaped(arguments: &[Value], escape: fn(&str) -> String) -> Answer {
-    Ok(super::kept_one([&printed(arguments)?], |[text]| escape(text)))
+    Ok(super::preserving_bytes_of_one([&printed(arguments)?], |[text]| escape(text)))
 }
 
 fn printed(arguments: &[Value]) -> Result<Vec<u8>, Failure> {

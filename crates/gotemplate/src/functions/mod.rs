@@ -121,7 +121,7 @@ impl Function {
     }
 
     /// Whether a call passes an argument on, or looks at its surface, without reading all that it holds.
-    pub(crate) fn hands_on(&self, argument: &Value) -> bool {
+    pub(crate) fn passes_through(&self, argument: &Value) -> bool {
         matches!(argument, Value::List(_) | Value::Map(_))
             && matches!(
                 self.name,
@@ -198,7 +198,7 @@ impl Type {
             (Self::Map, Value::Nil) => return Ok(Value::Map(Map::nil(MapType::Any))),
             // What is passed is of the parameter's type from then on.
             (Self::Map, Value::Map(map)) if map.map_type() == MapType::Values => {
-                return Ok(Value::Map(map.seen_as(MapType::Any)));
+                return Ok(Value::Map(map.with_map_type(MapType::Any)));
             }
             (Self::Any, _)
             | (Self::Int, Value::Int(_))
@@ -272,7 +272,10 @@ fn bytes(arguments: &[Value], index: usize) -> &[u8] {
 }
 
 /// What a function makes of texts that cares for no more than their bytes: bytes that are no text are kept.
-fn kept<const N: usize>(texts: [&[u8]; N], run: impl FnOnce([&str; N]) -> Vec<String>) -> Vec<Value> {
+fn preserving_bytes<const N: usize>(
+    texts: [&[u8]; N],
+    run: impl FnOnce([&str; N]) -> Vec<String>,
+) -> Vec<Value> {
     let marked = texts.map(encoding::marked);
     let is_marked = marked.iter().any(|text| matches!(text, Cow::Owned(_)));
     let made = run(std::array::from_fn(|index| &*marked[index]));
@@ -280,8 +283,11 @@ fn kept<const N: usize>(texts: [&[u8]; N], run: impl FnOnce([&str; N]) -> Vec<St
 }
 
 /// The same for a function that makes one text.
-fn kept_one<const N: usize>(texts: [&[u8]; N], run: impl FnOnce([&str; N]) -> String) -> Value {
-    kept(texts, |texts| vec![run(texts)]).pop().unwrap_or_default()
+fn preserving_bytes_of_one<const N: usize>(
+    texts: [&[u8]; N],
+    run: impl FnOnce([&str; N]) -> String,
+) -> Value {
+    preserving_bytes(texts, |texts| vec![run(texts)]).pop().unwrap_or_default()
 }
 
 /// An integer argument.

@@ -1,19 +1,19 @@
 //! Paths with slashes.
 
 use super::Type::String as Text;
-use super::{Function, bytes, kept_one, plain, text};
+use super::{Function, bytes, plain, preserving_bytes_of_one, text};
 use crate::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    plain("base", &[Text], |a| Ok(kept_one([bytes(a, 0)], |[path]| base(path)))),
-    plain("dir", &[Text], |a| Ok(kept_one([bytes(a, 0)], |[path]| directory(path)))),
-    plain("clean", &[Text], |a| Ok(kept_one([bytes(a, 0)], |[path]| clean(path)))),
-    plain("ext", &[Text], |a| Ok(kept_one([bytes(a, 0)], |[path]| extension(path)))),
+    plain("base", &[Text], |a| Ok(preserving_bytes_of_one([bytes(a, 0)], |[path]| base(path)))),
+    plain("dir", &[Text], |a| Ok(preserving_bytes_of_one([bytes(a, 0)], |[path]| directory(path)))),
+    plain("clean", &[Text], |a| Ok(preserving_bytes_of_one([bytes(a, 0)], |[path]| clean(path)))),
+    plain("ext", &[Text], |a| Ok(preserving_bytes_of_one([bytes(a, 0)], |[path]| extension(path)))),
     plain("isAbs", &[Text], |a| Ok(Value::Bool(text(a, 0).starts_with('/')))),
-    plain("osBase", &[Text], |a| Ok(kept_one([bytes(a, 0)], |[path]| base(path)))),
-    plain("osDir", &[Text], |a| Ok(kept_one([bytes(a, 0)], |[path]| directory(path)))),
-    plain("osClean", &[Text], |a| Ok(kept_one([bytes(a, 0)], |[path]| clean(path)))),
-    plain("osExt", &[Text], |a| Ok(kept_one([bytes(a, 0)], |[path]| extension(path)))),
+    plain("osBase", &[Text], |a| Ok(preserving_bytes_of_one([bytes(a, 0)], |[path]| base(path)))),
+    plain("osDir", &[Text], |a| Ok(preserving_bytes_of_one([bytes(a, 0)], |[path]| directory(path)))),
+    plain("osClean", &[Text], |a| Ok(preserving_bytes_of_one([bytes(a, 0)], |[path]| clean(path)))),
+    plain("osExt", &[Text], |a| Ok(preserving_bytes_of_one([bytes(a, 0)], |[path]| extension(path)))),
     plain("osIsAbs", &[Text], |a| Ok(Value::Bool(text(a, 0).starts_with('/')))),
 ];
 

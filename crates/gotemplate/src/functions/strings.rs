@@ -2,8 +2,8 @@
 
 use super::Type::{Any, Int, String as Text};
 use super::{
-    Answer, Function, any, bytes, check_length, count, from, integer, kept, kept_one, plain, text, variadic,
-    within,
+    Answer, Function, any, bytes, check_length, count, from, integer, plain, preserving_bytes,
+    preserving_bytes_of_one, text, variadic, within,
 };
 use crate::encoding;
 use crate::exec::{Executor, Failure};
@@ -127,7 +127,7 @@ fn indent(arguments: &[Value], before: &str) -> Answer {
 }
 
 fn trim_all(arguments: &[Value]) -> Answer {
-    Ok(kept_one([bytes(arguments, 0), bytes(arguments, 1)], |[cut, whole]| {
+    Ok(preserving_bytes_of_one([bytes(arguments, 0), bytes(arguments, 1)], |[cut, whole]| {
         let cut: Vec<char> = cut.chars().collect();
         whole.trim_matches(cut.as_slice()).to_owned()
     }))
@@ -151,7 +151,7 @@ fn replace(arguments: &[Value]) -> Answer {
         let count = encoding::marked(whole).matches(&*encoding::marked(old)).count();
         check_length(count.saturating_mul(new.len()))?;
     }
-    Ok(kept_one([old, new, whole], |[old, new, whole]| whole.replace(old, new)))
+    Ok(preserving_bytes_of_one([old, new, whole], |[old, new, whole]| whole.replace(old, new)))
 }
 
 fn repeat(arguments: &[Value]) -> Answer {
@@ -248,7 +248,7 @@ fn wrap(width: i64, separator: &str, whole: &[u8], cuts: bool) -> Answer {
 
 /// `strings.SplitN`: all pieces, or at most so many.
 fn pieces(separator: &[u8], whole: &[u8], limit: Option<i64>) -> Vec<Value> {
-    kept([separator, whole], |[separator, whole]| text_pieces(separator, whole, limit))
+    preserving_bytes([separator, whole], |[separator, whole]| text_pieces(separator, whole, limit))
 }
 
 fn text_pieces(separator: &str, whole: &str, limit: Option<i64>) -> Vec<String> {
@@ -306,7 +306,7 @@ fn pattern(executor: &Executor<'_>, arguments: &[Value]) -> Result<Pattern, Stri
 
 fn find(executor: &mut Executor<'_>, arguments: &[Value]) -> Answer {
     let regex = pattern(executor, arguments)?;
-    Ok(kept_one([bytes(arguments, 1)], |[whole]| {
+    Ok(preserving_bytes_of_one([bytes(arguments, 1)], |[whole]| {
         regex.find(whole).map_or("", |found| found.as_str()).to_owned()
     }))
 }
@@ -319,7 +319,7 @@ fn limit(number: i64) -> usize {
 fn find_all(executor: &mut Executor<'_>, arguments: &[Value]) -> Answer {
     let regex = pattern(executor, arguments)?;
     let most = limit(integer(arguments, 2));
-    let found = kept([bytes(arguments, 1)], |[whole]| {
+    let found = preserving_bytes([bytes(arguments, 1)], |[whole]| {
         regex.find_iter(whole).take(most).map(|found| found.as_str().to_owned()).collect()
     });
     if found.is_empty() {
@@ -331,7 +331,7 @@ fn find_all(executor: &mut Executor<'_>, arguments: &[Value]) -> Answer {
 fn replace_all(executor: &mut Executor<'_>, arguments: &[Value], expands: bool) -> Answer {
     let regex = pattern(executor, arguments)?;
     let mut checked = Ok(());
-    let replaced = kept_one([bytes(arguments, 1), bytes(arguments, 2)], |[whole, new]| {
+    let replaced = preserving_bytes_of_one([bytes(arguments, 1), bytes(arguments, 2)], |[whole, new]| {
         let mut replaced = String::new();
         let mut at = 0;
         for captures in regex.captures_iter(whole) {
@@ -363,7 +363,8 @@ fn regex_split(executor: &mut Executor<'_>, arguments: &[Value]) -> Answer {
     if !bytes(arguments, 0).is_empty() && bytes(arguments, 1).is_empty() {
         return Ok(Value::strings([""]));
     }
-    let pieces = kept([bytes(arguments, 1)], |[whole]| pieces_between(&regex, whole, limit(most)));
+    let pieces =
+        preserving_bytes([bytes(arguments, 1)], |[whole]| pieces_between(&regex, whole, limit(most)));
     Ok(Value::List(List::of(Element::String, pieces)))
 }
 

@@ -93,7 +93,7 @@ impl Map {
 
     /// The same map, seen as of another type.
     #[must_use]
-    pub fn seen_as(&self, map_type: MapType) -> Self {
+    pub fn with_map_type(&self, map_type: MapType) -> Self {
         Self { map_type, inner: self.inner.clone() }
     }
 
@@ -117,7 +117,7 @@ impl Map {
 
     /// Sets a key, for all who hold this map.
     pub fn insert(&self, key: impl Into<Rc<str>>, value: Value) {
-        let replaced = self.inner.entries.borrow_mut().insert(key.into(), value.settled());
+        let replaced = self.inner.entries.borrow_mut().insert(key.into(), value.into_pipeline_value());
         // Only here, because dropping it may come back to this map.
         drop(replaced);
     }

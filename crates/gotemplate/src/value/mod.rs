@@ -17,7 +17,7 @@ pub(crate) use convert::json_date;
 pub(crate) use list::Element;
 pub use list::List;
 pub use map::{Map, MapType};
-pub(crate) use size::{held, made};
+pub(crate) use size::{owned_size, total_size};
 pub(crate) use walk::{Walk, same};
 
 use crate::date::Time;
@@ -257,7 +257,7 @@ impl Value {
     }
 
     /// Nil as a pipeline gives it.
-    pub(crate) fn settled(self) -> Self {
+    pub(crate) fn into_pipeline_value(self) -> Self {
         if matches!(self, Self::NilElement) { Self::Nil } else { self }
     }
 

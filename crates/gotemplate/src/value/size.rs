@@ -9,23 +9,23 @@ const ELEMENT: usize = 32;
 const KEY: usize = 64;
 
 /// About what was made for a value: what somebody else holds as well was there before.
-pub(crate) fn made(value: &Value) -> usize {
+pub(crate) fn owned_size(value: &Value) -> usize {
     match value {
         Value::String(text) if Rc::strong_count(text) == 1 => text.len(),
         Value::Binary(bytes) | Value::Bytes(bytes) if Rc::strong_count(bytes) == 1 => bytes.len(),
         Value::List(list) if !list.is_shared() => list
             .values()
             .iter()
-            .map(|value| made(value).saturating_add(ELEMENT))
+            .map(|value| owned_size(value).saturating_add(ELEMENT))
             .fold(0, usize::saturating_add),
-        Value::Map(map) if !map.is_shared() => map.size(|value| made(value).saturating_add(KEY)),
+        Value::Map(map) if !map.is_shared() => map.size(|value| owned_size(value).saturating_add(KEY)),
         _ => 0,
     }
 }
 
 /// About what a value holds, whoever made it. The count ends beyond `most`, since a value may be cyclic, or hold another
 /// one so often that it is endless for all practical purposes.
-pub(crate) fn held(value: &Value, most: usize) -> usize {
+pub(crate) fn total_size(value: &Value, most: usize) -> usize {
     let mut bytes: usize = 0;
     let mut waiting = vec![value.clone()];
     while let Some(value) = waiting.pop() {
@@ -52,32 +52,32 @@ pub(crate) fn held(value: &Value, most: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{held, made};
+    use super::{owned_size, total_size};
     use crate::value::{Map, Value};
 
     #[test]
-    fn what_others_hold_was_not_made() {
+    fn shared_values_do_not_count_as_owned() {
         let text = Value::string("x".repeat(100));
-        assert_eq!(made(&text), 100);
+        assert_eq!(owned_size(&text), 100);
         let list = Value::list(vec![text.clone(), Value::string("y".repeat(10))]);
-        assert_eq!(made(&text), 0);
-        assert_eq!(made(&list), 2 * 32 + 10);
+        assert_eq!(owned_size(&text), 0);
+        assert_eq!(owned_size(&list), 2 * 32 + 10);
         let map = Map::new();
         map.insert("list", list);
         let map = Value::Map(map);
-        assert_eq!(made(&map), 64 + 2 * 32 + 10);
-        let held = map.clone();
-        assert_eq!((made(&map), made(&held)), (0, 0));
+        assert_eq!(owned_size(&map), 64 + 2 * 32 + 10);
+        let shared = map.clone();
+        assert_eq!((owned_size(&map), owned_size(&shared)), (0, 0));
     }
 
     #[test]
-    fn what_a_value_holds_counts_for_whoever_reads_it() {
+    fn the_total_size_counts_shared_and_cyclic_values() {
         let text = Value::string("x".repeat(100));
         let list = Value::list(vec![text.clone(), text.clone()]);
-        assert_eq!(held(&list, usize::MAX), 2 * (32 + 100));
+        assert_eq!(total_size(&list, usize::MAX), 2 * (32 + 100));
         let map = Map::new();
         map.insert("self", Value::Map(map.clone()));
-        let endless = held(&Value::Map(map.clone()), 10_000);
+        let endless = total_size(&Value::Map(map.clone()), 10_000);
         assert!((10_000..11_000).contains(&endless), "{endless}");
         map.remove("self");
     }

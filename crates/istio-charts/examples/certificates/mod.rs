@@ -18,7 +18,7 @@ type Made<T> = Result<T, String>;
 pub fn make(function: &str, arguments: &[Value]) -> Made<Value> {
     let key = |position: usize| match arguments.get(position) {
         Some(text) => parsed_key(text.as_str().unwrap_or_default()),
-        None => KeyPair::generate_for(&PKCS_RSA_SHA256).map_err(told),
+        None => KeyPair::generate_for(&PKCS_RSA_SHA256).map_err(certificate_error),
     };
     match function {
         "genPrivateKey" => private_key(text(arguments, 0)).map(Value::string),
@@ -26,19 +26,20 @@ pub fn make(function: &str, arguments: &[Value]) -> Made<Value> {
         "genCA" | "genCAWithKey" => authority(arguments, &key(2)?),
         "genSelfSignedCert" | "genSelfSignedCertWithKey" => {
             let key = key(4)?;
-            let made = server(arguments)?.self_signed(&key).map_err(told)?;
+            let made = server(arguments)?.self_signed(&key).map_err(certificate_error)?;
             certificate(&made.pem(), &key)
         }
         "genSignedCert" | "genSignedCertWithKey" => {
             let key = key(5)?;
-            let made = server(arguments)?.signed_by(&key, &issuer(arguments.get(4))?).map_err(told)?;
+            let made =
+                server(arguments)?.signed_by(&key, &issuer(arguments.get(4))?).map_err(certificate_error)?;
             certificate(&made.pem(), &key)
         }
         _ => Err(format!("{function} is not known")),
     }
 }
 
-fn told(error: impl Display) -> String {
+fn certificate_error(error: impl Display) -> String {
     format!("error creating certificate: {error}")
 }
 
@@ -66,7 +67,7 @@ fn authority(arguments: &[Value], key: &KeyPair) -> Made<Value> {
     let mut parameters = parameters(text(arguments, 0), days(arguments, 1));
     parameters.key_usages.push(KeyUsagePurpose::KeyCertSign);
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    certificate(&parameters.self_signed(key).map_err(told)?.pem(), key)
+    certificate(&parameters.self_signed(key).map_err(certificate_error)?.pem(), key)
 }
 
 fn server(arguments: &[Value]) -> Made<CertificateParams> {
@@ -77,7 +78,7 @@ fn server(arguments: &[Value]) -> Made<CertificateParams> {
         parameters.subject_alt_names.push(SanType::IpAddress(address));
     }
     for name in texts(arguments.get(2), "alternate dns name")? {
-        parameters.subject_alt_names.push(SanType::DnsName(name.try_into().map_err(told)?));
+        parameters.subject_alt_names.push(SanType::DnsName(name.try_into().map_err(certificate_error)?));
     }
     Ok(parameters)
 }
@@ -105,7 +106,7 @@ fn issuer(value: Option<&Value>) -> Made<Issuer<'static, KeyPair>> {
         return Err(format!("wrong type for value; expected {}", Certificate::TYPE));
     };
     let field = |name| signer.field(name).as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
-    Issuer::from_ca_cert_pem(&field("Cert"), parsed_key(&field("Key"))?).map_err(told)
+    Issuer::from_ca_cert_pem(&field("Cert"), parsed_key(&field("Key"))?).map_err(certificate_error)
 }
 
 fn parsed_key(pem: &str) -> Made<KeyPair> {
@@ -131,7 +132,7 @@ fn private_key(kind: &str) -> Made<String> {
         "dsa" => return Err("keys for DSA are not made here: nothing should use them any more".to_owned()),
         other => return Ok(format!("Unknown type {other}")),
     };
-    key_pem(&key.map_err(told)?)
+    key_pem(&key.map_err(certificate_error)?)
 }
 
 fn unix_lines(text: &str) -> String {

@@ -86,13 +86,13 @@ impl<'c> Builder<'c> {
         dot.insert("Files", Data::Object(Rc::new(Files::new(chart.files.clone()))));
         dot.insert("Release", self.release.clone());
         dot.insert("Capabilities", self.capabilities.clone());
-        dot.insert("Values", Data::Map(values.seen_as(MapType::Values)));
+        dot.insert("Values", Data::Map(values.with_map_type(MapType::Values)));
         dot.insert("Subcharts", Data::Map(subcharts.clone()));
         for subchart in &chart.dependencies {
             let own =
                 values.get(subchart.name()).and_then(|values| values.as_map().cloned()).unwrap_or_default();
             let inner = self.chart(subchart, &path, &own);
-            subcharts.insert(subchart.name(), Data::Map(inner.seen_as(MapType::Any)));
+            subcharts.insert(subchart.name(), Data::Map(inner.with_map_type(MapType::Any)));
         }
         self.scopes.push(Scope { chart, path, dot: dot.clone() });
         dot

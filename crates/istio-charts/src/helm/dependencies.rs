@@ -34,7 +34,7 @@ pub(super) fn is_compatible(constraint: &str, version: &str) -> bool {
     }
 }
 
-fn fits(chart: &Chart, dependency: &Dependency) -> bool {
+fn satisfies(chart: &Chart, dependency: &Dependency) -> bool {
     chart.name() == dependency.name && is_compatible(&dependency.version, &chart.metadata.version)
 }
 
@@ -50,14 +50,14 @@ fn enable(chart: &mut Chart, values: &Value, path: &str) -> Result<(), String> {
     }
     let is_off = |name: &str| wanted.iter().any(|dependency| !dependency.enabled && dependency.name == name);
     chart.dependencies.retain(|subchart| !is_off(subchart.name()));
-    let kept: Vec<Dependency> =
+    let enabled: Vec<Dependency> =
         wanted.iter().filter(|dependency| !is_off(&dependency.name)).cloned().collect();
     let values = to_json(&values)?;
     for subchart in &mut chart.dependencies {
         let below = format!("{path}{}.", subchart.name());
         enable(subchart, &values, &below)?;
     }
-    chart.metadata.dependencies = (!kept.is_empty()).then_some(kept);
+    chart.metadata.dependencies = (!enabled.is_empty()).then_some(enabled);
     Ok(())
 }
 
@@ -65,11 +65,11 @@ fn enable(chart: &mut Chart, values: &Value, path: &str) -> Result<(), String> {
 fn named(present: &[Chart], wanted: &mut [Dependency]) -> Vec<Chart> {
     let mut charts: Vec<Chart> = present
         .iter()
-        .filter(|chart| !wanted.iter().any(|dependency| fits(chart, dependency)))
+        .filter(|chart| !wanted.iter().any(|dependency| satisfies(chart, dependency)))
         .cloned()
         .collect();
     for dependency in wanted {
-        if let Some(chart) = present.iter().find(|chart| fits(chart, dependency)) {
+        if let Some(chart) = present.iter().find(|chart| satisfies(chart, dependency)) {
             let mut chart = chart.clone();
             if !dependency.alias.is_empty() {
                 chart.metadata.name.clone_from(&dependency.alias);

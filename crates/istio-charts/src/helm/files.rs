@@ -12,19 +12,19 @@ use std::sync::Arc;
 pub(super) struct Files {
     all: Arc<Vec<File>>,
     /// Positions of the files that are seen, in the order of their paths.
-    seen: Vec<usize>,
+    visible: Vec<usize>,
 }
 
 impl Files {
     pub(super) fn new(all: Arc<Vec<File>>) -> Self {
         let by_path: BTreeMap<&str, usize> =
             all.iter().enumerate().map(|(index, file)| (file.path.as_str(), index)).collect();
-        let seen = by_path.into_values().collect();
-        Self { all, seen }
+        let visible = by_path.into_values().collect();
+        Self { all, visible }
     }
 
     fn files(&self) -> impl Iterator<Item = &File> {
-        self.seen.iter().filter_map(|index| self.all.get(*index))
+        self.visible.iter().filter_map(|index| self.all.get(*index))
     }
 
     fn data(&self, path: &str) -> &[u8] {
@@ -33,9 +33,9 @@ impl Files {
 
     fn glob(&self, pattern: &str) -> Self {
         let pattern = Glob::parse(pattern);
-        let seen = self.seen.iter().copied();
+        let visible = self.visible.iter().copied();
         let matches = |index: &usize| self.all.get(*index).is_some_and(|file| pattern.matches(&file.path));
-        Self { all: self.all.clone(), seen: seen.filter(matches).collect() }
+        Self { all: self.all.clone(), visible: visible.filter(matches).collect() }
     }
 
     /// The files by their names without folders, as YAML.

@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_does_not_fit_says_where() {
+    fn a_path_that_does_not_match_reports_where() {
         let cases = [
             ("", "the path is empty"),
             (

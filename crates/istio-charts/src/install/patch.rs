@@ -231,9 +231,9 @@ mod tests {
             error.to_string(),
             "component Pilot: the overlay for Deployment 'other' matches no rendered object"
         );
-        let misfit = pilot(&json!({"overlays": [{"kind": "Service", "name": "istiod", "patches": [
+        let mismatched = pilot(&json!({"overlays": [{"kind": "Service", "name": "istiod", "patches": [
             {"path": "spec.ports.[port:80].name", "value": "x"}]}]}));
-        let error = apply(&misfit, None, &mut istiod()).unwrap_err();
+        let error = apply(&mismatched, None, &mut istiod()).unwrap_err();
         assert_eq!(
             error.to_string(),
             "component Pilot: overlay for Service 'istiod' at 'spec.ports.[port:80].name'"

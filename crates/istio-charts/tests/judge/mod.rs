@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What both make of a request.
-pub enum Verdict {
+pub enum Comparison {
     /// The same text.
     Equal,
     /// The same text, but for what is random or tells the time.
@@ -26,25 +26,25 @@ pub enum Verdict {
 /// A rendering: the text that is printed, and the notes.
 type Printed = (String, String);
 
-pub fn judge(oracle: &mut Oracle, request: &Request) -> Verdict {
+pub fn compare_with_helm(oracle: &mut Oracle, request: &Request) -> Comparison {
     let helms = oracle.ask(request);
     match (ours(request), helms.error.as_str()) {
-        (Ok((printed, notes)), "") if printed == helms.output && notes == helms.notes => Verdict::Equal,
+        (Ok((printed, notes)), "") if printed == helms.output && notes == helms.notes => Comparison::Equal,
         (Ok(ours), "") => random_or_different(oracle, request, &ours, &helms),
-        (Err(ours), error) if !error.is_empty() => Verdict::BothFail { ours, helms: error.to_owned() },
-        (Ok(_), error) => Verdict::Differ(format!("Helm fails: {error}")),
-        (Err(error), _) => Verdict::Differ(format!("only we fail: {error}")),
+        (Err(ours), error) if !error.is_empty() => Comparison::BothFail { ours, helms: error.to_owned() },
+        (Ok(_), error) => Comparison::Differ(format!("Helm fails: {error}")),
+        (Err(error), _) => Comparison::Differ(format!("only we fail: {error}")),
     }
 }
 
 /// A difference does not count where Helm differs from itself.
-fn random_or_different(oracle: &mut Oracle, request: &Request, ours: &Printed, helms: &Answer) -> Verdict {
+fn random_or_different(oracle: &mut Oracle, request: &Request, ours: &Printed, helms: &Answer) -> Comparison {
     let again = oracle.ask(request);
     let output = difference(&ours.0, &helms.output, &again.output);
     let notes = || difference(&ours.1, &helms.notes, &again.notes).map(|lines| format!("notes: {lines}"));
     match output.or_else(notes) {
-        None => Verdict::EqualButRandom,
-        Some(lines) => Verdict::Differ(lines),
+        None => Comparison::EqualButRandom,
+        Some(lines) => Comparison::Differ(lines),
     }
 }
 
@@ -79,10 +79,13 @@ fn agrees(ours: &str, helms: &str, again: &str) -> bool {
 
 /// What we make of a request.
 pub fn ours(request: &Request) -> Result<Printed, String> {
-    let chart = Chart::load(Path::new(&request.chart)).map_err(|error| told(&error))?;
+    let chart = Chart::load(Path::new(&request.chart)).map_err(|error| format_error_chain(&error))?;
     let mut values = json!({});
     for text in &request.values {
-        istio_charts::merge_values(&mut values, parse_values(text).map_err(|error| told(&error))?);
+        istio_charts::merge_values(
+            &mut values,
+            parse_values(text).map_err(|error| format_error_chain(&error))?,
+        );
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed();
     let mut options = Options::install(&request.name, &request.namespace);
@@ -97,11 +100,13 @@ pub fn ours(request: &Request) -> Result<Printed, String> {
     if request.is_upgrade {
         options.release.operation = Operation::Upgrade;
     }
-    let rendering = render(&chart, &values, &options).map_err(|error| told(&error))?;
-    let printed = rendering.print(request.include_crds).map_err(|error| told(&error))?;
+    let rendering = render(&chart, &values, &options).map_err(|error| format_error_chain(&error))?;
+    let printed = rendering.print(request.include_crds).map_err(|error| format_error_chain(&error))?;
     Ok((printed, rendering.notes().to_owned()))
 }
 
-pub fn told(error: &dyn Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {}", told(source)))
+pub fn format_error_chain(error: &dyn Error) -> String {
+    error
+        .source()
+        .map_or_else(|| error.to_string(), |source| format!("{error}: {}", format_error_chain(source)))
 }

@@ -9,7 +9,7 @@ use super::texts::TextKind;
 
 /// What a value holds.
 #[derive(Clone, Debug)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     /// `true` or `false`.
     Bool,
     /// The same, or its text: the value of an environment variable.
@@ -38,7 +38,7 @@ pub(super) enum Kind {
     Structure(&'static StructureKind),
 }
 
-impl Kind {
+impl ValueKind {
     /// Reads what stands after the path in `allowed_values.txt`; `None` if there is no such kind.
     pub fn parse(text: &'static str) -> Option<Self> {
         let mut words = text.split_whitespace();
@@ -142,7 +142,7 @@ fn is_units(mut text: &str) -> bool {
     true
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ValueKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bool | Self::Flag => f.write_str("true or false"),

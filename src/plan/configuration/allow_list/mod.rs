@@ -17,13 +17,13 @@ pub(in crate::plan) use tests::samples;
 
 use serde_json::{Map, Value};
 
-use self::kind::Kind;
+use self::kind::ValueKind;
 use self::structures::StructureKind;
-use self::tree::{Found, Node, TREE};
+use self::tree::{Node, NodeLookup, TREE};
 use crate::validate::Problem;
 
 /// Most characters of a name or value in a message.
-const SHOWN: usize = 80;
+const MAX_SHOWN: usize = 80;
 
 /// Who sets values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Audience {
 
 /// What `audience` may not set of `values`.
 pub(super) fn check(values: &Map<String, Value>, audience: Audience) -> Vec<Problem> {
-    let mut check = Check { audience, problems: Vec::new() };
+    let mut check = AllowListCheck { audience, problems: Vec::new() };
     check.map(&TREE, "", values);
     check.problems
 }
@@ -58,23 +58,23 @@ pub(super) fn is_unreviewed(problem: &Problem) -> bool {
     problem.message == closed::not_listed()
 }
 
-struct Check {
+struct AllowListCheck {
     audience: Audience,
     problems: Vec<Problem>,
 }
 
-impl Check {
+impl AllowListCheck {
     fn map(&mut self, node: &Node, path: &str, map: &Map<String, Value>) {
         for (name, value) in map {
             match node.find(name) {
-                Found::Node(node) => self.value(node, &join(path, name), value),
-                Found::Closed(closed) if closed.applies_to(self.audience) => {
+                NodeLookup::Node(node) => self.value(node, &join(path, name), value),
+                NodeLookup::Closed(closed) if closed.applies_to(self.audience) => {
                     self.add(&join(path, name), closed.message());
                 }
-                Found::Unknown if self.audience == Audience::RestrictedAuthor => {
+                NodeLookup::Unknown if self.audience == Audience::RestrictedAuthor => {
                     self.add(&join(path, name), closed::not_listed());
                 }
-                Found::Closed(_) | Found::Unknown => {}
+                NodeLookup::Closed(_) | NodeLookup::Unknown => {}
             }
         }
     }
@@ -95,11 +95,11 @@ impl Check {
                 }
             }
             (value, Some(kind)) if kind.accepts(value) => {}
-            (Value::Object(map), Some(Kind::Structure(kind))) if kind.is_by_entry => {
+            (Value::Object(map), Some(ValueKind::Structure(kind))) if kind.is_by_entry => {
                 self.entries(kind, path, map);
             }
             (value, kind) => {
-                let wanted = kind.as_ref().map_or_else(|| expected(node), Kind::to_string);
+                let wanted = kind.as_ref().map_or_else(|| expected(node), ValueKind::to_string);
                 self.add(path, format!("{} is not accepted: must be {wanted}", shown(value)));
             }
         }
@@ -139,14 +139,14 @@ fn expected(node: &Node) -> String {
 }
 
 fn join(path: &str, name: &str) -> String {
-    let name = shortened(name, SHOWN);
+    let name = shortened(name, MAX_SHOWN);
     if path.is_empty() { name } else { format!("{path}.{name}") }
 }
 
 /// A value as a message shows it.
 fn shown(value: &Value) -> String {
     match value {
-        Value::String(text) => format!("\"{}\"", shortened(text, SHOWN)),
+        Value::String(text) => format!("\"{}\"", shortened(text, MAX_SHOWN)),
         Value::Array(_) => "this list".to_owned(),
         Value::Object(_) => "this map".to_owned(),
         value => value.to_string(),

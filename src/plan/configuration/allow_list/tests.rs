@@ -117,9 +117,9 @@ fn is_reviewed(path: &str) -> bool {
             node = items;
         }
         match node.find(name) {
-            Found::Node(next) => node = next,
-            Found::Closed(_) => return true,
-            Found::Unknown => return matches!(node.kind, Some(Kind::Structure(_))),
+            NodeLookup::Node(next) => node = next,
+            NodeLookup::Closed(_) => return true,
+            NodeLookup::Unknown => return matches!(node.kind, Some(ValueKind::Structure(_))),
         }
     }
     node.kind.is_some() || node.closed.is_some() || node.is_section() || node.items.is_some()
@@ -355,7 +355,7 @@ fn a_refusal_names_the_path_the_reason_and_who_can_set_the_value() {
 }
 
 #[test]
-fn what_the_operator_decides_is_closed_to_everybody_and_the_rest_to_authors() {
+fn operator_values_are_closed_to_all_and_the_rest_to_authors() {
     for (values, author, administrator) in [
         (json!({"global": {"hub": "x"}}), true, true),
         (json!({"meshConfig": {"trustDomain": "x"}}), true, false),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use super::closed::Closed;
-use super::kind::Kind;
+use super::kind::ValueKind;
 use super::texts::TextKind;
 
 /// The values that authors may set.
@@ -23,7 +23,7 @@ pub(super) struct Node {
     /// For names that are not known otherwise.
     others: Option<Closed>,
     /// The value itself, if an author may set it.
-    pub kind: Option<Kind>,
+    pub kind: Option<ValueKind>,
     /// Whether `null` may remove the section.
     pub is_removable: bool,
     /// Why the value is closed, unless something below it is allowed.
@@ -31,7 +31,7 @@ pub(super) struct Node {
 }
 
 /// What is known of a name in a section.
-pub(super) enum Found<'t> {
+pub(super) enum NodeLookup<'t> {
     /// The name is known.
     Node(&'t Node),
     /// All names that are not known are closed for the same reason.
@@ -42,12 +42,12 @@ pub(super) enum Found<'t> {
 
 impl Node {
     /// What is known of `name` below this node.
-    pub fn find(&self, name: &str) -> Found<'_> {
+    pub fn find(&self, name: &str) -> NodeLookup<'_> {
         let any = self.any.as_ref().filter(|(kind, _)| kind.accepts(name)).map(|(_, node)| &**node);
         match (self.children.get(name).or(any), self.others.or(self.closed)) {
-            (Some(node), _) => Found::Node(node),
-            (None, Some(closed)) => Found::Closed(closed),
-            (None, None) => Found::Unknown,
+            (Some(node), _) => NodeLookup::Node(node),
+            (None, Some(closed)) => NodeLookup::Closed(closed),
+            (None, None) => NodeLookup::Unknown,
         }
     }
 
@@ -56,14 +56,14 @@ impl Node {
         !self.children.is_empty() || self.any.is_some() || self.others.is_some()
     }
 
-    fn add(&mut self, path: &[Segment], rule: &Rule) {
+    fn add(&mut self, path: &[Segment], rule: &LineRule) {
         let Some((segment, rest)) = path.split_first() else { return rule.set(self) };
         match segment {
             Segment::Name(name) => self.children.entry(name.clone()).or_default().add(rest, rule),
             Segment::Any(kind) => self.any.get_or_insert_with(|| (kind, Box::default())).1.add(rest, rule),
             Segment::Items => self.items.get_or_insert_default().add(rest, rule),
             Segment::Others => {
-                if let Rule::Closed(closed) = rule {
+                if let LineRule::Closed(closed) = rule {
                     self.others = Some(*closed);
                 }
             }
@@ -73,13 +73,13 @@ impl Node {
 
 /// What a line says of its path.
 #[derive(Clone, Debug)]
-enum Rule {
-    Allowed(Kind),
+enum LineRule {
+    Allowed(ValueKind),
     Section,
     Closed(Closed),
 }
 
-impl Rule {
+impl LineRule {
     fn set(&self, node: &mut Node) {
         match self {
             Self::Allowed(kind) => node.kind = Some(kind.clone()),
@@ -101,10 +101,14 @@ enum Segment {
 pub(super) static TREE: LazyLock<Node> = LazyLock::new(|| {
     let mut root = Node::default();
     let allowed = lines(ALLOWED).map(|(path, rest)| {
-        let rule = if rest == "section" { Some(Rule::Section) } else { Kind::parse(rest).map(Rule::Allowed) };
+        let rule = if rest == "section" {
+            Some(LineRule::Section)
+        } else {
+            ValueKind::parse(rest).map(LineRule::Allowed)
+        };
         (path, rule)
     });
-    let closed = lines(CLOSED).map(|(path, rest)| (path, Closed::parse(rest).map(Rule::Closed)));
+    let closed = lines(CLOSED).map(|(path, rest)| (path, Closed::parse(rest).map(LineRule::Closed)));
     for (path, rule) in allowed.chain(closed) {
         // A line that cannot be read allows nothing; a test shows that there is none.
         let Some(rule) = rule else { continue };
@@ -163,8 +167,9 @@ fn names(path: &str) -> Vec<String> {
 #[cfg(test)]
 pub(super) fn unreadable() -> Vec<&'static str> {
     let is_readable = |path: &str| alternatives(path).iter().all(|path| segments(path).is_some());
-    let allowed = lines(ALLOWED)
-        .filter(|(path, rest)| !is_readable(path) || (*rest != "section" && Kind::parse(rest).is_none()));
+    let allowed = lines(ALLOWED).filter(|(path, rest)| {
+        !is_readable(path) || (*rest != "section" && ValueKind::parse(rest).is_none())
+    });
     let closed = lines(CLOSED).filter(|(path, rest)| !is_readable(path) || Closed::parse(rest).is_none());
     allowed.chain(closed).map(|(path, _)| path).collect()
 }

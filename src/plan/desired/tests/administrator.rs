@@ -2,21 +2,21 @@
 
 use super::*;
 
-fn outcome(mode: OverrideMode, administrator: &Value, spec: Value) -> Desired {
-    desire_in(mode, administrator, spec, false)
+fn outcome(mode: OverrideMode, administrator: &Value, spec: Value) -> PlanOutcome {
+    plan_outcome_in_mode(mode, administrator, spec, false)
 }
 
 fn planned_with(administrator: &Value, spec: Value) -> Plan {
     match outcome(OverrideMode::Restricted, administrator, spec) {
-        Desired::Plan(plan) => plan,
-        Desired::Rejected(rejection) => panic!("{administrator}: {rejection}"),
+        PlanOutcome::Plan(plan) => plan,
+        PlanOutcome::Rejected(rejection) => panic!("{administrator}: {rejection}"),
     }
 }
 
 fn refusal(mode: OverrideMode, administrator: &Value, spec: Value) -> String {
     match outcome(mode, administrator, spec) {
-        Desired::Rejected(rejection) => rejection.message,
-        Desired::Plan(_) => panic!("{administrator} was not refused"),
+        PlanOutcome::Rejected(rejection) => rejection.message,
+        PlanOutcome::Plan(_) => panic!("{administrator} was not refused"),
     }
 }
 
@@ -40,7 +40,7 @@ fn administrator_values_rank_above_the_base_and_below_the_resource() {
 }
 
 #[test]
-fn null_of_the_administrator_removes_what_the_base_says() {
+fn null_of_the_administrator_removes_a_base_value() {
     let without = json!({"pilot": {"env": {"CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE": null}}});
     let variable = |administrator: &Value| {
         let istiod = object(&planned_with(administrator, json!({})), "Deployment", "istiod");
@@ -58,7 +58,7 @@ fn cni_directories_of_the_administrator_win_over_the_detected_ones() {
     let images = Images::official(bundle.version());
     let facts = ClusterFacts { provider: configuration::Provider::Gke, ..ClusterFacts::default() };
     let folder = |administrator: Value| {
-        let basis = Basis {
+        let input = PlanInput {
             bundle: &bundle,
             facts: &facts,
             images: &images,
@@ -68,7 +68,7 @@ fn cni_directories_of_the_administrator_win_over_the_detected_ones() {
             administrator_values: &administrator.as_object().unwrap().clone().into(),
             owner: None,
         };
-        let Desired::Plan(plan) = desired(&ValidatedSpec::default(), basis).unwrap() else {
+        let PlanOutcome::Plan(plan) = build_plan(&ValidatedSpec::default(), input).unwrap() else {
             panic!("refused")
         };
         let agent = object(&plan, "DaemonSet", "istio-cni-node");

@@ -98,8 +98,9 @@ fn a_value_must_not_reach_what_is_closed_and_is_named() {
         }
         let message = refused(json!({"values": values}));
         for (_, path, words) in cases {
-            let told = |problem: &str| problem.starts_with(&format!("{path}: ")) && problem.contains(words);
-            assert!(message.split("; ").any(told), "{path}, {words}: {message}");
+            let is_reported =
+                |problem: &str| problem.starts_with(&format!("{path}: ")) && problem.contains(words);
+            assert!(message.split("; ").any(is_reported), "{path}, {words}: {message}");
         }
         assert!(!message.contains("spec.values.telemetry"), "{message}");
     }
@@ -129,7 +130,7 @@ fn a_patch_must_not_reach_what_is_closed() {
 
 /// Fails when a new version of Istio reads something in its injection templates that nobody has judged yet.
 #[test]
-fn whatever_the_injection_templates_read_is_closed_or_known_to_be_harmless() {
+fn inputs_of_injection_templates_are_closed_or_harmless() {
     const CLOSED: [&str; 11] = [
         "MeshConfig.TrustDomain",
         "ProxyConfig.InterceptionMode",
@@ -143,7 +144,7 @@ fn whatever_the_injection_templates_read_is_closed_or_known_to_be_harmless() {
         "Values.global.proxy_init.image",
         "Values.pilot.cni",
     ];
-    let injector = object(&planned(json!({})), "ConfigMap", "istio-sidecar-injector");
+    let injector = object(&built_plan(json!({})), "ConfigMap", "istio-sidecar-injector");
     let templates = injector["data"]["config"].as_str().unwrap();
     let mut read = BTreeSet::new();
     for root in ["Values.", "ProxyConfig.", "MeshConfig."] {

@@ -19,7 +19,7 @@ fn every_example_of_the_documentation_is_accepted_in_restricted_mode() {
     let specs: Vec<Value> = examples.iter().filter_map(|example| example.get("spec").cloned()).collect();
     assert!(specs.iter().filter(|spec| spec.get("values").is_some()).count() >= 2, "{specs:?}");
     for spec in specs {
-        planned(spec);
+        built_plan(spec);
     }
 }
 
@@ -27,7 +27,7 @@ fn every_example_of_the_documentation_is_accepted_in_restricted_mode() {
 fn a_value_of_each_path_on_the_list_is_accepted_by_name_and_kind() {
     let bundle = Bundle::embedded();
     let images = Images::official(bundle.version());
-    let basis = Basis {
+    let input = PlanInput {
         bundle: &bundle,
         facts: &ClusterFacts::default(),
         images: &images,
@@ -37,7 +37,7 @@ fn a_value_of_each_path_on_the_list_is_accepted_by_name_and_kind() {
         administrator_values: &AdministratorValues::default(),
         owner: None,
     };
-    let names = known_names(basis).unwrap();
+    let names = known_value_names(input).unwrap();
     for (_, values) in configuration::allowed_samples() {
         let problems =
             check_values(values.as_object().unwrap(), OverrideMode::Restricted, &names, bundle.version());
@@ -51,7 +51,7 @@ fn a_value_of_each_path_on_the_list_is_accepted_by_name_and_kind() {
 /// Many in one resource, as a rendering each would take minutes. The fields of a list's items need each other, so that they
 /// are among the samples above only.
 #[test]
-fn allowed_values_pass_the_rendering_and_the_second_wall() {
+fn allowed_values_pass_the_rendering_policy() {
     let samples: Vec<Value> = configuration::allowed_samples()
         .into_iter()
         .filter(|(path, _)| !path.contains("[]."))
@@ -63,7 +63,7 @@ fn allowed_values_pass_the_rendering_and_the_second_wall() {
         for one in values {
             istio_charts::strategic_merge::merge(&mut together, one);
         }
-        if let Desired::Rejected(rejection) = desire(json!({"values": together}), false) {
+        if let PlanOutcome::Rejected(rejection) = plan_outcome(json!({"values": together}), false) {
             refused.push(rejection.message);
         }
     }

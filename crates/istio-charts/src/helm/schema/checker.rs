@@ -67,16 +67,16 @@ impl<'d, 's> Checker<'d, 's> {
     }
 
     /// Whether a value fits a schema; violations are not kept, and what a schema that does not fit has evaluated neither.
-    pub(super) fn fits(&mut self, schema: &'s Value, value: &Value, path: &str) -> bool {
+    pub(super) fn matches(&mut self, schema: &'s Value, value: &Value, path: &str) -> bool {
         let violations = std::mem::take(&mut self.violations);
         let before = std::mem::take(&mut self.evaluated);
         self.check(schema, value, path);
-        let fits = std::mem::replace(&mut self.violations, violations).is_empty();
+        let is_valid = std::mem::replace(&mut self.violations, violations).is_empty();
         let evaluated = std::mem::replace(&mut self.evaluated, before);
-        if fits {
+        if is_valid {
             self.evaluated.absorb(evaluated);
         }
-        fits
+        is_valid
     }
 
     /// Checks a field or an item of the current value.
@@ -265,7 +265,7 @@ impl<'d, 's> Checker<'d, 's> {
             self.check(schema, value, path);
         }
         let any = schemas("anyOf");
-        if !any.is_empty() && !self.fits_any(any, value, path) {
+        if !any.is_empty() && !self.matches_any(any, value, path) {
             self.wrong(path, "it fits none of 'anyOf'");
             if let [only] = any {
                 self.check(only, value, path);
@@ -273,19 +273,19 @@ impl<'d, 's> Checker<'d, 's> {
         }
         let one = schemas("oneOf");
         if !one.is_empty() {
-            match one.iter().filter(|schema| self.fits(schema, value, path)).count() {
+            match one.iter().filter(|schema| self.matches(schema, value, path)).count() {
                 1 => {}
                 0 => self.wrong(path, "it fits none of 'oneOf'"),
                 count => self.wrong(path, &format!("it fits {count} of 'oneOf', not one")),
             }
         }
         if let Some(schema) = keywords.get("not")
-            && self.fits(schema, value, path)
+            && self.matches(schema, value, path)
         {
             self.wrong(path, "it fits what 'not' excludes");
         }
         if let Some(condition) = keywords.get("if").filter(|_| self.draft >= Draft::Seven) {
-            let branch = if self.fits(condition, value, path) { "then" } else { "else" };
+            let branch = if self.matches(condition, value, path) { "then" } else { "else" };
             if let Some(schema) = keywords.get(branch) {
                 self.check(schema, value, path);
             }
@@ -293,10 +293,10 @@ impl<'d, 's> Checker<'d, 's> {
     }
 
     /// Whether a value fits one of the schemas. All are tried where it matters what they evaluate.
-    fn fits_any(&mut self, schemas: &'s [Value], value: &Value, path: &str) -> bool {
+    fn matches_any(&mut self, schemas: &'s [Value], value: &Value, path: &str) -> bool {
         if !self.tracks_evaluation() {
-            return schemas.iter().any(|schema| self.fits(schema, value, path));
+            return schemas.iter().any(|schema| self.matches(schema, value, path));
         }
-        schemas.iter().filter(|schema| self.fits(schema, value, path)).count() > 0
+        schemas.iter().filter(|schema| self.matches(schema, value, path)).count() > 0
     }
 }

@@ -98,7 +98,7 @@ impl<'s> Checker<'_, 's> {
         let Some(schema) = keywords.get("contains").filter(|_| self.draft > Draft::Four) else { return };
         let before = std::mem::take(&mut self.evaluated);
         let fitting: Vec<usize> =
-            (0..values.len()).filter(|index| self.fits(schema, &values[*index], path)).collect();
+            (0..values.len()).filter(|index| self.matches(schema, &values[*index], path)).collect();
         self.evaluated = before;
         let count = fitting.len();
         if self.draft == Draft::Year2020 {
