@@ -87,7 +87,7 @@ generate: charts ## Write what is generated: the CRD, the list of Istio's object
 	  config/components/experimental/experimental-role.yaml config/components/edit/aggregated-edit.yaml charts/istio-manager/files/
 
 check-generated: generate ## Fail if something generated was changed by hand
-	@git diff --exit-code -- crds charts/istio-manager/files src/apply/istio_objects.txt || { echo "run 'make generate' and commit the result" >&2; exit 1; }
+	@git diff --exit-code -- crds charts/istio-manager/files src/inventory/istio_objects.txt || { echo "run 'make generate' and commit the result" >&2; exit 1; }
 
 charts: ## Export Istio's charts, which the build embeds
 	@tools/export-charts.sh

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::kubernetes::ServiceAccountRef;
 use crate::leader::Leadership;
 use crate::plan::{AdministratorValues, OverrideMode};
-use crate::probes::{MetricsRegistry, Readiness};
+use crate::server::{MetricsRegistry, Readiness};
 use crate::validate::FeatureStage;
 
 /// Everything a controller needs from the process it runs in. Cheap to clone; all clones share the same values.

@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use istio_manager::object::ObjectId;
+use istio_manager::kubernetes::object::ObjectId;
 use serde_json::{Value, json};
 
 use matrix_cases::{Case, pairwise, product, whole};

@@ -8,7 +8,7 @@ mod matrix_cases;
 use std::collections::BTreeSet;
 
 use assert_cmd::Command;
-use istio_manager::object::ObjectId;
+use istio_manager::kubernetes::object::ObjectId;
 
 use matrix_cases::Case;
 

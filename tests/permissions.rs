@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 
 use gotemplate::yaml;
 use istio_charts::Bundle;
-use istio_manager::apply::ownership;
-use istio_manager::object::ObjectId;
+use istio_manager::inventory::ownership;
+use istio_manager::kubernetes::object::ObjectId;
 use serde_json::{Value, json};
 
 mod matrix_cases;
@@ -431,7 +431,7 @@ fn the_policy_for_objects_of_the_cluster_lists_what_the_charts_render() -> Resul
 fn the_list_of_istios_own_objects_is_what_the_charts_render() -> Result {
     let lines: BTreeSet<String> = rendered(true)?.iter().map(|(id, _)| ownership::describe(id)).collect();
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/apply/istio_objects.txt");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/inventory/istio_objects.txt");
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, &text)?;
     }

@@ -9,7 +9,7 @@ mod matrix_cases;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use istio_manager::object::ObjectId;
+use istio_manager::kubernetes::object::ObjectId;
 use serde_json::Value;
 
 use matrix_cases::Case;

@@ -6,13 +6,13 @@ pub mod bounds;
 pub mod conditions;
 #[cfg(test)]
 mod crd;
-mod fit;
 pub mod last_applied;
 pub mod names;
+mod schema_check;
 pub mod v1alpha2;
 
-pub use fit::{SchemaViolations, check_schema};
-pub use v1alpha2::{Istio, IstioSpec, IstioStatus};
+pub use self::schema_check::{SchemaViolations, check_schema};
+pub use self::v1alpha2::{Istio, IstioSpec, IstioStatus};
 
 /// The CustomResourceDefinition to install in a cluster, as YAML. Generated from the types: a test compares it with them,
 /// and writes it.

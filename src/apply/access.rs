@@ -9,13 +9,13 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::PostParams;
 use kube::{Api, Client};
 
-use super::inventory::Record;
-use super::server_side;
 use crate::api::names::ISTIO_NAMESPACE;
+use crate::inventory::Record;
 use crate::kubernetes::ServiceAccountRef;
-use crate::object::ObjectId;
+use crate::kubernetes::object::ObjectId;
 use crate::plan::Stage;
 use crate::plan::access::operator_role_binding;
+use crate::ssa::apply;
 
 /// How long the API server may take to learn of a binding; usually it takes milliseconds.
 const ACCESS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,7 +60,7 @@ async fn is_effective(client: &Client) -> bool {
 pub async fn ensure(client: &Client, account: &ServiceAccountRef) -> Option<(ObjectId, Record)> {
     let manifest = operator_role_binding(account);
     let id = ObjectId::of(&manifest).ok()?;
-    let written = server_side::apply(client, &id, &manifest).await;
+    let written = apply::apply(client, &id, &manifest).await;
     let written = written.inspect_err(|error| {
         tracing::info!(%error, "no access to the namespace of the control plane is granted");
     });

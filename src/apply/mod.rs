@@ -4,30 +4,7 @@
 //! Istio should look like.
 
 pub mod access;
-pub mod change;
-pub mod concede;
-pub mod definition_gate;
-pub mod definitions;
-pub mod deletion;
-pub mod dispute;
-pub mod explain;
-pub mod fields;
-pub mod fight;
-pub mod gates;
-pub mod heed;
-pub mod inventory;
-pub mod live;
-pub mod ownership;
-pub mod pause;
-pub mod ready;
-pub mod releases;
-mod repairs;
-pub mod server_side;
-pub mod storage;
-pub mod takeover;
-mod unsaved;
-pub mod wait;
-mod write;
+mod object_applier;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -39,17 +16,17 @@ use kube::Client;
 use serde_json::Value;
 use thiserror::Error;
 
-use self::deletion::Deletion;
-use self::fight::ConflictBackoff;
-use self::inventory::{Inventory, InventoryStore};
-use self::live::LiveObjects;
-pub use self::repairs::RevertMetrics;
-use self::unsaved::PendingRecords;
-use self::wait::WaitOutcome;
-use self::write::{ApplyContext, ApplyResult, ObjectApplier};
-pub use self::write::{SkipReason, Skipped};
-use crate::object::ObjectId;
+use self::object_applier::{ApplyContext, ApplyResult, ObjectApplier};
+pub use self::object_applier::{SkipReason, Skipped};
+use crate::drift::conflict_backoff::ConflictBackoff;
+pub use crate::drift::reverts::RevertMetrics;
+use crate::drift::snapshot::LiveObjects;
+use crate::inventory::deletion::Deletion;
+use crate::inventory::pending_records::PendingRecords;
+use crate::inventory::{Inventory, InventoryStore};
+use crate::kubernetes::object::ObjectId;
 use crate::plan::{BoundaryError, Plan, Stage, check_boundary};
+use crate::readiness::wait::WaitOutcome;
 use crate::status::Progress;
 
 /// Applying the plan failed; what was written before stays, and is remembered.
@@ -71,7 +48,7 @@ pub enum Error {
     Inventory {
         /// What happened.
         #[from]
-        source: inventory::Error,
+        source: crate::inventory::Error,
     },
     /// The present state of an object, to which fields may have to be conceded, could not be read.
     #[error("cannot read {object}")]
@@ -85,7 +62,7 @@ pub enum Error {
     #[error("cannot take over the fields of those who managed it before")]
     Adopt {
         /// The object and what the API server said.
-        source: server_side::Error,
+        source: crate::ssa::apply::Error,
     },
     /// Others write the object so often that its managed fields cannot be rewritten.
     #[error("cannot take over {object}: others write it all the time")]
@@ -98,14 +75,14 @@ pub enum Error {
     HelmReleases {
         /// What happened.
         #[from]
-        source: releases::Error,
+        source: crate::inventory::helm_releases::Error,
     },
     /// It is not known whether a definition may be written.
     #[error("cannot judge the custom resource definitions of this cluster")]
     CrdPolicy {
         /// What happened.
         #[from]
-        source: definition_gate::Error,
+        source: crate::crds::policy::Error,
     },
     /// An object was refused.
     #[error("stage {stage} is not complete")]
@@ -113,14 +90,14 @@ pub enum Error {
         /// The stage.
         stage: Stage,
         /// The object and what the API server said.
-        source: server_side::Error,
+        source: crate::ssa::apply::Error,
     },
     /// An object that is no longer wanted could not be deleted.
     #[error("cannot prune")]
     Prune {
         /// The object and what the API server said.
         #[from]
-        source: deletion::Error,
+        source: crate::inventory::deletion::Error,
     },
 }
 
@@ -256,18 +233,19 @@ impl Applier {
             // Beside the writes: both are over before istiod, once it starts, gets to its watches.
             let kinds = if stage == Stage::Istiod { context.take_new_kinds() } else { Vec::new() };
             let write = self.write_stage(plan, stage, inventory, live, &context, &mut applied);
-            let (written, ()) = join(write, storage::warm_up(&self.client, kinds)).await;
+            let (written, ()) = join(write, crate::crds::warmup::warm_up(&self.client, kinds)).await;
             written?;
             // A definition that stays as it is may lack the label by which ours are watched.
             let ours = planned.iter().filter(|(_, id)| !applied.kept_crds.contains(id)).cloned();
-            let conditions = gates::readiness_conditions(stage, &ours.collect::<Vec<_>>());
+            let conditions =
+                crate::readiness::conditions::readiness_conditions(stage, &ours.collect::<Vec<_>>());
             if conditions.is_empty() || (was_complete && applied.written == 0) {
                 continue;
             }
             monitor.set_expected(applied_objects(planned, stage, inventory, live, &applied));
             let progress = self.progress.for_stage(stage);
             tokio::select! {
-                outcome = wait::wait_until_ready(&self.client, &conditions, self.deadline, &progress) => {
+                outcome = crate::readiness::wait::wait_until_ready(&self.client, &conditions, self.deadline, &progress) => {
                     if let WaitOutcome::NotReady(reason) = outcome {
                         return Ok(ApplyOutcome::NotReady { stage, reason });
                     }
@@ -277,7 +255,8 @@ impl Applier {
         }
         let wanted: Vec<ObjectId> = planned.iter().map(|(_, id)| id.clone()).collect();
         applied.pruned = self.prune(&wanted, inventory).await?;
-        applied.helm_secrets = releases::find_remaining_secrets(&self.client, inventory).await?;
+        applied.helm_secrets =
+            crate::inventory::helm_releases::find_remaining_secrets(&self.client, inventory).await?;
         applied.warnings =
             plan.warnings().iter().cloned().chain(context.crd_policy.into_warnings()).collect();
         Ok(ApplyOutcome::Complete(applied))
@@ -335,7 +314,7 @@ impl Applier {
     async fn prune(&self, wanted: &[ObjectId], inventory: &mut Inventory) -> Result<usize, Error> {
         let mut pruned = 0;
         for (id, record) in inventory.surplus(wanted) {
-            let deletion = deletion::delete(&self.client, &id, &record).await?;
+            let deletion = crate::inventory::deletion::delete(&self.client, &id, &record).await?;
             if deletion.is_final() {
                 inventory.forget(&id);
             }

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::report;
 use super::shared::{self, ClusterArguments, VersionArguments};
-use crate::check::{self, CheckSubject, Finding, FindingSeverity, PreflightInput};
 use crate::kubernetes::ConnectError;
+use crate::preflight::{self, CheckSubject, Finding, FindingSeverity, PreflightInput};
 
 /// Why nothing was checked.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +85,7 @@ async fn check(arguments: &CheckArguments) -> Result<Vec<Finding>, CheckError> {
     let bundle = arguments.version.bundle()?;
     let namespace = arguments.cluster.namespace();
     let input = PreflightInput { client: &client, bundle: &bundle, operator_namespace: &namespace };
-    let findings = check::run_preflight(input).await;
+    let findings = preflight::run_preflight(input).await;
     let text = match arguments.output {
         FindingsFormat::Text => format_findings(&findings, shared::is_coloured()),
         FindingsFormat::Json => {

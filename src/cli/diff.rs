@@ -14,14 +14,14 @@ use super::overrides::ValuesFileError;
 use super::shared::{self, AllowArguments, ClusterArguments, VersionArguments};
 use super::{render, report};
 use crate::api::{Istio, names};
-use crate::apply::inventory::InventoryStore;
-use crate::apply::server_side::is_transient;
+use crate::diff::{self, ObjectDiff, Style};
+use crate::gather::cluster::ClusterWatch;
+use crate::gather::{self, gather, installed};
+use crate::inventory::InventoryStore;
 use crate::kubernetes::{self, ConnectError};
-use crate::observe::cluster::ClusterWatch;
-use crate::observe::{self, gather, installed};
 use crate::plan::configuration;
 use crate::plan::{self, PlanInput, PlanOutcome};
-use crate::preview::{self, ObjectDiff, Style};
+use crate::ssa::apply::is_transient;
 use crate::validate::{self, Rejection, version};
 
 /// Waits for the API server to serve a new kind.
@@ -45,7 +45,7 @@ pub enum DiffError {
     Rejected(#[from] Rejection),
     /// The cluster cannot be read.
     #[error("cannot observe the cluster")]
-    Gather(#[from] observe::Error),
+    Gather(#[from] gather::Error),
     /// It cannot be told which version is installed.
     #[error("cannot tell which Istio is installed")]
     Installed(#[from] installed::Error),
@@ -63,7 +63,7 @@ pub enum DiffError {
     Plan(#[from] plan::Error),
     /// An object cannot be compared.
     #[error("cannot tell what would change")]
-    Compare(#[from] preview::Error),
+    Compare(#[from] diff::Error),
     /// Nothing can run.
     #[error("cannot start")]
     Runtime(#[source] io::Error),
@@ -167,12 +167,12 @@ async fn diff(arguments: &DiffArguments) -> Result<usize, DiffError> {
         eprintln!("warning: {warning}");
     }
     let style = style(arguments.color);
-    let mut changes = std::pin::pin!(preview::diff(&client, &plan, &observed.inventory)?);
+    let mut changes = std::pin::pin!(diff::diff(&client, &plan, &observed.inventory)?);
     let mut summary = Summary::default();
     while let Some(change) = changes.next().await {
         let change = change?;
         summary.count(&change);
-        print(&preview::unified(&change, style))?;
+        print(&diff::unified(&change, style))?;
     }
     eprintln!("{summary}");
     Ok(summary.total())

@@ -23,14 +23,14 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::telemetry;
 
-pub use bind::BindAddress;
-pub use check::{CheckArguments, CheckError};
-pub use diff::{DiffArguments, DiffError};
-pub use flags::RunArguments;
-pub use images::ImagesArguments;
-pub use render::{RenderArguments, RenderError};
-pub use restarts::{RestartsArguments, RestartsError};
-pub use run::RunError;
+pub use self::bind::BindAddress;
+pub use self::check::{CheckArguments, CheckError};
+pub use self::diff::{DiffArguments, DiffError};
+pub use self::flags::RunArguments;
+pub use self::images::ImagesArguments;
+pub use self::render::{RenderArguments, RenderError};
+pub use self::restarts::{RestartsArguments, RestartsError};
+pub use self::run::RunError;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -17,8 +17,8 @@ use crate::context::Context;
 use crate::fips::{self, NoFipsModule};
 use crate::kubernetes::{self, ConnectError, Limits, RequestMetrics, WriteFence};
 use crate::leader::{Election, Leadership, LeadershipLost, TimingError};
-use crate::probes::{BindError, MetricsRegistry, Readiness, Server};
-use crate::shutdown::{self, ShutdownError};
+use crate::server::{BindError, MetricsRegistry, Readiness, Server};
+use crate::signals::{self, ShutdownError};
 
 /// The controllers have this long to end their work after the signal, and writes under way this long after that.
 /// With the release of the Lease the process is gone in less than 5 s.
@@ -53,7 +53,7 @@ pub enum RunError {
     LeadershipLost(#[from] LeadershipLost),
     /// The controllers ended.
     #[error("the controllers ended")]
-    Controllers(#[from] crate::watch::Error),
+    Controllers(#[from] crate::controllers::istio::Error),
     /// A part of the program panicked.
     #[error("the leader election ended unexpectedly")]
     Election(#[from] tokio::task::JoinError),
@@ -65,7 +65,7 @@ pub async fn run(arguments: &RunArguments) -> Result<(), RunError> {
     fips::coverage(fips::mode(|name| std::env::var(name).ok()), arguments.fips_policy(), module)?.log();
     let timing = arguments.timing()?;
     let settings = arguments.settings()?;
-    let shutdown = shutdown::on_signal()?;
+    let shutdown = signals::on_signal()?;
     let requests = RequestMetrics::default();
     let (connections, account) = kubernetes::connections(arguments.kubeconfig.as_deref(), &requests).await?;
     let operator_namespace = identity::namespace(arguments.operator_namespace.as_deref());
@@ -125,7 +125,7 @@ async fn supervise(
     write_fence: WriteFence,
     shutdown: &CancellationToken,
 ) -> Result<(), RunError> {
-    let controllers = crate::watch::run(context);
+    let controllers = crate::controllers::istio::run(context);
     tokio::pin!(controllers);
     let ended = tokio::select! {
         ended = &mut controllers => ended,

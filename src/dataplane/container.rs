@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use super::amounts::ResourceRequirements;
-use super::objects::null_as_empty;
-use super::part::RawJson;
+use super::raw_json::RawJson;
+use super::resources::ResourceRequirements;
+use super::types::null_as_empty;
 
 /// A container.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::decide::disruption::PodReplacement;
-use super::decide::finding::{BlockReason, Decision, RestartAnnotations, StaleWorkload};
-use super::decide::found::{Assessment, ScanResult};
-use super::decide::rollout::RolloutStatus;
-use super::kind::WorkloadKind;
-use super::look::mesh::Mesh;
-use super::objects::Pod;
-use super::reason::StaleReason;
-use crate::object::ObjectId;
+use super::discovery::mesh::Mesh;
+use super::reasons::StaleReason;
+use super::schedule::scan_result::{Assessment, ScanResult};
+use super::schedule::stale_workload::{BlockReason, Decision, RestartAnnotations, StaleWorkload};
+use super::types::Pod;
+use super::workload::disruption::PodReplacement;
+use super::workload::kind::WorkloadKind;
+use super::workload::rollout::RolloutStatus;
+use crate::kubernetes::object::ObjectId;
 
 /// A Deployment with an outdated proxy, of this name and UID.
 pub fn stale_workload(name: &str) -> StaleWorkload {

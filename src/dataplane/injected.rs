@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use super::container::InjectedContainer;
 use super::names::{PROXY_CONTAINER, STATUS_ANNOTATION};
-use super::objects::{Pod, null_as_empty};
-use super::part::RawJson;
+use super::raw_json::RawJson;
+use super::types::{Pod, null_as_empty};
 
 /// Bytes of a container or volume that injection may have written: ten times what it writes. Others are written by tenants, who
 /// may list any container as an injected one.

@@ -5,25 +5,24 @@
 //! which goes through these and changes nothing; and `act`. The `controller` goes through all of them again and again;
 //! `memory` is what survives it. What they all speak of stands beside them: `objects`, `part`, `container`, `kind`, `injected`, `reason`.
 
-pub mod act;
-pub mod amounts;
 pub mod container;
-mod controller;
-pub mod decide;
-mod digest;
+pub mod discovery;
 #[cfg(test)]
 pub(crate) mod fixtures;
+mod hash;
 pub mod injected;
-pub mod kind;
-pub mod look;
-pub mod memory;
+pub mod injection;
 pub mod names;
-pub mod objects;
-pub mod part;
-pub mod prove;
-pub mod reason;
+pub mod raw_json;
+pub mod reasons;
+pub mod report;
 pub mod requests;
-pub mod survey;
-pub mod tell;
+pub mod resources;
+pub mod restart;
+pub mod restart_ledger;
+pub mod scan;
+pub mod schedule;
+pub mod types;
+pub mod workload;
 
-pub use controller::{DataPlaneInputs, InstalledGeneration, run};
+pub use crate::controllers::dataplane::{DataPlaneInputs, InstalledGeneration, run};

@@ -17,9 +17,9 @@ use tower::{BoxError, ServiceBuilder, ServiceExt};
 
 use super::account::ServiceAccountRef;
 use super::coalesced::CoalescedConnection;
-use super::counted::RequestMetrics;
-use super::guard::limited_client;
-use super::limits::Limits;
+use super::request_metrics::RequestMetrics;
+use super::timeouts::Limits;
+use super::write_fence::limited_client;
 
 /// Reaching the address of an API server takes milliseconds or does not happen.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -2,21 +2,23 @@
 //! for everything else. It adds limits to requests and must not know what any of them means.
 
 mod account;
-mod answer;
+mod body_timeout;
 mod coalesced;
 mod connect;
-mod counted;
-mod deadline;
-mod guard;
-mod limits;
+mod error_ext;
 mod nesting;
-mod streamed;
+pub mod object;
+pub(crate) mod quantity;
+mod request_metrics;
+mod streaming_list;
+mod timeouts;
+mod write_fence;
 
-pub use account::ServiceAccountRef;
-pub use answer::{is_not_found, ok_if_not_found};
-pub use coalesced::Coalesce;
-pub use connect::{ConnectError, Connections, connect, connections};
-pub use counted::RequestMetrics;
-pub use guard::{WriteFence, fenced_client};
-pub use limits::{Limits, RequestTimeout, WriteDenied, write_denied};
-pub use streamed::{is_not_served, streaming_watcher};
+pub use self::account::ServiceAccountRef;
+pub use self::coalesced::Coalesce;
+pub use self::connect::{ConnectError, Connections, connect, connections};
+pub use self::error_ext::{is_not_found, ok_if_not_found};
+pub use self::request_metrics::RequestMetrics;
+pub use self::streaming_list::{is_not_served, streaming_watcher};
+pub use self::timeouts::{Limits, RequestTimeout, WriteDenied, write_denied};
+pub use self::write_fence::{WriteFence, fenced_client};

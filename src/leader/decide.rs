@@ -80,8 +80,8 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
     use k8s_openapi::jiff::Timestamp;
 
-    use super::super::Timing;
     use super::*;
+    use crate::leader::Timing;
 
     const FALLBACK: Duration = Duration::from_secs(15);
 

@@ -6,16 +6,16 @@ mod decide;
 mod election;
 mod lease;
 #[cfg(test)]
-mod simulation;
+mod model_tests;
 mod timing;
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use decide::{Action, Observation, decide};
-pub use election::{Election, LeadershipLost};
-pub use timing::{Timing, TimingError};
+pub use self::decide::{Action, Observation, decide};
+pub use self::election::{Election, LeadershipLost};
+pub use self::timing::{Timing, TimingError};
 
 /// Whether this process may write to the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Error, Plan, Stage};
 use crate::api::names::{CONTROL_PLANE_ROLE, ISTIO_NAMESPACE};
 use crate::kubernetes::ServiceAccountRef;
-use crate::object::ObjectId;
+use crate::kubernetes::object::ObjectId;
 
 /// The binding of the control plane's role to the operator's `ServiceAccount`.
 #[must_use]

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use thiserror::Error;
 
 use crate::api::names::{ISTIO_NAMESPACE, OPERATOR_NAMESPACE};
-use crate::object::ObjectId;
+use crate::kubernetes::object::ObjectId;
 
 /// Namespaces that objects of the plan may lie in.
 const MANAGED_NAMESPACES: [&str; 2] = [ISTIO_NAMESPACE, OPERATOR_NAMESPACE];

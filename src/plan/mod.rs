@@ -3,18 +3,18 @@
 //! Pure: no client, no clock, no environment. What is planned was only rendered; `apply` alone makes it real.
 
 pub mod access;
+mod bisect;
 mod boundary;
+mod build;
 pub mod cluster;
 pub mod configuration;
-mod culprits;
-mod desired;
-mod extras;
+mod extra_resources;
 pub mod images;
 mod limits;
 mod overrides;
 mod patches;
+mod rendering_policy;
 mod stages;
-mod wall;
 
 use std::collections::BTreeMap;
 
@@ -23,13 +23,13 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 pub use self::boundary::{BoundaryError, check as check_boundary};
-pub use self::desired::{PlanInput, PlanOutcome, build_plan, plan_with_overrides};
+pub use self::build::{PlanInput, PlanOutcome, build_plan, plan_with_overrides};
 use self::limits::LIMITS;
 pub use self::overrides::{AdministratorValues, AdministratorValuesError, OverrideMode};
 use self::stages::write_rank;
 pub use self::stages::{Stage, stage_of};
 use crate::api::names;
-use crate::object::{self, ObjectId};
+use crate::kubernetes::object::{self, ObjectId};
 
 /// Selects everything that this operator applies.
 pub const MODULE_SELECTOR: &str = "kyma-project.io/module=istio";
@@ -79,7 +79,7 @@ pub fn render_plan(
 ) -> Result<Plan, Error> {
     let failed = |source| Error::Render { version: bundle.version().to_owned(), source: Box::new(source) };
     let mut plan = Plan { bundle: bundle.clone(), stages: BTreeMap::new(), warnings: Vec::new() };
-    plan.add(Stage::Namespace, extras::control_plane_namespace())?;
+    plan.add(Stage::Namespace, extra_resources::control_plane_namespace())?;
     let components =
         istio_charts::render(bundle, configuration, kubernetes_version, LIMITS).map_err(failed)?;
     for component in components {

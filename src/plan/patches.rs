@@ -7,9 +7,9 @@ use istio_charts::strategic_merge;
 use serde_json::{Map, Value, json};
 
 use super::OverrideMode;
-use super::wall::{self, Violation};
+use super::rendering_policy::{self, Violation};
 use crate::api::v1alpha2::ObjectPatch;
-use crate::object::ObjectId;
+use crate::kubernetes::object::ObjectId;
 use crate::validate::Problem;
 
 /// The directive of strategic merge patches that is known, and what it may say.
@@ -117,7 +117,8 @@ fn apply_one(
 
 /// A patch of a frozen kind is refused even if it happens to change nothing today.
 fn violations(id: &ObjectId, before: &Value, after: &Value) -> Vec<Violation> {
-    wall::frozen_kind(id).map_or_else(|| wall::changes(id, before, after), |violation| vec![violation])
+    rendering_policy::frozen_kind(id)
+        .map_or_else(|| rendering_policy::changes(id, before, after), |violation| vec![violation])
 }
 
 fn rejection_message(violation: &Violation) -> String {

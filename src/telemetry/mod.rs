@@ -2,7 +2,7 @@
 //! contains: the HTTP client's own spans, which carry addresses, are only shown when asked for by `RUST_LOG`.
 //! What others wrote is on one line and bounded: see [`line`].
 
-mod causes;
+mod error_chain;
 mod line;
 mod time;
 
@@ -16,9 +16,9 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+pub use self::error_chain::{error_chain, format_error_chain, status_code};
 use self::line::{JsonLine, TextFields};
-pub use causes::{error_chain, format_error_chain, status_code};
-pub use time::TimeEncoding;
+pub use self::time::TimeEncoding;
 
 /// How to log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

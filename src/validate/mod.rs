@@ -2,21 +2,21 @@
 //! Pure: takes resources, returns a verdict with the words for its author. Sees no cluster and changes nothing.
 //! A resource that is being deleted is not to be validated: its content no longer matters.
 
+mod active_instance;
 mod authorizers;
 mod characters;
-mod effective;
-mod eligibility;
 mod regular_expression;
+mod rendered_limits;
 mod size;
 mod spec;
 pub mod version;
 
 use std::fmt;
 
-pub use authorizers::{BUILT_IN_PROVIDERS, ValidatedAuthorizer};
-pub use effective::check_rendered_limits;
-pub use eligibility::{InstanceStatus, check_active_instance};
-pub use spec::{MeshOptions, ValidatedSpec};
+pub use self::active_instance::{InstanceStatus, check_active_instance};
+pub use self::authorizers::{BUILT_IN_PROVIDERS, ValidatedAuthorizer};
+pub use self::rendered_limits::check_rendered_limits;
+pub use self::spec::{MeshOptions, ValidatedSpec};
 
 use crate::api::IstioSpec;
 use crate::api::conditions::{Reason, State};

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use futures::StreamExt;
-use istio_manager::dataplane::act::patch::{self, StartResult};
-use istio_manager::dataplane::decide::disruption::PodReplacement;
-use istio_manager::dataplane::decide::finding::{RestartAnnotations, RestartStrategy, StaleWorkload};
-use istio_manager::dataplane::decide::rollout::RolloutStatus;
-use istio_manager::dataplane::kind::WorkloadKind;
-use istio_manager::object::ObjectId;
+use istio_manager::dataplane::restart::patch::{self, StartResult};
+use istio_manager::dataplane::schedule::stale_workload::{
+    RestartAnnotations, RestartStrategy, StaleWorkload,
+};
+use istio_manager::dataplane::workload::disruption::PodReplacement;
+use istio_manager::dataplane::workload::kind::WorkloadKind;
+use istio_manager::dataplane::workload::rollout::RolloutStatus;
+use istio_manager::kubernetes::object::ObjectId;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams};

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use istio_charts::Bundle;
 use istio_manager::api::IstioSpec;
-use istio_manager::object::ObjectId;
+use istio_manager::kubernetes::object::ObjectId;
 use istio_manager::plan::configuration::{ClusterFacts, Images};
 use istio_manager::plan::{AdministratorValues, OverrideMode, PlanInput, PlanOutcome, Stage, build_plan};
 use istio_manager::validate::{FeatureStage, validate};

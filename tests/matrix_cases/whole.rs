@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use istio_manager::object::ObjectId;
+use istio_manager::kubernetes::object::ObjectId;
 use serde_json::Value;
 
 use super::Case;

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use istio_manager::api::Istio;
 use istio_manager::api::conditions::State;
-use istio_manager::object::ObjectId;
+use istio_manager::kubernetes::object::ObjectId;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;

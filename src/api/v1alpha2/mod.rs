@@ -11,18 +11,18 @@ mod restarter;
 mod schema;
 mod status;
 
-pub use components::{
+pub use self::components::{
     Cni, CniK8s, Components, DeploymentK8s, EgressGateway, HorizontalScaling, IngressGateway, IntOrString,
     Pilot, Proxy, ProxyK8s, ResourceAmounts, Resources, RollingUpdate, Strategy,
 };
-pub use config::{
+pub use self::config::{
     Authorizer, AuthorizerHeaders, Config, ForwardClientCertDetails, HeadersInCheck, HeadersToDownstream,
     HeadersToUpstream, Metrics, ProxyStatsMatcher, Telemetry, TrafficPolicy,
 };
-pub use experimental::{Experimental, ExperimentalPilot};
-pub use overrides::{JsonOperation, ObjectPatch};
-pub use restarter::{BlockedWorkload, DataPlaneStatus, Restarter};
-pub use status::IstioStatus;
+pub use self::experimental::{Experimental, ExperimentalPilot};
+pub use self::overrides::{JsonOperation, ObjectPatch};
+pub use self::restarter::{BlockedWorkload, DataPlaneStatus, Restarter};
+pub use self::status::IstioStatus;
 
 use std::collections::BTreeMap;
 

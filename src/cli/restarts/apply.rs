@@ -10,16 +10,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::RestartsError;
 use crate::cli::identity;
-use crate::dataplane::act::wave::{self, RestartWave, WaveOutcome};
-use crate::dataplane::decide::course;
-use crate::dataplane::decide::finding::{BlockReason, RestartStrategy, StaleWorkload};
-use crate::dataplane::decide::pace::{Issue, RestartProgress, StopScope};
-use crate::dataplane::decide::settings::RestartSettings;
-use crate::dataplane::memory::{self, LedgerStore, RestartLedger};
-use crate::dataplane::tell::events::WorkloadEventRecorder;
-use crate::dataplane::tell::metrics::DataPlaneMetrics;
+use crate::dataplane::report::events::WorkloadEventRecorder;
+use crate::dataplane::report::metrics::DataPlaneMetrics;
+use crate::dataplane::restart::wave::{self, RestartWave, WaveOutcome};
+use crate::dataplane::restart_ledger::{self, LedgerStore, RestartLedger};
+use crate::dataplane::schedule::plan;
+use crate::dataplane::schedule::settings::RestartSettings;
+use crate::dataplane::schedule::stale_workload::{BlockReason, RestartStrategy, StaleWorkload};
+use crate::dataplane::schedule::throttle::{Issue, RestartProgress, StopScope};
+use crate::kubernetes::object::ObjectId;
 use crate::lock::lock;
-use crate::object::ObjectId;
 
 /// The means of restarting.
 pub(super) struct RestartRun<'a> {
@@ -81,7 +81,7 @@ impl RestartRun<'_> {
         let Some(ended) = ended else { return Ok(exit_immediately(&bar)) };
         let outcome = match ended {
             Ok(outcome) => outcome,
-            Err(wave::Error::Ledger { source: memory::Error::Conflict }) => {
+            Err(wave::Error::Ledger { source: restart_ledger::Error::Conflict }) => {
                 return Ok(yield_to_operator(&bar));
             }
             Err(error) => return Err(error.into()),
@@ -96,7 +96,7 @@ impl RestartRun<'_> {
     async fn record_stop(self, mesh: &str, extent: &StopScope) -> Result<(), RestartsError> {
         let now = Timestamp::now().as_second();
         let approval = self.store.save_stop(self.ledger, mesh, extent, now).await?;
-        eprintln!("{}", course::stopped_message(extent, self.settings, &approval));
+        eprintln!("{}", plan::stopped_message(extent, self.settings, &approval));
         Ok(())
     }
 }

@@ -14,16 +14,16 @@ use self::apply::{RestartRun, RestartSummary};
 use super::report;
 use super::shared::ClusterArguments;
 use crate::api::Istio;
-use crate::dataplane::act::wave;
-use crate::dataplane::decide::course;
-use crate::dataplane::decide::finding::{BlockReason, Decision};
-use crate::dataplane::decide::found::Assessment;
-use crate::dataplane::decide::settings::RestartSettings;
-use crate::dataplane::look::mesh::Mesh;
-use crate::dataplane::memory::{self, LedgerStore, RestartLedger};
+use crate::dataplane::discovery::mesh::Mesh;
 use crate::dataplane::names::APPROVE_RESTARTS_ANNOTATION;
-use crate::dataplane::survey::sweep::ScanScope;
-use crate::dataplane::survey::{self, ControlPlaneState};
+use crate::dataplane::restart::wave;
+use crate::dataplane::restart_ledger::{self, LedgerStore, RestartLedger};
+use crate::dataplane::scan::scanner::ScanScope;
+use crate::dataplane::scan::{self, ControlPlaneState};
+use crate::dataplane::schedule::plan;
+use crate::dataplane::schedule::scan_result::Assessment;
+use crate::dataplane::schedule::settings::RestartSettings;
+use crate::dataplane::schedule::stale_workload::{BlockReason, Decision};
 use crate::kubernetes::ConnectError;
 
 /// How long a report waits for istiod, and how often it looks meanwhile.
@@ -97,10 +97,10 @@ pub enum RestartsError {
     },
     /// What was restarted before could not be read or written.
     #[error("cannot tell what was restarted before, so that nothing may be restarted")]
-    Ledger(#[from] memory::Error),
+    Ledger(#[from] restart_ledger::Error),
     /// The data plane could not be looked at.
     #[error("cannot look at the data plane")]
-    Scan(#[from] survey::Error),
+    Scan(#[from] scan::Error),
     /// Injection cannot be asked.
     #[error(
         "it cannot be told what injection gives now: {0}; look with `kubectl get deployment istiod -n istio-system`"
@@ -157,11 +157,11 @@ async fn run(arguments: &RestartsArguments) -> Result<RestartsExit, RestartsErro
     let mut store = LedgerStore::new(client.clone(), &namespace);
     let mut ledger = store.load().await?;
     ledger.observe_mesh(&mesh.hash);
-    let mut scan = survey::scan_once(&client, &mesh, ScanScope::All, &settings, &ledger).await?;
+    let mut scan = scan::scan_once(&client, &mesh, ScanScope::All, &settings, &ledger).await?;
     let approved =
         resource.as_ref().and_then(|resource| resource.annotations().get(APPROVE_RESTARTS_ANNOTATION));
     let on_hold =
-        course::suspend_restarts(&mut scan, &mut ledger, &settings, &mesh.hash, approved.map(String::as_str));
+        plan::suspend_restarts(&mut scan, &mut ledger, &settings, &mesh.hash, approved.map(String::as_str));
     if !arguments.apply {
         match arguments.output {
             ReportFormat::Table => print(&show::table(&scan, on_hold.as_deref()))?,
@@ -177,7 +177,7 @@ async fn run(arguments: &RestartsArguments) -> Result<RestartsExit, RestartsErro
         print(&show::table(&scan, on_hold.as_deref()))?;
     }
     let apply = RestartRun { client: &client, store: &mut store, ledger: &mut ledger, settings: &settings };
-    let summary = apply.run(&mesh.hash, course::plan_restarts(&scan)).await?;
+    let summary = apply.run(&mesh.hash, plan::plan_restarts(&scan)).await?;
     if arguments.output == ReportFormat::Json {
         let mut report = show::json(&scan, on_hold.as_deref());
         report["outcome"] = show::outcome(&summary);
@@ -190,7 +190,7 @@ async fn run(arguments: &RestartsArguments) -> Result<RestartsExit, RestartsErro
 async fn wait_for_mesh(client: &Client) -> Result<Box<Mesh>, RestartsError> {
     let deadline = Instant::now() + ISTIOD_TIMEOUT;
     loop {
-        match survey::read_control_plane(client).await? {
+        match scan::read_control_plane(client).await? {
             ControlPlaneState::Ready(mesh) => return Ok(mesh),
             ControlPlaneState::NotReady(why) if Instant::now() >= deadline => {
                 return Err(RestartsError::NotReady(why));
@@ -249,7 +249,7 @@ fn print(text: &str) -> Result<(), RestartsError> {
 mod tests {
     use super::*;
     use crate::dataplane::fixtures::assessment;
-    use crate::dataplane::memory::RestartAttempt;
+    use crate::dataplane::restart_ledger::RestartAttempt;
 
     #[test]
     fn recorded_rollouts_in_progress_count_as_restarts_of_others() {

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::apply::RestartSummary;
-use crate::dataplane::decide::finding::{BlockReason, Decision, RestartStrategy, StaleWorkload};
-use crate::dataplane::decide::found::Assessment;
-use crate::dataplane::reason::describe_reasons;
-use crate::object::ObjectId;
+use crate::dataplane::reasons::describe_reasons;
+use crate::dataplane::schedule::scan_result::Assessment;
+use crate::dataplane::schedule::stale_workload::{BlockReason, Decision, RestartStrategy, StaleWorkload};
+use crate::kubernetes::object::ObjectId;
 
 /// Columns of a terminal that the table takes at most.
 const TABLE_WIDTH: usize = 120;

@@ -16,10 +16,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use self::body::{LARGE_OBJECT_BYTES, MAX_OBJECT_BYTES, is_too_large};
-use super::objects::{ListEnvelope, ListMeta, collection_path};
+use super::types::{ListEnvelope, ListMeta, collection_path};
 use crate::api::names::OWN_FIELD_MANAGER;
+use crate::kubernetes::object::{ObjectId, resource};
 use crate::kubernetes::{Coalesce, write_denied};
-use crate::object::{ObjectId, resource};
 
 /// Objects of one page, unless they are large.
 pub const MAX_PAGE_ITEMS: u32 = 125;

@@ -2,25 +2,25 @@
 //! operators set.
 //! Pure: decides on what was seen, live or in a file; fetches nothing.
 
+mod facts;
 mod features;
 mod filters;
-mod memory;
 mod network;
+mod observed;
 mod provider;
-mod sightings;
+mod remembered;
 mod size;
-mod verdict;
 
 use gotemplate::yaml;
 
-pub use features::Features;
-pub use filters::changes_ingress_gateway;
-pub use memory::RememberedFacts;
-pub use network::ApiPort;
-pub use provider::{LoadBalancer, Provider};
-pub use sightings::{NodeFacts, ObservedCluster, api_port, load_balancer_type};
-pub use size::Size;
-pub use verdict::{ClusterDecision, decide};
+pub use self::facts::{ClusterDecision, decide};
+pub use self::features::Features;
+pub use self::filters::changes_ingress_gateway;
+pub use self::network::ApiPort;
+pub use self::observed::{NodeFacts, ObservedCluster, api_port, load_balancer_type};
+pub use self::provider::{LoadBalancer, Provider};
+pub use self::remembered::RememberedFacts;
+pub use self::size::Size;
 
 use crate::api::names::{FEATURES_CONFIG_MAP, OPERATOR_NAMESPACE, PROVISIONING_INFO_CONFIG_MAP};
 

@@ -11,20 +11,19 @@ mod mesh;
 mod mesh_fields;
 mod mesh_values;
 mod provider;
-pub(crate) mod quantity;
 mod values;
 
-pub(crate) use quantity::thousandths;
+pub(crate) use crate::kubernetes::quantity::thousandths;
 
 use gotemplate::yaml;
 use serde_json::{Value, json};
 
-pub use super::cluster::{ClusterFacts, Error as FactsError, Features, LoadBalancer, Provider, Size};
 #[cfg(test)]
-pub(super) use allow_list::samples as allowed_samples;
-pub use images::{Error as ImagesError, Images};
-pub use provider::uses_proxy_protocol;
-pub use values::{check as check_values, check_administrator_values};
+pub(super) use self::allow_list::samples as allowed_samples;
+pub use self::images::{Error as ImagesError, Images};
+pub use self::provider::uses_proxy_protocol;
+pub use self::values::{check as check_values, check_administrator_values};
+pub use super::cluster::{ClusterFacts, Error as FactsError, Features, LoadBalancer, Provider, Size};
 
 use super::AdministratorValues;
 use crate::validate::{FeatureStage, ValidatedSpec};

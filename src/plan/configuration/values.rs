@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 use istio_charts::ValueNames;
 use serde_json::{Map, Value, json};
 
-use super::super::{AdministratorValues, OverrideMode};
 use super::allow_list::{self, Audience};
 use super::merge::merge;
 use super::mesh_values;
 use crate::api::names::{EGRESS_GATEWAY, INGRESS_GATEWAY};
+use crate::plan::{AdministratorValues, OverrideMode};
 use crate::validate::Problem;
 
 /// Most characters of the path of an unknown value in a message.

@@ -1,0 +1,145 @@
+//! Runs work that only computes on a thread of its own, so that the thread of the runtime goes on to renew the Lease and
+//! to answer probes. It must not be given work that waits.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+
+use thiserror::Error;
+use tokio::sync::{Semaphore, oneshot};
+
+/// Stack of the thread, in bytes of address space: the template engine uses up to 1 MiB in a release build and several
+/// times that without optimization. What was touched is returned when the thread ends.
+const STACK_SIZE: usize = 8 << 20;
+
+/// The work has no result.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The operating system refused a thread.
+    #[error("the operating system does not start a thread for rendering")]
+    Spawn {
+        /// Why.
+        #[from]
+        source: io::Error,
+    },
+    /// The work panicked.
+    #[error("rendering ended without a result")]
+    NoResult,
+}
+
+/// Runs one piece of work at a time.
+///
+/// A thread exists only while there is work: an idle one would hold memory. None is waited for when the process ends.
+#[derive(Clone, Debug)]
+pub struct Renderer {
+    permit: Arc<Semaphore>,
+}
+
+impl Default for Renderer {
+    fn default() -> Self {
+        Self { permit: Arc::new(Semaphore::new(1)) }
+    }
+}
+
+impl Renderer {
+    /// The result of `work`, once all work that was given before has ended.
+    ///
+    /// Work that has begun runs to its end, and keeps its turn, even if its result is no longer wanted: a resource that
+    /// is edited without pause must not start a thread with each edit.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let permit = self.permit.clone().acquire_owned().await.map_err(|_| Error::NoResult)?;
+        let (send, result) = oneshot::channel();
+        thread::Builder::new().name("rendering".to_owned()).stack_size(STACK_SIZE).spawn(move || {
+            let _turn = permit;
+            // Nobody wants the result if the resource has changed meanwhile.
+            let _ = send.send(work());
+        })?;
+        result.await.map_err(|_| Error::NoResult)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::server::{Readiness, Server};
+
+    /// Ends work that nothing released, so that a runtime that stands still fails the test instead of hanging it.
+    const STUCK_TIMEOUT: Duration = Duration::from_secs(20);
+
+    async fn healthz(address: SocketAddr) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// The runtime of the operator: one thread.
+    #[tokio::test(flavor = "current_thread")]
+    async fn probes_are_answered_and_timers_fire_during_long_work() {
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let server = Server::health(loopback, Readiness::default(), CancellationToken::new()).unwrap();
+        let address = server.address().unwrap();
+        server.spawn();
+        let (release, released) = mpsc::channel::<()>();
+        let renderer = Renderer::default();
+        let work = renderer.run(move || released.recv_timeout(STUCK_TIMEOUT));
+        let meanwhile = async {
+            // As the election waits between two renewals of its Lease.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let answer = healthz(address).await;
+            release.send(()).unwrap();
+            answer
+        };
+        let (result, answer) = tokio::join!(work, meanwhile);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert_eq!(result.unwrap(), Ok(()), "the runtime stood still");
+    }
+
+    #[tokio::test]
+    async fn work_runs_sequentially_even_if_a_result_is_not_wanted_any_more() {
+        let renderer = Renderer::default();
+        let (release, released) = mpsc::channel::<()>();
+        let (started, has_started) = oneshot::channel();
+        let running = Arc::new(AtomicUsize::new(0));
+        let first = {
+            let running = running.clone();
+            renderer.run(move || {
+                running.fetch_add(1, Ordering::SeqCst);
+                let _ = started.send(());
+                let _ = released.recv_timeout(STUCK_TIMEOUT);
+                running.fetch_sub(1, Ordering::SeqCst);
+            })
+        };
+        let mut first = Box::pin(first);
+        tokio::select! {
+            _ = &mut first => unreachable!("nothing has released it"),
+            started = has_started => started.unwrap(),
+        }
+        drop(first);
+        let second = renderer.run(move || running.load(Ordering::SeqCst));
+        let mut second = Box::pin(second);
+        assert!(futures::poll!(&mut second).is_pending());
+        release.send(()).unwrap();
+        assert_eq!(second.await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_is_an_error_and_gives_its_turn_back() {
+        let renderer = Renderer::default();
+        assert!(matches!(renderer.run::<()>(|| panic!("on purpose")).await, Err(Error::NoResult)));
+        assert_eq!(renderer.run(|| 1).await.unwrap(), 1);
+    }
+}

@@ -1,0 +1,5 @@
+//! Telling people: status, Events and metrics.
+
+pub mod events;
+pub mod metrics;
+pub mod summary;

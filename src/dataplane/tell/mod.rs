@@ -1,5 +1,0 @@
-//! Telling people: status, Events and metrics.
-
-pub mod events;
-pub mod metrics;
-pub mod report;

@@ -1,0 +1,48 @@
+//! Tells people what was put back: an Event about the `Istio` resource, a metric, a line in the log.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+
+use crate::kubernetes::object::ObjectId;
+use crate::server::MetricsRegistry;
+use crate::status::{Progress, ResourceEvent};
+
+/// The metric of repairs, by kind, namespace and name of the object.
+#[derive(Clone, Debug, Default)]
+pub struct RevertMetrics {
+    counts: Family<Vec<(&'static str, String)>, Counter>,
+}
+
+impl RevertMetrics {
+    /// Registers the metric.
+    #[must_use]
+    pub fn new(metrics: &MetricsRegistry) -> Self {
+        let reverts = Self::default();
+        let help = "Objects that were changed, deleted or replaced by others and put back";
+        metrics.with_registry(|registry| {
+            registry.register("istio_manager_repairs", help, reverts.counts.clone())
+        });
+        reverts
+    }
+
+    /// An object was put back; `what` says what had happened to it.
+    pub(crate) fn record(&self, id: &ObjectId, what: &str, progress: &Progress) {
+        tracing::info!(object = %id, what, "put back");
+        let namespace = id.namespace.clone().unwrap_or_default();
+        let labels = vec![("kind", id.kind.clone()), ("namespace", namespace), ("name", id.name.clone())];
+        self.counts.get_or_create(&labels).inc();
+        let note = format!("{id} is as configured again: {what}");
+        progress.emit_event(event("DriftRepaired", note, id));
+    }
+}
+
+/// Tells that taking an object over replaces its pods.
+pub(crate) fn report_adoption_rollout(id: &ObjectId, field: &str, progress: &Progress) {
+    tracing::info!(object = %id, field, "taking it over replaces its pods");
+    let note = format!("{id} is taken over, which replaces its pods once: {field} differs");
+    progress.emit_event(event("TakenOverWithRollout", note, id));
+}
+
+fn event(reason: &'static str, note: String, id: &ObjectId) -> ResourceEvent {
+    ResourceEvent { warning: false, reason, note, about: Some(id.reference()) }
+}
