@@ -37,7 +37,7 @@ fn size(status: &IstioStatus) -> usize {
 /// Drops half of the listed workloads and says how many are missing; whether there were any.
 fn shorten_list(status: &mut IstioStatus) -> bool {
     let Some(data_plane) = &mut status.data_plane else { return false };
-    let list = &mut data_plane.leftovers;
+    let list = &mut data_plane.blocked_workloads;
     let before = list.pop_if(|last| is_count(last)).and_then(|last| count(&last)).unwrap_or(0);
     if list.is_empty() {
         return false;
@@ -46,7 +46,7 @@ fn shorten_list(status: &mut IstioStatus) -> bool {
     let dropped = before + list.len() - remaining;
     list.truncate(remaining);
     list.push(BlockedWorkload {
-        prevented: format!(
+        blocked_by: format!(
             "{dropped} further workloads are not listed: the status would be larger than {MAX_STATUS_BYTES} bytes"
         ),
         ..BlockedWorkload::default()
@@ -60,7 +60,7 @@ fn is_count(entry: &BlockedWorkload) -> bool {
 }
 
 fn count(entry: &BlockedWorkload) -> Option<usize> {
-    entry.prevented.split(' ').next()?.parse().ok()
+    entry.blocked_by.split(' ').next()?.parse().ok()
 }
 
 fn shorten_texts(status: &mut IstioStatus) {
@@ -70,7 +70,7 @@ fn shorten_texts(status: &mut IstioStatus) {
     for condition in status.conditions.iter_mut().flatten() {
         shorten(&mut condition.message, MAX_TEXT_BYTES);
     }
-    if let Some(on_hold) = status.data_plane.as_mut().and_then(|data_plane| data_plane.held.as_mut()) {
+    if let Some(on_hold) = status.data_plane.as_mut().and_then(|data_plane| data_plane.on_hold.as_mut()) {
         shorten(on_hold, MAX_TEXT_BYTES);
     }
 }
@@ -117,8 +117,8 @@ mod tests {
             kind: "Deployment".to_owned(),
             namespace: "n".to_owned(),
             name: "w".to_owned(),
-            outdated,
-            prevented,
+            reasons: outdated,
+            blocked_by: prevented,
         })
     }
 
@@ -143,8 +143,8 @@ mod tests {
             description,
             conditions: Some(messages.into_iter().map(condition).collect()),
             data_plane: data_plane.map(|(leftovers, held)| DataPlaneStatus {
-                leftovers,
-                held,
+                blocked_workloads: leftovers,
+                on_hold: held,
                 ..DataPlaneStatus::default()
             }),
             ..IstioStatus::default()
@@ -180,18 +180,18 @@ mod tests {
         let entry = |text: &str| BlockedWorkload {
             name: "w".into(),
             kind: "Pod".into(),
-            prevented: text.into(),
+            blocked_by: text.into(),
             ..BlockedWorkload::default()
         };
         let with = |leftovers| IstioStatus {
-            data_plane: Some(DataPlaneStatus { leftovers, ..DataPlaneStatus::default() }),
+            data_plane: Some(DataPlaneStatus { blocked_workloads: leftovers, ..DataPlaneStatus::default() }),
             ..IstioStatus::default()
         };
         let small = with(vec![entry("x"); 50]);
         assert_eq!(bounded(small.clone()), small);
         let large = bounded(with(vec![entry(&"x".repeat(MAX_STATUS_BYTES / 20)); 50]));
-        let listed = large.data_plane.unwrap_or_default().leftovers;
+        let listed = large.data_plane.unwrap_or_default().blocked_workloads;
         assert_eq!(listed.len(), 13, "two halvings and the count");
-        assert!(listed[12].prevented.starts_with("38 further workloads are not listed"), "{:?}", listed[12]);
+        assert!(listed[12].blocked_by.starts_with("38 further workloads are not listed"), "{:?}", listed[12]);
     }
 }

@@ -297,7 +297,7 @@ mod tests {
             reporter.report_data_plane(DataPlaneReport {
                 condition: condition(Reason::ProxySidecarManualRestartRequired),
                 status: DataPlaneStatus {
-                    leftovers: vec![BlockedWorkload::default()],
+                    blocked_workloads: vec![BlockedWorkload::default()],
                     ..DataPlaneStatus::default()
                 },
             });

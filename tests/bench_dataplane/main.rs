@@ -65,7 +65,7 @@ async fn on_control_plane(binary: &Path) -> Result<Table> {
     let started = Instant::now();
     make_outdated(&control_plane).await?;
     wait_until_converged(&control_plane, |status| {
-        status["done"] == NAMESPACES * PER_NAMESPACE && status["stale"] == 0
+        status["restarted"] == NAMESPACES * PER_NAMESPACE && status["stale"] == 0
     })
     .await?;
     let took = started.elapsed();

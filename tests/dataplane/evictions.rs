@@ -212,11 +212,11 @@ pub async fn the_reason_for_a_slow_restart_is_reported_while_it_runs(
         let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
         let is_blocked_by = |name: &str, words: &str| {
             let workload = status
-                .leftovers
+                .blocked_workloads
                 .iter()
                 .find(|workload| workload.namespace == NAMESPACE && workload.name == name);
             workload
-                .is_some_and(|left| left.prevented.contains(words) && left.outdated.contains("statistics"))
+                .is_some_and(|left| left.blocked_by.contains(words) && left.reasons.contains("statistics"))
         };
         status.restarting == 2
             && is_blocked_by("refused", "failed calling webhook \"policy.example.com\"")

@@ -47,7 +47,7 @@ pub async fn an_operator_killed_during_a_wave_restarts_everything_once(
     for done in [1, 3] {
         let under_way = |resource: &istio_manager::api::Istio| {
             let status = resource.status.clone().and_then(|status| status.data_plane);
-            status.is_some_and(|status| status.done + 1 >= done && status.restarting > 0)
+            status.is_some_and(|status| status.restarted + 1 >= done && status.restarting > 0)
         };
         wait_for_sidecar_condition(&bed, "ProxySidecarRestartPartiallySucceeded", under_way).await?;
         bed.crash().await?;
@@ -55,9 +55,9 @@ pub async fn an_operator_killed_during_a_wave_restarts_everything_once(
     bed.edit("default", json!({"restarter": null})).await?;
     let is_converged = |resource: &istio_manager::api::Istio| {
         let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
-        let here = status.leftovers.iter().any(|workload| workload.namespace == "waves");
+        let here = status.blocked_workloads.iter().any(|workload| workload.namespace == "waves");
         status.restarting == 0
-            && status.stale == i64::try_from(status.leftovers.len()).unwrap_or_default()
+            && status.stale == i64::try_from(status.blocked_workloads.len()).unwrap_or_default()
             && !here
     };
     wait_for_sidecar_condition(&bed, "ProxySidecarManualRestartRequired", is_converged).await?;
@@ -136,12 +136,12 @@ pub async fn a_restart_failed_by_a_broken_webhook_is_retried_once_fixed(
     let is_reported = |resource: &istio_manager::api::Istio| {
         let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
         let here = status
-            .leftovers
+            .blocked_workloads
             .iter()
             .find(|workload| workload.namespace == NAMESPACE && workload.name == "web");
         here.is_some_and(|workload| {
-            workload.prevented.starts_with("the restart got no answer: ")
-                && workload.prevented.contains("failed calling webhook \"policy.example.com\"")
+            workload.blocked_by.starts_with("the restart got no answer: ")
+                && workload.blocked_by.contains("failed calling webhook \"policy.example.com\"")
         })
     };
     bed.wait_until("default", "the broken webhook", is_reported).await?;
@@ -195,9 +195,9 @@ pub async fn an_owner_that_reverts_restarts_is_reported_and_not_retried(
     let is_revert_reported = |resource: &istio_manager::api::Istio| {
         let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
         status
-            .leftovers
+            .blocked_workloads
             .iter()
-            .any(|workload| workload.namespace == "gitops" && workload.prevented.contains("took it back"))
+            .any(|workload| workload.namespace == "gitops" && workload.blocked_by.contains("took it back"))
     };
     let test = async {
         make_outdated(&bed, "reverted").await?;

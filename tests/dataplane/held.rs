@@ -35,10 +35,10 @@ fn annotated(name: &str, key: &str, value: &str) -> Value {
 pub fn blocked_by(resource: &istio_manager::api::Istio, name: &str) -> String {
     let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
     status
-        .leftovers
+        .blocked_workloads
         .into_iter()
         .find(|workload| workload.name == name)
-        .map(|left| left.prevented)
+        .map(|left| left.blocked_by)
         .unwrap_or_default()
 }
 
@@ -85,7 +85,7 @@ pub async fn workloads_that_must_not_be_restarted_are_skipped_and_listed(
     make_outdated(&bed, "held").await?;
     let resource = wait_for_sidecar_condition(&bed, "ProxySidecarManualRestartRequired", |resource| {
         let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
-        let only_blocked = status.stale == i64::try_from(status.leftovers.len()).unwrap_or_default();
+        let only_blocked = status.stale == i64::try_from(status.blocked_workloads.len()).unwrap_or_default();
         only_blocked && names.iter().all(|name| !blocked_by(resource, name).is_empty())
     })
     .await?;

@@ -159,7 +159,7 @@ pub fn entry<'a>(report: &'a Value, namespace: &str, name: &str) -> Option<&'a V
 
 /// The names of the reasons of an entry.
 pub fn reasons(entry: &Value) -> Vec<&str> {
-    entry["outdated"]
+    entry["reasons"]
         .as_array()
         .into_iter()
         .flatten()

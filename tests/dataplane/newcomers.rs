@@ -80,8 +80,8 @@ pub async fn an_unready_workload_is_restarted_once_it_is_ready(control_plane: &C
     crate::restart::make_outdated(&bed, "unready").await?;
     let is_reported = |resource: &Istio| {
         let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
-        let web = status.leftovers.iter().find(|workload| workload.namespace == "unready");
-        web.is_some_and(|web| web.prevented.contains("0 of 1 pods are available"))
+        let web = status.blocked_workloads.iter().find(|workload| workload.namespace == "unready");
+        web.is_some_and(|web| web.blocked_by.contains("0 of 1 pods are available"))
     };
     bed.wait_until("default", "workload that is not ready", is_reported).await?;
     assert_eq!(mesh.uids("unready", "web").await?, before);

@@ -103,7 +103,7 @@ pub async fn a_mesh_change_is_reported_for_each_affected_workload(
     let reported = |namespace: &str, name: &str| {
         let entry = entry(&report, namespace, name).cloned().unwrap_or_default();
         let outdated: Vec<String> = reasons(&entry).into_iter().map(str::to_owned).collect();
-        (outdated, entry["prevented"]["reason"].clone())
+        (outdated, entry["blockedBy"]["reason"].clone())
     };
     let all = || vec!["Resources".to_owned(), "DnsCapture".to_owned(), "StatsMatcher".to_owned()];
     let without_resources = || vec!["DnsCapture".to_owned(), "StatsMatcher".to_owned()];

@@ -89,7 +89,7 @@ async fn wait_for_report(mesh: &Mesh<'_>, expected: &[&str], blocked_by: &str) -
         // While istiod rolls out, nobody can tell.
         let Ok(report) = mesh.report(&[]).await else { return Ok(None) };
         last = entry(&report, "told", "web").cloned().unwrap_or_default();
-        let blocked = last["prevented"]["reason"].as_str().unwrap_or_default();
+        let blocked = last["blockedBy"]["reason"].as_str().unwrap_or_default();
         Ok((reasons(&last) == expected && blocked == blocked_by).then_some(report))
     })
     .await;

@@ -151,7 +151,7 @@ async fn assert_every_case_ended_as_expected(
         let observed = ObservedCase {
             patches: patches(requests, case),
             evictions: evictions(requests, case),
-            blocked_by: entry["prevented"]["reason"].as_str().unwrap_or_default().to_owned(),
+            blocked_by: entry["blockedBy"]["reason"].as_str().unwrap_or_default().to_owned(),
             replaced: uids(before, case).is_disjoint(&uids(&after, case)),
             unchanged: uids(before, case) == uids(&after, case),
             current: proxies(&after, case.namespace, case.name()).iter().all(|image| image.contains(CURRENT)),

@@ -62,9 +62,9 @@ pub async fn wait_until_converged(bed: &Bed<'_>, namespace: &str, target: &str) 
     reached.map_err(|error| format!("{error}\noperator says:\n{}", bed.operator.log()))?;
     let is_converged = |resource: &Istio| {
         let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
-        let only_blocked = status.stale == i64::try_from(status.leftovers.len()).unwrap_or_default();
-        let here = status.leftovers.iter().any(|workload| workload.namespace == namespace);
-        status.restarting == 0 && only_blocked && !here && status.held.is_none()
+        let only_blocked = status.stale == i64::try_from(status.blocked_workloads.len()).unwrap_or_default();
+        let here = status.blocked_workloads.iter().any(|workload| workload.namespace == namespace);
+        status.restarting == 0 && only_blocked && !here && status.on_hold.is_none()
     };
     let is_finished = |resource: Option<&Istio>| {
         let over = ["ProxySidecarManualRestartRequired", "ProxySidecarRestartSucceeded"];

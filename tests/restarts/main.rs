@@ -48,19 +48,19 @@ async fn a_report_only_operator_restarts_nothing_and_reports_stale_workloads(
     make_outdated(&bed, "reported").await?;
     let reported = |resource: &istio_manager::api::Istio| {
         let status = status(resource);
-        status.stale == 7 && status.leftovers.len() == 7
+        status.stale == 7 && status.blocked_workloads.len() == 7
     };
     let resource = bed.wait_until("default", "a report of seven workloads", reported).await?;
     let report = status(&resource);
     let blocked_by = |name: &str| {
-        let workload = report.leftovers.iter().find(|workload| workload.name == name);
-        workload.map(|left| left.prevented.clone()).unwrap_or_default()
+        let workload = report.blocked_workloads.iter().find(|workload| workload.name == name);
+        workload.map(|left| left.blocked_by.clone()).unwrap_or_default()
     };
     assert_eq!(blocked_by("web-0"), "restarts are switched off");
     assert!(blocked_by("excluded").contains("excluded by the annotation"), "{report:?}");
     assert!(blocked_by("weekend").contains("waits for its maintenance window"), "{report:?}");
     assert_eq!(
-        (report.total, report.excluded, report.restarting, report.done, report.failed),
+        (report.total, report.excluded, report.restarting, report.restarted, report.failed),
         (7, 1, 0, 0, 0)
     );
     // Nobody has to act: it is as somebody has ordered it.
@@ -160,7 +160,7 @@ async fn the_command_refuses_to_run_while_the_operator_restarts(control_plane: &
     assert!(stderr.contains("restarts workloads now (1 under way)"), "{stderr}");
     let done = |resource: &istio_manager::api::Istio| {
         let status = status(resource);
-        status.stale == 2 && status.restarting == 0 && status.done == 6
+        status.stale == 2 && status.restarting == 0 && status.restarted == 6
     };
     bed.wait_until("default", "six restarts", done).await?;
     all_restarted_once(&before, &generations(control_plane).await?)?;

@@ -55,16 +55,16 @@ pub struct DataPlaneStatus {
     /// Workloads that are being restarted.
     pub restarting: i64,
     /// Workloads that were restarted in the present or last wave.
-    pub done: i64,
+    pub restarted: i64,
     /// Outdated workloads that are excluded from restarts.
     pub excluded: i64,
     /// Workloads whose restart failed.
     pub failed: i64,
     /// Outdated workloads that are not restarted, at most 50. Written when empty, too: a merge patch keeps what it does
     /// not name.
-    pub leftovers: Vec<BlockedWorkload>,
+    pub blocked_workloads: Vec<BlockedWorkload>,
     /// What restarts wait for, and how to release them. Written as `null` when there is nothing, for the same reason.
-    pub held: Option<String>,
+    pub on_hold: Option<String>,
 }
 
 /// An outdated workload that is not restarted.
@@ -78,7 +78,7 @@ pub struct BlockedWorkload {
     /// Name.
     pub name: String,
     /// Why its sidecar is outdated.
-    pub outdated: String,
+    pub reasons: String,
     /// What prevents a restart.
-    pub prevented: String,
+    pub blocked_by: String,
 }

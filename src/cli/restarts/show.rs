@@ -25,7 +25,7 @@ pub(super) fn json(scan: &Assessment, on_hold: Option<&str>) -> Value {
     json!({
         "total": scan.scan.total,
         "stale": count_stale(scan),
-        "held": on_hold,
+        "onHold": on_hold,
         "workloads": scan.decisions.iter().map(workload).collect::<Vec<_>>(),
         "unknown": scan.scan.unknown.iter().map(unknown).collect::<Vec<_>>(),
     })
@@ -35,22 +35,22 @@ pub(super) fn json(scan: &Assessment, on_hold: Option<&str>) -> Value {
 pub(super) fn outcome(summary: &RestartSummary) -> Value {
     let remaining = |(finding, why): &(StaleWorkload, BlockReason)| {
         let mut entry = identity(&finding.workload);
-        entry["prevented"] = block_reason_json(why);
+        entry["blockedBy"] = block_reason_json(why);
         entry
     };
     json!({
-        "done": summary.done,
+        "restarted": summary.done,
         "failed": summary.failed,
         "interrupted": summary.interrupted,
         "leftToOperator": summary.yielded,
-        "left": summary.remaining.iter().map(remaining).collect::<Vec<_>>(),
+        "remaining": summary.remaining.iter().map(remaining).collect::<Vec<_>>(),
     })
 }
 
 fn workload((finding, decision): &(StaleWorkload, Decision)) -> Value {
     let reasons = finding.reasons.iter();
     let mut entry = identity(&finding.workload);
-    entry["outdated"] =
+    entry["reasons"] =
         reasons.map(|reason| json!({"reason": reason.name(), "message": reason.to_string()})).collect();
     let (restart, blocked_by) = match decision {
         Decision::Restart(RestartStrategy::Template) => (json!("rollout"), Value::Null),
@@ -59,7 +59,7 @@ fn workload((finding, decision): &(StaleWorkload, Decision)) -> Value {
         Decision::Blocked(why) => (Value::Null, block_reason_json(why)),
     };
     entry["restart"] = restart;
-    entry["prevented"] = blocked_by;
+    entry["blockedBy"] = blocked_by;
     entry
 }
 
@@ -193,7 +193,7 @@ ns         Deployment/old  yes, by evicting its pods one by one           DNS ca
     fn a_hold_is_shown_below_the_table_and_in_json() {
         let scan = assessment(&[BlockReason::WaveSuspended]);
         assert!(table(&scan, Some("released by x")).ends_with("\n\nreleased by x"));
-        assert_eq!(json(&scan, Some("released by x"))["held"], "released by x");
+        assert_eq!(json(&scan, Some("released by x"))["onHold"], "released by x");
     }
 
     #[test]
@@ -201,9 +201,9 @@ ns         Deployment/old  yes, by evicting its pods one by one           DNS ca
         let mut scan = assessment(&[BlockReason::Excluded]);
         scan.decisions.push((stale_workload("web"), Decision::Restart(RestartStrategy::Evict)));
         let report = json(&scan, None);
-        assert_eq!(report["workloads"][0]["prevented"]["reason"], "excluded");
+        assert_eq!(report["workloads"][0]["blockedBy"]["reason"], "excluded");
         assert_eq!(report["workloads"][0]["restart"], Value::Null);
-        assert_eq!(report["workloads"][0]["outdated"][0]["reason"], "DnsCapture");
+        assert_eq!(report["workloads"][0]["reasons"][0]["reason"], "DnsCapture");
         assert_eq!(report["workloads"][1]["restart"], "eviction");
         let summary = RestartSummary {
             done: 2,
@@ -212,8 +212,8 @@ ns         Deployment/old  yes, by evicting its pods one by one           DNS ca
             ..RestartSummary::default()
         };
         let outcome = outcome(&summary);
-        assert_eq!((&outcome["done"], &outcome["failed"]), (&json!(2), &json!(1)));
-        assert_eq!(outcome["left"][0]["prevented"]["reason"], "rollout_failed");
+        assert_eq!((&outcome["restarted"], &outcome["failed"]), (&json!(2), &json!(1)));
+        assert_eq!(outcome["remaining"][0]["blockedBy"]["reason"], "rollout_failed");
     }
 
     proptest! {

@@ -31,7 +31,7 @@ impl DataPlaneController {
         let reported = self.reported.take();
         if reported.is_some() || !converged {
             let before = context.resource.status.as_ref().and_then(|status| status.data_plane.as_ref());
-            let listed = before.filter(|_| reported.is_none()).map_or(&[][..], |before| &before.leftovers);
+            let listed = before.filter(|_| reported.is_none()).map_or(&[][..], |before| &before.blocked_workloads);
             let reported = reported.unwrap_or_default();
             let is_new = |(key, stale, why): &&(String, StaleWorkload, BlockReason)| {
                 !reported.contains(key) && !listed.contains(&summary::blocked_workload(stale, why))
@@ -52,10 +52,10 @@ impl DataPlaneController {
     ) {
         let mut report = summary::data_plane_report(assessment, &RestartProgress::default(), suspended);
         let before = context.resource.status.as_ref().and_then(|status| status.data_plane.as_ref());
-        report.status.done = match self.last_wave_done {
+        report.status.restarted = match self.last_wave_done {
             Some(done) => i64::try_from(done).unwrap_or(i64::MAX),
             // The last wave was that of a process before this one.
-            None => before.map_or(0, |before| before.done),
+            None => before.map_or(0, |before| before.restarted),
         };
         self.last_status = report.status.clone();
         context.reporter.report_data_plane(report);

@@ -57,11 +57,11 @@ fn status(
             (assessment.decisions.len() + assessment.scan.more_stale).saturating_sub(progress.done),
         ),
         restarting: number(progress.running),
-        done: number(progress.done),
+        restarted: number(progress.done),
         excluded: count(|why| *why == BlockReason::Excluded),
         failed: number(progress.failed) + count(|why| matches!(why, BlockReason::RolloutFailed(_))),
-        leftovers: issues.chain(unknown).chain(listed).take(MAX_LISTED).collect(),
-        held: suspended.map(str::to_owned),
+        blocked_workloads: issues.chain(unknown).chain(listed).take(MAX_LISTED).collect(),
+        on_hold: suspended.map(str::to_owned),
     }
 }
 
@@ -76,8 +76,8 @@ fn blocked_entry(id: &ObjectId, stale_reasons: &str, blocked_by: &str) -> Blocke
         kind: id.kind.clone(),
         namespace: id.namespace.clone().unwrap_or_default(),
         name: id.name.clone(),
-        outdated: stale_reasons.to_owned(),
-        prevented: sanitized(blocked_by, MAX_TEXT_BYTES),
+        reasons: stale_reasons.to_owned(),
+        blocked_by: sanitized(blocked_by, MAX_TEXT_BYTES),
     }
 }
 
@@ -210,10 +210,10 @@ mod tests {
         let progress = RestartProgress { pending: 3, running: 2, done: 4, failed: 1, issues: vec![issue] };
         let part = data_plane_report(&assessment, &progress, None);
         assert_eq!(part.condition.reason, Reason::ProxySidecarRestartPartiallySucceeded);
-        assert_eq!((part.status.restarting, part.status.done, part.status.failed), (2, 4, 1));
-        let listed: Vec<_> = part.status.leftovers.iter().map(|workload| workload.name.as_str()).collect();
+        assert_eq!((part.status.restarting, part.status.restarted, part.status.failed), (2, 4, 1));
+        let listed: Vec<_> = part.status.blocked_workloads.iter().map(|workload| workload.name.as_str()).collect();
         assert_eq!(listed, ["slow", "w1"]);
-        assert_eq!(part.status.leftovers[0].prevented, "it takes long: no pod comes");
+        assert_eq!(part.status.blocked_workloads[0].blocked_by, "it takes long: no pod comes");
         let suspended =
             data_plane_report(&assessment, &RestartProgress::default(), Some("released by x")).condition;
         assert_eq!(suspended.message.as_deref(), Some("released by x"));
@@ -224,7 +224,7 @@ mod tests {
         let mut block_reasons = vec![BlockReason::Excluded; 60];
         block_reasons.push(BlockReason::BarePod);
         let status = data_plane_report(&assessment(&block_reasons), &RestartProgress::default(), None).status;
-        assert_eq!((status.leftovers.len(), status.excluded), (50, 60));
-        assert_eq!(status.leftovers.first().map(|workload| workload.name.as_str()), Some("w61"));
+        assert_eq!((status.blocked_workloads.len(), status.excluded), (50, 60));
+        assert_eq!(status.blocked_workloads.first().map(|workload| workload.name.as_str()), Some("w61"));
     }
 }
