@@ -81,7 +81,7 @@ $(SBOM_TOOLS)/installed: tools/sbom-requirements.txt
 
 generate: charts ## Write what is generated: the CRD, the list of Istio's objects, and the chart's copies of roles and policies
 	UPDATE=1 cargo test --quiet --workspace --lib the_committed_crd
-	UPDATE=1 cargo test --quiet --test permissions the_list_of_istios_own_objects
+	UPDATE=1 cargo test --quiet --workspace --test permissions the_list_of_istios_own_objects
 	cp crds/istios.operator.kyma-project.io.yaml charts/istio-manager/files/crd.yaml
 	cp config/rbac/*-role.yaml config/rbac/role.yaml config/rbac/aggregated-view.yaml config/rbac/*-polic*.yaml \
 	  config/components/experimental/experimental-role.yaml config/components/edit/aggregated-edit.yaml charts/istio-manager/files/
