@@ -3,7 +3,9 @@
 //! Comes embedded in the binary or from a folder `<version>/{charts,profiles}`, the layout that Istio's own release has
 //! below `manifests`. Reads and hands out; renders nothing.
 
-use crate::{chart::Chart, chart::ChartError, embedded, yaml};
+use crate::embedded;
+use gotemplate::yaml;
+use helm_chart::{Chart, ChartError};
 use serde_json::Value;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +23,10 @@ const CHARTS: [&str; 7] = [
     "ztunnel",
 ];
 
-/// Why something of a bundle is not to be had.
+/// Why a text is not YAML, or YAML that JSON cannot hold.
+type ParseError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a part of a bundle is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     /// The folder has no such version.
@@ -86,7 +91,7 @@ pub enum BundleError {
         /// Version of the bundle.
         version: String,
         /// Cause.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: ParseError,
     },
     /// The files of a chart do not make a chart.
     #[error("loading chart '{name}' of Istio {version}")]
@@ -181,7 +186,7 @@ impl Bundle {
                 read(&path)?
             }
         };
-        yaml::parse(&text).map_err(|source| self.unparsable(format!("profile '{name}'"), source))
+        parse(&text).map_err(|source| self.unparsable(format!("profile '{name}'"), source))
     }
 
     /// A chart by its folder below `charts`. The definitions of the chart `base` are left out: they are an eighth of all
@@ -211,12 +216,8 @@ impl Bundle {
         Crds { bundle: self, rest }
     }
 
-    fn unparsable(
-        &self,
-        what: String,
-        source: impl std::error::Error + Send + Sync + 'static,
-    ) -> BundleError {
-        BundleError::Parse { what, version: self.version.clone(), source: Box::new(source) }
+    fn unparsable(&self, what: String, source: ParseError) -> BundleError {
+        BundleError::Parse { what, version: self.version.clone(), source }
     }
 }
 
@@ -243,7 +244,7 @@ impl Iterator for Crds<'_> {
             Rest::Failed(error) => error.take().map(Err),
             Rest::Text { text, at } => loop {
                 let document = next_document(text, at)?;
-                let parsed = yaml::parse(document);
+                let parsed = parse(document);
                 match parsed {
                     Ok(Value::Null) => {}
                     Ok(definition) => return Some(Ok(definition)),
@@ -265,6 +266,11 @@ fn next_document<'t>(text: &'t str, at: &mut usize) -> Option<&'t str> {
     let length = rest.find(SEPARATOR).unwrap_or(rest.len());
     *at += (length + SEPARATOR.len()).min(rest.len());
     Some(&rest[..length])
+}
+
+/// Parses the first document of a text; an empty text is null.
+fn parse(text: &str) -> Result<Value, ParseError> {
+    Ok(yaml::parse(text)?.to_json()?)
 }
 
 fn read(path: &Path) -> Result<String, BundleError> {

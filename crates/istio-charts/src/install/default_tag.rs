@@ -8,7 +8,7 @@
 use super::layers::entry;
 use super::{ComponentName, Error, render_chart};
 use crate::bundle::Bundle;
-use crate::helm::Options;
+use helm_chart::Options;
 use serde_json::{Map, Value, json};
 
 const TAG: &str = "default";

@@ -19,9 +19,9 @@ pub use labels::add_owner_labels;
 pub use overlay::PathError;
 
 use crate::bundle::{Bundle, BundleError};
-use crate::helm::{self, Capabilities, Operation, Options};
 use component::Item;
 use gotemplate::Limits;
+use helm_chart::{Capabilities, Operation, Options, RenderError};
 use serde_json::Value;
 
 /// Why an `IstioOperator` document cannot be rendered.
@@ -58,7 +58,7 @@ pub enum Error {
         /// Component of the chart.
         component: ComponentName,
         /// Cause: chart, file, line, column and expression.
-        source: helm::RenderError,
+        source: RenderError,
     },
     /// An overlay for an object that its component does not have.
     #[error("component {component}: the overlay for {kind} '{name}' matches no rendered object")]
@@ -185,7 +185,7 @@ fn render_chart(
 ) -> Result<(Vec<Value>, Vec<String>), Error> {
     let chart = bundle.chart(chart)?;
     let failed = |source| Error::Render { component, source };
-    let rendering = helm::render(&chart, values, options).map_err(failed)?;
+    let rendering = helm_chart::render(&chart, values, options).map_err(failed)?;
     let warnings = rendering
         .notes()
         .lines()

@@ -4,8 +4,7 @@
 
 use super::oracle::{Answer, Oracle, Request};
 use gotemplate::Environment;
-use istio_charts::helm::{Capabilities, Operation, Options, render};
-use istio_charts::{Chart, parse_values};
+use helm_chart::{Capabilities, Chart, Operation, Options, parse_values, render};
 use serde_json::json;
 use std::error::Error;
 use std::path::Path;
@@ -21,6 +20,17 @@ pub enum Comparison {
     BothFail { ours: String, helms: String },
     /// How they differ.
     Differ(String),
+}
+
+/// Whether both render; the error describes how they differ.
+pub fn compare(oracle: &mut Oracle, request: &Request) -> Result<bool, String> {
+    match compare_with_helm(oracle, request) {
+        Comparison::Equal | Comparison::EqualButRandom => Ok(true),
+        Comparison::BothFail { .. } => Ok(false),
+        Comparison::Differ(difference) => {
+            Err(format!("{} with {:?}: {difference}", request.chart, request.values))
+        }
+    }
 }
 
 /// A rendering: the text that is printed, and the notes.
@@ -82,7 +92,7 @@ pub fn ours(request: &Request) -> Result<Printed, String> {
     let chart = Chart::load(Path::new(&request.chart)).map_err(|error| format_error_chain(&error))?;
     let mut values = json!({});
     for text in &request.values {
-        istio_charts::merge_values(
+        helm_chart::merge_values(
             &mut values,
             parse_values(text).map_err(|error| format_error_chain(&error))?,
         );

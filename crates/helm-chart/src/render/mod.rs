@@ -10,7 +10,6 @@ mod dependencies;
 mod files;
 mod manifests;
 mod output;
-mod schema;
 mod values;
 
 pub use capabilities::{Capabilities, DEFAULT_KUBERNETES_VERSION};
@@ -77,6 +76,16 @@ pub enum RenderError {
         /// What there is.
         version: String,
     },
+    /// The chart needs a cargo feature of this crate that the program was built without.
+    #[error(
+        "cannot check the values of chart '{chart}': this program was built without the feature '{feature}' of helm-chart"
+    )]
+    FeatureDisabled {
+        /// Name of the chart.
+        chart: String,
+        /// The missing feature.
+        feature: &'static str,
+    },
     /// Values are not what a chart's schema allows; one line each.
     #[error("values don't meet the schema of chart '{chart}':\n{}", violations.join("\n"))]
     Schema {
@@ -138,12 +147,28 @@ pub fn render(chart: &Chart, user: &Value, options: &Options) -> Result<Renderin
         &prepared
     };
     let values = values::coalesce(chart, user, values::Nulls::Coalesce).map_err(failed)?;
-    if options.checks_schema && schema::is_needed(chart) {
-        schema::check(chart, &values::to_json(&values).map_err(failed)?)?;
+    if options.checks_schema && has_schema(chart) {
+        check_schema(chart, &values::to_json(&values).map_err(failed)?)?;
     }
     check_kubernetes_version(chart, &options.capabilities)?;
     let files = execute(chart, &values, options)?;
     Ok(Rendering::new(chart, files))
+}
+
+/// Whether a chart or one of its subcharts has a schema.
+fn has_schema(chart: &Chart) -> bool {
+    chart.schema.is_some() || chart.dependencies.iter().any(has_schema)
+}
+
+#[cfg(feature = "schema")]
+fn check_schema(chart: &Chart, values: &Value) -> Result<(), RenderError> {
+    crate::schema::check(chart, values)
+}
+
+/// Unchecked values must not pass as checked.
+#[cfg(not(feature = "schema"))]
+fn check_schema(chart: &Chart, _: &Value) -> Result<(), RenderError> {
+    Err(RenderError::FeatureDisabled { chart: chart.name().to_owned(), feature: "schema" })
 }
 
 fn check_kubernetes_version(chart: &Chart, capabilities: &Capabilities) -> Result<(), RenderError> {

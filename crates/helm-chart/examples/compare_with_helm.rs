@@ -13,7 +13,7 @@ mod judge;
 #[path = "../../gotemplate/tests/oracle/mod.rs"]
 mod oracle;
 
-use istio_charts::parse_values;
+use helm_chart::parse_values;
 use judge::Comparison;
 use oracle::{Oracle, Request};
 use serde_json::{Map, Value, json};

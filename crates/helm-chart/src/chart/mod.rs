@@ -2,11 +2,21 @@
 //!
 //! Loading only, by the rules of Helm's loader, from a folder, an archive or files; see `helm` for rendering.
 
+#[cfg(feature = "archive")]
 mod archive;
 mod ignore;
 mod metadata;
 mod pattern;
 mod walk;
+
+#[cfg(not(feature = "archive"))]
+mod archive {
+    use super::{ChartError, File};
+
+    pub(super) fn unpack(_: &[u8]) -> Result<Vec<File>, ChartError> {
+        Err(ChartError::FeatureDisabled { feature: "archive" })
+    }
+}
 
 pub(crate) use metadata::as_text;
 pub use metadata::{Dependency, Maintainer, Metadata};
@@ -77,6 +87,12 @@ pub enum ChartError {
     /// An archive holds what a chart does not.
     #[error("the archive is no chart: {0}")]
     Archive(String),
+    /// The chart needs a cargo feature of this crate that the program was built without.
+    #[error("the chart is packed, and this program was built without the feature '{feature}' of helm-chart")]
+    FeatureDisabled {
+        /// The missing feature.
+        feature: &'static str,
+    },
     /// A line of `.helmignore` is no pattern.
     #[error(".helmignore: {0}")]
     Ignore(String),
@@ -134,7 +150,7 @@ impl Chart {
     }
 
     /// Loads a chart from its folder and leaves out the files of those paths.
-    pub(crate) fn load_without(directory: &Path, left_out: &[&str]) -> Result<Self, ChartError> {
+    pub fn load_without(directory: &Path, left_out: &[&str]) -> Result<Self, ChartError> {
         Self::assemble(walk::files(directory, left_out)?, 0)
     }
 
@@ -153,6 +169,28 @@ impl Chart {
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
+    }
+
+    /// The default values: values.yaml, or an empty map.
+    #[must_use]
+    pub fn values(&self) -> &Value {
+        &self.values
+    }
+
+    /// The templates of the chart itself: their paths in the chart and their texts.
+    pub fn templates(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.templates.iter().map(|template| (template.path.as_str(), &*template.text))
+    }
+
+    /// The files that templates read as `.Files`: their paths in the chart and their contents.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.files.iter().map(|file| (file.path.as_str(), file.data.as_slice()))
+    }
+
+    /// The charts below `charts/`.
+    #[must_use]
+    pub fn subcharts(&self) -> &[Self] {
+        &self.dependencies
     }
 
     fn assemble(files: Vec<File>, depth: usize) -> Result<Self, ChartError> {

@@ -9,8 +9,8 @@ mod formats;
 mod shape;
 mod types;
 
-use super::RenderError;
 use crate::chart::Chart;
+use crate::render::RenderError;
 use checker::Checker;
 use document::Document;
 use serde_json::Value;
@@ -18,13 +18,8 @@ use serde_json::Value;
 /// Deepest nesting of schemas and references; a reference to itself ends here.
 const DEPTH_LIMIT: usize = 100;
 
-/// Whether a chart, or one within it, has a schema.
-pub(super) fn is_needed(chart: &Chart) -> bool {
-    chart.schema.is_some() || chart.dependencies.iter().any(is_needed)
-}
-
 /// Checks the values of a chart and of the charts within it.
-pub(super) fn check(chart: &Chart, values: &Value) -> Result<(), RenderError> {
+pub(crate) fn check(chart: &Chart, values: &Value) -> Result<(), RenderError> {
     let failed = |violations| RenderError::Schema { chart: chart.name().to_owned(), violations };
     if let Some(text) = &chart.schema {
         let schema = serde_json::from_slice(text)

@@ -5,8 +5,7 @@
 mod certificates;
 
 use gotemplate::{Environment, Limits};
-use istio_charts::helm::{Capabilities, Operation, Options, render};
-use istio_charts::{Chart, merge_values, parse_values};
+use helm_chart::{Capabilities, Chart, Operation, Options, merge_values, parse_values, render};
 use std::error::Error;
 use std::fs::File;
 use std::io::{Read as _, Write as _};

@@ -3,8 +3,8 @@
 //! A text or an error; never a panic.
 
 use gotemplate::Limits;
-use istio_charts::Chart;
-use istio_charts::helm::{Options, render};
+use helm_chart::Chart;
+use helm_chart::{Options, render};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::error::Error;
