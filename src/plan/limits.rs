@@ -98,9 +98,9 @@ mod tests {
         for (template, reason) in [
             (
                 "{{ range until 250 }}{{ derivePassword 1 \"long\" \"p\" \"u\" \"s\" }}{{ end }}",
-                "\"derivePassword\" is switched off",
+                "\"derivePassword\" is disabled",
             ),
-            ("{{ genCA \"a\" 1 }}", "\"genCA\" is switched off"),
+            ("{{ genCA \"a\" 1 }}", "\"genCA\" is disabled"),
             ("{{ range until 900000 }}{{ end }}", "more data"),
             ("{{ range 900000 }}{{ end }}", "more steps"),
             ("{{ range until 1000 }}{{ range until 1000 }}{{ end }}{{ end }}", "more steps"),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 /// The alphabet of bcrypt's hashes.
+#[cfg(feature = "crypto")]
 const BCRYPT64: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
@@ -19,6 +20,7 @@ pub(crate) fn base32(bytes: &[u8]) -> String {
 }
 
 /// Base64 as bcrypt has it: another alphabet and no padding.
+#[cfg(feature = "crypto")]
 pub(crate) fn bcrypt64(bytes: &[u8]) -> String {
     encode(bytes, BCRYPT64, 6, 1)
 }

@@ -170,7 +170,7 @@ const STRICT: Limits =
     Limits { argument_bytes: 64, pattern: 64 << 10, functions: Functions::Inexpensive, ..bodies::SMALL };
 
 #[test]
-fn a_function_that_is_switched_off_is_named() {
+fn an_error_names_the_function_that_is_disabled() {
     for call in [
         "genPrivateKey \"rsa\"",
         "genCA \"a\" 1",
@@ -183,18 +183,18 @@ fn a_function_that_is_switched_off_is_named() {
         "uniq (list 1)",
     ] {
         let name = call.split(' ').next().unwrap();
-        let switched_off = format!("function {name:?} is switched off");
+        let disabled = format!("function {name:?} is disabled");
         let source = format!("a: 1\nb: {{{{ {call} }}}}\n");
         let error = bodies::run(STRICT, &source).unwrap_err();
-        assert!(error.message.starts_with(&switched_off), "{call}: {error}");
+        assert!(error.message.starts_with(&disabled), "{call}: {error}");
         assert_eq!((error.line, error.expression.as_str()), (2, call));
         // In a text that is executed by `tpl`, too.
         let inner =
             bodies::run(STRICT, &format!("{{{{ tpl {:?} . }}}}", format!("{{{{ {call} }}}}"))).unwrap_err();
-        assert!(inner.message.contains(&switched_off), "{call}: {inner}");
+        assert!(inner.message.contains(&disabled), "{call}: {inner}");
         let allowed =
             bodies::run(bodies::SMALL, &source).err().map(|error| error.message).unwrap_or_default();
-        assert!(!allowed.contains("switched off"), "{call}: {allowed}");
+        assert!(!allowed.contains("is disabled"), "{call}: {allowed}");
     }
 }
 

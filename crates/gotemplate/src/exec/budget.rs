@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use chacha20::ChaCha20Rng;
-use chacha20::rand_core::SeedableRng as _;
+#[cfg(feature = "random")]
+use chacha20::{ChaCha20Rng, rand_core::SeedableRng as _};
 
 use super::Failure;
-use crate::functions::Function;
+use crate::functions::{Function, Run};
 use crate::templates::{Functions, Limits};
 use crate::value::{Value, total_size};
 
@@ -21,11 +21,13 @@ pub(crate) struct Budget {
     output: usize,
     stack: usize,
     argument_bytes: usize,
+    #[cfg(feature = "regex")]
     pattern: usize,
     functions: Functions,
     /// Where the stack was when the execution began.
     bottom: usize,
     includes: BTreeMap<Rc<str>, usize>,
+    #[cfg(feature = "random")]
     random: Option<ChaCha20Rng>,
 }
 
@@ -37,10 +39,12 @@ impl Budget {
             output: limits.output,
             stack: limits.stack,
             argument_bytes: limits.argument_bytes,
+            #[cfg(feature = "regex")]
             pattern: limits.pattern,
             functions: limits.functions,
             bottom: stack_position(),
             includes: BTreeMap::new(),
+            #[cfg(feature = "random")]
             random: None,
         }
     }
@@ -60,9 +64,18 @@ impl Budget {
     /// Makes sure that a function may be called.
     pub(crate) fn check_function(&self, function: &Function) -> Result<(), Failure> {
         if self.functions == Functions::Inexpensive && function.is_expensive() {
-            return Err(
-                format!("function {:?} is switched off, as it is too expensive", function.name).into()
-            );
+            return Err(format!(
+                "function {:?} is disabled: it is too expensive for this rendering",
+                function.name
+            )
+            .into());
+        }
+        if let Run::Missing(feature) = function.run {
+            return Err(format!(
+                "function {:?} is disabled: the program was built without the feature {feature:?} of gotemplate",
+                function.name
+            )
+            .into());
         }
         Ok(())
     }
@@ -82,6 +95,7 @@ impl Budget {
     }
 
     /// Bytes of one compiled regular expression.
+    #[cfg(feature = "regex")]
     pub(crate) fn pattern(&self) -> usize {
         self.pattern
     }
@@ -111,6 +125,7 @@ impl Budget {
     }
 
     /// Where random numbers come from, which begin at the seed.
+    #[cfg(feature = "random")]
     pub(crate) fn random(&mut self, seed: Option<[u8; 32]>) -> Option<&mut ChaCha20Rng> {
         if self.random.is_none() {
             self.random = seed.map(ChaCha20Rng::from_seed);

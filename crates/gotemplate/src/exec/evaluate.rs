@@ -139,8 +139,8 @@ impl Executor<'_> {
         passed: Option<Value>,
     ) -> Result<Value, Failure> {
         let given = rest.len() + usize::from(passed.is_some());
-        function.check_count(given)?;
         self.budget.check_function(function)?;
+        function.check_count(given)?;
         // These two stop at the first argument that decides, and must not evaluate the rest.
         if let Run::Decide(decisive) = function.run {
             return self.decide(frame, decisive, rest, dot, passed);
@@ -157,7 +157,7 @@ impl Executor<'_> {
         let answer = match function.run {
             Run::Plain(run) => run(&arguments),
             Run::Within(run) => run(self, &arguments),
-            Run::Decide(_) => Ok(Value::Nil),
+            Run::Decide(_) | Run::Missing(_) => Ok(Value::Nil),
         };
         let value = answer.map_err(|failure| match failure {
             Failure::Message(message) => {

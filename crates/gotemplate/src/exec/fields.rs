@@ -53,6 +53,7 @@ pub(super) fn method(receiver: &Value, name: &str, arguments: &[Value]) -> Optio
         Value::Map(map) if map.map_type() == MapType::Values && is_values_method(name) => {
             Some(values_method(map, name, arguments))
         }
+        #[cfg(feature = "dates")]
         Value::Time(_) | Value::Duration(_) => crate::functions::time_method(receiver, name, arguments),
         _ => None,
     }

@@ -6,25 +6,36 @@
 #![expect(clippy::unnecessary_wraps, reason = "all functions have one signature, be it that some never fail")]
 
 mod case;
+#[cfg(feature = "crypto")]
 mod certificates;
 mod collections;
 mod compare;
+#[cfg(feature = "dates")]
 mod dates;
 mod dicts;
 mod encode;
 mod lists;
 mod logic;
 mod numbers;
+mod optional;
 mod paths;
+#[cfg(feature = "regex")]
+mod patterns;
+#[cfg(feature = "random")]
 mod random;
 mod reflection;
+#[cfg(feature = "crypto")]
 mod secrets;
 mod strings;
 mod structured;
 mod template;
+#[cfg(feature = "toml")]
 mod toml;
+#[cfg(feature = "urls")]
 mod urls;
 mod versions;
+#[cfg(feature = "case")]
+mod words;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -34,7 +45,9 @@ use crate::encoding;
 use crate::exec::{Executor, Failure};
 use crate::value::{Map, Value};
 
+#[cfg(feature = "dates")]
 pub(crate) use dates::method as time_method;
+pub use optional::feature_of;
 
 /// What a function answers.
 pub(crate) type Answer = Result<Value, Failure>;
@@ -47,9 +60,11 @@ pub(crate) enum Type {
     Int,
     Float,
     /// No value that templates can hold is of this type; only literals fit.
+    #[cfg_attr(not(feature = "crypto"), allow(dead_code, reason = "no other function has such a parameter"))]
     Uint32,
     Bool,
     Map,
+    #[cfg_attr(not(feature = "dates"), allow(dead_code, reason = "no other function has such a parameter"))]
     Time,
 }
 
@@ -62,9 +77,12 @@ pub(crate) enum Run {
     Within(fn(&mut Executor<'_>, &[Value]) -> Answer),
     /// `or` and `and`: the first argument of that truth decides.
     Decide(bool),
+    /// Not at all: this build is without the named cargo feature.
+    Missing(&'static str),
 }
 
 /// A function by its name.
+#[derive(Clone, Copy)]
 pub(crate) struct Function {
     pub name: &'static str,
     fixed: &'static [Type],
@@ -109,9 +127,11 @@ const PATTERN_READS: usize = 256;
 impl Function {
     /// Whether what a call costs has no relation to its arguments.
     pub(crate) fn is_expensive(&self) -> bool {
-        let tables = [certificates::FUNCTIONS, secrets::FUNCTIONS];
-        tables.iter().any(|table| table.iter().any(|function| function.name == self.name))
-            || matches!(self.name, "uniq" | "mustUniq")
+        match self.name {
+            "sha1sum" => false,
+            "uniq" | "mustUniq" => true,
+            name => feature_of(name) == Some("crypto"),
+        }
     }
 
     /// How often a call reads each byte of its arguments, at worst.
@@ -217,18 +237,23 @@ impl Type {
 
 /// The function of a name.
 pub(crate) fn find(name: &str) -> Option<&'static Function> {
-    static BY_NAME: OnceLock<HashMap<&'static str, &'static Function>> = OnceLock::new();
+    static BY_NAME: OnceLock<HashMap<&'static str, Function>> = OnceLock::new();
     let by_name = BY_NAME.get_or_init(|| {
-        TABLES.iter().flat_map(|table| table.iter()).map(|function| (function.name, function)).collect()
+        let mut by_name = optional::all_as_missing();
+        by_name
+            .extend(TABLES.iter().flat_map(|table| table.iter()).map(|function| (function.name, *function)));
+        by_name
     });
-    by_name.get(name).copied()
+    by_name.get(name)
 }
 
-static TABLES: [&[Function]; 19] = [
+static TABLES: &[&[Function]] = &[
     case::FUNCTIONS,
+    #[cfg(feature = "crypto")]
     certificates::FUNCTIONS,
     collections::FUNCTIONS,
     compare::FUNCTIONS,
+    #[cfg(feature = "dates")]
     dates::FUNCTIONS,
     dicts::FUNCTIONS,
     encode::FUNCTIONS,
@@ -236,14 +261,23 @@ static TABLES: [&[Function]; 19] = [
     logic::FUNCTIONS,
     numbers::FUNCTIONS,
     paths::FUNCTIONS,
+    #[cfg(feature = "regex")]
+    patterns::FUNCTIONS,
+    #[cfg(feature = "random")]
     random::FUNCTIONS,
     reflection::FUNCTIONS,
+    #[cfg(feature = "crypto")]
     secrets::FUNCTIONS,
     strings::FUNCTIONS,
     structured::FUNCTIONS,
     template::FUNCTIONS,
+    #[cfg(feature = "toml")]
+    toml::FUNCTIONS,
+    #[cfg(feature = "urls")]
     urls::FUNCTIONS,
     versions::FUNCTIONS,
+    #[cfg(feature = "case")]
+    words::FUNCTIONS,
 ];
 
 /// Largest text that one call makes; checked before it is made.

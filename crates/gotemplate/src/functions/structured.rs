@@ -1,8 +1,7 @@
-//! JSON, YAML and TOML.
+//! JSON and YAML.
 
 use super::Type::{Any, String as Text};
-use super::{Function, any, plain, text, toml};
-use crate::exec::Failure;
+use super::{Function, any, plain, text};
 use crate::json::{self, Style};
 use crate::value::{ConversionError, Element, List, Map, Value};
 use crate::yaml;
@@ -34,18 +33,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let read = read_yaml(&text(a, 0));
         Ok(as_list(read.map(|value| if value.is_nil() { Value::list(Vec::new()) } else { value }), OF_YAML))
     }),
-    plain("toToml", &[Any], |a| Ok(toml::write(&not_nil(a)?).unwrap_or_else(Value::string))),
-    plain("mustToToml", &[Any], |a| Ok(toml::write(&not_nil(a)?)?)),
-    plain("fromToml", &[Text], |a| Ok(as_map(toml::read(&text(a, 0)), ""))),
 ];
-
-/// Go's library for TOML fails at nil in a way that nobody catches.
-fn not_nil(arguments: &[Value]) -> Result<Value, Failure> {
-    match any(arguments, 0) {
-        Value::Nil => Err("reflect: call of reflect.Value.Type on zero Value".into()),
-        value => Ok(value),
-    }
-}
 
 /// What cannot be written is nothing, as in Helm.
 fn or_empty(written: Result<String, ConversionError>) -> Value {
@@ -73,7 +61,7 @@ fn read_yaml(text: &str) -> Result<Value, String> {
 }
 
 /// A map; what is none becomes a map with the error, as in Helm.
-fn as_map(read: Result<Value, String>, step: &str) -> Value {
+pub(super) fn as_map(read: Result<Value, String>, step: &str) -> Value {
     let failed = |message: String| {
         let map = Map::new();
         map.insert("Error", Value::string(message));
