@@ -4,14 +4,15 @@
 
 mod certificates;
 
-use gotemplate::{Environment, Limits};
-use helm_chart::{Capabilities, Chart, Operation, Options, merge_values, parse_values, render};
+use helm_chart::{
+    Capabilities, Chart, Environment, Limits, Operation, Options, merge_values, parse_values, render,
+};
 use std::error::Error;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -41,7 +42,7 @@ Notes are rendered, so that they can refuse values, but not printed.
 
 An error goes to standard error and gives exit code 1. That of a template shows its line:
 
-  Error: rendering chart 'demo': demo/templates/a.yaml:2:9: at <.Values.port.http>: nil pointer evaluating …
+  Error: cannot render chart 'demo': demo/templates/a.yaml:2:9: at <.Values.port.http>: nil pointer evaluating …
     |
   2 | port: {{ .Values.port.http }}
     |          ^
@@ -100,15 +101,11 @@ fn read_values(path: &Path) -> std::io::Result<String> {
 /// What is asked; nothing when it is help.
 fn arguments() -> Result<Option<Arguments>> {
     let mut options = Options::install("release-name", "default");
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let mut seed = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut seed)?;
-    options.environment = Environment {
-        now: Some(now.as_secs().cast_signed()),
-        seed: Some(seed),
-        certificates: Some(certificates::make),
-    };
-    options.limits = Limits { stack: STACK / 2, ..Limits::default() };
+    options.environment =
+        Environment::new().with_now(SystemTime::now()).with_seed(seed).with_certificates(certificates::make);
+    options.limits = Limits::default().with_stack_bytes(STACK / 2);
     let (mut chart, mut values, mut includes_crds) = (None, Vec::new(), false);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {

@@ -7,8 +7,9 @@ use std::rc::Rc;
 use chacha20::{ChaCha20Rng, rand_core::SeedableRng as _};
 
 use super::Failure;
+use crate::error::ErrorKind;
 use crate::functions::{Function, Run};
-use crate::templates::{Functions, Limits};
+use crate::limits::{Functions, Limits};
 use crate::value::{Value, total_size};
 
 /// Templates of one name that include themselves, as in Helm.
@@ -57,40 +58,44 @@ impl Budget {
     /// Takes as many steps as something slow is worth.
     pub(crate) fn steps(&mut self, count: u64) -> Result<(), Failure> {
         let left = self.steps.checked_sub(count);
-        self.steps = left.ok_or("the templates take more steps than any chart should")?;
+        self.steps =
+            left.ok_or_else(|| Failure::limit("the templates take more steps than the limit allows"))?;
         Ok(())
     }
 
     /// Makes sure that a function may be called.
     pub(crate) fn check_function(&self, function: &Function) -> Result<(), Failure> {
-        if self.functions == Functions::Inexpensive && function.is_expensive() {
-            return Err(format!(
-                "function {:?} is disabled: it is too expensive for this rendering",
-                function.name
-            )
-            .into());
-        }
-        if let Run::Missing(feature) = function.run {
-            return Err(format!(
-                "function {:?} is disabled: the program was built without the feature {feature:?} of gotemplate",
-                function.name
-            )
-            .into());
-        }
-        Ok(())
+        let name = function.name;
+        let reason = match function.run {
+            _ if self.functions == Functions::Inexpensive && function.is_expensive() => {
+                "it is too expensive for this rendering".to_owned()
+            }
+            Run::Missing(feature) => {
+                format!("the program was built without the feature {feature:?} of gotemplate")
+            }
+            _ => return Ok(()),
+        };
+        let message = format!("function {name:?} is disabled: {reason}");
+        Err(Failure::Message(ErrorKind::DisabledFunction, message))
     }
 
-    /// Takes the steps that reading the arguments of a function is worth.
-    pub(crate) fn read(&mut self, function: &Function, arguments: &[Value]) -> Result<(), Failure> {
+    /// Takes the steps that a call is worth, which reads each byte of the arguments that `reads` so many times.
+    pub(crate) fn read(
+        &mut self,
+        arguments: &[Value],
+        reads: impl Fn(&Value) -> usize,
+    ) -> Result<(), Failure> {
         if self.argument_bytes == usize::MAX {
             return Ok(());
         }
         let most = usize::try_from(self.steps).unwrap_or(usize::MAX).saturating_mul(self.argument_bytes);
         let bytes = arguments
             .iter()
-            .map(|argument| if function.passes_through(argument) { 0 } else { total_size(argument, most) })
-            .fold(0, usize::saturating_add)
-            .saturating_mul(function.reads());
+            .map(|argument| match reads(argument) {
+                0 => 0,
+                times => total_size(argument, most).saturating_mul(times),
+            })
+            .fold(0, usize::saturating_add);
         self.steps(bytes.div_euclid(self.argument_bytes.max(1)) as u64)
     }
 
@@ -105,7 +110,7 @@ impl Budget {
     /// What is measured is the stack itself: how much of it a level of nesting needs depends on the compiler.
     pub(crate) fn check_stack(&self) -> Result<(), Failure> {
         if stack_position().abs_diff(self.bottom) > self.stack {
-            return Err("templates are nested too deeply, or call themselves without end".into());
+            return Err(Failure::limit("templates are nested too deeply or call themselves endlessly"));
         }
         Ok(())
     }
@@ -113,14 +118,15 @@ impl Budget {
     /// Takes memory for what a function made.
     pub(crate) fn allocate(&mut self, bytes: usize) -> Result<(), Failure> {
         let left = self.memory.checked_sub(bytes);
-        self.memory = left.ok_or("the templates make more data than any chart should")?;
+        self.memory =
+            left.ok_or_else(|| Failure::limit("the templates make more data than the limit allows"))?;
         Ok(())
     }
 
     /// Takes room in the output.
     pub(crate) fn print(&mut self, bytes: usize) -> Result<(), Failure> {
         let left = self.output.checked_sub(bytes);
-        self.output = left.ok_or("the output is larger than any manifest should be")?;
+        self.output = left.ok_or_else(|| Failure::limit("the output is larger than the limit allows"))?;
         Ok(())
     }
 
@@ -136,10 +142,9 @@ impl Budget {
     pub(crate) fn enter_include(&mut self, name: &str) -> Result<(), Failure> {
         let count = self.includes.entry(Rc::from(name)).or_default();
         if *count > INCLUDE_LIMIT {
-            return Err(format!(
+            return Err(Failure::limit(&format!(
                 "rendering template has a nested reference name: {name}: unable to execute template"
-            )
-            .into());
+            )));
         }
         *count += 1;
         Ok(())

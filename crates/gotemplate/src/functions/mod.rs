@@ -1,9 +1,9 @@
 //! The functions that templates can call: Go's own, Sprig's and Helm's.
 //!
 //! A function declares its parameters as in Go; arguments are checked against them before it is called, so it can rely on
-//! their number and types. It answers with a value or a message; the place of the call is added where it is executed.
+//! their number and types. It returns a value or a message; the place of the call is added where it is executed.
 
-#![expect(clippy::unnecessary_wraps, reason = "all functions have one signature, be it that some never fail")]
+#![expect(clippy::unnecessary_wraps, reason = "all functions have one signature, even if some never fail")]
 
 mod case;
 #[cfg(feature = "crypto")]
@@ -121,7 +121,7 @@ const fn within(
     Function { name, fixed, rest: None, run: Run::Within(run) }
 }
 
-/// How often, at worst, a regular expression of the smallest limit looks at each byte of a text.
+/// How often, at worst, a regular expression of the smallest limit reads each byte of a text.
 const PATTERN_READS: usize = 256;
 
 impl Function {
@@ -134,14 +134,17 @@ impl Function {
         }
     }
 
-    /// How often a call reads each byte of its arguments, at worst.
-    pub(crate) fn reads(&self) -> usize {
-        let is_pattern = self.name.starts_with("regex") || self.name.starts_with("mustRegex");
-        if is_pattern { PATTERN_READS } else { 1 }
+    /// How often a call reads each byte of an argument, at worst.
+    pub(crate) fn reads(&self, argument: &Value) -> usize {
+        match feature_of(self.name) {
+            _ if self.passes_through(argument) => 0,
+            Some("regex") => PATTERN_READS,
+            _ => 1,
+        }
     }
 
-    /// Whether a call passes an argument on, or looks at its surface, without reading all that it holds.
-    pub(crate) fn passes_through(&self, argument: &Value) -> bool {
+    /// Whether a call passes an argument on, or examines only its surface, without reading all of its contents.
+    fn passes_through(&self, argument: &Value) -> bool {
         matches!(argument, Value::List(_) | Value::Map(_))
             && matches!(
                 self.name,
@@ -235,16 +238,29 @@ impl Type {
     }
 }
 
-/// The function of a name.
-pub(crate) fn find(name: &str) -> Option<&'static Function> {
-    static BY_NAME: OnceLock<HashMap<&'static str, Function>> = OnceLock::new();
-    let by_name = BY_NAME.get_or_init(|| {
-        let mut by_name = optional::all_as_missing();
-        by_name
-            .extend(TABLES.iter().flat_map(|table| table.iter()).map(|function| (function.name, *function)));
-        by_name
-    });
-    by_name.get(name)
+/// The position of the built-in function of a name.
+pub(crate) fn find(name: &str) -> Option<usize> {
+    built_in().by_name.get(name).copied()
+}
+
+/// The built-in function at a position.
+pub(crate) fn get(index: usize) -> Option<&'static Function> {
+    built_in().functions.get(index)
+}
+
+struct BuiltIn {
+    functions: Vec<Function>,
+    by_name: HashMap<&'static str, usize>,
+}
+
+fn built_in() -> &'static BuiltIn {
+    static BUILT_IN: OnceLock<BuiltIn> = OnceLock::new();
+    BUILT_IN.get_or_init(|| {
+        let mut functions: Vec<Function> = TABLES.iter().copied().flatten().copied().collect();
+        optional::add_missing(&mut functions);
+        let by_name = functions.iter().enumerate().map(|(index, function)| (function.name, index)).collect();
+        BuiltIn { functions, by_name }
+    })
 }
 
 static TABLES: &[&[Function]] = &[
@@ -285,7 +301,7 @@ const LARGEST_TEXT: usize = 16 << 20;
 
 fn check_length(bytes: usize) -> Result<(), Failure> {
     if bytes > LARGEST_TEXT {
-        return Err("the text is larger than any manifest should be".into());
+        return Err(Failure::limit("the text is larger than any manifest should be"));
     }
     Ok(())
 }
@@ -295,7 +311,7 @@ fn any(arguments: &[Value], index: usize) -> Value {
     arguments.get(index).cloned().unwrap_or_default()
 }
 
-/// A string argument; bytes that are no text are replaced.
+/// A string argument; invalid bytes are replaced.
 fn text(arguments: &[Value], index: usize) -> Cow<'_, str> {
     crate::encoding::lossy(bytes(arguments, index))
 }
@@ -305,7 +321,7 @@ fn bytes(arguments: &[Value], index: usize) -> &[u8] {
     arguments.get(index).and_then(Value::as_bytes).unwrap_or_default()
 }
 
-/// What a function makes of texts that cares for no more than their bytes: bytes that are no text are kept.
+/// The result of a function that treats texts as bytes: invalid bytes are kept.
 fn preserving_bytes<const N: usize>(
     texts: [&[u8]; N],
     run: impl FnOnce([&str; N]) -> Vec<String>,
@@ -329,7 +345,7 @@ fn integer(arguments: &[Value], index: usize) -> i64 {
     arguments.get(index).and_then(Value::as_integer).unwrap_or_default()
 }
 
-/// A map argument; nil is an empty map to all who only read.
+/// A map argument; nil is an empty map to a reader.
 fn map(arguments: &[Value], index: usize) -> Map {
     arguments.get(index).and_then(Value::as_map).cloned().unwrap_or_default()
 }

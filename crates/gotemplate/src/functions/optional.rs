@@ -1,9 +1,7 @@
 //! The functions that cargo features bring.
 //!
 //! A build without a feature knows the names of its functions all the same: a template that mentions one parses, and only a
-//! call of it is an error, which names the feature. Templates have branches that nobody takes.
-
-use std::collections::HashMap;
+//! call of it is an error, which names the feature. Templates have branches that are never taken.
 
 use super::{Function, Run, Type};
 
@@ -108,14 +106,20 @@ pub fn feature_of(function: &str) -> Option<&'static str> {
     FEATURES.iter().find(|(_, names)| names.contains(&function)).map(|(feature, _)| *feature)
 }
 
-/// Every function that needs a feature, as a build without the feature has it.
-pub(super) fn all_as_missing() -> HashMap<&'static str, Function> {
-    let missing =
-        |feature, name| Function { name, fixed: &[], rest: Some(Type::Any), run: Run::Missing(feature) };
-    FEATURES
-        .iter()
-        .flat_map(|(feature, names)| names.iter().map(move |name| (*name, missing(*feature, *name))))
-        .collect()
+/// Adds the functions whose features this build does not have.
+pub(super) fn add_missing(functions: &mut Vec<Function>) {
+    for (feature, names) in FEATURES {
+        for name in names {
+            if !functions.iter().any(|function| function.name == *name) {
+                functions.push(Function {
+                    name,
+                    fixed: &[],
+                    rest: Some(Type::Any),
+                    run: Run::Missing(feature),
+                });
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -168,7 +172,7 @@ mod tests {
         };
         for (feature, names) in FEATURES {
             for name in names {
-                let function = crate::functions::find(name).unwrap();
+                let function = crate::functions::find(name).and_then(crate::functions::get).unwrap();
                 assert_eq!(matches!(function.run, Run::Missing(_)), !is_enabled(feature), "{name}");
             }
         }

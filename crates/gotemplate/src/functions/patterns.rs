@@ -31,7 +31,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
 fn pattern(executor: &Executor<'_>, arguments: &[Value]) -> Result<Pattern, String> {
     let pattern = std::str::from_utf8(bytes(arguments, 0));
     let pattern = pattern.map_err(|_| "error parsing regexp: invalid UTF-8")?;
-    Pattern::parse_within(pattern, executor.budget.pattern())
+    Pattern::parse_within(pattern, executor.budget.pattern()).map_err(|error| error.to_string())
 }
 
 fn find(executor: &mut Executor<'_>, arguments: &[Value]) -> Answer {

@@ -2,7 +2,7 @@
 //!
 //! They are what Sprig makes: RSA keys of 2048 bits, certificates for servers and clients.
 
-use gotemplate::{Object, Value};
+use gotemplate::{CallResult, Object, Value};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize, SanType,
@@ -14,8 +14,12 @@ use time::{Duration, OffsetDateTime};
 
 type Made<T> = Result<T, String>;
 
-/// What [`gotemplate::Environment::certificates`] wants.
-pub fn make(function: &str, arguments: &[Value]) -> Made<Value> {
+/// What [`gotemplate::Environment::with_certificates`] needs.
+pub fn make(function: &str, arguments: &[Value]) -> CallResult {
+    Ok(made(function, arguments)?)
+}
+
+fn made(function: &str, arguments: &[Value]) -> Made<Value> {
     let key = |position: usize| match arguments.get(position) {
         Some(text) => parsed_key(text.as_str().unwrap_or_default()),
         None => KeyPair::generate_for(&PKCS_RSA_SHA256).map_err(certificate_error),
@@ -172,7 +176,9 @@ fn elliptic(pkcs8: &[u8], public: &[u8]) -> Made<Vec<u8>> {
 }
 
 fn pem(label: &str, der: &[u8]) -> String {
-    let encoded = gotemplate::base64(der);
+    // Bytes are Base64 in JSON.
+    let encoded = Value::Bytes(Rc::from(der)).to_json().unwrap_or_default();
+    let encoded = encoded.as_str().unwrap_or_default();
     let lines: Vec<&str> =
         encoded.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
@@ -205,7 +211,7 @@ impl Object for Certificate {
         }
     }
 
-    fn call(&self, _: &str, _: &[Value]) -> Option<Result<Value, String>> {
+    fn call(&self, _: &str, _: &[Value]) -> Option<CallResult> {
         None
     }
 

@@ -3,7 +3,7 @@
 use gotemplate::semver::Version;
 use serde_json::{Map, Value, json};
 
-/// What Chart.yaml says of a chart.
+/// The contents of Chart.yaml.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Metadata {
     /// Name of the chart.
@@ -12,13 +12,13 @@ pub struct Metadata {
     pub version: String,
     /// `v1` or `v2`.
     pub api_version: String,
-    /// Version of what the chart installs.
+    /// Version of the application that the chart installs.
     pub app_version: String,
     /// One sentence.
     pub description: String,
     /// Project page.
     pub home: String,
-    /// Address of an image.
+    /// Address of an icon.
     pub icon: String,
     /// `application`, which empty means, or `library`.
     pub kind: String,
@@ -28,21 +28,21 @@ pub struct Metadata {
     pub condition: String,
     /// Unused by Helm.
     pub tags: String,
-    /// Whether nobody should use it any more.
+    /// Whether the chart is deprecated.
     pub deprecated: bool,
-    /// Words to find it by.
+    /// Keywords.
     pub keywords: Vec<String>,
-    /// Where its sources are.
+    /// Addresses of its sources.
     pub sources: Vec<String>,
-    /// Who looks after it.
+    /// Its maintainers.
     pub maintainers: Vec<Maintainer>,
-    /// Texts for other programs; `None` when Chart.yaml has none at all.
+    /// Annotations; `None` when Chart.yaml does not mention any.
     pub annotations: Option<Vec<(String, String)>>,
-    /// Charts that it needs; `None` when Chart.yaml does not speak of any.
+    /// Charts that it depends on; `None` when Chart.yaml does not mention any.
     pub dependencies: Option<Vec<Dependency>>,
 }
 
-/// Who looks after a chart.
+/// A maintainer of a chart.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Maintainer {
     /// Name of a person or organization.
@@ -53,7 +53,7 @@ pub struct Maintainer {
     pub url: String,
 }
 
-/// A chart that another one needs.
+/// A dependency of a chart.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Dependency {
     /// Name of the chart.
@@ -77,7 +77,7 @@ pub struct Dependency {
 type Read<T> = Result<T, String>;
 
 impl Metadata {
-    /// Reads and checks the document; the error tells what is wrong.
+    /// Reads and checks the document.
     pub(super) fn read(document: &Value) -> Read<Self> {
         let fields = Fields::of(document, "the document")?;
         let mut metadata = Self {
@@ -122,7 +122,7 @@ impl Metadata {
             return Err("the version is missing".to_owned());
         }
         if Version::parse(&self.version).is_none() {
-            return Err(format!("the version '{}' is no semantic version", self.version));
+            return Err(format!("the version '{}' is not a semantic version", self.version));
         }
         if !matches!(self.kind.as_str(), "" | "application" | "library") {
             return Err("the type must be application or library".to_owned());
@@ -233,7 +233,7 @@ pub(super) fn read_over(before: &mut Value, later: Value) {
             before.resize(later.len(), Value::Null);
             before.iter_mut().zip(later).for_each(|(before, later)| read_over(before, later));
         }
-        // Null says nothing of a text, a number or a flag.
+        // Null leaves a text, a number or a flag as it was.
         (Value::String(_) | Value::Number(_) | Value::Bool(_), Value::Null) => {}
         (before, later) => *before = later,
     }
@@ -244,7 +244,7 @@ struct Fields<'v>(&'v Map<String, Value>);
 
 impl<'v> Fields<'v> {
     fn of(value: &'v Value, what: &str) -> Read<Self> {
-        value.as_object().map(Self).ok_or_else(|| format!("{what} is no map"))
+        value.as_object().map(Self).ok_or_else(|| format!("{what} is not a map"))
     }
 
     /// A field by its name, in any case.
@@ -258,7 +258,7 @@ impl<'v> Fields<'v> {
     fn text(&self, name: &str) -> Read<String> {
         match self.get(name) {
             None => Ok(String::new()),
-            Some(value) => as_text(value).ok_or_else(|| format!("'{name}' is no text")),
+            Some(value) => as_text(value).ok_or_else(|| format!("'{name}' is not a string")),
         }
     }
 
@@ -278,13 +278,13 @@ impl<'v> Fields<'v> {
         match self.get(name) {
             None | Some(Value::Null) => Ok(&[]),
             Some(Value::Array(values)) => Ok(values),
-            Some(_) => Err(format!("'{name}' is no list")),
+            Some(_) => Err(format!("'{name}' is not a list")),
         }
     }
 
     fn clean_texts(&self, name: &str) -> Read<Vec<String>> {
         let texts = self.list(name)?.iter().map(|value| as_text(value).map(|text| clean(&text)));
-        texts.collect::<Option<_>>().ok_or_else(|| format!("'{name}' holds something else than texts"))
+        texts.collect::<Option<_>>().ok_or_else(|| format!("'{name}' is not a list of strings"))
     }
 
     fn annotations(&self) -> Read<Option<Vec<(String, String)>>> {
@@ -293,9 +293,9 @@ impl<'v> Fields<'v> {
             Some(Value::Object(entries)) => {
                 let texts = entries.iter().map(|(key, value)| Some((key.clone(), as_text(value)?)));
                 let texts: Option<Vec<_>> = texts.collect();
-                texts.map(Some).ok_or_else(|| "an annotation is no text".to_owned())
+                texts.map(Some).ok_or_else(|| "an annotation is not a string".to_owned())
             }
-            Some(_) => Err("'annotations' is no map".to_owned()),
+            Some(_) => Err("'annotations' is not a map".to_owned()),
         }
     }
 }
@@ -309,7 +309,7 @@ pub(crate) fn as_text(value: &Value) -> Option<String> {
         Value::Number(number) if number.is_f64() => {
             #[allow(clippy::cast_possible_truncation)]
             let single = number.as_f64()? as f32;
-            Some(gotemplate::print_float(single.to_string().parse().ok()?))
+            Some(gotemplate::Value::Float(single.to_string().parse().ok()?).to_string())
         }
         Value::Number(number) => Some(number.to_string()),
         Value::Array(_) | Value::Object(_) => None,

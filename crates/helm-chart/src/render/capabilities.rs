@@ -2,10 +2,10 @@
 //!
 //! Data; knows no cluster.
 
-use gotemplate::{Object, Value as Data};
+use gotemplate::{CallResult, Object, Value as Data};
 use std::rc::Rc;
 
-/// The version of Kubernetes that Helm assumes when it is told nothing else.
+/// The version of Kubernetes that Helm assumes by default.
 pub const DEFAULT_KUBERNETES_VERSION: &str = "v1.37.0";
 
 /// The APIs of that version.
@@ -30,7 +30,7 @@ const API_VERSIONS: &str = "v1 admissionregistration.k8s.io/v1 admissionregistra
 pub struct Capabilities {
     /// Version of Kubernetes, with its `v` and whatever suffix the provider gives it.
     pub kubernetes_version: String,
-    /// API groups and versions, and kinds if they are told, such as `apps/v1` and `apps/v1/Deployment`.
+    /// API groups and versions, optionally with kinds, such as `apps/v1` and `apps/v1/Deployment`.
     pub api_versions: Vec<String>,
 }
 
@@ -85,7 +85,7 @@ impl Object for CapabilitiesObject {
         }
     }
 
-    fn call(&self, _: &str, _: &[Data]) -> Option<Result<Data, String>> {
+    fn call(&self, _: &str, _: &[Data]) -> Option<CallResult> {
         None
     }
 
@@ -124,11 +124,13 @@ impl Object for KubeVersion {
         }
     }
 
-    fn call(&self, method: &str, arguments: &[Data]) -> Option<Result<Data, String>> {
+    fn call(&self, method: &str, arguments: &[Data]) -> Option<CallResult> {
         match (method, arguments) {
             ("GitVersion", []) => Some(Ok(Data::string(&self.0.kubernetes_version))),
             ("String", []) => Some(Ok(Data::string(self.print()))),
-            ("GitVersion" | "String", _) => Some(Err(format!("wrong number of args for {method}: want 0"))),
+            ("GitVersion" | "String", _) => {
+                Some(Err(format!("wrong number of args for {method}: want 0").into()))
+            }
             _ => None,
         }
     }
@@ -160,12 +162,12 @@ impl Object for VersionSet {
         None
     }
 
-    fn call(&self, method: &str, arguments: &[Data]) -> Option<Result<Data, String>> {
+    fn call(&self, method: &str, arguments: &[Data]) -> Option<CallResult> {
         match (method, arguments) {
             ("Has", [Data::String(version)]) => {
                 Some(Ok(Data::Bool(self.0.iter().any(|known| **known == **version))))
             }
-            ("Has", _) => Some(Err("wrong number or type of args for Has: want a string".to_owned())),
+            ("Has", _) => Some(Err("wrong number or type of args for Has: want a string".into())),
             _ => None,
         }
     }
@@ -201,7 +203,7 @@ impl Object for HelmVersion {
         }
     }
 
-    fn call(&self, _: &str, _: &[Data]) -> Option<Result<Data, String>> {
+    fn call(&self, _: &str, _: &[Data]) -> Option<CallResult> {
         None
     }
 

@@ -1,4 +1,4 @@
-//! What templates see as their dot, for a chart and for each chart within it.
+//! The dot of templates, for a chart and for each of its subcharts.
 //!
 //! Builds data; executes nothing.
 
@@ -9,18 +9,18 @@ use gotemplate::{Map, MapType, Value as Data};
 use serde_json::json;
 use std::rc::Rc;
 
-/// What templates see as `.Release`.
+/// The object `.Release`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
     /// Name of the release.
     pub name: String,
     /// Namespace it is installed into.
     pub namespace: String,
-    /// What is done with it.
+    /// The operation.
     pub operation: Operation,
 }
 
-/// What is done with a release.
+/// The operation on a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     /// Neither an install nor an upgrade, as Istio's installer renders.
@@ -47,16 +47,15 @@ impl Release {
     }
 }
 
-/// The templates of one chart, with what they see. Those of a chart share one dot: what one of them sets, the later ones
-/// see.
+/// The templates of one chart with their dot. They share it: a value that one of them sets is visible to later ones.
 pub(super) struct Scope<'c> {
     pub chart: &'c Chart,
-    /// The chart's path: its name, below the charts that it is within.
+    /// The chart's path: its name, below those of its parents.
     pub path: String,
     pub dot: Map,
 }
 
-/// The scopes of a chart and of all charts within it.
+/// The scopes of a chart and of all its subcharts.
 pub(super) fn scopes<'c>(
     chart: &'c Chart,
     values: &Map,
@@ -76,7 +75,7 @@ struct Builder<'c> {
 }
 
 impl<'c> Builder<'c> {
-    /// Adds a chart with the charts within it; returns its dot.
+    /// Adds a chart with its subcharts; returns its dot.
     fn chart(&mut self, chart: &'c Chart, above: &str, values: &Map) -> Map {
         let is_root = above.is_empty();
         let path = if is_root { chart.name().to_owned() } else { format!("{above}/charts/{}", chart.name()) };

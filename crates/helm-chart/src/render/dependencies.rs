@@ -1,4 +1,4 @@
-//! Which charts within a chart are rendered, under which names, and which values they hand up.
+//! Which subcharts are rendered, under which names, and which values they export.
 //!
 //! Pure. See <https://helm.sh/docs/topics/charts/#chart-dependencies>.
 
@@ -15,7 +15,7 @@ pub(super) fn process(chart: &mut Chart, user: &Value) -> Result<(), String> {
     import_all(chart)
 }
 
-/// Every chart that Chart.yaml speaks of must be there.
+/// Every chart that Chart.yaml depends on must be present.
 fn check_present(chart: &Chart) -> Result<(), String> {
     let wanted = chart.metadata.dependencies.iter().flatten().map(|dependency| dependency.name.as_str());
     let missing: Vec<&str> =
@@ -38,7 +38,7 @@ fn satisfies(chart: &Chart, dependency: &Dependency) -> bool {
     chart.name() == dependency.name && is_compatible(&dependency.version, &chart.metadata.version)
 }
 
-/// Gives the charts within a chart their names and drops those that are switched off.
+/// Names the subcharts and drops those that are disabled.
 fn enable(chart: &mut Chart, values: &Value, path: &str) -> Result<(), String> {
     let Some(mut wanted) = chart.metadata.dependencies.take() else { return Ok(()) };
     chart.dependencies = named(&chart.dependencies, &mut wanted);
@@ -61,7 +61,7 @@ fn enable(chart: &mut Chart, values: &Value, path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The charts under the names that the dependencies give them; those that no dependency speaks of come first.
+/// The charts under the names that the dependencies give them; those that no dependency mentions come first.
 fn named(present: &[Chart], wanted: &mut [Dependency]) -> Vec<Chart> {
     let mut charts: Vec<Chart> = present
         .iter()
@@ -83,7 +83,7 @@ fn named(present: &[Chart], wanted: &mut [Dependency]) -> Vec<Chart> {
     charts
 }
 
-/// One true tag switches on; without a true one, one that is false switches off.
+/// One true tag enables; without a true one, a false one disables.
 fn switch_by_tags(dependency: &mut Dependency, values: &Map) {
     let Some(Data::Map(tags)) = values.get("tags") else { return };
     let flags: Vec<bool> = dependency.tags.iter().filter_map(|tag| as_flag(&tags.get(tag)?)).collect();
@@ -113,7 +113,7 @@ fn import_all(chart: &mut Chart) -> Result<(), String> {
     import(chart)
 }
 
-/// Adds the values that the charts within a chart export to its defaults, which win.
+/// Adds the values that subcharts export to the defaults of their parent, which win.
 fn import(chart: &mut Chart) -> Result<(), String> {
     let Some(mut dependencies) = chart.metadata.dependencies.clone() else { return Ok(()) };
     let values = coalesce(chart, &json!({}), Nulls::Merge)?;
@@ -131,7 +131,7 @@ fn import(chart: &mut Chart) -> Result<(), String> {
         dependency.import_values = normal;
     }
     chart.metadata.dependencies = Some(dependencies);
-    // What was shared until now is so no longer.
+    // From here on nothing is shared.
     let unshared = |values: &Map| Data::Map(values.clone()).deep_copy().map_err(|error| error.to_string());
     if let (Data::Map(values), Data::Map(imported)) = (unshared(&values)?, unshared(&imported)?) {
         coalesce_tables(&values, &imported, Nulls::Merge);

@@ -1,9 +1,9 @@
-//! What templates see as `.Files`: the chart's files that are no templates.
+//! The object `.Files`: the chart's files that are not templates.
 //!
 //! A file that does not exist reads as empty, as with Helm.
 
 use crate::chart::{File, Glob};
-use gotemplate::{Map, MapType, Object, Value as Data, yaml};
+use gotemplate::{CallResult, Map, MapType, Object, Value as Data, yaml};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -66,25 +66,28 @@ impl Object for Files {
         "map"
     }
 
-    /// Go would take the name for a path; bytes it is then.
+    /// Go takes the name for a path, and returns the bytes of the file.
     fn field(&self, name: &str) -> Option<Data> {
         Some(Data::Bytes(Rc::from(self.data(name))))
     }
 
-    fn call(&self, method: &str, arguments: &[Data]) -> Option<Result<Data, String>> {
+    fn call(&self, method: &str, arguments: &[Data]) -> Option<CallResult> {
         let wrong = |wanted: usize| {
-            Some(Err(format!("wrong number of args for {method}: want {wanted} got {}", arguments.len())))
+            Some(Err(
+                format!("wrong number of args for {method}: want {wanted} got {}", arguments.len()).into()
+            ))
         };
         match (method, arguments) {
             ("AsConfig", []) => Some(Ok(self.flattened(|data| Data::text(data.to_vec())))),
-            ("AsSecrets", []) => Some(Ok(self.flattened(|data| Data::string(gotemplate::base64(data))))),
+            ("AsSecrets", []) => Some(Ok(self.flattened(|data| Data::Bytes(Rc::from(data))))),
             ("AsConfig" | "AsSecrets", _) => wrong(0),
             ("Get" | "GetBytes" | "Lines" | "Glob", [path]) => {
                 let Some(path) = path.as_str() else {
                     return Some(Err(format!(
                         "wrong type for value; expected string; got {}",
                         path.type_name()
-                    )));
+                    )
+                    .into()));
                 };
                 Some(Ok(match method {
                     "Get" => Data::text(self.data(path).to_vec()),

@@ -83,7 +83,7 @@ struct Head {
     hooks: Option<String>,
 }
 
-/// Sorts the documents of files as Helm does. A document that is no object is an error.
+/// Sorts the documents of files as Helm does. A document that is not an object is an error.
 pub(super) fn sort<'t>(
     files: impl Iterator<Item = (&'t String, &'t String)>,
 ) -> Result<Sorted<'t>, RenderError> {
@@ -166,11 +166,11 @@ impl Head {
         let fields = match &object {
             Value::Null => return Ok(Self { kind: String::new(), hooks: None }),
             Value::Object(fields) => fields,
-            _ => return Err(wrong("it is no map")),
+            _ => return Err(wrong("it is not a map")),
         };
         let text = |value: Option<&Value>, what: &str| match value {
             None => Ok(String::new()),
-            Some(value) => as_text(value).ok_or_else(|| Wrong::Object(format!("{what} is no text"))),
+            Some(value) => as_text(value).ok_or_else(|| Wrong::Object(format!("{what} is not a string"))),
         };
         text(fields.get("apiVersion"), "apiVersion")?;
         let kind = text(fields.get("kind"), "kind")?;
@@ -180,7 +180,7 @@ impl Head {
                 text(metadata.get("name"), "metadata.name")?;
                 metadata.get("annotations")
             }
-            Some(_) => return Err(wrong("metadata is no map")),
+            Some(_) => return Err(wrong("metadata is not a map")),
         };
         let hooks = match annotations {
             None | Some(Value::Null) => None,
@@ -190,7 +190,7 @@ impl Head {
                 }
                 annotations.get("helm.sh/hook").and_then(as_text)
             }
-            Some(_) => return Err(wrong("metadata.annotations is no map")),
+            Some(_) => return Err(wrong("metadata.annotations is not a map")),
         };
         Ok(Self { kind, hooks })
     }

@@ -1,8 +1,8 @@
 //! Renders a chart as Helm does: its dependencies, values and context, the order of its templates, and the objects in its
 //! output.
 //!
-//! Pure. See <https://helm.sh/docs/chart_template_guide/builtin_objects/> for what templates see. No template can look into
-//! a cluster, and none sees the time or anything random unless it is given.
+//! Pure. See <https://helm.sh/docs/chart_template_guide/builtin_objects/> for the objects that templates see. Templates have no
+//! access to a cluster, and to a clock or randomness only through the [`Environment`].
 
 mod capabilities;
 mod context;
@@ -24,17 +24,18 @@ use std::collections::BTreeMap;
 
 /// Why a chart does not render.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RenderError {
     /// A template does not parse or fails. The cause has file, line, column and expression.
-    #[error("rendering chart '{chart}'")]
+    #[error("cannot render chart '{chart}'")]
     Template {
         /// Name of the chart.
         chart: String,
         /// Cause.
         source: Box<gotemplate::Error>,
     },
-    /// A template's output is no YAML, or no object.
-    #[error("the output of '{file}' from line {line} on is no valid YAML")]
+    /// The output of a template is not YAML.
+    #[error("the output of '{file}' is not valid YAML from line {line} on")]
     Output {
         /// Path of the template, with the chart's name before it.
         file: String,
@@ -43,8 +44,8 @@ pub enum RenderError {
         /// Cause, with its position in the document.
         source: yaml::Error,
     },
-    /// A template's output is YAML, but not an object that Helm understands.
-    #[error("the output of '{file}' from line {line} on is no object: {reason}")]
+    /// The output of a template is YAML, but not an object that Helm accepts.
+    #[error("the output of '{file}' is not a Kubernetes object from line {line} on: {reason}")]
     NoObject {
         /// Path of the template, with the chart's name before it.
         file: String,
@@ -53,7 +54,7 @@ pub enum RenderError {
         /// What is wrong.
         reason: String,
     },
-    /// The charts within a chart are not as Chart.yaml and values say.
+    /// The subcharts of a chart do not match Chart.yaml and values.
     #[error("chart '{chart}': {reason}")]
     Dependencies {
         /// Name of the chart.
@@ -64,16 +65,16 @@ pub enum RenderError {
     /// A library defines templates for others and renders nothing itself.
     #[error("chart '{0}' is a library and cannot be installed")]
     Library(String),
-    /// The chart is not for this version of Kubernetes.
+    /// The chart does not support this version of Kubernetes.
     #[error(
         "chart '{chart}' requires kubeVersion {constraint}, which is incompatible with Kubernetes {version}"
     )]
     KubernetesVersion {
         /// Name of the chart.
         chart: String,
-        /// What the chart wants.
+        /// Constraint in Chart.yaml.
         constraint: String,
-        /// What there is.
+        /// Version of the cluster.
         version: String,
     },
     /// The chart needs a cargo feature of this crate that the program was built without.
@@ -86,26 +87,35 @@ pub enum RenderError {
         /// The missing feature.
         feature: &'static str,
     },
-    /// Values are not what a chart's schema allows; one line each.
-    #[error("values don't meet the schema of chart '{chart}':\n{}", violations.join("\n"))]
+    /// Values do not match a chart's schema; one line each.
+    #[error("the values do not match the schema of chart '{chart}':\n{}", violations.join("\n"))]
     Schema {
         /// Name of the chart.
         chart: String,
-        /// Where and what.
+        /// Path and problem of each violation.
         violations: Vec<String>,
     },
 }
 
-/// How a chart is rendered.
+/// How a chart is rendered. Start with [`Options::install`] and set the fields that differ:
+///
+/// ```
+/// use helm_chart::{Capabilities, Operation, Options};
+///
+/// let mut options = Options::install("demo", "default");
+/// options.release.operation = Operation::Upgrade;
+/// options.capabilities = Capabilities::of_version("v1.34.0");
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Options {
-    /// Name, namespace, and what is done.
+    /// Name, namespace and operation.
     pub release: Release,
     /// The cluster it is for.
     pub capabilities: Capabilities,
     /// Whether values are checked against `values.schema.json`.
     pub checks_schema: bool,
-    /// What templates see of the world.
+    /// What templates see besides values.
     pub environment: Environment,
     /// What templates may use up.
     pub limits: Limits,
@@ -183,7 +193,7 @@ fn check_kubernetes_version(chart: &Chart, capabilities: &Capabilities) -> Resul
     })
 }
 
-/// The output of every template that is no partial, by its path.
+/// The output of every template that is not a partial, by its path.
 fn execute(chart: &Chart, values: &Map, options: &Options) -> Result<BTreeMap<String, String>, RenderError> {
     let failed = |source| RenderError::Template { chart: chart.name().to_owned(), source: Box::new(source) };
     let scopes = context::scopes(chart, values, &options.release, &options.capabilities);
@@ -198,9 +208,8 @@ fn execute(chart: &Chart, values: &Map, options: &Options) -> Result<BTreeMap<St
     // The deepest folder first and then from Z to A: the order in which Helm parses and executes. Istio's charts rely on
     // it, their `zzz_profile.yaml` prepares the values for all others.
     names.sort_by(|(a, ..), (b, ..)| (depth(b), b).cmp(&(depth(a), a)));
-    let mut templates = Templates::new();
+    let mut templates = Templates::with_environment(options.environment.clone());
     templates.set_limits(options.limits);
-    templates.set_environment(options.environment);
     for (name, _, text) in &names {
         templates.parse(name, text).map_err(failed)?;
     }

@@ -7,7 +7,7 @@ use crate::yaml;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What the templates of a chart printed.
+/// The output of the templates of a chart.
 #[derive(Debug, Clone)]
 pub struct Rendering {
     /// Path of the notes of the chart itself.
@@ -37,7 +37,7 @@ impl Rendering {
     }
 
     /// The Kubernetes objects, by file name and then in the order of the file. Documents without a kind, such as those
-    /// of comments only, are none.
+    /// with nothing but comments, are left out.
     pub fn objects(&self) -> Result<Vec<Value>, RenderError> {
         let mut objects = Vec::new();
         for (file, text) in self.manifests() {
@@ -76,7 +76,7 @@ impl Rendering {
     }
 }
 
-/// The definitions of a chart, then those of the charts within it.
+/// The CustomResourceDefinitions of a chart, then those of its subcharts.
 fn add_definitions(chart: &Chart, path: &str, definitions: &mut Vec<(String, String)>) {
     let is_manifest = |path: &str| {
         let extension = path.rsplit('.').next().unwrap_or_default().to_lowercase();

@@ -52,7 +52,7 @@ fn coalesce_chart(chart: &Chart, values: &Map, nulls: Nulls) -> Result<(), Strin
 fn own_values(values: &Map, name: &str) -> Result<Map, String> {
     match values.get(name) {
         Some(Data::Map(own)) => Ok(own),
-        Some(_) => Err(format!("type mismatch on {name}: it is no map")),
+        Some(_) => Err(format!("type mismatch on {name}: not a map")),
         None => {
             let own = Map::new();
             values.insert(name, Data::Map(own.clone()));
@@ -61,7 +61,7 @@ fn own_values(values: &Map, name: &str) -> Result<Map, String> {
     }
 }
 
-/// The defaults of a chart below what is set already.
+/// Adds the defaults of a chart where nothing is set.
 fn add_defaults(chart: &Chart, values: &Map, nulls: Nulls) {
     for (key, default) in table(&chart.values).entries() {
         match (values.get(&key), default) {
@@ -102,7 +102,7 @@ pub(super) fn coalesce_tables(target: &Map, source: &Map, nulls: Nulls) {
     }
 }
 
-/// A default that is null is no default. Elements of lists stay, they are values of their own.
+/// A default of null is not a default. Elements of lists stay, they are values of their own.
 fn remove_nulls(table: &Map) {
     for (key, value) in table.entries() {
         match value {

@@ -24,7 +24,7 @@ impl<'s> Checker<'_, 's> {
         match Pattern::parse(pattern) {
             Ok(compiled) if compiled.is_match(text) => {}
             Ok(_) => self.wrong(path, &format!("'{text}' does not match pattern '{pattern}'")),
-            Err(message) => self.wrong(path, &message),
+            Err(error) => self.wrong(path, &error.to_string()),
         }
     }
 
@@ -136,7 +136,7 @@ impl<'s> Checker<'_, 's> {
                         self.check_below(schema, value, &below);
                     }
                     Ok(_) => {}
-                    Err(message) => self.wrong(path, &message),
+                    Err(error) => self.wrong(path, &error.to_string()),
                 }
             }
             match keywords.get("additionalProperties").filter(|_| !is_known) {

@@ -2,9 +2,7 @@
 //!
 //! A text or an error; never a panic.
 
-use gotemplate::Limits;
-use helm_chart::Chart;
-use helm_chart::{Options, render};
+use helm_chart::{Chart, Limits, Options, render};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -21,8 +19,11 @@ pub fn chart(metadata: &str, values: &str, template: &str, schema: &str) -> Resu
         ("charts/sub/templates/b.yaml".to_owned(), template.as_bytes().to_vec()),
     ]);
     let mut options = Options::install("x", "y");
-    options.limits =
-        Limits { steps: 20_000, output: 1 << 20, memory: 64 << 20, stack: 512 << 10, ..Limits::GENEROUS };
+    options.limits = Limits::default()
+        .with_steps(20_000)
+        .with_output_bytes(1 << 20)
+        .with_memory_bytes(64 << 20)
+        .with_stack_bytes(512 << 10);
     let chart = Chart::from_files(files)?;
     Ok(render(&chart, &json!({}), &options)?.print(true)?)
 }

@@ -3,12 +3,11 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "helpers of tests, of which each uses some")]
 
 use super::oracle::{Answer, Oracle, Request};
-use gotemplate::Environment;
-use helm_chart::{Capabilities, Chart, Operation, Options, parse_values, render};
+use helm_chart::{Capabilities, Chart, Environment, Operation, Options, parse_values, render};
 use serde_json::json;
 use std::error::Error;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 /// What both make of a request.
 pub enum Comparison {
@@ -97,10 +96,11 @@ pub fn ours(request: &Request) -> Result<Printed, String> {
             parse_values(text).map_err(|error| format_error_chain(&error))?,
         );
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed();
     let mut options = Options::install(&request.name, &request.namespace);
-    options.environment =
-        Environment { now: Some(now), seed: Some([1; 32]), certificates: Some(super::certificates::make) };
+    options.environment = Environment::new()
+        .with_now(SystemTime::now())
+        .with_seed([1; 32])
+        .with_certificates(super::certificates::make);
     options.capabilities.api_versions.extend(request.api_versions.clone());
     if !request.kube_version.is_empty() {
         let versions = std::mem::take(&mut options.capabilities.api_versions);
