@@ -3,7 +3,7 @@
 use gotemplate::ConversionError;
 use serde_json::Value;
 
-/// Why a text is no YAML, or has no JSON form.
+/// Why a text is not YAML, or has no JSON form.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The text does not parse.
@@ -14,7 +14,7 @@ pub enum Error {
     NoJson(ConversionError),
 }
 
-/// Parses the first document of a text; none is null.
+/// Parses the first document of a text; an empty text is null.
 pub(crate) fn parse(text: &str) -> Result<Value, Error> {
     gotemplate::yaml::parse(text).map_err(Error::Syntax)?.to_json().map_err(Error::NoJson)
 }

@@ -1,7 +1,7 @@
 //! A bundle: the charts, installation profiles and CustomResourceDefinitions of one version of Istio.
 //!
 //! Comes embedded in the binary or from a folder `<version>/{charts,profiles}`, the layout that Istio's own release has
-//! below `manifests`. Reads and hands out; renders nothing.
+//! below `manifests`. Reads; renders nothing.
 
 use crate::embedded;
 use gotemplate::yaml;
@@ -30,7 +30,7 @@ type ParseError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     /// The folder has no such version.
-    #[error("no charts of Istio {version} in '{}': '{missing}' is missing; versions there: {present}", directory.display())]
+    #[error("no charts of Istio {version} in '{}': '{missing}' is missing; versions found: {present}", directory.display())]
     NoVersion {
         /// Wanted version.
         version: String,
@@ -43,7 +43,7 @@ pub enum BundleError {
     },
     /// A version other than the built-in one was asked for without a folder of charts.
     #[error(
-        "Istio {version} is not built into this program, Istio {embedded} is; name a folder with its charts by --charts-dir"
+        "Istio {version} is not built into this program, which has Istio {embedded}. Set --charts-dir to a directory with its charts"
     )]
     NotBuiltIn {
         /// Wanted version.
@@ -68,7 +68,7 @@ pub enum BundleError {
         name: String,
     },
     /// A file could not be read.
-    #[error("reading '{}'", path.display())]
+    #[error("cannot read '{}'", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -76,25 +76,25 @@ pub enum BundleError {
         source: io::Error,
     },
     /// The embedded data could not be unpacked: the binary is damaged.
-    #[error("unpacking {what} embedded in this program")]
+    #[error("cannot unpack {what} embedded in this program")]
     Unpack {
-        /// What was to be unpacked.
+        /// The damaged part.
         what: String,
         /// Cause.
         source: io::Error,
     },
-    /// A profile or definition is no YAML or JSON.
-    #[error("parsing {what} of Istio {version}")]
+    /// A profile or CustomResourceDefinition is neither YAML nor JSON.
+    #[error("cannot parse {what} of Istio {version}")]
     Parse {
-        /// What was parsed.
+        /// The part.
         what: String,
         /// Version of the bundle.
         version: String,
         /// Cause.
         source: ParseError,
     },
-    /// The files of a chart do not make a chart.
-    #[error("loading chart '{name}' of Istio {version}")]
+    /// A chart cannot be loaded.
+    #[error("cannot load chart '{name}' of Istio {version}")]
     Chart {
         /// Folder of the chart below `charts`.
         name: String,
@@ -190,7 +190,7 @@ impl Bundle {
     }
 
     /// A chart by its folder below `charts`. The definitions of the chart `base` are left out: they are an eighth of all
-    /// data, and [`Bundle::crds`] hands them out one by one.
+    /// data, and [`Bundle::crds`] provides them one by one.
     pub fn chart(&self, name: &str) -> Result<Chart, BundleError> {
         let (version, name) = (self.version.clone(), name.to_owned());
         let chart = match &self.source {

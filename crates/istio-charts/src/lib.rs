@@ -1,8 +1,8 @@
-//! Istio as the operator gets it: the charts of a version, and the objects that an installation of them consists of.
+//! The charts of an Istio version, and the objects of an installation.
 //!
-//! [`Bundle`] hands out charts, profiles and definitions; [`render`] turns an `IstioOperator` document into the objects of
+//! [`Bundle`] provides charts, profiles and CustomResourceDefinitions; [`render`] turns an `IstioOperator` document into the objects of
 //! Istio's components; [`ValueNames`] knows the names of the charts' values. Charts are loaded and rendered by
-//! [`helm_chart`]. No Kubernetes client, and nothing here knows the operator's own resource.
+//! [`helm_chart`]. No Kubernetes client, and no knowledge of the operator's own resource.
 
 mod bundle;
 mod embedded;

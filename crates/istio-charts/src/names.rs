@@ -193,7 +193,7 @@ impl Node {
         }
     }
 
-    /// A name that only a template tells says nothing of what may be below it.
+    /// A name that only a template mentions leaves open what may be below it.
     fn mention(&mut self, path: &[&str]) {
         let Some((name, rest)) = path.split_first() else { return };
         let is_new = !self.children.contains_key(*name);

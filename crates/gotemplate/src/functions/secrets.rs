@@ -158,7 +158,7 @@ fn encrypt(executor: &mut Executor<'_>, arguments: &[Value]) -> Answer {
     Ok(Value::string(encoding::base64(&[&vector[..], &encrypted].concat())))
 }
 
-/// The padding is what the last byte says, right or wrong, as in Sprig.
+/// The last byte determines the padding, right or wrong, as in Sprig.
 fn decrypt(password: &[u8], text: &[u8]) -> Answer {
     if text.is_empty() {
         return Ok(Value::string(""));

@@ -117,7 +117,7 @@ fn trim_all(arguments: &[Value]) -> Answer {
     }))
 }
 
-/// Go's library looks at bytes and takes each for a character.
+/// Go's library reads bytes and takes each for a character.
 fn nospace(arguments: &[Value]) -> Answer {
     let whole = bytes(arguments, 0);
     let is_space = |byte: u8| char::from(byte).is_whitespace();

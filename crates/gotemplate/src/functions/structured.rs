@@ -23,7 +23,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     plain("toYaml", &[Any], |a| Ok(to_yaml(&any(a, 0)).unwrap_or_else(|_| Value::string("")))),
     plain("mustToYaml", &[Any], |a| Ok(to_yaml(&any(a, 0))?)),
     plain("toYamlPretty", &[Any], |a| match yaml::to_pretty_string(&any(a, 0)) {
-        // The library that prints this fails in a way that nobody catches.
+        // The library that prints this panics, and Helm does not recover.
         Err(error @ ConversionError::NotData(_)) => Err(error.into()),
         written => Ok(or_empty(written)),
     }),
@@ -53,14 +53,14 @@ fn to_yaml(value: &Value) -> Result<Value, String> {
     Ok(Value::string(yaml::json_to_string(&json)))
 }
 
-/// The step in which YAML is found to be something else than was wanted, as Go tells it.
+/// The step that finds YAML of the wrong type, as Go reports it.
 const OF_YAML: &str = "error unmarshaling JSON: while decoding JSON: ";
 
 fn read_yaml(text: &str) -> Result<Value, String> {
     yaml::parse(text).map_err(|error| format!("error converting YAML to JSON: yaml: {error}"))
 }
 
-/// A map; what is none becomes a map with the error, as in Helm.
+/// A map; any other value becomes a map with the error, as in Helm.
 pub(super) fn as_map(read: Result<Value, String>, step: &str) -> Value {
     let failed = |message: String| {
         let map = Map::new();
@@ -78,7 +78,7 @@ pub(super) fn as_map(read: Result<Value, String>, step: &str) -> Value {
     }
 }
 
-/// A list; what is none becomes a list with the error.
+/// A list; any other value becomes a list with the error.
 fn as_list(read: Result<Value, String>, step: &str) -> Value {
     match read {
         Ok(Value::List(list)) => Value::List(list),

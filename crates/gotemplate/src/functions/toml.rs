@@ -13,7 +13,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     plain("fromToml", &[Text], |a| Ok(as_map(read(&text(a, 0)), ""))),
 ];
 
-/// Go's library for TOML fails at nil in a way that nobody catches.
+/// Go's library for TOML panics at nil, and Helm does not recover.
 fn not_nil(arguments: &[Value]) -> Result<Value, Failure> {
     match any(arguments, 0) {
         Value::Nil => Err("reflect: call of reflect.Value.Type on zero Value".into()),
@@ -70,7 +70,7 @@ struct Writer {
 
 type Written = Result<(), Failed>;
 
-/// A sentence that tells why a value has no TOML form.
+/// Why a value has no TOML form.
 struct Failed(String);
 
 impl From<ConversionError> for Failed {

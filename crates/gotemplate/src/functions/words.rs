@@ -27,7 +27,7 @@ fn swap_case(arguments: &[Value]) -> Answer {
     Ok(Value::string(text(arguments, 0).chars().map(swap).collect::<String>()))
 }
 
-/// Go's library looks at bytes and takes each for a character.
+/// Go's library reads bytes and takes each for a character.
 fn initials(arguments: &[Value]) -> Answer {
     let mut starts = true;
     let mut initials = String::new();
@@ -119,7 +119,7 @@ fn is_punctuation(c: char) -> bool {
 
 /// The word that a text starts with, and the rest.
 fn next_word(text: &str) -> (Word, &str, &str) {
-    // Bytes that are no text belong to the word that they stand in.
+    // Invalid bytes belong to the word that contains them.
     let Some((at, first)) = text.char_indices().find(|(_, c)| !is_mark(*c)) else {
         return (if text.is_empty() { Word::None } else { Word::Other }, text, "");
     };

@@ -13,7 +13,7 @@ pub(super) fn unpack(packed: &[u8]) -> Result<Vec<File>, ChartError> {
     if !packed.starts_with(&[0x1f, 0x8b, 0x08]) {
         return Err(ChartError::Archive("it is not gzipped".to_owned()));
     }
-    // One byte more than allowed, so that exceeding it can be told.
+    // More than allowed, so that an excess shows.
     let mut archive = tar::Archive::new(GzDecoder::new(packed).take(LARGEST * 2));
     let (mut files, mut left) = (Vec::new(), LARGEST);
     for entry in archive.entries().map_err(broken)? {

@@ -29,30 +29,31 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Charts within charts within charts; deeper ones are a mistake or an attack.
+/// Deepest nesting of subcharts; deeper ones are a mistake or an attack.
 const DEPTH_LIMIT: usize = 20;
 
-/// Why files do not make a chart.
+/// Why a chart cannot be loaded.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ChartError {
-    /// A file every chart has is missing.
+    /// A required file is missing.
     #[error("'{0}' is missing")]
     Missing(&'static str),
-    /// A file is not what it should be.
-    #[error("'{file}' is no valid YAML")]
+    /// A file is not YAML.
+    #[error("'{file}' is not valid YAML")]
     Yaml {
         /// Path in the chart.
         file: String,
         /// Cause, with its position.
         source: yaml::Error,
     },
-    /// A file has to be text and is not.
+    /// A file that must be text is not UTF-8.
     #[error("'{0}' is not UTF-8 text")]
     Encoding(String),
-    /// A field of Chart.yaml is missing or not what it should be.
+    /// A field of Chart.yaml is missing or invalid.
     #[error("Chart.yaml: {0}")]
     Metadata(String),
-    /// A lock of dependencies is not what it should be.
+    /// A lock of dependencies is invalid.
     #[error("{file}: {reason}")]
     Lock {
         /// Path in the chart.
@@ -60,10 +61,10 @@ pub enum ChartError {
         /// What is wrong.
         reason: String,
     },
-    /// Default values are a map.
-    #[error("'{0}' holds no map")]
+    /// Default values are not a map.
+    #[error("'{0}' is not a map")]
     NoMap(String),
-    /// A line starts like one that separates documents and goes on.
+    /// A separator of documents has text behind it.
     #[error("'{file}': invalid Yaml document separator: {line}")]
     Separator {
         /// Path in the chart.
@@ -71,21 +72,21 @@ pub enum ChartError {
         /// The line.
         line: String,
     },
-    /// A chart within the chart does not load.
-    #[error("subchart '{name}' of chart '{parent}'")]
+    /// A subchart cannot be loaded.
+    #[error("cannot load subchart '{name}' of chart '{parent}'")]
     Subchart {
         /// Folder or archive below `charts/`.
         name: String,
-        /// Chart that has it.
+        /// Its parent.
         parent: String,
         /// Cause.
         source: Box<ChartError>,
     },
-    /// Charts are nested without end.
+    /// Charts are nested too deeply.
     #[error("charts are nested more than {DEPTH_LIMIT} levels deep")]
     TooDeep,
-    /// An archive holds what a chart does not.
-    #[error("the archive is no chart: {0}")]
+    /// An archive is not a chart.
+    #[error("the archive is not a chart: {0}")]
     Archive(String),
     /// The chart needs a cargo feature of this crate that the program was built without.
     #[error("the chart is packed, and this program was built without the feature '{feature}' of helm-chart")]
@@ -93,11 +94,11 @@ pub enum ChartError {
         /// The missing feature.
         feature: &'static str,
     },
-    /// A line of `.helmignore` is no pattern.
+    /// A line of `.helmignore` is not a pattern.
     #[error(".helmignore: {0}")]
     Ignore(String),
     /// A file could not be read.
-    #[error("reading '{}'", path.display())]
+    #[error("cannot read '{}'", path.display())]
     Read {
         /// The file or folder.
         path: PathBuf,
@@ -149,12 +150,12 @@ impl Chart {
         Self::assemble(archive::unpack(&packed)?, 0)
     }
 
-    /// Loads a chart from its folder and leaves out the files of those paths.
+    /// Loads a chart from its folder without the files at the paths `left_out`, which are not read.
     pub fn load_without(directory: &Path, left_out: &[&str]) -> Result<Self, ChartError> {
         Self::assemble(walk::files(directory, left_out)?, 0)
     }
 
-    /// Makes a chart of files by their path in it.
+    /// Creates a chart from its files by their paths in the chart.
     pub fn from_files(files: BTreeMap<String, Vec<u8>>) -> Result<Self, ChartError> {
         Self::assemble(files.into_iter().map(|(path, data)| File { path, data }).collect(), 0)
     }
@@ -165,7 +166,7 @@ impl Chart {
         &self.metadata.name
     }
 
-    /// What Chart.yaml says.
+    /// The contents of Chart.yaml.
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
@@ -274,7 +275,7 @@ fn read_metadata(files: &[File]) -> Result<Metadata, ChartError> {
     Metadata::read(&document).map_err(ChartError::Metadata)
 }
 
-/// What is locked does not count here, but Helm loads no chart whose lock it cannot read.
+/// The lock has no effect here, but Helm refuses a chart whose lock it cannot read.
 fn check_lock(file: &File) -> Result<(), ChartError> {
     let lock = document(file)?;
     metadata::check_lock(&lock).map_err(|reason| ChartError::Lock { file: file.path.clone(), reason })
@@ -322,7 +323,7 @@ fn value_documents(file: &File) -> Result<Vec<String>, ChartError> {
     Ok(documents)
 }
 
-/// Merges values over others, as those of several files are: maps are merged, all else replaces, nulls too.
+/// Merges values over others, as Helm does with several files: maps are merged, any other value replaces, null too.
 pub(crate) fn merge_maps(target: &mut Value, over: Value) {
     match (target, over) {
         (Value::Object(target), Value::Object(over)) => merge_entries(target, over),

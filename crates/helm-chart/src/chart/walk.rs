@@ -29,7 +29,7 @@ impl Walker<'_> {
     fn folder(&mut self, folder: &Path, prefix: &str, depth: usize) -> Result<(), ChartError> {
         let unreadable = |source| ChartError::Read { path: folder.to_owned(), source };
         if depth > DEPTH_LIMIT {
-            return Err(unreadable(std::io::Error::other("folders are nested without end")));
+            return Err(unreadable(std::io::Error::other("folders are nested too deeply")));
         }
         let mut names = Vec::new();
         for entry in fs::read_dir(folder).map_err(unreadable)? {

@@ -5,7 +5,7 @@ use super::{DEPTH_LIMIT, Draft, equal, field_path, shape, type_name};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// Violations that are told; more help nobody.
+/// The most violations that are reported.
 const MOST_VIOLATIONS: usize = 50;
 /// Schemas that one check tries. References within alternatives multiply.
 const MOST_STEPS: usize = 2_000_000;
@@ -23,7 +23,7 @@ pub(super) struct Checker<'d, 's> {
     steps: usize,
 }
 
-/// The fields or items of a value that a schema has looked at, for `unevaluatedProperties` and `unevaluatedItems`.
+/// The fields or items of a value that a schema has evaluated, for `unevaluatedProperties` and `unevaluatedItems`.
 #[derive(Default)]
 pub(super) struct Evaluated {
     pub(super) fields: BTreeSet<String>,
@@ -94,7 +94,7 @@ impl<'d, 's> Checker<'d, 's> {
     pub(super) fn check(&mut self, schema: &'s Value, value: &Value, path: &str) {
         self.steps += 1;
         if self.scope.len() >= DEPTH_LIMIT || self.steps > MOST_STEPS {
-            return self.wrong(path, "the schema refers to itself without end");
+            return self.wrong(path, "the schema refers to itself endlessly");
         }
         let outer = self.resource;
         self.enter(self.document.resource_of(schema).unwrap_or(outer));

@@ -30,7 +30,7 @@ struct Resource<'s> {
 pub(super) enum Target<'s> {
     /// A schema, with the resource that it belongs to.
     Schema(&'s Value, usize),
-    /// What a draft says of schemas.
+    /// Properties of a draft.
     Draft(Draft),
     /// A name (`urn:`), behind which Helm looks up nothing and allows everything.
     Anything,
@@ -40,7 +40,7 @@ type Read<T> = Result<T, String>;
 
 impl<'s> Document<'s> {
     /// Finds the resources and anchors of a schema, and makes sure that its references lead somewhere: those that are
-    /// reached. What only stands among definitions is never looked at.
+    /// reached. A schema that is only among definitions is never visited.
     pub(super) fn read(root: &'s Value, draft: Draft) -> Read<Self> {
         let mut document = Self { resources: Vec::new(), owners: HashMap::new() };
         document.collect(root, 0, draft, 0)?;
@@ -175,7 +175,7 @@ impl<'s> Document<'s> {
                 continue;
             }
             if self.resource_of(schema).is_none() {
-                // It stands where nobody expects a schema.
+                // It is not in a place for schemas.
                 let draft = self.draft(owner);
                 shape::check(schema, draft)?;
                 self.collect(schema, owner, draft, 0)?;

@@ -1,7 +1,7 @@
 //! Checks values against `values.schema.json`, by the JSON Schema drafts 4, 6, 7, 2019-09 and 2020-12.
 //!
-//! Pure. What is not supported (references to documents elsewhere) is a violation that says so: values that nobody checked
-//! must not pass.
+//! Pure. What is not supported (references to documents elsewhere) is a violation with that reason: values that were not
+//! checked must not pass.
 
 mod checker;
 mod document;
@@ -23,7 +23,7 @@ pub(crate) fn check(chart: &Chart, values: &Value) -> Result<(), RenderError> {
     let failed = |violations| RenderError::Schema { chart: chart.name().to_owned(), violations };
     if let Some(text) = &chart.schema {
         let schema = serde_json::from_slice(text)
-            .map_err(|error| failed(vec![format!("values.schema.json is no JSON: {error}")]))?;
+            .map_err(|error| failed(vec![format!("values.schema.json is not JSON: {error}")]))?;
         let violations = violations(&schema, values);
         if !violations.is_empty() {
             return Err(failed(violations));

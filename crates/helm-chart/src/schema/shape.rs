@@ -1,5 +1,5 @@
 //! Whether a schema is one: its keywords have the types that the draft wants, and its references lead somewhere. Helm
-//! refuses all values when a schema is broken, be it in a part that no value reaches.
+//! refuses all values when a schema is broken, even in a part that no value reaches.
 
 use super::Draft;
 use gotemplate::regular_expression::Pattern;
@@ -76,7 +76,7 @@ fn shape(keyword: &str, draft: Draft) -> Option<Shape> {
     }
 }
 
-/// The error tells what is wrong with a schema.
+/// Checks the form of a schema.
 pub(super) fn check(schema: &Value, draft: Draft) -> Result<(), String> {
     Inspector { draft, depth: 0 }.schema(schema, false)
 }
@@ -118,7 +118,7 @@ impl Inspector {
         let keywords = match schema {
             Value::Object(keywords) => keywords,
             Value::Bool(_) if may_be_boolean || self.draft > Draft::Four => return Ok(()),
-            other => return Err(format!("{other} is no schema")),
+            other => return Err(format!("{other} is not a schema")),
         };
         self.depth += 1;
         let outer = self.draft;
@@ -170,35 +170,35 @@ impl Inspector {
 
     fn schemas(&mut self, value: &Value) -> Inspected {
         match value.as_array().map(Vec::as_slice) {
-            None | Some([]) => Err("it is no list of schemas".to_owned()),
+            None | Some([]) => Err("it is not a list of schemas".to_owned()),
             Some(schemas) => schemas.iter().try_for_each(|schema| self.schema(schema, false)),
         }
     }
 
     fn names(&self, value: &Value) -> Inspected {
-        let names = value.as_array().ok_or_else(|| format!("{value} is no list of names"))?;
+        let names = value.as_array().ok_or_else(|| format!("{value} is not a list of names"))?;
         let is_empty = names.is_empty() && self.draft == Draft::Four;
         if is_empty || !names.iter().all(Value::is_string) || !are_unique(names) {
-            return Err("it is no list of different names".to_owned());
+            return Err("it is not a list of different names".to_owned());
         }
         Ok(())
     }
 
     fn choices(&self, value: &Value) -> Inspected {
-        let choices = value.as_array().ok_or_else(|| format!("{value} is no list"))?;
+        let choices = value.as_array().ok_or_else(|| format!("{value} is not a list"))?;
         if self.draft <= Draft::Seven && (choices.is_empty() || !are_unique(choices)) {
-            return Err("it is no list of different values".to_owned());
+            return Err("it is not a list of different values".to_owned());
         }
         Ok(())
     }
 }
 
 fn map(value: &Value) -> Result<&Map<String, Value>, String> {
-    value.as_object().ok_or_else(|| format!("{value} is no map"))
+    value.as_object().ok_or_else(|| format!("{value} is not a map"))
 }
 
 fn pattern(text: &str) -> Inspected {
-    Pattern::parse(text).map(drop).map_err(|message| format!("'{text}' is no pattern: {message}"))
+    Pattern::parse(text).map(drop).map_err(|message| format!("'{text}' is not a pattern: {message}"))
 }
 
 fn types(value: &Value) -> Inspected {
@@ -208,7 +208,7 @@ fn types(value: &Value) -> Inspected {
         Value::Array(names) => !names.is_empty() && names.iter().all(is_type) && are_unique(names),
         name => is_type(name),
     };
-    if fits { Ok(()) } else { Err(format!("{value} is no type")) }
+    if fits { Ok(()) } else { Err(format!("{value} is not a type")) }
 }
 
 fn is_scalar(shape: Shape, value: &Value) -> Result<bool, String> {
