@@ -202,7 +202,8 @@ fn broken_templates_are_refused() {
 #[test]
 fn endless_work_ends_with_an_error() {
     let mut templates = Templates::new();
-    templates.set_limits(Limits { steps: 1000, output: 1000, stack: 64 << 10, ..Limits::default() });
+    templates
+        .set_limits(Limits::default().with_steps(1000).with_output_bytes(1000).with_stack_bytes(64 << 10));
     for (name, source) in [
         ("recursion", "{{ define \"r\" }}{{ template \"r\" }}{{ end }}{{ template \"r\" }}"),
         ("steps", "{{ range 100000 }}{{ $x := 1 }}{{ end }}"),
