@@ -3,8 +3,8 @@
 //! Run by `cargo bench`. Each rendering is a process of its own, started alike, so that both pay for what
 //! they load; within ours, charts are also rendered again and again.
 
-use istio_charts::helm::{Options, render};
-use istio_charts::{Bundle, Chart, Limits};
+use helm_chart::{Chart, Options, render};
+use istio_charts::{Bundle, Limits};
 use serde_json::json;
 use std::error::Error;
 use std::path::{Path, PathBuf};

@@ -6,8 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use gotemplate::yaml;
-use istio_charts::Chart;
-use istio_charts::helm::{Options, RenderError, render};
+use helm_chart::{Chart, Options, RenderError, render};
 use serde_json::{Value, json};
 
 fn root() -> PathBuf {

@@ -4,7 +4,7 @@
 
 #![no_main]
 
-#[path = "../../crates/istio-charts/tests/bodies/mod.rs"]
+#[path = "../../crates/helm-chart/tests/bodies/mod.rs"]
 mod bodies;
 
 libfuzzer_sys::fuzz_target!(|parts: (&str, &str, &str, &str)| {

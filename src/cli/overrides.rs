@@ -82,7 +82,7 @@ mod tests {
     use std::path::Path;
 
     use clap::Parser;
-    use istio_charts::{Chart, helm};
+    use helm_chart::Chart;
     use serde_json::{Value, json};
 
     use super::*;
@@ -127,8 +127,8 @@ mod tests {
 
     fn rendered(values: &Value) -> Vec<Value> {
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/istio-manager");
-        let options = helm::Options::install("istio-manager", "kyma-system");
-        helm::render(&Chart::load(&chart).unwrap(), values, &options).unwrap().objects().unwrap()
+        let options = helm_chart::Options::install("istio-manager", "kyma-system");
+        helm_chart::render(&Chart::load(&chart).unwrap(), values, &options).unwrap().objects().unwrap()
     }
 
     fn one<'o>(objects: &'o [Value], kind: &str, name: &str) -> Option<&'o Value> {

@@ -7,15 +7,13 @@ use istio_charts::{Functions, Limits};
 
 /// Limits of one template. Istio's charts need at most a quarter of each, and none of the functions that are switched
 /// off; a test shows both.
-pub(super) const LIMITS: Limits = Limits {
-    steps: 500_000,
-    output: 4 << 20,
-    memory: 16 << 20,
-    argument_bytes: 64,
-    pattern: 64 << 10,
-    functions: Functions::Inexpensive,
-    ..Limits::GENEROUS
-};
+pub(super) const LIMITS: Limits = Limits::GENEROUS
+    .with_steps(500_000)
+    .with_output_bytes(4 << 20)
+    .with_memory_bytes(16 << 20)
+    .with_argument_bytes_per_step(64)
+    .with_pattern_bytes(64 << 10)
+    .with_functions(Functions::Inexpensive);
 
 #[cfg(test)]
 mod tests {
@@ -51,13 +49,11 @@ mod tests {
 
     #[test]
     fn the_charts_need_at_most_a_quarter_of_the_limits() {
-        let quarter = Limits {
-            steps: LIMITS.steps / 4,
-            output: LIMITS.output / 4,
-            memory: LIMITS.memory / 4,
-            pattern: LIMITS.pattern / 4,
-            ..LIMITS
-        };
+        let quarter = LIMITS
+            .with_steps(LIMITS.steps() / 4)
+            .with_output_bytes(LIMITS.output_bytes() / 4)
+            .with_memory_bytes(LIMITS.memory_bytes() / 4)
+            .with_pattern_bytes(LIMITS.pattern_bytes() / 4);
         let ambient = Experimental { enable_ambient: Some(true), ..Experimental::default() };
         let specs = [
             ValidatedSpec::default(),
@@ -98,9 +94,9 @@ mod tests {
         for (template, reason) in [
             (
                 "{{ range until 250 }}{{ derivePassword 1 \"long\" \"p\" \"u\" \"s\" }}{{ end }}",
-                "\"derivePassword\" is switched off",
+                "\"derivePassword\" is disabled",
             ),
-            ("{{ genCA \"a\" 1 }}", "\"genCA\" is switched off"),
+            ("{{ genCA \"a\" 1 }}", "\"genCA\" is disabled"),
             ("{{ range until 900000 }}{{ end }}", "more data"),
             ("{{ range 900000 }}{{ end }}", "more steps"),
             ("{{ range until 1000 }}{{ range until 1000 }}{{ end }}{{ end }}", "more steps"),

@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 /// The alphabet of bcrypt's hashes.
+#[cfg(feature = "crypto")]
 const BCRYPT64: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// Standard Base64 with padding.
-#[must_use]
-pub fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     encode(bytes, BASE64, 6, 4)
 }
 
@@ -19,6 +19,7 @@ pub(crate) fn base32(bytes: &[u8]) -> String {
 }
 
 /// Base64 as bcrypt has it: another alphabet and no padding.
+#[cfg(feature = "crypto")]
 pub(crate) fn bcrypt64(bytes: &[u8]) -> String {
     encode(bytes, BCRYPT64, 6, 1)
 }
@@ -135,7 +136,7 @@ pub(crate) fn adler32(bytes: &[u8]) -> u32 {
     b << 16 | a
 }
 
-/// Text in which each byte that is no text is replaced, as Go does; Rust replaces several at a time.
+/// Text in which each invalid byte is replaced, as Go does; Rust replaces several at a time.
 pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Cow::Borrowed(text);
@@ -148,15 +149,15 @@ pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// The private characters that stand for bytes that are no text.
+/// The private characters that represent invalid bytes.
 const MARKS: u32 = 0x10_ff00;
 
-/// Whether a character stands for a byte that is no text.
+/// Whether a character represents an invalid byte.
 pub(crate) fn is_mark(c: char) -> bool {
     u32::from(c) >= MARKS
 }
 
-/// Text in which a private character stands for each byte that is no text, so that [`unmarked`] gives it back.
+/// Text in which a private character represents each invalid byte, so that [`unmarked`] can restore it.
 pub(crate) fn marked(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Cow::Borrowed(text);

@@ -3,14 +3,14 @@
 use crate::value::{ConversionError, Map, Value, Walk};
 
 /// Merges `source` into `target`, which keeps what is not empty.
-pub fn merge(target: &Map, source: &Map) -> Result<(), ConversionError> {
+pub(crate) fn merge(target: &Map, source: &Map) -> Result<(), ConversionError> {
     merge_at(target, source, false, &mut Walk::new())
 }
 
 /// Merges `source` into `target`; every value of the source wins, empty ones and nil too, but maps are merged.
 ///
 /// Values are taken over as handles: what the source holds is then shared by both, as in Go.
-pub fn merge_overwrite(target: &Map, source: &Map) -> Result<(), ConversionError> {
+pub(crate) fn merge_overwrite(target: &Map, source: &Map) -> Result<(), ConversionError> {
     merge_at(target, source, true, &mut Walk::new())
 }
 

@@ -131,6 +131,11 @@ fn compare_pre(a: &str, b: &str) -> Ordering {
     }
 }
 
+/// Why a text is not a constraint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConstraintError(String);
+
 /// Alternatives of comparisons that must all hold.
 #[derive(Debug, Clone)]
 pub struct Constraint {
@@ -165,16 +170,18 @@ enum Open {
 }
 
 impl Constraint {
-    /// Reads a constraint; the error tells what is improper.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Parses a constraint.
+    pub fn parse(text: &str) -> Result<Self, ConstraintError> {
         if text.len() > LONGEST_CONSTRAINT {
-            return Err(format!("constraint string is too long (max {LONGEST_CONSTRAINT} bytes)"));
+            return Err(ConstraintError(format!(
+                "constraint string is too long (max {LONGEST_CONSTRAINT} bytes)"
+            )));
         }
         let alternatives: Vec<&str> = text.split("||").collect();
         if alternatives.len() > MOST_ALTERNATIVES {
-            return Err(format!("too many constraint groups (max {MOST_ALTERNATIVES})"));
+            return Err(ConstraintError(format!("too many constraint groups (max {MOST_ALTERNATIVES})")));
         }
-        let improper = || format!("improper constraint: {text:?}");
+        let improper = || ConstraintError(format!("improper constraint: {text:?}"));
         let parsed = alternatives.iter().map(|group| comparisons(group).ok_or_else(improper));
         Ok(Self { alternatives: parsed.collect::<Result<_, _>>()? })
     }

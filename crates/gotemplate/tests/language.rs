@@ -1,6 +1,6 @@
 //! The language, behaviour by behaviour, as the documentation of Go's `text/template` has it.
 
-use gotemplate::{Error, Limits, Templates, Value};
+use gotemplate::{Environment, Error, ErrorKind, Functions, Limits, MissingKey, Templates, Value};
 use serde_json::json;
 
 fn run(source: &str, dot: &serde_json::Value) -> Result<String, Error> {
@@ -94,7 +94,7 @@ fn an_undefined_variable_or_function_is_refused_when_parsing() {
         ("{{ nope }}", "function \"nope\" not defined"),
         ("{{ $x = 1 }}", "undefined variable"),
     ] {
-        assert!(run(source, &json!({})).unwrap_err().message.contains(message), "{source}");
+        assert!(run(source, &json!({})).unwrap_err().message().contains(message), "{source}");
     }
 }
 
@@ -174,8 +174,8 @@ fn maps_are_shared_by_all_references() {
 #[test]
 fn an_error_names_line_column_and_expression() {
     let error = run("a\n  {{ .a | upper }}", &json!({"a": {}})).unwrap_err();
-    assert_eq!((error.line, error.column), (2, 11));
-    assert_eq!(error.expression, "upper");
+    assert_eq!((error.line(), error.column()), (2, 11));
+    assert_eq!(error.expression(), "upper");
 }
 
 #[test]
@@ -202,7 +202,8 @@ fn broken_templates_are_refused() {
 #[test]
 fn endless_work_ends_with_an_error() {
     let mut templates = Templates::new();
-    templates.set_limits(Limits { steps: 1000, output: 1000, stack: 64 << 10, ..Limits::default() });
+    templates
+        .set_limits(Limits::default().with_steps(1000).with_output_bytes(1000).with_stack_bytes(64 << 10));
     for (name, source) in [
         ("recursion", "{{ define \"r\" }}{{ template \"r\" }}{{ end }}{{ template \"r\" }}"),
         ("steps", "{{ range 100000 }}{{ $x := 1 }}{{ end }}"),
@@ -218,4 +219,83 @@ fn endless_work_ends_with_an_error() {
 fn a_cyclic_value_is_an_error_and_not_the_end() {
     assert_eq!(run("{{ $m := dict }}{{ $_ := set $m \"m\" $m }}{{ toYaml $m }}", &json!({})).unwrap(), "");
     assert!(run("{{ $m := dict }}{{ $_ := set $m \"m\" $m }}{{ deepCopy $m }}", &json!({})).is_err());
+}
+
+#[test]
+fn an_error_tells_its_kind() {
+    for (source, kind) in [
+        ("{{ if }}", ErrorKind::Syntax),
+        ("{{ nope }}", ErrorKind::UnknownFunction),
+        ("{{ uniq (list 1) }}", ErrorKind::DisabledFunction),
+        ("{{ template \"nope\" }}", ErrorKind::UnknownTemplate),
+        ("{{ include \"nope\" . }}", ErrorKind::UnknownTemplate),
+        ("{{ .missing.x }}", ErrorKind::Evaluation),
+        ("{{ upper 1 }}", ErrorKind::Evaluation),
+        ("{{ mustFromJson \"{\" }}", ErrorKind::Call),
+        ("{{ fail \"no\" }}", ErrorKind::Rejected),
+        ("{{ required \"no\" .missing }}", ErrorKind::Rejected),
+        ("{{ tpl \"{{ fail \\\"no\\\" }}\" . }}", ErrorKind::Rejected),
+        ("{{ range until 100000 }}{{ end }}", ErrorKind::LimitExceeded),
+        ("{{ $x := dict }}{{ $_ := set $x \"x\" $x }}{{ $x }}", ErrorKind::LimitExceeded),
+        ("{{ b64dec \"/w==\" }}", ErrorKind::Output),
+    ] {
+        let mut templates = Templates::new();
+        templates.set_limits(Limits::default().with_steps(1000).with_functions(Functions::Inexpensive));
+        let result =
+            templates.parse("t", source).and_then(|()| templates.execute("t", &Value::from_json(&json!({}))));
+        assert_eq!(result.map_err(|error| error.kind()), Err(kind), "{source}");
+    }
+}
+
+#[test]
+fn a_program_adds_functions_and_replaces_built_in_ones() {
+    let environment = Environment::new()
+        .with_function("sum", |arguments| {
+            let numbers = arguments.iter().map(|value| value.as_integer().ok_or("want numbers"));
+            Ok(Value::Int(numbers.sum::<Result<i64, _>>()?))
+        })
+        .with_function("upper", |_| Ok(Value::string("first")))
+        .with_function("upper", |arguments| Ok(Value::string(format!("<{}>", arguments[0]))));
+    let mut templates = Templates::with_environment(environment);
+    for (source, expected) in [
+        ("{{ sum }} {{ sum 1 2 }} {{ 3 | sum 1 2 }}", Ok("0 3 6")),
+        ("{{ .a | upper }} {{ tpl \"{{ upper 1 }}\" . }} {{ upper nil }}", Ok("<x> <1> <<no value>>")),
+        ("{{ sum 1 \"a\" }}", Err("t:1:4: at <sum 1 \"a\">: error calling sum: want numbers")),
+    ] {
+        templates.parse("t", source).unwrap();
+        let result = templates.execute("t", &Value::from_json(&json!({"a": "x"})));
+        assert_eq!(
+            result.as_deref().map_err(ToString::to_string),
+            expected.map_err(str::to_owned),
+            "{source}"
+        );
+    }
+}
+
+#[test]
+fn a_missing_key_is_refused_if_the_environment_says_so() {
+    let mut templates = Templates::with_environment(Environment::new().with_missing_key(MissingKey::Error));
+    for (source, message) in [
+        ("{{ .a }}", None),
+        ("{{ .b }}", Some("map has no entry for key \"b\"")),
+        ("{{ $.a.c }}", Some("map has no entry for key \"c\"")),
+        ("{{ (index . \"b\") }}", None),
+    ] {
+        templates.parse("t", source).unwrap();
+        let result = templates.execute("t", &Value::from_json(&json!({"a": {"x": 1}})));
+        let found = result.as_ref().err().map(|error| (error.kind(), error.message()));
+        assert_eq!(found, message.map(|message| (ErrorKind::MissingKey, message)), "{source}");
+    }
+}
+
+#[test]
+fn data_of_the_program_keeps_its_integers() {
+    let data = std::collections::BTreeMap::from([("port", 8_443_000)]);
+    let mut templates = Templates::new();
+    templates.parse("t", "{{ .port }} {{ kindOf .port }}").unwrap();
+    let run = |dot: &Value| templates.execute("t", dot).unwrap();
+    assert_eq!(run(&Value::from_serialize(&data).unwrap()), "8443000 int");
+    assert_eq!(run(&Value::from_json(&json!(data))), "8.443e+06 float64");
+    let keys = std::collections::BTreeMap::from([((1, 2), 3)]);
+    assert!(Value::from_serialize(&keys).is_err());
 }

@@ -1,9 +1,11 @@
 //! A bundle: the charts, installation profiles and CustomResourceDefinitions of one version of Istio.
 //!
 //! Comes embedded in the binary or from a folder `<version>/{charts,profiles}`, the layout that Istio's own release has
-//! below `manifests`. Reads and hands out; renders nothing.
+//! below `manifests`. Reads; renders nothing.
 
-use crate::{chart::Chart, chart::ChartError, embedded, yaml};
+use crate::embedded;
+use gotemplate::yaml;
+use helm_chart::{Chart, ChartError};
 use serde_json::Value;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,11 +23,14 @@ const CHARTS: [&str; 7] = [
     "ztunnel",
 ];
 
-/// Why something of a bundle is not to be had.
+/// Why a text is not YAML, or YAML that JSON cannot hold.
+type ParseError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a part of a bundle is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     /// The folder has no such version.
-    #[error("no charts of Istio {version} in '{}': '{missing}' is missing; versions there: {present}", directory.display())]
+    #[error("no charts of Istio {version} in '{}': '{missing}' is missing; versions found: {present}", directory.display())]
     NoVersion {
         /// Wanted version.
         version: String,
@@ -38,7 +43,7 @@ pub enum BundleError {
     },
     /// A version other than the built-in one was asked for without a folder of charts.
     #[error(
-        "Istio {version} is not built into this program, Istio {embedded} is; name a folder with its charts by --charts-dir"
+        "Istio {version} is not built into this program, which has Istio {embedded}. Set --charts-dir to a directory with its charts"
     )]
     NotBuiltIn {
         /// Wanted version.
@@ -63,7 +68,7 @@ pub enum BundleError {
         name: String,
     },
     /// A file could not be read.
-    #[error("reading '{}'", path.display())]
+    #[error("cannot read '{}'", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -71,25 +76,25 @@ pub enum BundleError {
         source: io::Error,
     },
     /// The embedded data could not be unpacked: the binary is damaged.
-    #[error("unpacking {what} embedded in this program")]
+    #[error("cannot unpack {what} embedded in this program")]
     Unpack {
-        /// What was to be unpacked.
+        /// The damaged part.
         what: String,
         /// Cause.
         source: io::Error,
     },
-    /// A profile or definition is no YAML or JSON.
-    #[error("parsing {what} of Istio {version}")]
+    /// A profile or CustomResourceDefinition is neither YAML nor JSON.
+    #[error("cannot parse {what} of Istio {version}")]
     Parse {
-        /// What was parsed.
+        /// The part.
         what: String,
         /// Version of the bundle.
         version: String,
         /// Cause.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: ParseError,
     },
-    /// The files of a chart do not make a chart.
-    #[error("loading chart '{name}' of Istio {version}")]
+    /// A chart cannot be loaded.
+    #[error("cannot load chart '{name}' of Istio {version}")]
     Chart {
         /// Folder of the chart below `charts`.
         name: String,
@@ -181,11 +186,11 @@ impl Bundle {
                 read(&path)?
             }
         };
-        yaml::parse(&text).map_err(|source| self.unparsable(format!("profile '{name}'"), source))
+        parse(&text).map_err(|source| self.unparsable(format!("profile '{name}'"), source))
     }
 
     /// A chart by its folder below `charts`. The definitions of the chart `base` are left out: they are an eighth of all
-    /// data, and [`Bundle::crds`] hands them out one by one.
+    /// data, and [`Bundle::crds`] provides them one by one.
     pub fn chart(&self, name: &str) -> Result<Chart, BundleError> {
         let (version, name) = (self.version.clone(), name.to_owned());
         let chart = match &self.source {
@@ -211,12 +216,8 @@ impl Bundle {
         Crds { bundle: self, rest }
     }
 
-    fn unparsable(
-        &self,
-        what: String,
-        source: impl std::error::Error + Send + Sync + 'static,
-    ) -> BundleError {
-        BundleError::Parse { what, version: self.version.clone(), source: Box::new(source) }
+    fn unparsable(&self, what: String, source: ParseError) -> BundleError {
+        BundleError::Parse { what, version: self.version.clone(), source }
     }
 }
 
@@ -243,7 +244,7 @@ impl Iterator for Crds<'_> {
             Rest::Failed(error) => error.take().map(Err),
             Rest::Text { text, at } => loop {
                 let document = next_document(text, at)?;
-                let parsed = yaml::parse(document);
+                let parsed = parse(document);
                 match parsed {
                     Ok(Value::Null) => {}
                     Ok(definition) => return Some(Ok(definition)),
@@ -265,6 +266,11 @@ fn next_document<'t>(text: &'t str, at: &mut usize) -> Option<&'t str> {
     let length = rest.find(SEPARATOR).unwrap_or(rest.len());
     *at += (length + SEPARATOR.len()).min(rest.len());
     Some(&rest[..length])
+}
+
+/// Parses the first document of a text; an empty text is null.
+fn parse(text: &str) -> Result<Value, ParseError> {
+    Ok(yaml::parse(text)?.to_json()?)
 }
 
 fn read(path: &Path) -> Result<String, BundleError> {

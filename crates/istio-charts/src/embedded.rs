@@ -1,6 +1,6 @@
 //! The charts that `build.rs` packed into this program, unpacked piece by piece.
 //!
-//! Holds nothing unpacked: what is handed out is gone when its reader drops it.
+//! Keeps nothing unpacked: the caller owns the data.
 
 use crate::bundle::BundleError;
 use flate2::read::ZlibDecoder;

@@ -4,7 +4,7 @@
 //! default values, and the names that only their templates mention.
 
 use crate::bundle::{Bundle, BundleError};
-use crate::chart::Chart;
+use helm_chart::Chart;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -106,12 +106,12 @@ impl ValueNames {
     }
 
     fn add_chart(&mut self, section: &Section, chart: &Chart) {
-        let defaults = chart.values.get(DEFAULTS).unwrap_or(&chart.values);
+        let defaults = chart.values().get(DEFAULTS).unwrap_or(chart.values());
         for (name, value) in defaults.as_object().into_iter().flatten() {
             self.at(section.place(name)).child(name).learn(name, value);
         }
-        let texts = chart.templates.iter().map(|template| &*template.text);
-        let files = chart.files.iter().filter_map(|file| std::str::from_utf8(&file.data).ok());
+        let texts = chart.templates().map(|(_, text)| text);
+        let files = chart.files().filter_map(|(_, data)| std::str::from_utf8(data).ok());
         for text in texts.chain(files) {
             for mention in mentions(text, ".Values.") {
                 self.at(section.place(mention[0])).mention(&mention);
@@ -193,7 +193,7 @@ impl Node {
         }
     }
 
-    /// A name that only a template tells says nothing of what may be below it.
+    /// A name that only a template mentions leaves open what may be below it.
     fn mention(&mut self, path: &[&str]) {
         let Some((name, rest)) = path.split_first() else { return };
         let is_new = !self.children.contains_key(*name);

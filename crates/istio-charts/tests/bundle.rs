@@ -45,14 +45,14 @@ fn a_missing_version_is_an_error_that_names_what_is_there() {
     let folder = tempfile::tempdir().unwrap();
     let message = |version: &str| Bundle::open(folder.path(), version).unwrap_err().to_string();
     assert!(
-        message("1.31.1").ends_with("'1.31.1/charts/base/Chart.yaml' is missing; versions there: none"),
+        message("1.31.1").ends_with("'1.31.1/charts/base/Chart.yaml' is missing; versions found: none"),
         "{}",
         message("1.31.1")
     );
     for version in ["1.30.3", "1.31.0"] {
         fs::create_dir_all(folder.path().join(version).join("charts")).unwrap();
     }
-    assert!(message("1.31.1").ends_with("versions there: 1.30.3, 1.31.0"), "{}", message("1.31.1"));
+    assert!(message("1.31.1").ends_with("versions found: 1.30.3, 1.31.0"), "{}", message("1.31.1"));
     assert!(message("../1.31.0").contains("is missing"));
 }
 

@@ -4,9 +4,12 @@
 
 mod duration;
 mod layout;
+#[cfg(feature = "dates")]
 mod zone;
 
-pub(crate) use duration::{parse as parse_duration, print as duration};
+#[cfg(feature = "dates")]
+pub(crate) use duration::parse as parse_duration;
+pub(crate) use duration::print as duration;
 
 /// Go's `time.Time`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,7 +18,7 @@ impl Time {
 /// The offset and the abbreviation of a zone at a moment.
 fn offset(seconds: i64, name: &str) -> Option<(i32, String)> {
     let zone = TimeZoneDatabase::bundled().get(name).ok()?;
-    // Go finds zones as files, whose names tell upper from lower case.
+    // Go finds zones as files, whose names are case-sensitive.
     if zone.iana_name().is_some_and(|known| known != name && known.eq_ignore_ascii_case(name)) {
         return None;
     }

@@ -2,11 +2,11 @@
 
 use std::rc::Rc;
 
-use super::fields::{follow, method};
+use super::fields::method;
 use super::frame::Frame;
 use super::{Executor, Failure};
-use crate::functions::{Function, Run, Type};
-use crate::syntax::ast::{Command, Expression, Operand, Pipeline};
+use crate::functions::{self, Function, Run, Type};
+use crate::syntax::ast::{Command, Expression, FunctionId, Operand, Pipeline};
 use crate::value::{Value, owned_size};
 
 impl Executor<'_> {
@@ -53,7 +53,7 @@ impl Executor<'_> {
         let is_call = !rest.is_empty() || passed.is_some();
         match &first.kind {
             Operand::Function(function, chain) if chain.is_empty() => {
-                self.function(frame, function, rest, dot, passed)
+                self.function(frame, *function, rest, dot, passed)
             }
             Operand::Nil => Err("nil is not a command".into()),
             _ if !is_call => self.operand(frame, first, dot),
@@ -67,7 +67,7 @@ impl Executor<'_> {
                 self.method(frame, root, chain, rest, dot, passed)
             }
             Operand::Function(function, chain) => {
-                let root = self.function(frame, function, &[], dot, None)?;
+                let root = self.function(frame, *function, &[], dot, None)?;
                 self.method(frame, root, chain, rest, dot, passed)
             }
             _ => Err(format!("can't give argument to non-function {}", frame.source(first)).into()),
@@ -90,14 +90,14 @@ impl Executor<'_> {
                 .ok_or_else(|| format!("{} overflows int", frame.source(expression)).into()),
             Operand::Nil => Ok(Value::Nil),
             Operand::Dot => Ok(dot.clone()),
-            Operand::Field(chain) => follow(dot.clone(), chain),
-            Operand::Variable(name, chain) => frame.variable(name).and_then(|root| follow(root, chain)),
+            Operand::Field(chain) => self.follow(dot.clone(), chain),
+            Operand::Variable(name, chain) => frame.variable(name).and_then(|root| self.follow(root, chain)),
             Operand::Nested(pipeline, chain) => {
                 let root = self.pipeline(frame, pipeline, dot)?;
-                follow(root, chain)
+                self.follow(root, chain)
             }
             Operand::Function(function, chain) => {
-                self.function(frame, function, &[], dot, None).and_then(|root| follow(root, chain))
+                self.function(frame, *function, &[], dot, None).and_then(|root| self.follow(root, chain))
             }
         };
         result.map_err(|failure| frame.locate(failure, expression.offset, expression.end))
@@ -114,7 +114,7 @@ impl Executor<'_> {
         passed: Option<Value>,
     ) -> Result<Value, Failure> {
         let Some((name, path)) = chain.split_last() else { return Ok(root) };
-        let receiver = follow(root, path)?;
+        let receiver = self.follow(root, path)?;
         if matches!(receiver, Value::Nil) {
             return Ok(Value::Nil);
         }
@@ -124,13 +124,52 @@ impl Executor<'_> {
         }
         arguments.extend(passed);
         method(&receiver, name, &arguments).unwrap_or_else(|| {
-            // This tells apart what has no such field and what cannot be called.
-            follow(receiver, std::slice::from_ref(name))?;
+            // This distinguishes a field that does not exist from one that cannot be called.
+            self.follow(receiver, std::slice::from_ref(name))?;
             Err(format!("{name} is not a method but has arguments").into())
         })
     }
 
     fn function(
+        &mut self,
+        frame: &mut Frame<'_>,
+        function: FunctionId,
+        rest: &[Expression],
+        dot: &Value,
+        passed: Option<Value>,
+    ) -> Result<Value, Failure> {
+        let value = match function {
+            FunctionId::BuiltIn(index) => match functions::get(index) {
+                Some(function) => self.built_in(frame, function, rest, dot, passed),
+                None => Err("the function is not defined".into()),
+            },
+            FunctionId::Added(index) => self.added(frame, index, rest, dot, passed),
+        }?;
+        self.budget.allocate(owned_size(&value))?;
+        Ok(value)
+    }
+
+    /// Calls a function of the program, which takes arguments of any type.
+    fn added(
+        &mut self,
+        frame: &mut Frame<'_>,
+        index: usize,
+        rest: &[Expression],
+        dot: &Value,
+        passed: Option<Value>,
+    ) -> Result<Value, Failure> {
+        let environment = self.environment;
+        let function = environment.added(index).ok_or("the function is not defined")?;
+        let mut arguments = Vec::with_capacity(rest.len() + 1);
+        for argument in rest {
+            arguments.push(self.argument(frame, argument, Type::Any, dot)?);
+        }
+        arguments.extend(passed);
+        self.budget.read(&arguments, |_| 1)?;
+        (function.call)(&arguments).map_err(|error| Failure::from(error.to_string()).in_call(&function.name))
+    }
+
+    fn built_in(
         &mut self,
         frame: &mut Frame<'_>,
         function: &'static Function,
@@ -139,8 +178,8 @@ impl Executor<'_> {
         passed: Option<Value>,
     ) -> Result<Value, Failure> {
         let given = rest.len() + usize::from(passed.is_some());
-        function.check_count(given)?;
         self.budget.check_function(function)?;
+        function.check_count(given)?;
         // These two stop at the first argument that decides, and must not evaluate the rest.
         if let Run::Decide(decisive) = function.run {
             return self.decide(frame, decisive, rest, dot, passed);
@@ -153,20 +192,13 @@ impl Executor<'_> {
         if let Some(value) = passed {
             arguments.push(function.parameter(rest.len()).check(value)?);
         }
-        self.budget.read(function, &arguments)?;
+        self.budget.read(&arguments, |argument| function.reads(argument))?;
         let answer = match function.run {
             Run::Plain(run) => run(&arguments),
             Run::Within(run) => run(self, &arguments),
-            Run::Decide(_) => Ok(Value::Nil),
+            Run::Decide(_) | Run::Missing(_) => Ok(Value::Nil),
         };
-        let value = answer.map_err(|failure| match failure {
-            Failure::Message(message) => {
-                Failure::Message(format!("error calling {}: {message}", function.name))
-            }
-            located @ Failure::Located(_) => located,
-        })?;
-        self.budget.allocate(owned_size(&value))?;
-        Ok(value)
+        answer.map_err(|failure| failure.in_call(function.name))
     }
 
     fn decide(

@@ -2,35 +2,45 @@
 
 use std::rc::Rc;
 
-use super::Failure;
+use super::{Executor, Failure};
+use crate::environment::MissingKey;
+use crate::error::ErrorKind;
 use crate::value::{Map, MapType, Value};
 use crate::yaml;
 
-/// Follows fields; a missing key of a map gives its zero value.
-///
-/// A field of nil is nil, but a field of a nil that was found in a map or list is an error.
-pub(super) fn follow(root: Value, chain: &[Rc<str>]) -> Result<Value, Failure> {
-    let mut value = root;
-    for name in chain {
-        value = field(&value, name)?;
-    }
-    Ok(value)
-}
-
-fn field(value: &Value, name: &str) -> Result<Value, Failure> {
-    match value {
-        Value::Nil => Ok(Value::Nil),
-        Value::NilElement => Err(format!("nil pointer evaluating interface {{}}.{name}").into()),
-        Value::Map(map) if map.map_type() == MapType::Values && is_values_method(name) => {
-            method(value, name, &[]).unwrap_or_else(|| Ok(Value::Nil))
+impl Executor<'_> {
+    /// Follows fields; a key that a map does not have gives its zero value, unless the environment refuses it.
+    ///
+    /// A field of nil is nil, but a field of a nil that was found in a map or list is an error.
+    pub(super) fn follow(&self, root: Value, chain: &[Rc<str>]) -> Result<Value, Failure> {
+        let mut value = root;
+        for name in chain {
+            value = self.field(&value, name)?;
         }
-        Value::Map(map) => Ok(map.get(name).map_or_else(|| map.map_type().zero(), Value::into_element)),
-        other => match method(other, name, &[]) {
-            Some(answer) => answer,
-            None => other
-                .object_field(name)
-                .ok_or_else(|| format!("can't evaluate field {name} in type {}", other.type_name()).into()),
-        },
+        Ok(value)
+    }
+
+    fn field(&self, value: &Value, name: &str) -> Result<Value, Failure> {
+        match value {
+            Value::Nil => Ok(Value::Nil),
+            Value::NilElement => Err(format!("nil pointer evaluating interface {{}}.{name}").into()),
+            Value::Map(map) if map.map_type() == MapType::Values && is_values_method(name) => {
+                method(value, name, &[]).unwrap_or_else(|| Ok(Value::Nil))
+            }
+            Value::Map(map) => match map.get(name) {
+                Some(value) => Ok(value.into_element()),
+                None if self.environment.missing_key == MissingKey::Error => {
+                    Err(Failure::Message(ErrorKind::MissingKey, format!("map has no entry for key {name:?}")))
+                }
+                None => Ok(map.map_type().zero()),
+            },
+            other => match method(other, name, &[]) {
+                Some(answer) => answer,
+                None => other.object_field(name).ok_or_else(|| {
+                    format!("can't evaluate field {name} in type {}", other.type_name()).into()
+                }),
+            },
+        }
     }
 }
 
@@ -48,11 +58,12 @@ pub(super) fn method(receiver: &Value, name: &str, arguments: &[Value]) -> Optio
     match receiver {
         Value::Object(object) => {
             let answer = object.call(name, arguments)?;
-            Some(answer.map_err(|message| format!("error calling {name}: {message}").into()))
+            Some(answer.map_err(|error| Failure::from(error.to_string()).in_call(name)))
         }
         Value::Map(map) if map.map_type() == MapType::Values && is_values_method(name) => {
             Some(values_method(map, name, arguments))
         }
+        #[cfg(feature = "dates")]
         Value::Time(_) | Value::Duration(_) => crate::functions::time_method(receiver, name, arguments),
         _ => None,
     }

@@ -65,10 +65,11 @@ impl<'t> Frame<'t> {
     /// Gives a message its place, unless it has one.
     pub(super) fn locate(&self, failure: Failure, offset: usize, end: usize) -> Failure {
         match failure {
-            Failure::Message(message) => {
+            Failure::Message(kind, message) => {
                 let (file, source) = (&self.template.file, &self.template.source);
                 let expression = source.get(offset..end).unwrap_or_default().trim_end();
-                Failure::Located(Box::new(Error::at(file, source, offset, expression, message)))
+                let error = Error::at(file, source, offset, expression, message);
+                Failure::Located(Box::new(error.with_kind(kind)))
             }
             located @ Failure::Located(_) => located,
         }

@@ -5,41 +5,64 @@ mod evaluate;
 mod fields;
 mod frame;
 
-use crate::error::Error;
+use crate::environment::Environment;
+use crate::error::{Error, ErrorKind};
 use crate::format;
 use crate::syntax::ast::{Branch, Node, Nodes, Pipeline};
-use crate::templates::{Environment, Scope};
+use crate::templates::Scope;
 use crate::value::{ConversionError, Value};
 pub(crate) use budget::Budget;
 use fields::Elements;
 use frame::Frame;
 
-/// Why an evaluation stops: a message still without place, or an error that has its place already.
+/// Why an evaluation stops: a message that still needs its place, or an error that has one.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    Message(String),
+    Message(ErrorKind, String),
     Located(Box<Error>),
+}
+
+impl Failure {
+    /// A limit that is exceeded.
+    pub(crate) fn limit(message: &str) -> Self {
+        Self::Message(ErrorKind::LimitExceeded, message.to_owned())
+    }
+
+    /// The failure as one of a function that is called.
+    fn in_call(self, function: &str) -> Self {
+        match self {
+            Self::Message(kind, message) => {
+                let kind = if kind == ErrorKind::Evaluation { ErrorKind::Call } else { kind };
+                Self::Message(kind, format!("error calling {function}: {message}"))
+            }
+            located @ Self::Located(_) => located,
+        }
+    }
 }
 
 impl From<String> for Failure {
     fn from(message: String) -> Self {
-        Self::Message(message)
+        Self::Message(ErrorKind::Evaluation, message)
     }
 }
 
 impl From<&str> for Failure {
     fn from(message: &str) -> Self {
-        Self::Message(message.to_owned())
+        Self::Message(ErrorKind::Evaluation, message.to_owned())
     }
 }
 
 impl From<ConversionError> for Failure {
     fn from(error: ConversionError) -> Self {
-        Self::Message(error.to_string())
+        let kind = match error {
+            ConversionError::TooDeep | ConversionError::TooLarge => ErrorKind::LimitExceeded,
+            _ => ErrorKind::Evaluation,
+        };
+        Self::Message(kind, error.to_string())
     }
 }
 
-/// What a node asks of the loops around it.
+/// How the loops around a node continue.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Flow {
     On,
@@ -58,7 +81,10 @@ impl Executor<'_> {
     /// Executes a template by name and adds what it prints to the output.
     pub(crate) fn execute(&mut self, name: &str, dot: &Value, output: &mut Vec<u8>) -> Result<(), Failure> {
         let Some(template) = self.scope.get(name) else {
-            return Err(format!("template {name:?} not defined").into());
+            return Err(Failure::Message(
+                ErrorKind::UnknownTemplate,
+                format!("template {name:?} not defined"),
+            ));
         };
         self.budget.check_stack()?;
         let mut frame = Frame::new(&template, dot);

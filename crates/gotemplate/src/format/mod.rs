@@ -7,7 +7,7 @@ mod printer;
 mod quote;
 mod sprintf;
 
-pub use number::float;
+pub(crate) use number::float;
 pub(crate) use number::float_with;
 pub(crate) use printer::{Flags, Printer};
 pub(crate) use quote::{is_printable, quote, quote_bytes};

@@ -2,7 +2,7 @@
 
 /// A float as Go's `%v` prints it: shortest form, with an exponent below 1e-4 and from 1e6 on.
 #[must_use]
-pub fn float(value: f64) -> String {
+pub(crate) fn float(value: f64) -> String {
     float_with(value, 'g', None)
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Flags {
 pub(crate) struct Printer {
     text: Vec<u8>,
     walk: Walk,
-    /// Whether it is being told that a verb does not fit a value.
+    /// Whether the mismatch of a verb and a value is being reported.
     in_bad_verb: bool,
 }
 
@@ -76,7 +76,7 @@ impl Printer {
         if self.text.len() > TEXT_LIMIT {
             return Err(ConversionError::TooLarge);
         }
-        // Values with methods print themselves, unless it is told that a verb does not fit them.
+        // Values with methods print themselves, unless a mismatch of the verb is reported.
         let prints_itself = matches!(verb, 'v' | 's' | 'q' | 'x' | 'X') && !flags.syntax && !self.in_bad_verb;
         if verb == 'w' && !self.in_bad_verb && is_compound(value) {
             return self.bad_verb(value, verb, flags);
@@ -355,7 +355,7 @@ fn truncated(bytes: &[u8], precision: Option<usize>) -> &[u8] {
     let Some(precision) = precision else { return bytes };
     let (mut end, mut left) = (0, precision);
     for chunk in bytes.utf8_chunks() {
-        // Each byte that is no text counts as a character.
+        // Each invalid byte counts as a character.
         let sizes = chunk.valid().chars().map(char::len_utf8).chain(chunk.invalid().iter().map(|_| 1));
         for size in sizes {
             let Some(less) = left.checked_sub(1) else { return bytes.get(..end).unwrap_or(bytes) };

@@ -6,7 +6,7 @@ use crate::value::{ConversionError, Value};
 /// Go prints wider ones as errors.
 const LARGEST_WIDTH: i64 = 1_000_000;
 
-/// Formats arguments; what does not fit is told in the text, as in Go.
+/// Formats arguments; a mismatch is reported in the text, as in Go.
 pub(crate) fn sprintf(format: &[u8], arguments: &[Value]) -> Result<Vec<u8>, ConversionError> {
     let mut formatter = Formatter {
         format,

@@ -23,9 +23,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
 
 fn made(executor: &mut Executor<'_>, function: &str, arguments: &[Value]) -> Answer {
     let Some(make) = executor.environment.certificates else {
-        return Err("keys and certificates are not made here: nothing was given that makes them".into());
+        return Err("the program does not provide keys and certificates".into());
     };
-    make(function, arguments).map_err(Into::into)
+    make(function, arguments).map_err(|error| error.to_string().into())
 }
 
 fn custom(executor: &mut Executor<'_>, arguments: &[Value]) -> Answer {

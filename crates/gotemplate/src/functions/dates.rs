@@ -40,10 +40,7 @@ const SECOND: i64 = 1_000_000_000;
 const HOUR: i64 = 3600 * SECOND;
 
 fn now(executor: &Executor<'_>) -> Result<Time, Failure> {
-    let seconds = executor
-        .environment
-        .now
-        .ok_or("there is no clock here: the same input shall give the same output")?;
+    let seconds = executor.environment.now.ok_or("the program does not provide a clock")?;
     Ok(Time::from_unix(seconds, 0))
 }
 

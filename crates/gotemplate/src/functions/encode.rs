@@ -1,6 +1,5 @@
 //! Encodings and checksums.
 
-use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha512};
 
 use super::Type::{Any, String as Text};
@@ -15,13 +14,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
     plain("b64dec", &[Text], |a| Ok(decoded(encoding::from_base64(bytes(a, 0))))),
     plain("b32enc", &[Text], |a| Ok(Value::string(encoding::base32(bytes(a, 0))))),
     plain("b32dec", &[Text], |a| Ok(decoded(encoding::from_base32(bytes(a, 0))))),
-    plain("sha1sum", &[Text], |a| Ok(Value::string(encoding::hexadecimal(&Sha1::digest(bytes(a, 0)))))),
     plain("sha256sum", &[Text], |a| Ok(Value::string(encoding::hexadecimal(&Sha256::digest(bytes(a, 0)))))),
     plain("sha512sum", &[Text], |a| Ok(Value::string(encoding::hexadecimal(&Sha512::digest(bytes(a, 0)))))),
     plain("adler32sum", &[Text], |a| Ok(Value::string(encoding::adler32(bytes(a, 0)).to_string()))),
     variadic("html", &[], Any, |a| escaped(a, html)),
     variadic("js", &[], Any, |a| escaped(a, js)),
-    variadic("urlquery", &[], Any, |a| Ok(Value::string(super::urls::query_escape(&printed(a)?)))),
+    variadic("urlquery", &[], Any, |a| Ok(Value::string(query_escape(&printed(a)?)))),
 ];
 
 /// What does not decode becomes the message, as in Sprig.
@@ -45,6 +43,25 @@ fn printed(arguments: &[Value]) -> Result<Vec<u8>, Failure> {
             format::sprint(&shown)?
         }
     })
+}
+
+/// Escapes all but letters, digits, `-._~` and what else is allowed.
+pub(super) fn escape_url(text: impl AsRef<[u8]>, allowed: impl Fn(char) -> bool) -> String {
+    let mut escaped = String::new();
+    for byte in text.as_ref() {
+        let c = char::from(*byte);
+        if c.is_ascii_alphanumeric() || "-._~".contains(c) || (c.is_ascii() && allowed(c)) {
+            escaped.push(c);
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+/// A text as a part of a query.
+fn query_escape(text: &[u8]) -> String {
+    escape_url(text, |c| c == ' ').replace(' ', "+")
 }
 
 fn html(text: &str) -> String {

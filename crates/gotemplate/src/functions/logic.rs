@@ -2,6 +2,8 @@
 
 use super::Type::{Any, Bool, String as Text};
 use super::{Answer, Function, Run, any, from, plain, text, variadic};
+use crate::error::ErrorKind;
+use crate::exec::Failure;
 use crate::value::{Map, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -19,18 +21,23 @@ pub(super) const FUNCTIONS: &[Function] = &[
     variadic("all", &[], Any, |a| Ok(Value::Bool(a.iter().all(Value::is_true)))),
     variadic("any", &[], Any, |a| Ok(Value::Bool(a.iter().any(Value::is_true)))),
     plain("ternary", &[Any, Any, Bool], |a| Ok(any(a, usize::from(!any(a, 2).is_true())))),
-    plain("fail", &[Text], |a| Err(text(a, 0).into_owned().into())),
+    plain("fail", &[Text], |a| Err(rejected(a))),
     plain("required", &[Text, Any], required),
     // Offline, the cluster holds nothing, as in `helm template`.
     plain("lookup", &[Text, Text, Text, Text], |_| Ok(Value::Map(Map::new()))),
-    // As Helm answers unless it is told to ask the network.
+    // As in Helm without its option to use the network.
     plain("getHostByName", &[Text], |_| Ok(Value::string(""))),
 ];
+
+/// The message of a template that refuses its input.
+fn rejected(arguments: &[Value]) -> Failure {
+    Failure::Message(ErrorKind::Rejected, text(arguments, 0).into_owned())
+}
 
 fn required(arguments: &[Value]) -> Answer {
     let value = any(arguments, 1);
     if value.is_nil() || value.as_bytes().is_some_and(<[u8]>::is_empty) {
-        return Err(text(arguments, 0).into_owned().into());
+        return Err(rejected(arguments));
     }
     Ok(value)
 }

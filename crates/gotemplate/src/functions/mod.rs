@@ -1,30 +1,41 @@
 //! The functions that templates can call: Go's own, Sprig's and Helm's.
 //!
 //! A function declares its parameters as in Go; arguments are checked against them before it is called, so it can rely on
-//! their number and types. It answers with a value or a message; the place of the call is added where it is executed.
+//! their number and types. It returns a value or a message; the place of the call is added where it is executed.
 
-#![expect(clippy::unnecessary_wraps, reason = "all functions have one signature, be it that some never fail")]
+#![expect(clippy::unnecessary_wraps, reason = "all functions have one signature, even if some never fail")]
 
 mod case;
+#[cfg(feature = "crypto")]
 mod certificates;
 mod collections;
 mod compare;
+#[cfg(feature = "dates")]
 mod dates;
 mod dicts;
 mod encode;
 mod lists;
 mod logic;
 mod numbers;
+mod optional;
 mod paths;
+#[cfg(feature = "regex")]
+mod patterns;
+#[cfg(feature = "random")]
 mod random;
 mod reflection;
+#[cfg(feature = "crypto")]
 mod secrets;
 mod strings;
 mod structured;
 mod template;
+#[cfg(feature = "toml")]
 mod toml;
+#[cfg(feature = "urls")]
 mod urls;
 mod versions;
+#[cfg(feature = "case")]
+mod words;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -34,7 +45,9 @@ use crate::encoding;
 use crate::exec::{Executor, Failure};
 use crate::value::{Map, Value};
 
+#[cfg(feature = "dates")]
 pub(crate) use dates::method as time_method;
+pub use optional::feature_of;
 
 /// What a function answers.
 pub(crate) type Answer = Result<Value, Failure>;
@@ -47,9 +60,11 @@ pub(crate) enum Type {
     Int,
     Float,
     /// No value that templates can hold is of this type; only literals fit.
+    #[cfg_attr(not(feature = "crypto"), allow(dead_code, reason = "no other function has such a parameter"))]
     Uint32,
     Bool,
     Map,
+    #[cfg_attr(not(feature = "dates"), allow(dead_code, reason = "no other function has such a parameter"))]
     Time,
 }
 
@@ -62,9 +77,12 @@ pub(crate) enum Run {
     Within(fn(&mut Executor<'_>, &[Value]) -> Answer),
     /// `or` and `and`: the first argument of that truth decides.
     Decide(bool),
+    /// Not at all: this build is without the named cargo feature.
+    Missing(&'static str),
 }
 
 /// A function by its name.
+#[derive(Clone, Copy)]
 pub(crate) struct Function {
     pub name: &'static str,
     fixed: &'static [Type],
@@ -103,25 +121,30 @@ const fn within(
     Function { name, fixed, rest: None, run: Run::Within(run) }
 }
 
-/// How often, at worst, a regular expression of the smallest limit looks at each byte of a text.
+/// How often, at worst, a regular expression of the smallest limit reads each byte of a text.
 const PATTERN_READS: usize = 256;
 
 impl Function {
     /// Whether what a call costs has no relation to its arguments.
     pub(crate) fn is_expensive(&self) -> bool {
-        let tables = [certificates::FUNCTIONS, secrets::FUNCTIONS];
-        tables.iter().any(|table| table.iter().any(|function| function.name == self.name))
-            || matches!(self.name, "uniq" | "mustUniq")
+        match self.name {
+            "sha1sum" => false,
+            "uniq" | "mustUniq" => true,
+            name => feature_of(name) == Some("crypto"),
+        }
     }
 
-    /// How often a call reads each byte of its arguments, at worst.
-    pub(crate) fn reads(&self) -> usize {
-        let is_pattern = self.name.starts_with("regex") || self.name.starts_with("mustRegex");
-        if is_pattern { PATTERN_READS } else { 1 }
+    /// How often a call reads each byte of an argument, at worst.
+    pub(crate) fn reads(&self, argument: &Value) -> usize {
+        match feature_of(self.name) {
+            _ if self.passes_through(argument) => 0,
+            Some("regex") => PATTERN_READS,
+            _ => 1,
+        }
     }
 
-    /// Whether a call passes an argument on, or looks at its surface, without reading all that it holds.
-    pub(crate) fn passes_through(&self, argument: &Value) -> bool {
+    /// Whether a call passes an argument on, or examines only its surface, without reading all of its contents.
+    fn passes_through(&self, argument: &Value) -> bool {
         matches!(argument, Value::List(_) | Value::Map(_))
             && matches!(
                 self.name,
@@ -215,20 +238,38 @@ impl Type {
     }
 }
 
-/// The function of a name.
-pub(crate) fn find(name: &str) -> Option<&'static Function> {
-    static BY_NAME: OnceLock<HashMap<&'static str, &'static Function>> = OnceLock::new();
-    let by_name = BY_NAME.get_or_init(|| {
-        TABLES.iter().flat_map(|table| table.iter()).map(|function| (function.name, function)).collect()
-    });
-    by_name.get(name).copied()
+/// The position of the built-in function of a name.
+pub(crate) fn find(name: &str) -> Option<usize> {
+    built_in().by_name.get(name).copied()
 }
 
-static TABLES: [&[Function]; 19] = [
+/// The built-in function at a position.
+pub(crate) fn get(index: usize) -> Option<&'static Function> {
+    built_in().functions.get(index)
+}
+
+struct BuiltIn {
+    functions: Vec<Function>,
+    by_name: HashMap<&'static str, usize>,
+}
+
+fn built_in() -> &'static BuiltIn {
+    static BUILT_IN: OnceLock<BuiltIn> = OnceLock::new();
+    BUILT_IN.get_or_init(|| {
+        let mut functions: Vec<Function> = TABLES.iter().copied().flatten().copied().collect();
+        optional::add_missing(&mut functions);
+        let by_name = functions.iter().enumerate().map(|(index, function)| (function.name, index)).collect();
+        BuiltIn { functions, by_name }
+    })
+}
+
+static TABLES: &[&[Function]] = &[
     case::FUNCTIONS,
+    #[cfg(feature = "crypto")]
     certificates::FUNCTIONS,
     collections::FUNCTIONS,
     compare::FUNCTIONS,
+    #[cfg(feature = "dates")]
     dates::FUNCTIONS,
     dicts::FUNCTIONS,
     encode::FUNCTIONS,
@@ -236,14 +277,23 @@ static TABLES: [&[Function]; 19] = [
     logic::FUNCTIONS,
     numbers::FUNCTIONS,
     paths::FUNCTIONS,
+    #[cfg(feature = "regex")]
+    patterns::FUNCTIONS,
+    #[cfg(feature = "random")]
     random::FUNCTIONS,
     reflection::FUNCTIONS,
+    #[cfg(feature = "crypto")]
     secrets::FUNCTIONS,
     strings::FUNCTIONS,
     structured::FUNCTIONS,
     template::FUNCTIONS,
+    #[cfg(feature = "toml")]
+    toml::FUNCTIONS,
+    #[cfg(feature = "urls")]
     urls::FUNCTIONS,
     versions::FUNCTIONS,
+    #[cfg(feature = "case")]
+    words::FUNCTIONS,
 ];
 
 /// Largest text that one call makes; checked before it is made.
@@ -251,7 +301,7 @@ const LARGEST_TEXT: usize = 16 << 20;
 
 fn check_length(bytes: usize) -> Result<(), Failure> {
     if bytes > LARGEST_TEXT {
-        return Err("the text is larger than any manifest should be".into());
+        return Err(Failure::limit("the text is larger than any manifest should be"));
     }
     Ok(())
 }
@@ -261,7 +311,7 @@ fn any(arguments: &[Value], index: usize) -> Value {
     arguments.get(index).cloned().unwrap_or_default()
 }
 
-/// A string argument; bytes that are no text are replaced.
+/// A string argument; invalid bytes are replaced.
 fn text(arguments: &[Value], index: usize) -> Cow<'_, str> {
     crate::encoding::lossy(bytes(arguments, index))
 }
@@ -271,7 +321,7 @@ fn bytes(arguments: &[Value], index: usize) -> &[u8] {
     arguments.get(index).and_then(Value::as_bytes).unwrap_or_default()
 }
 
-/// What a function makes of texts that cares for no more than their bytes: bytes that are no text are kept.
+/// The result of a function that treats texts as bytes: invalid bytes are kept.
 fn preserving_bytes<const N: usize>(
     texts: [&[u8]; N],
     run: impl FnOnce([&str; N]) -> Vec<String>,
@@ -295,7 +345,7 @@ fn integer(arguments: &[Value], index: usize) -> i64 {
     arguments.get(index).and_then(Value::as_integer).unwrap_or_default()
 }
 
-/// A map argument; nil is an empty map to all who only read.
+/// A map argument; nil is an empty map to a reader.
 fn map(arguments: &[Value], index: usize) -> Map {
     arguments.get(index).and_then(Value::as_map).cloned().unwrap_or_default()
 }

@@ -220,7 +220,7 @@ impl Decimal {
     }
 }
 
-/// Rounds to places; the part from which on it rounds up is a half unless told otherwise.
+/// Rounds to a number of places; it rounds up from a half unless another part is given.
 fn round(arguments: &[Value]) -> Answer {
     let half = from(arguments, 2).first().map_or(0.5, to_float);
     let places = i32::try_from(integer(arguments, 1)).unwrap_or(i32::MAX);

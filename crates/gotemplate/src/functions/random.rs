@@ -22,9 +22,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
 impl Executor<'_> {
     /// Where random numbers come from, if a seed was given.
     pub(super) fn random(&mut self) -> Result<&mut ChaCha20Rng, Failure> {
-        self.budget.random(self.environment.seed).ok_or_else(|| {
-            "it is random by design, and no seed was given: the same input shall give the same output".into()
-        })
+        self.budget
+            .random(self.environment.seed)
+            .ok_or_else(|| "the program does not provide a seed for randomness".into())
     }
 
     pub(super) fn random_bytes<const N: usize>(&mut self) -> Result<[u8; N], Failure> {

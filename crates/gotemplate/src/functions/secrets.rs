@@ -4,16 +4,18 @@ use aes::Aes256;
 use aes::cipher::block_padding::{NoPadding, Pkcs7};
 use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
 
 use super::Type::{String as Text, Uint32};
-use super::{Answer, Function, bytes, integer, text, within};
+use super::{Answer, Function, bytes, integer, plain, text, within};
 use crate::encoding;
 use crate::exec::{Executor, Failure};
 use crate::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     within("derivePassword", &[Uint32, Text, Text, Text, Text], derive_password),
+    plain("sha1sum", &[Text], |a| Ok(Value::string(encoding::hexadecimal(&Sha1::digest(bytes(a, 0)))))),
     within("bcrypt", &[Text], |e, a| Ok(Value::string(hashed(e, bytes(a, 0))?))),
     within("htpasswd", &[Text, Text], htpasswd),
     within("encryptAES", &[Text, Text], encrypt),
@@ -156,7 +158,7 @@ fn encrypt(executor: &mut Executor<'_>, arguments: &[Value]) -> Answer {
     Ok(Value::string(encoding::base64(&[&vector[..], &encrypted].concat())))
 }
 
-/// The padding is what the last byte says, right or wrong, as in Sprig.
+/// The last byte determines the padding, right or wrong, as in Sprig.
 fn decrypt(password: &[u8], text: &[u8]) -> Answer {
     if text.is_empty() {
         return Ok(Value::string(""));

@@ -1,8 +1,7 @@
-//! JSON, YAML and TOML.
+//! JSON and YAML.
 
 use super::Type::{Any, String as Text};
-use super::{Function, any, plain, text, toml};
-use crate::exec::Failure;
+use super::{Function, any, plain, text};
 use crate::json::{self, Style};
 use crate::value::{ConversionError, Element, List, Map, Value};
 use crate::yaml;
@@ -24,7 +23,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     plain("toYaml", &[Any], |a| Ok(to_yaml(&any(a, 0)).unwrap_or_else(|_| Value::string("")))),
     plain("mustToYaml", &[Any], |a| Ok(to_yaml(&any(a, 0))?)),
     plain("toYamlPretty", &[Any], |a| match yaml::to_pretty_string(&any(a, 0)) {
-        // The library that prints this fails in a way that nobody catches.
+        // The library that prints this panics, and Helm does not recover.
         Err(error @ ConversionError::NotData(_)) => Err(error.into()),
         written => Ok(or_empty(written)),
     }),
@@ -34,18 +33,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let read = read_yaml(&text(a, 0));
         Ok(as_list(read.map(|value| if value.is_nil() { Value::list(Vec::new()) } else { value }), OF_YAML))
     }),
-    plain("toToml", &[Any], |a| Ok(toml::write(&not_nil(a)?).unwrap_or_else(Value::string))),
-    plain("mustToToml", &[Any], |a| Ok(toml::write(&not_nil(a)?)?)),
-    plain("fromToml", &[Text], |a| Ok(as_map(toml::read(&text(a, 0)), ""))),
 ];
-
-/// Go's library for TOML fails at nil in a way that nobody catches.
-fn not_nil(arguments: &[Value]) -> Result<Value, Failure> {
-    match any(arguments, 0) {
-        Value::Nil => Err("reflect: call of reflect.Value.Type on zero Value".into()),
-        value => Ok(value),
-    }
-}
 
 /// What cannot be written is nothing, as in Helm.
 fn or_empty(written: Result<String, ConversionError>) -> Value {
@@ -65,15 +53,15 @@ fn to_yaml(value: &Value) -> Result<Value, String> {
     Ok(Value::string(yaml::json_to_string(&json)))
 }
 
-/// The step in which YAML is found to be something else than was wanted, as Go tells it.
+/// The step that finds YAML of the wrong type, as Go reports it.
 const OF_YAML: &str = "error unmarshaling JSON: while decoding JSON: ";
 
 fn read_yaml(text: &str) -> Result<Value, String> {
     yaml::parse(text).map_err(|error| format!("error converting YAML to JSON: yaml: {error}"))
 }
 
-/// A map; what is none becomes a map with the error, as in Helm.
-fn as_map(read: Result<Value, String>, step: &str) -> Value {
+/// A map; any other value becomes a map with the error, as in Helm.
+pub(super) fn as_map(read: Result<Value, String>, step: &str) -> Value {
     let failed = |message: String| {
         let map = Map::new();
         map.insert("Error", Value::string(message));
@@ -90,7 +78,7 @@ fn as_map(read: Result<Value, String>, step: &str) -> Value {
     }
 }
 
-/// A list; what is none becomes a list with the error.
+/// A list; any other value becomes a list with the error.
 fn as_list(read: Result<Value, String>, step: &str) -> Value {
     match read {
         Ok(Value::List(list)) => Value::List(list),

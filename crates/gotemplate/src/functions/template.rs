@@ -22,7 +22,7 @@ fn include(executor: &mut Executor<'_>, arguments: &[Value]) -> Answer {
 /// Executes a text as a template that sees the templates of the chart.
 fn tpl(executor: &mut Executor<'_>, arguments: &[Value]) -> Answer {
     let source = text(arguments, 0);
-    // Most values that charts pass are no templates at all.
+    // Most values that charts pass are not templates at all.
     if !source.contains("{{") {
         if matches!(arguments.first(), Some(Value::Binary(_))) {
             return Ok(any(arguments, 0));

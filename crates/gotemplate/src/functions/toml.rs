@@ -1,10 +1,28 @@
 //! TOML, as Helm's `toToml` writes it: the simple values of a table first, then its tables, keys in order.
 
+use super::Type::{Any, String as Text};
+use super::structured::as_map;
+use super::{Function, any, plain, text};
 use crate::encoding;
+use crate::exec::Failure;
 use crate::value::{ConversionError, Map, Value, Walk};
 
+pub(super) const FUNCTIONS: &[Function] = &[
+    plain("toToml", &[Any], |a| Ok(write(&not_nil(a)?).unwrap_or_else(Value::string))),
+    plain("mustToToml", &[Any], |a| Ok(write(&not_nil(a)?)?)),
+    plain("fromToml", &[Text], |a| Ok(as_map(read(&text(a, 0)), ""))),
+];
+
+/// Go's library for TOML panics at nil, and Helm does not recover.
+fn not_nil(arguments: &[Value]) -> Result<Value, Failure> {
+    match any(arguments, 0) {
+        Value::Nil => Err("reflect: call of reflect.Value.Type on zero Value".into()),
+        value => Ok(value),
+    }
+}
+
 /// Writes a map; the error is a sentence.
-pub(super) fn write(value: &Value) -> Result<Value, String> {
+fn write(value: &Value) -> Result<Value, String> {
     let mut writer = Writer { text: String::new() };
     match value {
         Value::Map(map) => writer.table(&[], map, &mut Walk::new())?,
@@ -19,7 +37,7 @@ pub(super) fn write(value: &Value) -> Result<Value, String> {
 }
 
 /// Reads a document.
-pub(super) fn read(text: &str) -> Result<Value, String> {
+fn read(text: &str) -> Result<Value, String> {
     let table: toml::Table = toml::from_str(text).map_err(|error| error.message().to_owned())?;
     Ok(read_table(&table))
 }
@@ -52,7 +70,7 @@ struct Writer {
 
 type Written = Result<(), Failed>;
 
-/// A sentence that tells why a value has no TOML form.
+/// Why a value has no TOML form.
 struct Failed(String);
 
 impl From<ConversionError> for Failed {

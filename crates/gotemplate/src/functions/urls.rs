@@ -1,6 +1,7 @@
 //! URLs.
 
 use super::Type::{Map as Dict, String as Text};
+use super::encode::escape_url as escape;
 use super::{Answer, Function, bytes, map, plain};
 use crate::encoding;
 use crate::exec::Failure;
@@ -233,23 +234,4 @@ fn unescape(text: &str, is_host: bool) -> Result<String, String> {
         rest = behind.get(2..).unwrap_or_default();
     }
     Ok(crate::encoding::lossy(&bytes).into_owned())
-}
-
-/// Escapes all but letters, digits, `-._~` and what else is allowed.
-fn escape(text: impl AsRef<[u8]>, allowed: impl Fn(char) -> bool) -> String {
-    let mut escaped = String::new();
-    for byte in text.as_ref() {
-        let c = char::from(*byte);
-        if c.is_ascii_alphanumeric() || "-._~".contains(c) || (c.is_ascii() && allowed(c)) {
-            escaped.push(c);
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    escaped
-}
-
-/// A text as a part of a query.
-pub(super) fn query_escape(text: &[u8]) -> String {
-    escape(text, |c| c == ' ').replace(' ', "+")
 }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::Type::String as Text;
 use super::{Answer, Function, plain, text};
+use crate::environment::CallResult;
 use crate::semver::{Constraint, Version};
 use crate::value::{Object, Value};
 
@@ -17,7 +18,7 @@ fn version(text: &str) -> Result<Version, String> {
 }
 
 fn compare(arguments: &[Value]) -> Answer {
-    let constraint = Constraint::parse(&text(arguments, 0))?;
+    let constraint = Constraint::parse(&text(arguments, 0)).map_err(|error| error.to_string())?;
     Ok(Value::Bool(constraint.check(&version(&text(arguments, 1))?)))
 }
 
@@ -33,7 +34,7 @@ impl Object for SemVer {
         None
     }
 
-    fn call(&self, method: &str, arguments: &[Value]) -> Option<Result<Value, String>> {
+    fn call(&self, method: &str, arguments: &[Value]) -> Option<CallResult> {
         let number = |number: u64| Value::int(usize::try_from(number).unwrap_or(usize::MAX));
         let value = match (method, arguments) {
             ("Major", []) => number(self.0.major),
@@ -44,10 +45,11 @@ impl Object for SemVer {
             ("Original", []) => Value::string(self.0.original()),
             ("String", []) => Value::string(self.0.to_string()),
             ("Compare" | "Equal" | "LessThan" | "GreaterThan", [other]) => {
-                return Some(self.compared(method, other));
+                return Some(self.compared(method, other).map_err(Into::into));
             }
             ("IncMajor" | "IncMinor" | "IncPatch", []) => {
-                return Some(self.incremented(method).map(|version| Value::Object(Rc::new(Self(version)))));
+                let incremented = self.incremented(method).map_err(Into::into);
+                return Some(incremented.map(|version| Value::Object(Rc::new(Self(version)))));
             }
             _ => return None,
         };

@@ -7,10 +7,15 @@ mod translate;
 
 use regex::{Captures, Match, Regex, RegexBuilder};
 
-use crate::templates::Limits;
+use crate::limits::Limits;
 
 /// Go refuses to repeat more often.
 const MOST_REPETITIONS: u32 = 1000;
+
+/// Why a text is not a pattern; the message is Go's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct PatternError(String);
 
 /// A compiled pattern.
 #[derive(Debug, Clone)]
@@ -22,13 +27,13 @@ pub struct Pattern {
 
 impl Pattern {
     /// Compiles a pattern; the error is one sentence.
-    pub fn parse(pattern: &str) -> Result<Self, String> {
+    pub fn parse(pattern: &str) -> Result<Self, PatternError> {
         Self::parse_within(pattern, Limits::GENEROUS.pattern)
     }
 
     /// Compiles a pattern that takes at most so many bytes when it is compiled.
-    pub(crate) fn parse_within(pattern: &str, bytes: usize) -> Result<Self, String> {
-        let failed = |reason: String| format!("error parsing regexp: {reason}: `{pattern}`");
+    pub(crate) fn parse_within(pattern: &str, bytes: usize) -> Result<Self, PatternError> {
+        let failed = |reason: String| PatternError(format!("error parsing regexp: {reason}: `{pattern}`"));
         let (translated, names) =
             translate::translate(pattern).map_err(|reason| failed(reason.to_owned()))?;
         let regex = RegexBuilder::new(&translated).size_limit(bytes).build().map_err(|error| {

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use crate::functions::Function;
 use crate::value::Value;
 
 /// Nodes in order.
@@ -54,6 +53,14 @@ pub(crate) struct Expression {
     pub kind: Operand,
 }
 
+/// A function, by its position in the table that the resolver of names found it in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FunctionId {
+    BuiltIn(usize),
+    /// Of the program.
+    Added(usize),
+}
+
 /// What an operand is.
 #[derive(Debug)]
 pub(crate) enum Operand {
@@ -67,7 +74,7 @@ pub(crate) enum Operand {
     /// `$x.a.b`; the root is the variable with the empty name.
     Variable(Rc<str>, Vec<Rc<str>>),
     /// A function, and fields of what it gives without arguments.
-    Function(&'static Function, Vec<Rc<str>>),
+    Function(FunctionId, Vec<Rc<str>>),
     /// `(pipeline).a.b`
     Nested(Box<Pipeline>, Vec<Rc<str>>),
 }

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 
-/// A token; what it holds is a piece of the source.
+/// A token with its piece of the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token<'s> {
     /// `{{`, with its trim marker.
@@ -203,7 +203,7 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// A name behind `skip` characters that tell what it names; it must end where an operand may end.
+    /// A name after `skip` characters that determine its kind; it must end where an operand may end.
     fn name(&self, skip: usize) -> Result<(Token<'s>, usize), Error> {
         let rest = self.rest();
         let name = &rest[skip..];

@@ -88,7 +88,7 @@ fn digits(chars: &mut std::str::Chars<'_>, first: &str, count: usize, radix: u32
     u32::from_str_radix(&text, radix).ok()
 }
 
-/// A number by Go's syntax; the error tells what is wrong.
+/// A number in Go's syntax.
 pub(super) fn number(text: &str) -> Result<Number, String> {
     if let Some(inner) = text.strip_suffix('i')
         && let Some((real, imaginary)) = complex(inner)

@@ -5,9 +5,9 @@ mod pipeline;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::ast::{Branch, Node, Nodes};
+use super::ast::{Branch, FunctionId, Node, Nodes};
 use super::lexer::{Spanned, Token, tokenize};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::value::Value;
 
 /// Deepest nesting of blocks and parentheses; Go has none, but our stack ends.
@@ -16,11 +16,15 @@ const DEPTH_LIMIT: usize = 100;
 /// The templates that one source defines, itself under its own name.
 pub(crate) type Definitions = BTreeMap<Rc<str>, Nodes>;
 
-/// Parses a source.
-pub(crate) fn parse(name: &str, source: &str) -> Result<Definitions, Error> {
+/// Finds the function of a name.
+pub(crate) type Resolve<'r> = &'r dyn Fn(&str) -> Option<FunctionId>;
+
+/// Parses a source whose names of functions `resolve` knows.
+pub(crate) fn parse(name: &str, source: &str, resolve: Resolve<'_>) -> Result<Definitions, Error> {
     let mut parser = Parser {
         file: name,
         source,
+        resolve,
         tokens: tokenize(name, source)?,
         position: 0,
         variables: vec![""],
@@ -39,6 +43,7 @@ pub(crate) fn parse(name: &str, source: &str) -> Result<Definitions, Error> {
 struct Parser<'s> {
     file: &'s str,
     source: &'s str,
+    resolve: Resolve<'s>,
     tokens: Vec<Spanned<'s>>,
     position: usize,
     /// Variables in scope, innermost last.
@@ -95,7 +100,8 @@ impl<'s> Parser<'s> {
     fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
         let offset = self.offset();
         if self.depth >= DEPTH_LIMIT {
-            return Err(self.error(offset, format!("nested more than {DEPTH_LIMIT} levels deep")));
+            let error = self.error(offset, format!("nested more than {DEPTH_LIMIT} levels deep"));
+            return Err(error.with_kind(ErrorKind::LimitExceeded));
         }
         self.depth += 1;
         let result = parse(self);

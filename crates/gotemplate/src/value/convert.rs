@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use serde::Serialize;
 use serde_json::Number;
 
 use super::{Value, Walk};
@@ -9,6 +10,7 @@ use crate::date::Time;
 
 /// Why a value cannot become JSON, or a copy, or text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConversionError {
     /// The value contains itself, or is nested deeper than any real document.
     #[error("the value is cyclic or nested more than 200 levels deep")]
@@ -27,6 +29,11 @@ pub enum ConversionError {
     NotData(&'static str),
 }
 
+/// Data that cannot become a value: a map whose keys are not texts, or a failure of the `Serialize` implementation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot serialize the data: {0}")]
+pub struct SerializeError(String);
+
 impl Value {
     /// A value from JSON. All numbers become floats, because that is what Helm's charts see.
     #[must_use]
@@ -40,6 +47,45 @@ impl Value {
             serde_json::Value::Object(entries) => Self::Map(
                 entries.iter().map(|(key, value)| (Rc::from(key.as_str()), Self::from_json(value))).collect(),
             ),
+        }
+    }
+
+    /// A value from data of the program, by its implementation of `Serialize`. Integers become Go's `int`, as a program in
+    /// Go would pass them; with [`Value::from_json`] they become floats, as in values that Helm reads.
+    ///
+    /// ```
+    /// use gotemplate::{Templates, Value};
+    ///
+    /// #[derive(serde::Serialize)]
+    /// struct Service {
+    ///     name: &'static str,
+    ///     ports: Vec<u16>,
+    /// }
+    ///
+    /// let mut templates = Templates::new();
+    /// templates.parse("ports", "{{ range .ports }}{{ $.name }}:{{ . }} {{ end }}")?;
+    /// let dot = Value::from_serialize(&Service { name: "web", ports: vec![80, 8443] })?;
+    /// assert_eq!(templates.execute("ports", &dot)?, "web:80 web:8443 ");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn from_serialize<T: Serialize + ?Sized>(data: &T) -> Result<Self, SerializeError> {
+        let json = serde_json::to_value(data).map_err(|error| SerializeError(error.to_string()))?;
+        Ok(Self::with_integers(&json))
+    }
+
+    fn with_integers(json: &serde_json::Value) -> Self {
+        match json {
+            serde_json::Value::Number(number) => {
+                number.as_i64().map_or_else(|| Self::from_json(json), Self::Int)
+            }
+            serde_json::Value::Array(values) => Self::list(values.iter().map(Self::with_integers).collect()),
+            serde_json::Value::Object(entries) => Self::Map(
+                entries
+                    .iter()
+                    .map(|(key, value)| (Rc::from(key.as_str()), Self::with_integers(value)))
+                    .collect(),
+            ),
+            other => Self::from_json(other),
         }
     }
 

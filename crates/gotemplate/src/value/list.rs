@@ -36,7 +36,7 @@ pub struct List(Rc<Inner>);
 
 struct Inner {
     element: Element,
-    /// Go tells a list that was never made from an empty one, and so does its JSON.
+    /// Go distinguishes a list that was never made from an empty one, and so does its JSON.
     is_nil: bool,
     values: RefCell<Vec<Value>>,
 }
@@ -61,7 +61,7 @@ impl List {
         self.0.element
     }
 
-    /// Whether somebody else holds the list, too.
+    /// Whether the list has other holders.
     pub(super) fn is_shared(&self) -> bool {
         Rc::strong_count(&self.0) > 1
     }
@@ -94,12 +94,12 @@ impl List {
         self.0.values.borrow()
     }
 
-    /// Puts the values in order, for all who hold this list.
+    /// Sorts the values, for every holder of this list.
     pub(crate) fn sort_by(&self, compare: impl FnMut(&Value, &Value) -> std::cmp::Ordering) {
         self.0.values.borrow_mut().sort_by(compare);
     }
 
-    /// Its contents, if nobody else holds the list.
+    /// Its contents, if the list has no other holder.
     pub(super) fn into_values(self) -> Vec<Value> {
         match Rc::try_unwrap(self.0) {
             Ok(inner) => inner.values.take(),

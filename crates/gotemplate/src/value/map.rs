@@ -47,7 +47,7 @@ pub struct Map {
 
 #[derive(Default)]
 struct Inner {
-    /// Go tells a map that was never made from an empty one, and so does its JSON.
+    /// Go distinguishes a map that was never made from an empty one, and so does its JSON.
     is_nil: bool,
     entries: RefCell<BTreeMap<Rc<str>, Value>>,
 }
@@ -65,7 +65,7 @@ impl Map {
         Self { map_type, inner: Rc::new(Inner { is_nil: true, entries: RefCell::default() }) }
     }
 
-    /// Whether somebody else holds the map, too.
+    /// Whether the map has other holders.
     pub(super) fn is_shared(&self) -> bool {
         Rc::strong_count(&self.inner) > 1
     }
@@ -109,20 +109,20 @@ impl Map {
         self.inner.entries.borrow().get(key).cloned()
     }
 
-    /// Whether the key exists, be its value nil.
+    /// Whether the key exists, even with the value nil.
     #[must_use]
     pub fn contains_key(&self, key: &str) -> bool {
         self.inner.entries.borrow().contains_key(key)
     }
 
-    /// Sets a key, for all who hold this map.
+    /// Sets a key, for every holder of this map.
     pub fn insert(&self, key: impl Into<Rc<str>>, value: Value) {
         let replaced = self.inner.entries.borrow_mut().insert(key.into(), value.into_pipeline_value());
         // Only here, because dropping it may come back to this map.
         drop(replaced);
     }
 
-    /// Removes a key, for all who hold this map.
+    /// Removes a key, for every holder of this map.
     #[allow(clippy::must_use_candidate)] // Most callers only want it gone.
     pub fn remove(&self, key: &str) -> Option<Value> {
         self.inner.entries.borrow_mut().remove(key)
@@ -152,7 +152,7 @@ impl Map {
         Rc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// Its contents, if nobody else holds the map.
+    /// Its contents, if the map has no other holder.
     pub(super) fn into_values(self) -> Vec<Value> {
         match Rc::try_unwrap(self.inner) {
             Ok(inner) => inner.take(),

@@ -12,8 +12,8 @@ mod walk;
 use std::fmt;
 use std::rc::Rc;
 
-pub use convert::ConversionError;
 pub(crate) use convert::json_date;
+pub use convert::{ConversionError, SerializeError};
 pub(crate) use list::Element;
 pub use list::List;
 pub use map::{Map, MapType};
@@ -21,15 +21,16 @@ pub(crate) use size::{owned_size, total_size};
 pub(crate) use walk::{Walk, same};
 
 use crate::date::Time;
+use crate::environment::CallResult;
 
-/// Something of Go's that is no plain data: templates can ask it for fields, methods and elements, such as `.Files`.
+/// A Go value that is not plain data, such as `.Files`: templates can access its fields, methods and elements.
 pub trait Object {
     /// Go's name of the type, as `typeOf` prints it.
     fn type_name(&self) -> &'static str;
     /// The field of that name.
     fn field(&self, name: &str) -> Option<Value>;
-    /// Calls a method; `None` when there is none of that name. The error is told at the place of the call.
-    fn call(&self, method: &str, arguments: &[Value]) -> Option<Result<Value, String>>;
+    /// Calls a method; `None` when there is none of that name. The error is reported at the place of the call.
+    fn call(&self, method: &str, arguments: &[Value]) -> Option<CallResult>;
     /// Go's kind of the type, as `kindOf` prints it.
     fn kind(&self) -> &'static str {
         "ptr"
@@ -63,7 +64,7 @@ pub enum Value {
     #[default]
     Nil,
     /// A nil that was found in a map or list, or a key that is missing there. Asking it for a field is an error, which is
-    /// how Go tells the two apart; it turns into [`Value::Nil`] once it went through a pipeline.
+    /// how Go distinguishes the two; it becomes [`Value::Nil`] when it passes through a pipeline.
     NilElement,
     /// A boolean.
     Bool(bool),
@@ -102,7 +103,7 @@ impl Value {
         Self::String(Rc::from(text.as_ref()))
     }
 
-    /// A string value of bytes that may be no text.
+    /// A string value of bytes that may not be UTF-8.
     #[must_use]
     pub fn text(bytes: Vec<u8>) -> Self {
         match String::from_utf8(bytes) {
@@ -264,6 +265,17 @@ impl Value {
     /// Nil as a map or list gives it.
     pub(crate) fn into_element(self) -> Self {
         if matches!(self, Self::Nil) { Self::NilElement } else { self }
+    }
+}
+
+/// The text that `{{ . }}` prints; bytes that are not UTF-8 are replaced.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match crate::format::print(self) {
+            Ok(text) => f.write_str(&crate::encoding::lossy(&text)),
+            // It contains itself, or is too large to print.
+            Err(_) => f.write_str(self.type_name()),
+        }
     }
 }
 

@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use super::Value;
 
-/// What an element of a list needs beside what it holds, and a key of a map.
+/// Bytes for an element of a list besides its contents, and for a key of a map.
 const ELEMENT: usize = 32;
 const KEY: usize = 64;
 
-/// About what was made for a value: what somebody else holds as well was there before.
+/// About the bytes that were made for a value: parts that others hold as well existed before.
 pub(crate) fn owned_size(value: &Value) -> usize {
     match value {
         Value::String(text) if Rc::strong_count(text) == 1 => text.len(),

@@ -188,7 +188,7 @@ impl Emitter {
     }
 
     fn plain(&mut self, text: &str, indent: usize, folds: bool) {
-        // Only what reaches beyond the width is looked at closely.
+        // Only text beyond the width is examined closely.
         if !folds || self.column + text.len() <= WIDTH {
             self.write(text);
             return;

@@ -12,9 +12,10 @@ mod style;
 use crate::value::{ConversionError, Value};
 use reader::Reader;
 
-/// Why a text is no YAML.
+/// Why a text is not YAML.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {message}")]
+#[non_exhaustive]
 pub struct Error {
     /// Line, from 1.
     pub line: usize,
@@ -24,7 +25,7 @@ pub struct Error {
     pub message: String,
 }
 
-/// Parses the first document of a text, and looks at no other; an empty text is nil.
+/// Parses the first document of a text and ignores the others; an empty text is nil.
 pub fn parse(text: &str) -> Result<Value, Error> {
     Ok(Reader::new(text)?.document()?.unwrap_or_default())
 }

@@ -66,7 +66,7 @@ impl<'t> Reader<'t> {
             return Ok(Some(Value::Nil));
         }
         let (value, _) = self.node(Place::Block)?;
-        // Go looks whether the document ends here, and finds what is no token.
+        // Go checks whether the document ends here, and finds something that is not a token.
         self.peek()?;
         Ok(Some(value))
     }
@@ -266,7 +266,7 @@ impl<'t> Reader<'t> {
         self.node_unless(Place::Flow, ends)
     }
 
-    /// Sets a key; of two equal ones the last wins, be it a merged one.
+    /// Sets a key; of two equal ones the last wins, even a merged one.
     fn insert(&self, map: &Map, key: Key, value: Value) -> Result<(), Error> {
         match key {
             Key::Merge => self.merge(map, &value)?,
@@ -275,7 +275,7 @@ impl<'t> Reader<'t> {
         Ok(())
     }
 
-    /// In Go each use of an alias is decoded anew, so nobody shares it.
+    /// In Go each use of an alias is decoded again, so that it is not shared.
     fn alias(&mut self, anchor: &str) -> Result<Node, Error> {
         let found = self.anchors.get(anchor).cloned();
         let (value, size) = found.ok_or_else(|| {

@@ -4,11 +4,16 @@
 
 #![allow(dead_code, clippy::unwrap_used, reason = "helpers of tests, of which each uses some")]
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use gotemplate::{Environment, Error, Limits, Map, Templates, Value, yaml};
 
 /// Limits that let a test end soon.
-pub const SMALL: Limits =
-    Limits { steps: 20_000, output: 1 << 20, memory: 64 << 20, stack: 512 << 10, ..Limits::GENEROUS };
+pub const SMALL: Limits = Limits::GENEROUS
+    .with_steps(20_000)
+    .with_output_bytes(1 << 20)
+    .with_memory_bytes(64 << 20)
+    .with_stack_bytes(512 << 10);
 
 /// Functions with a text in every place that takes one.
 pub const READERS: [&str; 22] = [
@@ -53,13 +58,9 @@ pub fn run(limits: Limits, source: &str) -> Result<String, Error> {
 
 /// Two texts in the hands of functions that read one.
 pub fn function(reader: usize, text: &[u8], other: &str) -> Result<String, Error> {
-    let mut templates = Templates::new();
+    let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let mut templates = Templates::with_environment(Environment::new().with_now(now).with_seed([1; 32]));
     templates.set_limits(SMALL);
-    templates.set_environment(Environment {
-        now: Some(1_700_000_000),
-        seed: Some([1; 32]),
-        ..Environment::default()
-    });
     templates.parse("reader", READERS[reader % READERS.len()])?;
     let dot = Map::new();
     dot.insert("t", Value::text(text.to_vec()));
@@ -87,7 +88,7 @@ pub fn yaml(text: &str) {
 
 fn placed(result: Result<String, Error>) -> Result<String, Error> {
     if let Err(error) = &result {
-        assert!(error.line > 0 && error.column > 0 && !error.pretty().is_empty(), "{error}");
+        assert!(error.line() > 0 && error.column() > 0 && !error.pretty().is_empty(), "{error}");
     }
     result
 }

@@ -5,6 +5,7 @@
 use crate::oracle::{Oracle, Request};
 use gotemplate::{Environment, Map, MapType, Templates, Value, yaml};
 use std::fmt::Write as _;
+use std::time::{Duration, UNIX_EPOCH};
 
 const VALUES: &str = include_str!("../snippets/values.yaml");
 
@@ -31,13 +32,9 @@ pub fn ours(snippet: &str) -> Result<String, String> {
     template.insert("Name", Value::string("snippet/templates/snippet.txt"));
     template.insert("BasePath", Value::string("snippet/templates"));
     root.insert("Template", Value::Map(Map::of(MapType::Values, template.entries())));
-    let mut templates = Templates::new();
     // Some snippets ask what kind of thing `now` is; none asks for the time.
-    templates.set_environment(Environment {
-        now: Some(1_700_000_000),
-        seed: Some([7; 32]),
-        ..Environment::default()
-    });
+    let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let mut templates = Templates::with_environment(Environment::new().with_now(now).with_seed([7; 32]));
     templates.parse("snippet/templates/snippet.txt", snippet).map_err(|error| error.pretty())?;
     templates.parse("snippet/templates/_helpers.tpl", HELPERS).map_err(|error| error.pretty())?;
     let text = templates

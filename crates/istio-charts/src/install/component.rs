@@ -5,7 +5,7 @@
 use super::Error;
 use serde_json::{Map, Value};
 
-/// Name of a component, as it stands in the label `operator.istio.io/component`.
+/// Name of a component, as in the label `operator.istio.io/component`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ComponentName {
     /// Definitions and accounts that belong to no revision.

@@ -8,7 +8,7 @@
 use super::layers::entry;
 use super::{ComponentName, Error, render_chart};
 use crate::bundle::Bundle;
-use crate::helm::Options;
+use helm_chart::Options;
 use serde_json::{Map, Value, json};
 
 const TAG: &str = "default";
@@ -62,7 +62,7 @@ fn is_canonical_injector(object: &Value) -> bool {
         && label("app") == Some(&json!("sidecar-injector"))
 }
 
-/// Selectors that no namespace and no pod matches; Istio's own words, so that its tools recognise the state.
+/// Selectors that no namespace and no pod matches; Istio's own values, so that its tools recognize the state.
 fn switch_off(webhooks: &mut Value) {
     for webhook in webhooks["webhooks"].as_array_mut().into_iter().flatten() {
         for selector in ["namespaceSelector", "objectSelector"] {
@@ -71,8 +71,8 @@ fn switch_off(webhooks: &mut Value) {
     }
 }
 
-/// The tag's webhooks carry labels and annotations of the canonical one, but for the label that says what they are; its
-/// Service keeps its own. The last label tells Istio's installer to leave them alone when it prunes.
+/// The tag's webhooks carry labels and annotations of the canonical one, except for the label that identifies them; its
+/// Service keeps its own. The last label excludes them from the pruning of Istio's installer.
 fn inherit(object: &mut Value, common: &Value) {
     if object["kind"] != "Service" {
         for field in ["labels", "annotations"] {

@@ -22,7 +22,7 @@ pub(super) fn merged_document(bundle: &Bundle, operator: &Value) -> Result<Value
     }
     merge(&mut document, operator);
     translate(&mut document);
-    // What the document says in values wins over what its other fields say.
+    // Values of the document win over its other fields.
     for user_values in ["/spec/values", "/spec/unvalidatedValues"] {
         if let Some(values) = operator.pointer(user_values).filter(|values| values.is_object()) {
             merge(entry(&mut document, &["spec", "values"]), values);
@@ -111,8 +111,8 @@ fn copy_gateway_settings(item: &Item, own: &mut Value) {
     }
 }
 
-/// Conditions in the charts look at the values, as that of a disruption budget at the number of replicas, so the values
-/// have to agree with what is patched in afterwards. Only Deployments scale.
+/// Conditions in the charts depend on values, such as that of a disruption budget on the number of replicas, so the values
+/// must agree with what is patched in afterwards. Only Deployments scale.
 fn copy_scale(item: &Item, own: &mut Value) {
     if item.component.workload().is_none_or(|workload| workload.kind != "Deployment") {
         return;
@@ -147,7 +147,7 @@ fn is_zero(quantity: &Value) -> bool {
     quantity.as_f64().or_else(|| digits(quantity.as_str()?).ok()).is_some_and(|number| number == 0.0)
 }
 
-/// The values of a chart that has its settings at the top level: `global`, top-level values that are no maps, and the
+/// The values of a chart that has its settings at the top level: `global`, top-level values that are not maps, and the
 /// component's own settings over both.
 fn flattened(values: &Value, path: &[&str]) -> Value {
     let Some(all) = values.as_object() else { return values.clone() };
@@ -165,7 +165,7 @@ fn values_entry<'a>(document: &'a mut Value, path: &[&str]) -> &'a mut Value {
     entry(entry(document, &["spec", "values"]), path)
 }
 
-/// The value at a path; whatever is no map there or on the way becomes an empty one.
+/// The value at a path; anything on the way that is not a map becomes an empty one.
 pub(super) fn entry<'a>(root: &'a mut Value, path: &[&str]) -> &'a mut Value {
     let mut node = root;
     for key in path {

@@ -1,7 +1,7 @@
 //! Istio's installer: from an `IstioOperator` document to the objects of its components.
 //!
-//! Pure: reads the bundle and its arguments, no cluster, no clock, no environment. Applies nothing; the definitions of
-//! Istio's own kinds come from [`Bundle::crds`], not from here.
+//! Pure: reads the bundle and its arguments, no cluster, no clock, no environment. Applies nothing; the CustomResourceDefinitions
+//! of Istio come from [`Bundle::crds`], not from here.
 //!
 //! The document is what Istio documents as the `IstioOperator` API, merged over an installation profile:
 //! <https://istio.io/latest/docs/reference/config/istio.operator.v1alpha1/>.
@@ -19,46 +19,46 @@ pub use labels::add_owner_labels;
 pub use overlay::PathError;
 
 use crate::bundle::{Bundle, BundleError};
-use crate::helm::{self, Capabilities, Operation, Options};
 use component::Item;
 use gotemplate::Limits;
+use helm_chart::{Capabilities, Operation, Options, RenderError};
 use serde_json::Value;
 
 /// Why an `IstioOperator` document cannot be rendered.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A component or a setting that Istio does not have.
-    #[error("'{field}' is not known at '{path}'")]
+    #[error("unknown field '{field}' at '{path}'")]
     UnknownField {
-        /// Where it stands.
+        /// Path in the document.
         path: String,
-        /// What is not known there.
+        /// The unknown name.
         field: String,
     },
     /// A part of the document is of the wrong type.
     #[error("'{path}' is not {expected}")]
     WrongType {
-        /// Where it stands.
+        /// Path in the document.
         path: String,
-        /// What it should be.
+        /// The expected type.
         expected: &'static str,
     },
     /// A gateway without a name.
-    #[error("component {component}: a gateway has no name")]
+    #[error("component {component}: gateway without name")]
     Unnamed {
         /// The gateway list.
         component: ComponentName,
     },
-    /// A profile or chart is not to be had from the bundle.
-    #[error("preparing component charts and profiles")]
+    /// The bundle does not provide a profile or chart.
+    #[error("cannot load charts or profiles")]
     Bundle(#[from] BundleError),
     /// A chart fails to render.
-    #[error("component {component}")]
+    #[error("failed to render component {component}")]
     Render {
         /// Component of the chart.
         component: ComponentName,
         /// Cause: chart, file, line, column and expression.
-        source: helm::RenderError,
+        source: RenderError,
     },
     /// An overlay for an object that its component does not have.
     #[error("component {component}: the overlay for {kind} '{name}' matches no rendered object")]
@@ -71,7 +71,7 @@ pub enum Error {
         name: String,
     },
     /// The path of an overlay does not fit its object.
-    #[error("component {component}: overlay for {kind} '{name}' at '{path}'")]
+    #[error("component {component}: cannot apply overlay for {kind} '{name}' at '{path}'")]
     Overlay {
         /// Component with the overlay.
         component: ComponentName,
@@ -85,7 +85,7 @@ pub enum Error {
         source: Box<PathError>,
     },
     /// The charts do not render an object that the installation relies on.
-    #[error("the charts do not render {what}")]
+    #[error("the charts did not render {what}")]
     NotRendered {
         /// The object.
         what: &'static str,
@@ -99,7 +99,7 @@ pub struct Component {
     pub name: ComponentName,
     /// Its Kubernetes objects.
     pub objects: Vec<Value>,
-    /// What the chart warns of, as of settings that are deprecated; one sentence each.
+    /// Warnings of the chart, such as of deprecated settings; one sentence each.
     pub warnings: Vec<String>,
 }
 
@@ -185,7 +185,7 @@ fn render_chart(
 ) -> Result<(Vec<Value>, Vec<String>), Error> {
     let chart = bundle.chart(chart)?;
     let failed = |source| Error::Render { component, source };
-    let rendering = helm::render(&chart, values, options).map_err(failed)?;
+    let rendering = helm_chart::render(&chart, values, options).map_err(failed)?;
     let warnings = rendering
         .notes()
         .lines()

@@ -24,7 +24,7 @@ pub enum PathError {
         /// Path of the list.
         parent: String,
     },
-    /// The path goes on below something that is no map or list.
+    /// The path continues below a value that is neither a map nor a list.
     #[error("'{parent}' is {found}, so '{segment}' cannot be below it")]
     Mismatch {
         /// Path of the value that cannot be entered.
@@ -49,8 +49,8 @@ enum Segment {
     },
 }
 
-/// Writes `value` at `path`, making missing maps on the way. A null deletes what the path names; deleting what is not
-/// there is no error.
+/// Writes `value` at `path`, making missing maps on the way. A null deletes what the path names; deleting a missing
+/// value is not an error.
 pub fn set(object: &mut Value, path: &str, value: &Value) -> Result<(), PathError> {
     let segments = parse(path)?;
     let (last, parents) = segments.split_last().ok_or(PathError::Empty)?;

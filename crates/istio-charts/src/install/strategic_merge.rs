@@ -1,7 +1,7 @@
 //! Strategic merge patches, as far as they are used on the workloads, autoscalers and Services that the charts render.
 //!
 //! Pure. Knows the merge keys of the lists in pods and Services; every other list is replaced. Of the directives only
-//! `$patch: delete` and `$patch: replace` are known; who takes patches from users has to refuse the others.
+//! `$patch: delete` and `$patch: replace` are supported; a caller that takes patches from users must refuse other directives.
 //! Rules: <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md>
 
 use serde_json::{Map, Value};
@@ -21,7 +21,7 @@ pub fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-/// What `$patch` says to do with the map that it stands in.
+/// The directive `$patch` of a map.
 fn directive(patch: &Map<String, Value>) -> Option<&str> {
     patch.get(DIRECTIVE)?.as_str()
 }
@@ -72,7 +72,7 @@ fn merge_lists(field: &str, old: &mut Vec<Value>, new: &[Value]) {
 
 /// The fields that may identify an element of a list, from the `patchMergeKey` of the Kubernetes API types.
 ///
-/// `ports` has two: a container's ports are told apart by `containerPort`, those of a Service by `port`.
+/// `ports` has two: the ports of a container are identified by `containerPort`, those of a Service by `port`.
 fn merge_keys(field: &str) -> &'static [&'static str] {
     match field {
         "containers" | "initContainers" | "ephemeralContainers" | "env" | "volumes" | "imagePullSecrets" => {

@@ -147,7 +147,7 @@ fn part(rest: &str) -> Option<(Part<'_>, usize)> {
     WORDS
         .iter()
         .filter(|(word, _)| rest.starts_with(word))
-        // `Jan` and `Mon` at the start of another word are no names.
+        // `Jan` and `Mon` at the start of another word are not names.
         .filter(|(word, _)| !matches!(*word, "Jan" | "Mon") || !is_lower(&rest[3..]))
         .max_by_key(|(word, _)| word.len())
         .map(|(word, part)| (*part, word.len()))

@@ -16,7 +16,7 @@ struct Reading<'t> {
     nanoseconds: u32,
     afternoon: Option<bool>,
     offset: Option<i32>,
-    /// What is in UTC by its name is so whatever its offset says.
+    /// A time whose zone is named UTC is in UTC, whatever its offset.
     is_utc: bool,
     zone: Option<String>,
 }
@@ -234,7 +234,7 @@ impl Reading<'_> {
             None => self.day()?,
         };
         let of_day = i64::from(hour) * 3600 + i64::from(self.minute) * 60 + i64::from(self.second);
-        // The name of a zone tells its offset only where it says so itself, and then the moment is that in UTC, as in Go.
+        // The name of a zone gives its offset only where it contains one, and then the moment is that in UTC, as in Go.
         let by_name = self.zone.as_deref().and_then(|zone| zone.strip_prefix("GMT")?.parse::<i32>().ok());
         let offset = match self.offset {
             _ if self.is_utc => 0,

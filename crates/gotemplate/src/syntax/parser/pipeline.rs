@@ -6,8 +6,7 @@ use super::super::ast::{Command, Expression, Operand, Pipeline};
 use super::super::lexer::{Spanned, Token};
 use super::super::literal;
 use super::Parser;
-use crate::error::Error;
-use crate::functions;
+use crate::error::{Error, ErrorKind};
 use crate::value::Value;
 
 impl<'s> Parser<'s> {
@@ -169,9 +168,12 @@ impl<'s> Parser<'s> {
             Token::Identifier("false") => Operand::Bool(false),
             Token::Identifier("nil") => Operand::Nil,
             Token::Identifier(name) if is_keyword(name) => return Err(self.unexpected(spanned, "command")),
-            Token::Identifier(name) => match functions::find(name) {
+            Token::Identifier(name) => match (self.resolve)(name) {
                 Some(function) => Operand::Function(function, Vec::new()),
-                None => return Err(self.error(offset, format!("function {name:?} not defined"))),
+                None => {
+                    let error = self.error(offset, format!("function {name:?} not defined"));
+                    return Err(error.with_kind(ErrorKind::UnknownFunction));
+                }
             },
             Token::LeftParen => {
                 let pipeline =
