@@ -17,6 +17,7 @@ use super::extra_resources::extra_resources;
 use super::rendering_policy::{self, RenderingPolicy, Violation};
 use super::{AdministratorValues, Error, OverrideMode, Plan, bisect, patches, render_plan};
 use crate::api::names::{FEATURES_CONFIG_MAP, OPERATOR_NAMESPACE};
+use crate::istio_release::IstioRelease;
 use crate::kubernetes::object::ObjectId;
 use crate::telemetry::format_error_chain;
 use crate::validate::{self, Problem, Rejection, ValidatedSpec};
@@ -136,8 +137,19 @@ fn render_with_values(
     render_document(&document, &spec, input)
 }
 
-fn document(spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<Value, configuration::Error> {
-    configuration::build_configuration(spec, input.facts, input.images, input.administrator_values)
+fn document(spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<Value, Error> {
+    let mut document =
+        configuration::build_configuration(spec, input.facts, input.images, input.administrator_values)?;
+    if spec.compatibility_mode {
+        let switches = IstioRelease::of(input.bundle).compatibility_switches();
+        let switches = switches.map_err(|source| unreadable_bundle(input.bundle, source))?;
+        configuration::merge_compatibility_switches(&mut document, &switches);
+    }
+    Ok(document)
+}
+
+fn unreadable_bundle(bundle: &Bundle, source: istio_charts::BundleError) -> Error {
+    Error::Render { version: bundle.version().to_owned(), source: Box::new(source.into()) }
 }
 
 fn render_document(document: &Value, spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<Plan, Error> {
@@ -147,11 +159,7 @@ fn render_document(document: &Value, spec: &ValidatedSpec, input: PlanInput<'_>)
 
 /// The names of values that the charts know, and those that the operator itself uses.
 fn known_value_names(input: PlanInput<'_>) -> Result<ValueNames, Error> {
-    let unreadable = |source: istio_charts::BundleError| Error::Render {
-        version: input.bundle.version().to_owned(),
-        source: Box::new(source.into()),
-    };
-    let mut names = ValueNames::of(input.bundle).map_err(unreadable)?;
+    let mut names = ValueNames::of(input.bundle).map_err(|source| unreadable_bundle(input.bundle, source))?;
     let none = AdministratorValues::default();
     let own = document(&ValidatedSpec::default(), PlanInput { administrator_values: &none, ..input })?;
     names.extend(own.pointer("/spec/values").unwrap_or(&Value::Null));
