@@ -340,7 +340,7 @@ impl Applier {
         for (id, record) in inventory.surplus(wanted) {
             let deletion = deletion::delete(&self.client, &id, &record).await?;
             if deletion.is_final() {
-                inventory.forget(&id);
+                inventory.remove(&id);
             }
             pruned.record(&id, deletion);
         }

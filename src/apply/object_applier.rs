@@ -390,7 +390,7 @@ impl ObjectApplier<'_> {
     }
 
     fn reset_backoff(&self, id: &ObjectId) {
-        self.conflict_backoff().forget(id);
+        self.conflict_backoff().reset(id);
     }
 }
 

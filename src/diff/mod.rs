@@ -1,6 +1,6 @@
 //! The changes that applying a plan would make, found by a dry run.
 //!
-//! The API server answers, so that defaults, webhooks and yielded fields are included as in a real apply. Nothing is written; only
+//! The API server computes them, so that defaults, webhooks and yielded fields are included as in a real apply. Nothing is written; only
 //! fields that the API server maintains itself are left out.
 
 mod text;

@@ -75,7 +75,7 @@ impl ConflictBackoff {
     }
 
     /// Clears the history of an object, because its planned configuration has changed.
-    pub fn forget(&mut self, id: &ObjectId) {
+    pub fn reset(&mut self, id: &ObjectId) {
         self.objects.remove(id);
     }
 }

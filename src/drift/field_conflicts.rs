@@ -65,7 +65,7 @@ impl fmt::Display for FieldConflict {
     }
 }
 
-/// One text for several conflicts; without any, says that the manager is unknown.
+/// Describes several conflicts in one line. Without any, the manager is unknown.
 #[must_use]
 pub fn describe(conflicts: &[FieldConflict]) -> String {
     if conflicts.is_empty() {

@@ -1,4 +1,4 @@
-//! Changes of applied objects by others: watches for them, tells drift from allowed changes, and decides when to revert it.
+//! Changes of applied objects by others: watches for them, separates drift from allowed changes, and decides when to revert it.
 //!
 //! It writes nothing, and must not know how an apply proceeds.
 

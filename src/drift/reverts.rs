@@ -42,7 +42,7 @@ impl RevertMetrics {
 pub(crate) fn report_adoption_rollout(id: &ObjectId, field: &str, progress: &Progress) {
     tracing::info!(object = %id, field, "adopting the workload replaces its pods");
     let note = format!("Adopting {id}: its pods restart once because {field} differs");
-    progress.emit_event(event("AdoptedWithRollout", note, id));
+    progress.emit_event(event("TakenOverWithRollout", note, id));
 }
 
 fn event(reason: &'static str, note: String, id: &ObjectId) -> ResourceEvent {

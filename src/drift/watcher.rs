@@ -284,7 +284,7 @@ impl KindWatches {
         !kinds.iter().all(|kind| self.open.contains_key(kind))
     }
 
-    /// Opens watches that a reconcile waits for at once, and tells when to open others.
+    /// Opens watches at once if a reconcile waits for them; returns the time at which to open the others.
     fn schedule(&mut self, drift: &DriftWatcher, open_at: Option<Instant>) -> Option<Instant> {
         if drift.state().is_waiting_for_list() || !self.is_missing_any(drift.state().kinds()) {
             self.sync(drift);

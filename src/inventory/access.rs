@@ -52,8 +52,8 @@ async fn is_effective(client: &Client) -> bool {
     };
     let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-    let answer = api.create(&PostParams::default(), &review).await;
-    answer.is_ok_and(|review| review.status.is_some_and(|status| status.allowed))
+    let response = api.create(&PostParams::default(), &review).await;
+    response.is_ok_and(|review| review.status.is_some_and(|status| status.allowed))
 }
 
 /// Ensures that `account` may delete objects in the namespace, and returns the binding with its inventory record.

@@ -99,7 +99,7 @@ pub async fn delete(client: &Client, id: &ObjectId, record: &Record) -> Result<D
         };
         attempts.next();
         match api.delete(&id.name, &params).await {
-            Ok(answer) => return Ok(if answer.is_right() { Deletion::Gone } else { Deletion::Started }),
+            Ok(response) => return Ok(if response.is_right() { Deletion::Gone } else { Deletion::Started }),
             Err(error) if is_not_found(&error) => return Ok(Deletion::Gone),
             Err(kube::Error::Api(status)) if status.is_conflict() && !attempts.is_empty() => {}
             Err(source) => return Err(Error::Delete { object: id.clone(), source: Box::new(source) }),

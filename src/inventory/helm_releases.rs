@@ -52,7 +52,7 @@ pub async fn find_remaining_secrets(
     for release in inventory.helm_releases() {
         let found = secrets_of(client, &release).await?;
         if found.is_empty() {
-            inventory.forget_release(&release);
+            inventory.remove_release(&release);
         }
         secrets.extend(found);
     }

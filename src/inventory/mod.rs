@@ -160,7 +160,7 @@ impl Inventory {
     }
 
     /// Removes an object whose deletion is confirmed.
-    pub fn forget(&mut self, id: &ObjectId) {
+    pub fn remove(&mut self, id: &ObjectId) {
         self.records.remove(id);
     }
 
@@ -171,7 +171,7 @@ impl Inventory {
     }
 
     /// Removes a Helm release that no longer exists from all records.
-    pub fn forget_release(&mut self, release: &HelmRelease) {
+    pub fn remove_release(&mut self, release: &HelmRelease) {
         for record in self.records.values_mut().filter(|record| record.release.as_ref() == Some(release)) {
             record.release = None;
         }

@@ -115,7 +115,7 @@ fn collect_missing(live: &Value, wanted: &Value, at: &str, missing: &mut Vec<Str
     }
 }
 
-/// The paths of fields of `wanted`, below `at`, that have another value in `live`, the API server's answer to `wanted`.
+/// The paths of fields of `wanted`, below `at`, that have another value in `live`, the API server's response to `wanted`.
 ///
 /// Different notations of the same quantity are not a difference, nor is a zero value that the API server leaves out. Elements
 /// of lists are paired by name, since admission may add some; else by value, else by index.

@@ -1,4 +1,4 @@
-//! The API server: how to reach it, and what its objects and answers mean, each judgment in one place.
+//! The API server: how to reach it, and what its objects and responses mean, each judgment in one place.
 //!
 //! Requests get limits and the write fence here; which requests to send, and what Istio is, is decided elsewhere.
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-/// Cluster-scoped kinds among those that Istio's charts or this operator write.
+/// Kinds without a namespace among those that Istio's charts or this operator write.
 const CLUSTER_SCOPED: [&str; 8] = [
     "ClusterRole",
     "ClusterRoleBinding",
@@ -81,7 +81,7 @@ pub fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= MAX_NAME_LENGTH && text.split('.').all(is_label)
 }
 
-/// Whether `text` is a path segment that a URL takes unescaped.
+/// Whether `text` is a path segment that a URL takes as it is.
 fn is_path_segment(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
     (1..=MAX_NAME_LENGTH).contains(&text.len()) && !matches!(text, "." | "..") && text.bytes().all(is_plain)

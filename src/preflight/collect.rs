@@ -170,17 +170,17 @@ pub struct Webhook {
 
 pub async fn webhooks(client: &Client) -> Result<Vec<Webhook>, Error> {
     let mut found = Vec::new();
-    let mut answers: BTreeMap<(String, String), bool> = BTreeMap::new();
+    let mut ready_services: BTreeMap<(String, String), bool> = BTreeMap::new();
     for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
         let configurations = resource("admissionregistration.k8s.io", "v1", kind);
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &configurations);
         for configuration in api.list(&ListParams::default()).await.map_err(failed(format!("{kind}s")))? {
             for mut webhook in rules::webhooks_of(kind, &configuration.name_any(), &configuration.data) {
-                let is_ready = match answers.get(&webhook.service) {
+                let is_ready = match ready_services.get(&webhook.service) {
                     Some(is_ready) => *is_ready,
                     None => has_endpoint(client, &webhook.service).await?,
                 };
-                answers.insert(webhook.service.clone(), is_ready);
+                ready_services.insert(webhook.service.clone(), is_ready);
                 webhook.has_ready_endpoint = is_ready;
                 found.push(webhook);
             }

@@ -149,8 +149,8 @@ async fn is_allowed(client: &Client, permission: ResourceAttributes) -> Result<b
         ..Default::default()
     };
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-    let answer = api.create(&PostParams::default(), &review).await.map_err(failed(what))?;
-    Ok(answer.status.is_some_and(|status| status.allowed))
+    let response = api.create(&PostParams::default(), &review).await.map_err(failed(what))?;
+    Ok(response.status.is_some_and(|status| status.allowed))
 }
 
 #[cfg(test)]
@@ -173,10 +173,12 @@ mod tests {
             "patch clusterroles.rbac.authorization.k8s.io istio-cni",
             "patch clusterroles.rbac.authorization.k8s.io istiod-clusterrole-istio-system",
         ] {
-            assert!(required.iter().any(|asked| asked == expected), "{expected}");
+            assert!(required.iter().any(|permission| permission == expected), "{expected}");
         }
         assert!(
-            !required.iter().any(|asked| asked == "create secrets" || asked == "delete namespaces"),
+            !required
+                .iter()
+                .any(|permission| permission == "create secrets" || permission == "delete namespaces"),
             "{required:?}"
         );
         assert!(required.len() > 200, "{}", required.len());

@@ -5,9 +5,10 @@
 use serde_json::Value;
 
 use crate::kubernetes::conditions::ConditionRef;
+use crate::text::sanitized;
 
-/// Longest text quoted from a pod, in characters; messages of the kubelet and the scheduler can have pages.
-const MAX_MESSAGE_CHARS: usize = 300;
+/// Longest text quoted from a pod, in bytes; messages of the kubelet and the scheduler can have pages.
+const MAX_MESSAGE_BYTES: usize = 300;
 
 /// The most significant problem among the pods of a workload, such as
 /// `pod istiod-x: container discovery: ImagePullBackOff: Back-off pulling image "…"`.
@@ -25,7 +26,7 @@ fn diagnose_pod(pod: &Value) -> Option<(u8, String)> {
     let name = pod.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("?");
     let (priority, text) =
         waiting_container(pod).or_else(|| terminated_container(pod)).or_else(|| failing_condition(pod))?;
-    Some((priority, format!("pod {name}: {}", shorten(&text))))
+    Some((priority, format!("pod {name}: {}", sanitized(&text, MAX_MESSAGE_BYTES))))
 }
 
 fn waiting_container(pod: &Value) -> Option<(u8, String)> {
@@ -84,13 +85,6 @@ fn with_message(reason: &str, message: &str) -> String {
 
 fn message_of(state: &Value) -> &str {
     state.get("message").and_then(Value::as_str).unwrap_or_default()
-}
-
-fn shorten(text: &str) -> String {
-    match text.char_indices().nth(MAX_MESSAGE_CHARS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -153,6 +147,6 @@ mod tests {
     #[test]
     fn long_messages_are_cut_at_a_character() {
         let text = diagnose_pods(&[pod(waiting("ErrImagePull", &"ä".repeat(1000)))]).unwrap();
-        assert!(text.chars().count() < 350 && text.ends_with('…'));
+        assert!(text.len() < 350 && text.ends_with('…'), "{text}");
     }
 }

@@ -138,7 +138,7 @@ where
     let mut delays = RETRY_DELAYS.iter();
     loop {
         let error = match request().await {
-            Ok(answer) => return Ok(answer),
+            Ok(response) => return Ok(response),
             Err(error) => error,
         };
         let Some(delay) = delays.next().filter(|_| is_transient(&error)) else {

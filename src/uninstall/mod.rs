@@ -196,7 +196,7 @@ impl Uninstaller {
                 Deletion::Gone | Deletion::Started => {}
             }
             if deletion.is_final() {
-                inventory.forget(&id);
+                inventory.remove(&id);
             } else {
                 started.push(id);
             }
@@ -220,7 +220,7 @@ impl Uninstaller {
             self.progress.report(format!("uninstalling {step}: waiting until {first} is deleted"));
             tokio::select! {
                 Some(id) = gone.next() => {
-                    inventory.forget(&id);
+                    inventory.remove(&id);
                     remaining.retain(|other| *other != id);
                 }
                 () = &mut end => break,

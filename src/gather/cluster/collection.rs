@@ -59,7 +59,7 @@ impl Collection {
     }
 
     /// Removes a source that is no longer watched.
-    pub(crate) fn forget(&mut self, source: Source) {
+    pub(crate) fn remove(&mut self, source: Source) {
         self.states.remove(&source);
     }
 

@@ -161,7 +161,7 @@ fn follow_crd(client: &Client, collection: &mut Collection, filters: &mut Option
         (true, None) => *filters = Some(source::watch_envoy_filters(client.clone())),
         (false, Some(_)) => {
             *filters = None;
-            collection.forget(Source::EnvoyFilters);
+            collection.remove(Source::EnvoyFilters);
         }
         _ => {}
     }

@@ -141,15 +141,14 @@ fn document(spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<Value, Error> 
     let mut document =
         configuration::build_configuration(spec, input.facts, input.images, input.administrator_values)?;
     if spec.compatibility_mode {
-        let switches = IstioRelease::of(input.bundle).compatibility_switches();
-        let switches = switches.map_err(|source| unreadable_bundle(input.bundle, source))?;
-        configuration::merge_compatibility_switches(&mut document, &switches);
+        let release = IstioRelease::of(input.bundle);
+        let switches = release.compatibility_switches().map_err(|source| Error::Render {
+            version: release.version().to_owned(),
+            source: Box::new(source.into()),
+        })?;
+        configuration::components::merge_compatibility_switches(&mut document, &switches);
     }
     Ok(document)
-}
-
-fn unreadable_bundle(bundle: &Bundle, source: istio_charts::BundleError) -> Error {
-    Error::Render { version: bundle.version().to_owned(), source: Box::new(source.into()) }
 }
 
 fn render_document(document: &Value, spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<Plan, Error> {
@@ -159,7 +158,11 @@ fn render_document(document: &Value, spec: &ValidatedSpec, input: PlanInput<'_>)
 
 /// The names of values that the charts know, and those that the operator itself uses.
 fn known_value_names(input: PlanInput<'_>) -> Result<ValueNames, Error> {
-    let mut names = ValueNames::of(input.bundle).map_err(|source| unreadable_bundle(input.bundle, source))?;
+    let unreadable = |source: istio_charts::BundleError| Error::Render {
+        version: input.bundle.version().to_owned(),
+        source: Box::new(source.into()),
+    };
+    let mut names = ValueNames::of(input.bundle).map_err(unreadable)?;
     let none = AdministratorValues::default();
     let own = document(&ValidatedSpec::default(), PlanInput { administrator_values: &none, ..input })?;
     names.extend(own.pointer("/spec/values").unwrap_or(&Value::Null));

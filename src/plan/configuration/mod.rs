@@ -4,7 +4,7 @@
 
 mod allow_list;
 mod base;
-mod components;
+pub(super) mod components;
 mod images;
 mod merge;
 mod mesh;
@@ -20,7 +20,6 @@ use serde_json::{Value, json};
 
 #[cfg(test)]
 pub(super) use self::allow_list::samples as allowed_samples;
-pub(in crate::plan) use self::components::merge_compatibility_switches;
 pub use self::images::{Error as ImagesError, Images};
 pub use self::provider::uses_proxy_protocol;
 pub use self::values::{check as check_values, check_administrator_values};
