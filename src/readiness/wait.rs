@@ -42,13 +42,12 @@ pub enum WaitOutcome {
     NotReady(String),
 }
 
-/// Why a workload is not ready.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Diagnosis {
-    /// The workload, what it is waiting for, and what its pods report.
-    pub text: String,
-    /// Whether the workload will not become ready without a change.
-    pub is_failed: bool,
+/// Why an object is not ready.
+struct Diagnosis {
+    /// The object, what it is waiting for, and what its pods report.
+    text: String,
+    /// Whether the object will not become ready without a change.
+    is_failed: bool,
 }
 
 /// One report from a watch.
@@ -167,7 +166,7 @@ async fn diagnose_unready(client: &Client, states: &BTreeMap<String, ObjectState
     };
     let behind = match unready.follow_up {
         // Without this read, only the explanation is missing.
-        Some(FollowUp::Workload(workload)) => diagnose_workload(client, workload)
+        Some(FollowUp::Workload(workload)) => diagnose(client, workload)
             .await
             .inspect_err(|error| tracing::debug!(%error, object = %workload, "failed to diagnose a workload"))
             .ok()
@@ -183,10 +182,11 @@ async fn diagnose_unready(client: &Client, states: &BTreeMap<String, ObjectState
 /// Why a workload is not ready, quoted from its status and its pods; `None` if it is ready, or does not exist.
 ///
 /// Fails if the workload cannot be read: then its state is unknown.
-pub async fn diagnose_workload(
-    client: &Client,
-    workload: &ObjectId,
-) -> Result<Option<Diagnosis>, kube::Error> {
+pub async fn diagnose_workload(client: &Client, workload: &ObjectId) -> Result<Option<String>, kube::Error> {
+    Ok(diagnose(client, workload).await?.map(|diagnosis| diagnosis.text))
+}
+
+async fn diagnose(client: &Client, workload: &ObjectId) -> Result<Option<Diagnosis>, kube::Error> {
     let Some(live) = workload.api(client.clone()).get_opt(&workload.name).await? else { return Ok(None) };
     let StateUpdate { object, state } = assess_object(workload, &as_value(live));
     let states = BTreeMap::from([(object, state)]);

@@ -281,7 +281,6 @@ async fn collect_health_advisories(operator: &Operator) -> Vec<Advisory> {
     let mut advisories = Vec::new();
     for (workload, health) in operator.drift.unhealthy() {
         let diagnosis = wait::diagnose_workload(&operator.context.client, &workload).await;
-        let diagnosis = diagnosis.map(|diagnosis| diagnosis.map(|diagnosis| diagnosis.text));
         if let Err(error) = &diagnosis {
             tracing::debug!(%error, object = %workload, "cannot read why it does not run as it should");
         }
