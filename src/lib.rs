@@ -16,6 +16,7 @@ mod duration;
 pub mod fips;
 pub mod gather;
 pub mod inventory;
+pub mod istio_release;
 pub mod kubernetes;
 pub mod leader;
 mod lock;

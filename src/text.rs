@@ -7,6 +7,20 @@ const ELLIPSIS: char = '…';
 /// What a character without a visible form is replaced with.
 const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
+/// The first `limit` items and how many more there are: `a, b, c and 4 more`.
+#[must_use]
+pub fn list_limited<I>(items: I, limit: usize) -> String
+where
+    I: IntoIterator<Item: std::fmt::Display>,
+{
+    let mut items = items.into_iter();
+    let named: Vec<String> = items.by_ref().take(limit).map(|item| item.to_string()).collect();
+    match items.count() {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
 /// `text` without control characters, at most `max_bytes` bytes long.
 ///
 /// Line breaks and tabs become spaces; every other character that [`is_unsafe`] becomes U+FFFD. A text that is longer
@@ -66,6 +80,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_long_list_is_cut_and_counted() {
+        for (items, expected) in [
+            (&["a"][..], "a"),
+            (&["a", "b", "c"], "a, b, c"),
+            (&["a", "b", "c", "d", "e"], "a, b, c and 2 more"),
+            (&[], ""),
+        ] {
+            assert_eq!(list_limited(items, 3), expected);
+        }
+    }
 
     #[test]
     fn text_becomes_one_line_of_visible_characters() {

@@ -106,7 +106,7 @@ fn flags_of_a_go_operator_without_a_subcommand_reach_run() {
                  -rate-limiter-burst=1";
     let (code, stdout, stderr) = output(flags);
     assert_eq!((code, stdout.as_str()), (1, ""));
-    assert!(stderr.contains("the kubeconfig /does/not/exist cannot be used"), "{stderr}");
+    assert!(stderr.contains("cannot use the kubeconfig /does/not/exist"), "{stderr}");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn fips_mode_reports_what_it_does_not_cover() {
     let line = "run --kubeconfig /does/not/exist";
     let (code, stdout, stderr) = run(istio_manager(line).env("KYMA_FIPS_MODE_ENABLED", "true"));
     assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
-    assert!(stderr.contains("the kubeconfig /does/not/exist cannot be used"), "{stderr}");
+    assert!(stderr.contains("cannot use the kubeconfig /does/not/exist"), "{stderr}");
     let warned = stderr.contains("FIPS mode is incomplete: ");
     assert_eq!(warned, !cfg!(feature = "fips"), "{stderr}");
     let (_, _, stderr) = run(istio_manager(line).env("KYMA_FIPS_MODE_ENABLED", "false"));

@@ -1,4 +1,4 @@
-//! Brings one object to what is planned, whatever became of it since the last time.
+//! Applies one object: adopts it, writes it, reverts its drift, or skips it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
+use kube::api::ObjectMeta;
 use kube::core::ApiResource;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{Error, access};
+use super::Error;
 use crate::api::names::ISTIO_NAMESPACE;
 use crate::crds::policy::CrdPolicy;
 use crate::crds::warmup;
@@ -21,67 +22,67 @@ use crate::drift::field_conflicts;
 use crate::drift::pause::Pause;
 use crate::drift::reverts::{RevertMetrics, report_adoption_rollout};
 use crate::drift::snapshot::{LiveObjects, ObjectSnapshot};
-use crate::drift::state::{DriftState, first_difference, is_in_sync};
+use crate::drift::state::{DriftState, is_in_sync};
+use crate::inventory::ownership::Origin;
 use crate::inventory::pending_records::PendingRecords;
-use crate::inventory::{HelmRelease, Inventory, Record};
+use crate::inventory::{HelmRelease, Inventory, Record, access};
 use crate::kubernetes::is_not_found;
+use crate::kubernetes::json::first_difference;
 use crate::kubernetes::object::ObjectId;
 use crate::lock::lock;
 use crate::plan::{Stage, access as planned_access};
 use crate::ssa::{adoption, apply, yielded_fields};
 use crate::status::Progress;
 
-/// Kinds that are read before each write: a field that we stop to send must be handed over first.
+/// Kinds that are read before each write: a field that we stop sending must be yielded first.
 const READ_BEFORE_WRITE: [&str; 3] =
     ["Deployment", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
-/// Further kinds that are read before the first write: what a predecessor left must go in the same write as ours comes, or
-/// pods would be replaced twice. A namespace that is not there yet saves the reading of all that belongs into it.
+/// Further kinds that are read before the first write: the fields of a previous installer must be removed by the same write that
+/// sets ours, or pods would be replaced twice. A namespace that does not exist yet makes all reads in it unnecessary.
 const READ_BEFORE_ADOPTION: [&str; 3] = ["DaemonSet", "Namespace", "Service"];
-/// The injector of an installation without revisions, which is deactivated behind that of the revision tag.
+/// The injector of an installation without revisions; the injector of the revision tag replaces it.
 const CANONICAL_INJECTOR: &str = "istio-sidecar-injector";
-/// How often a rewrite of the managed fields is tried when others write at the same time.
+/// Attempts to rewrite managed fields while others write at the same time.
 const MAX_REWRITES: usize = 5;
 
-/// What became of one planned object.
+/// The result for one planned object.
 #[derive(Debug)]
 pub(super) enum ApplyResult {
-    /// It was as planned.
+    /// It was in sync.
     Unchanged,
-    /// It was written.
-    ///
-    /// Admission may have changed it on the way in; then it also is a matter for people.
+    /// It was written. If admission changed it, it is also skipped until the cooldown ends.
     Written(Record, Option<Skipped>),
-    /// It is left alone for now.
+    /// It is skipped for now.
     Skipped(Skipped),
-    /// It is a definition that ours must not replace.
+    /// It is a CRD that ours must not replace.
     KeptCrd,
 }
 
-/// An object that is left alone for now.
+/// An object that is skipped for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
     /// The object.
     pub object: ObjectId,
-    /// Why it is.
+    /// Why it is skipped.
     pub reason: SkipReason,
 }
 
-/// Why an object is left alone.
+/// Why an object is skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SkipReason {
-    /// Someone asked for it.
+    /// Its reconciliation is paused.
     Paused(Pause),
-    /// It was put back again and again.
+    /// Others keep reverting our fields.
     FieldConflict {
-        /// When it is tried again.
+        /// Time until the next attempt.
         cooldown: Duration,
-        /// Who changes what.
+        /// Which manager changes which fields.
         by: String,
     },
 }
 
 impl Skipped {
-    /// When to look at it again, if that follows from the reason.
+    /// Time until it is retried, if that follows from the reason.
     #[must_use]
     pub fn retry_after(&self, now: Timestamp) -> Option<Duration> {
         match &self.reason {
@@ -97,7 +98,7 @@ impl fmt::Display for Skipped {
             SkipReason::Paused(pause) => write!(f, "{} is {pause}", self.object),
             SkipReason::FieldConflict { cooldown, by } => write!(
                 f,
-                "{} was put back again and again and is left alone for {} minutes: {by}",
+                "{} keeps being changed by others; retrying in {} minutes: {by}",
                 self.object,
                 cooldown.as_secs().div_ceil(60)
             ),
@@ -105,7 +106,7 @@ impl fmt::Display for Skipped {
     }
 }
 
-/// What all writes of one apply share.
+/// Applies the objects of one stage. All writes share it.
 pub(super) struct ObjectApplier<'a> {
     pub(super) client: &'a Client,
     pub(super) inventory: &'a Inventory,
@@ -117,19 +118,19 @@ pub(super) struct ObjectApplier<'a> {
     pub(super) context: &'a ApplyContext,
 }
 
-/// What one apply finds out about the cluster on its way.
+/// What one apply finds out about the cluster.
 pub(super) struct ApplyContext {
     pub(super) crd_policy: CrdPolicy,
-    /// Namespaces that were not there when the apply came to them: nothing in them is of someone before us.
+    /// Namespaces that did not exist before this apply, so that they hold no older objects.
     new_namespaces: Mutex<BTreeSet<String>>,
-    /// Kinds that nobody can have asked for before this apply.
+    /// Kinds whose CRDs this apply created.
     new_kinds: Mutex<Vec<ApiResource>>,
-    /// Whether this apply gave the operator access to the namespace of the control plane.
+    /// Whether this apply granted the operator access to the namespace of the control plane.
     access_is_new: AtomicBool,
 }
 
 impl ApplyContext {
-    /// `namespace_is_missing` says that of the control plane.
+    /// `namespace_is_missing`: whether the namespace of the control plane does not exist.
     pub(super) fn new(client: &Client, namespace_is_missing: bool) -> Self {
         let missing = namespace_is_missing.then(|| ISTIO_NAMESPACE.to_owned());
         Self {
@@ -140,12 +141,12 @@ impl ApplyContext {
         }
     }
 
-    /// Whether nobody before us can have left an object that matters.
+    /// Whether no previous installer can have left the object.
     fn has_no_previous_object(&self, id: &ObjectId) -> bool {
         is_certainly_new(id, &self.new_namespaces(), self.crd_policy.found_no_istio_apis())
     }
 
-    /// The new kinds of which storage is to be made before istiod asks for them.
+    /// The new kinds whose storage is to be warmed up before istiod starts.
     pub(super) fn take_new_kinds(&self) -> Vec<ApiResource> {
         std::mem::take(&mut *lock(&self.new_kinds))
     }
@@ -160,7 +161,7 @@ impl ApplyContext {
     }
 }
 
-/// One object with all that is to be known for its write.
+/// One object with everything that its write depends on.
 #[derive(Clone)]
 struct ApplyRequest {
     stage: Stage,
@@ -171,7 +172,7 @@ struct ApplyRequest {
 }
 
 impl ObjectApplier<'_> {
-    /// Brings one object to what is planned.
+    /// Applies one object unless it is in sync or to be skipped.
     pub(super) async fn apply_object(
         &self,
         stage: Stage,
@@ -207,7 +208,7 @@ impl ObjectApplier<'_> {
         }
     }
 
-    /// Writes an object for the first time; it may be there already, made by someone before us.
+    /// Writes an object for the first time. A previous installer may have created it.
     async fn adopt(&self, request: ApplyRequest) -> Result<ApplyResult, Error> {
         if let Some(live) = self.previous_object(&request.id).await? {
             if let Some(skipped) = check_pause(&request.id, Some(&snapshot_of(&live))) {
@@ -222,13 +223,14 @@ impl ObjectApplier<'_> {
         }
         let written = self.apply(&request).await?;
         if !written.needs_adoption {
-            return Ok(self.apply_result(request, written));
+            let release = HelmRelease::of(written.metadata.annotations.as_ref());
+            return Ok(self.apply_result(request, written, release));
         }
         let live = self.read(&request.id).await?;
         self.write(request, live.as_ref()).await
     }
 
-    /// The object as someone before us made it, where that has to be known before ours is written.
+    /// The object of a previous installer, for kinds that must be read before the first write.
     async fn previous_object(&self, id: &ObjectId) -> Result<Option<Value>, Error> {
         if self.context.has_no_previous_object(id) {
             return Ok(None);
@@ -240,9 +242,9 @@ impl ObjectApplier<'_> {
         Ok(live)
     }
 
-    /// The live injector as it has to be made where another injects already: with the certificate that one has.
+    /// The live injector with the certificate of the injector that exists already.
     ///
-    /// Without, no pod of a meshed namespace could start until istiod has seen the new one.
+    /// Without it no pod in a namespace with injection could start until istiod has processed the new injector.
     async fn with_existing_certificate(&self, request: &ApplyRequest) -> Result<Option<Value>, Error> {
         let is_live_injector =
             request.id.kind == "MutatingWebhookConfiguration" && request.id.name != CANONICAL_INJECTOR;
@@ -254,7 +256,7 @@ impl ObjectApplier<'_> {
         Ok(live.and_then(|live| yielded_fields::with_certificate(&request.manifest, &live)))
     }
 
-    /// Writes an object that is not as it was applied, unless it is, or is to be left alone.
+    /// Reverts the drift of an object, after a read has confirmed it, unless the object is to be skipped.
     async fn revert_drift(&self, mut request: ApplyRequest) -> Result<ApplyResult, Error> {
         let live = self.read(&request.id).await?;
         if let Some(live) = &live {
@@ -283,24 +285,29 @@ impl ObjectApplier<'_> {
         Ok(result)
     }
 
-    /// Applies the manifest over what is there, after what others may keep or take was settled.
+    /// Applies the manifest after fields were adopted and yielded.
     async fn write(&self, mut request: ApplyRequest, live: Option<&Value>) -> Result<ApplyResult, Error> {
         let mut release = request.record.as_ref().and_then(|record| record.release.clone());
         if let Some(live) = live {
-            release = release.or_else(|| HelmRelease::of(live));
+            release = release.or_else(|| HelmRelease::of(metadata_of(live).annotations.as_ref()));
             self.adopt_fields(&request.id, &request.manifest, live).await?;
             yielded_fields::yield_fields(&mut request.manifest, live);
             if request.is_new() {
                 self.report_rollout(&request, live).await?;
             }
         }
-        let mut written = self.apply(&request).await?;
-        written.release = release.or(written.release);
-        Ok(self.apply_result(request, written))
+        let written = self.apply(&request).await?;
+        let release = release.or_else(|| HelmRelease::of(written.metadata.annotations.as_ref()));
+        Ok(self.apply_result(request, written, release))
     }
 
-    /// What follows from the answer: what admission changes once it will change again, so it is left alone for a while.
-    fn apply_result(&self, request: ApplyRequest, written: apply::AppliedObject) -> ApplyResult {
+    /// The result of a write. What admission changed once it will change again, so that the object gets a cooldown.
+    fn apply_result(
+        &self,
+        request: ApplyRequest,
+        written: apply::AppliedObject,
+        release: Option<HelmRelease>,
+    ) -> ApplyResult {
         let skipped = (!written.altered.is_empty()).then(|| {
             let now = Instant::now();
             let cooldown = self.conflict_backoff().record_overwrite(&request.id, now);
@@ -312,10 +319,10 @@ impl ObjectApplier<'_> {
                 },
             }
         });
-        ApplyResult::Written(record(request, written), skipped)
+        ApplyResult::Written(record(request, written, release), skipped)
     }
 
-    /// Takes over the fields of predecessors and hands over those that are conceded.
+    /// Adopts the fields of previous installers, and assigns yielded fields to their new owners.
     async fn adopt_fields(&self, id: &ObjectId, manifest: &Value, live: &Value) -> Result<(), Error> {
         let mut live = live.clone();
         for _ in 0..MAX_REWRITES {
@@ -332,7 +339,7 @@ impl ObjectApplier<'_> {
         Err(Error::Contended { object: id.clone() })
     }
 
-    /// Says, before it happens, that and why taking an object over replaces its pods.
+    /// Reports in advance that adopting a workload replaces its pods, and why.
     async fn report_rollout(&self, request: &ApplyRequest, live: &Value) -> Result<(), Error> {
         if !matches!(request.id.kind.as_str(), "Deployment" | "DaemonSet") {
             return Ok(());
@@ -372,7 +379,7 @@ impl ObjectApplier<'_> {
     async fn read(&self, id: &ObjectId) -> Result<Option<Value>, Error> {
         match id.api(self.client.clone()).get_opt(&id.name).await {
             Ok(live) => Ok(live.and_then(|live| serde_json::to_value(live).ok())),
-            // The kind itself is not served (any more).
+            // Also if the kind is not served (any more).
             Err(error) if is_not_found(&error) => Ok(None),
             Err(source) => Err(Error::Read { object: id.clone(), source: Box::new(source) }),
         }
@@ -383,26 +390,26 @@ impl ObjectApplier<'_> {
     }
 
     fn reset_backoff(&self, id: &ObjectId) {
-        self.conflict_backoff().forget(id);
+        self.conflict_backoff().reset(id);
     }
 }
 
 impl ApplyRequest {
-    /// Whether the object was never written by us, as far as is known.
+    /// Whether no write of the object is confirmed.
     fn is_new(&self) -> bool {
         self.record.as_ref().is_none_or(|record| record.uid.is_none())
     }
 
-    /// Whether admission changed the object when it was written last.
+    /// Whether admission changed the last write of the object.
     fn is_altered(&self) -> bool {
         self.record.as_ref().is_some_and(|record| !record.altered.is_empty())
     }
 }
 
-/// Whether an object cannot be one that somebody before us made and that matters.
+/// Whether no previous installer can have left an object that must be read before the first write.
 ///
-/// Where neither a kind of Istio nor its namespace was, a webhook that was left behind calls nobody: nothing of it is to be
-/// kept up, and what is left of its fields is taken over after the write.
+/// If neither an API of Istio nor its namespace existed, a remaining webhook calls nothing. Nothing of it has to be preserved,
+/// and its fields are adopted after the write.
 fn is_certainly_new(id: &ObjectId, new_namespaces: &BTreeSet<String>, without_istio_apis: bool) -> bool {
     match (&id.namespace, id.kind.as_str()) {
         (Some(namespace), _) => new_namespaces.contains(namespace),
@@ -416,15 +423,18 @@ fn is_certainly_new(id: &ObjectId, new_namespaces: &BTreeSet<String>, without_is
 
 fn describe_admission_changes(altered: &[String]) -> String {
     let fields = field_conflicts::FieldConflict {
-        manager: Some("a webhook or policy of admission".into()),
+        manager: Some("an admission webhook or policy".into()),
         fields: altered.to_vec(),
     };
     fields.to_string()
 }
 
 fn snapshot_of(live: &Value) -> ObjectSnapshot {
-    let metadata = serde_json::from_value(live["metadata"].clone()).unwrap_or_default();
-    ObjectSnapshot::of(live["kind"].as_str().unwrap_or_default(), &metadata)
+    ObjectSnapshot::of(live["kind"].as_str().unwrap_or_default(), &metadata_of(live))
+}
+
+fn metadata_of(live: &Value) -> ObjectMeta {
+    serde_json::from_value(live["metadata"].clone()).unwrap_or_default()
 }
 
 fn has_label(live: &Value) -> bool {
@@ -437,20 +447,21 @@ fn check_pause(object: &ObjectId, snapshot: Option<&ObjectSnapshot>) -> Option<A
     Some(ApplyResult::Skipped(Skipped { object: object.clone(), reason: SkipReason::Paused(pause) }))
 }
 
-fn record(request: ApplyRequest, written: apply::AppliedObject) -> Record {
-    let ApplyRequest { stage, digest, record: before, .. } = request;
-    let apply::AppliedObject { uid, entry, altered, release, origin, .. } = written;
-    // Of an object that was written before it is known; one that took its place is another object.
-    let same = before.filter(|before| before.uid.is_some() && before.uid == uid);
+fn record(request: ApplyRequest, written: apply::AppliedObject, release: Option<HelmRelease>) -> Record {
+    let apply::AppliedObject { metadata, entry, altered, .. } = written;
+    let origin = Origin::of_first_write(&request.id, &metadata);
+    let uid = metadata.uid;
+    // The origin is known if the object was written before; an object with another UID is another object.
+    let same = request.record.filter(|before| before.uid.is_some() && before.uid == uid);
     let origin = same.map_or(Some(origin), |before| before.origin);
-    Record { stage, uid, digest: Some(digest), entry, altered, release, origin }
+    Record { stage: request.stage, uid, digest: Some(request.digest), entry, altered, release, origin }
 }
 
 fn describe_drift(request: &ApplyRequest, live: Option<&Value>) -> String {
     let Some(live) = live else { return "it was deleted".to_owned() };
     let recorded_uid = request.record.as_ref().and_then(|record| record.uid.as_deref());
     if recorded_uid.is_some() && live["metadata"]["uid"].as_str() != recorded_uid {
-        return "it was replaced by another object of the same name".to_owned();
+        return "it was recreated".to_owned();
     }
     match &request.record {
         Some(record) if !record.altered.is_empty() => describe_admission_changes(&record.altered),
@@ -464,12 +475,9 @@ mod tests {
 
     #[test]
     fn only_an_object_that_cannot_exist_is_written_without_a_read() {
-        let id = |namespace: Option<&str>, kind: &str, name: &str| ObjectId {
-            group: String::new(),
-            version: "v1".into(),
-            kind: kind.into(),
-            namespace: namespace.map(str::to_owned),
-            name: name.into(),
+        let id = |namespace: Option<&str>, kind: &str, name: &str| match namespace {
+            Some(namespace) => ObjectId::namespaced("v1", kind, namespace, name),
+            None => ObjectId::cluster_scoped("v1", kind, name),
         };
         let new = BTreeSet::from([ISTIO_NAMESPACE.to_owned()]);
         let service = id(Some(ISTIO_NAMESPACE), "Service", "istiod");

@@ -1,46 +1,46 @@
-//! Whether a CustomResourceDefinition in the cluster may become ours: never a step back.
+//! Whether an existing CRD may be replaced: never by one that knows less.
 //!
-//! Pure. A definition that loses a version or a field loses the users' data in it, and no later apply brings that back.
-//! The label `operator.istio.io/version`, which `istioctl` sets too, says of which Istio a definition is. Without it
-//! (Helm, the Go operator, which writes "unknown") the content is compared.
+//! Pure. A CRD that loses a version or a field loses the users' data in it, and no later apply restores that. The label
+//! `operator.istio.io/version`, which `istioctl` sets, too, has the Istio version of a CRD. Without it (Helm, or the Go operator,
+//! which writes "unknown") the schemas are compared.
 
 use std::collections::BTreeSet;
 
 use semver::Version;
 use serde_json::{Map, Value};
 
-/// Label with the version of Istio that an object is of.
+use crate::text::list_limited;
+
+/// Label with the Istio version of an object.
 pub const VERSION_LABEL: &str = "operator.istio.io/version";
-/// Losses that a message names; more would not make it clearer.
+/// Longest list of losses in a message.
 const MAX_NAMED_LOSSES: usize = 5;
 
-/// What becomes of a definition that exists.
+/// The decision about an existing CRD.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CrdDecision {
-    /// Ours is applied.
+    /// It is replaced by ours.
     Replace,
-    /// It is of a newer Istio, which knows all of ours: it stays.
+    /// It is kept: it belongs to this newer Istio, and has all fields of ours.
     KeepNewer(Version),
-    /// Users would lose what is listed: it stays, and somebody has to decide.
+    /// It is kept, and users have to decide: ours lacks the listed versions and fields.
     WouldLose(Vec<String>),
 }
 
 impl CrdDecision {
-    /// What a user has to know and do, if anything.
+    /// The warning for users, if any.
     #[must_use]
     pub fn warning(&self, crd_name: &str, istio_version: &str) -> Option<String> {
         let Self::WouldLose(losses) = self else { return None };
-        let more = losses.len().saturating_sub(MAX_NAMED_LOSSES);
-        let named = losses[..losses.len().min(MAX_NAMED_LOSSES)].join(", ");
-        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
         Some(format!(
-            "CustomResourceDefinition {crd_name} stays as it is, because that of Istio {istio_version} lacks {named}{more}: \
-             install the Istio that it belongs to, or delete what it has more once nothing uses it"
+            "CustomResourceDefinition {crd_name} is not replaced: the CRD of Istio {istio_version} lacks {}. Install the Istio \
+             version that it belongs to, or remove the additional versions and fields once nothing uses them",
+            list_limited(losses, MAX_NAMED_LOSSES)
         ))
     }
 }
 
-/// Decides about the definition `live`, given `ours` of the version to install.
+/// Decides about the CRD `live`, given `ours` of the version to install.
 #[must_use]
 pub fn decide(ours: &Value, live: &Value) -> CrdDecision {
     let unknown_storage = unknown_stored_versions(ours, live);
@@ -55,7 +55,7 @@ pub fn decide(ours: &Value, live: &Value) -> CrdDecision {
     }
 }
 
-/// The version of Istio that an object says it is of, without flavour; builds of one version have the same definitions.
+/// The Istio version of an object by its label, without a variant: all builds of a version have the same CRDs.
 #[must_use]
 pub fn version(object: &Value) -> Option<Version> {
     let label = object.pointer("/metadata/labels").and_then(|labels| labels.get(VERSION_LABEL)?.as_str())?;
@@ -63,8 +63,8 @@ pub fn version(object: &Value) -> Option<Version> {
     Some(Version::new(version.major, version.minor, version.patch))
 }
 
-/// Versions in which objects may still be stored and which ours does not have. The API server refuses a definition
-/// without them, whatever its label says.
+/// Versions in which objects may still be stored and that ours does not have. The API server refuses a CRD without them,
+/// whatever its label says.
 fn unknown_stored_versions(ours: &Value, live: &Value) -> Vec<String> {
     let known: BTreeSet<&str> = versions(ours).map(|(name, _)| name).collect();
     let stored = live.pointer("/status/storedVersions").and_then(Value::as_array);
@@ -73,16 +73,16 @@ fn unknown_stored_versions(ours: &Value, live: &Value) -> Vec<String> {
         .flatten()
         .filter_map(Value::as_str)
         .filter(|version| !known.contains(version))
-        .map(|version| format!("the stored version {version}"))
+        .map(|version| format!("stored version {version}"))
         .collect()
 }
 
-/// What `live` serves and `ours` would not.
+/// The versions and fields that `live` serves and `ours` does not.
 fn losses(ours: &Value, live: &Value) -> Vec<String> {
     let mut missing = Vec::new();
     for (name, version) in versions(live).filter(|(_, version)| is_served(version)) {
         match versions(ours).find(|(own, version)| *own == name && is_served(version)) {
-            None => missing.push(format!("the version {name}")),
+            None => missing.push(format!("version {name}")),
             Some((_, own)) => {
                 let schema = |version: &Value| version.pointer("/schema/openAPIV3Schema").cloned();
                 if let (Some(live), Some(own)) = (schema(version), schema(own)) {
@@ -103,7 +103,7 @@ fn is_served(version: &Value) -> bool {
     version.get("served").and_then(Value::as_bool).unwrap_or(false)
 }
 
-/// Adds the fields below `path` that the schema `live` keeps and `ours` would drop.
+/// Adds the fields below `path` that the schema `live` has and `ours` would drop.
 fn collect_missing_fields(ours: &Value, live: &Value, path: &str, missing: &mut Vec<String>) {
     if preserves_unknown_fields(ours) {
         return;
@@ -179,7 +179,7 @@ mod tests {
             ("1.31.1", CrdDecision::KeepNewer(Version::new(1, 31, 1))),
             ("1.32.0-alpha", CrdDecision::KeepNewer(Version::new(1, 32, 0))),
         ] {
-            // What an older one has more is gone by the decision of Istio, not by ours.
+            // Additional fields of an older version were removed by Istio.
             let live = crd(Some(live), &[("v1", true, spec(&["hosts", "gone"]))]);
             assert_eq!(decide(&ours(), &live), decision, "{live}");
         }
@@ -191,7 +191,7 @@ mod tests {
             ("same", vec![("v1", true, spec(&["hosts", "ports"]))], vec![]),
             ("less", vec![("v1", true, spec(&["hosts"]))], vec![]),
             ("more fields", vec![("v1", true, spec(&["hosts", "tls"]))], vec!["v1.spec.tls"]),
-            ("more versions", vec![("v1", true, spec(&[])), ("v2", true, spec(&[]))], vec!["the version v2"]),
+            ("more versions", vec![("v1", true, spec(&[])), ("v2", true, spec(&[]))], vec!["version v2"]),
             ("a version that is not served", vec![("v1alpha1", false, spec(&["old"]))], vec![]),
         ] {
             for stamp in [None, Some("unknown")] {
@@ -210,7 +210,7 @@ mod tests {
             let mut live = crd(stamp, &[("v1", true, spec(&["hosts"]))]);
             live["status"] = json!({"storedVersions": ["v1alpha3", "v1"]});
             let decision = decide(&ours(), &live);
-            assert_eq!(decision, CrdDecision::WouldLose(vec!["the stored version v1alpha3".to_owned()]));
+            assert_eq!(decision, CrdDecision::WouldLose(vec!["stored version v1alpha3".to_owned()]));
             let warning = decision.warning("gateways.networking.istio.io", "1.31.0").unwrap();
             assert!(
                 warning.contains("gateways.networking.istio.io") && warning.contains("v1alpha3"),
@@ -236,14 +236,14 @@ mod tests {
         assert_eq!(
             decide(&live, &open),
             CrdDecision::WouldLose(vec!["v1.*".to_owned()]),
-            "it keeps whatever users write"
+            "it keeps everything that users write"
         );
         let closed = crd(None, &[("v1", true, json!({"properties": {"list": {}, "map": {}}}))]);
         let missing = ["v1.list[]", "v1.map.*"].map(str::to_owned);
         assert_eq!(decide(&closed, &live), CrdDecision::WouldLose(missing.into()));
     }
 
-    /// Istio's own definitions, without their label as the Go operator and Helm leave them.
+    /// Istio's CRDs without the label, as the Go operator and Helm install them.
     fn unlabeled_crds(bundle: &Bundle) -> Vec<Value> {
         let crds = bundle.crds().map(|crd| {
             let mut crd = crd.unwrap();
@@ -274,10 +274,10 @@ mod tests {
         }
     }
 
-    /// With real charts of older versions at hand: each may be upgraded, and none may come back.
+    /// With the charts of real older versions: each may be upgraded, and none may return.
     #[test]
     #[ignore = "needs charts of older versions, ISTIO_BUNDLES=<folder> (see the Makefile)"]
-    fn crds_of_real_older_versions_are_replaced_and_do_not_come_back() {
+    fn crds_of_real_older_versions_are_replaced_and_never_return() {
         let folder = std::path::PathBuf::from(std::env::var_os("ISTIO_BUNDLES").unwrap());
         let ours = unlabeled_crds(&Bundle::embedded());
         for entry in std::fs::read_dir(&folder).unwrap() {

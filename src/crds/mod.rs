@@ -1,6 +1,6 @@
-//! Custom resource definitions of Istio: which may be written, and when the API server serves them.
+//! The CRDs of Istio: which may be replaced, and how their storage is warmed up.
 //!
-//! The definition of the operator's own resource is in [`crate::api`].
+//! It must not know the plan, the inventory or readiness. The CRD of the operator's own resource is in [`crate::api`].
 
 pub mod compatibility;
 pub mod policy;

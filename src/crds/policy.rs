@@ -1,6 +1,6 @@
-//! Holds back definitions that would take something from the cluster; see [`super::compatibility`] for the rules.
+//! Decides whether the CRDs of one apply may be written; the rules are in [`super::compatibility`].
 //!
-//! Reads what exists, and only where something may exist: a fresh cluster has no API of Istio, which one request tells.
+//! Reads existing CRDs only if the cluster serves any API of Istio: one request shows that a new cluster does not.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -14,26 +14,26 @@ use crate::kubernetes::object::ObjectId;
 use crate::kubernetes::ok_if_not_found;
 use crate::lock::lock;
 
-/// It could not be told whether a definition may be written.
+/// An existing CRD could not be compared.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The served APIs could not be listed.
-    #[error("cannot tell which APIs of Istio this cluster has")]
+    #[error("failed to list the API groups of the cluster")]
     Discover {
-        /// What the API server said.
+        /// The response of the API server.
         source: Box<kube::Error>,
     },
-    /// A definition could not be read.
-    #[error("cannot read {object}")]
+    /// A CRD could not be read.
+    #[error("failed to read {object}")]
     Read {
-        /// The definition.
+        /// The CRD.
         object: ObjectId,
-        /// What the API server said.
+        /// The response of the API server.
         source: Box<kube::Error>,
     },
 }
 
-/// Decides about the definitions of one apply, and collects what users have to know.
+/// Decides about the CRDs of one apply, and collects warnings for users.
 pub struct CrdPolicy {
     client: Client,
     has_istio_apis: OnceCell<bool>,
@@ -41,13 +41,13 @@ pub struct CrdPolicy {
 }
 
 impl CrdPolicy {
-    /// A gate for one apply.
+    /// A policy for one apply.
     #[must_use]
     pub fn new(client: Client) -> Self {
         Self { client, has_istio_apis: OnceCell::new(), warnings: Mutex::default() }
     }
 
-    /// Whether `manifest` may be written over what exists.
+    /// Whether `manifest` may replace the existing CRD.
     pub async fn allows(&self, id: &ObjectId, manifest: &Value) -> Result<bool, Error> {
         if !self.has_istio_apis().await? {
             return Ok(true);
@@ -58,19 +58,19 @@ impl CrdPolicy {
         let decision = compatibility::decide(manifest, &live);
         let version = compatibility::version(manifest).map(|version| version.to_string()).unwrap_or_default();
         if let CrdDecision::KeepNewer(newer) = &decision {
-            tracing::info!(object = %id, %newer, "of a newer Istio, stays as it is");
+            tracing::info!(object = %id, %newer, "keeping the CRD of a newer Istio");
         }
         self.warnings().extend(decision.warning(&id.name, &version));
         Ok(decision == CrdDecision::Replace)
     }
 
-    /// Whether the cluster was asked for Istio's APIs and had none.
+    /// Whether the API groups were listed, and none is of Istio.
     #[must_use]
     pub fn found_no_istio_apis(&self) -> bool {
         self.has_istio_apis.get() == Some(&false)
     }
 
-    /// What users have to know, sorted.
+    /// The warnings for users, sorted.
     pub fn into_warnings(self) -> Vec<String> {
         let mut warnings = self.warnings.into_inner().unwrap_or_else(PoisonError::into_inner);
         warnings.sort();

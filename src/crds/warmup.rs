@@ -1,8 +1,8 @@
-//! Has the API server make the storage of new kinds before istiod asks for them.
+//! Makes the API server create the storage of new kinds before istiod requests them.
 //!
-//! An API server makes it at the first request for a kind, one kind after the other. A watch that comes with this request
-//! finds a cache that is not filled yet and is told to come again after a second, and istiod is not ready before all its
-//! watches are open. Asked for beforehand, the storage is made while istiod starts.
+//! An API server creates it at the first request for a kind, one kind after the other. A watch that is this first request finds
+//! an empty cache and is rejected for a second, and istiod is ready only once all its watches are open. Requested in advance, the
+//! storage is created while istiod starts.
 
 use std::time::Duration;
 
@@ -12,15 +12,14 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::Value;
 
-/// How long istiod is held back at most. It would have to wait for the same storage: an API server that takes longer has a
-/// problem of its own.
+/// Longest delay of istiod. It would wait for the same storage; an API server that takes longer has another problem.
 const WARMUP_TIMEOUT: Duration = Duration::from_secs(10);
-/// One storage is made at a time, whatever is asked for.
+/// The API server creates one storage at a time, so that more requests do not help.
 const WARMUP_CONCURRENCY: usize = 3;
 /// A kind that the operator itself watches as soon as it is served.
 const WATCHED_KIND: &str = "EnvoyFilter";
 
-/// The kind to ask for once the definition is established, in the version that comes first, which is the newest.
+/// The kind to request once the CRD is established, in its first version, which is the newest.
 #[must_use]
 pub fn warmup_resource(crd: &Value) -> Option<ApiResource> {
     let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str);
@@ -32,19 +31,19 @@ pub fn warmup_resource(crd: &Value) -> Option<ApiResource> {
     Some(ApiResource::from_gvk_with_plural(&kind, text("/spec/names/plural")?))
 }
 
-/// Makes the first request for each of these kinds. What fails costs istiod a second, and nothing else.
+/// Sends the first request for each of these kinds. A failure only delays istiod by a second.
 pub async fn warm_up(client: &Client, kinds: Vec<ApiResource>) {
     let first_requests = stream::iter(kinds)
         .for_each_concurrent(WARMUP_CONCURRENCY, |kind| async move { first_request(client, &kind).await });
     if tokio::time::timeout(WARMUP_TIMEOUT, first_requests).await.is_err() {
-        tracing::debug!(after = ?WARMUP_TIMEOUT, "no longer waiting for the storage of new kinds");
+        tracing::debug!(after = ?WARMUP_TIMEOUT, "timed out waiting for the storage of new kinds");
     }
 }
 
 async fn first_request(client: &Client, kind: &ApiResource) {
     let api: Api<DynamicObject> = Api::all_with(client.clone(), kind);
     if let Err(error) = api.list_metadata(&ListParams::default().limit(1)).await {
-        tracing::debug!(%error, kind = kind.kind, "cannot ask for the first time");
+        tracing::debug!(%error, kind = kind.kind, "failed to warm up the storage of a new kind");
     }
 }
 

@@ -1,7 +1,7 @@
-//! What applying a plan would change in the cluster, found out without changing it.
+//! The changes that applying a plan would make, found by a dry run.
 //!
-//! Asks the API server by dry run, so that defaults, webhooks and conceded fields count as they would for the real
-//! apply. Nothing here writes, and nothing is left out but what the API server fills in by itself.
+//! The API server computes them, so that defaults, webhooks and yielded fields are included as in a real apply. Nothing is written; only
+//! fields that the API server maintains itself are left out.
 
 mod text;
 
@@ -22,41 +22,41 @@ use crate::kubernetes::{is_not_found, ok_if_not_found};
 use crate::plan::{Plan, Stage, access};
 use crate::ssa::yielded_fields;
 
-/// Requests under way at the same time. The answers to CRDs are large; more of them would take memory, not time.
+/// Concurrent requests. Responses with CRDs are large: more would take memory and save no time.
 const MAX_CONCURRENT_REQUESTS: usize = 4;
 
-/// It cannot be told what would change.
+/// The changes could not be determined.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The plan could not be unfolded into objects.
-    #[error("cannot read a planned object")]
+    /// A planned object could not be read.
+    #[error("failed to read a planned object")]
     Plan(#[from] crate::plan::Error),
-    /// The present state of an object could not be read.
-    #[error("cannot read {object}")]
+    /// A live object could not be read.
+    #[error("failed to read {object}")]
     Read {
         /// The object.
         object: Box<ObjectId>,
-        /// What the API server said.
+        /// The response of the API server.
         source: Box<kube::Error>,
     },
-    /// The API server would refuse an object.
-    #[error("applying {object} would fail")]
+    /// The API server would reject an object.
+    #[error("{object} would be rejected")]
     DryRun {
         /// The object.
         object: Box<ObjectId>,
-        /// What the API server said.
+        /// The response of the API server.
         source: Box<kube::Error>,
     },
 }
 
-/// One object before and after; equal on both sides if nothing would change.
+/// One object before and after the apply; equal if nothing would change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObjectDiff {
     /// The object.
     pub object: ObjectId,
-    /// As it is; `None` if it does not exist.
+    /// The live object; `None` if it does not exist.
     pub before: Option<Value>,
-    /// As it would be; `None` if it would be deleted.
+    /// The object after the apply; `None` if it would be deleted.
     pub after: Option<Value>,
 }
 
@@ -68,7 +68,7 @@ impl ObjectDiff {
     }
 }
 
-/// Looks at each planned object, in the order of writing, then at those that would be pruned.
+/// Compares each planned object, in the order of writing, then those that would be pruned.
 pub fn diff<'a>(
     client: &'a Client,
     plan: &'a Plan,
@@ -79,7 +79,7 @@ pub fn diff<'a>(
     let planned = Stage::ALL.into_iter().flat_map(|stage| plan.objects(stage));
     let applied =
         stream::iter(planned).map(|object| diff_applied(client, object)).buffered(MAX_CONCURRENT_REQUESTS);
-    // The operator's own access depends on who it is, and not on the resource.
+    // The access of the operator depends on its own ServiceAccount, not on the resource.
     let surplus =
         inventory.surplus(&wanted).into_iter().filter(|(id, _)| !access::is_operator_role_binding(id));
     let pruned = stream::iter(surplus)
@@ -106,14 +106,14 @@ async fn diff_applied(
     let params = PatchParams::apply(FIELD_MANAGER).force().dry_run();
     let after = match api.patch(&object.name, &params, &Patch::Apply(&manifest)).await {
         Ok(after) => to_value(&after),
-        // Its namespace or its kind comes with this very plan, so the API server cannot tell more than the manifest does.
+        // Its namespace or its CRD is part of this plan, so that the API server has nothing to add to the manifest.
         Err(error) if is_not_found(&error) && before.is_none() => manifest,
         Err(source) => return Err(Error::DryRun { object: Box::new(object), source: Box::new(source) }),
     };
     Ok(ObjectDiff { object, before: before.map(comparable), after: Some(comparable(after)) })
 }
 
-/// Whether the object is a definition that ours must not replace.
+/// Whether the object is a CRD that ours must not replace.
 fn is_kept_crd(object: &ObjectId, ours: &Value, live: &Value) -> bool {
     object.kind == "CustomResourceDefinition" && compatibility::decide(ours, live) != CrdDecision::Replace
 }
@@ -135,11 +135,11 @@ async fn read(client: &Client, object: &ObjectId) -> Result<Option<Value>, Error
 }
 
 fn to_value(object: &DynamicObject) -> Value {
-    // A value of maps with text keys always converts.
+    // Maps with text keys always convert.
     serde_json::to_value(object).unwrap_or_default()
 }
 
-/// Leaves out what the API server keeps by itself and no apply decides: bookkeeping and status.
+/// Removes what the API server maintains itself: bookkeeping and status.
 fn comparable(mut object: Value) -> Value {
     const BOOKKEEPING: [&str; 6] =
         ["managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"];

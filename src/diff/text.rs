@@ -1,5 +1,5 @@
-//! A change as people read it: a unified diff of YAML.
-//! Pure; whether there is a terminal that shows colours is the caller's business.
+//! A change as a unified diff of YAML.
+//! Pure; whether the output is a terminal with colors is known to the caller.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use similar::{Algorithm, ChangeTag, TextDiff};
 use super::ObjectDiff;
 
 const CONTEXT_LINES: usize = 3;
-/// For the search of the shortest diff of one object; after it a longer one is taken. CRDs have ten thousand lines.
+/// Time limit of the search for the shortest diff of one object, after which a longer one is used. CRDs have ten thousand lines.
 const DIFF_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How a diff is shown.
+/// The style of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// Text only, as `patch` reads it.
+    /// Text only, which `patch` can read.
     Plain,
-    /// With ANSI colours.
+    /// With ANSI colors.
     Colored,
 }
 

@@ -1,6 +1,6 @@
-//! When to stop putting something back that another keeps changing.
+//! Backs off from reverting an object that another manager keeps changing.
 //!
-//! Pure; the time is an argument. Kept in memory only: a restart begins anew and comes to the same end.
+//! Pure; the time is an argument. In memory only: after a restart the same conflict is detected again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use tokio::time::Instant;
 
 use crate::kubernetes::object::ObjectId;
 
-/// So many repairs within [`REVERT_WINDOW`] are a fight.
+/// That many reverts within [`REVERT_WINDOW`] are a conflict.
 const REVERT_LIMIT: usize = 3;
 const REVERT_WINDOW: Duration = Duration::from_secs(600);
-/// How long a fight rests before the next attempt; doubles with each attempt that did not last.
+/// Cooldown before the next attempt; doubles with each attempt that was undone.
 const INITIAL_COOLDOWN: Duration = Duration::from_secs(300);
 const MAX_COOLDOWN: Duration = Duration::from_secs(3600);
 
-/// The repairs of each object.
+/// The reverts of each object.
 #[derive(Debug, Default)]
 pub struct ConflictBackoff {
     objects: BTreeMap<ObjectId, RevertHistory>,
@@ -35,28 +35,29 @@ struct Cooldown {
 }
 
 impl ConflictBackoff {
-    /// How long an object that differs has to be left as it is; `None` if it may be put back now.
+    /// How long an object that differs must not be reverted; `None` if it may be reverted now.
     #[must_use]
     pub fn remaining_cooldown(&self, id: &ObjectId, now: Instant) -> Option<Duration> {
         let cooldown = self.objects.get(id)?.cooldown?;
         cooldown.until.checked_duration_since(now).filter(|remaining| !remaining.is_zero())
     }
 
-    /// Notes that a write was undone at once, and returns how long the object is left alone.
+    /// Records that a write was changed at once by admission, and returns the cooldown of the object.
     ///
-    /// A failed write tells more than a repair that did not last: three of them would be no better.
+    /// One such write proves the conflict: unlike a revert that was undone later, repeating it cannot help.
     pub fn record_overwrite(&mut self, id: &ObjectId, now: Instant) -> Duration {
         let history = self.objects.entry(id.clone()).or_default();
-        let length = history.cooldown.map_or(INITIAL_COOLDOWN, |rest| (rest.length * 2).min(MAX_COOLDOWN));
+        let length =
+            history.cooldown.map_or(INITIAL_COOLDOWN, |cooldown| (cooldown.length * 2).min(MAX_COOLDOWN));
         history.cooldown = Some(Cooldown { until: now + length, length });
         length
     }
 
-    /// Notes that an object was put back; returns whether that begins or prolongs a rest.
+    /// Records that an object was reverted; returns whether that starts or extends a cooldown.
     pub fn record_revert(&mut self, id: &ObjectId, now: Instant) -> bool {
         let history = self.objects.entry(id.clone()).or_default();
         if let Some(cooldown) = history.cooldown {
-            // An attempt after a rest that lasts is forgiven after as long as the rest was.
+            // A revert that holds for as long as its cooldown was ends the conflict.
             if now.duration_since(cooldown.until) <= cooldown.length {
                 let length = (cooldown.length * 2).min(MAX_COOLDOWN);
                 history.cooldown = Some(Cooldown { until: now + length, length });
@@ -73,8 +74,8 @@ impl ConflictBackoff {
         true
     }
 
-    /// Forgets everything: what is configured, or who cares about it, has changed.
-    pub fn forget(&mut self, id: &ObjectId) {
+    /// Clears the history of an object, because its planned configuration has changed.
+    pub fn reset(&mut self, id: &ObjectId) {
         self.objects.remove(id);
     }
 }
@@ -87,13 +88,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn id() -> ObjectId {
-        ObjectId {
-            group: String::new(),
-            version: "v1".into(),
-            kind: "Service".into(),
-            namespace: None,
-            name: "x".into(),
-        }
+        ObjectId::namespaced("v1", "Service", "istio-system", "x")
     }
 
     #[test]

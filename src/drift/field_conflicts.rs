@@ -1,4 +1,4 @@
-//! Who changed what about an object of ours, in words for people.
+//! Which manager changed which of our fields, for messages.
 //!
 //! Pure.
 
@@ -7,22 +7,23 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::api::names::FIELD_MANAGER;
+use crate::kubernetes::json::{contains, missing_fields};
 use crate::ssa::managed_fields;
-use crate::ssa::yielded_fields::contains;
+use crate::text::list_limited;
 
-/// Fields that a text names at most; more would not make it clearer.
+/// Longest list of fields in a message.
 const MAX_NAMED_FIELDS: usize = 5;
 
-/// Fields of ours that have another value, or none, and who did that.
+/// Fields of ours that have another value, or were removed, and the manager that did it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldConflict {
-    /// The field manager, if the object tells: a field that was taken away has no owner.
+    /// The field manager; `None` for fields that were removed, since these have no owner.
     pub manager: Option<String>,
-    /// The fields, as people write them.
+    /// Paths of the fields.
     pub fields: Vec<String>,
 }
 
-/// Compares an object with what it should be.
+/// Compares a live object with its manifest.
 #[must_use]
 pub fn find_conflicts(live: &Value, manifest: &Value) -> Vec<FieldConflict> {
     let mut found = Vec::new();
@@ -34,15 +35,15 @@ pub fn find_conflicts(live: &Value, manifest: &Value) -> Vec<FieldConflict> {
             found.push(FieldConflict { manager: Some(manager.to_owned()), fields });
         }
     }
-    let mut missing = Vec::new();
-    collect_missing(live, manifest, "", &mut missing);
+    // Elements of lists are compared by their owners only, above.
+    let missing = missing_fields(live, manifest);
     if !missing.is_empty() {
         found.push(FieldConflict { manager: None, fields: missing });
     }
     found
 }
 
-/// The leaves of an entry for which the manifest wants another value.
+/// The leaves of an entry for which the manifest has another value.
 fn conflicting_fields(entry: &Value, live: &Value, manifest: &Value) -> Vec<String> {
     let differs = |path: &&Vec<&str>| match (
         managed_fields::resolve(live, path),
@@ -54,39 +55,21 @@ fn conflicting_fields(entry: &Value, live: &Value, manifest: &Value) -> Vec<Stri
     managed_fields::leaves(entry).iter().filter(differs).map(|path| managed_fields::describe(path)).collect()
 }
 
-/// Lists are compared by their owners only, above: which element of which belongs together is not known here.
-fn collect_missing(live: &Value, manifest: &Value, at: &str, missing: &mut Vec<String>) {
-    for (name, wanted) in manifest.as_object().into_iter().flatten() {
-        let mut path = at.to_owned();
-        managed_fields::push_field(&mut path, name);
-        match live.get(name) {
-            Some(live) => collect_missing(live, wanted, &path, missing),
-            None if wanted.is_null() => {}
-            None => missing.push(path),
-        }
-    }
-}
-
 impl fmt::Display for FieldConflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named =
-            self.fields.iter().take(MAX_NAMED_FIELDS).map(String::as_str).collect::<Vec<_>>().join(", ");
-        let more = match self.fields.len().saturating_sub(MAX_NAMED_FIELDS) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
+        let fields = list_limited(&self.fields, MAX_NAMED_FIELDS);
         match &self.manager {
-            Some(manager) => write!(f, "{manager} changed {named}{more}"),
-            None => write!(f, "{named}{more} taken away"),
+            Some(manager) => write!(f, "{manager} changed {fields}"),
+            None => write!(f, "{fields} removed"),
         }
     }
 }
 
-/// One text for several disputes; also says so when nobody can be named.
+/// Describes several conflicts in one line. Without any, the manager is unknown.
 #[must_use]
 pub fn describe(conflicts: &[FieldConflict]) -> String {
     if conflicts.is_empty() {
-        return "another manager wrote to it".to_owned();
+        return "another field manager wrote to it".to_owned();
     }
     conflicts.iter().map(FieldConflict::to_string).collect::<Vec<_>>().join("; ")
 }
@@ -120,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn our_apply_is_no_conflict_but_an_update_under_our_name_is() {
+    fn an_update_under_our_name_is_a_conflict_and_an_apply_is_not() {
         let spec = json!({"replicas": 5});
         assert_eq!(find_conflicts(&live("istio-operator", "Apply", &spec), &manifest()), []);
         let text = describe(&find_conflicts(&live("istio-operator", "Update", &spec), &manifest()));
@@ -131,7 +114,7 @@ mod tests {
     fn a_field_that_is_gone_is_named_without_a_manager() {
         let mut live = live("x", "Update", &json!({"replicas": 2}));
         live["metadata"]["labels"] = json!({});
-        assert_eq!(describe(&find_conflicts(&live, &manifest())), "metadata.labels.a taken away");
+        assert_eq!(describe(&find_conflicts(&live, &manifest())), "metadata.labels.a removed");
     }
 
     #[test]

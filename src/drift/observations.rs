@@ -1,38 +1,54 @@
-//! What the watches saw and what was expected.
+//! What the watches reported, compared with what is expected.
 //!
 //! Pure: no client, no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::watcher::{WatchReport, WatchedKind, kind_of};
 use crate::drift::snapshot::{LiveObjects, ObjectSnapshot};
-use crate::kubernetes::object::ObjectId;
+use crate::kubernetes::object::{ObjectId, ObjectKind};
+use crate::readiness::rules::WorkloadHealth;
 
-/// How objects are to be; `None` for one that is not to be looked for.
+/// One report of a watch.
+pub(crate) enum WatchReport {
+    /// A list begins.
+    Relisting,
+    /// An object exists.
+    Present(ObjectId, ObjectSnapshot),
+    /// The health of one of our workloads.
+    Health(ObjectId, WorkloadHealth),
+    /// The list is complete.
+    Listed,
+    /// An object was deleted, or has lost the label of the module.
+    Gone(ObjectId),
+    /// The API server does not serve the kind (any more).
+    NotServed,
+}
+
+/// The expected snapshots; `None` for an object that is expected to be missing.
 pub(crate) type Expected = BTreeMap<ObjectId, Option<ObjectSnapshot>>;
 
-/// The memory of the watches: one line for each object of ours.
+/// The state of all watches: one snapshot per object of ours.
 #[derive(Default)]
 pub(crate) struct ObservedObjects {
-    kinds: BTreeSet<WatchedKind>,
-    /// Kinds that a reconcile needs to know all objects of.
-    required: BTreeSet<WatchedKind>,
-    /// Kinds whose objects are all known.
-    listed: BTreeSet<WatchedKind>,
-    /// Kinds that are being listed again, with what was found so far.
-    relisting: BTreeMap<WatchedKind, BTreeSet<ObjectId>>,
+    kinds: BTreeSet<ObjectKind>,
+    /// Kinds that a reconcile needs completely listed.
+    required: BTreeSet<ObjectKind>,
+    /// Kinds that are completely listed.
+    listed: BTreeSet<ObjectKind>,
+    /// Kinds that are being listed again, with the objects found so far.
+    relisting: BTreeMap<ObjectKind, BTreeSet<ObjectId>>,
     live: LiveObjects,
-    /// How each object was when a reconcile was content with it; `None` for one that was not there.
+    /// The expectation of the last reconcile.
     expected: Expected,
-    /// What a reconcile that is under way found, for the case that it comes to no result.
+    /// The expectation before the reconcile in progress, in case that it fails.
     previous: Expected,
-    /// Objects whose present state was reported already.
+    /// Objects whose current snapshot was reported already.
     reported: BTreeMap<ObjectId, Option<ObjectSnapshot>>,
 }
 
 impl ObservedObjects {
-    /// A reconcile cannot go on before these kinds are listed.
-    pub(crate) fn require(&mut self, kinds: &BTreeSet<WatchedKind>) {
+    /// A reconcile waits until these kinds are listed.
+    pub(crate) fn require(&mut self, kinds: &BTreeSet<ObjectKind>) {
         self.kinds.extend(kinds.iter().cloned());
         self.required.clone_from(kinds);
     }
@@ -42,11 +58,11 @@ impl ObservedObjects {
         !self.required.is_subset(&self.listed)
     }
 
-    pub(crate) fn kinds(&self) -> &BTreeSet<WatchedKind> {
+    pub(crate) fn kinds(&self) -> &BTreeSet<ObjectKind> {
         &self.kinds
     }
 
-    pub(crate) fn missing(&self, kinds: &BTreeSet<WatchedKind>) -> Vec<WatchedKind> {
+    pub(crate) fn missing(&self, kinds: &BTreeSet<ObjectKind>) -> Vec<ObjectKind> {
         kinds.difference(&self.listed).cloned().collect()
     }
 
@@ -54,21 +70,21 @@ impl ObservedObjects {
         &self.live
     }
 
-    /// Begins a reconcile: nothing is expected until it says so.
+    /// Begins a reconcile: nothing is expected until it sets expectations.
     pub(crate) fn begin(&mut self) {
         self.previous = std::mem::take(&mut self.expected);
     }
 
-    /// A reconcile that goes on is content with these objects.
+    /// Sets the expectations of a reconcile that waits for a stage.
     pub(crate) fn expect_during_wait(&mut self, expected: Expected) {
-        self.kinds.extend(expected.keys().map(kind_of));
+        self.kinds.extend(expected.keys().map(ObjectId::object_kind));
         self.expected = expected;
         self.reported.clear();
     }
 
-    /// Ends a reconcile, and forgets the kinds that it does not care for any more.
+    /// Ends a reconcile with its expectations, and drops the kinds without any.
     pub(crate) fn expect(&mut self, expected: Expected) {
-        self.kinds = expected.keys().map(kind_of).collect();
+        self.kinds = expected.keys().map(ObjectId::object_kind).collect();
         self.required.clear();
         self.listed.retain(|kind| self.kinds.contains(kind));
         self.live.retain(|id, seen| seen.entry.is_some() || expected.contains_key(id));
@@ -77,7 +93,7 @@ impl ObservedObjects {
         self.reported.clear();
     }
 
-    /// Ends a reconcile that did not come to a result.
+    /// Ends a reconcile that failed: what is there now is expected.
     pub(crate) fn expect_live(&mut self) {
         let previous = std::mem::take(&mut self.previous);
         let ids = previous.into_keys().chain(std::mem::take(&mut self.expected).into_keys());
@@ -85,7 +101,7 @@ impl ObservedObjects {
         self.reported.clear();
     }
 
-    pub(crate) fn record(&mut self, kind: &WatchedKind, report: WatchReport) {
+    pub(crate) fn record(&mut self, kind: &ObjectKind, report: WatchReport) {
         match report {
             WatchReport::Relisting => drop(self.relisting.insert(kind.clone(), BTreeSet::new())),
             WatchReport::Present(id, snapshot) => {
@@ -96,19 +112,19 @@ impl ObservedObjects {
             }
             WatchReport::Listed => {
                 let found = self.relisting.remove(kind).unwrap_or_default();
-                self.live.retain(|id, _| kind_of(id) != *kind || found.contains(id));
+                self.live.retain(|id, _| id.object_kind() != *kind || found.contains(id));
                 self.listed.insert(kind.clone());
             }
             WatchReport::Gone(id) => drop(self.live.remove(&id)),
             WatchReport::Health(..) => {}
             WatchReport::NotServed => {
-                self.live.retain(|id, _| kind_of(id) != *kind);
+                self.live.retain(|id, _| id.object_kind() != *kind);
                 self.listed.insert(kind.clone());
             }
         }
     }
 
-    /// The label is on many objects that are not ours, such as a ConfigMap in every namespace; only ours are kept.
+    /// Many objects of others have the label, such as a ConfigMap in every namespace; only ours are stored.
     fn store(&mut self, id: ObjectId, snapshot: ObjectSnapshot) {
         if snapshot.entry.is_some() || self.expected.contains_key(&id) || self.previous.contains_key(&id) {
             self.live.insert(id, snapshot);
@@ -117,12 +133,12 @@ impl ObservedObjects {
         }
     }
 
-    /// Whether something is not as expected that was not reported yet.
+    /// Whether there are differences that were not reported yet.
     pub(crate) fn has_differences(&self) -> bool {
         self.differences().next().is_some()
     }
 
-    /// What is not as expected; each state of an object is reported once.
+    /// The objects that are not as expected; each snapshot of an object is reported once.
     pub(crate) fn report_differences(&mut self) -> Vec<ObjectId> {
         let different: Vec<ObjectId> = self.differences().cloned().collect();
         for id in &different {
@@ -135,7 +151,7 @@ impl ObservedObjects {
         self.expected.iter().filter_map(|(id, expected)| {
             let live = self.live.get(id);
             let is_reported = self.reported.get(id).is_some_and(|reported| reported.as_ref() == live);
-            let differs = self.listed.contains(&kind_of(id)) && live != expected.as_ref();
+            let differs = self.listed.contains(&id.object_kind()) && live != expected.as_ref();
             (differs && !is_reported).then_some(id)
         })
     }
@@ -145,18 +161,12 @@ impl ObservedObjects {
 mod tests {
     use super::*;
 
-    fn kind() -> WatchedKind {
-        (String::new(), "v1".into(), "Service".into())
+    fn kind() -> ObjectKind {
+        ObjectKind::new("v1", "Service")
     }
 
     fn id(name: &str) -> ObjectId {
-        ObjectId {
-            group: String::new(),
-            version: "v1".into(),
-            kind: "Service".into(),
-            namespace: None,
-            name: name.into(),
-        }
+        ObjectId::namespaced("v1", "Service", "istio-system", name)
     }
 
     fn snapshot(uid: &str, entry: Option<&str>) -> ObjectSnapshot {
@@ -167,7 +177,7 @@ mod tests {
         snapshot("u", Some("e"))
     }
 
-    /// One Service, expected and seen as it was applied.
+    /// One Service, expected and observed as it was applied.
     fn in_sync() -> ObservedObjects {
         let mut observed = ObservedObjects::default();
         observed.expect(BTreeMap::from([(id("a"), Some(applied()))]));
@@ -190,7 +200,7 @@ mod tests {
             ("edited", WatchReport::Present(id("a"), snapshot("u", Some("other")))),
             ("taken by force", WatchReport::Present(id("a"), snapshot("u", None))),
             ("recreated", WatchReport::Present(id("a"), snapshot("other", Some("e")))),
-            ("deleted, or its label stripped", WatchReport::Gone(id("a"))),
+            ("deleted, or its label removed", WatchReport::Gone(id("a"))),
             ("paused", WatchReport::Present(id("a"), paused)),
             ("its kind deleted", WatchReport::NotServed),
         ] {
@@ -217,7 +227,7 @@ mod tests {
         assert!(observed.is_waiting_for_list());
         list(&mut observed, &[]);
         assert!(!observed.is_waiting_for_list());
-        observed.require(&BTreeSet::from([(String::new(), "v1".into(), "Secret".into())]));
+        observed.require(&BTreeSet::from([ObjectKind::new("v1", "Secret")]));
         observed.expect(BTreeMap::from([(id("a"), None)]));
         assert!(!observed.is_waiting_for_list());
     }

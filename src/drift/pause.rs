@@ -1,4 +1,4 @@
-//! The annotation by which people keep the operator's hands off one object, or, on the `Istio` resource, off everything.
+//! The annotation that pauses reconciliation of one object or, on the `Istio` resource, of everything.
 //!
 //! Pure; the time is an argument.
 
@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-/// `"true"`, or the time (RFC 3339) until which nothing is written.
+/// `"true"`, or the time (RFC 3339) at which the pause ends.
 pub const PAUSE_ANNOTATION: &str = "istios.operator.kyma-project.io/pause";
 
 /// A pause that is in effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
-    /// When it ends by itself.
+    /// When it ends; `None` if it lasts until the annotation is removed.
     pub until: Option<Timestamp>,
 }
 
 impl Pause {
-    /// Reads the annotation; one that is over, or says `"false"`, is none.
+    /// Reads the annotation; `None` if it is over or `"false"`.
     ///
-    /// What cannot be read counts as a pause without end: whoever wrote it wanted one.
+    /// Any other text is a pause without end: whoever wrote it wants a pause.
     #[must_use]
     pub fn parse(text: &str, now: Timestamp) -> Option<Self> {
         match text.trim() {
@@ -39,7 +39,7 @@ impl Pause {
         Self::parse(annotations?.get(PAUSE_ANNOTATION)?, now)
     }
 
-    /// How long it lasts, if it ends by itself.
+    /// Time until it ends, if it has an end.
     #[must_use]
     pub fn remaining(&self, now: Timestamp) -> Option<Duration> {
         Some(self.until?.duration_since(now).try_into().unwrap_or(Duration::ZERO))
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pause_is_without_end_or_until_a_time_or_none() {
+    fn a_pause_ends_at_its_time_or_lasts_until_it_is_removed() {
         let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
         let later: Timestamp = "2026-03-01T12:30:00Z".parse().unwrap();
         for (text, expected) in [

@@ -1,4 +1,6 @@
-//! Tells people what was put back: an Event about the `Istio` resource, a metric, a line in the log.
+//! Reports reverted drift: an Event on the `Istio` resource, a metric and a log line.
+//!
+//! It reports only; what is reverted is decided elsewhere.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -7,7 +9,7 @@ use crate::kubernetes::object::ObjectId;
 use crate::server::MetricsRegistry;
 use crate::status::{Progress, ResourceEvent};
 
-/// The metric of repairs, by kind, namespace and name of the object.
+/// The metric of reverts, by kind, namespace and name of the object.
 #[derive(Clone, Debug, Default)]
 pub struct RevertMetrics {
     counts: Family<Vec<(&'static str, String)>, Counter>,
@@ -18,28 +20,28 @@ impl RevertMetrics {
     #[must_use]
     pub fn new(metrics: &MetricsRegistry) -> Self {
         let reverts = Self::default();
-        let help = "Objects that were changed, deleted or replaced by others and put back";
+        let help = "Objects that others changed, deleted or replaced, and that were reverted";
         metrics.with_registry(|registry| {
             registry.register("istio_manager_repairs", help, reverts.counts.clone())
         });
         reverts
     }
 
-    /// An object was put back; `what` says what had happened to it.
+    /// An object was reverted; `what` says what had happened to it.
     pub(crate) fn record(&self, id: &ObjectId, what: &str, progress: &Progress) {
-        tracing::info!(object = %id, what, "put back");
+        tracing::info!(object = %id, what, "reverted drift");
         let namespace = id.namespace.clone().unwrap_or_default();
         let labels = vec![("kind", id.kind.clone()), ("namespace", namespace), ("name", id.name.clone())];
         self.counts.get_or_create(&labels).inc();
-        let note = format!("{id} is as configured again: {what}");
+        let note = format!("Reverted drift on {id}: {what}");
         progress.emit_event(event("DriftRepaired", note, id));
     }
 }
 
-/// Tells that taking an object over replaces its pods.
+/// Reports that adopting a workload replaces its pods.
 pub(crate) fn report_adoption_rollout(id: &ObjectId, field: &str, progress: &Progress) {
-    tracing::info!(object = %id, field, "taking it over replaces its pods");
-    let note = format!("{id} is taken over, which replaces its pods once: {field} differs");
+    tracing::info!(object = %id, field, "adopting the workload replaces its pods");
+    let note = format!("Adopting {id}: its pods restart once because {field} differs");
     progress.emit_event(event("TakenOverWithRollout", note, id));
 }
 

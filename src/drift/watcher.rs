@@ -1,9 +1,8 @@
-//! Notices when what was applied is changed, taken away or replaced.
+//! Watches applied objects and triggers a reconcile when others change, delete or replace them.
 //!
-//! Watches the metadata of every applied kind, by the module's label, and keeps a line for each object that is ours. An
-//! object that loses the label leaves the watch as if it had been deleted, which is reason enough to look at it. Workloads are
-//! watched as a whole: their status tells how they fare. Nothing is decided here but when to look: what to do is found out by
-//! the reconcile that follows.
+//! Watches the metadata of every applied kind by the module's label, and keeps a snapshot of each object of ours. An object that
+//! loses the label leaves the watch as if it were deleted. Workloads are watched completely, for the health in their status.
+//! It only decides when to reconcile; the reconcile decides what to do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -19,52 +18,41 @@ use thiserror::Error;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::apply::StageMonitor;
-use crate::drift::observations::ObservedObjects;
-use crate::drift::snapshot::{LiveObjects, ObjectSnapshot};
-use crate::drift::workload_health::HealthTracker;
+use super::StageMonitor;
+use super::observations::{ObservedObjects, WatchReport};
+use super::snapshot::{LiveObjects, ObjectSnapshot};
+use super::workload_health::HealthTracker;
 use crate::inventory::Inventory;
-use crate::kubernetes::object::{self, Metadata, ObjectId};
+use crate::kubernetes::object::{Metadata, ObjectId, ObjectKind};
 use crate::kubernetes::{is_not_served, streaming_watcher};
 use crate::lock::lock;
 use crate::plan::MODULE_SELECTOR;
 use crate::readiness::conditions::is_workload;
 use crate::readiness::rules::{self, WorkloadHealth};
+use crate::text::list_limited;
 
-/// A difference must last so long before it is looked at: events of one change arrive one by one, and those of our own
-/// writes a moment after their answers.
+/// How long a difference must last before it triggers a reconcile: the events of one change arrive one by one, and those of our
+/// own writes after their responses.
 const DRIFT_DEBOUNCE_INTERVAL: Duration = Duration::from_millis(300);
-/// A watch that no reconcile waits for is opened so long after it was first asked for. What happens before is in its list,
-/// and an installation in good health is over by then: it is not slowed down by what only matters later.
+/// Delay before a watch is opened that no reconcile waits for. Its list contains what happens before, and a healthy installation
+/// is complete by then, so that the watch does not slow it down.
 const WATCH_OPEN_DELAY: Duration = Duration::from_secs(4);
-/// Objects of one page; keeps the memory for a list bounded.
+/// Objects per page; limits the memory for a list.
 const PAGE_SIZE: u32 = 100;
-/// How long the first lists may take.
+/// Timeout of the first lists.
 const LIST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Group, version and kind.
-pub(crate) type WatchedKind = (String, String, String);
+/// Objects that a log line names at most.
+const MAX_NAMED_OBJECTS: usize = 5;
 
-/// The watches did not come up.
+/// The watches did not complete their first lists in time.
 #[derive(Debug, Error)]
-#[error("cannot watch what is installed: no list of {kinds} within {after:?}")]
+#[error("failed to list installed objects of kind {kinds} within {after:?}")]
 pub struct Error {
     /// The kinds that were not listed.
     pub kinds: String,
-    /// How long was waited.
+    /// The timeout.
     after: Duration,
-}
-
-/// What one watch reports.
-pub(crate) enum WatchReport {
-    Relisting,
-    Present(ObjectId, ObjectSnapshot),
-    /// So a workload of ours fares.
-    Health(ObjectId, WorkloadHealth),
-    Listed,
-    Gone(ObjectId),
-    /// The API server does not serve the kind (any more).
-    NotServed,
 }
 
 /// The watches of all applied kinds. Cheap to clone; all clones share them.
@@ -72,22 +60,22 @@ pub(crate) enum WatchReport {
 pub struct DriftWatcher {
     state: Arc<Mutex<ObservedObjects>>,
     health: Arc<Mutex<HealthTracker>>,
-    /// For the task that watches.
+    /// Wakes the task that watches.
     changed: Arc<Notify>,
-    /// For those that wait for it.
+    /// Wakes reconciles that wait for a list.
     listed: Arc<Notify>,
     drift_signal: watch::Receiver<()>,
 }
 
-/// What tells when something is to be looked at.
+/// Signals that trigger a reconcile.
 pub struct DriftSignals {
-    /// What is installed differs from what was applied.
+    /// Installed objects differ from what was applied.
     pub drifted: watch::Receiver<()>,
-    /// Workloads fare otherwise than before.
+    /// The unhealthy workloads have changed.
     pub health: watch::Receiver<()>,
 }
 
-/// A reconcile under way: nothing that happens is drift before it has said what it is content with.
+/// A reconcile in progress: nothing counts as drift until it sets expectations.
 pub struct DriftSession {
     watcher: DriftWatcher,
     ended: bool,
@@ -112,7 +100,7 @@ impl StageMonitor for DriftSession {
 }
 
 impl DriftWatcher {
-    /// Starts the watching task.
+    /// Starts the task that watches.
     #[must_use]
     pub fn start(client: Client) -> (Self, DriftSignals) {
         let (announce, drifted) = watch::channel(());
@@ -128,16 +116,16 @@ impl DriftWatcher {
         (drift, DriftSignals { drifted, health })
     }
 
-    /// The workloads of ours that have not fared well for some time.
+    /// Our workloads that have been unhealthy for longer than a grace period.
     #[must_use]
     pub fn unhealthy(&self) -> BTreeMap<ObjectId, WorkloadHealth> {
         self.health().unhealthy(Instant::now())
     }
 
-    /// How the objects of the inventory look now, as far as metadata tells it.
+    /// Snapshots of the objects in the inventory.
     ///
-    /// Waits for the first lists, later it is only a look at what the watches told. That may be late by a moment, so a
-    /// difference has to be confirmed by a read; that nothing differs need not be, as the watch will tell.
+    /// Waits for the first lists; after that it returns what the watches reported, without a request. Reports can be late, so a
+    /// difference must be confirmed by a read. Equality need not be: the watch will report a change.
     pub async fn live_objects(&self, inventory: &Inventory) -> Result<LiveObjects, Error> {
         let kinds = kinds(inventory);
         self.state().require(&kinds);
@@ -155,7 +143,7 @@ impl DriftWatcher {
         };
         if tokio::time::timeout(LIST_TIMEOUT, all_listed).await.is_err() {
             let missing = self.state().missing(&kinds);
-            let kinds = missing.into_iter().map(|(_, _, kind)| kind).collect::<Vec<_>>().join(", ");
+            let kinds = missing.into_iter().map(|missing| missing.kind).collect::<Vec<_>>().join(", ");
             return Err(Error { kinds, after: LIST_TIMEOUT });
         }
         Ok(self.state().live().clone())
@@ -168,7 +156,7 @@ impl DriftWatcher {
         DriftSession { watcher: self.clone(), ended: false }
     }
 
-    /// Ends all watches: nothing is ours any more.
+    /// Ends all watches, because no object is ours any more.
     pub fn stop(&self) {
         *self.state() = ObservedObjects::default();
         *self.health() = HealthTracker::default();
@@ -183,7 +171,7 @@ impl DriftWatcher {
         lock(&self.health)
     }
 
-    fn record(&self, kind: &WatchedKind, report: WatchReport) {
+    fn record(&self, kind: &ObjectKind, report: WatchReport) {
         self.health().record(kind, &report, Instant::now());
         let was_listed = matches!(report, WatchReport::Listed | WatchReport::NotServed);
         self.state().record(kind, report);
@@ -192,25 +180,30 @@ impl DriftWatcher {
         }
     }
 
-    /// Tells of drift that was not told yet.
+    /// Sends a signal about drift that was not reported yet.
     fn notify_drift(&self, notify: &watch::Sender<()>) {
         let different = self.state().report_differences();
         if !different.is_empty() {
-            tracing::info!(objects = names(&different), "what is installed differs from what was applied");
+            tracing::info!(
+                objects = list_limited(&different, MAX_NAMED_OBJECTS),
+                "installed objects differ from what was applied"
+            );
             notify.send_replace(());
         }
     }
 }
 
 impl DriftSession {
-    /// Ends the reconcile: from now on the objects are to be as `inventory` says, and those that were left alone as they
-    /// were in `live`.
+    /// Ends the reconcile: from now on the objects are expected as in `inventory`, and skipped ones as in `live`.
     pub fn finish(mut self, inventory: &Inventory, live: &LiveObjects, skipped: &[ObjectId]) {
         self.ended = true;
         let expected = inventory.iter().map(|(id, record)| {
             let is_skipped = skipped.contains(id) || record.uid.is_none();
             let snapshot = live.get(id);
-            (id.clone(), if is_skipped { snapshot.cloned() } else { Some(record.as_snapshot(snapshot)) })
+            (
+                id.clone(),
+                if is_skipped { snapshot.cloned() } else { Some(ObjectSnapshot::expected(record, snapshot)) },
+            )
         });
         self.watcher.state().expect(expected.collect());
         self.watcher.changed.notify_one();
@@ -218,7 +211,7 @@ impl DriftSession {
 }
 
 impl Drop for DriftSession {
-    /// A reconcile that failed is repeated anyway; only what changes from now on is news.
+    /// A failed reconcile is repeated anyway; only changes from now on are drift.
     fn drop(&mut self) {
         if !self.ended {
             self.watcher.state().expect_live();
@@ -227,15 +220,11 @@ impl Drop for DriftSession {
     }
 }
 
-fn kinds(inventory: &Inventory) -> BTreeSet<WatchedKind> {
-    inventory.iter().map(|(id, _)| kind_of(id)).collect()
+fn kinds(inventory: &Inventory) -> BTreeSet<ObjectKind> {
+    inventory.iter().map(|(id, _)| id.object_kind()).collect()
 }
 
-pub(crate) fn kind_of(id: &ObjectId) -> WatchedKind {
-    (id.group.clone(), id.version.clone(), id.kind.clone())
-}
-
-/// Feeds the sightings until the process ends.
+/// Records the reports of all watches until the process ends.
 async fn run(
     client: Client,
     drift: DriftWatcher,
@@ -243,7 +232,7 @@ async fn run(
     announce_health: watch::Sender<()>,
 ) {
     let mut watches = KindWatches { client, open: BTreeMap::new(), reports: SelectAll::new() };
-    // Polled while there is nothing to watch, `SelectAll` would end at once.
+    // `SelectAll` would end if it were polled without a stream.
     watches.reports.push(stream::pending().boxed());
     let mut check_at: Option<Instant> = None;
     let mut open_at: Option<Instant> = None;
@@ -282,24 +271,20 @@ async fn until(instant: Option<Instant>) {
     }
 }
 
-fn names(objects: &[ObjectId]) -> String {
-    objects.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
 struct KindWatches {
     client: Client,
     /// Dropping the sender ends the watch.
-    open: BTreeMap<WatchedKind, oneshot::Sender<()>>,
-    reports: SelectAll<BoxStream<'static, (WatchedKind, WatchReport)>>,
+    open: BTreeMap<ObjectKind, oneshot::Sender<()>>,
+    reports: SelectAll<BoxStream<'static, (ObjectKind, WatchReport)>>,
 }
 
 impl KindWatches {
     /// Whether one of `kinds` is not watched.
-    fn is_missing_any(&self, kinds: &BTreeSet<WatchedKind>) -> bool {
+    fn is_missing_any(&self, kinds: &BTreeSet<ObjectKind>) -> bool {
         !kinds.iter().all(|kind| self.open.contains_key(kind))
     }
 
-    /// Opens watches that a reconcile waits for at once, and tells when to open others.
+    /// Opens watches at once if a reconcile waits for them; returns the time at which to open the others.
     fn schedule(&mut self, drift: &DriftWatcher, open_at: Option<Instant>) -> Option<Instant> {
         if drift.state().is_waiting_for_list() || !self.is_missing_any(drift.state().kinds()) {
             self.sync(drift);
@@ -308,14 +293,14 @@ impl KindWatches {
         open_at.or_else(|| Some(Instant::now() + WATCH_OPEN_DELAY))
     }
 
-    /// Lets `drift` know what a watch reports. One that was closed may have had something left to say.
-    fn forward(&self, drift: &DriftWatcher, kind: &WatchedKind, report: WatchReport) {
+    /// Forwards a report to `drift`. A closed watch may still deliver one, which is dropped.
+    fn forward(&self, drift: &DriftWatcher, kind: &ObjectKind, report: WatchReport) {
         if self.open.contains_key(kind) {
             drift.record(kind, report);
         }
     }
 
-    /// Opens and closes watches until they are those that `drift` asks for.
+    /// Opens and closes watches until they match the kinds of `drift`.
     fn sync(&mut self, drift: &DriftWatcher) {
         let kinds = drift.state().kinds().clone();
         self.open.retain(|kind, _| kinds.contains(kind));
@@ -332,12 +317,11 @@ impl KindWatches {
 
 fn watch_kind(
     client: Client,
-    kind: WatchedKind,
+    kind: ObjectKind,
     ended: oneshot::Receiver<()>,
-) -> BoxStream<'static, (WatchedKind, WatchReport)> {
-    let (group, version, name) = &kind;
-    let resource = object::resource(group, version, name);
-    if is_workload(group, name) {
+) -> BoxStream<'static, (ObjectKind, WatchReport)> {
+    let resource = kind.api_resource();
+    if is_workload(&kind.group, &kind.kind) {
         let health = |kind: &str, object: &DynamicObject| Some(rules::workload_health(kind, &object.data));
         watch_reports(Api::all_with(client, &resource), kind, ended, health)
     } else {
@@ -345,13 +329,13 @@ fn watch_kind(
     }
 }
 
-/// What happens to the objects of one kind; `fitness` tells how one of a kind fares, if it can.
+/// The reports about objects of one kind; `health` returns the health of an object, if its kind has any.
 fn watch_reports<K>(
     api: Api<K>,
-    kind: WatchedKind,
+    kind: ObjectKind,
     ended: oneshot::Receiver<()>,
     health: fn(&str, &K) -> Option<WorkloadHealth>,
-) -> BoxStream<'static, (WatchedKind, WatchReport)>
+) -> BoxStream<'static, (ObjectKind, WatchReport)>
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
 {
@@ -367,7 +351,7 @@ where
 }
 
 fn to_reports<K: Resource>(
-    kind: &WatchedKind,
+    kind: &ObjectKind,
     event: Result<watcher::Event<K>, watcher::Error>,
     health: fn(&str, &K) -> Option<WorkloadHealth>,
 ) -> Vec<WatchReport> {
@@ -375,42 +359,32 @@ fn to_reports<K: Resource>(
     match event {
         Ok(Init) => vec![WatchReport::Relisting],
         Ok(InitApply(object) | Apply(object)) => {
-            present_reports(kind, object.meta(), health(&kind.2, &object))
+            present_reports(kind, object.meta(), health(&kind.kind, &object))
         }
         Ok(InitDone) => vec![WatchReport::Listed],
-        Ok(Delete(object)) => vec![WatchReport::Gone(identity(kind, object.meta()))],
+        Ok(Delete(object)) => vec![WatchReport::Gone(kind.object(object.meta()))],
         Err(error) if is_not_served(&error) => vec![WatchReport::NotServed],
         Err(error) => {
-            tracing::debug!(%error, kind = kind.2, "watch interrupted, opening it again");
+            tracing::debug!(%error, kind = kind.kind, "watch interrupted, reopening it");
             Vec::new()
         }
     }
 }
 
-/// What is on its way out is no news: it will be when it is gone. How a workload fares that is not ours is none either.
+/// An object that is being deleted is not reported until it is gone, nor is the health of workloads of others.
 fn present_reports(
-    kind: &WatchedKind,
+    kind: &ObjectKind,
     metadata: &ObjectMeta,
     health: Option<WorkloadHealth>,
 ) -> Vec<WatchReport> {
     if metadata.deletion_timestamp.is_some() {
         return Vec::new();
     }
-    let id = identity(kind, metadata);
-    let snapshot = ObjectSnapshot::of(&kind.2, metadata);
+    let id = kind.object(metadata);
+    let snapshot = ObjectSnapshot::of(&kind.kind, metadata);
     let health_report =
-        health.filter(|_| snapshot.entry.is_some()).map(|fitness| WatchReport::Health(id.clone(), fitness));
+        health.filter(|_| snapshot.entry.is_some()).map(|health| WatchReport::Health(id.clone(), health));
     [WatchReport::Present(id, snapshot)].into_iter().chain(health_report).collect()
-}
-
-fn identity((group, version, kind): &WatchedKind, metadata: &ObjectMeta) -> ObjectId {
-    ObjectId {
-        group: group.clone(),
-        version: version.clone(),
-        kind: kind.clone(),
-        namespace: metadata.namespace.clone(),
-        name: metadata.name.clone().unwrap_or_default(),
-    }
 }
 
 #[cfg(test)]
@@ -429,10 +403,10 @@ mod tests {
             drift_signal,
         };
         let mut watches = KindWatches { client, open: BTreeMap::new(), reports: SelectAll::new() };
-        let kind: WatchedKind = ("apps".into(), "v1".into(), "DaemonSet".into());
+        let kind = ObjectKind::new("apps/v1", "DaemonSet");
         let metadata = ObjectMeta { name: Some("istio-cni-node".into()), ..ObjectMeta::default() };
         let unavailable =
-            || WatchReport::Health(identity(&kind, &metadata), WorkloadHealth::Unavailable("0 of 2".into()));
+            || WatchReport::Health(kind.object(&metadata), WorkloadHealth::Unavailable("0 of 2".into()));
         let unhealthy = || drift.health().unhealthy(Instant::now() + LIST_TIMEOUT).len();
 
         drift.state().require(&BTreeSet::from([kind.clone()]));
@@ -444,6 +418,6 @@ mod tests {
         watches.sync(&drift);
         assert_eq!(unhealthy(), 0);
         watches.forward(&drift, &kind, unavailable());
-        assert_eq!(unhealthy(), 0, "the closed watch still had something to say");
+        assert_eq!(unhealthy(), 0, "a report of the closed watch");
     }
 }

@@ -1,33 +1,33 @@
-//! How the workloads fare that were installed, and when that is worth telling.
+//! Tracks the health of installed workloads, and when to report it.
 //!
-//! Pure: no client, and the time is given. A pod that is replaced and an autoscaler that adds some are no news; what lasts is.
+//! Pure; the time is an argument. A short problem is not reported: pods get replaced, and autoscalers add some.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::watcher::{WatchReport, WatchedKind, kind_of};
-use crate::kubernetes::object::ObjectId;
+use super::observations::WatchReport;
+use crate::kubernetes::object::{ObjectId, ObjectKind};
 use crate::readiness::rules::WorkloadHealth;
 
-/// How long a workload may be without any pod before that is told: as long as one pod needs to be replaced.
+/// How long a workload may have no available pod before that is reported: the time to replace one pod.
 const UNAVAILABLE_GRACE_PERIOD: Duration = Duration::from_secs(10);
-/// How long a workload may lack some of its pods before that is told: a new node brings the agent a minute of work.
+/// How long a workload may lack some of its pods before that is reported: on a new node the CNI agent needs up to a minute.
 const DEGRADED_GRACE_PERIOD: Duration = Duration::from_secs(60);
 
-/// Workloads that do not fare well, and since when.
+/// Unhealthy workloads, and since when they are.
 #[derive(Default)]
 pub(crate) struct HealthTracker {
     unhealthy: BTreeMap<ObjectId, (WorkloadHealth, Instant)>,
-    /// Kinds that are being listed again, with the workloads of ours that were found so far.
-    relisting: BTreeMap<WatchedKind, BTreeSet<ObjectId>>,
+    /// Kinds that are being listed again, with our workloads found so far.
+    relisting: BTreeMap<ObjectKind, BTreeSet<ObjectId>>,
     reported: BTreeMap<ObjectId, WorkloadHealth>,
 }
 
 impl HealthTracker {
-    /// Takes in what a watch saw.
-    pub(crate) fn record(&mut self, kind: &WatchedKind, report: &WatchReport, now: Instant) {
+    /// Records the report of a watch.
+    pub(crate) fn record(&mut self, kind: &ObjectKind, report: &WatchReport, now: Instant) {
         match report {
             WatchReport::Relisting => drop(self.relisting.insert(kind.clone(), BTreeSet::new())),
             WatchReport::Health(id, health) => {
@@ -40,10 +40,10 @@ impl HealthTracker {
             WatchReport::Present(..) => {}
             WatchReport::Listed => {
                 let found = self.relisting.remove(kind).unwrap_or_default();
-                self.unhealthy.retain(|id, _| kind_of(id) != *kind || found.contains(id));
+                self.unhealthy.retain(|id, _| id.object_kind() != *kind || found.contains(id));
             }
             WatchReport::Gone(id) => drop(self.unhealthy.remove(id)),
-            WatchReport::NotServed => self.unhealthy.retain(|id, _| kind_of(id) != *kind),
+            WatchReport::NotServed => self.unhealthy.retain(|id, _| id.object_kind() != *kind),
         }
     }
 
@@ -56,20 +56,20 @@ impl HealthTracker {
         }
     }
 
-    /// Forgets the workloads of all other kinds: nobody looks at them any more.
-    pub(crate) fn retain_kinds(&mut self, kinds: &BTreeSet<WatchedKind>) {
-        self.unhealthy.retain(|id, _| kinds.contains(&kind_of(id)));
+    /// Removes the workloads of all other kinds: these are no longer watched.
+    pub(crate) fn retain_kinds(&mut self, kinds: &BTreeSet<ObjectKind>) {
+        self.unhealthy.retain(|id, _| kinds.contains(&id.object_kind()));
         self.relisting.retain(|kind, _| kinds.contains(kind));
     }
 
-    /// The workloads of which it is to be told that they do not fare well.
+    /// The workloads that have been unhealthy for longer than their grace period.
     pub(crate) fn unhealthy(&self, now: Instant) -> BTreeMap<ObjectId, WorkloadHealth> {
         let overdue =
             self.unhealthy.iter().filter(|(_, (health, since))| *since + grace_period(health) <= now);
         overdue.map(|(id, (health, _))| (id.clone(), health.clone())).collect()
     }
 
-    /// Whether something else is to be told than the last time that this was asked.
+    /// Whether the unhealthy workloads differ from those at the previous call.
     pub(crate) fn has_changed(&mut self, now: Instant) -> bool {
         let unhealthy = self.unhealthy(now);
         let has_changed = unhealthy != self.reported;
@@ -77,7 +77,7 @@ impl HealthTracker {
         has_changed
     }
 
-    /// When something is to be told next if nothing happens until then.
+    /// The next time at which the unhealthy workloads change unless a report arrives before.
     pub(crate) fn next_change_at(&self, now: Instant) -> Option<Instant> {
         let due = self.unhealthy.values().map(|(health, since)| *since + grace_period(health));
         due.filter(|due| *due > now).min()
@@ -96,18 +96,12 @@ mod tests {
     use super::*;
     use crate::drift::snapshot::ObjectSnapshot;
 
-    fn kind() -> WatchedKind {
-        ("apps".into(), "v1".into(), "Deployment".into())
+    fn kind() -> ObjectKind {
+        id().object_kind()
     }
 
     fn id() -> ObjectId {
-        ObjectId {
-            group: "apps".into(),
-            version: "v1".into(),
-            kind: "Deployment".into(),
-            namespace: Some("istio-system".into()),
-            name: "istiod".into(),
-        }
+        ObjectId::namespaced("apps/v1", "Deployment", "istio-system", "istiod")
     }
 
     fn unavailable() -> WorkloadHealth {
@@ -160,7 +154,7 @@ mod tests {
         for (name, end) in [
             ("deleted", vec![WatchReport::Gone(id())]),
             ("deleted while the watch was away", vec![WatchReport::Relisting, WatchReport::Listed]),
-            ("taken by someone else", vec![unmanaged()]),
+            ("taken by another manager", vec![unmanaged()]),
             (
                 "taken while the watch was away",
                 vec![WatchReport::Relisting, unmanaged(), WatchReport::Listed],
@@ -205,7 +199,10 @@ mod tests {
         let mut health = HealthTracker::default();
         report_health(&mut health, degraded(), start);
         report_health(&mut health, unavailable(), start + UNAVAILABLE_GRACE_PERIOD);
-        assert!(health.has_changed(start + UNAVAILABLE_GRACE_PERIOD), "it has been ill for long enough");
+        assert!(
+            health.has_changed(start + UNAVAILABLE_GRACE_PERIOD),
+            "unhealthy for longer than the grace period"
+        );
         report_health(&mut health, degraded(), start + DEGRADED_GRACE_PERIOD);
         assert_eq!(health.unhealthy(start + DEGRADED_GRACE_PERIOD), BTreeMap::from([(id(), degraded())]));
     }

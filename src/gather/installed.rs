@@ -1,5 +1,6 @@
-//! Which Istio was installed last: by the word of the `Istio` resource, or, where `istioctl` or Helm installed it or the
-//! resource lost its annotation, by that of istiod.
+//! The installed version of Istio: as recorded in the `Istio` resource, else the image tag of istiod.
+//!
+//! The resource records nothing if `istioctl` or Helm installed Istio, or if its annotation was removed.
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::DynamicObject;
@@ -14,23 +15,23 @@ use crate::validate::version::release_version;
 
 /// istiod or its namespace could not be read.
 #[derive(Debug, Error)]
-#[error("cannot read {object}")]
+#[error("failed to read {object}")]
 pub struct Error {
     object: String,
     source: Box<kube::Error>,
 }
 
-/// What there is of an Istio.
+/// What is installed of Istio.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InstalledIstio {
-    /// Not even its namespace.
+    /// Nothing, not even the namespace.
     NoNamespace,
-    /// Version or image tag of the one that was complete last, if any.
+    /// Version or image tag of the last complete installation, if any.
     Version(Option<String>),
 }
 
 impl InstalledIstio {
-    /// Version or image tag of the Istio that was complete last, if any.
+    /// Version or image tag of the last complete installation, if any.
     #[must_use]
     pub fn version(&self) -> Option<&str> {
         match self {
@@ -40,7 +41,7 @@ impl InstalledIstio {
     }
 }
 
-/// Version or image tag of the Istio that was complete last, if any.
+/// Version or image tag of the last complete installation, if any.
 pub async fn version(client: &Client, resource: Option<&Istio>) -> Result<Option<String>, Error> {
     match resource.and_then(recorded_version) {
         Some(tag) => Ok(Some(tag)),
@@ -48,8 +49,7 @@ pub async fn version(client: &Client, resource: Option<&Istio>) -> Result<Option
     }
 }
 
-/// Looks for what there is of an Istio. Without a namespace for it, that is known by one request, which also tells that
-/// nothing is in it.
+/// Discovers what is installed. If the namespace is missing, one request shows that, and that nothing is in it.
 pub async fn discover(client: &Client, resource: &Istio) -> Result<InstalledIstio, Error> {
     match recorded_version(resource) {
         Some(tag) => Ok(InstalledIstio::Version(Some(tag))),
@@ -58,7 +58,7 @@ pub async fn discover(client: &Client, resource: &Istio) -> Result<InstalledIsti
     }
 }
 
-/// The version by the word of the resource.
+/// The version recorded in the resource.
 fn recorded_version(resource: &Istio) -> Option<String> {
     last_applied::read(resource)?.istio_tag.filter(|tag| release_version(tag).is_some())
 }

@@ -1,8 +1,10 @@
-//! istiod as it runs, without what nobody asks for: the rest is skipped while parsing.
+//! The Deployment of istiod, reduced to the fields that are used: the rest is skipped while parsing.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::ObjectMeta;
 use serde::{Deserialize, Serialize};
+
+use crate::kubernetes::rollout::{DeploymentCounts, RolloutState};
 
 /// Name of the Deployment.
 pub const ISTIOD: &str = "istiod";
@@ -22,7 +24,7 @@ pub struct Istiod {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct IstiodSpec {
-    replicas: Option<i32>,
+    replicas: Option<i64>,
     template: IstiodTemplate,
 }
 
@@ -49,19 +51,25 @@ struct IstiodContainer {
 #[serde(rename_all = "camelCase", default)]
 struct IstiodStatus {
     observed_generation: Option<i64>,
-    replicas: Option<i32>,
-    updated_replicas: Option<i32>,
-    available_replicas: Option<i32>,
+    replicas: Option<i64>,
+    updated_replicas: Option<i64>,
+    available_replicas: Option<i64>,
 }
 
 impl Istiod {
-    /// Whether all of its pods are of the present template and available.
+    /// Whether its rollout is complete.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        let IstiodStatus { observed_generation, replicas, updated_replicas, available_replicas } =
-            self.status;
-        observed_generation == self.metadata.generation
-            && [replicas, updated_replicas, available_replicas] == [self.spec.replicas; 3]
+        let status = &self.status;
+        let counts = DeploymentCounts {
+            generation: self.metadata.generation.unwrap_or_default(),
+            observed_generation: status.observed_generation.unwrap_or_default(),
+            desired: self.spec.replicas.unwrap_or(1),
+            total: status.replicas.unwrap_or_default(),
+            updated: status.updated_replicas.unwrap_or_default(),
+            available: status.available_replicas.unwrap_or_default(),
+        };
+        counts.state() == RolloutState::Complete
     }
 
     /// Images of its containers.
@@ -69,9 +77,9 @@ impl Istiod {
         self.spec.template.spec.containers.iter().map(|container| container.image.as_str())
     }
 
-    /// The tag of its image; `None` if no pod is available, or if the image has none.
+    /// The tag of its image; `None` if no pod is available, or if the image has no tag.
     ///
-    /// An istiod that never became available was never in use, so nothing speaks against another version.
+    /// An istiod that never became available was never in use, so that any other version may replace it.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
         self.status.available_replicas.filter(|available| *available > 0)?;

@@ -1,8 +1,8 @@
-//! What the installer before us made: `istioctl`, or the Go operator. Looked for once, when an installation is taken over.
+//! Legacy resources: objects that a previous installer created, `istioctl` or the Go operator. Listed once, at the adoption.
 //!
-//! Labels alone prove nothing, since others copy them; what counts besides is that the installer's field manager, which is
-//! ours now, applied the object. Gateways are an exception: one that we would not make may well be in use, so only those
-//! that the Go operator made, which deletes them itself, are among the leftovers.
+//! Labels alone prove nothing, because others copy them; the installer's field manager, which is also ours, must have applied the
+//! object, too. Gateways are an exception: one that is not planned may be in use, so that only those of the Go operator, which
+//! deletes them itself, are legacy resources.
 
 use istio_charts::ComponentName;
 use kube::api::{DynamicObject, ListParams, ObjectMeta};
@@ -13,12 +13,12 @@ use thiserror::Error;
 use crate::api::names::ISTIO_NAMESPACE;
 use crate::inventory::Record;
 use crate::inventory::ownership::{self, Origin};
-use crate::kubernetes::object::{ObjectId, resource};
+use crate::kubernetes::object::{ObjectId, ObjectKind, resource};
 use crate::kubernetes::ok_if_not_found;
 use crate::plan::stage_of;
 use crate::ssa::apply::own_entry_digest;
 
-/// The kinds that Istio's installer itself prunes, of those that its charts render.
+/// The kinds that Istio's installer prunes, of those that its charts render.
 const KINDS: [(&str, &str, &str); 13] = [
     ("", "v1", "ConfigMap"),
     ("", "v1", "Service"),
@@ -34,22 +34,22 @@ const KINDS: [(&str, &str, &str); 13] = [
     ("rbac.authorization.k8s.io", "v1", "Role"),
     ("rbac.authorization.k8s.io", "v1", "RoleBinding"),
 ];
-/// Istio's installer puts both labels on all that it applies.
+/// Istio's installer sets both labels on everything that it applies.
 const INSTALLER_SELECTOR: &str = "operator.istio.io/managed=Reconcile,operator.istio.io/component";
-/// The owner that the Go operator writes on its objects.
+/// The owner that the Go operator sets on its objects.
 const GO_OPERATOR: &str = "default-operator";
 
 /// The objects of one kind could not be listed.
 #[derive(Debug, Error)]
-#[error("cannot list objects of kind {kind}")]
+#[error("failed to list objects of kind {kind}")]
 pub struct Error {
     /// The kind.
     pub kind: &'static str,
-    /// What the API server said.
+    /// The response of the API server.
     pub source: Box<kube::Error>,
 }
 
-/// The objects of the default revision that an installer made, whether they are planned or not.
+/// The objects of the default revision that a previous installer created, whether they are planned or not.
 pub async fn find_legacy_resources(client: &Client) -> Result<Vec<(ObjectId, Record)>, Error> {
     let mut found = Vec::new();
     for (group, version, kind) in KINDS {
@@ -64,19 +64,15 @@ async fn list(
     version: &'static str,
     kind: &'static str,
 ) -> Result<Vec<(ObjectId, Record)>, Error> {
-    let api: Api<DynamicObject> = Api::all_with(client, &resource(group, version, kind));
+    let resource = resource(group, version, kind);
+    let object_kind = ObjectKind::of(&resource);
+    let api: Api<DynamicObject> = Api::all_with(client, &resource);
     let found = ok_if_not_found(api.list_metadata(&ListParams::default().labels(INSTALLER_SELECTOR)).await);
     let found = found.map_err(|source| Error { kind, source: Box::new(source) })?;
     let made = found.into_iter().flat_map(|list| list.items).filter_map(|object| {
         let metadata = object.metadata;
         let component = installer_component(kind, &metadata)?;
-        let id = ObjectId {
-            group: group.to_owned(),
-            version: version.to_owned(),
-            kind: kind.to_owned(),
-            namespace: metadata.namespace,
-            name: metadata.name?,
-        };
+        let id = object_kind.object(&metadata);
         let stage = stage_of(component, &json!({"kind": kind}));
         let record = Record { uid: metadata.uid, origin: Some(Origin::Istio), ..Record::planned(stage) };
         is_in_installation(&id).then_some((id, record))
@@ -84,8 +80,8 @@ async fn list(
     Ok(made.collect())
 }
 
-/// Whether an object is where an installation in the namespace of the control plane has its objects. Others are not ours to
-/// remove, nor may the operator.
+/// Whether an object belongs to an installation in the namespace of the control plane. The operator must not delete others, and
+/// has no permission to.
 fn is_in_installation(id: &ObjectId) -> bool {
     match id.namespace.as_deref() {
         Some(namespace) => namespace == ISTIO_NAMESPACE,
@@ -93,7 +89,7 @@ fn is_in_installation(id: &ObjectId) -> bool {
     }
 }
 
-/// The component of an object that an installer made for the default revision.
+/// The component of an object that a previous installer created for the default revision.
 fn installer_component(kind: &str, metadata: &ObjectMeta) -> Option<ComponentName> {
     let label = |name: &str| metadata.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
     let component = label("operator.istio.io/component")?;
@@ -125,12 +121,9 @@ mod tests {
 
     #[test]
     fn only_objects_of_the_installation_are_legacy_resources() {
-        let id = |kind: &str, namespace: Option<&str>, name: &str| ObjectId {
-            group: if kind == "ClusterRole" { "rbac.authorization.k8s.io".into() } else { String::new() },
-            version: "v1".into(),
-            kind: kind.into(),
-            namespace: namespace.map(str::to_owned),
-            name: name.into(),
+        let id = |kind: &str, namespace: Option<&str>, name: &str| match namespace {
+            Some(namespace) => ObjectId::namespaced("v1", kind, namespace, name),
+            None => ObjectId::cluster_scoped("rbac.authorization.k8s.io/v1", kind, name),
         };
         for (id, expected) in [
             (id("ConfigMap", Some("istio-system"), "retired"), true),

@@ -1,7 +1,6 @@
-//! Reads everything a reconcile decides on, before anything is decided: facts of the cluster and what
-//! was made so far.
+//! Reads everything that a reconcile decides on: facts about the cluster, and the inventory.
 //!
-//! Only reads. A failed read is an error to be tried again and never taken for a default.
+//! It decides and writes nothing. A failed read is an error to be retried, and never treated as a default.
 
 pub mod cluster;
 pub mod installed;
@@ -15,43 +14,43 @@ use thiserror::Error;
 use self::cluster::{ClusterView, ClusterWatch};
 use crate::inventory::{self, Inventory, InventoryStore};
 
-/// Something could not be read.
+/// A read failed.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The version of the API server.
-    #[error("cannot read the version of the API server")]
+    #[error("failed to read the version of the API server")]
     Version {
-        /// What the API server said.
+        /// The response of the API server.
         source: Box<kube::Error>,
     },
     /// Size, provider and settings of the cluster.
-    #[error("cannot tell the settings of the cluster")]
+    #[error("failed to read the settings of the cluster")]
     Cluster {
-        /// What could not be read.
+        /// The settings that could not be read.
         #[from]
         source: cluster::Error,
     },
-    /// What was installed so far.
-    #[error("cannot tell what is installed")]
+    /// The inventory.
+    #[error("failed to read the installed objects")]
     Inventory {
-        /// What happened.
+        /// The cause.
         #[from]
         source: inventory::Error,
     },
 }
 
-/// What a reconcile decides on.
+/// The input of a reconcile.
 #[derive(Debug)]
 pub struct ReconcileInput {
     /// Size, provider and settings of the cluster.
     pub cluster_view: ClusterView,
     /// Version of the API server, such as `v1.36.3`.
     pub kubernetes_version: String,
-    /// What was made so far.
+    /// The objects created or adopted so far.
     pub inventory: Inventory,
 }
 
-/// Observes the cluster. How the installed objects look now is known to the watches for drift.
+/// Reads the input of a reconcile. The state of installed objects comes from [`crate::drift`].
 pub async fn gather(
     client: &Client,
     store: &InventoryStore,

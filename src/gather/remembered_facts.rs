@@ -1,6 +1,6 @@
-//! Keeps what is remembered of the cluster in a ConfigMap, so that a restart forgets no choice.
+//! Stores the remembered facts about the cluster in a ConfigMap, so that choices survive a restart.
 //!
-//! A ConfigMap and not the inventory's Secret: people may look at it, and delete it to have everything chosen anew. It is
+//! In a ConfigMap and not in the Secret of the inventory: users may read it, and delete it to have everything chosen again. It is
 //! read by the watch of the cluster's settings, never here.
 
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -10,19 +10,20 @@ use serde_json::json;
 use thiserror::Error;
 
 use crate::api::names::{MODULE_LABEL, MODULE_LABEL_VALUE, OWN_FIELD_MANAGER, REMEMBERED_FACTS_CONFIG_MAP};
+use crate::kubernetes::is_not_found;
 use crate::plan::cluster::RememberedFacts;
 
-/// The memory could not be kept.
+/// The ConfigMap could not be written.
 #[derive(Debug, Error)]
 #[error(
-    "cannot write ConfigMap {namespace}/{REMEMBERED_FACTS_CONFIG_MAP}, which remembers the size and the settings of the cluster"
+    "failed to write the remembered settings of the cluster, ConfigMap {namespace}/{REMEMBERED_FACTS_CONFIG_MAP}"
 )]
 pub struct Error {
     namespace: String,
     source: Box<kube::Error>,
 }
 
-/// Writes the memory.
+/// Writes the remembered facts.
 pub struct RememberedFactsStore {
     client: Client,
     namespace: String,
@@ -35,7 +36,7 @@ impl RememberedFactsStore {
         Self { client, namespace: namespace.to_owned() }
     }
 
-    /// Writes `memory`, unless it is what is `kept` already; returns whether it wrote.
+    /// Writes `facts` if they differ from the `saved` ones; returns whether it wrote.
     pub async fn save(&self, facts: &RememberedFacts, saved: &RememberedFacts) -> Result<bool, Error> {
         if facts == saved {
             return Ok(false);
@@ -53,11 +54,11 @@ impl RememberedFactsStore {
         }
     }
 
-    /// Forgets everything.
+    /// Deletes the ConfigMap.
     pub async fn delete(&self) -> Result<(), Error> {
         match self.api().delete(REMEMBERED_FACTS_CONFIG_MAP, &DeleteParams::default()).await {
             Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) if is_not_found(&error) => Ok(()),
             Err(source) => Err(self.error(source)),
         }
     }

@@ -1,4 +1,6 @@
-//! Deletes one object of the inventory, if it still is the one that was made, or releases it, if it was somebody else's before.
+//! Deletes one object of the inventory, or releases it if it existed before for another purpose.
+//!
+//! An object that is not the recorded one any more is left alone.
 
 use kube::Client;
 use kube::api::{DeleteParams, ObjectMeta, Preconditions, PropagationPolicy};
@@ -12,51 +14,51 @@ use crate::kubernetes::is_not_found;
 use crate::kubernetes::object::ObjectId;
 use crate::ssa::apply::{self, own_entry_digest};
 
-/// An object could not be deleted.
+/// An object could not be deleted or released.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// Its present state could not be read.
-    #[error("cannot read {object} before deleting it")]
+    /// Its current state could not be read.
+    #[error("failed to read {object} before deleting it")]
     Read {
         /// The object.
         object: ObjectId,
-        /// What the API server said.
+        /// The response of the API server.
         source: Box<kube::Error>,
     },
-    /// Our management of its fields could not be ended.
-    #[error("cannot release {}", source.object)]
+    /// Our managed fields could not be removed.
+    #[error("failed to release {}", source.object)]
     Release {
-        /// The object and what the API server said.
+        /// The object and the response of the API server.
         source: apply::Error,
     },
-    /// The API server refused.
-    #[error("cannot delete {object}")]
+    /// The API server refused the deletion.
+    #[error("failed to delete {object}")]
     Delete {
         /// The object.
         object: ObjectId,
-        /// What the API server said.
+        /// The response of the API server.
         source: Box<kube::Error>,
     },
 }
 
-/// How often a deletion is tried that meets a conflict.
+/// Attempts of a deletion that meets conflicts.
 const MAX_ATTEMPTS: u32 = 5;
 
-/// What became of the object.
+/// The result of a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deletion {
-    /// It is gone, or was before.
+    /// The object does not exist any more.
     Gone,
-    /// It is being deleted; finalizers or dependents hold it.
+    /// The object is being deleted; finalizers or dependents delay that.
     Started,
-    /// It is no longer ours and was left alone: recreated by someone else, or without a field of ours.
+    /// The object is not ours any more and was left alone: it was recreated, or all our fields were taken.
     NotOurs,
-    /// It was somebody else's before we wrote it, and stays: only its fields are no longer managed by us.
+    /// The object existed before our first write, for another purpose, and stays: we no longer manage its fields.
     Released,
 }
 
 impl Deletion {
-    /// Whether the object need not be remembered any more.
+    /// Whether the object can be removed from the inventory.
     #[must_use]
     pub const fn is_final(self) -> bool {
         match self {
@@ -66,10 +68,10 @@ impl Deletion {
     }
 }
 
-/// Deletes an object, or releases one that must not be deleted; a workload stays in place until its pods are gone.
+/// Deletes an object, or releases one that must not be deleted. A workload stays until its pods are gone.
 ///
-/// A conflict may mean that another object has its name by now, or that someone wrote it at the same moment: only another
-/// look can tell. What is ours must not be forgotten for it.
+/// A conflict means that another object has its name by now, or that it was written at the same time. It is read again to find
+/// out which, so that an object of ours is not lost.
 pub async fn delete(client: &Client, id: &ObjectId, record: &Record) -> Result<Deletion, Error> {
     let api = id.api(client.clone());
     let mut attempts = 1..=MAX_ATTEMPTS;
@@ -97,7 +99,7 @@ pub async fn delete(client: &Client, id: &ObjectId, record: &Record) -> Result<D
         };
         attempts.next();
         match api.delete(&id.name, &params).await {
-            Ok(answer) => return Ok(if answer.is_right() { Deletion::Gone } else { Deletion::Started }),
+            Ok(response) => return Ok(if response.is_right() { Deletion::Gone } else { Deletion::Started }),
             Err(error) if is_not_found(&error) => return Ok(Deletion::Gone),
             Err(kube::Error::Api(status)) if status.is_conflict() && !attempts.is_empty() => {}
             Err(source) => return Err(Error::Delete { object: id.clone(), source: Box::new(source) }),
@@ -105,23 +107,23 @@ pub async fn delete(client: &Client, id: &ObjectId, record: &Record) -> Result<D
     }
 }
 
-/// Ends our management of an object's fields, which stay as they are.
+/// Removes our entry from the managed fields; the values of the fields stay.
 ///
 /// As long as we manage fields, the object looks like one that an installer of Istio left behind.
 async fn release(client: &Client, id: &ObjectId, live: &ObjectMeta) -> Result<(), apply::Error> {
     let mut object = serde_json::json!({"metadata": live});
     let entries = entries_of_others(object["metadata"]["managedFields"].take());
     match apply::rewrite_managed_fields(client, id, &object, entries).await {
-        // Gone, or in a place where this version may not write: then there is nothing that could be done.
+        // It is gone, or this version may not write there: nothing can be done about either.
         Err(error) if error.is_not_found() || error.is_forbidden() => {
-            tracing::info!(object = %id, %error, "not released, only forgotten");
+            tracing::info!(object = %id, %error, "cannot release the object, removing it from the inventory only");
             Ok(())
         }
         result => result,
     }
 }
 
-/// The managed fields without ours. An empty list would change nothing, a list of one empty entry makes the API server drop all.
+/// The managed fields without ours. The API server ignores an empty list; one empty entry makes it remove all entries.
 fn entries_of_others(entries: Value) -> Vec<Value> {
     let Value::Array(mut entries) = entries else { return Vec::new() };
     entries.retain(|entry| entry["manager"] != FIELD_MANAGER);
@@ -140,8 +142,7 @@ fn propagation(id: &ObjectId) -> PropagationPolicy {
 
 /// Whether the live object is the recorded one and we still manage a field of it.
 ///
-/// A record without a UID is from a run that ended between the write and its confirmation; then our field manager is the
-/// proof.
+/// A record without a UID is from a run that ended between the write and its confirmation; then our field manager is the proof.
 pub(crate) fn is_ours(kind: &str, live: &ObjectMeta, record: &Record) -> bool {
     let same = record.uid.is_none() || record.uid == live.uid;
     same && own_entry_digest(kind, live).is_some()
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_entries_of_others_stay_when_an_object_is_released() {
+    fn a_released_object_keeps_only_the_entries_of_others() {
         let entry = |manager: &str| json!({"manager": manager, "operation": "Apply"});
         for (before, after) in [
             (json!([entry("istio-operator"), entry("kubectl")]), vec![entry("kubectl")]),

@@ -1,27 +1,49 @@
-//! Helm releases whose objects were taken over, and that Helm has not been told of.
+//! Helm releases from which objects were adopted, and that Helm still lists.
 //!
-//! Such a release is a trap: the next `helm uninstall` or `helm upgrade` deletes or changes what is ours by now.
+//! Such a release is a trap: the next `helm uninstall` or `helm upgrade` deletes or changes objects that the operator manages.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
 use kube::{Api, Client};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{HelmRelease, Inventory};
+use super::Inventory;
 use crate::kubernetes::object::ObjectId;
+
+/// A Helm release that may still list our objects as its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct HelmRelease {
+    /// Namespace of the release.
+    pub namespace: String,
+    /// Name of the release.
+    pub name: String,
+}
+
+impl HelmRelease {
+    /// The release that an object belongs to, by the annotations with which Helm marks its objects.
+    #[must_use]
+    pub fn of(annotations: Option<&BTreeMap<String, String>>) -> Option<Self> {
+        let annotation = |name: &str| annotations?.get(name).cloned();
+        let namespace = annotation("meta.helm.sh/release-namespace")?;
+        Some(Self { namespace, name: annotation("meta.helm.sh/release-name")? })
+    }
+}
 
 /// The Secrets of a release could not be listed.
 #[derive(Debug, Error)]
-#[error("cannot list the Secrets of Helm release {namespace}/{name}")]
+#[error("failed to list the Secrets of Helm release {namespace}/{name}")]
 pub struct Error {
     namespace: String,
     name: String,
     source: Box<kube::Error>,
 }
 
-/// The Secrets of releases that objects in the inventory were taken over from, sorted.
+/// The Secrets of releases from which objects in the inventory were adopted, sorted.
 ///
-/// A release that is gone is forgotten, so that it is not looked for again.
+/// A release without Secrets is removed from the inventory, so that it is not listed again.
 pub async fn find_remaining_secrets(
     client: &Client,
     inventory: &mut Inventory,
@@ -30,7 +52,7 @@ pub async fn find_remaining_secrets(
     for release in inventory.helm_releases() {
         let found = secrets_of(client, &release).await?;
         if found.is_empty() {
-            inventory.forget_release(&release);
+            inventory.remove_release(&release);
         }
         secrets.extend(found);
     }
@@ -47,17 +69,11 @@ async fn secrets_of(client: &Client, release: &HelmRelease) -> Result<Vec<Object
         name: release.name.clone(),
         source: Box::new(source),
     })?;
-    let id = |name: String| ObjectId {
-        group: String::new(),
-        version: "v1".to_owned(),
-        kind: "Secret".to_owned(),
-        namespace: Some(release.namespace.clone()),
-        name,
-    };
+    let id = |name: String| ObjectId::namespaced("v1", "Secret", &release.namespace, &name);
     Ok(list.items.into_iter().filter_map(|secret| secret.metadata.name).map(id).collect())
 }
 
-/// A sentence that names the Secrets and says what to do.
+/// A sentence that names the Secrets, with the commands that delete them.
 #[must_use]
 pub fn describe(secrets: &[ObjectId]) -> String {
     let commands: Vec<String> = secrets
@@ -68,8 +84,8 @@ pub fn describe(secrets: &[ObjectId]) -> String {
         })
         .collect();
     format!(
-        "Helm still has releases whose objects are managed here now, and would delete or change them: make it forget them, \
-         without helm uninstall, by: {}",
+        "Helm still lists releases whose objects this operator now manages, and could delete or change them. Do not run \
+         helm uninstall; delete the release Secrets instead: {}",
         commands.join("; ")
     )
 }

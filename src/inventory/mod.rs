@@ -1,13 +1,15 @@
-//! What this operator made in the cluster, and the Secret that remembers it.
+//! The objects that this operator created or adopted, and the Secret in which they are recorded.
 //!
-//! The inventory is extended before the first write of a new object and shrunk after a confirmed delete, so a crash
-//! between any two writes loses no object from sight. It is the only source of what may be deleted: labels are
-//! copied by other controllers (`EndpointSlice`s carry those of their Service) and prove nothing.
+//! An object is added before its first write and removed after its confirmed deletion, so that a crash between two writes loses
+//! none. Only what is recorded may be deleted: other controllers copy labels (an `EndpointSlice` has those of its Service), so
+//! labels prove nothing. It must not know readiness or drift.
 
+pub(crate) mod access;
 pub mod deletion;
 pub mod helm_releases;
 pub mod ownership;
 pub(crate) mod pending_records;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::ByteString;
@@ -18,56 +20,57 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thiserror::Error;
 
-use super::drift::snapshot::ObjectSnapshot;
-use super::inventory::ownership::Origin;
-use super::ssa::apply;
+pub use self::helm_releases::HelmRelease;
+use self::ownership::Origin;
 use crate::api::names::OWN_FIELD_MANAGER;
+use crate::kubernetes::is_not_found;
 use crate::kubernetes::object::ObjectId;
 use crate::plan::Stage;
+use crate::ssa::apply;
 
 /// Name of the Secret, in the operator's namespace.
 pub const SECRET_NAME: &str = "istio-manager-inventory";
 const DATA_KEY: &str = "objects";
 
-/// Reading or writing the inventory failed.
+/// The inventory could not be read or written.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The Secret could not be read.
-    #[error("cannot read the inventory, Secret {namespace}/{SECRET_NAME}")]
+    #[error("failed to read the inventory, Secret {namespace}/{SECRET_NAME}")]
     Read {
         /// The operator's namespace.
         namespace: String,
-        /// What the API server said.
+        /// The response of the API server.
         source: Box<kube::Error>,
     },
     /// The Secret could not be written.
-    #[error("cannot write the inventory, Secret {namespace}/{SECRET_NAME}")]
+    #[error("failed to write the inventory, Secret {namespace}/{SECRET_NAME}")]
     Write {
         /// The operator's namespace.
         namespace: String,
-        /// What the API server said.
+        /// The response of the API server.
         source: Box<kube::Error>,
     },
-    /// The Secret holds something else.
+    /// The Secret has other content.
     ///
-    /// Never taken for an empty inventory: that would lose track of everything installed.
+    /// Never treated as an empty inventory: that would lose track of everything installed.
     #[error(
-        "the inventory, Secret {namespace}/{SECRET_NAME}, is not readable; restore it, or delete it to have the installation taken over anew"
+        "the inventory, Secret {namespace}/{SECRET_NAME}, is malformed; restore it, or delete it to adopt the installation again"
     )]
     Malformed {
         /// The operator's namespace.
         namespace: String,
-        /// Where the content is wrong.
+        /// The position and kind of the problem.
         source: serde_json::Error,
     },
 }
 
-/// What is known of one object.
+/// The record of one object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// The stage that applies the object, from which its place in the removal follows.
+    /// The stage that applies the object; the order of the uninstallation follows from it.
     pub stage: Stage,
-    /// UID that the API server gave; `None` until the first write is confirmed.
+    /// UID of the object; `None` until the first write is confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
     /// Digest of the manifest that was applied last.
@@ -76,54 +79,26 @@ pub struct Record {
     /// Digest of our entry in `managedFields` as that apply returned it; it changes when anyone changes a field of ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<String>,
-    /// Fields that were changed on the way in, by admission; see `heed`.
+    /// Paths of fields that admission changed; see [`crate::ssa::admission_mutations`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub altered: Vec<String>,
-    /// The Helm release that the object was taken over from.
+    /// The Helm release that the object was adopted from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<HelmRelease>,
-    /// Where the object comes from; `None` before its first write, and in inventories of version 0.1, which did not say so.
+    /// Where the object comes from; `None` before its first write, and in inventories of version 0.1, which do not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
 }
 
 impl Record {
-    /// How the object looks to a watch while nobody touches it; `seen` adds what is not for us to say.
-    #[must_use]
-    pub fn as_snapshot(&self, snapshot: Option<&ObjectSnapshot>) -> ObjectSnapshot {
-        let pause = snapshot.and_then(|seen| seen.pause.clone());
-        ObjectSnapshot { uid: self.uid.clone(), entry: self.entry.clone(), pause }
-    }
-}
-
-/// A Helm release that may still list objects of ours as its own.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct HelmRelease {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-impl HelmRelease {
-    /// The release that an object belongs to, by the annotations with which Helm marks its objects.
-    #[must_use]
-    pub fn of(object: &serde_json::Value) -> Option<Self> {
-        let annotation = |name: &str| object["metadata"]["annotations"][name].as_str().map(str::to_owned);
-        let namespace = annotation("meta.helm.sh/release-namespace")?;
-        Some(Self { namespace, name: annotation("meta.helm.sh/release-name")? })
-    }
-}
-
-impl Record {
-    /// An object that is about to be written for the first time.
+    /// The record of an object before its first write.
     #[must_use]
     pub const fn planned(stage: Stage) -> Self {
         Self { stage, uid: None, digest: None, entry: None, altered: Vec::new(), release: None, origin: None }
     }
 }
 
-/// The objects that this operator made, or is about to make.
+/// The objects that this operator created or adopted, or is about to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
     records: BTreeMap<ObjectId, Record>,
@@ -138,18 +113,18 @@ struct Entry {
 }
 
 impl Inventory {
-    /// Whether nothing was made yet.
+    /// Whether no object is recorded.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// The objects in it, sorted by identity.
+    /// The recorded objects, sorted by identity.
     pub fn iter(&self) -> impl Iterator<Item = (&ObjectId, &Record)> {
         self.records.iter()
     }
 
-    /// What is known of one object.
+    /// The record of an object.
     #[must_use]
     pub fn get(&self, id: &ObjectId) -> Option<&Record> {
         self.records.get(id)
@@ -163,7 +138,7 @@ impl Inventory {
 
     /// Adds objects that are about to be written; returns whether any was new.
     ///
-    /// An object that changes its API version keeps its record: it stays the same object.
+    /// An object that is applied by another API version keeps its record: it is the same object.
     pub fn extend(&mut self, planned: impl IntoIterator<Item = (Stage, ObjectId)>) -> bool {
         let mut grown = false;
         for (stage, id) in planned {
@@ -179,30 +154,30 @@ impl Inventory {
         grown
     }
 
-    /// Notes the result of a write.
+    /// Records the result of a write.
     pub fn record(&mut self, id: ObjectId, record: Record) {
         self.records.insert(id, record);
     }
 
-    /// Forgets an object whose deletion is confirmed.
-    pub fn forget(&mut self, id: &ObjectId) {
+    /// Removes an object whose deletion is confirmed.
+    pub fn remove(&mut self, id: &ObjectId) {
         self.records.remove(id);
     }
 
-    /// The Helm releases that objects were taken over from.
+    /// The Helm releases that objects were adopted from.
     #[must_use]
     pub fn helm_releases(&self) -> BTreeSet<HelmRelease> {
         self.records.values().filter_map(|record| record.release.clone()).collect()
     }
 
-    /// Forgets a Helm release that is gone.
-    pub fn forget_release(&mut self, release: &HelmRelease) {
+    /// Removes a Helm release that no longer exists from all records.
+    pub fn remove_release(&mut self, release: &HelmRelease) {
         for record in self.records.values_mut().filter(|record| record.release.as_ref() == Some(release)) {
             record.release = None;
         }
     }
 
-    /// The objects that are listed but no longer wanted.
+    /// The recorded objects that are no longer planned.
     #[must_use]
     pub fn surplus(&self, wanted: &[ObjectId]) -> Vec<(ObjectId, Record)> {
         let unwanted = |id: &ObjectId| !wanted.iter().any(|w| w.is_same_object(id));
@@ -242,7 +217,7 @@ impl InventoryStore {
         Self { api: Api::namespaced(client, namespace), namespace: namespace.to_owned() }
     }
 
-    /// Reads the inventory; one that was never written is empty.
+    /// Reads the inventory. It is empty if the Secret does not exist.
     pub async fn load(&self) -> Result<Inventory, Error> {
         let secret = self.api.get_opt(SECRET_NAME).await.map_err(|source| self.read_error(source))?;
         let data = secret.and_then(|secret| secret.data).and_then(|mut data| data.remove(DATA_KEY));
@@ -253,7 +228,7 @@ impl InventoryStore {
         }
     }
 
-    /// Writes the inventory as it now is.
+    /// Writes the inventory.
     pub async fn save(&self, inventory: &Inventory) -> Result<(), Error> {
         let bytes = inventory
             .encode()
@@ -273,11 +248,11 @@ impl InventoryStore {
             .map_err(|source| Error::Write { namespace: self.namespace.clone(), source: Box::new(source) })
     }
 
-    /// Deletes the Secret once nothing is left to remember.
+    /// Deletes the Secret.
     pub async fn delete(&self) -> Result<(), Error> {
         match self.api.delete(SECRET_NAME, &kube::api::DeleteParams::default()).await {
             Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) if is_not_found(&error) => Ok(()),
             Err(source) => Err(Error::Write { namespace: self.namespace.clone(), source: Box::new(source) }),
         }
     }
@@ -294,13 +269,7 @@ mod tests {
     use super::*;
 
     fn id(version: &str, name: &str) -> ObjectId {
-        ObjectId {
-            group: "apps".into(),
-            version: version.into(),
-            kind: "Deployment".into(),
-            namespace: Some("istio-system".into()),
-            name: name.into(),
-        }
+        ObjectId::namespaced(&format!("apps/{version}"), "Deployment", "istio-system", name)
     }
 
     #[test]
@@ -367,7 +336,7 @@ mod tests {
         }
 
         #[test]
-        fn every_listed_object_is_either_wanted_or_surplus(
+        fn every_recorded_object_is_either_planned_or_surplus(
             recorded in proptest::collection::vec(any_id(), 0..8), wanted in proptest::collection::vec(any_id(), 0..8),
         ) {
             let mut inventory = Inventory::default();

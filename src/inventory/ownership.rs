@@ -1,9 +1,10 @@
-//! Whose an object is, and so whether it may be deleted when it is no longer planned.
+//! The origin of an object, and whether it may be deleted once it is no longer planned.
 //!
-//! Pure. A value of the resource's author, or another version of the charts, can plan an object that was there before. Applying
-//! it makes its fields ours, but not the object: what somebody else made for another purpose is released and never deleted.
+//! Pure. A value in the `Istio` resource, or another version of the charts, can plan an object that exists already. Applying it
+//! makes its fields ours, but not the object: an object that others made for another purpose is released and never deleted.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use k8s_openapi::jiff::SignedDuration;
 use kube::api::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
@@ -12,12 +13,13 @@ use crate::api::names::{FIELD_MANAGER, ISTIO_NAMESPACE, OPERATOR_NAMESPACE};
 use crate::kubernetes::object::ObjectId;
 use crate::plan::access;
 
-/// The objects that installers of Istio make: everything that the charts and the operator render without the author's values,
-/// a line each. Written by `make generate`, compared with the charts by `cargo test --test permissions`.
+/// The objects that installers of Istio create, one per line: everything that the charts and the operator render without values
+/// of the `Istio` resource. Written by `make generate`, compared with the charts by `cargo test --test permissions`.
 const ISTIO_OBJECTS: &str = include_str!("istio_objects.txt");
 
-/// Seconds by which the time of an entry in the managed fields may differ from that of the creation that it is about.
-const CREATION_TOLERANCE: i64 = 1;
+/// How far the time of an entry in the managed fields may differ from the creation that it records: the API server takes both
+/// in whole seconds, one after the other.
+const CREATION_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
 
 /// Where an object comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,14 +27,14 @@ const CREATION_TOLERANCE: i64 = 1;
 pub enum Origin {
     /// Our first write created it.
     Created,
-    /// It existed before, as part of an Istio that another installer made.
+    /// It existed before, as part of an Istio that another installer created.
     Istio,
-    /// It existed before, for a purpose of somebody else.
+    /// It existed before, for another purpose.
     Foreign,
 }
 
 impl Origin {
-    /// Where an object comes from, told from its metadata as our first write returned it.
+    /// Where an object comes from, given its metadata as our first write returned it.
     #[must_use]
     pub fn of_first_write(id: &ObjectId, metadata: &ObjectMeta) -> Self {
         if was_created_by_us(metadata) {
@@ -47,8 +49,8 @@ impl Origin {
 
 /// Whether an object that is no longer planned may be deleted; otherwise it is only released.
 ///
-/// Inventories of version 0.1 do not say where an object comes from: then it may be deleted if it is one that an installer of
-/// Istio makes, or in a namespace of Istio.
+/// Inventories of version 0.1 do not record origins. Then an object may be deleted if installers of Istio create it, or if it is
+/// in the namespace of the control plane or of the operator.
 #[must_use]
 pub fn may_be_deleted(id: &ObjectId, record: &Record) -> bool {
     match record.origin {
@@ -58,7 +60,7 @@ pub fn may_be_deleted(id: &ObjectId, record: &Record) -> bool {
     }
 }
 
-/// Whether an object is one that an installer of Istio makes, by its identity alone.
+/// Whether installers of Istio create an object, by its identity alone.
 #[must_use]
 pub fn is_istio_object(id: &ObjectId) -> bool {
     access::is_operator_role_binding(id) || ISTIO_OBJECTS.lines().any(|line| line == describe(id))
@@ -72,7 +74,7 @@ pub fn is_in_own_namespace(id: &ObjectId) -> bool {
         .is_some_and(|namespace| [ISTIO_NAMESPACE, OPERATOR_NAMESPACE].contains(&namespace))
 }
 
-/// The line that stands for an object in the list: kind, group, namespace and name, without the version.
+/// The line of an object in the list: kind, group, namespace and name, without the version.
 #[must_use]
 pub fn describe(id: &ObjectId) -> String {
     let group = if id.group.is_empty() { String::new() } else { format!(".{}", id.group) };
@@ -80,10 +82,9 @@ pub fn describe(id: &ObjectId) -> String {
     format!("{}{group} {namespace}{}", id.kind, id.name)
 }
 
-/// Whether our apply created an object: then nobody else manages a field of it, and we do since it exists.
+/// Whether our apply created an object: then we alone manage its fields, and have done so since its creation.
 ///
-/// When in doubt it says no: an object whose creation goes unnoticed is left behind, the other error would delete one of
-/// somebody else.
+/// If in doubt, no: a creation that goes unnoticed leaves an object behind, the opposite error would delete one of others.
 fn was_created_by_us(metadata: &ObjectMeta) -> bool {
     let entries: Vec<&ManagedFieldsEntry> =
         metadata.managed_fields.iter().flatten().filter(|entry| is_of_whole_object(entry)).collect();
@@ -91,7 +92,7 @@ fn was_created_by_us(metadata: &ObjectMeta) -> bool {
     let is_ours =
         only.manager.as_deref() == Some(FIELD_MANAGER) && only.operation.as_deref() == Some("Apply");
     let (Some(written), Some(created)) = (&only.time, &metadata.creation_timestamp) else { return false };
-    is_ours && (written.0.as_second() - created.0.as_second()).abs() <= CREATION_TOLERANCE
+    is_ours && written.0.duration_since(created.0).abs() <= CREATION_TOLERANCE
 }
 
 fn is_of_whole_object(entry: &ManagedFieldsEntry) -> bool {

@@ -1,8 +1,8 @@
-//! Writes that the inventory does not know of yet.
+//! Writes that are not in the saved inventory yet.
 //!
-//! An apply may be dropped at any time, when the resource is edited for example, and what it wrote in the end is not noted
-//! then. Nor does the cluster always tell: our entry in the managed fields shows a second write of the same fields by its
-//! time alone, in whole seconds.
+//! An apply can be dropped at any time, for example when the `Istio` resource is edited, and its last writes are not recorded
+//! then. The cluster does not always reveal them: a second write of the same fields changes only the time of our entry in the
+//! managed fields, and that in whole seconds.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -10,34 +10,34 @@ use std::sync::{Mutex, MutexGuard};
 use crate::kubernetes::object::ObjectId;
 use crate::lock::lock;
 
-/// Objects that were written since the inventory was saved, and whether the inventory at hand has the write.
+/// Objects that were written since the inventory was saved, and whether the loaded inventory has the write.
 #[derive(Debug, Default)]
 pub struct PendingRecords(Mutex<BTreeMap<ObjectId, bool>>);
 
 impl PendingRecords {
-    /// Notes that an inventory is at hand that was just read, which has none of these writes.
+    /// The inventory was loaded again: it has none of these writes.
     pub fn reset_recorded(&self) {
         self.writes().values_mut().for_each(|recorded| *recorded = false);
     }
 
-    /// Notes that an object is about to be written.
+    /// An object is about to be written.
     pub fn add(&self, id: &ObjectId) {
         self.writes().insert(id.clone(), false);
     }
 
-    /// Notes that the write of an object is in the inventory at hand.
+    /// The write of an object was recorded in the loaded inventory.
     pub fn mark_recorded(&self, id: &ObjectId) {
         if let Some(recorded) = self.writes().get_mut(id) {
             *recorded = true;
         }
     }
 
-    /// Notes that the inventory at hand was saved.
+    /// The loaded inventory was saved.
     pub fn remove_recorded(&self) {
         self.writes().retain(|_, recorded| !*recorded);
     }
 
-    /// Whether an object may be otherwise than the saved inventory has it.
+    /// Whether an object may differ from its record in the saved inventory.
     #[must_use]
     pub fn contains(&self, id: &ObjectId) -> bool {
         self.writes().contains_key(id)
@@ -53,13 +53,7 @@ mod tests {
     use super::*;
 
     fn id(name: &str) -> ObjectId {
-        ObjectId {
-            group: String::new(),
-            version: "v1".into(),
-            kind: "ConfigMap".into(),
-            namespace: Some("istio-system".into()),
-            name: name.into(),
-        }
+        ObjectId::namespaced("v1", "ConfigMap", "istio-system", name)
     }
 
     fn recorded(name: &str) -> PendingRecords {
@@ -71,12 +65,12 @@ mod tests {
 
     #[test]
     fn a_recorded_write_is_removed_when_the_inventory_is_saved() {
-        let pending = recorded("noted");
+        let pending = recorded("recorded");
         pending.add(&id("dropped"));
-        pending.mark_recorded(&id("never begun"));
-        assert!(pending.contains(&id("noted")) && !pending.contains(&id("never begun")));
+        pending.mark_recorded(&id("never started"));
+        assert!(pending.contains(&id("recorded")) && !pending.contains(&id("never started")));
         pending.remove_recorded();
-        assert!(!pending.contains(&id("noted")) && pending.contains(&id("dropped")));
+        assert!(!pending.contains(&id("recorded")) && pending.contains(&id("dropped")));
     }
 
     #[test]

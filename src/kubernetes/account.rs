@@ -1,4 +1,4 @@
-//! Which `ServiceAccount` this process acts as, told from its own credentials without a request.
+//! The `ServiceAccount` of this process, read from its own credentials without a request.
 
 use std::path::Path;
 
@@ -16,9 +16,9 @@ pub struct ServiceAccountRef {
 }
 
 impl ServiceAccountRef {
-    /// The account of a client with this configuration; `None` for a person or a program with credentials of another sort.
+    /// The account of a client with this configuration; `None` for users and other kinds of credentials.
     ///
-    /// The token is not verified: the API server does that, and here it only says who presents it.
+    /// The token is not verified, which is the task of the API server: here it only identifies the client.
     #[must_use]
     pub fn of(config: &Config) -> Option<Self> {
         let auth = &config.auth_info;
@@ -27,12 +27,12 @@ impl ServiceAccountRef {
         }
         match &auth.token_file {
             Some(file) => Self::of_token(std::fs::read_to_string(Path::new(file)).ok()?.trim()),
-            // The type of the token shows its text to a serializer only.
+            // The type of the token reveals its text only to a serializer.
             None => Self::of_token(serde_json::to_value(auth).ok()?["token"].as_str()?),
         }
     }
 
-    /// The account by whose name the API server knows a user.
+    /// The account of a user name of the API server.
     fn of_user(user: &str) -> Option<Self> {
         let (namespace, name) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
         let is_name = |text: &str| !text.is_empty() && !text.contains(':');
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_account_is_the_subject_of_the_token() {
-        // Claims of several lengths, so that each length of padding occurs, and letters that only one alphabet has.
+        // Claims of several lengths, so that each length of padding occurs, and characters of only one of the alphabets.
         for extra in ["", "a", "ab", "abc", "~~~???>>>"] {
             let token = token(&json!({"sub": USER, "jti": extra}));
             assert_eq!(

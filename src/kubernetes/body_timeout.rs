@@ -1,4 +1,8 @@
-//! An answer's body that ends with an error when its time is over, or when it is silent where it must not be.
+//! A response body that ends with an error at its deadline, or after too long a silence in an initial list.
+//!
+//! Kept although `tower-http` has a `TimeoutBody`: that limits the pause between two frames, so that a server that sends one byte
+//! every 29 s would hold a read forever. It has no absolute deadline, cannot tell an initial list (limited) from the events after
+//! it (not limited), and its error does not name the request. 90 lines.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,26 +15,26 @@ use tower::BoxError;
 
 use super::timeouts::RequestTimeout;
 
-/// Annotation of the bookmark that ends the list with which a watch began.
+/// Annotation of the bookmark that ends the initial list of a watch.
 const LIST_END_ANNOTATION: &[u8] = b"k8s.io/initial-events-end";
 
-/// A body that has to be complete at a deadline, or may go on for ever.
+/// A body that must be complete at a deadline, or may continue forever.
 pub struct DeadlineBody<B = Body> {
     body: B,
     deadline: Option<(Pin<Box<Sleep>>, RequestTimeout)>,
     list: Option<InitialList>,
 }
 
-/// The list at the beginning of a body.
+/// The initial list of a body.
 struct InitialList {
     timeout: Pin<Box<Sleep>>,
     error: RequestTimeout,
-    /// The last bytes that were read, since the end may be told in two parts.
+    /// The last bytes read: the annotation may be split between two frames.
     tail: Vec<u8>,
 }
 
 impl<B> DeadlineBody<B> {
-    /// `body` as it comes, for as long as it takes.
+    /// `body` without a limit.
     pub fn endless(body: B) -> Self {
         Self { body, deadline: None, list: None }
     }
@@ -40,14 +44,14 @@ impl<B> DeadlineBody<B> {
         Self { deadline: Some((Box::pin(sleep_until(deadline)), error)), ..Self::endless(body) }
     }
 
-    /// The body begins with a list that ends with `error` when it is silent for as long as that says.
+    /// The body begins with a list, which ends with `error` after a silence of the length in `error`.
     #[must_use]
     pub fn with_list(self, error: RequestTimeout) -> Self {
         let over = Box::pin(sleep_until(Instant::now() + error.after));
         Self { list: Some(InitialList { timeout: over, error, tail: Vec::new() }), ..self }
     }
 
-    /// The error of what is over by now.
+    /// The error of an expired limit.
     fn poll_expired(&mut self, context: &mut Context<'_>) -> Option<RequestTimeout> {
         let list = self.list.as_mut().map(|list| (&mut list.timeout, &list.error));
         let deadline = self.deadline.as_mut().map(|(over, error)| (over, &*error));
@@ -57,7 +61,7 @@ impl<B> DeadlineBody<B> {
 }
 
 impl InitialList {
-    /// Takes in what was read; whether the list is complete.
+    /// Records the bytes of a frame; returns whether the list is complete.
     fn read(&mut self, data: &[u8]) -> bool {
         self.tail.extend_from_slice(data);
         let is_complete =
@@ -138,7 +142,7 @@ mod tests {
         assert!(next(&mut endless).await.unwrap().is_ok());
     }
 
-    /// A body of parts that each take a second, and then says nothing any more.
+    /// A body of parts that take a second each, followed by silence.
     struct Parts(Vec<&'static str>, Pin<Box<Sleep>>);
 
     impl HttpBody for Parts {

@@ -1,4 +1,7 @@
-//! Finds the API server and opens a client on it.
+//! Finds the cluster in the configuration, and connects to its API server.
+//!
+//! kube's own client is replaced because it does not speak HTTP/2 and does not set `TCP_NODELAY`: one connection for all thirty
+//! watches instead of thirty saves several MiB of memory (ADR 12).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,23 +24,22 @@ use super::request_metrics::RequestMetrics;
 use super::timeouts::Limits;
 use super::write_fence::limited_client;
 
-/// Reaching the address of an API server takes milliseconds or does not happen.
+/// Timeout of a TCP connection, which takes milliseconds unless the address is unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Those that a burst of writes needed are closed soon after it. Renewals of the Lease keep one open.
+/// Idle connections are closed soon after a burst of writes. Renewals of the Lease keep one open.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Each connection keeps what it once needed.
+/// Largest read buffer: a connection keeps the buffer that it once needed.
 const READ_BUFFER_BYTES: usize = 32 << 10;
-/// A shared connection that died silently takes all watches along, so that it is asked for a sign of life; and so is one
-/// that is of no use but for a watch, by the kernel.
+/// A shared connection that fails silently would stop all watches, so that it is pinged.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 2;
-/// What one stream may have sent that nobody has read, and all of them: more than a hundred times as much, which is as many
-/// streams as an API server allows, so that none that is not read holds the others up.
+/// Unread bytes of one stream, and of all streams of a connection. The second is more than a hundred times the first, which is the
+/// number of streams that an API server allows, so that a stream that is not read does not block the others.
 const STREAM_WINDOW_BYTES: u32 = 64 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 
-/// What is offered to the API server, best first.
+/// Protocols offered to the API server, in order of preference.
 const HTTP1_ALPN: [&[u8]; 1] = [b"http/1.1"];
 const HTTP2_ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
@@ -48,60 +50,60 @@ enum ReadMode {
     Coalesced,
 }
 
-/// The ways to one API server.
+/// The connections to one API server.
 #[derive(Clone)]
 pub struct Connections {
-    /// For requests that end, by HTTP/1.1: one that is given up takes its connection along, so that the next, a renewal of
-    /// the Lease for example, does not wait on a connection that is dead.
+    /// For requests that end, by HTTP/1.1: a request that times out closes its connection, so that the next one, such as a renewal
+    /// of the Lease, does not wait on a dead connection.
     pub requests: kube::Client,
-    /// For answers that go on: by HTTP/2, if the API server speaks it, all on one connection, which costs memory but once.
+    /// For streams: by HTTP/2 if the API server supports it, all on one connection.
     pub streams: kube::Client,
     /// For answers that go on, with a great deal to tell of which nothing is urgent: by HTTP/1.1, each on a connection of
     /// its own, whose reads are coalesced; in commands, as `streams`.
     pub coalesced: kube::Client,
 }
 
-/// Why there is no client.
+/// Why no client could be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The file named by `--kubeconfig` cannot be used.
-    #[error("the kubeconfig {} cannot be used", path.display())]
+    /// The file of `--kubeconfig` cannot be used.
+    #[error("cannot use the kubeconfig {}", path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// Why.
         source: KubeconfigError,
     },
-    /// The files named by the variable KUBECONFIG cannot be used.
-    #[error("the kubeconfig named by the environment variable KUBECONFIG cannot be used")]
+    /// The files in the variable KUBECONFIG cannot be used.
+    #[error("cannot use the kubeconfig in the environment variable KUBECONFIG")]
     Environment(#[source] KubeconfigError),
-    /// No cluster was named, this is no Pod with a service account, and the file in the home directory cannot be used.
+    /// No cluster is configured, this is not a Pod with a ServiceAccount, and the file in the home directory cannot be used.
     #[error(
-        "no cluster was found: --kubeconfig and KUBECONFIG are not set, this is not a Pod with a service account \
+        "no cluster found: --kubeconfig and KUBECONFIG are not set, this is not a Pod with a ServiceAccount \
          ({in_cluster}), and the kubeconfig in the home directory cannot be used"
     )]
     NoCluster {
-        /// Why this is no Pod with a service account.
+        /// Why this is not a Pod with a ServiceAccount.
         in_cluster: Box<InClusterError>,
         /// Why the file in the home directory cannot be used.
         source: KubeconfigError,
     },
-    /// The user to act for cannot be one.
-    #[error("{user:?} is no name of a user")]
+    /// The user to impersonate has an invalid name.
+    #[error("invalid user name {user:?}")]
     InvalidUser {
         /// The name.
         user: String,
     },
-    /// Nobody answers, or not to us.
-    #[error("the API server at {address} cannot be asked")]
+    /// The API server does not respond, or rejects the client.
+    #[error("cannot reach the API server at {address}")]
     Unreachable {
         /// The address of the API server.
         address: String,
         /// Why.
         source: Box<kube::Error>,
     },
-    /// The address, certificates or credentials that were found cannot be used.
-    #[error("the client for the API server at {address} cannot be set up")]
+    /// The address, certificates or credentials cannot be used.
+    #[error("cannot set up the client for the API server at {address}")]
     Setup {
         /// The address of the API server.
         address: String,
@@ -110,12 +112,11 @@ pub enum ConnectError {
     },
 }
 
-/// A client for a person, with the usual limits, for the cluster that is found in this order, which is
-/// controller-runtime's: the file `kubeconfig`, the files that the variable KUBECONFIG names, the service account of the
-/// Pod, `~/.kube/config`. It acts as another user if one is named: the API server then asks whether the real one may act
-/// for him.
+/// A client for command-line users, with the default limits. The cluster is found in the order of controller-runtime: the file
+/// `kubeconfig`, the files in the variable KUBECONFIG, the ServiceAccount of the Pod, `~/.kube/config`. With `user`, the client
+/// impersonates that user.
 ///
-/// One request is made, which anyone may make, so that a cluster that cannot be reached is told as that.
+/// Sends one request for which no permission is needed, so that an unreachable cluster is reported as such.
 pub async fn connect(kubeconfig: Option<&Path>, user: Option<&str>) -> Result<kube::Client, ConnectError> {
     let mut config = find_config(kubeconfig).await?;
     if let Some(user) = user {
@@ -137,10 +138,9 @@ pub async fn connect(kubeconfig: Option<&Path>, user: Option<&str>) -> Result<ku
     }
 }
 
-/// Both ways to the cluster that [`connect`] finds; what goes there is counted. With the `ServiceAccount` that they act as, if
-/// it is one.
+/// The connections to the cluster that [`connect`] finds, with counted requests, and the `ServiceAccount` of the client, if any.
 ///
-/// Nothing is retried inside these clients: a retry there would outlast any deadline set outside.
+/// Nothing is retried inside these clients: a retry there would outlast the timeouts set outside.
 pub async fn connections(
     kubeconfig: Option<&Path>,
     count: &RequestMetrics,
@@ -167,13 +167,13 @@ fn open_clients(config: &Config) -> Result<(kube::Client, kube::Client), Connect
 fn open_client(config: &Config, protocols: &[&[u8]], reads: ReadMode) -> Result<kube::Client, ConnectError> {
     let address = config.cluster_url.to_string();
     let mut config = config.clone();
-    // Without a name of their own, writes are noted in `managedFields` as those of "unknown".
+    // Without it, `managedFields` records writes as those of "unknown".
     config
         .headers
         .push((USER_AGENT, HeaderValue::from_static(concat!("istio-manager/", env!("CARGO_PKG_VERSION")))));
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
-    // Only kube's own client knows what to do with a proxy, or with a server that is called by another name.
+    // Only kube's own client supports a proxy, or a server with another TLS name.
     let is_plain = config.proxy_url.is_none() && config.tls_server_name.is_none();
     let opened =
         if is_plain { new_client(&config, protocols, reads) } else { kube::Client::try_from(config) };
@@ -257,7 +257,7 @@ mod tests {
     #[tokio::test]
     async fn a_missing_kubeconfig_is_named() {
         let error = connect(Some(Path::new("/does/not/exist")), None).await.err().unwrap();
-        assert_eq!(error.to_string(), "the kubeconfig /does/not/exist cannot be used");
+        assert_eq!(error.to_string(), "cannot use the kubeconfig /does/not/exist");
     }
 
     #[test]
@@ -284,6 +284,6 @@ clusters:
         let config = find_config(Some(file.path())).await.unwrap();
         assert_eq!(config.default_namespace, "team-a");
         let error = connect(Some(file.path()), None).await.err().unwrap();
-        assert_eq!(error.to_string(), "the API server at http://127.0.0.1:1/ cannot be asked");
+        assert_eq!(error.to_string(), "cannot reach the API server at http://127.0.0.1:1/");
     }
 }

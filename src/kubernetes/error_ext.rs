@@ -1,14 +1,14 @@
-//! What an answer of the API server means, where kube leaves it open.
+//! Meaning of error responses of the API server, on top of kube.
 
 /// Whether the object, or its whole kind, does not exist.
 ///
-/// The answer to a kind that is not served is plain text; kube then knows the code, but not the reason.
+/// The response to a kind that is not served is plain text, for which kube's own check uses the status code.
 #[must_use]
 pub fn is_not_found(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 404)
+    matches!(error, kube::Error::Api(status) if status.is_not_found())
 }
 
-/// An answer, or nothing if what was asked for does not exist.
+/// The response, or `None` if the requested object does not exist.
 pub fn ok_if_not_found<T>(result: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
     match result {
         Ok(object) => Ok(Some(object)),

@@ -1,15 +1,21 @@
-//! The connection to the API server: where it is, and the two clients, a plain one for the Lease and a guarded one
-//! for everything else. It adds limits to requests and must not know what any of them means.
+//! The API server: how to reach it, and what its objects and responses mean, each judgment in one place.
+//!
+//! Requests get limits and the write fence here; which requests to send, and what Istio is, is decided elsewhere.
 
 mod account;
 mod body_timeout;
 mod coalesced;
+pub mod conditions;
 mod connect;
+pub(crate) mod endpoints;
 mod error_ext;
+pub mod json;
 mod nesting;
 pub mod object;
 pub(crate) mod quantity;
 mod request_metrics;
+pub(crate) mod retry;
+pub mod rollout;
 mod streaming_list;
 mod timeouts;
 mod write_fence;

@@ -1,8 +1,8 @@
-//! Cuts JSON that is nested too deeply out of answers, before it is parsed.
+//! Removes JSON that is nested too deeply from responses before they are parsed.
 //!
-//! The API server keeps custom resources that are nested far deeper than a recursive parser follows. One of them would
-//! make the list or watch of its whole kind fail, again and again. What is cut becomes `null`; the rest of the object is
-//! read as usual, and whoever judges it sees that it is nested too deeply.
+//! The API server stores custom resources that are nested far deeper than the 127 levels that `serde_json` parses. A single one
+//! would make every list and watch of its kind fail. Removed parts become `null`; the rest of the object is read as usual, and
+//! validation reports the nesting. No crate filters a stream of JSON without parsing it. 130 lines.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -11,29 +11,29 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use kube::client::Body;
 
-/// Levels that remain. `serde_json` parses 127; what is around an object in a list or a watch takes two.
+/// Levels that remain. `serde_json` parses 127, of which a list or watch event around an object takes two.
 const MAX_DEPTH: usize = 100;
 
-/// Whether objects at a path may be nested without bound: the kinds of custom resources. Built-in kinds have fixed types.
+/// Whether objects at a path can be nested without limit: custom resources. Built-in kinds have fixed types.
 fn is_unbounded(path: &str) -> bool {
     let group = path.strip_prefix("/apis/").and_then(|rest| rest.split('/').next()).unwrap_or_default();
     group.contains('.') && !group.ends_with(".k8s.io")
 }
 
-/// A body without what is nested too deeply, or one that remains as it is.
+/// A body without parts that are nested too deeply; unchanged for built-in kinds.
 pub struct DepthLimitedBody {
     body: Body,
     state: Option<DepthFilter>,
 }
 
 impl DepthLimitedBody {
-    /// The body of an answer to a request for `path`.
+    /// The body of a response to a request for `path`.
     pub(super) fn new(body: Body, path: &str) -> Self {
         Self { body, state: is_unbounded(path).then(DepthFilter::default) }
     }
 }
 
-/// Where in a JSON text the filter is; a text arrives in parts.
+/// The position of the filter in a JSON text, which arrives in parts.
 #[derive(Default)]
 struct DepthFilter {
     depth: usize,
@@ -42,7 +42,7 @@ struct DepthFilter {
 }
 
 impl DepthFilter {
-    /// The part of a text that remains.
+    /// Filters a part of the text.
     fn apply(&mut self, part: Bytes) -> Bytes {
         let mut rewritten: Option<Vec<u8>> = None;
         for (at, byte) in part.iter().enumerate() {
@@ -50,7 +50,7 @@ impl DepthFilter {
             match &mut rewritten {
                 Some(kept) => kept.extend(output.bytes(*byte)),
                 None if output == ByteOutput::Unchanged => {}
-                // Most parts remain as they are, and are not copied.
+                // Most parts are unchanged, and are not copied.
                 None => {
                     let mut copy = part.slice(..at).to_vec();
                     copy.extend(output.bytes(*byte));
@@ -79,7 +79,7 @@ impl DepthFilter {
     }
 }
 
-/// What remains of a byte.
+/// The output for a byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ByteOutput {
     Unchanged,
@@ -116,7 +116,7 @@ impl HttpBody for DepthLimitedBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // What is cut is not known in advance.
+        // The length of removed parts is not known in advance.
         if self.state.is_some() { SizeHint::default() } else { self.body.size_hint() }
     }
 }
@@ -132,7 +132,7 @@ mod tests {
         format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels))
     }
 
-    /// What remains of a text that arrives in parts of a size.
+    /// Filters a text that arrives in parts of a given size.
     fn filtered(text: &str, size: usize) -> String {
         let mut state = DepthFilter::default();
         let parts = text.as_bytes().chunks(size).map(|part| state.apply(Bytes::copy_from_slice(part)));

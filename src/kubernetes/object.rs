@@ -1,11 +1,11 @@
 //! The identity of a Kubernetes object, and the API endpoint that serves it.
 //!
-//! Works on manifests as JSON; it neither reads nor writes the cluster.
+//! Pure; it reads manifests as JSON and sends no request.
 
 use std::fmt;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::api::DynamicObject;
+use kube::api::{DynamicObject, ObjectMeta};
 use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
 use kube::{Api, Client};
 use serde::{Deserialize, Serialize};
@@ -24,19 +24,19 @@ const CLUSTER_SCOPED: [&str; 8] = [
     "ValidatingWebhookConfiguration",
 ];
 
-/// The metadata of an object of any kind. One type for all kinds, since each type that is watched is code of its own.
+/// The metadata of an object of any kind. One type for all kinds, because each watched type is compiled separately.
 pub type Metadata = PartialObjectMeta<DynamicObject>;
 
-/// The endpoint of a kind, by Kubernetes' naming rule for plurals.
+/// The endpoint of a kind, with the plural by Kubernetes' naming rule.
 #[must_use]
 pub fn resource(group: &str, version: &str, kind: &str) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }
 
-/// A manifest that cannot be addressed.
+/// A manifest without a usable identity.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum Error {
-    /// The manifest lacks one of the fields that make up an object's identity.
+    /// The manifest lacks a field of the identity.
     #[error("a rendered {kind} object has no {field}")]
     Incomplete {
         /// The manifest's kind, or `?`.
@@ -44,12 +44,12 @@ pub enum Error {
         /// The missing field.
         field: &'static str,
     },
-    /// A part of the identity could not stand in the path of a request without changing its meaning.
-    #[error("a rendered object has {text:?} as {field}, which Kubernetes does not allow there")]
+    /// A part of the identity would change the path of a request.
+    #[error("a rendered object has the invalid {field} {text:?}")]
     Invalid {
         /// The field.
         field: &'static str,
-        /// Its text, shortened.
+        /// Its text, truncated.
         text: String,
     },
 }
@@ -112,8 +112,71 @@ pub struct ObjectId {
     pub name: String,
 }
 
+/// Group, version and kind of objects. Unlike kube's `GroupVersionKind` it can be sorted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectKind {
+    /// API group; empty for the core group.
+    pub group: String,
+    /// API version without the group.
+    pub version: String,
+    /// Kind in singular, such as `Deployment`.
+    pub kind: String,
+}
+
+impl ObjectKind {
+    /// A kind by its `apiVersion`, such as `apps/v1`, and its name.
+    #[must_use]
+    pub fn new(api_version: &str, kind: &str) -> Self {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        Self { group: group.to_owned(), version: version.to_owned(), kind: kind.to_owned() }
+    }
+
+    /// The kind that an endpoint serves.
+    #[must_use]
+    pub fn of(resource: &ApiResource) -> Self {
+        Self::new(&resource.api_version, &resource.kind)
+    }
+
+    /// The endpoint of this kind, with the plural by Kubernetes' naming rule.
+    #[must_use]
+    pub fn api_resource(&self) -> ApiResource {
+        resource(&self.group, &self.version, &self.kind)
+    }
+
+    /// The identity of an object of this kind, given its metadata.
+    #[must_use]
+    pub fn object(&self, metadata: &ObjectMeta) -> ObjectId {
+        ObjectId {
+            group: self.group.clone(),
+            version: self.version.clone(),
+            kind: self.kind.clone(),
+            namespace: metadata.namespace.clone(),
+            name: metadata.name.clone().unwrap_or_default(),
+        }
+    }
+}
+
 impl ObjectId {
-    /// Reads the identity off a manifest.
+    /// A namespaced object, by the `apiVersion` of its kind, such as `apps/v1`.
+    #[must_use]
+    pub fn namespaced(api_version: &str, kind: &str, namespace: &str, name: &str) -> Self {
+        Self { namespace: Some(namespace.to_owned()), ..Self::cluster_scoped(api_version, kind, name) }
+    }
+
+    /// A cluster-scoped object, by the `apiVersion` of its kind, such as `rbac.authorization.k8s.io/v1`.
+    #[must_use]
+    pub fn cluster_scoped(api_version: &str, kind: &str, name: &str) -> Self {
+        let ObjectKind { group, version, kind } = ObjectKind::new(api_version, kind);
+        Self { group, version, kind, namespace: None, name: name.to_owned() }
+    }
+
+    /// The kind of this object.
+    #[must_use]
+    pub fn object_kind(&self) -> ObjectKind {
+        ObjectKind { group: self.group.clone(), version: self.version.clone(), kind: self.kind.clone() }
+    }
+
+    /// Reads the identity of a manifest.
     pub fn of(manifest: &Value) -> Result<Self, Error> {
         let text = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str);
         let kind = text("/kind").unwrap_or("?").to_owned();
@@ -131,7 +194,7 @@ impl ObjectId {
         Ok(id)
     }
 
-    /// Refuses texts that Kubernetes does not allow: they would end up in the path of a request.
+    /// Rejects text that Kubernetes does not allow: it would become part of the path of a request.
     fn check(&self) -> Result<(), Error> {
         let is_name = if self.group == PATH_SEGMENT_NAMES_GROUP { is_path_segment } else { is_dns_subdomain };
         let namespace = self.namespace.as_deref();
@@ -149,7 +212,7 @@ impl ObjectId {
         Ok(())
     }
 
-    /// The endpoint of this object's kind, by Kubernetes' naming rule for plurals.
+    /// The endpoint of this object's kind, with the plural by Kubernetes' naming rule.
     #[must_use]
     pub fn api_resource(&self) -> ApiResource {
         resource(&self.group, &self.version, &self.kind)
@@ -190,7 +253,7 @@ impl ObjectId {
         }
     }
 
-    /// Whether both name the same object, whatever version of its API each speaks.
+    /// Whether both identify the same object, possibly by different versions of its API.
     #[must_use]
     pub fn is_same_object(&self, other: &Self) -> bool {
         self.kind == other.kind
@@ -222,12 +285,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_identity_is_read_off_a_manifest() {
+    fn an_identity_is_read_from_a_manifest() {
         let manifest = json!({"apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {"name": "istiod", "namespace": "istio-system"}});
         let id = ObjectId::of(&manifest).unwrap();
         assert_eq!(id.to_string(), "Deployment istio-system/istiod");
         assert_eq!((id.group.as_str(), id.version.as_str()), ("apps", "v1"));
+        assert_eq!(id, ObjectId::namespaced("apps/v1", "Deployment", "istio-system", "istiod"));
+        let metadata = ObjectMeta {
+            namespace: Some("istio-system".into()),
+            name: Some("istiod".into()),
+            ..ObjectMeta::default()
+        };
+        assert_eq!(id, ObjectKind::new("apps/v1", "Deployment").object(&metadata));
+        assert_eq!(id.object_kind(), ObjectKind::of(&id.api_resource()));
     }
 
     #[test]
@@ -245,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_could_change_the_path_of_a_request_are_refused() {
+    fn identities_that_would_change_a_request_path_are_rejected() {
         let of = |api_version: &str, kind: &str, namespace: &str, name: &str| {
             ObjectId::of(&json!({"apiVersion": api_version, "kind": kind,
                 "metadata": {"name": name, "namespace": namespace}}))

@@ -1,7 +1,7 @@
-//! Kubernetes quantities, such as `7910m` or `32Gi`, as numbers that can be added.
-//! Reads only; quantities of users are handed on as they wrote them.
+//! Kubernetes quantities, such as `7910m` or `32Gi`, as numbers.
+//! Parses only; quantities of users are passed on as they are written.
 
-/// Reads a quantity in thousandths of its unit. `None` if it is not one.
+/// Parses a quantity in thousandths of its unit, rounded towards zero; `None` if it is not a quantity.
 pub(crate) fn thousandths(text: &str) -> Option<i128> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
@@ -12,7 +12,7 @@ pub(crate) fn thousandths(text: &str) -> Option<i128> {
     Some(digits.checked_mul(scale)? / divisor)
 }
 
-/// How many thousandths one of a suffix is.
+/// The number of thousandths in one unit of a suffix.
 fn scale(suffix: &str) -> Option<i128> {
     Some(match suffix {
         "m" => 1,

@@ -1,5 +1,5 @@
-//! Counts requests to the API server under the name and labels that every client in Go has, so that alerts made for the Go
-//! operator go on. Each attempt counts, those about the Lease included.
+//! Counts requests to the API server under the metric name and labels of Go clients, so that alerts for the Go operator keep
+//! working. Each attempt counts, including those for the Lease.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,7 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use tower::{BoxError, Service};
 
-/// In the place of a status code, as Go's client has it: there was no answer.
+/// Label value if there was no response, as in Go's client.
 const NO_RESPONSE: &str = "<error>";
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -22,20 +22,20 @@ struct RequestLabels {
     method: String,
 }
 
-/// How many requests were made. Cheap to clone; all clones share the counts.
+/// The counts of requests. Cheap to clone; all clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub struct RequestMetrics {
     requests: Family<RequestLabels, Counter>,
 }
 
 impl RequestMetrics {
-    /// Makes the count known to `registry`.
+    /// Registers the metric.
     pub fn register(&self, registry: &mut Registry) {
         let help = "Requests to the API server by status code, method and host";
         registry.register("rest_client_requests", help, self.requests.clone());
     }
 
-    /// A client for the same API server, called `host`, whose requests are counted.
+    /// A client for the same API server, labeled `host`, whose requests are counted.
     pub(super) fn instrument(&self, client: kube::Client, host: &str) -> kube::Client {
         let namespace = client.default_namespace().to_owned();
         kube::Client::new(CountingService { client, host: host.to_owned(), count: self.clone() }, namespace)

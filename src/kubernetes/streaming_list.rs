@@ -1,4 +1,6 @@
-//! Watches that ask once for what is there and for what happens to it.
+//! Watches that receive the initial list and all changes with one request.
+//!
+//! Kept on top of kube's `watcher`, which does not fall back by itself: half of the requests of an installation (ADR 12).
 
 use std::fmt::Debug;
 
@@ -11,8 +13,8 @@ use super::error_ext::is_not_found;
 
 type EventStream<K> = BoxStream<'static, watcher::Result<Event<K>>>;
 
-/// Like kube's `watcher`, with the list in the same request as the watch where the API server can do that (by default
-/// since Kubernetes 1.34), else with a request for each.
+/// Like kube's `watcher`, with the list in the same request as the watch if the API server supports that (by default since
+/// Kubernetes 1.34), else with one request for each.
 pub fn streaming_watcher<K>(
     api: Api<K>,
     config: Config,
@@ -25,7 +27,7 @@ where
     fall_back(first, listing)
 }
 
-/// The events of `first`, or those of `second` if the API server does not do what `first` asks for.
+/// The events of `first`, or those of `second` if the API server does not support the request of `first`.
 fn fall_back<K: Send + 'static>(
     first: EventStream<K>,
     second: impl FnOnce() -> EventStream<K> + Send + 'static,
@@ -34,7 +36,9 @@ fn fall_back<K: Send + 'static>(
         let event = events.next().await?;
         match second.take_if(|_| event.as_ref().is_err_and(is_streaming_unsupported)) {
             Some(second) => {
-                tracing::debug!("the API server streams no lists, listing and watching");
+                tracing::debug!(
+                    "the API server does not support streaming lists, listing and watching instead"
+                );
                 let mut events = second();
                 let event = events.next().await?;
                 Some((event, (events, None)))
@@ -51,7 +55,7 @@ pub fn is_not_served(error: &watcher::Error) -> bool {
     matches!(error, InitialListFailed(error) | WatchStartFailed(error) if is_not_found(error))
 }
 
-/// The API server knows the option, but its feature `WatchList` is off.
+/// Whether the API server knows the option, but its feature gate `WatchList` is off.
 fn is_streaming_unsupported(error: &watcher::Error) -> bool {
     matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 422)
 }

@@ -1,4 +1,7 @@
-//! How long a request may take, and whether it may start at all: the pure part of the guarded client.
+//! Timeouts of requests, and whether a request may start at all: the pure part of the client with the write fence.
+//!
+//! Kept although `tower-http` has a `Timeout` layer: that has one duration for all requests. Here the timeout depends on the kind
+//! of request, is shortened by the remaining Lease, and the error names the request.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -8,40 +11,40 @@ use tokio::time::Instant;
 
 use crate::leader::Leadership;
 
-/// The longest that requests may take.
+/// Timeouts by kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// For a request that reads, its whole answer included.
+    /// Of a read, its complete response included.
     pub read: Duration,
-    /// For a request that writes. What remains of the Lease shortens it further.
+    /// Of a write. The remaining time of the Lease shortens it.
     pub write: Duration,
-    /// For the start of an answer that then goes on as events happen, such as a watch; for each silence in the list with
-    /// which it may begin; and for its end after the time that the API server was asked to end it.
+    /// Of the start of a stream, such as a watch; of each silence in its initial list; and of its end after the time at which the
+    /// API server was requested to end it.
     pub stream_start: Duration,
 }
 
 impl Default for Limits {
-    /// A write may wait for admission webhooks, whose own limit is 30 s at the most; so may a read of a large list
-    /// for its turn in the API server's queue.
+    /// A write may wait for admission webhooks, whose own timeout is 30 s at most, and a read of a large list may wait in the queue
+    /// of the API server.
     fn default() -> Self {
         let limit = Duration::from_secs(30);
         Self { read: limit, write: limit, stream_start: limit }
     }
 }
 
-/// What kind of request it is, as far as its limits go.
+/// The kind of a request, by which its timeout is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestKind {
-    /// It changes nothing and its answer ends.
+    /// Changes nothing, and its response ends.
     Read,
-    /// It changes nothing and its answer goes on.
+    /// Changes nothing, and its response continues.
     Stream,
-    /// It may change something. Dry runs and reviews count as well: a standby has no use for them.
+    /// May change something. Dry runs and access reviews count, too: a standby needs none.
     Write,
 }
 
 impl RequestKind {
-    /// Tells the kind from the method and the query.
+    /// The kind that follows from the method and the query.
     #[must_use]
     pub fn of(method: &Method, uri: &Uri) -> Self {
         if !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
@@ -52,17 +55,17 @@ impl RequestKind {
     }
 }
 
-/// What an answer that goes on was asked for.
+/// The options of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamRequest {
     /// Whether it begins with a list.
     pub has_initial_list: bool,
-    /// When the API server ends it.
+    /// After which time the API server ends it.
     pub server_timeout: Option<Duration>,
 }
 
 impl StreamRequest {
-    /// What the query asks for.
+    /// Reads the options from the query.
     #[must_use]
     pub fn of(uri: &Uri) -> Self {
         let mut pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
@@ -74,9 +77,11 @@ impl StreamRequest {
     }
 }
 
-/// The address of a streamed list, asking for the present; `None` for any other request.
+/// The URI of a streaming list that is consistent; `None` for any other request.
 ///
-/// kube asks for a list of any age there, which may be older than what we wrote a moment ago.
+/// Kept because kube 5 always requests a streaming list of any age (`resourceVersion=0`) and has no option for this. With several
+/// API servers such a list can be older than our last write, so that a rollout would seem complete (ADR 12). To be deleted once
+/// kube's `watcher` can request a consistent list.
 #[must_use]
 pub fn consistent_list_uri(uri: &Uri) -> Option<Uri> {
     let query = uri.query()?;
@@ -92,7 +97,7 @@ pub fn consistent_list_uri(uri: &Uri) -> Option<Uri> {
 }
 
 impl Limits {
-    /// How long a request of this kind may take that starts at `now`, or `None` if it must not start.
+    /// The timeout of a request of this kind that starts at `now`; `None` if it must not start.
     #[must_use]
     pub fn budget(&self, kind: RequestKind, leadership: &Leadership, now: Instant) -> Option<Duration> {
         match kind {
@@ -103,9 +108,9 @@ impl Limits {
     }
 }
 
-/// A write that was not sent because this process does not lead.
+/// A write that was not sent because this process is not the leader.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{method} {path} was not sent: this process does not hold the Lease that allows it to write")]
+#[error("{method} {path} was not sent: this process does not hold the leader election Lease")]
 pub struct WriteDenied {
     /// The method of the request.
     pub method: Method,
@@ -113,19 +118,19 @@ pub struct WriteDenied {
     pub path: String,
 }
 
-/// A request that took too long. A write may or may not have had its effect.
+/// A request that timed out. A write may or may not have taken effect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{method} {path} was given up after {after:?} without an answer")]
+#[error("{method} {path} timed out after {after:?}")]
 pub struct RequestTimeout {
     /// The method of the request.
     pub method: Method,
     /// The path of the request.
     pub path: String,
-    /// How long it was waited for.
+    /// The timeout.
     pub after: Duration,
 }
 
-/// The [`WriteDenied`] behind an error of the guarded client, if that is what it is.
+/// The [`WriteDenied`] in an error of the client with the write fence, if there is one.
 #[must_use]
 pub fn write_denied(error: &kube::Error) -> Option<&WriteDenied> {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
@@ -206,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denied_write_is_recognised_behind_the_clients_error() {
+    fn a_denied_write_is_found_in_the_error_of_the_client() {
         let denied = WriteDenied { method: Method::PATCH, path: "/api/v1/nodes/a".to_owned() };
         assert_eq!(write_denied(&kube::Error::Service(denied.clone().into())), Some(&denied));
         assert_eq!(write_denied(&kube::Error::LinesCodecMaxLineLengthExceeded), None);

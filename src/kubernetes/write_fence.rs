@@ -1,5 +1,8 @@
-//! The client for everything but the Lease: each request has a time limit, and no write starts unless this process
-//! leads and has not begun to stop.
+//! The client for everything but the Lease: every request has a timeout, and no write starts unless this process is the leader
+//! and is not stopping.
+//!
+//! Kept because the fence must be inside the client: a check before a request is outdated when the request starts, and a retry
+//! layer above the fence would repeat writes after the Lease was lost.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,14 +19,15 @@ use super::body_timeout::DeadlineBody;
 use super::coalesced::Coalesce;
 use super::connect::Connections;
 use super::nesting::DepthLimitedBody;
+use super::retry::is_retryable_status;
 use super::timeouts::{Limits, RequestKind, RequestTimeout, StreamRequest, WriteDenied, consistent_list_uri};
 use crate::leader::Leadership;
 
-/// Waits between attempts; their number bounds the attempts.
+/// Delays between attempts; their number limits the attempts.
 const RETRY_DELAYS: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1600)];
 
-/// Ends the writing of a guarded client for good, before the Lease is given up.
+/// Ends all writes of a client permanently, before the Lease is released.
 #[derive(Clone, Debug)]
 pub struct WriteFence {
     state: Arc<watch::Sender<FenceState>>,
@@ -43,7 +47,7 @@ impl WriteFence {
         Self { state: Arc::new(watch::Sender::new(FenceState::default())) }
     }
 
-    /// Refuses all writes from now on and waits until those under way have ended.
+    /// Denies all further writes, and waits until those in flight have ended.
     pub async fn close(&self) {
         self.state.send_modify(|state| state.closed = true);
         // The sender lives as long as `self`, so waiting cannot fail.
@@ -65,10 +69,10 @@ impl Drop for InFlight {
     }
 }
 
-/// A client over `connections` that keeps to `limits` and writes only while `leadership` allows it,
-/// and the gate that ends its writing.
+/// A client over `connections` that applies `limits` and writes only while `leadership` allows it, and the fence that ends its
+/// writes.
 ///
-/// A refused write fails with [`WriteDenied`] inside [`kube::Error::Service`]; [`super::write_denied`] finds it there.
+/// A denied write fails with [`WriteDenied`] inside [`kube::Error::Service`]; [`super::write_denied`] finds it there.
 #[must_use]
 pub fn fenced_client(
     connections: Connections,
@@ -81,10 +85,10 @@ pub fn fenced_client(
     (kube::Client::new(fenced, namespace), fence)
 }
 
-/// A client over `connections` that keeps to `limits` and writes whenever it is asked to: for a person, who holds no Lease.
+/// A client over `connections` that applies `limits` and always writes: for command-line users, who hold no Lease.
 #[must_use]
 pub fn limited_client(connections: Connections, limits: Limits) -> kube::Client {
-    // What was published last stays when its publisher goes.
+    // The last value remains readable after its sender is dropped.
     let (_, leadership) = watch::channel(Leadership::Leading { until: None });
     fenced_client(connections, leadership, limits).0
 }
@@ -97,7 +101,7 @@ struct FencedClient {
 }
 
 impl FencedClient {
-    /// Decides about one request: how long it may take and, for a write, its mark as being under way.
+    /// Admits one request: its deadline and, for a write, its entry among the writes in flight.
     fn admit(&self, kind: RequestKind, now: Instant) -> Option<(RequestDeadline, Option<InFlight>)> {
         let after = self.limits.budget(kind, &self.leadership.borrow(), now)?;
         let in_flight = match kind {
@@ -157,7 +161,7 @@ impl Service<Request<Body>> for FencedClient {
 }
 
 impl StreamRequest {
-    /// An answer that goes on, which `start` says how long to wait for.
+    /// Limits the body of a stream whose start has the timeout `start`.
     fn limit_body(self, body: DepthLimitedBody, start: RequestTimeout) -> DeadlineBody<DepthLimitedBody> {
         let body = match self.server_timeout {
             Some(served) => {
@@ -171,10 +175,10 @@ impl StreamRequest {
     }
 }
 
-/// Sends a request, and again when that is harmless and the API server, or the way to it, is only busy or restarting.
+/// Sends a request, and repeats reads and deletions if the API server is busy or the connection is lost.
 ///
-/// Those that read and those that delete: they may be repeated without thinking. A reconcile asks so many questions that it
-/// would hardly ever come to its end otherwise when one in ten gets no answer.
+/// Kept instead of kube's `RetryPolicy`, which repeats writes, too, does not repeat after 500, 502 or a lost connection, and waits
+/// up to 1000 s. Without repetition, an uninstallation with about 60 requests hardly ever completes if one in ten fails (ADR 10).
 async fn send_with_retries(
     client: &kube::Client,
     request: Request<Body>,
@@ -188,7 +192,7 @@ async fn send_with_retries(
         let body_copy = copy.try_clone().unwrap_or_else(Body::empty);
         let result = client.send(Request::from_parts(parts.clone(), body_copy)).await;
         let is_transient = match &result {
-            Ok(response) => matches!(response.status().as_u16(), 429 | 500 | 502 | 503 | 504),
+            Ok(response) => is_retryable_status(response.status().as_u16()),
             Err(_) => true,
         };
         match delays.next().filter(|_| is_transient) {
@@ -292,7 +296,7 @@ mod tests {
         let started = Instant::now();
         let error = send(&bench.client, "PATCH", "/api/v1/nodes/a").await.unwrap_err();
         assert!(write_denied(&error).is_none());
-        assert!(error.to_string().contains("PATCH /api/v1/nodes/a was given up after"), "{error}");
+        assert!(error.to_string().contains("PATCH /api/v1/nodes/a timed out after"), "{error}");
         let waited = started.elapsed();
         assert!(waited >= 8 * SECOND && waited <= 9 * SECOND + SECOND / 100, "{waited:?}");
     }
@@ -301,7 +305,7 @@ mod tests {
     async fn a_hanging_read_times_out_on_leader_and_standby() {
         let bench = bench(Duration::from_secs(3600), Leadership::Standby { holder: None });
         let error = send(&bench.client, "GET", "/api/v1/nodes").await.unwrap_err();
-        assert!(error.to_string().contains("GET /api/v1/nodes was given up after 30s"), "{error}");
+        assert!(error.to_string().contains("GET /api/v1/nodes timed out after 30s"), "{error}");
     }
 
     #[tokio::test(start_paused = true)]

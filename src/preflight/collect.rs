@@ -1,4 +1,4 @@
-//! Reads from the cluster what the rules judge, reduced to what they need.
+//! Reads the facts that the rules evaluate, reduced to what they need.
 
 use std::collections::BTreeMap;
 
@@ -18,36 +18,37 @@ use crate::api::names::{
     ALLOW_DOWNGRADE_ANNOTATION, FEATURES_CONFIG_MAP, ISTIO_NAMESPACE, OPERATOR_NAMESPACE,
 };
 use crate::gather::installed;
+use crate::kubernetes::endpoints::has_ready_endpoint;
 use crate::kubernetes::object::{ObjectId, resource};
 use crate::kubernetes::ok_if_not_found;
 use crate::plan::configuration::{ClusterFacts, FactsError, Features};
 
 const MAX_CONCURRENT_READS: usize = 4;
-/// The class of istiod, the gateways and the operator; the chart of the operator makes it.
+/// The class of istiod, the gateways and the operator; the chart of the operator creates it.
 pub const PRIORITY_CLASS: &str = "istio-kyma-priority";
 
-/// Something could not be read.
+/// A read failed.
 #[derive(Debug, Error)]
 pub enum Error {
     /// A request failed.
-    #[error("cannot read {what}")]
+    #[error("failed to read {what}")]
     Read {
-        /// What was asked for.
+        /// What was to be read.
         what: String,
-        /// What the API server said.
+        /// The response of the API server.
         source: Box<kube::Error>,
     },
-    /// istiod.
+    /// istiod could not be read.
     #[error(transparent)]
     Installed(#[from] installed::Error),
-    /// The charts of the version to install.
-    #[error("cannot read Istio's definitions")]
+    /// The CRDs in the bundle could not be read.
+    #[error("failed to read the CustomResourceDefinitions of the bundle")]
     Bundle(#[from] istio_charts::BundleError),
-    /// A definition without a name.
-    #[error("cannot read Istio's definitions")]
+    /// A CRD in the bundle has no identity.
+    #[error("failed to read the CustomResourceDefinitions of the bundle")]
     Object(#[from] crate::kubernetes::object::Error),
     /// The switches in the ConfigMap `istio-features`.
-    #[error("cannot tell which components are on")]
+    #[error("failed to read the enabled features")]
     Features(#[from] FactsError),
 }
 
@@ -62,12 +63,12 @@ pub async fn kubernetes_version(client: &Client) -> Result<String, Error> {
     Ok(info.git_version)
 }
 
-/// What is installed, by the word of the resource in charge, else of istiod.
+/// The installed version, from the active resource if it records one, else from istiod.
 #[derive(Debug, Default)]
 pub struct Installation {
     /// Version or image tag.
     pub installed: Option<String>,
-    /// The version to which the resource's owner allows a downgrade.
+    /// The version to which the active resource allows a downgrade.
     pub allowed_downgrade: Option<String>,
 }
 
@@ -86,7 +87,7 @@ async fn resources(client: &Client) -> Result<Vec<Istio>, Error> {
     Ok(all.map(|all| all.items).unwrap_or_default())
 }
 
-/// Findings about the definitions that exist already, judged one by one because they are large.
+/// Findings about CRDs that exist already, evaluated one by one because they are large.
 pub async fn crds(client: &Client, bundle: &Bundle) -> Result<Vec<Finding>, Error> {
     let found: Vec<Option<Finding>> = stream::iter(bundle.crds())
         .map(|ours| async move {
@@ -157,29 +158,29 @@ pub struct Webhook {
     pub configuration: String,
     /// Its name in there.
     pub name: String,
-    /// Whether objects of an installation are refused without its answer.
+    /// Whether objects of the installation are rejected if it does not respond.
     pub can_block: bool,
     /// Whether it injects sidecars.
     pub injects: bool,
     /// Namespace and name of its Service.
     pub service: (String, String),
-    /// Whether a pod answers behind that Service.
+    /// Whether that Service has a ready endpoint.
     pub has_ready_endpoint: bool,
 }
 
 pub async fn webhooks(client: &Client) -> Result<Vec<Webhook>, Error> {
     let mut found = Vec::new();
-    let mut answers: BTreeMap<(String, String), bool> = BTreeMap::new();
+    let mut ready_services: BTreeMap<(String, String), bool> = BTreeMap::new();
     for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
         let configurations = resource("admissionregistration.k8s.io", "v1", kind);
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &configurations);
         for configuration in api.list(&ListParams::default()).await.map_err(failed(format!("{kind}s")))? {
             for mut webhook in rules::webhooks_of(kind, &configuration.name_any(), &configuration.data) {
-                let is_ready = match answers.get(&webhook.service) {
+                let is_ready = match ready_services.get(&webhook.service) {
                     Some(is_ready) => *is_ready,
                     None => has_endpoint(client, &webhook.service).await?,
                 };
-                answers.insert(webhook.service.clone(), is_ready);
+                ready_services.insert(webhook.service.clone(), is_ready);
                 webhook.has_ready_endpoint = is_ready;
                 found.push(webhook);
             }
@@ -193,17 +194,17 @@ async fn has_endpoint(client: &Client, (namespace, name): &(String, String)) -> 
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &slices);
     let params = ListParams::default().labels(&format!("kubernetes.io/service-name={name}"));
     let slices = api.list(&params).await.map_err(failed(format!("EndpointSlices of {namespace}/{name}")))?;
-    Ok(slices.iter().any(|slice| rules::has_ready_endpoint(&slice.data)))
+    Ok(slices.iter().any(|slice| has_ready_endpoint(&slice.data)))
 }
 
 /// The namespace of the control plane, and what its pods need there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ControlPlaneNamespace {
-    /// Labels of the namespace; `None` if there is none yet.
+    /// Labels of the namespace; `None` if it does not exist.
     pub labels: Option<BTreeMap<String, String>>,
     /// Whether the namespace is being deleted.
     pub is_terminating: bool,
-    /// Whether the CNI agent is to be installed.
+    /// Whether the CNI agent will be installed.
     pub cni: bool,
     /// Whether the `PriorityClass` of the control plane exists.
     pub has_priority_class: bool,
@@ -242,16 +243,16 @@ async fn features(client: &Client) -> Result<Features, Error> {
     Ok(ClusterFacts::from_objects(&[object])?.features)
 }
 
-/// Settings of the network plug-ins that Istio knows to collide with.
+/// Settings of network plug-ins that are known to conflict with Istio.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Network {
     /// ConfigMap `kube-system/cilium-config`.
     pub cilium: Option<BTreeMap<String, String>>,
     /// `spec` of Calico's `FelixConfiguration` named `default`.
     pub felix: Option<Value>,
-    /// Whether the CNI agent is to be installed.
+    /// Whether the CNI agent will be installed.
     pub cni: bool,
-    /// Whether ambient mode is wished for.
+    /// Whether ambient mode is requested.
     pub ambient: bool,
 }
 

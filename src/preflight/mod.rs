@@ -1,7 +1,7 @@
-//! Looks at a cluster before an installation or upgrade and says what would go wrong, and what to do about it.
+//! Checks a cluster before an installation or upgrade: problems that would block it, with their remedies.
 //!
-//! Reads only. What is found is decided in `rules` without a client; what could not be read is a finding too, for a
-//! check that sees nothing must not say that all is well.
+//! Reads only. `collect` reads, `rules` evaluates without a client. A failed read is a finding, too: a check that sees nothing
+//! must not report that there is no problem.
 
 mod collect;
 mod permissions;
@@ -14,17 +14,18 @@ use istio_charts::Bundle;
 use kube::Client;
 use serde::Serialize;
 
+use crate::istio_release::IstioRelease;
 use crate::telemetry::{format_error_chain, status_code};
 
-/// How bad a finding is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FindingSeverity {
-    /// Worth knowing.
+    /// For information.
     Note,
-    /// May hurt.
+    /// A possible problem.
     Warning,
-    /// The installation will fail, or break something.
+    /// A problem that blocks the installation, or breaks something.
     Error,
 }
 
@@ -38,34 +39,34 @@ impl fmt::Display for FindingSeverity {
     }
 }
 
-/// What is looked at.
+/// The subject of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckSubject {
     /// Version of the API server.
     Kubernetes,
-    /// The step from the installed version of Istio to the one to install.
+    /// The upgrade from the installed version of Istio.
     Version,
     /// CustomResourceDefinitions of Istio.
-    Definitions,
+    Crds,
     /// Other installations of Istio.
     OtherIstio,
     /// Admission webhooks.
     Webhooks,
-    /// The namespace of the control plane and what its pods may do.
+    /// The namespace of the control plane, and what its pods need there.
     Namespace,
     /// The network plug-in.
     Network,
-    /// What the current user may do.
+    /// Permissions of the current user.
     Permissions,
 }
 
 impl CheckSubject {
-    /// Everything, in the order in which it is shown.
+    /// All subjects, in the order of the output.
     pub const ALL: [Self; 8] = [
         Self::Kubernetes,
         Self::Version,
-        Self::Definitions,
+        Self::Crds,
         Self::OtherIstio,
         Self::Webhooks,
         Self::Namespace,
@@ -78,9 +79,9 @@ impl fmt::Display for CheckSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Kubernetes => "Kubernetes version",
-            Self::Version => "version step",
-            Self::Definitions => "custom resource definitions",
-            Self::OtherIstio => "other installations of Istio",
+            Self::Version => "Istio version",
+            Self::Crds => "CustomResourceDefinitions",
+            Self::OtherIstio => "other Istio installations",
             Self::Webhooks => "admission webhooks",
             Self::Namespace => "namespace istio-system",
             Self::Network => "network plug-in",
@@ -89,23 +90,23 @@ impl fmt::Display for CheckSubject {
     }
 }
 
-/// One thing that was found.
+/// One result of a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// Its severity.
     pub severity: FindingSeverity,
-    /// What it is about.
+    /// Its subject.
     pub subject: CheckSubject,
-    /// What was found, with the name of the object.
+    /// The problem, with the name of the object.
     pub message: String,
-    /// What to do.
+    /// The remedy.
     pub advice: String,
 }
 
-/// What a check depends on.
+/// The input of a check.
 #[derive(Clone, Copy)]
 pub struct PreflightInput<'a> {
-    /// Client of the user whose permissions count.
+    /// Client of the user whose permissions are checked.
     pub client: &'a Client,
     /// Charts of the version to install.
     pub bundle: &'a Bundle,
@@ -113,7 +114,7 @@ pub struct PreflightInput<'a> {
     pub operator_namespace: &'a str,
 }
 
-/// Looks at everything; findings in the order of [`CheckSubject::ALL`].
+/// Runs all checks; findings are in the order of [`CheckSubject::ALL`].
 pub async fn run_preflight(input: PreflightInput<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for subject in CheckSubject::ALL {
@@ -132,9 +133,12 @@ fn check_subject(
     let PreflightInput { client, bundle, operator_namespace } = input;
     Box::pin(async move {
         Ok(match subject {
-            CheckSubject::Kubernetes => rules::kubernetes(&collect::kubernetes_version(client).await?),
+            CheckSubject::Kubernetes => {
+                let oldest = IstioRelease::of(bundle).oldest_kubernetes();
+                rules::kubernetes(&collect::kubernetes_version(client).await?, oldest)
+            }
             CheckSubject::Version => rules::version(&collect::installation(client).await?, bundle.version()),
-            CheckSubject::Definitions => collect::crds(client, bundle).await?,
+            CheckSubject::Crds => collect::crds(client, bundle).await?,
             CheckSubject::OtherIstio => rules::other_istio(
                 &collect::istiods(client).await?,
                 &collect::competing_operators(client).await?,
@@ -149,9 +153,9 @@ fn check_subject(
 
 fn unreadable(subject: CheckSubject, error: &collect::Error) -> Finding {
     let advice = match status_code(error) {
-        Some(403) => "check again as a user who may read it",
-        _ => "check again when it can be read",
+        Some(403) => "run the check as a user with permission to read it",
+        _ => "run the check again once it can be read",
     };
-    let message = format!("could not be looked at: {}", format_error_chain(error));
+    let message = format!("check failed: {}", format_error_chain(error));
     Finding { severity: FindingSeverity::Warning, subject, message, advice: advice.to_owned() }
 }

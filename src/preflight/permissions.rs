@@ -1,8 +1,8 @@
-//! Whether the current user may do all that the operator's own roles allow, in the places where they allow it.
+//! Checks whether the current user has all permissions of the operator's roles, in the same namespaces.
 //!
-//! The roles are those that the manifests ship, so this list cannot fall behind. It holds what the operator does as well
-//! as what it grants to istiod, the gateways and the CNI agent: nobody can grant a permission that they do not have. What only
-//! experimental options take is not asked for.
+//! The roles are those in the manifests, so the list cannot become outdated. It includes what the operator does and what it
+//! grants to istiod, the gateways and the CNI agent: nobody can grant a permission that they do not have. Permissions that only
+//! experimental options need are not checked.
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use gotemplate::yaml;
@@ -16,16 +16,17 @@ use kube::{Api, Client};
 use super::collect::{Error, failed};
 use super::{CheckSubject, Finding, FindingSeverity};
 use crate::api::names::{CONTROL_PLANE_ROLE, ISTIO_NAMESPACE};
+use crate::text::list_limited;
 
 const CLUSTER_ROLE: &str = include_str!("../../config/rbac/role.yaml");
 const CONTROL_PLANE: &str = include_str!("../../config/rbac/control-plane-role.yaml");
 const NAMESPACE_ROLE: &str = include_str!("../../config/rbac/operator-role.yaml");
 
 const MAX_CONCURRENT_REVIEWS: usize = 16;
-/// Missing permissions that the message names.
+/// Missing permissions that a message names at most.
 const MAX_NAMED_PERMISSIONS: usize = 8;
 
-/// Asks for everything first, which settles it for an administrator, then for each permission.
+/// Checks all permissions at once first, which is enough for a cluster administrator, then each permission.
 pub async fn find_missing(client: &Client, operator_namespace: &str) -> Result<Vec<Finding>, Error> {
     let everything = attributes("*", "*", "*", None, None);
     if is_allowed(client, everything).await? {
@@ -50,8 +51,8 @@ pub async fn find_missing(client: &Client, operator_namespace: &str) -> Result<V
 
 /// Whether the user can bind the control plane's role in its namespace, as the operator does when it creates that namespace.
 ///
-/// Before, the operator may do nothing there, and does not have to. Whether the role is installed is known only to those who
-/// may read it: to bind one that is missing would be allowed.
+/// Before that, the operator has no permissions there and needs none. The role must be read to see whether it is installed:
+/// binding one that is missing is allowed.
 async fn can_get_access(client: &Client) -> Result<bool, Error> {
     const GROUP: &str = "rbac.authorization.k8s.io";
     let bind = attributes(GROUP, "clusterroles", "bind", None, Some(CONTROL_PLANE_ROLE));
@@ -70,21 +71,18 @@ fn finding(refused: &[String]) -> Option<Finding> {
     if refused.is_empty() {
         return None;
     }
-    let more = refused.len().saturating_sub(MAX_NAMED_PERMISSIONS);
-    let named = refused[..refused.len().min(MAX_NAMED_PERMISSIONS)].join(", ");
-    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     Some(Finding {
         severity: FindingSeverity::Error,
         subject: CheckSubject::Permissions,
-        message: format!("the current user may not {named}{more}"),
-        advice: "install the roles of the same version as the operator (config/rbac, or the chart with \
-                 rbac.create=true); to check the operator's own permissions, add \
+        message: format!("the current user lacks permission to {}", list_limited(refused, MAX_NAMED_PERMISSIONS)),
+        advice: "install the roles of the operator version (config/rbac, or the chart with rbac.create=true); to check \
+                 the permissions of the operator itself, add \
                  --as=system:serviceaccount:kyma-system:istio-controller-manager"
             .to_owned(),
     })
 }
 
-/// What a shipped role allows, in a namespace or in all, one permission each.
+/// The permissions of a role in the manifests, one per verb, resource and name, in one namespace or in all.
 fn required_permissions(role: &str, namespace: Option<&str>) -> Vec<ResourceAttributes> {
     let mut permissions = Vec::new();
     for rule in rules(role) {
@@ -145,14 +143,14 @@ fn describe(permission: &ResourceAttributes) -> String {
 }
 
 async fn is_allowed(client: &Client, permission: ResourceAttributes) -> Result<bool, Error> {
-    let what = format!("whether the user may {}", describe(&permission));
+    let what = format!("the permission to {}", describe(&permission));
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(permission), ..Default::default() },
         ..Default::default()
     };
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-    let answer = api.create(&PostParams::default(), &review).await.map_err(failed(what))?;
-    Ok(answer.status.is_some_and(|status| status.allowed))
+    let response = api.create(&PostParams::default(), &review).await.map_err(failed(what))?;
+    Ok(response.status.is_some_and(|status| status.allowed))
 }
 
 #[cfg(test)]
@@ -175,10 +173,12 @@ mod tests {
             "patch clusterroles.rbac.authorization.k8s.io istio-cni",
             "patch clusterroles.rbac.authorization.k8s.io istiod-clusterrole-istio-system",
         ] {
-            assert!(required.iter().any(|asked| asked == expected), "{expected}");
+            assert!(required.iter().any(|permission| permission == expected), "{expected}");
         }
         assert!(
-            !required.iter().any(|asked| asked == "create secrets" || asked == "delete namespaces"),
+            !required
+                .iter()
+                .any(|permission| permission == "create secrets" || permission == "delete namespaces"),
             "{required:?}"
         );
         assert!(required.len() > 200, "{}", required.len());

@@ -1,4 +1,4 @@
-//! What is wrong with what was seen, and what to do about it.
+//! The rules of the checks: which collected facts are problems, and their remedies.
 //! Pure: each rule takes plain data and returns findings.
 
 use serde_json::{Map, Value};
@@ -9,10 +9,8 @@ use super::collect::{
 use super::{CheckSubject, Finding, FindingSeverity};
 use crate::api::names::ISTIO_NAMESPACE;
 use crate::crds::compatibility::{CrdDecision, decide};
+use crate::istio_release::MinorVersion;
 use crate::validate::version;
-
-/// The oldest minor version of Kubernetes that Istio 1.31 works with; below it istiod logs a warning and goes on.
-const MIN_KUBERNETES_VERSION: (u64, u64) = (1, 32);
 
 fn finding(
     severity: FindingSeverity,
@@ -23,28 +21,30 @@ fn finding(
     Finding { severity, subject, message: message.into(), advice: advice.into() }
 }
 
-/// The version of the API server, such as `v1.36.3` or `v1.33.1-gke.100`.
-pub fn kubernetes(version: &str) -> Vec<Finding> {
+/// The version of the API server, such as `v1.36.3` or `v1.33.1-gke.100`, against the oldest one that Istio supports.
+pub fn kubernetes(version: &str, oldest: Option<MinorVersion>) -> Vec<Finding> {
+    let Some(oldest) = oldest else { return Vec::new() };
     let mut numbers = version.trim_start_matches('v').split('.').map_while(|part| part.parse::<u64>().ok());
-    let (major, minor) = MIN_KUBERNETES_VERSION;
     match (numbers.next(), numbers.next()) {
-        (Some(have_major), Some(have_minor)) if (have_major, have_minor) >= MIN_KUBERNETES_VERSION => vec![],
+        (Some(major), Some(minor)) if MinorVersion { major, minor } >= oldest => vec![],
         (Some(_), Some(_)) => vec![finding(
             FindingSeverity::Warning,
             CheckSubject::Kubernetes,
-            format!("Kubernetes is {version}, and Istio is tested from {major}.{minor} on"),
-            format!("upgrade Kubernetes to {major}.{minor} or newer before Istio"),
+            format!(
+                "Kubernetes {version} is older than {oldest}, the oldest version that this Istio supports"
+            ),
+            format!("upgrade Kubernetes to {oldest} or newer before you install Istio"),
         )],
         _ => vec![finding(
             FindingSeverity::Warning,
             CheckSubject::Kubernetes,
-            format!("the version {version:?} of the API server is not readable"),
-            format!("make sure that it is at least {major}.{minor}"),
+            format!("the API server reports the unknown version {version:?}"),
+            format!("make sure that Kubernetes is {oldest} or newer"),
         )],
     }
 }
 
-/// The step from what is installed to what would be.
+/// The upgrade from the installed version to `wanted`.
 pub fn version(installation: &Installation, wanted: &str) -> Vec<Finding> {
     let installed = installation.installed.as_deref();
     match version::check_version_step(installed, wanted, installation.allowed_downgrade.as_deref()) {
@@ -52,46 +52,46 @@ pub fn version(installation: &Installation, wanted: &str) -> Vec<Finding> {
             FindingSeverity::Error,
             CheckSubject::Version,
             rejection.message,
-            "choose the version by --istio-version, or use an operator that has it built in",
+            "select the version with --istio-version, or use an operator version that contains it",
         )],
         Ok(version::VersionStep::To { from, to }) => vec![finding(
             FindingSeverity::Note,
             CheckSubject::Version,
-            format!("Istio would go from {from} to {to}"),
-            "see what changes with: istio-manager diff -f <resource>",
+            format!("Istio would be upgraded from {from} to {to}"),
+            "to see the changes, run: istio-manager diff -f <resource>",
         )],
         Ok(version::VersionStep::None) => vec![],
     }
 }
 
-/// A definition that exists already.
+/// A CRD that exists already.
 pub fn crd(ours: &Value, live: &Value, istio_version: &str) -> Option<Finding> {
     let name = live.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     match decide(ours, live) {
         CrdDecision::WouldLose(losses) => Some(finding(
             FindingSeverity::Warning,
-            CheckSubject::Definitions,
+            CheckSubject::Crds,
             CrdDecision::WouldLose(losses).warning(name, istio_version).unwrap_or_default(),
-            format!("see it with: kubectl get crd {name} -o yaml"),
+            format!("to see it, run: kubectl get crd {name} -o yaml"),
         )),
         CrdDecision::KeepNewer(newer) => Some(finding(
             FindingSeverity::Note,
-            CheckSubject::Definitions,
-            format!("CustomResourceDefinition {name} is of Istio {newer} and stays as it is"),
-            "nothing, newer definitions work with older control planes",
+            CheckSubject::Crds,
+            format!("CustomResourceDefinition {name} of Istio {newer} is not replaced"),
+            "none: newer CustomResourceDefinitions work with older control planes",
         )),
         CrdDecision::Replace => continuous_manager(live).map(|owner| {
             finding(
                 FindingSeverity::Warning,
-                CheckSubject::Definitions,
-                format!("CustomResourceDefinition {name} is kept by {owner}, which would change it back"),
-                format!("take the definition out of what {owner} keeps"),
+                CheckSubject::Crds,
+                format!("CustomResourceDefinition {name} is managed by {owner}, which would revert it"),
+                format!("remove the CustomResourceDefinition from what {owner} manages"),
             )
         }),
     }
 }
 
-/// Who else keeps writing a definition: a tool that applies in a loop. Helm, kubectl and `istioctl` write when told to.
+/// A tool that applies a CRD in a loop. Helm, kubectl and `istioctl` write only on command.
 fn continuous_manager(live: &Value) -> Option<String> {
     const CONTINUOUS_MANAGERS: [&str; 4] =
         ["argocd", "kustomize-controller", "helm-controller", "sail-operator"];
@@ -103,7 +103,7 @@ fn continuous_manager(live: &Value) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Other control planes, and operators that could make some.
+/// Other control planes, and operators that could create some.
 pub fn other_istio(istiods: &[DiscoveredIstiod], competitors: &[String]) -> Vec<Finding> {
     let istiod = |istiod: &DiscoveredIstiod| {
         let name = format!("Deployment {}/{}", istiod.namespace, istiod.name);
@@ -111,8 +111,8 @@ pub fn other_istio(istiods: &[DiscoveredIstiod], competitors: &[String]) -> Vec<
             return Some(finding(
                 FindingSeverity::Warning,
                 CheckSubject::OtherIstio,
-                format!("{name} is another istiod, of revision {}", istiod.revision),
-                "move its workloads to the default revision and remove it, or make sure that the two watch different \
+                format!("{name} is another istiod, with revision {}", istiod.revision),
+                "move its workloads to the default revision and delete it, or make sure that the two watch different \
                  namespaces",
             ));
         }
@@ -120,10 +120,10 @@ pub fn other_istio(istiods: &[DiscoveredIstiod], competitors: &[String]) -> Vec<
             finding(
                 FindingSeverity::Warning,
                 CheckSubject::OtherIstio,
-                format!("{name} belongs to the Helm release {release}, and would be taken over"),
+                format!("{name} belongs to Helm release {release}, and would be adopted"),
                 format!(
-                    "after the take-over do not upgrade or uninstall the release {release}; forget it by deleting its \
-                     Secrets sh.helm.release.v1.{release}.*"
+                    "after the adoption do not upgrade or uninstall release {release}; delete its Secrets \
+                     sh.helm.release.v1.{release}.* instead"
                 ),
             )
         })
@@ -132,14 +132,14 @@ pub fn other_istio(istiods: &[DiscoveredIstiod], competitors: &[String]) -> Vec<
         finding(
             FindingSeverity::Warning,
             CheckSubject::OtherIstio,
-            format!("another operator of Istio is or was here: CustomResourceDefinition {name}"),
-            "delete its resources, then the operator, then the definition",
+            format!("another Istio operator is or was installed: CustomResourceDefinition {name} exists"),
+            "delete its resources, then the operator, then the CustomResourceDefinition",
         )
     };
     istiods.iter().filter_map(istiod).chain(competitors.iter().map(competitor)).collect()
 }
 
-/// The webhooks of one configuration that are called through a Service, with `answers` still to be found out.
+/// The webhooks of one configuration that are called through a Service, before the endpoints of that are known.
 pub fn webhooks_of(kind: &str, name: &str, configuration: &Value) -> Vec<Webhook> {
     let webhook = |webhook: &Value| {
         let text =
@@ -184,8 +184,8 @@ fn rule_values(webhook: &Value, field: &str) -> Vec<String> {
     values.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// Whether a webhook may be asked about objects in the namespace of the control plane, as far as the labels say that
-/// Kubernetes itself sets there. A selector by other labels is taken to match: better one finding too many.
+/// Whether a webhook may be called for objects in the namespace of the control plane, as far as the labels show that Kubernetes
+/// itself sets there. A selector by other labels counts as a match: one finding too many is better than one too few.
 fn selects_control_plane(webhook: &Value) -> bool {
     const NAME: &str = "kubernetes.io/metadata.name";
     let selector = webhook.get("namespaceSelector");
@@ -205,13 +205,7 @@ fn selects_control_plane(webhook: &Value) -> bool {
     label.is_none_or(|label| label == ISTIO_NAMESPACE) && !excluded
 }
 
-/// Whether an EndpointSlice has an endpoint that is ready. Unset counts as ready, as in its API.
-pub fn has_ready_endpoint(slice: &Value) -> bool {
-    let endpoints = slice.get("endpoints").and_then(Value::as_array).into_iter().flatten();
-    endpoints.into_iter().any(|endpoint| endpoint.pointer("/conditions/ready") != Some(&Value::Bool(false)))
-}
-
-/// Webhooks that would refuse what is to be written, or inject beside ours.
+/// Webhooks that would reject objects of the installation, or inject in addition to ours.
 pub fn webhooks(webhooks: &[Webhook]) -> Vec<Finding> {
     const OURS: [&str; 2] = [
         "MutatingWebhookConfiguration istio-sidecar-injector",
@@ -224,8 +218,8 @@ pub fn webhooks(webhooks: &[Webhook]) -> Vec<Finding> {
             return Some(finding(
                 FindingSeverity::Warning,
                 CheckSubject::Webhooks,
-                format!("{configuration} injects sidecars as well (webhook {name})"),
-                "make sure that no namespace is selected by both, or delete it",
+                format!("{configuration} injects sidecars, too (webhook {name})"),
+                "make sure that it selects no namespace that Istio selects, or delete it",
             ));
         }
         let blocks = webhook.can_block && !webhook.has_ready_endpoint;
@@ -234,10 +228,10 @@ pub fn webhooks(webhooks: &[Webhook]) -> Vec<Finding> {
                 FindingSeverity::Error,
                 CheckSubject::Webhooks,
                 format!(
-                    "{configuration} refuses objects when it gets no answer, and nothing answers behind Service \
-                     {namespace}/{service} (webhook {name})"
+                    "{configuration} rejects objects if it does not respond, and Service {namespace}/{service} has no ready \
+                     endpoint (webhook {name})"
                 ),
-                format!("bring the pods behind {namespace}/{service} up, or delete the {configuration}"),
+                format!("make the pods of Service {namespace}/{service} ready, or delete {configuration}"),
             )
         })
     };
@@ -253,15 +247,15 @@ pub fn namespace(control_plane: &ControlPlaneNamespace) -> Vec<Finding> {
             FindingSeverity::Error,
             subject,
             "namespace istio-system is being deleted",
-            "wait until it is gone; what holds it: kubectl get namespace istio-system -o yaml",
+            "wait until it is gone; to see what blocks it, run: kubectl get namespace istio-system -o yaml",
         ));
     }
     if !control_plane.has_priority_class {
         findings.push(finding(
             FindingSeverity::Error,
             subject,
-            format!("PriorityClass {PRIORITY_CLASS} does not exist, so no pod of Istio can be created"),
-            "install the operator's chart with priorityClass.create=true",
+            format!("PriorityClass {PRIORITY_CLASS} does not exist, so that no pod of Istio can be created"),
+            "install the chart of the operator with priorityClass.create=true",
         ));
     }
     let enforced =
@@ -272,14 +266,14 @@ pub fn namespace(control_plane: &ControlPlaneNamespace) -> Vec<Finding> {
         findings.push(finding(
             FindingSeverity::Error,
             subject,
-            format!("PodSecurity enforces the level {level} in istio-system, which refuses the pods of the CNI agent"),
-            "kubectl label namespace istio-system pod-security.kubernetes.io/enforce=privileged --overwrite",
+            format!("Pod Security Admission enforces level {level} in istio-system, which rejects the pods of the CNI agent"),
+            "run: kubectl label namespace istio-system pod-security.kubernetes.io/enforce=privileged --overwrite",
         ));
     }
     findings
 }
 
-/// Settings of Cilium and Calico that Istio's own installer warns about.
+/// Settings of Cilium and Calico about which Istio's own installer warns.
 pub fn network(network: &Network) -> Vec<Finding> {
     let warning = |message: &str, advice: &str| {
         finding(FindingSeverity::Warning, CheckSubject::Network, message, advice)
@@ -290,25 +284,25 @@ pub fn network(network: &Network) -> Vec<Finding> {
         let host_namespace_only = is("bpf-lb-sock-hostns-only", "true");
         if network.cni && is("cni-exclusive", "true") {
             findings.push(warning(
-                "Cilium's cni-exclusive=true removes the configuration of Istio's CNI agent",
+                "Cilium setting cni-exclusive=true removes the configuration of Istio's CNI agent",
                 "set cni.exclusive=false in Cilium's Helm values",
             ));
         }
         if network.ambient && is("enable-bpf-masquerade", "true") {
             findings.push(warning(
-                "Cilium's enable-bpf-masquerade=true breaks the health probes of pods in ambient mode",
+                "Cilium setting enable-bpf-masquerade=true breaks the health probes of pods in ambient mode",
                 "set bpf.masquerade=false in Cilium's Helm values",
             ));
         }
         if !host_namespace_only && is("bpf-lb-sock", "true") {
             findings.push(warning(
-                "Cilium's bpf-lb-sock=true resolves Services before the sidecar sees them",
+                "Cilium setting bpf-lb-sock=true resolves Services before the sidecar sees them",
                 "set socketLB.hostNamespaceOnly=true in Cilium's Helm values",
             ));
         }
         if !host_namespace_only && is("kube-proxy-replacement", "strict") {
             findings.push(warning(
-                "Cilium's kube-proxy-replacement=strict resolves Services before the sidecar sees them",
+                "Cilium setting kube-proxy-replacement=strict resolves Services before the sidecar sees them",
                 "set socketLB.hostNamespaceOnly=true in Cilium's Helm values",
             ));
         }
@@ -316,7 +310,7 @@ pub fn network(network: &Network) -> Vec<Finding> {
     if network.felix.as_ref().and_then(Value::as_object).is_some_and(balances_at_connect_time) {
         findings.push(warning(
             "Calico's eBPF data plane balances connections before the sidecar sees them (FelixConfiguration default)",
-            "kubectl patch felixconfiguration default --type=merge -p '{\"spec\":{\"bpfConnectTimeLoadBalancing\":\"Disabled\"}}'",
+            "run: kubectl patch felixconfiguration default --type=merge -p '{\"spec\":{\"bpfConnectTimeLoadBalancing\":\"Disabled\"}}'",
         ));
     }
     findings

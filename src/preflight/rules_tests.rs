@@ -18,7 +18,9 @@ fn an_old_kubernetes_is_a_warning() {
         ("v1.31.9", vec![FindingSeverity::Warning]),
         ("latest", vec![FindingSeverity::Warning]),
     ] {
-        assert_eq!(severities(&kubernetes(version)), expected, "{version}");
+        let oldest = Some(MinorVersion { major: 1, minor: 32 });
+        assert_eq!(severities(&kubernetes(version, oldest)), expected, "{version}");
+        assert_eq!(kubernetes(version, None), [], "{version}");
     }
 }
 
@@ -144,19 +146,6 @@ fn an_injector_that_is_not_ours_is_a_warning() {
 fn a_webhook_that_is_called_by_url_is_not_checked() {
     let configuration = json!({"webhooks": [{"name": "a", "clientConfig": {"url": "https://example.com"}}]});
     assert_eq!(webhooks_of("ValidatingWebhookConfiguration", "x", &configuration), []);
-}
-
-#[test]
-fn an_endpoint_without_a_condition_counts_as_ready() {
-    for (slice, expected) in [
-        (json!({"endpoints": [{"conditions": {"ready": true}}]}), true),
-        (json!({"endpoints": [{"conditions": {}}]}), true),
-        (json!({"endpoints": [{"conditions": {"ready": false}}]}), false),
-        (json!({"endpoints": []}), false),
-        (json!({"endpoints": null}), false),
-    ] {
-        assert_eq!(has_ready_endpoint(&slice), expected, "{slice}");
-    }
 }
 
 #[test]

@@ -1,34 +1,34 @@
-//! What must be ready before the next stage of an installation may start.
+//! The objects that must be ready before the next stage of an installation starts.
 //!
-//! Pure; `wait` does the waiting.
+//! Pure; [`super::wait`] waits for them.
 
 use crate::kubernetes::object::ObjectId;
 use crate::plan::Stage;
 
-/// The Service that the webhooks of injection call.
+/// The Service that the injector webhooks call.
 const WEBHOOK_SERVICE: &str = "istiod";
 
-/// Something that must be ready before the next stage starts.
+/// A condition that must hold before the next stage starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadinessCondition {
-    /// These custom resource definitions are established.
+    /// These CustomResourceDefinitions are established.
     Crds(Vec<ObjectId>),
-    /// One object, with the rule for its kind.
+    /// One object is ready by the rule for its kind.
     Object(ObjectId),
     /// A Service has a ready endpoint.
     Endpoint {
         /// The Service.
         service: ObjectId,
-        /// The workload behind it, which knows why there is none.
+        /// The workload behind it, which explains why there is none.
         workload: Option<ObjectId>,
     },
 }
 
-/// What must be ready after `stage` before the next may start, of the objects applied so far.
+/// The conditions after `stage`, given the objects applied so far.
 ///
-/// Nothing before istiod needs a definition to be established, so that is awaited last: what can be written meanwhile is.
-/// One istiod that answers is enough for the webhooks that call it; what comes after them needs all of it. CNI and gateways
-/// roll out at the same time and are awaited together.
+/// Nothing before istiod needs an established CRD, so the wait for CRDs comes last and everything else is written meanwhile. One
+/// ready istiod is enough for the webhooks that call it; later stages need all of its pods. CNI and gateways roll out at the
+/// same time, with one wait for both.
 #[must_use]
 pub fn readiness_conditions(stage: Stage, applied: &[(Stage, ObjectId)]) -> Vec<ReadinessCondition> {
     let of = |stages: &'static [Stage]| applied.iter().filter(|(s, _)| stages.contains(s)).map(|(_, id)| id);
@@ -38,7 +38,7 @@ pub fn readiness_conditions(stage: Stage, applied: &[(Stage, ObjectId)]) -> Vec<
     match stage {
         Stage::Configuration => {
             let crds: Vec<_> = of(&[Stage::CustomResourceDefinitions]).cloned().collect();
-            // A gate without an object would never open: no event is about it.
+            // A condition without an object would never hold: no event reports it.
             if crds.is_empty() { Vec::new() } else { vec![ReadinessCondition::Crds(crds)] }
         }
         Stage::Istiod => {
@@ -60,14 +60,14 @@ pub fn readiness_conditions(stage: Stage, applied: &[(Stage, ObjectId)]) -> Vec<
     }
 }
 
-/// Whether a kind is one that has pods, whose rollout is awaited.
+/// Whether a kind has pods whose rollout a stage waits for.
 #[must_use]
 pub fn is_workload(group: &str, kind: &str) -> bool {
     group == "apps" && matches!(kind, "Deployment" | "DaemonSet")
 }
 
 impl ReadinessCondition {
-    /// How the objects that the gate waits for are called in messages.
+    /// The names of its objects in messages.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         match self {
@@ -78,7 +78,7 @@ impl ReadinessCondition {
     }
 }
 
-/// How the endpoint of a Service is called in messages.
+/// The name of a Service's endpoint in messages.
 pub(crate) fn endpoint_name(service: &ObjectId) -> String {
     format!("the endpoint of {service}")
 }
@@ -88,19 +88,16 @@ mod tests {
     use super::*;
 
     fn id(group: &str, kind: &str, name: &str) -> ObjectId {
-        let namespace = (kind != "MutatingWebhookConfiguration").then(|| "istio-system".to_owned());
-        ObjectId {
-            group: group.into(),
-            version: "v1".into(),
-            kind: kind.into(),
-            namespace,
-            name: name.into(),
+        let api_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
+        match kind {
+            "MutatingWebhookConfiguration" => ObjectId::cluster_scoped(&api_version, kind, name),
+            _ => ObjectId::namespaced(&api_version, kind, "istio-system", name),
         }
     }
 
     fn crd() -> ObjectId {
-        let kind = "CustomResourceDefinition";
-        ObjectId { namespace: None, ..id("apiextensions.k8s.io", kind, "gateways.networking.istio.io") }
+        let name = "gateways.networking.istio.io";
+        ObjectId::cluster_scoped("apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
     }
 
     fn applied() -> Vec<(Stage, ObjectId)> {
@@ -155,13 +152,13 @@ mod tests {
         let [ReadinessCondition::Endpoint { workload, .. }] =
             &readiness_conditions(Stage::Istiod, &applied())[..]
         else {
-            panic!("another gate")
+            panic!("another condition")
         };
         assert_eq!(workload.as_ref(), Some(&id("apps", "Deployment", "istiod")));
     }
 
     #[test]
-    fn cni_and_gateways_are_waited_for_together() {
+    fn one_wait_covers_cni_and_gateways() {
         assert_eq!(readiness_conditions(Stage::Cni, &applied()), []);
         assert_eq!(
             names(Stage::Gateways),

@@ -1,6 +1,6 @@
-//! Whether an applied object is ready, and why it is not.
+//! Whether applied objects are ready, and why they are not.
 //!
-//! Rules are pure; [`wait`] follows the objects of a stage. Nothing is written here.
+//! The rules are pure; [`wait`] watches the objects of a stage. It applies nothing, and must not know inventory or drift.
 
 pub mod conditions;
 pub mod pod_diagnostics;

@@ -1,16 +1,19 @@
-//! Why a workload is not ready, in the words of its own pods.
+//! Why the pods of a workload are not ready, quoted from their status.
 //!
-//! Pure: picks the most telling status out of the pods of a workload.
+//! Pure: selects the most significant status among the pods.
 
 use serde_json::Value;
 
-/// Longest text taken over from a pod; kubelet and scheduler messages can run to pages.
-const MAX_MESSAGE_CHARS: usize = 300;
+use crate::kubernetes::conditions::ConditionRef;
+use crate::text::sanitized;
 
-/// The most telling complaint among a workload's pods, such as
+/// Longest text quoted from a pod, in bytes; messages of the kubelet and the scheduler can have pages.
+const MAX_MESSAGE_BYTES: usize = 300;
+
+/// The most significant problem among the pods of a workload, such as
 /// `pod istiod-x: container discovery: ImagePullBackOff: Back-off pulling image "…"`.
 ///
-/// `None` when no pod has anything to say, as while containers start normally.
+/// `None` if no pod reports a problem, for example while containers start normally.
 #[must_use]
 pub fn diagnose_pods(pods: &[Value]) -> Option<String> {
     let mut found: Vec<(u8, String)> = pods.iter().filter_map(diagnose_pod).collect();
@@ -18,23 +21,23 @@ pub fn diagnose_pods(pods: &[Value]) -> Option<String> {
     found.into_iter().next().map(|(_, text)| text)
 }
 
-/// A pod's complaint with its weight; the lowest is the most telling.
+/// A pod's problem with its rank; the lowest is the most significant.
 fn diagnose_pod(pod: &Value) -> Option<(u8, String)> {
     let name = pod.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("?");
     let (priority, text) =
         waiting_container(pod).or_else(|| terminated_container(pod)).or_else(|| failing_condition(pod))?;
-    Some((priority, format!("pod {name}: {}", shorten(&text))))
+    Some((priority, format!("pod {name}: {}", sanitized(&text, MAX_MESSAGE_BYTES))))
 }
 
 fn waiting_container(pod: &Value) -> Option<(u8, String)> {
     container_statuses(pod).find_map(|status| {
         let waiting = status.pointer("/state/waiting")?;
         let reason = waiting.get("reason")?.as_str()?;
-        // These two are the normal way to a running container.
+        // Every container passes through these two.
         if matches!(reason, "ContainerCreating" | "PodInitializing") {
             return None;
         }
-        Some((0, format!("container {}: {}", name_of(status), with_message(reason, waiting))))
+        Some((0, format!("container {}: {}", name_of(status), with_message(reason, message_of(waiting)))))
     })
 }
 
@@ -47,24 +50,22 @@ fn terminated_container(pod: &Value) -> Option<(u8, String)> {
         Some((
             1,
             format!(
-                "container {} ended with exit code {code}: {}",
+                "container {} exited with code {code}: {}",
                 name_of(status),
-                with_message(reason, terminated)
+                with_message(reason, message_of(terminated))
             ),
         ))
     })
 }
 
 fn failing_condition(pod: &Value) -> Option<(u8, String)> {
-    let conditions = pod.pointer("/status/conditions")?.as_array()?;
-    let failing = |kind: &str| conditions.iter().find(|c| c["type"] == kind && c["status"] == "False");
+    let failing = |type_| ConditionRef::find(pod, type_).filter(|condition| condition.is_false());
     if let Some(scheduled) = failing("PodScheduled") {
-        let reason = scheduled.get("reason").and_then(Value::as_str).unwrap_or("Unschedulable");
-        return Some((2, with_message(reason, scheduled)));
+        let reason = Some(scheduled.reason()).filter(|reason| !reason.is_empty()).unwrap_or("Unschedulable");
+        return Some((2, with_message(reason, scheduled.message())));
     }
-    let ready = failing("Ready")?;
-    let message = ready.get("message").and_then(Value::as_str).filter(|text| !text.is_empty())?;
-    Some((3, message.to_owned()))
+    let message = failing("Ready")?.message();
+    (!message.is_empty()).then(|| (3, message.to_owned()))
 }
 
 fn container_statuses(pod: &Value) -> impl Iterator<Item = &Value> {
@@ -78,18 +79,12 @@ fn name_of(status: &Value) -> &str {
     status.get("name").and_then(Value::as_str).unwrap_or("?")
 }
 
-fn with_message(reason: &str, source: &Value) -> String {
-    match source.get("message").and_then(Value::as_str).filter(|text| !text.is_empty()) {
-        Some(message) => format!("{reason}: {message}"),
-        None => reason.to_owned(),
-    }
+fn with_message(reason: &str, message: &str) -> String {
+    if message.is_empty() { reason.to_owned() } else { format!("{reason}: {message}") }
 }
 
-fn shorten(text: &str) -> String {
-    match text.char_indices().nth(MAX_MESSAGE_CHARS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+fn message_of(state: &Value) -> &str {
+    state.get("message").and_then(Value::as_str).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -120,7 +115,7 @@ mod tests {
             ),
             (
                 json!({"containerStatuses": [{"name": "discovery", "state": {"terminated": {"exitCode": 3, "reason": "Error"}}}]}),
-                "pod istiod-1: container discovery ended with exit code 3: Error",
+                "pod istiod-1: container discovery exited with code 3: Error",
             ),
             (
                 json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available"}]}),
@@ -152,6 +147,6 @@ mod tests {
     #[test]
     fn long_messages_are_cut_at_a_character() {
         let text = diagnose_pods(&[pod(waiting("ErrImagePull", &"ä".repeat(1000)))]).unwrap();
-        assert!(text.chars().count() < 350 && text.ends_with('…'));
+        assert!(text.len() < 350 && text.ends_with('…'), "{text}");
     }
 }

@@ -1,16 +1,22 @@
 //! When a live object counts as ready, and what it is waiting for.
 //!
-//! Pure judgements over objects as the API server returns them; `wait` feeds them from watches.
+//! Pure rules over objects as the API server returns them; [`super::wait`] feeds them from watches.
 
 use serde_json::Value;
 
-/// The verdict on one live object.
+use crate::kubernetes::conditions::{ConditionRef, is_condition_true};
+use crate::kubernetes::endpoints::has_ready_endpoint;
+use crate::kubernetes::rollout::{self, RolloutState};
+
+/// The readiness of one live object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ObjectReadiness {
-    /// Nothing is awaited any more.
+    /// It is ready.
     Ready,
-    /// Not yet; the text says what is missing, in the words of the object's own status where it has some.
+    /// It is not ready yet; the text says what is missing, quoted from the object's own status where possible.
     Waiting(String),
+    /// It will not become ready without a change; the text says why.
+    Failed(String),
 }
 
 impl ObjectReadiness {
@@ -19,113 +25,85 @@ impl ObjectReadiness {
     }
 }
 
-/// A custom resource definition is ready when the API server serves it.
-#[must_use]
-pub fn crd(crd: &Value) -> ObjectReadiness {
-    match condition(crd, "Established") {
-        Some(condition) if condition["status"] == "True" => ObjectReadiness::Ready,
-        _ => match condition(crd, "NamesAccepted") {
-            Some(names) if names["status"] == "False" => {
-                ObjectReadiness::waiting(format!("names not accepted: {}", text(names, "message")))
-            }
-            _ if is_awaiting_establishment(crd) => {
-                ObjectReadiness::waiting("its names are accepted, but it is not established yet")
-            }
-            _ => ObjectReadiness::waiting("not established yet"),
-        },
+impl From<RolloutState> for ObjectReadiness {
+    fn from(state: RolloutState) -> Self {
+        match state {
+            RolloutState::Complete => Self::Ready,
+            RolloutState::InProgress(text) => Self::Waiting(text),
+            RolloutState::Failed(text) => Self::Failed(format!("rollout failed: {text}")),
+        }
     }
 }
 
-/// Whether nothing is between a definition and its use but the API server's last step.
-///
-/// The API server takes that step when it sees a change of such a definition. One that is killed in between has forgotten
-/// it, and sees no change when it starts again.
+/// A Deployment is ready when its rollout is complete.
 #[must_use]
-pub fn is_awaiting_establishment(crd: &Value) -> bool {
-    let is_true = |kind| condition(crd, kind).is_some_and(|condition| condition["status"] == "True");
-    is_true("NamesAccepted") && !is_true("Established")
+pub fn deployment(deployment: &Value) -> ObjectReadiness {
+    rollout::deployment(deployment).into()
 }
 
-/// How a workload fares that was rolled out once.
+/// A DaemonSet is ready when its rollout is complete.
+#[must_use]
+pub fn daemon_set(daemon_set: &Value) -> ObjectReadiness {
+    rollout::daemon_set(daemon_set).into()
+}
+
+/// A CustomResourceDefinition is ready when the API server serves it.
+#[must_use]
+pub fn crd(crd: &Value) -> ObjectReadiness {
+    if is_condition_true(crd, "Established") {
+        return ObjectReadiness::Ready;
+    }
+    match ConditionRef::find(crd, "NamesAccepted") {
+        Some(names) if names.is_false() => {
+            ObjectReadiness::waiting(format!("names not accepted: {}", names.message()))
+        }
+        Some(names) if names.is_true() => ObjectReadiness::waiting("names accepted, but not established yet"),
+        _ => ObjectReadiness::waiting("not established yet"),
+    }
+}
+
+/// Whether only the last step of the API server is missing before a CRD can be used.
+///
+/// The API server takes that step when it sees a change of such a CRD. If it is terminated in between, it sees no change after it
+/// starts again, and the CRD stays in this state.
+#[must_use]
+pub fn is_awaiting_establishment(crd: &Value) -> bool {
+    is_condition_true(crd, "NamesAccepted") && !is_condition_true(crd, "Established")
+}
+
+/// The health of a workload after its rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WorkloadHealth {
-    /// It has all the pods it wants.
+    /// All desired pods are available.
     Healthy,
-    /// It serves with fewer pods than it wants.
+    /// Some of the desired pods are not available.
     Degraded(String),
-    /// It does not serve.
+    /// No pod is available.
     Unavailable(String),
 }
 
-/// Judges a Deployment or `DaemonSet` by its available pods alone, whatever rollout is under way.
+/// The health of a Deployment or `DaemonSet`, by its available pods alone: a rollout in progress does not matter.
 ///
-/// A workload that wants no pod is well.
+/// A workload that desires no pod is healthy.
 #[must_use]
 pub fn workload_health(kind: &str, workload: &Value) -> WorkloadHealth {
-    let (wanted, available) = match kind {
-        "DaemonSet" => (number(workload, "/status/desiredNumberScheduled"), "/status/numberAvailable"),
-        _ => (number(workload, "/spec/replicas").or(Some(1)), "/status/availableReplicas"),
+    let number = |pointer: &str| workload.pointer(pointer).and_then(Value::as_i64);
+    let (desired, available) = match kind {
+        "DaemonSet" => (number("/status/desiredNumberScheduled").unwrap_or(0), "/status/numberAvailable"),
+        _ => (number("/spec/replicas").unwrap_or(1), "/status/availableReplicas"),
     };
-    let (wanted, available) = (wanted.unwrap_or(0), number(workload, available).unwrap_or(0));
-    let text = || format!("{available} of {wanted} pods are available");
+    let available = number(available).unwrap_or(0);
+    let text = || format!("{available} of {desired} pods are available");
     match available {
-        enough if enough >= wanted => WorkloadHealth::Healthy,
+        enough if enough >= desired => WorkloadHealth::Healthy,
         0 => WorkloadHealth::Unavailable(text()),
         _ => WorkloadHealth::Degraded(text()),
     }
 }
 
-/// A Deployment is ready when its current template is rolled out to `spec.replicas` available pods and no old pod is
-/// left.
+/// The live injector is ready when istiod has set its CA certificate in every webhook.
 ///
-/// The same rule as `kubectl rollout status`.
-#[must_use]
-pub fn deployment(deployment: &Value) -> ObjectReadiness {
-    if let Some(stale) = not_yet_observed(deployment) {
-        return stale;
-    }
-    if let Some(failure) = condition(deployment, "ReplicaFailure").filter(|c| c["status"] == "True") {
-        return ObjectReadiness::waiting(format!("pods cannot be created: {}", text(failure, "message")));
-    }
-    let wanted = number(deployment, "/spec/replicas").unwrap_or(1);
-    let status = |field: &str| number(deployment, &format!("/status/{field}")).unwrap_or(0);
-    let (total, updated, available) =
-        (status("replicas"), status("updatedReplicas"), status("availableReplicas"));
-    if updated < wanted {
-        return ObjectReadiness::waiting(format!("{updated} of {wanted} pods are of the new template"));
-    }
-    if total > updated {
-        return ObjectReadiness::waiting(format!("{} old pods are still running", total - updated));
-    }
-    if available < updated {
-        return ObjectReadiness::waiting(format!("{available} of {updated} pods are available"));
-    }
-    ObjectReadiness::Ready
-}
-
-/// A DaemonSet is ready when every node that it wants has an available pod of the current template.
-///
-/// A cluster without a matching node wants none, and that is ready too.
-#[must_use]
-pub fn daemon_set(daemon_set: &Value) -> ObjectReadiness {
-    if let Some(stale) = not_yet_observed(daemon_set) {
-        return stale;
-    }
-    let status = |field: &str| number(daemon_set, &format!("/status/{field}")).unwrap_or(0);
-    let wanted = status("desiredNumberScheduled");
-    let (updated, available) = (status("updatedNumberScheduled"), status("numberAvailable"));
-    if updated < wanted {
-        return ObjectReadiness::waiting(format!("{updated} of {wanted} pods are of the new template"));
-    }
-    if available < wanted {
-        return ObjectReadiness::waiting(format!("{available} of {wanted} pods are available"));
-    }
-    ObjectReadiness::Ready
-}
-
-/// The live injector is ready when istiod has put its CA certificate into every webhook.
-///
-/// Before that the API server cannot call istiod, and pods in injected namespaces are refused.
+/// Until then the API server cannot call istiod, and pods in namespaces with injection are rejected.
 #[must_use]
 pub fn injector(configuration: &Value) -> ObjectReadiness {
     let webhooks = configuration.get("webhooks").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -143,28 +121,11 @@ pub fn injector(configuration: &Value) -> ObjectReadiness {
 /// An `EndpointSlice` is ready when one of its endpoints is.
 #[must_use]
 pub fn endpoint_slice(slice: &Value) -> ObjectReadiness {
-    let endpoints = slice.get("endpoints").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    // An absent condition means ready, by the API's definition.
-    let ready = endpoints.iter().any(|e| e.pointer("/conditions/ready").is_none_or(|ready| ready == true));
-    if ready { ObjectReadiness::Ready } else { ObjectReadiness::waiting("no endpoint is ready") }
-}
-
-fn not_yet_observed(object: &Value) -> Option<ObjectReadiness> {
-    let generation = number(object, "/metadata/generation").unwrap_or(0);
-    let observed = number(object, "/status/observedGeneration").unwrap_or(0);
-    (observed < generation).then(|| ObjectReadiness::waiting("its controller has not seen the change yet"))
-}
-
-fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
-    object.pointer("/status/conditions")?.as_array()?.iter().find(|c| c["type"] == kind)
-}
-
-fn number(object: &Value, pointer: &str) -> Option<i64> {
-    object.pointer(pointer).and_then(Value::as_i64)
-}
-
-fn text<'a>(object: &'a Value, field: &str) -> &'a str {
-    object.get(field).and_then(Value::as_str).unwrap_or_default()
+    if has_ready_endpoint(slice) {
+        ObjectReadiness::Ready
+    } else {
+        ObjectReadiness::waiting("no endpoint is ready")
+    }
 }
 
 #[cfg(test)]
@@ -176,79 +137,19 @@ mod tests {
     fn waiting(readiness: ObjectReadiness) -> String {
         match readiness {
             ObjectReadiness::Waiting(text) => text,
-            ObjectReadiness::Ready => "ready".into(),
+            other => panic!("not waiting: {other:?}"),
         }
     }
 
     #[test]
-    fn a_deployment_is_ready_only_when_its_rollout_is_complete() {
-        let live = |generation: i64, status: Value| json!({"metadata": {"generation": generation}, "spec": {"replicas": 2}, "status": status});
-        for (name, deployment_object, expected) in [
-            ("new", live(1, json!({})), "its controller has not seen the change yet"),
-            (
-                "complete",
-                live(
-                    1,
-                    json!({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}),
-                ),
-                "ready",
-            ),
-            (
-                "changed since",
-                live(
-                    2,
-                    json!({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}),
-                ),
-                "its controller has not seen the change yet",
-            ),
-            (
-                "rolling",
-                live(
-                    1,
-                    json!({"observedGeneration": 1, "replicas": 3, "updatedReplicas": 1, "availableReplicas": 2}),
-                ),
-                "1 of 2 pods are of the new template",
-            ),
-            (
-                "old left",
-                live(
-                    1,
-                    json!({"observedGeneration": 1, "replicas": 3, "updatedReplicas": 2, "availableReplicas": 3}),
-                ),
-                "1 old pods are still running",
-            ),
-            (
-                "starting",
-                live(
-                    1,
-                    json!({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 1}),
-                ),
-                "1 of 2 pods are available",
-            ),
-            (
-                "refused",
-                live(
-                    1,
-                    json!({"observedGeneration": 1, "conditions": [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]}),
-                ),
-                "pods cannot be created: exceeded quota",
-            ),
-        ] {
-            assert_eq!(waiting(deployment(&deployment_object)), expected, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_daemon_set_without_a_matching_node_is_ready() {
-        let live = json!({"metadata": {"generation": 1}, "status": {"observedGeneration": 1, "desiredNumberScheduled": 0}});
-        assert_eq!(daemon_set(&live), ObjectReadiness::Ready);
-    }
-
-    #[test]
-    fn a_daemon_set_waits_for_every_wanted_node() {
-        let live = json!({"metadata": {"generation": 1}, "status": {"observedGeneration": 1,
-            "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 2}});
-        assert_eq!(waiting(daemon_set(&live)), "2 of 3 pods are available");
+    fn a_failed_rollout_is_not_waited_for() {
+        let failed = json!({"metadata": {"generation": 1}, "status": {"observedGeneration": 1, "conditions": [{
+            "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded",
+            "message": "ReplicaSet \"istiod-1\" has timed out progressing."}]}});
+        let text = "rollout failed: ReplicaSet \"istiod-1\" has timed out progressing.";
+        assert_eq!(deployment(&failed), ObjectReadiness::Failed(text.to_owned()));
+        assert_eq!(waiting(deployment(&json!({}))), "0 of 1 pods have the new template");
+        assert_eq!(daemon_set(&json!({})), ObjectReadiness::Ready);
     }
 
     #[test]
@@ -260,16 +161,6 @@ mod tests {
             "1 of 2 webhooks have no caBundle from istiod yet"
         );
         assert_eq!(waiting(injector(&json!({}))), "it has no webhooks");
-    }
-
-    #[test]
-    fn an_endpoint_without_a_condition_counts_as_ready() {
-        assert_eq!(endpoint_slice(&json!({"endpoints": [{"conditions": {}}]})), ObjectReadiness::Ready);
-        assert_eq!(
-            waiting(endpoint_slice(&json!({"endpoints": [{"conditions": {"ready": false}}]}))),
-            "no endpoint is ready"
-        );
-        assert_eq!(waiting(endpoint_slice(&json!({}))), "no endpoint is ready");
     }
 
     #[test]

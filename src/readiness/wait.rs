@@ -1,7 +1,7 @@
-//! Waits, by watch, until the objects of a stage are ready or a deadline passes.
+//! Waits, by watches, until the objects of a stage are ready, one of them fails, or a timeout passes.
 //!
-//! What is waited for is said in `gates`, what ready means is judged in `ready`, why it is not in `explain`; this module
-//! only moves events, and reminds the API server of what it forgot.
+//! [`super::conditions`] says which objects, [`super::rules`] what ready means, [`super::pod_diagnostics`] why an object is not.
+//! This module forwards events, and touches CRDs that the API server does not establish.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,22 +24,30 @@ use crate::kubernetes::object::{ObjectId, resource};
 use crate::kubernetes::streaming_watcher;
 use crate::status::Progress;
 
-/// When a wait first asks pods for reasons, and how often after that.
+/// Delay before pods are first diagnosed, and interval after that.
 const DIAGNOSIS_INTERVAL: Duration = Duration::from_secs(5);
 const MAX_DIAGNOSED_PODS: u32 = 20;
-/// When a wait first reminds the API server of a definition, and how often after that. Several API servers wait for five
-/// seconds before they establish one.
-const NUDGE_INTERVAL: Duration = Duration::from_secs(10);
-/// Annotation whose change makes the API server look at a definition again.
-const REQUEUED_AT_ANNOTATION: &str = "istios.operator.kyma-project.io/reminded-at";
+/// Delay before a CRD that is not established is first touched, and interval after that. Where there are several API servers, they
+/// establish a CRD only after five seconds.
+const TOUCH_INTERVAL: Duration = Duration::from_secs(10);
+/// Annotation whose change makes the API server process a CRD again.
+const REQUEUED_AT_ANNOTATION: &str = "istios.operator.kyma-project.io/requeued-at";
 
 /// How a wait ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaitOutcome {
     /// Everything is ready.
     Ready,
-    /// The deadline passed; the text names the first object that is not ready, and why.
+    /// An object failed, or the timeout passed; the text names the object that is not ready, and why.
     NotReady(String),
+}
+
+/// Why an object is not ready.
+struct Diagnosis {
+    /// The object, what it is waiting for, and what its pods report.
+    text: String,
+    /// Whether the object will not become ready without a change.
+    is_failed: bool,
 }
 
 /// One report from a watch.
@@ -54,15 +62,15 @@ struct ObjectState {
     follow_up: Option<FollowUp>,
 }
 
-/// What helps while an object is not ready.
+/// What to do while an object is not ready.
 #[derive(Clone)]
 enum FollowUp {
-    /// Its pods can tell more.
+    /// Diagnose its pods.
     Pods(PodSelector),
-    /// The workload behind it can tell more.
+    /// Diagnose the workload behind it.
     Workload(ObjectId),
-    /// The API server has to be reminded of it.
-    Nudge(ObjectId),
+    /// Touch it, so that the API server processes it again.
+    Touch(ObjectId),
 }
 
 #[derive(Clone)]
@@ -71,11 +79,13 @@ struct PodSelector {
     labels: String,
 }
 
-/// Waits until every gate is open, or until `deadline` has passed since the call.
+/// Waits until all conditions hold, one of the objects fails, or `timeout` has passed since the call.
+///
+/// A workload behind an endpoint is not watched: its failure is noticed when it is diagnosed, after some seconds.
 pub async fn wait_until_ready(
     client: &Client,
     conditions: &[ReadinessCondition],
-    deadline: Duration,
+    timeout: Duration,
     progress: &Progress,
 ) -> WaitOutcome {
     if conditions.is_empty() {
@@ -84,21 +94,32 @@ pub async fn wait_until_ready(
     let mut states = initial_states(conditions);
     let mut updates =
         stream::select_all(conditions.iter().map(|condition| watch_condition(client, condition)));
-    let end = Instant::now() + deadline;
+    let end = Instant::now() + timeout;
     let mut diagnose_at = interval_at(Instant::now() + DIAGNOSIS_INTERVAL, DIAGNOSIS_INTERVAL);
-    let mut nudge_at = interval_at(Instant::now() + NUDGE_INTERVAL, NUDGE_INTERVAL);
+    let mut touch_at = interval_at(Instant::now() + TOUCH_INTERVAL, TOUCH_INTERVAL);
     loop {
         tokio::select! {
             Some(update) = updates.next() => {
                 states.insert(update.object, update.state);
-                match first_unready(&states) {
+                match most_urgent(&states) {
                     None => return WaitOutcome::Ready,
-                    Some((object, text, _)) => progress.report(format!("waiting for {object}: {text}")),
+                    Some(Unready { is_failed: true, .. }) => {
+                        return WaitOutcome::NotReady(diagnose_unready(client, &states).await.text);
+                    }
+                    Some(Unready { object, text, .. }) => progress.report(format!("waiting for {object}: {text}")),
                 }
             }
-            _ = diagnose_at.tick() => progress.report(format!("waiting for {}", describe_unready(client, &states).await)),
-            _ = nudge_at.tick() => nudge_crds(client, &states).await,
-            () = tokio::time::sleep_until(end) => return WaitOutcome::NotReady(describe_unready(client, &states).await),
+            _ = diagnose_at.tick() => {
+                let Diagnosis { text, is_failed } = diagnose_unready(client, &states).await;
+                if is_failed {
+                    return WaitOutcome::NotReady(text);
+                }
+                progress.report(format!("waiting for {text}"));
+            }
+            _ = touch_at.tick() => touch_crds(client, &states).await,
+            () = tokio::time::sleep_until(end) => {
+                return WaitOutcome::NotReady(diagnose_unready(client, &states).await.text);
+            }
         }
     }
 }
@@ -109,88 +130,105 @@ fn initial_states(conditions: &[ReadinessCondition]) -> BTreeMap<String, ObjectS
             ReadinessCondition::Endpoint { workload, .. } => workload.clone().map(FollowUp::Workload),
             ReadinessCondition::Crds(_) | ReadinessCondition::Object(_) => None,
         };
-        let missing =
-            ObjectState { readiness: ObjectReadiness::Waiting("it has not appeared yet".into()), follow_up };
+        let missing = ObjectState { readiness: ObjectReadiness::Waiting("not found yet".into()), follow_up };
         condition.names().into_iter().map(move |name| (name, missing.clone()))
     });
     states.collect()
 }
 
-fn first_unready(states: &BTreeMap<String, ObjectState>) -> Option<(&str, &str, Option<&FollowUp>)> {
-    states.iter().find_map(|(object, state)| match &state.readiness {
-        ObjectReadiness::Ready => None,
-        ObjectReadiness::Waiting(text) => Some((object.as_str(), text.as_str(), state.follow_up.as_ref())),
-    })
+/// An object that is not ready.
+struct Unready<'s> {
+    object: &'s str,
+    text: &'s str,
+    is_failed: bool,
+    follow_up: Option<&'s FollowUp>,
 }
 
-/// The first unready object with its own words and, where there are some, those of its workload or pods.
-async fn describe_unready(client: &Client, states: &BTreeMap<String, ObjectState>) -> String {
-    let Some((object, text, follow_up)) = first_unready(states) else { return "nothing".into() };
-    let diagnosis = match follow_up {
-        // A failing read only costs the explanation.
-        Some(FollowUp::Workload(workload)) => diagnose_workload(client, workload)
+/// The first failed object, else the first that is not ready; `None` if all are ready.
+fn most_urgent(states: &BTreeMap<String, ObjectState>) -> Option<Unready<'_>> {
+    let unready = || {
+        states.iter().filter_map(|(object, state)| {
+            let (text, is_failed) = match &state.readiness {
+                ObjectReadiness::Ready => return None,
+                ObjectReadiness::Waiting(text) => (text, false),
+                ObjectReadiness::Failed(text) => (text, true),
+            };
+            Some(Unready { object, text, is_failed, follow_up: state.follow_up.as_ref() })
+        })
+    };
+    unready().find(|unready| unready.is_failed).or_else(|| unready().next())
+}
+
+/// The most urgent object that is not ready, explained by its workload or pods where it has some.
+async fn diagnose_unready(client: &Client, states: &BTreeMap<String, ObjectState>) -> Diagnosis {
+    let Some(unready) = most_urgent(states) else {
+        return Diagnosis { text: "nothing".into(), is_failed: false };
+    };
+    let behind = match unready.follow_up {
+        // Without this read, only the explanation is missing.
+        Some(FollowUp::Workload(workload)) => diagnose(client, workload)
             .await
-            .inspect_err(|error| tracing::debug!(%error, object = %workload, "cannot explain a wait"))
+            .inspect_err(|error| tracing::debug!(%error, object = %workload, "failed to diagnose a workload"))
             .ok()
             .flatten(),
         _ => None,
     };
-    match diagnosis {
+    match behind {
         Some(diagnosis) => diagnosis,
-        None => describe_with_pods(client, object, text, follow_up).await,
+        None => describe_with_pods(client, unready).await,
     }
 }
 
-/// Why a workload is not ready, in its own words and those of its pods; `None` if it is, or is gone.
+/// Why a workload is not ready, quoted from its status and its pods; `None` if it is ready, or does not exist.
 ///
-/// Fails if the workload cannot be read: then nothing is known about it.
+/// Fails if the workload cannot be read: then its state is unknown.
 pub async fn diagnose_workload(client: &Client, workload: &ObjectId) -> Result<Option<String>, kube::Error> {
-    let Some(live) = workload.api(client.clone()).get_opt(&workload.name).await? else { return Ok(None) };
-    let StateUpdate { object, state } = assess_object(workload, &as_value(live));
-    Ok(match state.readiness {
-        ObjectReadiness::Ready => None,
-        ObjectReadiness::Waiting(text) => {
-            Some(describe_with_pods(client, &object, &text, state.follow_up.as_ref()).await)
-        }
-    })
+    Ok(diagnose(client, workload).await?.map(|diagnosis| diagnosis.text))
 }
 
-async fn describe_with_pods(
-    client: &Client,
-    object: &str,
-    text: &str,
-    follow_up: Option<&FollowUp>,
-) -> String {
-    let diagnosis = match follow_up {
+async fn diagnose(client: &Client, workload: &ObjectId) -> Result<Option<Diagnosis>, kube::Error> {
+    let Some(live) = workload.api(client.clone()).get_opt(&workload.name).await? else { return Ok(None) };
+    let StateUpdate { object, state } = assess_object(workload, &as_value(live));
+    let states = BTreeMap::from([(object, state)]);
+    match most_urgent(&states) {
+        Some(unready) => Ok(Some(describe_with_pods(client, unready).await)),
+        None => Ok(None),
+    }
+}
+
+async fn describe_with_pods(client: &Client, unready: Unready<'_>) -> Diagnosis {
+    let Unready { object, text, is_failed, follow_up } = unready;
+    let pods = match follow_up {
         Some(FollowUp::Pods(selector)) => diagnose_selected_pods(client, selector).await,
         _ => None,
     };
-    match diagnosis {
-        Some(diagnosis) => format!("{object}: {text}; {diagnosis}"),
+    let text = match pods {
+        Some(pods) => format!("{object}: {text}; {pods}"),
         None => format!("{object}: {text}"),
-    }
+    };
+    Diagnosis { text, is_failed }
 }
 
-/// A failing list only costs the explanation, so it is logged and not returned.
+/// Without this list, only the explanation is missing: a failure is logged and not returned.
 async fn diagnose_selected_pods(client: &Client, selector: &PodSelector) -> Option<String> {
     let pods: Api<DynamicObject> =
         Api::namespaced_with(client.clone(), &selector.namespace, &resource("", "v1", "Pod"));
     match pods.list(&ListParams::default().labels(&selector.labels).limit(MAX_DIAGNOSED_PODS)).await {
         Ok(list) => pod_diagnostics::diagnose_pods(&list.items.into_iter().map(as_value).collect::<Vec<_>>()),
         Err(error) => {
-            tracing::debug!(%error, namespace = selector.namespace, "cannot list pods to explain a wait");
+            tracing::debug!(%error, namespace = selector.namespace, "failed to list pods for a diagnosis");
             None
         }
     }
 }
 
-/// Changes the definitions that the API server forgot to establish, so that it sees them.
+/// Changes an annotation of the CRDs that the API server has not established, so that it processes them again.
 ///
-/// The annotation belongs to a manager of its own: it is no part of what is applied, so it is no drift. A write that fails
-/// is tried again at the next turn.
-async fn nudge_crds(client: &Client, states: &BTreeMap<String, ObjectState>) {
+/// The annotation has a field manager of its own: it is not part of the applied manifest, so it is not drift. A failed write is
+/// repeated after the interval.
+async fn touch_crds(client: &Client, states: &BTreeMap<String, ObjectState>) {
     for state in states.values() {
-        let (ObjectReadiness::Waiting(_), Some(FollowUp::Nudge(id))) = (&state.readiness, &state.follow_up)
+        let (ObjectReadiness::Waiting(_), Some(FollowUp::Touch(id))) = (&state.readiness, &state.follow_up)
         else {
             continue;
         };
@@ -200,9 +238,9 @@ async fn nudge_crds(client: &Client, states: &BTreeMap<String, ObjectState>) {
             PatchParams { field_manager: Some(OWN_FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let patched = id.api(client.clone()).patch_metadata(&id.name, &params, &Patch::Merge(&patch)).await;
         match patched.err() {
-            None => tracing::warn!(object = %id, "the API server was reminded to establish it"),
+            None => tracing::warn!(object = %id, "touched the CRD to make the API server establish it"),
             Some(error) => {
-                tracing::warn!(%error, object = %id, "cannot remind the API server to establish it");
+                tracing::warn!(%error, object = %id, "failed to touch the CRD");
             }
         }
     }
@@ -218,7 +256,7 @@ fn watch_condition(client: &Client, condition: &ReadinessCondition) -> BoxStream
     }
 }
 
-/// Just enough of a CRD to see whether it is established; the schemas are skipped while parsing.
+/// The part of a CRD that shows whether it is established; schemas are skipped while parsing.
 #[derive(Clone, Debug, Serialize, Deserialize, kube::Resource)]
 #[resource(inherit = CustomResourceDefinition)]
 struct CrdStatus {
@@ -241,7 +279,7 @@ fn watch_crds(client: &Client, ids: Vec<ObjectId>) -> BoxStream<'static, StateUp
 
 fn assess_crd(id: &ObjectId, status: &Value) -> StateUpdate {
     let live = json!({ "status": status });
-    let follow_up = rules::is_awaiting_establishment(&live).then(|| FollowUp::Nudge(id.clone()));
+    let follow_up = rules::is_awaiting_establishment(&live).then(|| FollowUp::Touch(id.clone()));
     StateUpdate { object: id.to_string(), state: ObjectState { readiness: rules::crd(&live), follow_up } }
 }
 
@@ -292,7 +330,7 @@ fn watch_endpoints(
         .boxed()
 }
 
-/// Every state of the watched objects; a watch that breaks is opened again with back-off.
+/// Every state of the watched objects; an interrupted watch is reopened with backoff.
 fn open_watch<K>(api: Api<K>, config: watcher::Config) -> BoxStream<'static, K>
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
@@ -301,7 +339,7 @@ where
         .default_backoff()
         .applied_objects()
         .filter_map(|event| async move {
-            event.inspect_err(|error| tracing::debug!(%error, "watch interrupted, opening it again")).ok()
+            event.inspect_err(|error| tracing::debug!(%error, "watch interrupted, reopening it")).ok()
         })
         .boxed()
 }
@@ -312,6 +350,8 @@ fn as_value(object: DynamicObject) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use kube::client::Body;
+
     use super::*;
 
     #[tokio::test]
@@ -324,25 +364,80 @@ mod tests {
     }
 
     fn crd() -> ObjectId {
-        ObjectId {
-            group: "apiextensions.k8s.io".into(),
-            version: "v1".into(),
-            kind: "CustomResourceDefinition".into(),
-            namespace: None,
-            name: "gateways.networking.istio.io".into(),
+        let name = "gateways.networking.istio.io";
+        ObjectId::cluster_scoped("apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
+    }
+
+    #[test]
+    fn an_object_that_was_never_found_is_not_ready() {
+        let states = initial_states(&[ReadinessCondition::Object(crd())]);
+        assert!(most_urgent(&states).is_some_and(|unready| !unready.is_failed));
+    }
+
+    #[test]
+    fn a_failed_object_comes_before_those_that_wait() {
+        let state = |readiness| ObjectState { readiness, follow_up: None };
+        let mut states = BTreeMap::from([
+            ("a".to_owned(), state(ObjectReadiness::Ready)),
+            ("b".to_owned(), state(ObjectReadiness::Waiting("for pods".into()))),
+        ]);
+        assert!(most_urgent(&states).is_some_and(|unready| unready.object == "b" && !unready.is_failed));
+        states.insert("c".to_owned(), state(ObjectReadiness::Failed("rollout failed".into())));
+        assert!(most_urgent(&states).is_some_and(|unready| unready.object == "c" && unready.is_failed));
+        states.clear();
+        assert!(most_urgent(&states).is_none());
+    }
+
+    /// An API server whose Deployment has exceeded its progress deadline, and that has nothing else.
+    async fn failed_rollout(request: http::Request<Body>) -> Result<http::Response<Body>, tower::BoxError> {
+        let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "istiod", "namespace": "istio-system", "generation": 1, "resourceVersion": "1"},
+            "spec": {"replicas": 1},
+            "status": {"observedGeneration": 1, "conditions": [{"type": "Progressing", "status": "False",
+                "reason": "ProgressDeadlineExceeded", "message": "timed out progressing"}]}});
+        let object = match path {
+            _ if query.contains("watch=true") => Value::Null,
+            "/apis/apps/v1/namespaces/istio-system/deployments/istiod" => deployment,
+            "/apis/apps/v1/namespaces/istio-system/deployments" => {
+                json!({"apiVersion": "apps/v1", "kind": "DeploymentList", "metadata": {"resourceVersion": "1"},
+                    "items": [deployment]})
+            }
+            _ => {
+                json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "1"}, "items": []})
+            }
+        };
+        // The API server streams no lists.
+        let status = if object.is_null() && query.contains("sendInitialEvents") { 422 } else { 200 };
+        let body = if object.is_null() { String::new() } else { object.to_string() };
+        Ok(http::Response::builder().status(status).body(Body::from(body.into_bytes()))?)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_rollout_is_reported_before_the_timeout() {
+        use crate::api::{Istio, IstioSpec};
+        let client = Client::new(tower::service_fn(failed_rollout), "default");
+        let progress = crate::status::StatusWriter::start(client.clone(), "test".to_owned())
+            .report_on(&Istio::new("default", IstioSpec::default()));
+        let istiod = ObjectId::namespaced("apps/v1", "Deployment", "istio-system", "istiod");
+        let service = ObjectId::namespaced("v1", "Service", "istio-system", "istiod");
+        for condition in [
+            ReadinessCondition::Object(istiod.clone()),
+            ReadinessCondition::Endpoint { service, workload: Some(istiod) },
+        ] {
+            let started = Instant::now();
+            let timeout = Duration::from_secs(360);
+            let outcome = wait_until_ready(&client, &[condition.clone()], timeout, &progress).await;
+            let WaitOutcome::NotReady(reason) = outcome else { panic!("{condition:?} is ready") };
+            assert!(reason.contains("Deployment istio-system/istiod: rollout failed"), "{reason}");
+            assert!(started.elapsed() < timeout, "{condition:?}");
         }
     }
 
     #[test]
-    fn an_object_that_never_appeared_is_not_ready() {
-        let states = initial_states(&[ReadinessCondition::Object(crd())]);
-        assert!(first_unready(&states).is_some_and(|(_, text, _)| text == "it has not appeared yet"));
-    }
-
-    #[test]
-    fn only_an_accepted_crd_that_is_not_established_is_nudged() {
+    fn only_an_accepted_crd_that_is_not_established_is_touched() {
         let condition = |kind: &str, status: &str| json!({"type": kind, "status": status});
-        for (conditions, is_nudged) in [
+        for (conditions, is_touched) in [
             (json!([]), false),
             (json!([condition("NamesAccepted", "False")]), false),
             (json!([condition("NamesAccepted", "True")]), true),
@@ -350,7 +445,7 @@ mod tests {
             (json!([condition("NamesAccepted", "True"), condition("Established", "True")]), false),
         ] {
             let StateUpdate { state, .. } = assess_crd(&crd(), &json!({"conditions": conditions}));
-            assert_eq!(matches!(state.follow_up, Some(FollowUp::Nudge(_))), is_nudged, "{conditions}");
+            assert_eq!(matches!(state.follow_up, Some(FollowUp::Touch(_))), is_touched, "{conditions}");
         }
     }
 }

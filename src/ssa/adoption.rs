@@ -1,26 +1,25 @@
-//! Whose fields are ours from now on, and whose are not ours any more.
+//! Rewrites `managedFields`: adopts the fields of previous installers, and assigns yielded fields to their new owners.
 //!
-//! Pure: rewrites `managedFields`. Two things cannot be had by an apply alone. Fields that a predecessor set by an update
-//! would stay for ever, since only the owner of a field can let it go. And a field that is conceded to another but that
-//! only we own would vanish when we stop sending it: an injector without its `caBundle` injects nothing, and with
-//! `failurePolicy: Fail` no pod starts.
+//! Pure. An apply alone achieves neither. Fields that a previous installer set by an update would stay forever, because only
+//! the owner of a field can remove it. And a yielded field that only we own would be removed when we stop sending it: an
+//! injector without its `caBundle` injects nothing, and with `failurePolicy: Fail` no pod starts.
 
 use serde_json::{Value, json};
 
 use super::managed_fields;
 use crate::api::names::{FIELD_MANAGER, OWN_FIELD_MANAGER, RESTARTED_AT_ANNOTATION};
 
-/// Managers whose fields become ours: Helm, `istioctl`, and the processes of the Go operator.
+/// Field managers whose fields are adopted: Helm, `istioctl`, and the processes of the Go operator.
 const PREVIOUS_INSTALLERS: [&str; 4] = ["helm", "istioctl", "manager", "istio_install"];
 
-/// A field that is left to another, with the entry that then owns it.
+/// A field that is left to another manager, with the entry of that manager.
 struct YieldedField {
     path: Vec<String>,
     manager: &'static str,
     subresource: Option<&'static str>,
 }
 
-/// The `managedFields` that `live` must have before `manifest` is applied, if they differ from those it has.
+/// The `managedFields` that `live` must have before `manifest` is applied; `None` if it has them already.
 #[must_use]
 pub fn adopted_managed_fields(live: &Value, manifest: &Value) -> Option<Vec<Value>> {
     let before = live.pointer("/metadata/managedFields")?.as_array()?;
@@ -53,7 +52,7 @@ pub fn adopted_managed_fields(live: &Value, manifest: &Value) -> Option<Vec<Valu
 
 /// Whether an entry is to be merged into ours.
 ///
-/// Not on namespaces: several of these names are common ones, and there is nothing of Istio's on a namespace to let go.
+/// Not on namespaces: several of these manager names are common, and Istio sets nothing on a namespace that is to be removed.
 fn is_adoptable(entry: &Value, manifest: &Value) -> bool {
     let manager = entry["manager"].as_str().unwrap_or_default();
     let is_previous_installer = PREVIOUS_INSTALLERS.contains(&manager)
@@ -86,7 +85,7 @@ fn entry(manager: &str, operation: &str, api_version: &Value, subresource: Optio
     entry
 }
 
-/// Makes the rightful manager the owner of a field.
+/// Makes the manager that a field is yielded to its owner.
 fn assign_owner(others: &mut Vec<Value>, yielded: &YieldedField, path: &[&str], ours: &Value) {
     let same = |entry: &Value| {
         entry["manager"] == yielded.manager
@@ -122,7 +121,7 @@ fn find_yielded_fields(live: &Value, manifest: &Value) -> Vec<YieldedField> {
     }
 }
 
-/// The annotation of the last restart, which becomes that of a restart of ours: without it all pods would be replaced.
+/// The annotation of the last restart, which is kept as one of our restarts: removing it would replace all pods.
 fn restart_annotation(manifest: &Value) -> Option<YieldedField> {
     let annotation = format!("f:{RESTARTED_AT_ANNOTATION}");
     let path = ["f:spec", "f:template", "f:metadata", "f:annotations", &annotation];
@@ -131,7 +130,7 @@ fn restart_annotation(manifest: &Value) -> Option<YieldedField> {
     is_yielded.then_some(YieldedField { path, manager: OWN_FIELD_MANAGER, subresource: None })
 }
 
-/// istiod's fields of each webhook: its certificate, and `Fail`, which it sets once it can answer.
+/// The fields of each webhook that istiod sets: its certificate, and `Fail` once it serves.
 fn webhook_fields(live: &Value, manifest: &Value, paths: &[&[&str]]) -> Vec<YieldedField> {
     let mut found = Vec::new();
     for webhook in live.get("webhooks").and_then(Value::as_array).into_iter().flatten() {

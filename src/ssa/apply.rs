@@ -1,7 +1,7 @@
-//! Server-side apply of one object, with retries for what passes by itself.
+//! Server-side apply of one object, with retries of transient failures.
 //!
-//! The field manager and `force` are those of the Kyma reference operator and of `istioctl`, so that fields they left
-//! behind go when they should.
+//! The field manager and `force` are those of Kyma's Go operator and of `istioctl`, so that the fields that these own become
+//! ours and are removed once we no longer send them.
 
 use std::time::Duration;
 
@@ -13,11 +13,10 @@ use thiserror::Error;
 
 use super::{admission_mutations, adoption, yielded_fields};
 use crate::api::names::FIELD_MANAGER;
-use crate::inventory::HelmRelease;
-use crate::inventory::ownership::Origin;
 use crate::kubernetes::object::ObjectId;
+use crate::kubernetes::{is_not_found, retry};
 
-/// Waits between attempts; their number bounds the attempts.
+/// Delays between attempts; their number limits the attempts.
 const RETRY_DELAYS: [Duration; 5] = [
     Duration::from_millis(100),
     Duration::from_millis(300),
@@ -26,63 +25,59 @@ const RETRY_DELAYS: [Duration; 5] = [
     Duration::from_secs(4),
 ];
 
-/// An object could not be applied.
+/// The API server did not accept an apply, or a rewrite of managed fields.
 #[derive(Debug, Error)]
-#[error("cannot apply {object}")]
+#[error("failed to apply {object}")]
 pub struct Error {
     /// The object.
     pub object: ObjectId,
-    /// What the API server said last.
+    /// The response to the last attempt.
     pub source: Box<kube::Error>,
 }
 
-/// Digest of a manifest, to recognise an unchanged one after a restart.
+/// Digest of a manifest, in hexadecimal: recognizes an unchanged manifest after a restart.
 #[must_use]
 pub fn digest(manifest: &Value) -> String {
     let hash = Sha256::digest(manifest.to_string().as_bytes());
     hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What an apply left in the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The result of an apply.
+#[derive(Clone, Debug, PartialEq)]
 pub struct AppliedObject {
-    /// UID of the object.
-    pub uid: Option<String>,
+    /// Metadata of the object as the API server returned it.
+    pub metadata: ObjectMeta,
     /// Digest of our entry in its managed fields.
     pub entry: Option<String>,
-    /// Fields that admission changed on the way in.
+    /// Paths of fields that admission changed.
     pub altered: Vec<String>,
-    /// Whether others left fields that should be taken over.
+    /// Whether it has fields of a previous installer, which are to be adopted.
     pub needs_adoption: bool,
-    /// The Helm release that it belongs to.
-    pub release: Option<HelmRelease>,
-    /// Where it comes from, if this was its first write.
-    pub origin: Origin,
 }
 
 impl Error {
     /// Whether the object does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
-        matches!(&*self.source, kube::Error::Api(status) if status.is_not_found())
+        is_not_found(&self.source)
     }
 
-    /// Whether the API server refused for lack of permission, or by admission.
+    /// Whether the API server refused for lack of permission, or because of admission.
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
         matches!(&*self.source, kube::Error::Api(status) if status.code == 403)
     }
 
-    /// Whether someone else wrote at the same time.
+    /// Whether another client wrote the object at the same time.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
         matches!(&*self.source, kube::Error::Api(status) if status.is_conflict())
     }
 }
 
-/// Applies one object and returns what the inventory must know of it.
+/// Applies one object and returns what the inventory must record.
 ///
-/// Of a CRD only metadata travels back: the whole would be hundreds of kilobytes.
+/// Only the metadata of a CRD is requested: the whole CRD has hundreds of kilobytes.
 pub async fn apply(client: &Client, id: &ObjectId, manifest: &Value) -> Result<AppliedObject, Error> {
     let api = id.api(client.clone());
     let params = PatchParams::apply(FIELD_MANAGER).force();
@@ -101,13 +96,11 @@ pub async fn apply(client: &Client, id: &ObjectId, manifest: &Value) -> Result<A
         entry: own_entry_digest(&id.kind, &metadata),
         altered,
         needs_adoption: adoption::adopted_managed_fields(&object, manifest).is_some(),
-        release: HelmRelease::of(&object),
-        origin: Origin::of_first_write(id, &metadata),
-        uid: metadata.uid,
+        metadata,
     })
 }
 
-/// What an apply would make of the object.
+/// The object as an apply would leave it.
 pub async fn dry_run(client: &Client, id: &ObjectId, manifest: &Value) -> Result<Value, Error> {
     let api = id.api(client.clone());
     let params = PatchParams { dry_run: true, ..PatchParams::apply(FIELD_MANAGER).force() };
@@ -116,7 +109,7 @@ pub async fn dry_run(client: &Client, id: &ObjectId, manifest: &Value) -> Result
     Ok(serde_json::to_value(object).unwrap_or_default())
 }
 
-/// Replaces the managed fields of `live`, unless it was written meanwhile: then the error is a conflict.
+/// Replaces the managed fields of `live`. If the object was written since it was read, the error is a conflict.
 pub async fn rewrite_managed_fields(
     client: &Client,
     id: &ObjectId,
@@ -137,7 +130,7 @@ fn failed(id: &ObjectId) -> impl FnOnce(kube::Error) -> Error {
     |source| Error { object: id.clone(), source: Box::new(source) }
 }
 
-/// Sends a request until it succeeds or fails for good.
+/// Sends a request until it succeeds, fails permanently, or the attempts are used up.
 pub(crate) async fn retry_transient<T, R>(request: impl Fn() -> R) -> Result<T, kube::Error>
 where
     R: Future<Output = Result<T, kube::Error>>,
@@ -145,21 +138,21 @@ where
     let mut delays = RETRY_DELAYS.iter();
     loop {
         let error = match request().await {
-            Ok(answer) => return Ok(answer),
+            Ok(response) => return Ok(response),
             Err(error) => error,
         };
         let Some(delay) = delays.next().filter(|_| is_transient(&error)) else {
             return Err(error);
         };
-        tracing::debug!(%error, "apply failed, trying again");
+        tracing::debug!(%error, "apply failed, retrying");
         tokio::time::sleep(*delay).await;
     }
 }
 
-/// Digest of our entry in the managed fields: which fields we own, and since when.
+/// Digest of our entry in the managed fields: which fields we own, and since when. `None` if we own none.
 ///
-/// Unlike `resourceVersion`, it is left alone by status writes and by fields that others add. What is conceded to others does
-/// not count: it is no news when they take it.
+/// Unlike `resourceVersion`, it does not change with the status, or when others add fields. Fields that we yield are left out:
+/// it does not matter who owns them.
 #[must_use]
 pub fn own_entry_digest(kind: &str, metadata: &ObjectMeta) -> Option<String> {
     let ours = metadata.managed_fields.iter().flatten().find(|entry| {
@@ -172,18 +165,15 @@ pub fn own_entry_digest(kind: &str, metadata: &ObjectMeta) -> Option<String> {
     Some(digest(&serde_json::json!({"time": ours.time, "fields": fields})))
 }
 
-/// Whether a failed request may succeed unchanged a moment later.
+/// Whether a failed apply may succeed unchanged a moment later.
 ///
-/// Covers a throttled or restarting API server, lost connections and a conflict with a concurrent write. An apply creates
-/// what is missing, so "not found" is about something else that a cache of the API server has not seen yet: a role that
-/// was created a moment before its binding, or a kind whose CRD was.
+/// In addition to what is transient for every request: a conflict with a concurrent write, and "not found". An apply creates
+/// the object, so that is about another one that a cache of the API server does not have yet, such as the role of a binding, or
+/// the CRD of the kind.
 #[must_use]
 pub fn is_transient(error: &kube::Error) -> bool {
-    match error {
-        kube::Error::Api(status) => matches!(status.code, 404 | 409 | 429 | 500 | 502 | 503 | 504),
-        kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => true,
-        _ => false,
-    }
+    let may_resolve = matches!(error, kube::Error::Api(status) if matches!(status.code, 404 | 409));
+    may_resolve || retry::is_transient(error)
 }
 
 #[cfg(test)]
@@ -193,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_transient_errors_are_retried() {
+    fn an_apply_also_retries_conflicts_and_missing_dependencies() {
         let answer = |code| kube::Error::Api(Box::new(kube::core::Status { code, ..Default::default() }));
         for (code, is_retried) in
             [(409, true), (429, true), (503, true), (400, false), (403, false), (404, true), (422, false)]

@@ -1,11 +1,13 @@
-//! Paths in `managedFields`: which part of an object an entry is about.
+//! Field paths in `managedFields`: which part of an object an entry refers to.
 //!
-//! Pure. The format (`FieldsV1`) is that of Kubernetes' structured-merge-diff: `f:` names a field, `k:` an element of a list
-//! by its keys, `v:` an element of a set by its value, `i:` one by its place, and `.` the thing itself.
+//! Pure. The format (`FieldsV1`) is that of structured-merge-diff: `f:` names a field, `k:` an element of a list by its keys,
+//! `v:` an element of a set by its value, `i:` an element by its index, and `.` the field itself.
 
 use serde_json::Value;
 
-/// One owned leaf, as the steps that lead to it.
+use crate::kubernetes::json::push_field;
+
+/// The steps to one owned leaf.
 pub type FieldPath<'a> = Vec<&'a str>;
 
 /// Every leaf of an entry's `fieldsV1`.
@@ -30,7 +32,7 @@ fn collect<'a>(fields: &'a Value, path: &mut FieldPath<'a>, found: &mut Vec<Fiel
     }
 }
 
-/// The part of `object` that a path leads to.
+/// The part of `object` at a path.
 #[must_use]
 pub fn resolve<'v>(object: &'v Value, path: &[&str]) -> Option<&'v Value> {
     path.iter().try_fold(object, |at, step| resolve_step(at, step))
@@ -53,7 +55,7 @@ fn resolve_step<'v>(at: &'v Value, step: &str) -> Option<&'v Value> {
     }
 }
 
-/// A key that the element leaves out has its default, `TCP` for a protocol being the only one among our kinds.
+/// A key that the element leaves out has its default; among the kinds of Istio that is only `TCP` for a protocol.
 fn has_keys(element: &Value, keys: &serde_json::Map<String, Value>) -> bool {
     keys.iter().all(|(key, value)| match element.get(key) {
         Some(own) => own == value,
@@ -61,7 +63,7 @@ fn has_keys(element: &Value, keys: &serde_json::Map<String, Value>) -> bool {
     })
 }
 
-/// A path as people write it, for example `spec.template.spec.containers[name=discovery].image`.
+/// A path as people write it, such as `spec.template.spec.containers[name=discovery].image`.
 #[must_use]
 pub fn describe(path: &[&str]) -> String {
     let mut text = String::new();
@@ -76,18 +78,6 @@ pub fn describe(path: &[&str]) -> String {
     text
 }
 
-/// Appends a field; one whose own name has dots or slashes, such as a label, goes in brackets.
-pub fn push_field(text: &mut String, name: &str) {
-    if name.contains(['.', '/']) {
-        text.push_str(&format!("[{name}]"));
-    } else {
-        if !text.is_empty() {
-            text.push('.');
-        }
-        text.push_str(name);
-    }
-}
-
 fn describe_keys(keys: &str) -> String {
     let parsed: Value = serde_json::from_str(keys).unwrap_or_default();
     let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -96,7 +86,7 @@ fn describe_keys(keys: &str) -> String {
     parts.collect::<Vec<_>>().join(",")
 }
 
-/// Adds to `into` what `fields` owns.
+/// Adds the leaves of `fields` to `into`.
 pub fn union(into: &mut Value, fields: &Value) {
     let Some(fields) = fields.as_object() else { return };
     if !into.is_object() {
@@ -108,9 +98,9 @@ pub fn union(into: &mut Value, fields: &Value) {
     }
 }
 
-/// Takes one leaf out of `fields`, and what is empty without it; returns whether it was there.
+/// Removes one leaf from `fields`, and the parents that become empty; returns whether it existed.
 ///
-/// What stays keeps its order, on which digests depend.
+/// The remaining fields keep their order, on which digests depend.
 pub fn remove(fields: &mut Value, path: &[&str]) -> bool {
     let Some(((step, rest), map)) = path.split_first().zip(fields.as_object_mut()) else { return false };
     if rest.is_empty() {
@@ -157,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_named_in_brackets() {
+    fn a_label_is_described_in_brackets() {
         let path = ["f:metadata", "f:labels", "f:istio.io/rev"];
         assert_eq!(describe(&path), "metadata.labels[istio.io/rev]");
     }
@@ -188,7 +178,7 @@ mod tests {
             for path in &paths {
                 insert(&mut fields, &path.iter().map(String::as_str).collect::<Vec<_>>());
             }
-            // Inside of what is owned as a whole there is nothing to add.
+            // Nothing can be added below a field that is owned as a whole.
             prop_assume!(fields[&paths[0][0]] != json!({}));
             let before = fields.clone();
             let path = [paths[0][0].as_str(), new.as_str()];

@@ -1,6 +1,6 @@
-//! Server-side apply: ownership of fields, adoption of objects of previous installers, and fields that are yielded.
+//! Server-side apply of one object: who owns which field, adoption from previous installers, and yielded fields.
 //!
-//! It knows one object at a time, and neither stages nor readiness.
+//! It must not know the plan, the inventory, stages or readiness.
 
 pub mod admission_mutations;
 pub mod adoption;

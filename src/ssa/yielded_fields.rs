@@ -1,8 +1,8 @@
-//! Fields that others may own once they have taken them.
+//! Fields that another manager may keep once it owns them.
 //!
-//! Pure. The validators are created with `failurePolicy: Ignore`, because istiod cannot answer yet; istiod sets `Fail`
-//! when it can. Sending `Ignore` again would open a gap in validation at every reconcile, so the field is left out as
-//! soon as someone else owns it.
+//! Pure. The validating webhooks are created with `failurePolicy: Ignore`, because istiod does not serve yet; istiod sets `Fail`
+//! once it does. Sending `Ignore` again would open a gap in validation at every reconcile, so the field is left out as soon as
+//! another manager owns it.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::api::names::FIELD_MANAGER;
 
 const VALIDATOR: &str = "ValidatingWebhookConfiguration";
 
-/// Leaves out of `manifest` what another field manager owns in `live` and may keep.
+/// Removes from `manifest` the fields that another manager owns in `live` and may keep.
 pub fn yield_fields(manifest: &mut Value, live: &Value) {
     if manifest["kind"] != VALIDATOR {
         return;
@@ -26,7 +26,7 @@ pub fn yield_fields(manifest: &mut Value, live: &Value) {
     }
 }
 
-/// The injector `manifest` with the certificate that the injector `other` has, if it has one.
+/// The injector `manifest` with the certificate of the injector `other`; `None` if that has none.
 #[must_use]
 pub fn with_certificate(manifest: &Value, other: &Value) -> Option<Value> {
     let webhooks = other.get("webhooks")?.as_array()?;
@@ -41,7 +41,7 @@ pub fn with_certificate(manifest: &Value, other: &Value) -> Option<Value> {
     Some(certified)
 }
 
-/// Takes out of an entry's fields what may be conceded, whoever has it.
+/// Removes from the fields of an entry those that may be yielded, whoever owns them.
 pub fn remove_yielded(kind: &str, fields: &mut Value) {
     if kind != VALIDATOR {
         return;
@@ -63,22 +63,6 @@ fn is_owned_by_other(live: &Value, webhook: &str, field: &str) -> bool {
             .and_then(|w| w.get(&key))
             .is_some_and(|w| w.get(field).is_some())
     })
-}
-
-/// Whether `live` already has every field of `manifest` with the same value.
-///
-/// Lists must be equal in length; their elements may have further fields, such as those the API server defaults.
-#[must_use]
-pub fn contains(live: &Value, manifest: &Value) -> bool {
-    match (live, manifest) {
-        (Value::Object(live), Value::Object(wanted)) => {
-            wanted.iter().all(|(key, value)| live.get(key).is_some_and(|live| contains(live, value)))
-        }
-        (Value::Array(live), Value::Array(wanted)) => {
-            live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| contains(live, wanted))
-        }
-        _ => live == manifest,
-    }
 }
 
 #[cfg(test)]
@@ -106,14 +90,14 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_policy_of_our_own_is_sent() {
+    fn a_failure_policy_that_we_own_is_sent() {
         let mut manifest = validator("Ignore");
         yield_fields(&mut manifest, &owned_by(FIELD_MANAGER));
         assert_eq!(manifest, validator("Ignore"));
     }
 
     #[test]
-    fn an_injector_gets_the_certificate_of_the_one_before_if_that_has_one() {
+    fn an_injector_takes_the_certificate_of_the_previous_one() {
         let injector =
             |bundle: &str| json!({"webhooks": [{"name": "w", "clientConfig": {"caBundle": bundle}}]});
         let manifest = json!({"webhooks": [{"name": "v", "clientConfig": {"service": {}}}]});
@@ -130,12 +114,5 @@ mod tests {
         let before = manifest.clone();
         yield_fields(&mut manifest, &owned_by("pilot-discovery"));
         assert_eq!(manifest, before);
-    }
-
-    #[test]
-    fn defaulted_fields_do_not_count_as_a_difference() {
-        assert!(contains(&json!({"a": [{"b": 1, "defaulted": true}]}), &json!({"a": [{"b": 1}]})));
-        assert!(!contains(&json!({"a": [{"b": 1}, {"b": 2}]}), &json!({"a": [{"b": 1}]})));
-        assert!(!contains(&json!({"a": 1}), &json!({"a": "1"})));
     }
 }

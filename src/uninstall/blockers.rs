@@ -1,4 +1,4 @@
-//! What users built on Istio and would lose with it.
+//! Resources of users that would be lost with Istio, and therefore block its deletion.
 
 use std::time::Duration;
 
@@ -11,39 +11,40 @@ use thiserror::Error;
 use crate::inventory::Inventory;
 use crate::inventory::ownership::may_be_deleted;
 use crate::kubernetes::is_not_found;
-use crate::kubernetes::object::ObjectId;
+use crate::kubernetes::object::{ObjectId, ObjectKind};
+use crate::text::list_limited;
 
-/// Objects of one kind that are read at most; more would not make the message clearer.
+/// Objects of one kind that are listed at most: only a few are named in the message.
 const MAX_OBJECTS_PER_KIND: u32 = 50;
 const MAX_CONCURRENT_LISTS: usize = 4;
-/// How long the list of blockers may be out of date.
+/// How long the list of blockers may be outdated.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
-/// Blockers that a message names.
+/// Blockers that a message names at most.
 const MAX_NAMED_BLOCKERS: usize = 5;
 
-/// Looking for blockers failed; removal must not go on without an answer.
+/// Blockers could not be listed. The deletion must not continue without the list.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The served APIs could not be listed.
-    #[error("cannot discover the Istio APIs of this cluster")]
+    #[error("failed to discover the Istio APIs of the cluster")]
     Discover {
-        /// What the API server said.
+        /// The response of the API server.
         source: Box<kube::Error>,
     },
     /// The objects of one kind could not be listed.
-    #[error("cannot list objects of kind {kind}")]
+    #[error("failed to list objects of kind {kind}")]
     List {
         /// The kind.
         kind: String,
-        /// What the API server said.
+        /// The response of the API server.
         source: Box<kube::Error>,
     },
 }
 
-/// Finds the objects of all Istio APIs that this operator did not make, those included that it only adopted: they would go
-/// with their definition.
+/// Finds the objects of all Istio APIs that this operator did not create, those included that it only adopted: they would be
+/// deleted with their CRD.
 ///
-/// The kinds come from the cluster and not from a list, so that one that a newer Istio brought is not forgotten.
+/// The kinds come from the cluster and not from a list, so that those of a newer Istio are included.
 pub async fn find(client: &Client, inventory: &Inventory) -> Result<Vec<ObjectId>, Error> {
     let kinds = istio_kinds(client, inventory).await?;
     let mut blockers: Vec<ObjectId> = stream::iter(kinds)
@@ -63,9 +64,9 @@ fn is_ours(found: &ObjectId, inventory: &Inventory) -> bool {
     inventory.iter().any(|(ours, record)| ours.is_same_object(found) && may_be_deleted(ours, record))
 }
 
-/// The kinds whose definitions are in the inventory, for only those would go.
+/// The kinds whose CRDs are in the inventory: only these would be deleted.
 ///
-/// Every served version is looked at: some kinds, such as `EnvoyFilter`, are not served in the preferred one.
+/// All served versions are listed: some kinds, such as `EnvoyFilter`, are not served in the preferred version.
 async fn istio_kinds(client: &Client, inventory: &Inventory) -> Result<Vec<ApiResource>, Error> {
     let failed = |source| Error::Discover { source: Box::new(source) };
     let groups = client.list_api_groups().await.map_err(failed)?;
@@ -107,35 +108,24 @@ async fn list(client: Client, kind: ApiResource) -> Result<Vec<ObjectId>, Error>
         Err(error) if is_not_found(&error) => return Ok(Vec::new()),
         Err(source) => return Err(Error::List { kind: kind.kind, source: Box::new(source) }),
     };
-    let id = |metadata: kube::api::ObjectMeta| ObjectId {
-        group: kind.group.clone(),
-        version: kind.version.clone(),
-        kind: kind.kind.clone(),
-        namespace: metadata.namespace,
-        name: metadata.name.unwrap_or_default(),
-    };
-    Ok(page.items.into_iter().map(|object| id(object.metadata)).collect())
+    let kind = ObjectKind::of(&kind);
+    Ok(page.items.iter().map(|object| kind.object(&object.metadata)).collect())
 }
 
-/// Waits until one of the named blockers is gone, or long enough that there may be others.
+/// Waits until one of the named blockers is gone, or until the list of blockers is outdated.
 pub async fn wait_until_one_gone(client: &Client, blockers: &[ObjectId]) {
     let watches = blockers.iter().take(MAX_NAMED_BLOCKERS).map(|id| super::watch_gone(client, id.clone()));
     let mut gone = stream::select_all(watches);
     let _ = tokio::time::timeout(RECHECK_INTERVAL, gone.next()).await;
 }
 
-/// A sentence that names the blockers and says what to do.
+/// A sentence that names the blockers, with the remedy.
 #[must_use]
 pub fn describe(blockers: &[ObjectId]) -> String {
-    let named: Vec<String> = blockers.iter().take(MAX_NAMED_BLOCKERS).map(ToString::to_string).collect();
-    let more = match blockers.len().saturating_sub(MAX_NAMED_BLOCKERS) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
     format!(
-        "Istio is not removed while these resources exist, because they would be lost with it: {}{more}. \
-         Delete them, and the removal goes on by itself.",
-        named.join(", ")
+        "Istio is not uninstalled while these resources exist, because they would be deleted, too: {}. \
+         Delete them, and the uninstallation continues automatically.",
+        list_limited(blockers, MAX_NAMED_BLOCKERS)
     )
 }
 
@@ -144,13 +134,7 @@ mod tests {
     use super::*;
 
     fn blocker(name: &str) -> ObjectId {
-        ObjectId {
-            group: "networking.istio.io".into(),
-            version: "v1".into(),
-            kind: "VirtualService".into(),
-            namespace: Some("shop".into()),
-            name: name.into(),
-        }
+        ObjectId::namespaced("networking.istio.io/v1", "VirtualService", "shop", name)
     }
 
     #[test]
@@ -161,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn an_adopted_resource_of_a_user_blocks_although_the_inventory_lists_it() {
+    fn an_adopted_resource_of_a_user_blocks_although_it_is_recorded() {
         use crate::inventory::Record;
         use crate::inventory::ownership::Origin;
         for (origin, ours) in [(Origin::Created, true), (Origin::Istio, true), (Origin::Foreign, false)] {
@@ -184,13 +168,8 @@ mod tests {
         };
         let mut inventory = Inventory::default();
         assert!(!is_in_inventory(&kind, &inventory));
-        let crd = ObjectId {
-            group: "apiextensions.k8s.io".into(),
-            version: "v1".into(),
-            kind: "CustomResourceDefinition".into(),
-            namespace: None,
-            name: "virtualservices.networking.istio.io".into(),
-        };
+        let name = "virtualservices.networking.istio.io";
+        let crd = ObjectId::cluster_scoped("apiextensions.k8s.io/v1", "CustomResourceDefinition", name);
         inventory.extend([(crate::plan::Stage::CustomResourceDefinitions, crd)]);
         assert!(is_in_inventory(&kind, &inventory));
     }

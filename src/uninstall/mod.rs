@@ -1,7 +1,7 @@
-//! Takes an installation apart in the order that hurts nobody, and only what the inventory lists.
+//! Uninstalls Istio: deletes the objects in the inventory, in an order that keeps workloads running.
 //!
-//! Every step is recomputed from the inventory and the cluster, so a removal that was interrupted at any point goes on
-//! where it was.
+//! Every step follows from the inventory and the cluster, so that an interrupted uninstallation continues where it was. It must
+//! delete nothing that the inventory does not record.
 
 pub mod blockers;
 pub mod namespace;
@@ -17,130 +17,127 @@ use thiserror::Error;
 
 use self::order::UninstallStep;
 use self::remaining_sidecars::RemainingSidecars;
-use crate::apply::access;
 use crate::dataplane::restart::uninstall_restarts::UninstallRestarts;
 use crate::inventory::deletion::{self, Deletion};
-use crate::inventory::{self, Inventory, InventoryStore};
+use crate::inventory::{self, Inventory, InventoryStore, access};
 use crate::kubernetes::ServiceAccountRef;
 use crate::kubernetes::object::ObjectId;
 use crate::status::Progress;
+use crate::text::list_limited;
 
-/// Annotation of the `Istio` resource that says what its deletion means; with [`ORPHAN`] it removes nothing.
+/// Annotation of the `Istio` resource with the policy of its deletion; with [`ORPHAN`] nothing is uninstalled.
 pub const DELETION_POLICY_ANNOTATION: &str = "istios.operator.kyma-project.io/deletion-policy";
-/// The policy that leaves everything in the cluster, the inventory included, for the next resource to take up.
+/// The policy that keeps everything in the cluster, the inventory included, for the next `Istio` resource.
 pub const ORPHAN: &str = "orphan";
 
-/// Removing failed; what was deleted before is gone, and the rest is remembered.
+/// The uninstallation failed. What was deleted before is gone, and the rest is still recorded.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// Blockers could not be looked for.
-    #[error("cannot tell whether resources of users would be lost")]
+    /// Blockers could not be listed.
+    #[error("failed to check for resources that block deletion")]
     Blockers {
-        /// What happened.
+        /// The cause.
         #[from]
         source: blockers::Error,
     },
     /// An object could not be deleted.
-    #[error("step {step} is not complete")]
+    #[error("failed to complete step {step}")]
     Delete {
         /// The step.
         step: UninstallStep,
-        /// The object and what the API server said.
+        /// The object and the response of the API server.
         source: deletion::Error,
     },
-    /// The inventory could not be kept.
-    #[error("cannot keep the inventory")]
+    /// The inventory could not be written.
+    #[error("failed to update the inventory")]
     Inventory {
-        /// What happened.
+        /// The cause.
         #[from]
         source: inventory::Error,
     },
-    /// The namespace could not be looked into.
-    #[error("cannot tell whether the namespace holds objects of users")]
+    /// The objects in the namespace could not be listed.
+    #[error("failed to check for objects of users in the namespace")]
     Namespace {
-        /// What happened.
+        /// The cause.
         #[from]
         source: namespace::Error,
     },
-    /// The pods could not be looked at.
-    #[error("cannot tell who still has a sidecar")]
+    /// The pods could not be listed.
+    #[error("failed to find workloads that still have a sidecar")]
     Sidecars {
-        /// What happened.
+        /// The cause.
         #[from]
         source: remaining_sidecars::Error,
     },
     /// The workloads that have a sidecar could not be restarted.
-    #[error("cannot take the sidecars out of workloads")]
+    #[error("failed to restart workloads without sidecars")]
     DataPlane {
-        /// What happened.
+        /// The cause.
         #[from]
         source: crate::dataplane::restart::uninstall_restarts::Error,
     },
 }
 
-/// Objects that a text names at most.
+/// Objects that a message names at most.
 const MAX_NAMED_OBJECTS: usize = 5;
 
-/// How a removal ended.
+/// How an uninstallation ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UninstallOutcome {
-    /// Nothing that the inventory listed is left, but for a namespace.
+    /// All recorded objects are gone, except for a namespace with objects of users.
     Removed(RemainingObjects),
-    /// Resources of users would be lost; nothing was deleted.
+    /// Resources of users would be lost. Nothing was deleted.
     Blocked(Vec<ObjectId>),
-    /// These are being deleted, but did not go before the deadline.
+    /// These objects are being deleted, but were not gone before the timeout.
     NotGone {
         /// The step that is not complete.
         step: UninstallStep,
-        /// The objects that are left.
+        /// The objects that still exist.
         remaining: Vec<ObjectId>,
     },
 }
 
-/// What a removal leaves behind for good reasons.
+/// What remains after an uninstallation, and why.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemainingObjects {
-    /// Objects of users for whose sake the namespace stays.
+    /// Objects of users, for which the namespace is kept.
     pub user_objects: Vec<ObjectId>,
     /// Workloads that still have a sidecar.
     pub sidecars: RemainingSidecars,
 }
 
 impl RemainingObjects {
-    /// Sentences that name them, if there is anything.
+    /// A message that names them; `None` if nothing remains.
     #[must_use]
     pub fn describe(&self) -> Option<String> {
-        let named: Vec<String> =
-            self.user_objects.iter().take(MAX_NAMED_OBJECTS).map(ToString::to_string).collect();
-        let more = self.user_objects.len().saturating_sub(MAX_NAMED_OBJECTS);
         let namespace = self.user_objects.first().map(|first| {
             let namespace = first.namespace.as_deref().unwrap_or_default();
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            format!("namespace {namespace} is kept for what others put into it: {}{more}", named.join(", "))
+            let named = list_limited(&self.user_objects, MAX_NAMED_OBJECTS);
+            format!("namespace {namespace} is kept because it contains other objects: {named}")
         });
         let texts: Vec<String> = namespace.into_iter().chain(self.sidecars.describe()).collect();
-        (!texts.is_empty()).then(|| format!("Istio is removed; {}", texts.join("; ")))
+        (!texts.is_empty()).then(|| format!("Istio is uninstalled; {}", texts.join("; ")))
     }
 }
 
-/// The means of a removal.
+/// Uninstalls Istio.
 pub struct Uninstaller {
-    /// Client whose writes are gated by leadership.
+    /// Client with the write fence.
     pub client: Client,
     /// The `ServiceAccount` that the client acts as, if it is one.
     pub account: Option<ServiceAccountRef>,
-    /// Where the inventory is kept.
+    /// Store of the inventory.
     pub store: InventoryStore,
-    /// Longest wait for the objects of one step to go.
+    /// Timeout of the wait until the objects of one step are gone.
     pub deadline: Duration,
-    /// Where progress is told.
+    /// Receives progress.
     pub progress: Progress,
-    /// Takes the sidecars out of workloads.
+    /// Restarts workloads without sidecars.
     pub data_plane: UninstallRestarts,
 }
 
 impl Uninstaller {
-    /// Removes what `inventory` lists, unless resources of users depend on it.
+    /// Deletes the objects in `inventory`, unless resources of users would be lost.
     pub async fn uninstall(&self, mut inventory: Inventory) -> Result<UninstallOutcome, Error> {
         let blockers = blockers::find(&self.client, &inventory).await?;
         if !blockers.is_empty() {
@@ -153,7 +150,7 @@ impl Uninstaller {
         }
         for step in UninstallStep::ALL.into_iter().filter(|step| *step < UninstallStep::Access) {
             if step == UninstallStep::Gateways {
-                // Injection is off, and istiod still serves those that keep their sidecar a little longer.
+                // Injection has ended, and istiod still serves the remaining sidecars.
                 self.data_plane.run(&|text| self.progress.report(text)).await?;
             }
             let remaining = self.delete_step(step, &mut inventory).await?;
@@ -176,7 +173,7 @@ impl Uninstaller {
         Ok(UninstallOutcome::Removed(RemainingObjects { user_objects, sidecars }))
     }
 
-    /// Deletes the objects of one step and waits until they are gone; returns what is left at the deadline.
+    /// Deletes the objects of one step and waits until they are gone; returns those left at the timeout.
     async fn delete_step(
         &self,
         step: UninstallStep,
@@ -188,14 +185,18 @@ impl Uninstaller {
         }
         let mut started = Vec::new();
         for (id, record) in objects {
-            self.progress.report(format!("removing {step}: {id}"));
+            self.progress.report(format!("uninstalling {step}: deleting {id}"));
             let deletion = deletion::delete(&self.client, &id, &record).await;
             let deletion = deletion.map_err(|source| Error::Delete { step, source })?;
-            if deletion == Deletion::Released {
-                tracing::info!(object = %id, "released, as it existed before");
+            match deletion {
+                Deletion::Released => tracing::info!(object = %id, "released an object: it existed before"),
+                Deletion::NotOurs => {
+                    tracing::info!(object = %id, "released an object: it is not ours any more")
+                }
+                Deletion::Gone | Deletion::Started => {}
             }
             if deletion.is_final() {
-                inventory.forget(&id);
+                inventory.remove(&id);
             } else {
                 started.push(id);
             }
@@ -205,7 +206,7 @@ impl Uninstaller {
         Ok(remaining)
     }
 
-    /// Waits by watch; an object that is gone leaves the inventory.
+    /// Waits by watches; an object that is gone is removed from the inventory.
     async fn wait_gone(
         &self,
         step: UninstallStep,
@@ -216,10 +217,10 @@ impl Uninstaller {
         let end = tokio::time::sleep(self.deadline);
         tokio::pin!(end);
         while let Some(first) = remaining.first() {
-            self.progress.report(format!("removing {step}: waiting for {first} to go"));
+            self.progress.report(format!("uninstalling {step}: waiting until {first} is deleted"));
             tokio::select! {
                 Some(id) = gone.next() => {
-                    inventory.forget(&id);
+                    inventory.remove(&id);
                     remaining.retain(|other| *other != id);
                 }
                 () = &mut end => break,
@@ -238,7 +239,7 @@ impl Uninstaller {
     }
 }
 
-/// Yields the object's identity once it is gone.
+/// Yields the identity of the object once it is gone.
 fn watch_gone(client: &Client, id: ObjectId) -> stream::BoxStream<'static, ObjectId> {
     watcher::watch_object(id.metadata_api(client.clone()), &id.name)
         .default_backoff()

@@ -1,7 +1,7 @@
-//! Whether the control plane's namespace holds anything of a user.
+//! Finds objects of users in the namespace of the control plane.
 //!
-//! Deleting a namespace deletes what is in it. Users keep TLS secrets of gateways and plug-in CAs there, so it goes only
-//! when nothing but leftovers of Istio and Kubernetes itself is left.
+//! Deleting a namespace deletes everything in it. Users keep TLS Secrets of gateways and plug-in CAs there, so it is deleted only
+//! when nothing but objects of istiod and Kubernetes itself remains.
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use kube::api::{DynamicObject, ListParams};
@@ -10,9 +10,9 @@ use thiserror::Error;
 
 use crate::api::names::CONTROL_PLANE_ROLE;
 use crate::kubernetes::is_not_found;
-use crate::kubernetes::object::{ObjectId, resource};
+use crate::kubernetes::object::{ObjectId, ObjectKind, resource};
 
-/// A kind that people put into namespaces.
+/// A kind of which users create objects in namespaces.
 #[derive(Clone, Copy)]
 struct NamespacedKind {
     group: &'static str,
@@ -42,7 +42,7 @@ const KINDS: [NamespacedKind; 19] = [
 ];
 const PAGE_SIZE: u32 = 50;
 
-/// What istiod and Kubernetes themselves leave in the namespace.
+/// Objects that istiod and Kubernetes themselves create in the namespace.
 const SYSTEM_OBJECTS: [(&str, &str); 12] = [
     ("ConfigMap", "istio-ca-root-cert"),
     ("ConfigMap", "istio-ca-crl"),
@@ -55,20 +55,20 @@ const SYSTEM_OBJECTS: [(&str, &str); 12] = [
     ("ConfigMap", "kube-root-ca.crt"),
     ("Secret", "istio-ca-secret"),
     ("ServiceAccount", "default"),
-    // Our own access, which is needed until everything else is gone.
+    // The operator's access, which is needed until everything else is gone.
     ("RoleBinding", CONTROL_PLANE_ROLE),
 ];
 
-/// The content of the namespace could not be read; then it stays.
+/// The objects in the namespace could not be listed. Then it is kept.
 #[derive(Debug, Error)]
-#[error("cannot list objects of kind {kind} in namespace {namespace}")]
+#[error("failed to list objects of kind {kind} in namespace {namespace}")]
 pub struct Error {
     kind: &'static str,
     namespace: String,
     source: Box<kube::Error>,
 }
 
-/// The objects in `namespace` that neither Istio nor Kubernetes put there.
+/// The objects in `namespace` that neither Istio nor Kubernetes creates.
 pub async fn find_user_objects(client: &Client, namespace: &str) -> Result<Vec<ObjectId>, Error> {
     stream::iter(KINDS)
         .map(|kind| list(client.clone(), namespace.to_owned(), kind))
@@ -85,7 +85,9 @@ async fn list(
     namespace: String,
     NamespacedKind { group, kind }: NamespacedKind,
 ) -> Result<Vec<ObjectId>, Error> {
-    let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource(group, "v1", kind));
+    let resource = resource(group, "v1", kind);
+    let object_kind = ObjectKind::of(&resource);
+    let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource);
     let page = match api.list_metadata(&ListParams::default().limit(PAGE_SIZE)).await {
         Ok(page) => page,
         // The Gateway API is not installed everywhere.
@@ -95,19 +97,11 @@ async fn list(
     let of_a_user = page.items.into_iter().filter(|object| {
         let metadata = &object.metadata;
         let is_terminating = metadata.deletion_timestamp.is_some();
-        // An owned object goes with its owner, which is judged itself.
+        // An owned object is deleted with its owner, which is checked itself.
         let is_owned = metadata.owner_references.as_ref().is_some_and(|owners| !owners.is_empty());
         !is_terminating && !is_owned && !is_system_object(kind, metadata.name.as_deref().unwrap_or_default())
     });
-    Ok(of_a_user
-        .map(|object| ObjectId {
-            group: group.to_owned(),
-            version: "v1".to_owned(),
-            kind: kind.to_owned(),
-            namespace: Some(namespace.clone()),
-            name: object.metadata.name.unwrap_or_default(),
-        })
-        .collect())
+    Ok(of_a_user.map(|object| object_kind.object(&object.metadata)).collect())
 }
 
 fn is_system_object(kind: &str, name: &str) -> bool {

@@ -1,8 +1,7 @@
-//! The order in which an installation is taken apart.
+//! The order of an uninstallation.
 //!
-//! Pure. Injection stops before anything else so that no new pod depends on what is about to go; gateways go before the
-//! istiod that serves them; the CNI pods go before the permissions they need to clean up their node; definitions and the
-//! namespace go last.
+//! Pure. Injection ends first, so that no new pod depends on what is about to be deleted. Gateways are deleted before the istiod
+//! that serves them, the CNI pods before the permissions with which they clean up their node, CRDs and the namespace last.
 
 use std::fmt;
 
@@ -10,12 +9,12 @@ use crate::inventory::{Inventory, Record};
 use crate::kubernetes::object::ObjectId;
 use crate::plan::{Stage, access};
 
-/// A step of the removal, in order.
+/// A step of the uninstallation, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum UninstallStep {
-    /// Istio resources that the operator made, while istiod still serves them.
+    /// Istio resources that the operator created, while istiod still serves them.
     IstioResources,
-    /// Webhooks that inject sidecars.
+    /// Injector webhooks.
     Injectors,
     /// Gateways with their Services.
     Gateways,
@@ -25,11 +24,11 @@ pub enum UninstallStep {
     Cni,
     /// Configuration, permissions and identities.
     Permissions,
-    /// Custom resource definitions.
+    /// CustomResourceDefinitions.
     Crds,
-    /// The operator's own access to the control plane's namespace, when nothing of it is left there.
+    /// The operator's own access to the namespace of the control plane, once nothing else of the operator is left there.
     Access,
-    /// The control plane's namespace.
+    /// The namespace of the control plane.
     Namespace,
 }
 
@@ -47,7 +46,7 @@ impl UninstallStep {
         Self::Namespace,
     ];
 
-    /// The objects of this step, those first that must go first.
+    /// The objects of this step, in the order of their deletion.
     #[must_use]
     pub fn objects(self, inventory: &Inventory) -> Vec<(ObjectId, Record)> {
         let mut objects: Vec<_> = inventory
@@ -69,7 +68,7 @@ impl fmt::Display for UninstallStep {
             Self::ControlPlane => "istiod",
             Self::Cni => "CNI",
             Self::Permissions => "configuration and permissions",
-            Self::Crds => "custom resource definitions",
+            Self::Crds => "CustomResourceDefinitions",
             Self::Access => "access to the namespace",
             Self::Namespace => "namespace",
         })
@@ -94,7 +93,7 @@ fn step_of(id: &ObjectId, stage: Stage) -> UninstallStep {
     }
 }
 
-/// Validators go before the istiod that answers them, autoscalers before what they scale, bindings before roles.
+/// Validators are deleted before the istiod that serves them, autoscalers before what they scale, bindings before roles.
 fn rank(id: &ObjectId) -> u8 {
     match id.kind.as_str() {
         "ValidatingWebhookConfiguration" => 0,
@@ -111,18 +110,16 @@ mod tests {
     use super::*;
 
     fn inventory() -> Inventory {
-        let object = |group: &str, kind: &str| ObjectId {
-            group: group.into(),
-            version: "v1".into(),
-            kind: kind.into(),
-            namespace: None,
-            name: kind.to_lowercase(),
+        let object = |group: &str, kind: &str| {
+            let api_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
+            ObjectId::cluster_scoped(&api_version, kind, &kind.to_lowercase())
         };
-        let access = ObjectId {
-            namespace: Some("istio-system".into()),
-            name: "istio-manager-control-plane".into(),
-            ..object("rbac.authorization.k8s.io", "RoleBinding")
-        };
+        let access = ObjectId::namespaced(
+            "rbac.authorization.k8s.io/v1",
+            "RoleBinding",
+            "istio-system",
+            "istio-manager-control-plane",
+        );
         let mut inventory = Inventory::default();
         inventory.extend([
             (Stage::Namespace, object("", "Namespace")),
@@ -143,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_installation_is_removed_in_the_safe_order() {
+    fn an_installation_is_uninstalled_in_the_safe_order() {
         let order: Vec<String> = UninstallStep::ALL
             .iter()
             .flat_map(|step| step.objects(&inventory()))
@@ -170,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn every_listed_object_has_exactly_one_step() {
+    fn every_recorded_object_has_exactly_one_step() {
         let all: usize = UninstallStep::ALL.iter().map(|step| step.objects(&inventory()).len()).sum();
         assert_eq!(all, inventory().iter().count());
     }

@@ -1,6 +1,6 @@
-//! Workloads that still run a sidecar when Istio is gone.
+//! Workloads that still have a sidecar after Istio was uninstalled.
 //!
-//! They keep working as they are, without a control plane, until they are restarted; their owners must know.
+//! Their sidecars keep working without a control plane until the workloads are restarted; their owners must know.
 
 use std::collections::BTreeSet;
 
@@ -11,14 +11,14 @@ use thiserror::Error;
 
 /// Injection puts this label on every pod that gets a sidecar.
 const INJECTED_LABEL: &str = "security.istio.io/tlsMode";
-/// Objects of one page; keeps the memory bounded in large clusters.
+/// Objects per page; limits the memory in large clusters.
 const PAGE_SIZE: u32 = 250;
-/// Workloads that are remembered; of the others there only is a count.
+/// Workloads that are named; the pods of all others are only counted.
 const MAX_NAMED_WORKLOADS: usize = 5;
 
 /// The pods could not be listed.
 #[derive(Debug, Error)]
-#[error("cannot list the pods that have a sidecar")]
+#[error("failed to list pods with a sidecar")]
 pub struct Error {
     source: Box<kube::Error>,
 }
@@ -42,14 +42,14 @@ impl RemainingSidecars {
         }
     }
 
-    /// A sentence that names them, if there are any.
+    /// A message that names them; `None` if there are none.
     #[must_use]
     pub fn describe(&self) -> Option<String> {
         let names: Vec<&str> = self.workloads.iter().map(String::as_str).collect();
         let others = if self.more { " and others" } else { "" };
         (self.pods > 0).then(|| {
             format!(
-                "{} pods still run a sidecar without a control plane, restart their workloads: {}{others}",
+                "{} pods still have a sidecar without a control plane; restart their workloads: {}{others}",
                 self.pods,
                 names.join(", ")
             )
@@ -72,7 +72,7 @@ pub async fn find(client: &Client) -> Result<RemainingSidecars, Error> {
     }
 }
 
-/// The workload that a person would restart: of a replica set made by a Deployment, the Deployment.
+/// The workload to restart: for a ReplicaSet of a Deployment, the Deployment.
 fn workload(pod: &ObjectMeta) -> String {
     let namespace = pod.namespace.as_deref().unwrap_or_default();
     let owner = pod.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));

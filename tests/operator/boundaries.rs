@@ -639,7 +639,7 @@ pub async fn an_object_that_was_there_before_is_released_and_not_deleted(
     assert!(is_managed(&adopted), "{adopted:?}");
 
     bed.restart_with(&[]).await?;
-    bed.wait_for_log("released, as it is no longer configured").await?;
+    bed.wait_for_log("released an object that is no longer planned").await?;
     let released = maps.get("istio-retired").await?;
     assert_eq!(released.uid(), before.uid());
     assert!(!is_managed(&released), "{released:?}");

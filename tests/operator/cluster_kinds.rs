@@ -58,8 +58,8 @@ const SOURCES: [(&str, &str); 8] = [
     ("metadata.name%3Delb-deprecated", "ConfigMap istio-system/elb-deprecated"),
     ("/namespaces/istio-system/services?", "Service istio-system/istio-ingressgateway"),
     ("metadata.name%3Dkubernetes", "Service default/kubernetes"),
-    ("metadata.name%3Dverticalpodautoscalers", "the definition of vertical autoscalers"),
-    ("metadata.name%3Distio-manager-cluster", "the operator's ConfigMap istio-manager-cluster"),
+    ("metadata.name%3Dverticalpodautoscalers", "the CustomResourceDefinition of VerticalPodAutoscalers"),
+    ("metadata.name%3Distio-manager-cluster", "ConfigMap istio-manager-cluster of the operator"),
 ];
 
 pub async fn unreadable_settings_are_reported_and_block_the_reconcile(
@@ -101,7 +101,7 @@ pub async fn the_last_good_settings_stay_in_effect_while_reads_fail(
 
     proxy.fail_reads(&SOURCES.map(|(address, _)| address));
     for (_, name) in SOURCES {
-        bed.wait_for_log(&format!("cannot watch {name}")).await?;
+        bed.wait_for_log(&format!("failed to watch {name}")).await?;
     }
     bed.edit("default", json!({"config": {"numTrustedProxies": 3}})).await?;
     bed.wait_until_applied().await?;

@@ -242,7 +242,8 @@ pub async fn repeated_changes_by_another_manager_are_reported_with_a_backoff(
     let warned = bed.wait_for_state("default", State::Warning).await?;
     let (description, reason) = description_and_reason(&warned);
     assert_eq!(reason, "DriftNotRepaired");
-    for words in ["Service istio-system/istio-ingressgateway", "somebody changed spec.selector", "left alone"]
+    for words in
+        ["Service istio-system/istio-ingressgateway", "somebody changed spec.selector", "keeps being changed"]
     {
         assert!(description.contains(words), "{description}");
     }

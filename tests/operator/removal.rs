@@ -84,9 +84,9 @@ pub async fn user_objects_in_the_namespace_prevent_its_deletion(control_plane: &
     bed.delete("default").await?;
     // The last word is in the status before the resource goes.
     let (description, reason) =
-        description_and_reason(&bed.wait_for_description("default", "Istio is removed").await?);
+        description_and_reason(&bed.wait_for_description("default", "Istio is uninstalled").await?);
     assert_eq!(reason, "IstioUninstallSucceeded");
-    for words in ["Secret istio-system/cacerts", "1 pods still run a sidecar", "Pod shop/cart"] {
+    for words in ["Secret istio-system/cacerts", "1 pods still have a sidecar", "Pod shop/cart"] {
         assert!(description.contains(words), "{description}");
     }
     bed.wait_until_gone("default").await?;

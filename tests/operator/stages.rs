@@ -218,10 +218,10 @@ pub async fn a_crd_the_api_server_forgot_to_establish_gets_established(
     let server = control_plane.start_api_server().await?;
     let bed = Bed::start(control_plane).await?;
     bed.edit("default", json!({"config": {"numTrustedProxies": 3}})).await?;
-    let waits = "its names are accepted, but it is not established yet";
+    let waits = "names accepted, but not established yet";
     wait_for_status(&bed, State::Processing, &[UNESTABLISHED_CRD, waits]).await?;
     bed.wait_for_state("default", State::Ready).await?;
-    assert_eq!(bed.operator.count_in_log("the API server was reminded to establish it"), 1);
+    assert_eq!(bed.operator.count_in_log("touched the CRD to make the API server establish it"), 1);
     bed.stop().await?;
     drop(server);
     Ok(())

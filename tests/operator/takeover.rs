@@ -243,7 +243,7 @@ pub async fn an_adopted_helm_release_is_a_warning_until_its_secrets_are_gone(
     bed.stop().await
 }
 
-/// Webhooks that are left where an Istio was taken away with its kinds and its namespace.
+/// Webhooks that remain where an Istio was removed with its CRDs and its namespace.
 const ORPHANED_WEBHOOKS: [(&str, &str); 2] = [
     ("MutatingWebhookConfiguration", "istio-sidecar-injector"),
     ("ValidatingWebhookConfiguration", "istio-validator-istio-system"),

@@ -189,6 +189,31 @@ impl Bundle {
         parse(&text).map_err(|source| self.unparsable(format!("profile '{name}'"), source))
     }
 
+    /// A profile of values in the chart of istiod, such as `compatibility-version-1.30`: the charts take it by the value
+    /// `compatibilityVersion` or `profile`.
+    pub fn values_profile(&self, name: &str) -> Result<Value, BundleError> {
+        const CHART: &str = "istio-control/istio-discovery";
+        let no_profile = || BundleError::NoProfile { version: self.version.clone(), name: name.to_owned() };
+        if name.contains(['/', '\\']) {
+            return Err(no_profile());
+        }
+        let file = format!("files/profile-{name}.yaml");
+        let text = match &self.source {
+            Source::Embedded => {
+                let bytes = embedded::chart(CHART)?.and_then(|mut files| files.remove(&file));
+                String::from_utf8_lossy(&bytes.ok_or_else(no_profile)?).into_owned()
+            }
+            Source::Directory(root) => {
+                let path = root.join("charts").join(CHART).join(&file);
+                if !path.is_file() {
+                    return Err(no_profile());
+                }
+                read(&path)?
+            }
+        };
+        yaml::parse(&text).map_err(|source| self.unparsable(format!("profile '{name}'"), source))
+    }
+
     /// A chart by its folder below `charts`. The definitions of the chart `base` are left out: they are an eighth of all
     /// data, and [`Bundle::crds`] provides them one by one.
     pub fn chart(&self, name: &str) -> Result<Chart, BundleError> {

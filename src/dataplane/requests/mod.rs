@@ -18,8 +18,9 @@ use serde_json::Value;
 pub use self::body::{LARGE_OBJECT_BYTES, MAX_OBJECT_BYTES, is_too_large};
 use super::types::{ListEnvelope, ListMeta, collection_path};
 use crate::api::names::OWN_FIELD_MANAGER;
+use crate::kubernetes::Coalesce;
 use crate::kubernetes::object::{ObjectId, resource};
-use crate::kubernetes::{Coalesce, write_denied};
+pub use crate::kubernetes::retry::is_transient;
 
 /// Objects of one page, unless they are large.
 pub const MAX_PAGE_ITEMS: u32 = 125;
@@ -254,17 +255,6 @@ fn not_found_as_none<T>(answer: Result<T, kube::Error>) -> Result<Option<T>, kub
         Ok(object) => Ok(Some(object)),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-/// Whether the same request may succeed in a moment.
-#[must_use]
-pub fn is_transient(error: &kube::Error) -> bool {
-    match error {
-        kube::Error::Api(status) => matches!(status.code, 429 | 500 | 502..=504),
-        kube::Error::Service(_) => write_denied(error).is_none(),
-        kube::Error::HyperError(_) | kube::Error::ReadEvents(_) => true,
-        _ => false,
     }
 }
 

@@ -1,5 +1,5 @@
-//! What all watches of the cluster's settings have told so far.
-//! Pure: takes changes in, tells what follows.
+//! The facts that the watches of the cluster's settings have reported so far.
+//! Pure: applies events and returns the observed facts.
 
 use std::collections::BTreeMap;
 
@@ -10,25 +10,25 @@ use super::source::{Fact, Source, SourceEvent};
 use crate::kubernetes::is_not_served;
 use crate::plan::cluster::{ObservedCluster, RememberedFacts, api_port, load_balancer_type};
 
-/// What one watch has told so far.
+/// The state of one watch.
 #[derive(Debug, Default)]
 struct SourceState {
     facts: BTreeMap<String, Fact>,
-    /// The list that is under way.
+    /// The list in progress.
     listing: BTreeMap<String, Fact>,
     is_complete: bool,
-    /// Why the watch does not get on at present.
+    /// Why the watch currently fails.
     failure: Option<String>,
 }
 
-/// What all watches have told so far.
+/// The state of all watches.
 #[derive(Debug, Default)]
 pub(crate) struct Collection {
     states: BTreeMap<Source, SourceState>,
 }
 
 impl Collection {
-    /// Takes a change in; returns whether anything may follow from it.
+    /// Applies an event; returns whether the facts may have changed.
     pub(crate) fn apply_event(&mut self, source: Source, event: SourceEvent) -> bool {
         let state = self.states.entry(source).or_default();
         let failure = match &event {
@@ -58,23 +58,23 @@ impl Collection {
         false
     }
 
-    /// Forgets a source that is not watched any more.
-    pub(crate) fn forget(&mut self, source: Source) {
+    /// Removes a source that is no longer watched.
+    pub(crate) fn remove(&mut self, source: Source) {
         self.states.remove(&source);
     }
 
-    /// The needed sources that have not been read yet, with what keeps them.
+    /// The required sources that are not read yet, with the cause if known.
     pub(crate) fn missing(&self) -> Vec<(Source, Option<String>)> {
         let missing = |source: &Source| !self.is_complete(*source);
         Source::REQUIRED
             .into_iter()
             .filter(missing)
-            .map(|source| (source, self.states.get(&source).and_then(|told| told.failure.clone())))
+            .map(|source| (source, self.states.get(&source).and_then(|state| state.failure.clone())))
             .collect()
     }
 
     pub(crate) fn is_complete(&self, source: Source) -> bool {
-        self.states.get(&source).is_some_and(|told| told.is_complete)
+        self.states.get(&source).is_some_and(|state| state.is_complete)
     }
 
     /// Whether a source has any object.
@@ -82,7 +82,7 @@ impl Collection {
         self.facts(source).next().is_some()
     }
 
-    /// Whether there can be filters.
+    /// Whether the API server serves EnvoyFilters.
     pub(crate) fn serves_filters(&self) -> bool {
         self.facts(Source::EnvoyFilterCrd).any(|(_, fact)| *fact == Fact::Established(true))
     }
@@ -110,21 +110,21 @@ impl Collection {
         RememberedFacts::parse(&data.into_iter().flatten().filter_map(text).collect())
     }
 
-    /// Names of the filters that change the ingress gateway, or why they are not known.
+    /// Names of the EnvoyFilters that change the ingress gateway, or why they are not known.
     pub(crate) fn filters(&self) -> Result<Vec<String>, Option<String>> {
         if self.is_complete(Source::EnvoyFilterCrd) && !self.serves_filters() {
             return Ok(Vec::new());
         }
         let state = self.states.get(&Source::EnvoyFilters);
         if !self.is_complete(Source::EnvoyFilters) {
-            return Err(state.and_then(|told| told.failure.clone()));
+            return Err(state.and_then(|state| state.failure.clone()));
         }
         let changing = |(_, fact): &(&String, &Fact)| matches!(fact, Fact::ChangesGateway(true));
         Ok(self.facts(Source::EnvoyFilters).filter(changing).map(|(name, _)| name.clone()).collect())
     }
 
     fn facts(&self, source: Source) -> impl Iterator<Item = (&String, &Fact)> {
-        self.states.get(&source).into_iter().flat_map(|told| &told.facts)
+        self.states.get(&source).into_iter().flat_map(|state| &state.facts)
     }
 
     fn object(&self, source: Source) -> Option<&Value> {
@@ -138,11 +138,11 @@ impl Collection {
 fn log(source: Source, error: &watcher::Error) {
     let cause = crate::telemetry::format_error_chain(error);
     match error {
-        // A kind is served a moment after it has been defined.
+        // A kind is served with a delay after its CRD is established.
         error if is_not_served(error) => {
-            tracing::debug!(cause, "cannot watch {source} yet");
+            tracing::debug!(cause, "{source} cannot be watched yet");
         }
-        _ => tracing::warn!(cause, "cannot watch {source}, trying again"),
+        _ => tracing::warn!(cause, "failed to watch {source}, retrying"),
     }
 }
 
@@ -169,7 +169,7 @@ mod tests {
         let mut collection = Collection::default();
         assert_eq!(collection.missing().len(), Source::REQUIRED.len());
         for source in Source::REQUIRED {
-            assert!(listed(&mut collection, source, vec![]), "that there is nothing is news, too");
+            assert!(listed(&mut collection, source, vec![]), "an empty first list is a change, too");
         }
         assert_eq!(collection.missing(), []);
     }
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(
             collection.observed().features.as_deref(),
             Some("{}"),
-            "a list under way takes nothing away"
+            "a list in progress removes nothing"
         );
         assert!(collection.apply_event(Source::Features, SourceEvent::ListCompleted));
         assert_eq!(collection.observed().features, None);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_are_unknown_until_they_are_listed_unless_there_can_be_none() {
+    fn filters_are_unknown_until_listed_unless_they_are_not_served() {
         let mut collection = Collection::default();
         assert_eq!(collection.filters(), Err(None));
         listed(&mut collection, Source::EnvoyFilterCrd, vec![]);

@@ -1,6 +1,6 @@
-//! The settings of the cluster, always up to date: watches what they follow from and tells when something else follows.
+//! The settings of the cluster, kept up to date by watches, with a signal when they change.
 //!
-//! Reads only. As long as something could not be read, nothing is decided: a failed read is never taken for a default.
+//! Reads only. Nothing is decided until everything is read: a failed read is never treated as a default.
 
 mod collection;
 mod source;
@@ -17,27 +17,27 @@ use self::collection::Collection;
 use self::source::{Source, SourceEvents};
 use crate::plan::cluster::{ClusterDecision, ClusterFacts, RememberedFacts, decide};
 
-/// A list takes milliseconds or has trouble.
+/// Timeout of the first lists. A list takes milliseconds unless there is a problem.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The settings of the cluster could not be read.
 #[derive(Debug, Error)]
-#[error("cannot read {}{}", .what.join(", "), .trouble.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
+#[error("failed to read {}{}", .what.join(", "), .trouble.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
 pub struct Error {
-    /// What is not known.
+    /// The sources that were not read.
     what: Vec<String>,
-    /// Why, as far as it was told.
+    /// The cause, if known.
     trouble: Option<String>,
 }
 
-/// What is known of the cluster at a time.
+/// The settings of the cluster at one time.
 #[derive(Clone, Debug)]
 pub struct ClusterView {
-    /// What follows from it.
+    /// The decision that follows from the observed facts.
     pub decision: Arc<ClusterDecision>,
-    /// What was remembered when that was decided.
+    /// The remembered facts on which the decision is based.
     pub remembered: RememberedFacts,
-    /// Names of the users' filters that change the ingress gateway, or why they are not known.
+    /// Names of EnvoyFilters of users that change the ingress gateway, or why they are not known.
     pub filters: Result<Vec<String>, Option<String>>,
 }
 
@@ -48,7 +48,7 @@ enum WatchState {
     Synced(ClusterView),
 }
 
-/// A view of the cluster's settings that is kept up to date.
+/// The watches of the settings. Cheap to clone; all clones share the watches.
 #[derive(Clone, Debug)]
 pub struct ClusterWatch {
     state: watch::Receiver<WatchState>,
@@ -56,7 +56,7 @@ pub struct ClusterWatch {
 }
 
 impl ClusterWatch {
-    /// Starts to watch; ends when all views are gone. `namespace` is the operator's own.
+    /// Starts the watches, which end when the last clone is dropped. `namespace` is the operator's own.
     #[must_use]
     pub fn start(client: Client, namespace: &str) -> Self {
         let (publish, state) = watch::channel(WatchState::Pending(Collection::default().missing()));
@@ -65,18 +65,18 @@ impl ClusterWatch {
         Self { state, changes }
     }
 
-    /// Wakes whenever something else follows from the settings than before.
+    /// A signal for each change of the settings.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.clone()
     }
 
-    /// What is known now; waits a while for what has not been read yet.
+    /// The current settings; waits for a limited time until all are read.
     pub async fn view(&self) -> Result<ClusterView, Error> {
         self.wait(|_| true).await
     }
 
-    /// What is known of filters at the ingress gateway now; waits a while for those that have not been read yet.
+    /// The current EnvoyFilters that change the ingress gateway; waits for a limited time until they are read.
     pub async fn filters(&self) -> Result<Vec<String>, Error> {
         match self.wait(|view| view.filters.is_ok()).await?.filters {
             Ok(filters) => Ok(filters),
@@ -84,7 +84,7 @@ impl ClusterWatch {
         }
     }
 
-    /// The state as soon as it fits, else as it is in the end.
+    /// The settings as soon as `accepts` returns true, else those at the timeout.
     async fn wait(&self, accepts: impl Fn(&ClusterView) -> bool) -> Result<ClusterView, Error> {
         let mut state = self.state.clone();
         let read = |state: &WatchState| matches!(state, WatchState::Synced(view) if accepts(view));
@@ -100,10 +100,10 @@ impl ClusterWatch {
     }
 }
 
-/// What a reconcile depends on; it is woken when this changes.
+/// The part of the settings whose changes trigger a reconcile.
 type ReconcileTrigger = (ClusterFacts, Vec<String>, bool, Option<Vec<String>>);
 
-/// Filters that are not known for a moment are taken to be those of `before`: that they are being listed is no news.
+/// While the filters are being listed they count as unchanged since `before`.
 fn reconcile_trigger(view: &ClusterView, before: Option<&ReconcileTrigger>) -> ReconcileTrigger {
     let decision = &view.decision;
     let problems = decision.errors.iter().map(ToString::to_string).collect();
@@ -155,13 +155,13 @@ async fn next_event(changes: &mut Option<SourceEvents>) -> Option<(Source, sourc
     }
 }
 
-/// Filters can be watched only while they are served.
+/// Watches the EnvoyFilters only while the API server serves them.
 fn follow_crd(client: &Client, collection: &mut Collection, filters: &mut Option<SourceEvents>) {
     match (collection.serves_filters(), &filters) {
         (true, None) => *filters = Some(source::watch_envoy_filters(client.clone())),
         (false, Some(_)) => {
             *filters = None;
-            collection.forget(Source::EnvoyFilters);
+            collection.remove(Source::EnvoyFilters);
         }
         _ => {}
     }

@@ -1,4 +1,4 @@
-//! The watches from which the settings of the cluster follow, each reduced to what is decided on.
+//! The watches from which the settings of the cluster follow, each reduced to the facts that are used.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ use crate::kubernetes::object::{Metadata, resource};
 use crate::kubernetes::streaming_watcher;
 use crate::plan::cluster::{NodeFacts, changes_ingress_gateway};
 
-/// Nodes of one page; keeps the memory bounded in large clusters.
+/// Nodes per page; limits the memory in large clusters.
 const NODE_PAGE: u32 = 100;
 const ENVOY_FILTERS: &str = "envoyfilters.networking.istio.io";
 
@@ -39,7 +39,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// What every decision needs, which is all but the filters.
+    /// The sources of every decision: all but the EnvoyFilters.
     pub(crate) const REQUIRED: [Self; 9] = [
         Self::Nodes,
         Self::Features,
@@ -62,31 +62,31 @@ impl fmt::Display for Source {
             Self::ClassicLoadBalancer => "ConfigMap istio-system/elb-deprecated",
             Self::IngressService => "Service istio-system/istio-ingressgateway",
             Self::ApiService => "Service default/kubernetes",
-            Self::AutoscalerCrd => "the definition of vertical autoscalers",
-            Self::EnvoyFilterCrd => "the definition of EnvoyFilters",
-            Self::RememberedFacts => "the operator's ConfigMap istio-manager-cluster",
+            Self::AutoscalerCrd => "the CustomResourceDefinition of VerticalPodAutoscalers",
+            Self::EnvoyFilterCrd => "the CustomResourceDefinition of EnvoyFilters",
+            Self::RememberedFacts => "ConfigMap istio-manager-cluster of the operator",
             Self::EnvoyFilters => "the EnvoyFilters in istio-system",
         })
     }
 }
 
-/// What is kept of one object.
+/// The fact kept of one object.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Fact {
     Node(NodeFacts),
     Object(Value),
-    /// It exists, which is all that matters.
+    /// The object exists; nothing else matters.
     Exists,
-    /// A definition: whether its kind is served.
+    /// Whether a CRD is established.
     Established(bool),
-    /// Whether a filter changes the ingress gateway.
+    /// Whether an EnvoyFilter changes the ingress gateway.
     ChangesGateway(bool),
 }
 
 /// One event of a watch.
 #[derive(Debug)]
 pub(crate) enum SourceEvent {
-    /// A list begins; what it does not name is gone.
+    /// A list begins; objects that it does not contain are gone.
     ListStarted,
     ListItem(String, Fact),
     ListCompleted,
@@ -123,7 +123,7 @@ pub(crate) fn watch_source(source: Source, client: &Client, namespace: &str) -> 
     }
 }
 
-/// A node without what no decision needs; the rest is skipped while parsing.
+/// The fields of a node that decisions need; the rest is skipped while parsing.
 #[derive(Clone, Debug, Serialize, Deserialize, kube::Resource)]
 #[resource(inherit = Node)]
 struct NodeSummary {
@@ -188,14 +188,14 @@ fn watch_service(source: Source, client: Client, namespace: &str, name: &str) ->
     })
 }
 
-/// Metadata only: a definition can have hundreds of kilobytes.
+/// Metadata only: a CRD can have hundreds of kilobytes.
 fn watch_crd(source: Source, client: Client, name: &str) -> SourceEvents {
     let crds = resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
     let api: Api<Metadata> = Api::all_with(client, &crds);
     reduce_events(source, streaming_watcher(api, named(name)), |_| Fact::Exists)
 }
 
-/// A definition without its schemas, which are skipped while parsing.
+/// A CRD without its schemas, which are skipped while parsing.
 #[derive(Clone, Debug, Serialize, Deserialize, kube::Resource)]
 #[resource(inherit = CustomResourceDefinition)]
 struct CrdSummary {
@@ -204,8 +204,8 @@ struct CrdSummary {
     status: CustomResourceDefinitionStatus,
 }
 
-/// By its condition: to ask for the filters before they are served costs requests that fail, and longer and longer waits,
-/// for which an installation would have to wait in the end.
+/// Reduced to its condition: watching EnvoyFilters before they are served would fail with an increasing backoff, for which an
+/// installation would have to wait.
 fn watch_envoy_filter_crd(client: Client) -> SourceEvents {
     let api: Api<CrdSummary> = Api::all(client);
     reduce_events(Source::EnvoyFilterCrd, streaming_watcher(api, named(ENVOY_FILTERS)), |crd| {

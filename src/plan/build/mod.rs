@@ -17,6 +17,7 @@ use super::extra_resources::extra_resources;
 use super::rendering_policy::{self, RenderingPolicy, Violation};
 use super::{AdministratorValues, Error, OverrideMode, Plan, bisect, patches, render_plan};
 use crate::api::names::{FEATURES_CONFIG_MAP, OPERATOR_NAMESPACE};
+use crate::istio_release::IstioRelease;
 use crate::kubernetes::object::ObjectId;
 use crate::telemetry::format_error_chain;
 use crate::validate::{self, Problem, Rejection, ValidatedSpec};
@@ -136,8 +137,18 @@ fn render_with_values(
     render_document(&document, &spec, input)
 }
 
-fn document(spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<Value, configuration::Error> {
-    configuration::build_configuration(spec, input.facts, input.images, input.administrator_values)
+fn document(spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<Value, Error> {
+    let mut document =
+        configuration::build_configuration(spec, input.facts, input.images, input.administrator_values)?;
+    if spec.compatibility_mode {
+        let release = IstioRelease::of(input.bundle);
+        let switches = release.compatibility_switches().map_err(|source| Error::Render {
+            version: release.version().to_owned(),
+            source: Box::new(source.into()),
+        })?;
+        configuration::components::merge_compatibility_switches(&mut document, &switches);
+    }
+    Ok(document)
 }
 
 fn render_document(document: &Value, spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<Plan, Error> {

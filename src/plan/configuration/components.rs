@@ -9,13 +9,6 @@ use crate::api::names::{EGRESS_GATEWAY, INGRESS_GATEWAY};
 use crate::api::v1alpha2::{CniK8s, DeploymentK8s, EgressGateway, ResourceAmounts, Resources, TrafficPolicy};
 use crate::validate::ValidatedSpec;
 
-/// Switches of istiod with which Istio 1.31 behaves like 1.30, from its own profile `compatibility-version-1.30`.
-const COMPATIBILITY_SWITCHES: [&str; 3] = [
-    "PILOT_ENABLE_STRICT_GATEWAY_MERGING",
-    "PILOT_SPAWN_UPSTREAM_SPAN_FOR_GATEWAY",
-    "PILOT_AUTO_SEND_UNHEALTHY_ENDPOINTS",
-];
-
 /// Merges the settings of the components into the document.
 pub(super) fn merge(document: &mut Value, spec: &ValidatedSpec, features: Features) -> Result<(), Error> {
     if let Some(policy) = spec.gateway_external_traffic_policy {
@@ -45,13 +38,16 @@ pub(super) fn merge(document: &mut Value, spec: &ValidatedSpec, features: Featur
     Ok(())
 }
 
-/// The settings of istiod, its switches for experiments and compatibility included.
+/// Sets environment variables of istiod with which it behaves like the previous minor version, by name and value.
+pub(in crate::plan) fn merge_compatibility_switches(document: &mut Value, switches: &[(String, String)]) {
+    let env: Vec<Value> = switches.iter().map(|(name, value)| variable(name, value)).collect();
+    merge::merge(document, &json!({"spec": {"components": {"pilot": {"k8s": {"env": env}}}}}));
+}
+
+/// The settings of istiod, its switches for experiments included.
 fn pilot(spec: &ValidatedSpec) -> Map<String, Value> {
     let mut settings = spec.components.pilot.as_ref().map(|pilot| deployment(&pilot.k8s)).unwrap_or_default();
-    let mut env = experimental_env(spec);
-    if spec.compatibility_mode {
-        env.extend(COMPATIBILITY_SWITCHES.map(|name| variable(name, "false")));
-    }
+    let env = experimental_env(spec);
     if !env.is_empty() {
         settings.insert("env".into(), Value::Array(env));
     }

@@ -178,24 +178,6 @@ fn every_kind_of_affinity_reaches_the_cni_agent() {
 }
 
 #[test]
-fn compatibility_mode_sets_exactly_the_switches_of_istios_profile() {
-    let changed = document(json!({"compatibilityMode": true}));
-    let base = document(json!({}));
-    let path = "/spec/components/pilot/k8s/env";
-    let of = |document: &Value| at(document, path).as_array().unwrap().clone();
-    let added: Vec<Value> = of(&changed).into_iter().filter(|entry| !of(&base).contains(entry)).collect();
-    let names = [
-        "PILOT_ENABLE_STRICT_GATEWAY_MERGING",
-        "PILOT_SPAWN_UPSTREAM_SPAN_FOR_GATEWAY",
-        "PILOT_AUTO_SEND_UNHEALTHY_ENDPOINTS",
-    ];
-    assert_eq!(added, names.map(|name| json!({"name": name, "value": "false"})));
-    let mut restored = changed;
-    restore(&mut restored, &base, path);
-    assert_eq!(restored, base);
-}
-
-#[test]
 fn ambient_mode_reaches_proxies_istiod_and_the_cni_agent() {
     let changed = document(json!({"experimental": {"enableAmbient": true}}));
     for (path, value) in [

@@ -4,7 +4,7 @@
 
 mod allow_list;
 mod base;
-mod components;
+pub(super) mod components;
 mod images;
 mod merge;
 mod mesh;

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::api::conditions::State;
+use crate::istio_release::IstioRelease;
 use crate::plan::configuration::{Features, Size};
 use crate::validate::FeatureStage;
 
@@ -164,6 +165,22 @@ fn values_of_istiod_override_the_base_configuration() {
             json!("b"),
         ),
     ]);
+}
+
+#[test]
+fn compatibility_mode_sets_the_switches_of_the_bundle() {
+    let env = |plan: &Plan| {
+        let istiod = object(plan, "Deployment", "istiod");
+        istiod.pointer("/spec/template/spec/containers/0/env").unwrap().as_array().unwrap().clone()
+    };
+    let (regular, compatible) = (built_plan(json!({})), built_plan(json!({"compatibilityMode": true})));
+    let regular = env(&regular);
+    let added: Vec<Value> = env(&compatible).into_iter().filter(|entry| !regular.contains(entry)).collect();
+    let switches = IstioRelease::of(&Bundle::embedded()).compatibility_switches().unwrap();
+    let expected: Vec<Value> =
+        switches.into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+    assert!(!expected.is_empty());
+    assert_eq!(added, expected);
 }
 
 #[test]
