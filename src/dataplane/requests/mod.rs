@@ -19,7 +19,7 @@ pub use self::body::{LARGE_OBJECT_BYTES, MAX_OBJECT_BYTES, is_too_large};
 use super::types::{ListEnvelope, ListMeta, collection_path};
 use crate::api::names::OWN_FIELD_MANAGER;
 use crate::kubernetes::object::{ObjectId, resource};
-use crate::kubernetes::{Coalesce, write_denied};
+use crate::kubernetes::write_denied;
 
 /// Objects of one page, unless they are large.
 pub const MAX_PAGE_ITEMS: u32 = 125;
@@ -185,17 +185,6 @@ pub async fn watch<T: DeserializeOwned + Clone + 'static>(
     version: &str,
 ) -> Result<impl Stream<Item = Result<WatchEvent<T>, kube::Error>> + use<T>, kube::Error> {
     body::watch_events(client, watch_request(resource, namespace, params, version)?).await
-}
-
-/// As [`watch`], of all namespaces, for a kind with a great deal to tell of which nothing is urgent.
-pub async fn watch_coalesced<T: DeserializeOwned + Clone + 'static>(
-    client: &Client,
-    resource: &ApiResource,
-    version: &str,
-) -> Result<impl Stream<Item = Result<WatchEvent<T>, kube::Error>> + use<T>, kube::Error> {
-    let mut request = watch_request(resource, None, &WatchParams::default(), version)?;
-    request.extensions_mut().insert(Coalesce);
-    body::watch_events(client, request).await
 }
 
 fn watch_request(

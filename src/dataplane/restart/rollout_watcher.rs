@@ -3,6 +3,7 @@
 
 use futures::stream::{BoxStream, SelectAll, StreamExt};
 use kube::Client;
+use kube::api::WatchParams;
 use kube::core::WatchEvent;
 use kube::runtime::watcher::DefaultBackoff;
 use serde::Deserialize;
@@ -136,7 +137,8 @@ impl RolloutWatcher {
     }
 
     async fn open_watch(&mut self, kind: WorkloadKind, any: &ObjectId, version: &str) {
-        match requests::watch_coalesced::<RolloutSnapshot>(&self.client, &any.api_resource(), version).await {
+        let (resource, params) = (any.api_resource(), WatchParams::default());
+        match requests::watch::<RolloutSnapshot>(&self.client, &resource, None, &params, version).await {
             Ok(events) => {
                 let events = events.map(move |event| (kind, event));
                 // The end of a watch is an event, too: the API server ends each after some minutes.
