@@ -220,7 +220,10 @@ pub async fn the_reason_for_a_slow_restart_is_reported_while_it_runs(
         };
         status.restarting == 2
             && is_blocked_by("refused", "failed calling webhook \"policy.example.com\"")
-            && is_blocked_by("hangs", "its restart takes long: 1 old pods are still running")
+            && is_blocked_by(
+                "hangs",
+                "restart in progress for longer than expected: 1 old pods are still running",
+            )
     };
     bed.wait_until("default", "what restarts wait for", is_reported).await?;
     webhooks(control_plane).delete(NAMESPACE, &DeleteParams::default()).await?;

@@ -177,9 +177,12 @@ fn deployments(closed_window: &str) -> Vec<Case> {
     let unsurged = |name: &str| without_surge(single(name));
     vec![
         Case::new(single("one-with-surge"), RollsOut),
-        Case::new(unsurged("one-without-surge"), Blocked("interrupts")),
+        Case::new(unsurged("one-without-surge"), Blocked("would_interrupt")),
         Case::new(with_restart_annotation(unsurged("one-allowed"), "allow-interruption", "true"), RollsOut),
-        Case::new(with_strategy(deployment("recreate"), json!({"type": "Recreate"})), Blocked("interrupts")),
+        Case::new(
+            with_strategy(deployment("recreate"), json!({"type": "Recreate"})),
+            Blocked("would_interrupt"),
+        ),
         Case::new(
             with_restart_annotation(
                 with_strategy(deployment("recreate-in-window"), json!({"type": "Recreate"})),
@@ -231,7 +234,7 @@ fn sets() -> Vec<Case> {
     let partition = |partition: i64| json!({"rollingUpdate": {"partition": partition}});
     vec![
         Case::new(workload("StatefulSet", "set", 3), RollsOut),
-        Case::new(workload("StatefulSet", "set-of-one", 1), Blocked("interrupts")),
+        Case::new(workload("StatefulSet", "set-of-one", 1), Blocked("would_interrupt")),
         Case::new(with_update(workload("StatefulSet", "set-partition", 3), partition(2)), Evicted),
         Case::new(with_update(workload("StatefulSet", "set-canary", 3), partition(2)), Evicted),
         Case::new(
@@ -240,7 +243,7 @@ fn sets() -> Vec<Case> {
         ),
         Case::new(
             with_update(workload("StatefulSet", "set-withheld", 2), json!({"type": "OnDelete"})),
-            Blocked("template_withheld"),
+            Blocked("template_update_pending"),
         ),
         Case::new(workload("DaemonSet", "agent", 0), RollsOut),
         Case::new(

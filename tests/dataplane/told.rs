@@ -23,13 +23,13 @@ fn changes() -> Vec<(Value, Value, &'static [&'static str], &'static str)> {
             json!({"config": {"telemetry": {"metrics": {"prometheusMerge": true}}}}),
             json!({"config": {"telemetry": null}}),
             &["PrometheusMerge"],
-            "switched_off",
+            "disabled",
         ),
         (
             metadata(json!({"proxyMetadata": {"ISTIO_META_IDLE_TIMEOUT": "30m"}})),
             json!({"values": null}),
             &["ProxyMetadata"],
-            "switched_off",
+            "disabled",
         ),
         (metadata(json!({"drainDuration": "7s"})), json!({"values": null}), &["ProxyConfig"], "report_only"),
     ]
@@ -64,7 +64,7 @@ pub async fn each_mesh_setting_is_reported_with_its_own_reason(control_plane: &C
         wait_for_report(&mesh, &[], "").await?;
     }
     set_features(control_plane, Some(r#"{"disableCni": true}"#)).await?;
-    wait_for_report(&mesh, &["Cni"], "switched_off").await?;
+    wait_for_report(&mesh, &["Cni"], "disabled").await?;
     set_features(control_plane, None).await?;
     wait_for_report(&mesh, &[], "").await?;
     // Nodes that know native sidecars make injection give them; no setting changes.
