@@ -34,7 +34,7 @@ const STEPS: [usize; 3] = [1_000, 10_000, 50_000];
 /// What a look may take on a machine that is busy with other things.
 const DEADLINE: Duration = Duration::from_secs(1800);
 /// What it logs after a look.
-const SCAN_FINISHED: &str = "looked at the data plane";
+const SCAN_FINISHED: &str = "scanned the data plane";
 /// What the operator remembers of its looks and restarts.
 const RESTART_LEDGER: &str = "istio-manager-restarts";
 

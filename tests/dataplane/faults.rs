@@ -72,7 +72,7 @@ pub async fn an_operator_killed_during_a_wave_restarts_everything_once(
     bed.stop().await
 }
 
-/// Takes every restart back, as a GitOps tool does that owns the whole template.
+/// Reverts every restart, as a GitOps tool does that owns the whole template.
 async fn revert_restarts(control_plane: &ControlPlane, namespace: &str, name: &str) -> Result {
     let api: Api<Deployment> = Api::namespaced(control_plane.client(), namespace);
     let mut states = std::pin::pin!(watcher::watch_object(api.clone(), name));
@@ -93,7 +93,7 @@ async fn revert_restarts(control_plane: &ControlPlane, namespace: &str, name: &s
     Ok(())
 }
 
-/// What a look found about a workload, as far as a restart needs it.
+/// A workload as a scan finds it, as far as a restart needs it.
 fn stale_workload(kind: WorkloadKind, group: &str, version: &str, uid: &str) -> StaleWorkload {
     StaleWorkload {
         workload: ObjectId {

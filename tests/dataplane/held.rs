@@ -1,4 +1,4 @@
-//! What keeps a workload from being restarted is respected and told.
+//! Block reasons of restarts are respected and reported.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ResourceQuota;
@@ -114,7 +114,7 @@ pub async fn workloads_that_must_not_be_restarted_are_skipped_and_listed(
     bed.stop().await
 }
 
-/// Somebody's policy that lets nobody change one Deployment.
+/// A policy that rejects every change of one Deployment.
 async fn refuse_restarts_of(mesh: &Mesh<'_>, name: &str) -> Result {
     let changes = json!({"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"],
         "resources": ["deployments"]});
@@ -129,7 +129,7 @@ async fn refuse_restarts_of(mesh: &Mesh<'_>, name: &str) -> Result {
     .await
 }
 
-/// Keeps a namespace at the pods that it has: dry runs are refused, and so are new pods.
+/// A quota that rejects new pods in a namespace, dry runs included.
 pub async fn fill_quota(control_plane: &ControlPlane, namespace: &str, pods: u32) -> Result {
     let quotas: Api<ResourceQuota> = Api::namespaced(control_plane.client(), namespace);
     let quota = json!({"metadata": {"name": "full"}, "spec": {"hard": {"pods": pods.to_string()}}});

@@ -1,4 +1,4 @@
-//! What is outdated and why, found without touching anything.
+//! What is outdated and why, found without any change.
 
 use istio_manager::api::conditions::State;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use testbed::{ControlPlane, TestResult};
 use crate::bed::Bed;
 use crate::mesh::{Mesh, entry, reasons, template, workload};
 
-/// Makes workloads of all kinds, and with all sorts of settings that a comparison could take for outdated.
+/// Creates workloads of all kinds, with settings that a comparison could mistake for outdated.
 async fn populate(mesh: &Mesh<'_>) -> TestResult {
     mesh.namespace("kinds").await?;
     for kind in ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"] {
