@@ -1,41 +1,35 @@
-//! What the tests of several rooms are made of.
+//! Test data of several modules.
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::discovery::mesh::Mesh;
-use super::reasons::StaleReason;
+use super::model::Pod;
+use super::reasons::{StaleReason, dns_capture};
 use super::schedule::scan_result::{Assessment, ScanResult};
 use super::schedule::stale_workload::{BlockReason, Decision, RestartAnnotations, StaleWorkload};
-use super::types::Pod;
+use super::workload::deployment;
 use super::workload::disruption::PodReplacement;
-use super::workload::kind::WorkloadKind;
 use super::workload::rollout::RolloutStatus;
-use crate::kubernetes::object::ObjectId;
 
 /// A Deployment with an outdated proxy, of this name and UID.
 pub fn stale_workload(name: &str) -> StaleWorkload {
     StaleWorkload {
-        workload: ObjectId {
-            group: "apps".into(),
-            version: "v1".into(),
-            kind: "Deployment".into(),
-            namespace: Some("ns".into()),
-            name: name.into(),
-        },
-        kind: WorkloadKind::Deployment,
+        workload: deployment::KIND.object("ns", name),
+        kind: deployment::KIND,
         uid: name.into(),
         generation: 1,
         kyma: false,
         gateway: false,
-        reasons: vec![StaleReason::DnsCapture],
+        reasons: vec![StaleReason::plain(&dns_capture::SPEC)],
         target: "t".into(),
         replicas: 1,
         replacement: PodReplacement::Recreate,
         rollout: RolloutStatus::Complete,
         paused: false,
-        pod_created: 0,
+        pod_created: Timestamp::UNIX_EPOCH,
         labels: BTreeMap::new(),
         restart_annotations: RestartAnnotations::default(),
         desired_injection: None,
@@ -43,7 +37,7 @@ pub fn stale_workload(name: &str) -> StaleWorkload {
     }
 }
 
-/// A look that held so many workloads back, for these reasons.
+/// A scan that found one outdated workload for each of these block reasons.
 pub fn assessment(block_reasons: &[BlockReason]) -> Assessment {
     let decision = |(index, why): (usize, &BlockReason)| {
         (stale_workload(&format!("w{}", index + 1)), Decision::Blocked(why.clone()))

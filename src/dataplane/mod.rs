@@ -1,28 +1,25 @@
-//! Brings the data plane up to date: finds workloads whose injected proxy is not what injection would give them now, and
-//! restarts them, safely and visibly. It runs beside the control plane's controller and never makes it wait.
+//! Keeps the sidecars of the mesh up to date: finds workloads whose sidecar differs from what injection gives now and restarts
+//! them, throttled and visibly. It runs beside the controller of the control plane and never blocks it.
 //!
-//! Its rooms, each of which uses only those before it: `look` at pods, `prove` what is outdated, `decide`, `tell`; `survey`,
-//! which goes through these and changes nothing; and `act`. The `controller` goes through all of them again and again;
-//! `memory` is what survives it. What they all speak of stands beside them: `objects`, `part`, `container`, `kind`, `injected`, `reason`.
+//! Modules, each of which uses only those before it: [`model`] (what is read), [`workload`] (one file per owner kind),
+//! [`reasons`] (one file per stale reason), [`discovery`] of pods, [`injection`] dry runs, [`schedule`] (decisions),
+//! [`report`], [`scan`] (all of these without a change to the cluster), and [`restart`]. [`restart_ledger`] is what survives
+//! the process. The loop around them is [`crate::controllers::dataplane`].
 
-pub mod container;
+pub(crate) mod clock;
 pub mod discovery;
 #[cfg(test)]
 pub(crate) mod fixtures;
-mod hash;
-pub mod injected;
 pub mod injection;
+pub mod model;
 pub mod names;
-pub mod raw_json;
 pub mod reasons;
 pub mod report;
 pub mod requests;
-pub mod resources;
 pub mod restart;
 pub mod restart_ledger;
 pub mod scan;
 pub mod schedule;
-pub mod types;
 pub mod workload;
 
 pub use crate::controllers::dataplane::{DataPlaneInputs, InstalledGeneration, run};

@@ -11,15 +11,14 @@ use http::header::USER_AGENT;
 use http::{HeaderName, HeaderValue};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{Connect, HttpConnector};
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::Config;
 use kube::client::{Body, ConfigExt};
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
-use tower::{BoxError, ServiceBuilder, ServiceExt};
+use tower::{BoxError, ServiceBuilder};
 
 use super::account::ServiceAccountRef;
-use super::coalesced::CoalescedConnection;
 use super::request_metrics::RequestMetrics;
 use super::timeouts::Limits;
 use super::write_fence::limited_client;
@@ -30,7 +29,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest read buffer: a connection keeps the buffer that it once needed.
 const READ_BUFFER_BYTES: usize = 32 << 10;
-/// A shared connection that fails silently would stop all watches, so that it is pinged.
+/// A shared connection that died silently takes all watches along, so that pings check whether it is alive; connections
+/// without HTTP/2 are checked by the kernel.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 2;
@@ -43,13 +43,6 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 const HTTP1_ALPN: [&[u8]; 1] = [b"http/1.1"];
 const HTTP2_ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// How the bytes of a connection are read.
-#[derive(Clone, Copy)]
-enum ReadMode {
-    Immediate,
-    Coalesced,
-}
-
 /// The connections to one API server.
 #[derive(Clone)]
 pub struct Connections {
@@ -58,9 +51,6 @@ pub struct Connections {
     pub requests: kube::Client,
     /// For streams: by HTTP/2 if the API server supports it, all on one connection.
     pub streams: kube::Client,
-    /// For answers that go on, with a great deal to tell of which nothing is urgent: by HTTP/1.1, each on a connection of
-    /// its own, whose reads are coalesced; in commands, as `streams`.
-    pub coalesced: kube::Client,
 }
 
 /// Why no client could be created.
@@ -125,9 +115,7 @@ pub async fn connect(kubeconfig: Option<&Path>, user: Option<&str>) -> Result<ku
         config.headers.push((HeaderName::from_static("impersonate-user"), value));
     }
     let (requests, streams) = open_clients(&config)?;
-    // A person waits for few things, and a third client may ask him, or the program that knows his credentials, a third time.
-    let coalesced = streams.clone();
-    let client = limited_client(Connections { requests, streams, coalesced }, Limits::default());
+    let client = limited_client(Connections { requests, streams }, Limits::default());
     match client.apiserver_version().await {
         Err(kube::Error::Api(status)) if status.code == 403 => Ok(client),
         Err(source) => {
@@ -148,23 +136,18 @@ pub async fn connections(
     let config = find_config(kubeconfig).await?;
     let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
     let (requests, streams) = open_clients(&config)?;
-    let coalesced = open_client(&config, &HTTP1_ALPN, ReadMode::Coalesced)?;
     let connections = Connections {
         requests: count.instrument(requests, &host),
         streams: count.instrument(streams, &host),
-        coalesced: count.instrument(coalesced, &host),
     };
     Ok((connections, ServiceAccountRef::of(&config)))
 }
 
 fn open_clients(config: &Config) -> Result<(kube::Client, kube::Client), ConnectError> {
-    Ok((
-        open_client(config, &HTTP1_ALPN, ReadMode::Immediate)?,
-        open_client(config, &HTTP2_ALPN, ReadMode::Immediate)?,
-    ))
+    Ok((open_client(config, &HTTP1_ALPN)?, open_client(config, &HTTP2_ALPN)?))
 }
 
-fn open_client(config: &Config, protocols: &[&[u8]], reads: ReadMode) -> Result<kube::Client, ConnectError> {
+fn open_client(config: &Config, protocols: &[&[u8]]) -> Result<kube::Client, ConnectError> {
     let address = config.cluster_url.to_string();
     let mut config = config.clone();
     // Without it, `managedFields` records writes as those of "unknown".
@@ -175,23 +158,15 @@ fn open_client(config: &Config, protocols: &[&[u8]], reads: ReadMode) -> Result<
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     // Only kube's own client supports a proxy, or a server with another TLS name.
     let is_plain = config.proxy_url.is_none() && config.tls_server_name.is_none();
-    let opened =
-        if is_plain { new_client(&config, protocols, reads) } else { kube::Client::try_from(config) };
+    let opened = if is_plain { new_client(&config, protocols) } else { kube::Client::try_from(config) };
     opened.map_err(|source| ConnectError::Setup { address, source: Box::new(source) })
 }
 
-/// kube's own client cannot be told to speak HTTP/2, to coalesce reads, nor to send each part of a large request at once.
-fn new_client(config: &Config, protocols: &[&[u8]], reads: ReadMode) -> Result<kube::Client, kube::Error> {
+/// kube's own client cannot be configured to use HTTP/2, nor to send each part of a large request at once.
+fn new_client(config: &Config, protocols: &[&[u8]]) -> Result<kube::Client, kube::Error> {
     let mut tls = config.rustls_client_config()?;
     tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    let (tcp, tls) = (tcp_connector(), Arc::new(tls));
-    match reads {
-        ReadMode::Immediate => client_with_connector(HttpsConnector::from((tcp, tls)), config),
-        ReadMode::Coalesced => client_with_connector(
-            HttpsConnector::from((tcp.map_result(CoalescedConnection::connected), tls)),
-            config,
-        ),
-    }
+    client_with_connector(HttpsConnector::from((tcp_connector(), Arc::new(tls))), config)
 }
 
 fn tcp_connector() -> HttpConnector {
@@ -205,10 +180,10 @@ fn tcp_connector() -> HttpConnector {
     tcp
 }
 
-fn client_with_connector<C>(connector: C, config: &Config) -> Result<kube::Client, kube::Error>
-where
-    C: Connect + Clone + Send + Sync + 'static,
-{
+fn client_with_connector(
+    connector: HttpsConnector<HttpConnector>,
+    config: &Config,
+) -> Result<kube::Client, kube::Error> {
     let client: Client<_, Body> = Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())

@@ -4,7 +4,6 @@
 
 mod account;
 mod body_timeout;
-mod coalesced;
 pub mod conditions;
 mod connect;
 pub(crate) mod endpoints;
@@ -21,7 +20,6 @@ mod timeouts;
 mod write_fence;
 
 pub use self::account::ServiceAccountRef;
-pub use self::coalesced::Coalesce;
 pub use self::connect::{ConnectError, Connections, connect, connections};
 pub use self::error_ext::{is_not_found, ok_if_not_found};
 pub use self::request_metrics::RequestMetrics;

@@ -16,7 +16,6 @@ use tokio::time::{Instant, timeout_at};
 use tower::{BoxError, Service};
 
 use super::body_timeout::DeadlineBody;
-use super::coalesced::Coalesce;
 use super::connect::Connections;
 use super::nesting::DepthLimitedBody;
 use super::retry::is_retryable_status;
@@ -138,9 +137,8 @@ impl Service<Request<Body>> for FencedClient {
         let Some((limit, in_flight)) = self.admit(kind, Instant::now()) else {
             return Box::pin(async { Err(WriteDenied { method, path }.into()) });
         };
-        let Connections { requests, streams, coalesced } = &self.connections;
+        let Connections { requests, streams } = &self.connections;
         let client = match kind {
-            RequestKind::Stream if request.extensions().get::<Coalesce>().is_some() => coalesced.clone(),
             RequestKind::Stream => streams.clone(),
             RequestKind::Read | RequestKind::Write => requests.clone(),
         };
@@ -252,8 +250,7 @@ mod tests {
         let requests = server.requests.clone();
         let (publish, leadership) = watch::channel(leadership);
         let client = kube::Client::new(server, "default");
-        let connections =
-            Connections { requests: client.clone(), streams: client.clone(), coalesced: client };
+        let connections = Connections { requests: client.clone(), streams: client };
         let (client, gate) = fenced_client(connections, leadership, Limits::default());
         Bench { client, fence: gate, publish, requests }
     }
@@ -309,20 +306,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn streams_share_a_connection_unless_coalesced() {
-        let servers = [StubServer::default(), StubServer::default(), StubServer::default()];
+    async fn streams_have_a_connection_of_their_own() {
+        let servers = [StubServer::default(), StubServer::default()];
         let counts = servers.each_ref().map(|server| server.requests.clone());
-        let [requests, streams, coalesced] = servers.map(|server| kube::Client::new(server, "default"));
-        let connections = Connections { requests, streams, coalesced };
+        let [requests, streams] = servers.map(|server| kube::Client::new(server, "default"));
+        let connections = Connections { requests, streams };
         let (_lead, leadership) = watch::channel(Leadership::Leading { until: None });
         let (client, _gate) = fenced_client(connections, leadership, Limits::default());
         let watch = "/api/v1/nodes?watch=true";
         for (method, uri) in [("GET", "/api/v1/nodes"), ("PATCH", "/api/v1/nodes/a"), ("GET", watch)] {
             send(&client, method, uri).await.unwrap();
         }
-        let request = Request::get(watch).extension(Coalesce).body(Vec::new()).unwrap();
-        client.request_text(request).await.unwrap();
-        assert_eq!(counts.map(|count| count.load(Ordering::Relaxed)), [2, 1, 1]);
+        assert_eq!(counts.map(|count| count.load(Ordering::Relaxed)), [2, 1]);
     }
 
     #[tokio::test(start_paused = true)]

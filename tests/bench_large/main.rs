@@ -34,7 +34,7 @@ const STEPS: [usize; 3] = [1_000, 10_000, 50_000];
 /// What a look may take on a machine that is busy with other things.
 const DEADLINE: Duration = Duration::from_secs(1800);
 /// What it logs after a look.
-const SCAN_FINISHED: &str = "looked at the data plane";
+const SCAN_FINISHED: &str = "scanned the data plane";
 /// What the operator remembers of its looks and restarts.
 const RESTART_LEDGER: &str = "istio-manager-restarts";
 
@@ -126,7 +126,9 @@ fn number(line: &str, name: &str) -> Option<usize> {
 async fn wait_for_ledger(control_plane: &ControlPlane) -> Result<ConfigMap> {
     let api: Api<ConfigMap> = Api::namespaced(control_plane.client(), NAMESPACE);
     let is_complete = |ledger: Option<&ConfigMap>| {
-        ledger.and_then(|memory| memory.data.as_ref()).is_some_and(|data| data.contains_key("asked"))
+        ledger
+            .and_then(|memory| memory.data.as_ref())
+            .is_some_and(|data| data.contains_key("fully-scanned-mesh"))
     };
     let found = control_plane
         .wait_for(api, RESTART_LEDGER, "memory of a mesh that was asked for", DEADLINE, is_complete)

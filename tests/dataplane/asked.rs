@@ -1,4 +1,4 @@
-//! Questions to the real istiod: how many at once, and again where its answer may be one of before the change.
+//! Dry runs against a real istiod: how many at the same time, and repeated if it may not use the change yet.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -13,7 +13,7 @@ use crate::mesh::{Mesh, workload};
 use crate::restart::make_outdated;
 use crate::waves::{assert_each_generation, assert_each_was_restarted, wait_until_converged};
 
-/// The proofs among the requests: pods that are made in a dry run.
+/// The dry runs among the requests.
 pub fn injection_dry_runs(requests: Requests) -> Requests {
     requests.only(|request: &Request| {
         request.verb == "create" && request.resource == "pods" && request.uri.contains("dryRun=All")
@@ -43,7 +43,7 @@ async fn wait_until_istiod_is_scaled(control_plane: &ControlPlane) -> TestResult
     Mesh(control_plane).wait_until_ready("istio-system", "istiod").await
 }
 
-/// Makes all pods of istiod anew.
+/// Recreates all pods of istiod.
 async fn replace_istiod(control_plane: &ControlPlane) -> TestResult {
     let pods: Api<Pod> = Api::namespaced(control_plane.client(), "istio-system");
     let all = ListParams::default().labels("app=istiod");

@@ -1,4 +1,4 @@
-//! Istio's own workloads are restarted when they would not take a change in otherwise, once, and never else.
+//! Istio's own workloads are restarted once if they would not use a change otherwise, and never else.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ async fn live_restarted_at(control_plane: &ControlPlane, name: &str) -> Result<O
     Ok(restarted_at(&api.get(name).await?))
 }
 
-/// When each of Istio's own workloads was restarted, those that are there.
+/// When each of Istio's own workloads was restarted.
 async fn restart_times(control_plane: &ControlPlane) -> Result<BTreeMap<String, Option<String>>> {
     let (client, mut restarts) = (control_plane.client(), BTreeMap::new());
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), "istio-system");

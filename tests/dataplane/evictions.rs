@@ -1,4 +1,4 @@
-//! Pods that are evicted one by one: what may delay that, and that nobody misses more than one of them.
+//! Pods that are evicted one by one: what may delay that, and that at most one is missing at any time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ use crate::newcomers::wait_until_replaced;
 use crate::restart::make_outdated;
 use crate::waves::{evictions, wait_until_converged};
 
-/// The pods of one workload by UID, whether each serves, and how few served at any time.
+/// The pods of one workload by UID, whether each is ready, and the lowest number of ready pods.
 #[derive(Default)]
 struct Serving {
     pods: BTreeMap<String, bool>,
@@ -55,7 +55,7 @@ impl Serving {
     }
 }
 
-/// Counts the pods with the label `app` that serve, for as long as it exists.
+/// Counts the ready pods with the label `app`, until it is dropped.
 struct Watch {
     serving: Arc<Mutex<Serving>>,
     task: JoinHandle<()>,
@@ -79,7 +79,7 @@ impl Watch {
         Self { serving, task }
     }
 
-    /// How few served at any time; an error if the watch did not see all of it.
+    /// The lowest number of ready pods; an error if the watch missed events.
     fn end(self) -> Result<usize> {
         if self.task.is_finished() {
             return Err("the watch of the pods ended".into());
@@ -90,7 +90,7 @@ impl Watch {
     }
 }
 
-/// Waits until so many evictions in `namespace` were answered with `code`.
+/// Waits until a number of evictions in `namespace` got the response `code`.
 async fn wait_for_evictions(bed: &Bed<'_>, mark: &Mark, namespace: &str, code: u16, times: usize) -> Result {
     let is_one = |request: &&testbed::Request| {
         request.resource == "pods/eviction" && request.namespace == namespace && request.code == code
@@ -171,7 +171,7 @@ pub async fn a_set_scaled_down_during_eviction_does_not_block_the_wave(
     bed.stop().await
 }
 
-/// Has changes of these resources in `namespace` fail over a webhook that nobody answers. Its name is that of the namespace.
+/// Makes changes of these resources in `namespace` fail with a webhook without a server. Its name is that of the namespace.
 pub async fn create_failing_webhook(
     control_plane: &ControlPlane,
     namespace: &str,
@@ -220,7 +220,10 @@ pub async fn the_reason_for_a_slow_restart_is_reported_while_it_runs(
         };
         status.restarting == 2
             && is_blocked_by("refused", "failed calling webhook \"policy.example.com\"")
-            && is_blocked_by("hangs", "its restart takes long: 1 old pods are still running")
+            && is_blocked_by(
+                "hangs",
+                "restart in progress for longer than expected: 1 old pods are still running",
+            )
     };
     bed.wait_until("default", "what restarts wait for", is_reported).await?;
     webhooks(control_plane).delete(NAMESPACE, &DeleteParams::default()).await?;

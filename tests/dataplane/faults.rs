@@ -7,8 +7,8 @@ use istio_manager::dataplane::restart::patch::{self, StartResult};
 use istio_manager::dataplane::schedule::stale_workload::{
     RestartAnnotations, RestartStrategy, StaleWorkload,
 };
+use istio_manager::dataplane::workload::WorkloadKind;
 use istio_manager::dataplane::workload::disruption::PodReplacement;
-use istio_manager::dataplane::workload::kind::WorkloadKind;
 use istio_manager::dataplane::workload::rollout::RolloutStatus;
 use istio_manager::kubernetes::object::ObjectId;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -72,7 +72,7 @@ pub async fn an_operator_killed_during_a_wave_restarts_everything_once(
     bed.stop().await
 }
 
-/// Takes every restart back, as a GitOps tool does that owns the whole template.
+/// Reverts every restart, as a GitOps tool does that owns the whole template.
 async fn revert_restarts(control_plane: &ControlPlane, namespace: &str, name: &str) -> Result {
     let api: Api<Deployment> = Api::namespaced(control_plane.client(), namespace);
     let mut states = std::pin::pin!(watcher::watch_object(api.clone(), name));
@@ -93,7 +93,7 @@ async fn revert_restarts(control_plane: &ControlPlane, namespace: &str, name: &s
     Ok(())
 }
 
-/// What a look found about a workload, as far as a restart needs it.
+/// A workload as a scan finds it, as far as a restart needs it.
 fn stale_workload(kind: WorkloadKind, group: &str, version: &str, uid: &str) -> StaleWorkload {
     StaleWorkload {
         workload: ObjectId {
@@ -104,17 +104,17 @@ fn stale_workload(kind: WorkloadKind, group: &str, version: &str, uid: &str) -> 
             name: "web".to_owned(),
         },
         kind,
-        uid: uid.to_owned(),
+        uid: uid.into(),
         generation: 1,
         kyma: false,
         gateway: false,
         reasons: Vec::new(),
-        target: "target".to_owned(),
+        target: "target".into(),
         replicas: 1,
         replacement: PodReplacement::Recreate,
         rollout: RolloutStatus::Complete,
         paused: false,
-        pod_created: 0,
+        pod_created: Timestamp::UNIX_EPOCH,
         labels: BTreeMap::new(),
         restart_annotations: RestartAnnotations::default(),
         desired_injection: None,
@@ -140,7 +140,7 @@ pub async fn a_restart_failed_by_a_broken_webhook_is_retried_once_fixed(
             .iter()
             .find(|workload| workload.namespace == NAMESPACE && workload.name == "web");
         here.is_some_and(|workload| {
-            workload.blocked_by.starts_with("the restart got no answer: ")
+            workload.blocked_by.starts_with("restart request failed: ")
                 && workload.blocked_by.contains("failed calling webhook \"policy.example.com\"")
         })
     };
@@ -159,8 +159,20 @@ pub async fn a_recreated_workload_is_neither_restarted_nor_reported_as_refused(
     mesh.create_crd("Rollout", "argoproj.io", false).await?;
     let argo = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "web"}});
     let kinds = [
-        (WorkloadKind::Deployment, "apps", "v1", workload("Deployment", "web", 1), RestartStrategy::Template),
-        (WorkloadKind::Rollout, "argoproj.io", "v1alpha1", argo, RestartStrategy::RestartAt),
+        (
+            WorkloadKind::find("apps", "Deployment"),
+            "apps",
+            "v1",
+            workload("Deployment", "web", 1),
+            RestartStrategy::Template,
+        ),
+        (
+            WorkloadKind::find("argoproj.io", "Rollout"),
+            "argoproj.io",
+            "v1alpha1",
+            argo,
+            RestartStrategy::RestartAt,
+        ),
     ];
     let client = control_plane.client();
     let now = Timestamp::now();
@@ -194,10 +206,9 @@ pub async fn an_owner_that_reverts_restarts_is_reported_and_not_retried(
     let mark = control_plane.audit().mark().await?;
     let is_revert_reported = |resource: &istio_manager::api::Istio| {
         let status = resource.status.clone().and_then(|status| status.data_plane).unwrap_or_default();
-        status
-            .blocked_workloads
-            .iter()
-            .any(|workload| workload.namespace == "gitops" && workload.blocked_by.contains("took it back"))
+        status.blocked_workloads.iter().any(|workload| {
+            workload.namespace == "gitops" && workload.blocked_by.contains("already restarted once")
+        })
     };
     let test = async {
         make_outdated(&bed, "reverted").await?;

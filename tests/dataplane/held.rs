@@ -1,4 +1,4 @@
-//! What keeps a workload from being restarted is respected and told.
+//! Block reasons of restarts are respected and reported.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ResourceQuota;
@@ -90,14 +90,14 @@ pub async fn workloads_that_must_not_be_restarted_are_skipped_and_listed(
     })
     .await?;
     for (name, words) in [
-        ("excluded", "excluded by the annotation"),
-        ("weekend", "waits for its maintenance window"),
-        ("nonsense", "cannot be read"),
+        ("excluded", "excluded by annotation"),
+        ("weekend", "outside of the maintenance window"),
+        ("nonsense", "invalid maintenance window"),
         ("paused", "paused"),
         ("recreate", "would interrupt"),
-        ("guarded", "would break PodDisruptionBudget all"),
+        ("guarded", "would violate PodDisruptionBudget all"),
         ("single", "would interrupt"),
-        ("refused", "the restart was refused"),
+        ("refused", "restart was rejected"),
     ] {
         let why = blocked_by(&resource, name);
         assert!(why.contains(words), "{name}: {why}");
@@ -114,7 +114,7 @@ pub async fn workloads_that_must_not_be_restarted_are_skipped_and_listed(
     bed.stop().await
 }
 
-/// Somebody's policy that lets nobody change one Deployment.
+/// A policy that rejects every change of one Deployment.
 async fn refuse_restarts_of(mesh: &Mesh<'_>, name: &str) -> Result {
     let changes = json!({"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"],
         "resources": ["deployments"]});
@@ -129,7 +129,7 @@ async fn refuse_restarts_of(mesh: &Mesh<'_>, name: &str) -> Result {
     .await
 }
 
-/// Keeps a namespace at the pods that it has: dry runs are refused, and so are new pods.
+/// A quota that rejects new pods in a namespace, dry runs included.
 pub async fn fill_quota(control_plane: &ControlPlane, namespace: &str, pods: u32) -> Result {
     let quotas: Api<ResourceQuota> = Api::namespaced(control_plane.client(), namespace);
     let quota = json!({"metadata": {"name": "full"}, "spec": {"hard": {"pods": pods.to_string()}}});
@@ -163,18 +163,18 @@ pub async fn failed_rollouts_suspend_the_wave_until_it_is_approved(
     .await?;
     // The dry run was refused by the quota, so that istiod itself was asked.
     assert!(
-        blocked_by(&suspended, "one").contains("its rollout failed"),
+        blocked_by(&suspended, "one").contains("rollout failed after the restart"),
         "{}",
         blocked_by(&suspended, "one")
     );
-    assert_eq!(blocked_by(&suspended, "two"), "restarts are held back for now");
+    assert_eq!(blocked_by(&suspended, "two"), "restarts are on hold");
     let message = crate::restart::sidecars(&suspended).1;
-    let approval = message.rsplit('=').next().ok_or("no release is told")?;
-    let annotation =
-        json!({"metadata": {"annotations": {"restarter.istio-operator.kyma-project.io/release": approval}}});
+    let approval = message.rsplit('=').next().ok_or("no approval in the message")?;
+    let annotation = json!({"metadata": {"annotations": {"restarter.istio-operator.kyma-project.io/approve-restarts": approval}}});
     bed.resources().patch("default", &PatchParams::default(), &Patch::Merge(annotation)).await?;
-    let tried =
-        |resource: &istio_manager::api::Istio| blocked_by(resource, "two").contains("its rollout failed");
+    let tried = |resource: &istio_manager::api::Istio| {
+        blocked_by(resource, "two").contains("rollout failed after the restart")
+    };
     wait_for_sidecar_condition(&bed, "ProxySidecarManualRestartRequired", tried).await?;
     // What failed for want of room goes on by itself when there is room.
     let quotas: Api<ResourceQuota> = Api::namespaced(control_plane.client(), "full");

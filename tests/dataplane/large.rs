@@ -25,8 +25,8 @@ const MEMORY_LIMIT: u64 = 128 << 20;
 const MAX_PEAK_MEMORY: u64 = 28 << 20;
 /// What pods of half a gigabyte take on a loaded machine: several programs here read them several times.
 const DEADLINE: Duration = Duration::from_secs(400);
-/// What it logs after a look.
-const SCAN_FINISHED: &str = "looked at the data plane";
+/// What it logs after a scan.
+const SCAN_FINISHED: &str = "scanned the data plane";
 /// They would only hold all pods once more.
 const PAUSED_CONTROLLERS: [&str; 2] = ["kube-controller-manager", "kube-scheduler"];
 

@@ -1,4 +1,4 @@
-//! What the tests share: workloads with real sidecars, and the report about them.
+//! Shared by the tests: workloads with real sidecars, and the report about them.
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
@@ -45,7 +45,7 @@ impl Mesh<'_> {
         Ok(self.0.create_namespace(name, &[("istio-injection", "enabled")]).await?)
     }
 
-    /// Makes a workload of `apps/v1` and waits until all its pods are there and ready.
+    /// Creates a workload of `apps/v1` and waits until all its pods are ready.
     pub async fn create(&self, namespace: &str, object: Value) -> Result {
         let (kind, name) = (object["kind"].as_str().unwrap_or_default(), object["metadata"]["name"].clone());
         let name = name.as_str().unwrap_or_default().to_owned();
@@ -129,13 +129,13 @@ impl Mesh<'_> {
         Ok(uids)
     }
 
-    /// What `istio-manager restarts -o json` says, with further arguments.
+    /// The output of `istio-manager restarts -o json`, with further arguments.
     pub async fn report(&self, arguments: &[&str]) -> Result<Value> {
         let output = self.run(&[&["-o", "json"], arguments].concat()).await?;
         Ok(serde_json::from_str(&output)?)
     }
 
-    /// What `istio-manager restarts` prints.
+    /// The output of `istio-manager restarts`.
     pub async fn run(&self, arguments: &[&str]) -> Result<String> {
         let program = std::path::Path::new(env!("CARGO_BIN_EXE_istio-manager"));
         let arguments = ["restarts".to_owned(), format!("--kubeconfig={}", self.0.kubeconfig().display())]
@@ -149,7 +149,7 @@ impl Mesh<'_> {
     }
 }
 
-/// What a report says about one workload.
+/// The entry of one workload in a report.
 pub fn entry<'a>(report: &'a Value, namespace: &str, name: &str) -> Option<&'a Value> {
     report["workloads"]
         .as_array()?

@@ -1,5 +1,5 @@
-//! Sidecars that become outdated without any change of the mesh: seen as they come, or by the slow look at all pods; too
-//! many of them at once wait for a person.
+//! Sidecars that become outdated without a change of the mesh: found by the watch or by the periodic scan of all pods; too
+//! many of them at the same time need approval.
 
 use istio_manager::api::Istio;
 use istio_manager::api::conditions::State;
@@ -13,7 +13,7 @@ use crate::bed::{Bed, DEADLINE, Result};
 use crate::mesh::{Mesh, workload};
 use crate::restart::wait_for_sidecar_condition;
 
-/// Gives the pods of a workload another proxy, as tools do that change images in place.
+/// Gives the pods of a workload another proxy image, as tools do that change images in place.
 pub async fn change_images(mesh: &Mesh<'_>, namespace: &str, name: &str) -> Result {
     let api: Api<Pod> = Api::namespaced(mesh.0.client(), namespace);
     for pod in mesh.pods(namespace, name).await? {
@@ -24,7 +24,7 @@ pub async fn change_images(mesh: &Mesh<'_>, namespace: &str, name: &str) -> Resu
     Ok(())
 }
 
-/// Waits until every pod of a workload is another than those of before.
+/// Waits until every pod of a workload was replaced.
 pub async fn wait_until_replaced(
     bed: &Bed<'_>,
     mesh: &Mesh<'_>,

@@ -1,4 +1,4 @@
-//! Workloads of every kind of owner, and what is to become of each when its sidecars are outdated.
+//! Workloads of every owner kind, and what is expected of each when its sidecars are outdated.
 
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -8,18 +8,18 @@ use serde_json::{Value, json};
 use crate::bed::Result;
 use crate::mesh::{Mesh, template, workload};
 
-/// What becomes of a workload.
+/// What is expected of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpectedOutcome {
-    /// One patch of its template, and all its pods are new.
+    /// One patch of its template, and all its pods are replaced.
     RollsOut,
     /// One patch of the time at which Argo restarts it.
     RestartsAt,
-    /// Each pod is evicted once, the workload itself is left alone.
+    /// Each pod is evicted once; the workload itself is not changed.
     Evicted,
-    /// Nothing is touched; the report tells this reason.
+    /// Nothing is changed; the report has this block reason.
     Blocked(&'static str),
-    /// Nothing is touched, and nobody is bothered.
+    /// Nothing is changed or reported.
     UpToDate,
 }
 
@@ -177,9 +177,12 @@ fn deployments(closed_window: &str) -> Vec<Case> {
     let unsurged = |name: &str| without_surge(single(name));
     vec![
         Case::new(single("one-with-surge"), RollsOut),
-        Case::new(unsurged("one-without-surge"), Blocked("interrupts")),
+        Case::new(unsurged("one-without-surge"), Blocked("would_interrupt")),
         Case::new(with_restart_annotation(unsurged("one-allowed"), "allow-interruption", "true"), RollsOut),
-        Case::new(with_strategy(deployment("recreate"), json!({"type": "Recreate"})), Blocked("interrupts")),
+        Case::new(
+            with_strategy(deployment("recreate"), json!({"type": "Recreate"})),
+            Blocked("would_interrupt"),
+        ),
         Case::new(
             with_restart_annotation(
                 with_strategy(deployment("recreate-in-window"), json!({"type": "Recreate"})),
@@ -231,7 +234,7 @@ fn sets() -> Vec<Case> {
     let partition = |partition: i64| json!({"rollingUpdate": {"partition": partition}});
     vec![
         Case::new(workload("StatefulSet", "set", 3), RollsOut),
-        Case::new(workload("StatefulSet", "set-of-one", 1), Blocked("interrupts")),
+        Case::new(workload("StatefulSet", "set-of-one", 1), Blocked("would_interrupt")),
         Case::new(with_update(workload("StatefulSet", "set-partition", 3), partition(2)), Evicted),
         Case::new(with_update(workload("StatefulSet", "set-canary", 3), partition(2)), Evicted),
         Case::new(
@@ -240,7 +243,7 @@ fn sets() -> Vec<Case> {
         ),
         Case::new(
             with_update(workload("StatefulSet", "set-withheld", 2), json!({"type": "OnDelete"})),
-            Blocked("template_withheld"),
+            Blocked("template_update_pending"),
         ),
         Case::new(workload("DaemonSet", "agent", 0), RollsOut),
         Case::new(
@@ -300,7 +303,7 @@ pub fn api(
 }
 
 impl Mesh<'_> {
-    /// Makes namespaces, kinds and workloads of the cases.
+    /// Creates namespaces, kinds and workloads of the cases.
     pub async fn make_cases(&self, cases: &[Case], closed_window: &str) -> Result {
         let enabled = [("istio-injection", "enabled")];
         for name in ["shop", "leaving", "quiet", "shut"] {
@@ -351,7 +354,7 @@ impl Mesh<'_> {
         Ok(())
     }
 
-    /// What Argo's controller makes of a Rollout.
+    /// The ReplicaSet that Argo's controller creates for a Rollout.
     async fn create_argo_replica_set(&self, case: &Case, reference: &Value) -> Result {
         const HASH: &str = "7d4b9c";
         const KEY: &str = "rollouts-pod-template-hash";
@@ -364,7 +367,7 @@ impl Mesh<'_> {
         Ok(())
     }
 
-    /// Makes any object.
+    /// Creates an object of any kind.
     pub async fn object(&self, namespace: &str, object: Value) -> Result<DynamicObject> {
         let text = |key: &str| object[key].as_str().unwrap_or_default().to_owned();
         let (api, _) = api(self.0.client(), namespace, &text("apiVersion"), &text("kind"));
@@ -386,7 +389,7 @@ impl Mesh<'_> {
         Ok(())
     }
 
-    /// A kind of somebody else, and waits until it is served.
+    /// Creates a custom kind and waits until it is served.
     pub async fn create_crd(&self, kind: &str, group: &str, has_scale: bool) -> Result {
         use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
         let plural = format!("{}s", kind.to_lowercase());

@@ -1,4 +1,4 @@
-//! Where pods are refused, a dry run shows nothing; istiod itself is asked then, and says the same.
+//! If pods are rejected, a dry run shows nothing; istiod itself is called then, with the same result.
 
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, Pod, ResourceQuota};
 use kube::Api;
@@ -10,7 +10,7 @@ use testbed::{ControlPlane, TestResult};
 use crate::bed::{Bed, NAMESPACE, Result};
 use crate::mesh::{Mesh, entry, reasons, workload};
 
-/// Who may refuse pods, each in a namespace of its own.
+/// What may reject pods, each in a namespace of its own.
 const REFUSERS: [&str; 4] = ["quota", "pod-security", "limit-range", "policy"];
 
 pub async fn workloads_whose_pods_are_rejected_are_evaluated_through_istiod(
@@ -92,7 +92,7 @@ async fn refuse(control_plane: &ControlPlane) -> Result {
     Ok(())
 }
 
-/// Somebody's policy that refuses what `rule` says in `namespace`. Its name is that of the namespace.
+/// A policy that rejects what `rule` matches in `namespace`. Its name is that of the namespace.
 pub async fn forbid(client: kube::Client, namespace: &str, rule: &Value, validation: &Value) -> Result {
     let spec = json!({
         "failurePolicy": "Fail",
@@ -111,7 +111,7 @@ pub async fn forbid(client: kube::Client, namespace: &str, rule: &Value, validat
     Ok(())
 }
 
-/// Takes the policy back.
+/// Deletes the policy.
 pub async fn allow(client: kube::Client, namespace: &str) -> Result {
     for kind in ["ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"] {
         admission(client.clone(), kind).0.delete(namespace, &DeleteParams::default()).await?;
@@ -132,7 +132,7 @@ fn admission(client: kube::Client, kind: &str) -> (Api<DynamicObject>, ApiResour
     (Api::all_with(client, &resource), resource)
 }
 
-/// Why a pod like those of the workloads is refused in a dry run; `None` if it is let in.
+/// Why a pod like those of the workloads is rejected in a dry run; `None` if it is accepted.
 async fn refusal(control_plane: &ControlPlane, namespace: &str) -> Result<Option<String>> {
     let pods: Api<Pod> = Api::namespaced(control_plane.client(), namespace);
     answer(pods.create(&PostParams { dry_run: true, ..PostParams::default() }, &pod()?).await)

@@ -1,4 +1,4 @@
-//! What is outdated and why, found without touching anything.
+//! What is outdated and why, found without any change.
 
 use istio_manager::api::conditions::State;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use testbed::{ControlPlane, TestResult};
 use crate::bed::Bed;
 use crate::mesh::{Mesh, entry, reasons, template, workload};
 
-/// Makes workloads of all kinds, and with all sorts of settings that a comparison could take for outdated.
+/// Creates workloads of all kinds, with settings that a comparison could mistake for outdated.
 async fn populate(mesh: &Mesh<'_>) -> TestResult {
     mesh.namespace("kinds").await?;
     for kind in ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"] {
@@ -108,16 +108,16 @@ pub async fn a_mesh_change_is_reported_for_each_affected_workload(
     let all = || vec!["Resources".to_owned(), "DnsCapture".to_owned(), "StatsMatcher".to_owned()];
     let without_resources = || vec!["DnsCapture".to_owned(), "StatsMatcher".to_owned()];
     for (namespace, name, outdated, blocked_by) in [
-        ("kinds", "deployment", all(), "switched_off"),
-        ("kinds", "statefulset", all(), "switched_off"),
-        ("kinds", "daemonset", all(), "switched_off"),
-        ("kinds", "replicaset", all(), "switched_off"),
+        ("kinds", "deployment", all(), "disabled"),
+        ("kinds", "statefulset", all(), "disabled"),
+        ("kinds", "daemonset", all(), "disabled"),
+        ("kinds", "replicaset", all(), "disabled"),
         ("kinds", "bare", all(), "bare_pod"),
-        ("settings", "amounts", without_resources(), "switched_off"),
-        ("settings", "image", without_resources(), "switched_off"),
-        ("settings", "declared-proxy", without_resources(), "switched_off"),
-        ("settings", "own-init", all(), "switched_off"),
-        ("settings", "gateway", without_resources(), "switched_off"),
+        ("settings", "amounts", without_resources(), "disabled"),
+        ("settings", "image", without_resources(), "disabled"),
+        ("settings", "declared-proxy", without_resources(), "disabled"),
+        ("settings", "own-init", all(), "disabled"),
+        ("settings", "gateway", without_resources(), "disabled"),
     ] {
         assert_eq!(reported(namespace, name), (outdated, json!(blocked_by)), "{namespace}/{name} {report:#}");
     }

@@ -1,4 +1,4 @@
-//! Outdated workloads are restarted, once, and what cannot be is named.
+//! Outdated workloads are restarted once, and others are reported.
 
 use istio_manager::api::Istio;
 use istio_manager::api::conditions::State;
@@ -43,9 +43,9 @@ pub fn statistics(name: &str) -> String {
     format!(".*{name}.*")
 }
 
-/// Waits until the operator has looked at the data plane once more.
+/// Waits until the operator has scanned the data plane once more.
 pub async fn wait_for_next_scan(bed: &Bed<'_>) -> Result {
-    bed.wait_for_log_again("looked at the data plane", 1).await
+    bed.wait_for_log_again("scanned the data plane", 1).await
 }
 
 pub fn counts(resource: &Istio) -> Value {
@@ -94,10 +94,10 @@ pub async fn outdated_workloads_are_restarted_and_the_rest_is_reported(
     bed.stop().await
 }
 
-/// Starts an operator and waits until it has looked at the mesh once.
+/// Starts an operator and waits until it has scanned the mesh once.
 async fn start_and_scan(control_plane: &ControlPlane) -> Result<Bed<'_>> {
     let bed = Bed::start(control_plane).await?;
-    bed.wait_for_log("looked at the data plane").await?;
+    bed.wait_for_log("scanned the data plane").await?;
     Ok(bed)
 }
 

@@ -102,7 +102,7 @@ pub async fn a_window_of_any_length_does_not_freeze_the_status(control_plane: &C
     let resource = wait_for_sidecar_condition(&bed, "ProxySidecarManualRestartRequired", listed).await?;
     for name in names {
         let why = blocked_by(&resource, name);
-        assert!(why.contains("its maintenance window cannot be read: it is longer than"), "{name}: {why}");
+        assert!(why.contains("invalid maintenance window: window is longer than"), "{name}: {why}");
     }
     let status = serde_json::to_string(&resource.status)?;
     assert!(status.len() <= LARGEST_STATUS && !status.contains("\\u0001"), "{} bytes", status.len());
@@ -136,8 +136,7 @@ pub async fn failures_in_one_namespace_do_not_stop_another(control_plane: &Contr
         sidecars(resource).1.contains("Restarts in namespace a-failing were stopped after 2 failed rollouts")
     })
     .await?;
-    let on_hold =
-        names.iter().filter(|name| blocked_by(&suspended, name) == "restarts are held back for now");
+    let on_hold = names.iter().filter(|name| blocked_by(&suspended, name) == "restarts are on hold");
     assert_eq!(on_hold.count(), 2, "{:?}", suspended.status);
     let after = mesh.uids("b-healthy", "web").await?;
     assert!(after.iter().all(|uid| !before.contains(uid)), "the other namespace was not restarted");

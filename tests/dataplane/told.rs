@@ -1,4 +1,4 @@
-//! Each setting of the mesh that sidecars start with is told by a reason of its own, with a real sidecar of before.
+//! Each mesh setting that sidecars read at their start has a reason of its own, tested with real sidecars.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -9,7 +9,7 @@ use testbed::{ControlPlane, TestResult, eventually};
 use crate::bed::{Bed, DEADLINE, NAMESPACE, Result};
 use crate::mesh::{Mesh, entry, reasons, workload};
 
-/// Changes of `spec`, the reasons by which they are told, and what would be done.
+/// Changes of `spec`, the reasons that report them, and the block reason.
 fn changes() -> Vec<(Value, Value, &'static [&'static str], &'static str)> {
     let metadata = |value: Value| json!({"values": {"meshConfig": {"defaultConfig": value}}});
     vec![
@@ -23,13 +23,13 @@ fn changes() -> Vec<(Value, Value, &'static [&'static str], &'static str)> {
             json!({"config": {"telemetry": {"metrics": {"prometheusMerge": true}}}}),
             json!({"config": {"telemetry": null}}),
             &["PrometheusMerge"],
-            "switched_off",
+            "disabled",
         ),
         (
             metadata(json!({"proxyMetadata": {"ISTIO_META_IDLE_TIMEOUT": "30m"}})),
             json!({"values": null}),
             &["ProxyMetadata"],
-            "switched_off",
+            "disabled",
         ),
         (metadata(json!({"drainDuration": "7s"})), json!({"values": null}), &["ProxyConfig"], "report_only"),
     ]
@@ -64,15 +64,15 @@ pub async fn each_mesh_setting_is_reported_with_its_own_reason(control_plane: &C
         wait_for_report(&mesh, &[], "").await?;
     }
     set_features(control_plane, Some(r#"{"disableCni": true}"#)).await?;
-    wait_for_report(&mesh, &["Cni"], "switched_off").await?;
+    wait_for_report(&mesh, &["Cni"], "disabled").await?;
     set_features(control_plane, None).await?;
     wait_for_report(&mesh, &[], "").await?;
-    // Nodes that know native sidecars make injection give them; no setting changes.
+    // Injection gives native sidecars if all nodes support them; no setting changes.
     set_kubelet_version(control_plane, "v1.36.3").await?;
     wait_for_report(&mesh, &["NativeSidecar"], "report_only").await?;
     set_kubelet_version(control_plane, "v1.32.0").await?;
     wait_for_report(&mesh, &[], "").await?;
-    // A switch of istiod alone is none of the sidecars' business.
+    // A setting of istiod alone does not change sidecars.
     bed.edit("default", json!({"compatibilityMode": true})).await?;
     bed.wait_until_applied().await?;
     wait_for_report(&mesh, &[], "").await?;
@@ -81,12 +81,12 @@ pub async fn each_mesh_setting_is_reported_with_its_own_reason(control_plane: &C
     bed.stop().await
 }
 
-/// Waits until the workload is told with these reasons and no other, as soon as istiod knows of the change.
+/// Waits until the workload is reported with exactly these reasons.
 async fn wait_for_report(mesh: &Mesh<'_>, expected: &[&str], blocked_by: &str) -> Result<Value> {
     let mut last = Value::Null;
     let what = format!("report of {expected:?} {blocked_by}");
     let report = eventually(&what, DEADLINE, async || {
-        // While istiod rolls out, nobody can tell.
+        // While istiod rolls out, there is no report.
         let Ok(report) = mesh.report(&[]).await else { return Ok(None) };
         last = entry(&report, "told", "web").cloned().unwrap_or_default();
         let blocked = last["blockedBy"]["reason"].as_str().unwrap_or_default();

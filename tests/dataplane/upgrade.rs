@@ -1,5 +1,5 @@
-//! An upgrade of Istio over workloads of every kind of owner: each is brought up to date in the way that its owner allows,
-//! once, or is named with what prevents it; nothing else is touched.
+//! An upgrade of Istio over workloads of every owner kind: each is restarted once in the way that its owner allows, or reported
+//! with its block reason; nothing else is changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -172,7 +172,7 @@ async fn assert_every_case_ended_as_expected(
     Ok(())
 }
 
-/// What can be seen of one workload.
+/// What is observed of one workload.
 #[derive(Debug, PartialEq)]
 struct ObservedCase {
     patches: usize,
@@ -249,7 +249,7 @@ fn assert_at_most_four_dry_runs_at_once(requests: Requests) {
     let dry_runs = injection_dry_runs(requests);
     assert!(dry_runs.len() >= 40, "{} proofs", dry_runs.len());
     let most = dry_runs.most_at_once();
-    assert!((2..=4).contains(&most), "{most} proofs at once");
+    assert!((2..=4).contains(&most), "{most} dry runs at once");
 }
 
 /// Workloads of Kyma first, those with a state after those without, gateways at the very end.

@@ -1,5 +1,5 @@
-//! What happens in the middle of a wave: faults of the API server, edits, a deletion, another target. Nothing is restarted
-//! twice, nothing is forgotten, and nobody waits for the wave.
+//! What happens during a restart wave: faults of the API server, edits, a deletion, another mesh. Nothing is restarted twice,
+//! nothing is forgotten, and nothing waits for the wave.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ async fn populate(mesh: &Mesh<'_>, namespace: &str) -> TestResult {
     mesh.create(namespace, workload("ReplicaSet", "evicted", 2)).await
 }
 
-/// A wave that goes one by one in each namespace, so that there is a middle.
+/// A wave that restarts one workload at a time in each namespace.
 async fn slow_down_waves(bed: &Bed<'_>) -> Result {
     bed.edit("default", json!({"restarter": {"enabled": true, "maxUnfinishedPerNamespace": 1}})).await?;
     Ok(())
@@ -119,7 +119,7 @@ async fn pods_with_target(
     Ok(has_target)
 }
 
-/// Evictions in a namespace that the API server carried out.
+/// Successful evictions in a namespace.
 pub async fn evictions(control_plane: &ControlPlane, mark: &Mark, namespace: &str) -> Result<usize> {
     let requests = control_plane.audit().since(mark).await?.of(USER);
     let made = |request: &&testbed::Request| {
@@ -230,7 +230,7 @@ pub async fn a_change_reverted_during_a_wave_is_rolled_back_without_approval(
     bed.stop().await
 }
 
-/// Lets the wave hang: the pods that come in `namespace` never start.
+/// Makes the wave hang: new pods in `namespace` never start.
 async fn start_hanging_wave(bed: &Bed<'_>, namespace: &'static str) -> TestResult {
     let mesh = Mesh(bed.control_plane);
     mesh.namespace(namespace).await?;

@@ -174,7 +174,7 @@ impl<'c> Bed<'c> {
         let api: Api<ConfigMap> = Api::namespaced(self.control_plane.client(), NAMESPACE);
         let written = |ledger: Option<&ConfigMap>| {
             let data = ledger.and_then(|memory| memory.data.as_ref());
-            data.is_some_and(|data| data.get("settled").is_some_and(|mesh| !mesh.is_empty()))
+            data.is_some_and(|data| data.get("converged-mesh").is_some_and(|mesh| mesh != "superseded"))
         };
         let name = "istio-manager-restarts";
         self.control_plane.wait_for(api, name, "settled data plane", DEADLINE, written).await?;

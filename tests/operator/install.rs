@@ -103,7 +103,7 @@ pub async fn an_operator_restart_writes_nothing_to_an_unchanged_cluster(
     let mark = control_plane.audit().mark().await?;
     let bed = Bed::start(control_plane).await?;
     bed.wait_until_reconciled().await?;
-    bed.wait_for_log("looked at the data plane").await?;
+    bed.wait_for_log("scanned the data plane").await?;
     let requests = control_plane.audit().since(&mark).await?.of(USER).without_leases();
     assert!(!requests.is_empty(), "the operator has looked at nothing");
     assert_eq!(bed.writes_since(&mark).await?, Vec::<String>::new());

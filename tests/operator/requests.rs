@@ -11,7 +11,7 @@ use crate::bed::{Bed, Result, USER};
 pub async fn an_idle_reconcile_reads_nothing_that_is_watched(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start_with(control_plane, &["--reconciliation-interval=1s"]).await?;
     bed.ensure_installed().await?;
-    bed.wait_for_log("looked at the data plane").await?;
+    bed.wait_for_log("scanned the data plane").await?;
     let needed = BTreeSet::from([("get", "/version"), ("get", "secrets")]);
     // Now and then the data plane looks around between two reconciles.
     let mut found = Vec::new();

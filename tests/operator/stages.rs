@@ -153,7 +153,7 @@ pub async fn a_workload_failing_after_the_install_is_reported_until_it_recovers(
     let proxy = FaultProxy::start(&control_plane.kubeconfig(), 35).await?;
     let bed = Bed::start_through(control_plane, &proxy).await?;
     bed.ensure_installed().await?;
-    bed.wait_for_log("looked at the data plane").await?;
+    bed.wait_for_log("scanned the data plane").await?;
     bed.wait_until_data_plane_converged().await?;
     let mark = control_plane.audit().mark().await?;
     let [(istiod, object, failure, _), others @ ..] = FAILURES;

@@ -57,8 +57,8 @@ async fn a_report_only_operator_restarts_nothing_and_reports_stale_workloads(
         workload.map(|left| left.blocked_by.clone()).unwrap_or_default()
     };
     assert_eq!(blocked_by("web-0"), "restarts are switched off");
-    assert!(blocked_by("excluded").contains("excluded by the annotation"), "{report:?}");
-    assert!(blocked_by("weekend").contains("waits for its maintenance window"), "{report:?}");
+    assert!(blocked_by("excluded").contains("excluded by annotation"), "{report:?}");
+    assert!(blocked_by("weekend").contains("outside of the maintenance window"), "{report:?}");
     assert_eq!(
         (report.total, report.excluded, report.restarting, report.restarted, report.failed),
         (7, 1, 0, 0, 0)
@@ -78,7 +78,7 @@ async fn a_report_only_operator_restarts_nothing_and_reports_stale_workloads(
         "istio_restarter_workloads 7",
         "istio_restarter_stale_workloads 7",
         "istio_restarter_restart_pending{kind=\"Deployment\"} 2",
-        "istio_restarter_leftover_workloads{reason=\"switched_off\"} 5",
+        "istio_restarter_blocked_workloads{reason=\"disabled\"} 5",
         "istio_restarter_restarts_total{kind=\"Deployment\",result=\"success\"} 0",
         "istio_restarter_maintenance_window_active 0",
     ] {

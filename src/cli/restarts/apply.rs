@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::sync::Mutex;
 
-use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::RestartsError;
 use crate::cli::identity;
+use crate::dataplane::clock::current_second;
+use crate::dataplane::model::MeshRevision;
 use crate::dataplane::report::events::WorkloadEventRecorder;
 use crate::dataplane::report::metrics::DataPlaneMetrics;
 use crate::dataplane::restart::wave::{self, RestartWave, WaveOutcome};
@@ -48,7 +49,7 @@ impl RestartRun<'_> {
     /// Restarts the workloads of `plan` for the mesh with the hash `mesh`, and tells on standard error how far it is.
     pub async fn run(
         self,
-        mesh: &str,
+        mesh: &MeshRevision,
         plan: Vec<(StaleWorkload, RestartStrategy)>,
     ) -> Result<RestartSummary, RestartsError> {
         if plan.is_empty() {
@@ -93,8 +94,8 @@ impl RestartRun<'_> {
     }
 
     /// Remembers that rollouts failed, so that the operator does not go on where a person was stopped.
-    async fn record_stop(self, mesh: &str, extent: &StopScope) -> Result<(), RestartsError> {
-        let now = Timestamp::now().as_second();
+    async fn record_stop(self, mesh: &MeshRevision, extent: &StopScope) -> Result<(), RestartsError> {
+        let now = current_second();
         let approval = self.store.save_stop(self.ledger, mesh, extent, now).await?;
         eprintln!("{}", plan::stopped_message(extent, self.settings, &approval));
         Ok(())

@@ -156,12 +156,17 @@ async fn run(arguments: &RestartsArguments) -> Result<RestartsExit, RestartsErro
     let mesh = wait_for_mesh(&client).await?;
     let mut store = LedgerStore::new(client.clone(), &namespace);
     let mut ledger = store.load().await?;
-    ledger.observe_mesh(&mesh.hash);
+    ledger.observe_mesh(&mesh.revision);
     let mut scan = scan::scan_once(&client, &mesh, ScanScope::All, &settings, &ledger).await?;
     let approved =
         resource.as_ref().and_then(|resource| resource.annotations().get(APPROVE_RESTARTS_ANNOTATION));
-    let on_hold =
-        plan::suspend_restarts(&mut scan, &mut ledger, &settings, &mesh.hash, approved.map(String::as_str));
+    let on_hold = plan::suspend_restarts(
+        &mut scan,
+        &mut ledger,
+        &settings,
+        &mesh.revision,
+        approved.map(String::as_str),
+    );
     if !arguments.apply {
         match arguments.output {
             ReportFormat::Table => print(&show::table(&scan, on_hold.as_deref()))?,
@@ -177,7 +182,7 @@ async fn run(arguments: &RestartsArguments) -> Result<RestartsExit, RestartsErro
         print(&show::table(&scan, on_hold.as_deref()))?;
     }
     let apply = RestartRun { client: &client, store: &mut store, ledger: &mut ledger, settings: &settings };
-    let summary = apply.run(&mesh.hash, plan::plan_restarts(&scan)).await?;
+    let summary = apply.run(&mesh.revision, plan::plan_restarts(&scan)).await?;
     if arguments.output == ReportFormat::Json {
         let mut report = show::json(&scan, on_hold.as_deref());
         report["outcome"] = show::outcome(&summary);
@@ -253,7 +258,11 @@ mod tests {
 
     #[test]
     fn recorded_rollouts_in_progress_count_as_restarts_of_others() {
-        let attempt = |target: &str| RestartAttempt { target: target.to_owned(), generation: 0, at: 0 };
+        let attempt = |target: &str| RestartAttempt {
+            target: target.into(),
+            generation: 0,
+            at: k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
+        };
         for (block_reason, target, busy) in [
             (BlockReason::RolloutInProgress(String::new()), "t", 1),
             // Its owner rolls it out for something else.
@@ -261,7 +270,7 @@ mod tests {
             (BlockReason::AlreadyRestarted, "t", 0),
         ] {
             let mut ledger = RestartLedger::default();
-            ledger.record_attempt("w1", attempt(target));
+            ledger.record_attempt(&"w1".into(), attempt(target));
             assert_eq!(count_foreign_restarts(&assessment(&[block_reason]), &ledger), busy, "{target}");
         }
     }

@@ -1,21 +1,21 @@
-//! Looking: with what it is begun, what it leaves alone, and what is remembered when nothing is left to do.
+//! The scan of one cycle: its inputs, and failed restarts that are not retried yet.
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{CachedMesh, CycleContext, DataPlaneController, Error};
+use crate::dataplane::clock::current_second;
 use crate::dataplane::discovery::mesh::Mesh;
-use crate::dataplane::restart_ledger::{LedgerStore, RestartLedger};
+use crate::dataplane::restart_ledger::RestartLedger;
 use crate::dataplane::scan::DataPlaneScanner;
 use crate::dataplane::scan::evaluator::UpToDateCache;
 use crate::dataplane::scan::scanner::ScanScope;
-use crate::dataplane::schedule::plan::{self, CONFIG_PROPAGATION_TIMEOUT, SCAN_INTERVAL};
+use crate::dataplane::schedule::plan::{CONFIG_PROPAGATION_TIMEOUT, SCAN_INTERVAL};
 use crate::dataplane::schedule::scan_result::Assessment;
 use crate::dataplane::schedule::stale_workload::Decision;
 
-/// Pods without the label of injection, all of the cluster's, are looked at so often.
+/// The time between two scans of pods without the injection label, which are all other pods of the cluster.
 const UNLABELLED_SCAN_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
 impl DataPlaneController {
@@ -26,7 +26,7 @@ impl DataPlaneController {
         config_propagated: bool,
     ) -> Result<Assessment, Error> {
         let CycleContext { mesh, settings, .. } = context;
-        let fully_scanned = ledger.fully_scanned_mesh.as_deref() == Some(&mesh.hash);
+        let fully_scanned = ledger.fully_scanned_mesh.as_ref() == Some(&mesh.revision);
         let unlabelled =
             self.unlabelled_scanned_at.is_none_or(|last| last.elapsed() >= UNLABELLED_SCAN_INTERVAL);
         let scanner = DataPlaneScanner {
@@ -45,7 +45,7 @@ impl DataPlaneController {
                 .as_ref()
                 .filter(|_| !config_propagated)
                 .and_then(|mesh| mesh.first_restart),
-            now: Timestamp::now().as_second(),
+            now: current_second(),
         };
         let assessment = scanner.scan().await?;
         if unlabelled && assessment.scan.missing_sidecars == 0 {
@@ -54,19 +54,19 @@ impl DataPlaneController {
         Ok(assessment)
     }
 
-    /// Whether istiod has had the time to take the present configuration in.
+    /// Whether every istiod is expected to use the present configuration.
     pub(crate) fn has_config_propagated(&mut self, mesh: &Mesh, ledger: &mut RestartLedger) -> bool {
-        ledger.observe_mesh(&mesh.hash);
+        ledger.observe_mesh(&mesh.revision);
         if ledger.fully_scanned_mesh.is_some() {
             return true;
         }
         match &self.cached_mesh {
-            Some(cached) if cached.hash == mesh.hash => {
+            Some(cached) if cached.revision == mesh.revision => {
                 cached.first_seen.elapsed() >= CONFIG_PROPAGATION_TIMEOUT
             }
             _ => {
                 self.cached_mesh = Some(CachedMesh {
-                    hash: mesh.hash.clone(),
+                    revision: mesh.revision.clone(),
                     first_seen: Instant::now(),
                     first_restart: None,
                 });
@@ -76,9 +76,9 @@ impl DataPlaneController {
         }
     }
 
-    /// Leaves alone for a while what could not be restarted.
+    /// Blocks restarts that failed, until their delay has passed.
     pub(crate) fn block_failed_restarts(&mut self, assessment: &mut Assessment) {
-        // Longer than they count, so that one that is missed again is known.
+        // Longer than they block, so that the next failure has a longer delay.
         self.failed_restarts.retain(|_, failed| failed.failed_at.elapsed() < 2 * SCAN_INTERVAL);
         for (stale, decision) in &mut assessment.decisions {
             let failed = self.failed_restarts.get(&stale.uid).filter(|failed| failed.target == stale.target);
@@ -88,18 +88,4 @@ impl DataPlaneController {
             }
         }
     }
-}
-
-/// Remembers that the mesh is settled, once nothing is left to restart, and what else is not as it was `before`.
-pub(crate) async fn save_convergence(
-    mesh: &Mesh,
-    config_propagated: bool,
-    (store, memory, before): (&mut LedgerStore, &mut RestartLedger, &RestartLedger),
-    assessment: &Assessment,
-) -> Result<(), Error> {
-    plan::record_convergence(memory, &mesh.hash, config_propagated, assessment);
-    if memory != before {
-        store.save(memory).await?;
-    }
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! The controller of the data plane: looks when something changed or time has passed, restarts, reports, and looks again.
+//! The controller of the data plane: scans when something changed or time has passed, restarts workloads, reports, and repeats.
 //!
 //! It follows the installed resource, but shares nothing with its reconcile, so that neither waits for the other.
 
@@ -15,13 +15,14 @@ use kube::runtime::reflector::Store as Resources;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use self::cycle::save_convergence;
 use crate::api::Istio;
 use crate::api::v1alpha2::DataPlaneStatus;
 use crate::context::Context;
+use crate::dataplane::clock::current_second;
 use crate::dataplane::discovery::mesh::Mesh;
 use crate::dataplane::discovery::pod_watcher::PodWatcher;
 use crate::dataplane::discovery::triggers::{self, Triggers};
+use crate::dataplane::model::{MeshRevision, RestartTarget, WorkloadUid};
 use crate::dataplane::names::APPROVE_RESTARTS_ANNOTATION;
 use crate::dataplane::report::events::WorkloadEventRecorder;
 use crate::dataplane::report::metrics::DataPlaneMetrics;
@@ -37,15 +38,15 @@ use crate::dataplane::schedule::stale_workload::BlockReason;
 use crate::status::{self, StatusWriter};
 use crate::telemetry::format_error_chain;
 
-/// The next look after one of Istio's own workloads was restarted.
+/// The time to the next check after one of Istio's own workloads was restarted.
 const COMPONENT_POLL_INTERVAL: Duration = Duration::from_secs(3);
-/// Changes come in groups.
+/// The time in which further changes are combined with the first one.
 const DEBOUNCE_INTERVAL: Duration = Duration::from_secs(1);
-/// istiod takes a new configuration in a moment after it was written. Asked before, it tells of the old one and has to be
-/// asked again.
+/// The time that istiod usually needs to reload its configuration. An earlier dry run would show the old one and have to be
+/// repeated.
 const CONFIG_RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 
-/// A generation of a resource that runs as described.
+/// A generation of an `Istio` resource that is installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstalledGeneration {
     uid: Option<String>,
@@ -60,21 +61,21 @@ impl InstalledGeneration {
     }
 }
 
-/// What the controller is given.
+/// The inputs of the controller.
 pub struct DataPlaneInputs {
-    /// The frame of the process.
+    /// The app context.
     pub context: Context,
     /// Writes the status.
     pub writer: StatusWriter,
-    /// The resources, as they are watched.
+    /// The watched resources.
     pub resources: Resources<Istio>,
-    /// Told of each change of a resource.
+    /// Notified of each change of a resource.
     pub changes: watch::Receiver<()>,
-    /// The generation that runs as described.
+    /// The generation that is installed.
     pub installed: watch::Receiver<Option<InstalledGeneration>>,
 }
 
-/// Runs until the shutdown. Ends nothing else when it ends.
+/// Runs until the shutdown.
 pub async fn run(data_plane: DataPlaneInputs) {
     let shutdown = data_plane.context.shutdown.clone();
     let (triggers, watches) = triggers::start(&data_plane.context.client);
@@ -86,60 +87,60 @@ pub async fn run(data_plane: DataPlaneInputs) {
     }
 }
 
-/// What a look began with.
+/// What one cycle started with.
 struct CycleContext {
     resource: Arc<Istio>,
     reporter: status::Progress,
     mesh: Mesh,
     settings: RestartSettings,
-    /// Changes of the mesh until then.
+    /// Number of changes of the mesh until then.
     mesh_changes: u64,
 }
 
-/// A mesh that is known.
+/// The mesh that was observed last, with times.
 struct CachedMesh {
-    hash: String,
-    /// When it was first seen.
+    revision: MeshRevision,
+    /// When it was first observed.
     first_seen: Instant,
-    /// When the first restart was made for it, in seconds since the epoch.
-    first_restart: Option<i64>,
+    /// When the first restart for it was made.
+    first_restart: Option<Timestamp>,
 }
 
-/// A restart that did not come about.
+/// A restart that failed to start or to complete.
 struct FailedRestart {
     /// What it was for.
-    target: String,
+    target: RestartTarget,
     reason: BlockReason,
     failed_at: Instant,
     retry_after: Duration,
 }
 
-/// What lasts from look to look. All of it can be lost.
+/// The state between cycles. All of it may be lost.
 struct DataPlaneController {
     inputs: DataPlaneInputs,
     triggers: Triggers,
     events: WorkloadEventRecorder,
     metrics: DataPlaneMetrics,
     up_to_date: UpToDateCache,
-    /// The mesh that was not settled when it was seen.
+    /// The present mesh, unless it was fully scanned when it was first observed.
     cached_mesh: Option<CachedMesh>,
-    /// Owners that were outdated at the last look, by hash.
+    /// Owners that were outdated at the last scan, by hash.
     stale_owners: HashSet<u64>,
-    /// Owners that are judged already, by hash; their pods make no look due.
+    /// Owners that are evaluated already, by hash; their pods trigger no scan.
     evaluated_owners: HashSet<u64>,
-    /// When pods without the label of injection were looked at last; `None` is due.
+    /// When pods without the injection label were scanned last; `None` if that is due.
     unlabelled_scanned_at: Option<Instant>,
-    /// Restarts that did not come about, by UID. They are not tried again at once.
-    failed_restarts: HashMap<String, FailedRestart>,
-    /// Leftovers that were told, by UID, target and hindrance.
+    /// Failed restarts. They are retried after a delay.
+    failed_restarts: HashMap<WorkloadUid, FailedRestart>,
+    /// Blocked workloads with an Event, by UID, target and block reason.
     reported: Option<HashSet<String>>,
     pod_watcher: PodWatcher,
     last_status: DataPlaneStatus,
-    /// Restarts of the last wave, if there was one since the start.
+    /// Restarts of the last wave, if there was one since the start of the process.
     last_wave_done: Option<usize>,
-    /// Looks in a row that failed.
+    /// Failed cycles in a row.
     failures: u32,
-    /// What a look costs, as the time between two of them.
+    /// The shortest time between two scans that pods trigger.
     scan_cost: Duration,
 }
 
@@ -168,7 +169,7 @@ impl DataPlaneController {
 
     async fn run_loop(mut self) {
         self.wait_for_resource().await;
-        // Changes at a start come in groups, too, and the status of the installation is to be told first.
+        // Changes at the start are combined, too, and the status of the installation is reported first.
         tokio::time::sleep(DEBOUNCE_INTERVAL).await;
         loop {
             let resource = self.wait_for_resource().await;
@@ -185,13 +186,13 @@ impl DataPlaneController {
                 () = triggers.scan.notified() => tokio::time::sleep(DEBOUNCE_INTERVAL).await,
                 _ = installed.changed() => {}
                 () = resource_changed(&self.inputs, &resource) => {}
-                // Whoever creates pods all the time must not have all others looked at as often.
+                // A tenant who keeps creating pods must not trigger scans continuously.
                 () = pod_watcher.wait_for_candidate(&self.evaluated_owners) => tokio::time::sleep(pause).await,
             }
         }
     }
 
-    /// The resource in charge, once it runs as described and istiod may know.
+    /// The active resource, once it is installed and istiod has had time to reload.
     async fn wait_for_resource(&self) -> Arc<Istio> {
         loop {
             if let Some(resource) = self.installed_resource() {
@@ -202,7 +203,7 @@ impl DataPlaneController {
         }
     }
 
-    /// Waits until a resource runs as described.
+    /// Waits until a resource is installed.
     async fn wait_until_installed(&self) {
         let mut changes = self.inputs.changes.clone();
         let mut installed = self.inputs.installed.clone();
@@ -226,7 +227,7 @@ impl DataPlaneController {
         self.inputs.resources.state().into_iter().find(is_installed)
     }
 
-    /// One look with what follows from it; returns when to look again.
+    /// One scan with what follows from it. Returns the time to the next cycle.
     async fn run_cycle(&mut self, resource: &Arc<Istio>) -> Duration {
         let reporter = self.inputs.writer.report_on(resource);
         match self.try_run_cycle(resource, &reporter).await {
@@ -237,8 +238,8 @@ impl DataPlaneController {
             Err(error) => {
                 self.failures += 1;
                 let text = format_error_chain(&error);
-                tracing::error!(error = text, "cannot bring the data plane up to date");
-                // Somebody else's restarts are no failure; they show at the next look.
+                tracing::error!(error = text, "failed to update the data plane");
+                // Restarts by another process are not a failure; the next scan shows them.
                 let is_conflict = match &error {
                     Error::Ledger { source } | Error::Wave { source: wave::Error::Ledger { source } } => {
                         matches!(source, restart_ledger::Error::Conflict)
@@ -258,13 +259,13 @@ impl DataPlaneController {
         resource: &Arc<Istio>,
         reporter: &status::Progress,
     ) -> Result<Duration, Error> {
-        // Before the mesh is read: what changes meanwhile puts the wave out of date.
+        // Before the mesh is read, so that a change meanwhile supersedes the wave.
         let changes = *self.triggers.mesh_changes.borrow();
         let client = self.inputs.context.client.clone();
         let mesh = match scan::read_control_plane(&client).await? {
             ControlPlaneState::Ready(mesh) => *mesh,
             ControlPlaneState::NotReady(why) => {
-                tracing::debug!(why, "the data plane waits for the control plane");
+                tracing::debug!(why, "waiting for the control plane before the data plane is scanned");
                 return Ok(RETRY_INTERVAL);
             }
         };
@@ -283,7 +284,7 @@ impl DataPlaneController {
             && let Some(component) =
                 component_restarts::restart_one(&client, &context.mesh, &mut store, &mut ledger).await?
         {
-            tracing::debug!(%component, "the data plane waits for its rollout");
+            tracing::debug!(%component, "waiting for the rollout of an Istio component");
             return Ok(COMPONENT_POLL_INTERVAL);
         }
         self.scan_and_restart(&context, &mut store, &mut ledger).await
@@ -298,9 +299,9 @@ impl DataPlaneController {
         let mesh = &context.mesh;
         let before = ledger.clone();
         let config_propagated = self.has_config_propagated(mesh, ledger);
-        // At the same time as that: a look that takes long must not take a mesh for older than it was judged to be.
-        let cached = self.cached_mesh.as_ref().filter(|known| known.hash == mesh.hash);
-        let age = cached.map(|known| known.first_seen.elapsed());
+        // Determined together with that: a long scan must not make the mesh seem older than it was.
+        let cached = self.cached_mesh.as_ref().filter(|cached| cached.revision == mesh.revision);
+        let age = cached.map(|cached| cached.first_seen.elapsed());
         let mut assessment = self.scan(context, ledger, config_propagated).await?;
         self.pod_watcher.watch_from(mesh, std::mem::take(&mut assessment.scan.resource_version));
         self.stale_owners.clone_from(&assessment.scan.stale_owners);
@@ -310,31 +311,34 @@ impl DataPlaneController {
         let annotations = context.resource.metadata.annotations.as_ref();
         let approved = annotations.and_then(|all| all.get(APPROVE_RESTARTS_ANNOTATION)).map(String::as_str);
         let suspended =
-            plan::suspend_restarts(&mut assessment, ledger, &context.settings, &mesh.hash, approved);
+            plan::suspend_restarts(&mut assessment, ledger, &context.settings, &mesh.revision, approved);
         self.metrics.set_istio_version(mesh.version().unwrap_or_default());
         self.metrics.record_scan(assessment.scan.total, &assessment.decisions, assessment.scan.more_stale);
         self.metrics.set_window_open(assessment.scan.window_open);
-        self.report_events(context, &assessment, ledger.converged_mesh.as_deref() == Some(&mesh.hash)).await;
+        self.report_events(context, &assessment, ledger.converged_mesh.is_at(&mesh.revision)).await;
         let plan = plan::plan_restarts(&assessment);
         if !plan.is_empty() {
-            // Waves are rare, and what one needs is not to be kept ready for it.
-            Box::pin(self.restart_workloads(context, (store, ledger), assessment, plan, suspended)).await?;
+            // Boxed, because waves are rare and their state is large.
+            Box::pin(self.restart_workloads(context, store, ledger, assessment, plan, suspended)).await?;
             return Ok(Duration::ZERO);
         }
-        save_convergence(mesh, config_propagated, (store, ledger, &before), &assessment).await?;
+        plan::record_convergence(ledger, &mesh.revision, config_propagated, &assessment);
+        if *ledger != before {
+            store.save(ledger).await?;
+        }
         self.report_status(context, &assessment, suspended.as_deref());
         tracing::info!(
             total = assessment.scan.total,
             outdated = assessment.decisions.len() + assessment.scan.more_stale,
             unknown = assessment.scan.unknown.len() + assessment.scan.more_unknown,
             skipped = assessment.scan.skipped_pods,
-            "looked at the data plane"
+            "scanned the data plane"
         );
-        Ok(plan::next_scan_delay(&assessment, age, Timestamp::now().as_second()))
+        Ok(plan::next_scan_delay(&assessment, age, current_second()))
     }
 }
 
-/// Ends when the resource changed in a way that matters here: its spec, its end, its annotations.
+/// Waits for a change of the resource that matters here: of its spec, its annotations, or its deletion.
 async fn resource_changed(inputs: &DataPlaneInputs, resource: &Istio) {
     let mut changes = inputs.changes.clone();
     while changes.changed().await.is_ok() {
@@ -355,34 +359,34 @@ async fn resource_changed(inputs: &DataPlaneInputs, resource: &Istio) {
     std::future::pending::<()>().await;
 }
 
-/// Why a look did not succeed.
+/// Why a cycle failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Looking.
-    #[error("cannot tell which sidecars are outdated")]
+    /// The scan failed.
+    #[error("failed to determine which sidecars are outdated")]
     Scan {
-        /// What happened.
+        /// The cause.
         #[from]
         source: scan::Error,
     },
-    /// Remembering.
-    #[error("cannot tell what was restarted before")]
+    /// The restart ledger could not be read or written.
+    #[error("failed to access the restart ledger")]
     Ledger {
-        /// What happened.
+        /// The cause.
         #[from]
         source: restart_ledger::Error,
     },
-    /// Restarting Istio's own workloads.
-    #[error("cannot bring Istio's own workloads up to date")]
+    /// Istio's own workloads could not be restarted.
+    #[error("failed to restart Istio's own workloads")]
     Components {
-        /// What happened.
+        /// The cause.
         #[from]
         source: component_restarts::Error,
     },
-    /// Restarting.
-    #[error("cannot restart workloads")]
+    /// The restart wave failed.
+    #[error("failed to restart workloads")]
     Wave {
-        /// What happened.
+        /// The cause.
         #[from]
         source: wave::Error,
     },

@@ -1,4 +1,4 @@
-//! Telling people: the status of the resource, and Events on workloads that need somebody.
+//! Reports of one cycle: the status of the resource, and Events on workloads that need action.
 
 use std::collections::HashSet;
 
@@ -9,8 +9,8 @@ use crate::dataplane::schedule::stale_workload::{BlockReason, Decision, Severity
 use crate::dataplane::schedule::throttle::RestartProgress;
 
 impl DataPlaneController {
-    /// Tells owners what they have to do. Not right after a start what was told before: on a settled mesh everything, else what
-    /// the status lists.
+    /// Publishes Events on workloads that need action, once for each. After a start of the operator, nothing is repeated: on a
+    /// converged mesh no Event at all, otherwise none for workloads that the status lists.
     pub(crate) async fn report_events(
         &mut self,
         context: &CycleContext,
@@ -31,7 +31,8 @@ impl DataPlaneController {
         let reported = self.reported.take();
         if reported.is_some() || !converged {
             let before = context.resource.status.as_ref().and_then(|status| status.data_plane.as_ref());
-            let listed = before.filter(|_| reported.is_none()).map_or(&[][..], |before| &before.blocked_workloads);
+            let listed =
+                before.filter(|_| reported.is_none()).map_or(&[][..], |before| &before.blocked_workloads);
             let reported = reported.unwrap_or_default();
             let is_new = |(key, stale, why): &&(String, StaleWorkload, BlockReason)| {
                 !reported.contains(key) && !listed.contains(&summary::blocked_workload(stale, why))
@@ -43,7 +44,7 @@ impl DataPlaneController {
         self.reported = Some(keys);
     }
 
-    /// Says in the status what was found.
+    /// Reports in the status what was found.
     pub(crate) fn report_status(
         &mut self,
         context: &CycleContext,
@@ -54,7 +55,7 @@ impl DataPlaneController {
         let before = context.resource.status.as_ref().and_then(|status| status.data_plane.as_ref());
         report.status.restarted = match self.last_wave_done {
             Some(done) => i64::try_from(done).unwrap_or(i64::MAX),
-            // The last wave was that of a process before this one.
+            // The last wave was made by a former process.
             None => before.map_or(0, |before| before.restarted),
         };
         self.last_status = report.status.clone();

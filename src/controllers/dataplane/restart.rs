@@ -1,13 +1,13 @@
-//! Restarting what a look found: one wave, until it is over or what it was planned for no longer holds.
+//! The restart wave of one cycle. It runs until it is finished or superseded by a change.
 
 use std::sync::Mutex;
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{CycleContext, DataPlaneController, DataPlaneInputs, Error, FailedRestart};
 use crate::api::Istio;
+use crate::dataplane::clock::current_second;
 use crate::dataplane::report::summary;
 use crate::dataplane::restart::wave::{RestartWave, WaveOutcome};
 use crate::dataplane::restart_ledger::{LedgerStore, RestartLedger};
@@ -17,8 +17,8 @@ use crate::dataplane::schedule::stale_workload::{BlockReason, RestartStrategy, S
 use crate::dataplane::schedule::throttle::RestartProgress;
 use crate::status::ResourceEvent;
 
-/// How far a wave is, is written so often: rollouts take a minute, and each write is a request to an API server that has
-/// much to do just then.
+/// The time between two reports of progress: rollouts take a minute, and each report is a request to an API server that is
+/// busy with them.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 
 impl DataPlaneController {
@@ -26,7 +26,8 @@ impl DataPlaneController {
     pub(crate) async fn restart_workloads(
         &mut self,
         context: &CycleContext,
-        (store, memory): (&mut LedgerStore, &mut RestartLedger),
+        store: &mut LedgerStore,
+        ledger: &mut RestartLedger,
         assessment: Assessment,
         plan: Vec<(StaleWorkload, RestartStrategy)>,
         suspended: Option<String>,
@@ -53,14 +54,15 @@ impl DataPlaneController {
                 ));
             }
         });
-        memory.forget_other_meshes(&context.mesh.hash);
-        if let Some(cached) = self.cached_mesh.as_mut().filter(|known| known.hash == context.mesh.hash) {
-            cached.first_restart.get_or_insert_with(|| Timestamp::now().as_second());
+        let mesh = &context.mesh.revision;
+        ledger.forget_other_meshes(mesh);
+        if let Some(cached) = self.cached_mesh.as_mut().filter(|cached| cached.revision == *mesh) {
+            cached.first_restart.get_or_insert_with(current_second);
         }
         let mut wave = RestartWave {
             client: &self.inputs.context.client,
             store,
-            ledger: memory,
+            ledger,
             settings: &context.settings,
             events: &self.events,
             metrics: &self.metrics,
@@ -73,14 +75,13 @@ impl DataPlaneController {
         tracing::info!(
             done = outcome.done,
             failed = outcome.failed,
-            left = outcome.blocked.len(),
+            blocked = outcome.blocked.len(),
             interrupted = outcome.interrupted,
             stopped = ?outcome.stopped,
-            "restarts ended"
+            "finished restarting workloads"
         );
         if let Some(scope) = &outcome.stopped {
-            let approval_id =
-                store.save_stop(memory, &context.mesh.hash, scope, Timestamp::now().as_second()).await?;
+            let approval_id = store.save_stop(ledger, mesh, scope, current_second()).await?;
             let note = plan::stopped_message(scope, &context.settings, &approval_id);
             let reason = "RestartsStopped";
             context.reporter.emit_event(ResourceEvent { warning: true, reason, note, about: None });

@@ -1,4 +1,4 @@
-//! What the mesh gives to injected pods, read off istiod's own configuration, and its identity as one hash. Pure.
+//! What injection gives pods of the mesh, read from the configuration of istiod, and its identity as one hash. Pure.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +6,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::dataplane::hash::hash;
-use crate::dataplane::resources::ResourceRequirements;
-use crate::dataplane::types::string_map;
+use crate::dataplane::model::{MeshRevision, ResourceRequirements, hash, string_map};
 
-/// The configuration of istiod makes no sense.
+/// The configuration of istiod is invalid.
 #[derive(Debug, Error)]
 pub enum Error {
     /// A ConfigMap lacks a key.
@@ -21,17 +19,17 @@ pub enum Error {
         /// The key.
         key: &'static str,
     },
-    /// The values of injection are no JSON.
-    #[error("the values of injection cannot be read")]
+    /// The injection values are not JSON.
+    #[error("failed to parse the injection values in ConfigMap istio-system/istio-sidecar-injector")]
     Values {
-        /// Where they are wrong.
+        /// The parse error.
         #[from]
         source: serde_json::Error,
     },
-    /// The mesh configuration is no YAML.
-    #[error("the mesh configuration cannot be read: {text}")]
+    /// The mesh configuration is not YAML.
+    #[error("failed to parse the mesh configuration in ConfigMap istio-system/istio: {text}")]
     Mesh {
-        /// Where it is wrong.
+        /// The parse error.
         text: String,
     },
 }
@@ -39,7 +37,7 @@ pub enum Error {
 /// What injection gives to a pod that asks for nothing special.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mesh {
-    /// Proxy image in full; `None` where it cannot be told from the values.
+    /// Full proxy image; `None` if the values do not contain it.
     pub image: Option<String>,
     /// Requests and limits of the proxy.
     pub resources: ResourceRequirements,
@@ -47,25 +45,25 @@ pub struct Mesh {
     pub cni: bool,
     /// Port of the merged metrics.
     pub status_port: u64,
-    /// Whether metrics are merged.
+    /// Whether metrics of the application are merged with those of the proxy.
     pub prometheus_merge: bool,
     /// Trust domain.
     pub trust_domain: Option<String>,
-    /// Variables of the proxy.
+    /// Environment variables of the proxy.
     pub proxy_metadata: BTreeMap<String, String>,
-    /// Regular expressions of kept statistics, sorted.
+    /// Regular expressions of the statistics that are kept, sorted.
     pub inclusion_regexps: Vec<String>,
-    /// Identity of what gateways read when they start.
+    /// Hash of what gateways read only when they start.
     pub gateway_hash: String,
     /// Identity of everything that injection depends on.
-    pub hash: String,
+    pub revision: MeshRevision,
 }
 
-/// The port on which metrics are merged unless the mesh says otherwise.
+/// The default port of the merged metrics.
 const STATUS_PORT: u64 = 15020;
 
 impl Mesh {
-    /// Reads the ConfigMaps of istiod. `istiod` is its image, a part of the hash only.
+    /// Reads the ConfigMaps of istiod. `istiod` is its image, which is only part of the revision.
     pub fn read(
         injector: &BTreeMap<String, String>,
         mesh: &BTreeMap<String, String>,
@@ -92,15 +90,15 @@ impl Mesh {
             prometheus_merge: config.get("enablePrometheusMerge").and_then(Value::as_bool).unwrap_or(true),
             trust_domain: config.get("trustDomain").and_then(Value::as_str).map(str::to_owned),
             proxy_metadata: string_map(default_config.get("proxyMetadata")),
-            inclusion_regexps: inclusion_regexps(&default_config),
+            inclusion_regexps: inclusion_regexps(default_config.get("proxyStatsMatcher")),
             gateway_hash: hash_gateway_config(&config, &default_config),
-            hash: hash(&[values_text, templates, mesh_text, istiod]),
+            revision: hash(&[values_text, templates, mesh_text, istiod]).into(),
         })
     }
 }
 
 impl Mesh {
-    /// The version of Istio, as the tag of the proxy image tells it.
+    /// The version of Istio, from the tag of the proxy image.
     #[must_use]
     pub fn version(&self) -> Option<&str> {
         let (name, _digest) = self.image.as_deref()?.split_once('@').unwrap_or((self.image.as_deref()?, ""));
@@ -108,7 +106,7 @@ impl Mesh {
         tag.split('-').next()
     }
 
-    /// The mesh of a resource that goes: injection gives nothing any more.
+    /// The mesh while the `Istio` resource with this UID is uninstalled: nothing is injected any more.
     #[must_use]
     pub fn uninstalling(uid: &str) -> Self {
         Self {
@@ -121,28 +119,29 @@ impl Mesh {
             proxy_metadata: BTreeMap::new(),
             inclusion_regexps: Vec::new(),
             gateway_hash: String::new(),
-            hash: hash(&["leaving", uid]),
+            revision: hash(&["uninstalling", uid]).into(),
         }
     }
 }
 
-/// The sorted regular expressions of `proxyStatsMatcher` in a proxy configuration.
+/// The sorted inclusion regular expressions of a `proxyStatsMatcher`.
 #[must_use]
-pub fn inclusion_regexps(proxy_config: &Value) -> Vec<String> {
-    let list = proxy_config.pointer("/proxyStatsMatcher/inclusionRegexps").and_then(Value::as_array);
+pub fn inclusion_regexps(stats_matcher: Option<&Value>) -> Vec<String> {
+    let list = stats_matcher.and_then(|matcher| matcher.get("inclusionRegexps")).and_then(Value::as_array);
     let mut regexps: Vec<String> =
         list.into_iter().flatten().filter_map(|text| Some(text.as_str()?.to_owned())).collect();
     regexps.sort();
     regexps
 }
 
-/// Trusted proxies and client certificates, trust domain and statistics: what the Go operator restarts gateways for.
+/// Trusted proxies and client certificates, trust domain and statistics: the changes for which the Go operator restarts
+/// gateways.
 fn hash_gateway_config(config: &Value, default_config: &Value) -> String {
     let text = |value: Option<&Value>| value.map(Value::to_string).unwrap_or_default();
     hash(&[
         &text(default_config.get("gatewayTopology")),
         &text(config.get("trustDomain")),
-        &inclusion_regexps(default_config).join("\n"),
+        &inclusion_regexps(default_config.get("proxyStatsMatcher")).join("\n"),
     ])
 }
 
@@ -151,7 +150,7 @@ fn read_resources(values: &Value) -> ResourceRequirements {
     resources.and_then(|resources| ResourceRequirements::deserialize(resources).ok()).unwrap_or_default()
 }
 
-/// A full image is taken as it is; a name alone belongs to the hub and tag of the values.
+/// An image with a slash is complete; a name alone is combined with hub and tag of the values.
 fn read_image(values: &Value) -> Option<String> {
     let at = |pointer: &str| values.pointer(pointer);
     let image = at("/global/proxy/image")?.as_str()?;
@@ -173,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_of_istio_is_that_of_the_tag() {
+    fn the_version_of_istio_comes_from_the_image_tag() {
         for (image, version) in [
             (Some("europe-docker.pkg.dev/kyma-project/proxyv2:1.31.0-distroless"), Some("1.31.0")),
             (Some("registry:5000/istio/proxyv2:1.31.0"), Some("1.31.0")),

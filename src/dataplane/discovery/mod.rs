@@ -1,5 +1,5 @@
-//! Looking: what the mesh gives, what a pod has injected, to whom it belongs, and what makes the next look due. Decides
-//! and changes nothing.
+//! Finds what may be outdated: what the mesh gives, what a pod has injected, to whom it belongs, and what triggers a scan.
+//! This module must not decide or change anything.
 
 pub mod mesh;
 pub mod pod;

@@ -1,14 +1,13 @@
-//! How one pod looks: whether it counts, what it has injected, and why that may be outdated. Pure.
+//! Inspects one pod: whether it counts, what injection added, and why that may be outdated. Pure.
 
 use super::mesh::Mesh;
 use super::prefilter::candidate_reasons;
-use crate::dataplane::injected::Injected;
+use crate::dataplane::model::{Injected, Pod};
 use crate::dataplane::reasons::StaleReason;
-use crate::dataplane::types::Pod;
 
 /// The injected part of a pod and why it may be outdated; `None` if the pod does not count.
 ///
-/// Readiness does not matter: a proxy that is outdated may be what keeps its pod from being ready.
+/// Readiness does not matter: an outdated sidecar may be the reason why a pod is not ready.
 #[must_use]
 pub fn inspect(pod: &Pod, mesh: &Mesh) -> Option<(Injected, Vec<StaleReason>)> {
     if pod.metadata.deletion_timestamp.is_some() || pod.status.phase != "Running" {
@@ -32,20 +31,24 @@ mod tests {
         let cases: [(&str, Change, bool); 8] = [
             ("running", |_| {}, true),
             (
-                "not ready: the outdated sidecar may be why",
+                "not ready: the outdated sidecar may be the reason",
                 |pod| pod["status"]["conditions"][0]["status"] = json!("False"),
                 true,
             ),
             (
-                "held by a gate of its own",
+                "with a readiness gate",
                 |pod| {
                     pod["status"]["conditions"] = json!([{"type": "example.com/gate", "status": "Unknown"}]);
                 },
                 true,
             ),
             ("pending", |pod| pod["status"]["phase"] = json!("Pending"), false),
-            ("ended", |pod| pod["status"]["phase"] = json!("Succeeded"), false),
-            ("going", |pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"), false),
+            ("completed", |pod| pod["status"]["phase"] = json!("Succeeded"), false),
+            (
+                "terminating",
+                |pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"),
+                false,
+            ),
             ("without a sidecar", |pod| pod["metadata"]["annotations"] = json!({}), false),
             (
                 "with a native sidecar",
@@ -58,9 +61,8 @@ mod tests {
             ),
         ];
         for (name, change, counts) in cases {
-            let is_candidate = inspect(&pod(change), &mesh()).is_some_and(|(_, reasons)| {
-                reasons.iter().any(|reason| matches!(reason, StaleReason::Image { .. }))
-            });
+            let is_candidate = inspect(&pod(change), &mesh())
+                .is_some_and(|(_, reasons)| reasons.iter().any(|reason| reason.name() == "Image"));
             assert_eq!(is_candidate, counts, "{name}");
         }
     }

@@ -1,4 +1,5 @@
-//! Watches the pods of the mesh between two looks, judges each as it comes and drops it. Only tells that a look is due.
+//! Watches the pods of the mesh between two scans, checks each one as it arrives and drops it. It only reports that a scan is
+//! due.
 
 use std::collections::HashSet;
 
@@ -10,13 +11,13 @@ use kube::runtime::watcher::DefaultBackoff;
 
 use super::mesh::Mesh;
 use super::pod::inspect;
+use crate::dataplane::model::Pod;
 use crate::dataplane::names::INJECTED_SELECTOR;
 use crate::dataplane::requests;
-use crate::dataplane::types::Pod;
 use crate::dataplane::workload::owner::{owner_hash, owner_ref};
 use crate::kubernetes::object;
 
-/// The watch.
+/// The watch of the pods.
 pub struct PodWatcher {
     client: Client,
     mesh: Option<Mesh>,
@@ -25,20 +26,20 @@ pub struct PodWatcher {
 }
 
 impl PodWatcher {
-    /// Follows nothing yet.
+    /// Does not watch yet.
     #[must_use]
     pub fn new(client: Client) -> Self {
         Self { client, mesh: None, resource_version: String::new(), reported_owners: HashSet::new() }
     }
 
-    /// Follows the pods from the version of the last look on.
+    /// Watches the pods from the resource version of the last scan on.
     pub fn watch_from(&mut self, mesh: &Mesh, version: String) {
         self.mesh = Some(mesh.clone());
         self.resource_version = version;
         self.reported_owners.clear();
     }
 
-    /// Ends when a pod looks outdated whose owner is not in `revisit`, or when pods may have been missed.
+    /// Waits for a pod that may be outdated and whose owner is not in `known_stale`, or until events may have been missed.
     pub async fn wait_for_candidate(&mut self, known_stale: &HashSet<u64>) {
         let Some(mesh) = self.mesh.clone() else { return std::future::pending().await };
         let mut backoff = DefaultBackoff::default();
@@ -58,9 +59,9 @@ impl PodWatcher {
                     Ok(WatchEvent::Bookmark(bookmark)) => {
                         self.resource_version = bookmark.metadata.resource_version
                     }
-                    // Whatever it is, no proxy was injected into a pod of this size lately; a look tells.
+                    // The next scan skips pods of this size, too.
                     Err(error) if requests::is_too_large(&error) => {}
-                    // The version is too old: a look tells what was missed.
+                    // The resource version has expired: a scan finds what was missed.
                     Ok(WatchEvent::Error(_)) => return,
                     Err(_) => break,
                 }
@@ -80,13 +81,13 @@ impl PodWatcher {
             {
                 Ok(events) => return Some(events.boxed()),
                 Err(kube::Error::Api(status)) if status.code == 410 => return None,
-                Err(error) => tracing::debug!(%error, "cannot watch pods"),
+                Err(error) => tracing::debug!(%error, "failed to watch pods"),
             }
             tokio::time::sleep(backoff.next().unwrap_or_default()).await;
         }
     }
 
-    /// Each owner makes a look due once; what it is found to be then is up to the look.
+    /// Each owner triggers one scan, which then decides.
     fn is_new_candidate(&mut self, pod: &Pod, mesh: &Mesh, known_stale: &HashSet<u64>) -> bool {
         let Some((_, reasons)) = inspect(pod, mesh) else { return false };
         let owner = owner_hash(&owner_ref(&pod.metadata));
@@ -118,7 +119,7 @@ mod tests {
         watcher.watch_from(&mesh(), "1".to_owned());
         let hour = Duration::from_secs(3600);
         let ended = tokio::time::timeout(hour, watcher.wait_for_candidate(&HashSet::new())).await;
-        assert!(ended.is_err(), "a look is due");
+        assert!(ended.is_err(), "a scan is due");
         let watches = watches.load(Ordering::Relaxed);
         assert!((60..=130).contains(&watches), "{watches} watches");
     }

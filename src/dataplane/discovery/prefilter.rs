@@ -1,140 +1,32 @@
-//! The cheap check on one pod: might its proxy be outdated? Pure, without a request.
+//! The cheap check of one pod: might its sidecar be outdated? Pure, without a request. The rules are in
+//! [`reasons`](crate::dataplane::reasons).
 //!
-//! It only finds candidates; whether one is restarted is decided by what injection gives it. So it may be wrong in both
-//! directions: a candidate that is none costs a dry run, and what it overlooks is found when the mesh changes, since then
-//! every workload is asked for.
+//! It only finds candidates; what injection gives in a dry run decides. It may err in both directions: a candidate that is up
+//! to date costs a dry run, and what it misses is found when the mesh changes, because then all workloads are proven.
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use super::mesh::Mesh;
+use crate::dataplane::model::Injected;
+use crate::dataplane::reasons::{CheapCheck, Sidecar, StaleReason};
 
-use super::mesh::{Mesh, inclusion_regexps};
-use crate::dataplane::container::InjectedContainer;
-use crate::dataplane::injected::Injected;
-use crate::dataplane::names::{INIT_CONTAINER, PROXY_IMAGE_ANNOTATION, VALIDATION_CONTAINER};
-use crate::dataplane::reasons::{StaleReason, shortened_reasons};
-use crate::dataplane::resources::{ResourceList, ResourceRequirements};
-use crate::dataplane::types::string_map;
-use crate::plan::configuration::thousandths;
-
-/// Annotations with which a pod chooses its amounts: the requests of CPU and memory, then the limits.
-const RESOURCE_ANNOTATIONS: [&str; 4] = [
-    "sidecar.istio.io/proxyCPU",
-    "sidecar.istio.io/proxyMemory",
-    "sidecar.istio.io/proxyCPULimit",
-    "sidecar.istio.io/proxyMemoryLimit",
-];
-/// Annotation with which a pod overrides the proxy configuration of the mesh.
-const PROXY_CONFIG_ANNOTATION: &str = "proxy.istio.io/config";
-/// Annotation with which a pod chooses templates of injection; its proxy then is not the usual sidecar.
-const TEMPLATES_ANNOTATION: &str = "inject.istio.io/templates";
-
-/// Why the pod might be outdated; empty if nothing says so.
+/// Why the pod may be outdated; empty if nothing indicates it.
 #[must_use]
 pub fn candidate_reasons(
     annotations: &BTreeMap<String, String>,
     live: &Injected,
     mesh: &Mesh,
 ) -> Vec<StaleReason> {
-    let Some(proxy) = live.proxy() else { return Vec::new() };
-    let mut reasons = Vec::new();
-    if !annotations.contains_key(PROXY_IMAGE_ANNOTATION) {
-        reasons.extend(image(proxy, mesh));
-        if !annotations.contains_key(TEMPLATES_ANNOTATION) {
-            reasons.extend(resources(annotations, proxy, mesh));
-        }
-    }
-    reasons.extend(traffic_redirection(live, mesh));
-    reasons.extend(trust_domain(proxy, mesh));
-    if !annotations.contains_key(PROXY_CONFIG_ANNOTATION) {
-        reasons.extend(proxy_config(proxy, mesh));
-    }
-    reasons.extend(prometheus(annotations, live, mesh));
-    shortened_reasons(reasons)
-}
-
-fn image(proxy: &InjectedContainer, mesh: &Mesh) -> Option<StaleReason> {
-    let (has, wants) = (&proxy.image, mesh.image.as_ref()?);
-    (has != wants).then(|| StaleReason::Image { has: has.clone(), wants: wants.clone() })
-}
-
-/// The injection template takes either all amounts from annotations or all from the mesh.
-fn resources(
-    annotations: &BTreeMap<String, String>,
-    proxy: &InjectedContainer,
-    mesh: &Mesh,
-) -> Option<StaleReason> {
-    let annotated = RESOURCE_ANNOTATIONS.map(|annotation| annotations.get(annotation).cloned());
-    // What is no amount is refused by injection; such a pod cannot be told to be outdated.
-    if annotated.iter().flatten().any(|amount| thousandths(amount).is_none()) {
-        return None;
-    }
-    let wants = match annotated {
-        [None, None, None, None] => mesh.resources.clone(),
-        [cpu, memory, cpu_limit, memory_limit] => ResourceRequirements {
-            requests: ResourceList { cpu, memory },
-            limits: ResourceList { cpu: cpu_limit, memory: memory_limit },
-        },
-    };
-    let (has, wants) = (&proxy.resources, wants.with_defaults());
-    has.differs_from(&wants, false)
-        .then(|| StaleReason::Resources { has: has.to_string(), wants: wants.to_string() })
-}
-
-fn traffic_redirection(live: &Injected, mesh: &Mesh) -> Option<StaleReason> {
-    let unwanted = if mesh.cni { INIT_CONTAINER } else { VALIDATION_CONTAINER };
-    live.init_containers.contains_key(unwanted).then_some(StaleReason::Cni { enabled: mesh.cni })
-}
-
-fn trust_domain(proxy: &InjectedContainer, mesh: &Mesh) -> Option<StaleReason> {
-    let (has, wants) = (proxy.variable("TRUST_DOMAIN")?, mesh.trust_domain.as_deref()?);
-    (has != wants).then(|| StaleReason::TrustDomain { has: has.to_owned(), wants: wants.to_owned() })
-}
-
-fn proxy_config(proxy: &InjectedContainer, mesh: &Mesh) -> Vec<StaleReason> {
-    let Some(text) = proxy.variable("PROXY_CONFIG") else { return Vec::new() };
-    let Ok(config) = serde_json::from_str::<Value>(text) else { return Vec::new() };
-    let mut reasons = Vec::new();
-    let metadata = string_map(config.get("proxyMetadata"));
-    if metadata != mesh.proxy_metadata {
-        let dns = |metadata: &BTreeMap<String, String>| metadata.get("ISTIO_META_DNS_CAPTURE").cloned();
-        if dns(&metadata) == dns(&mesh.proxy_metadata) {
-            let keys = metadata.keys().chain(mesh.proxy_metadata.keys());
-            let mut names: Vec<String> =
-                keys.filter(|key| metadata.get(*key) != mesh.proxy_metadata.get(*key)).cloned().collect();
-            names.sort();
-            names.dedup();
-            reasons.push(StaleReason::ProxyMetadata(names));
-        } else {
-            reasons.push(StaleReason::DnsCapture);
-        }
-    }
-    if inclusion_regexps(&config) != mesh.inclusion_regexps {
-        reasons.push(StaleReason::StatsMatcher);
-    }
-    reasons
-}
-
-/// The annotations of a pod cannot tell whether injection or its owner wrote them; injection is asked where they do not
-/// fit.
-fn prometheus(annotations: &BTreeMap<String, String>, live: &Injected, mesh: &Mesh) -> Option<StaleReason> {
-    let opted_out = |key: &str| annotations.get(key).is_some_and(|value| value == "false");
-    if opted_out("prometheus.io/scrape") || opted_out("prometheus.istio.io/merge-metrics") {
-        return None;
-    }
-    let port = mesh.status_port.to_string();
-    let is = |key: &str, value: &str| live.prometheus.get(key).is_some_and(|found| found == value);
-    let merged = (is("prometheus.io/path", "/stats/prometheus"), is("prometheus.io/port", &port));
-    let matches_mesh = if mesh.prometheus_merge { merged == (true, true) } else { merged != (true, true) };
-    (!matches_mesh).then_some(StaleReason::PrometheusMerge)
+    let Some(live) = Sidecar::new(live) else { return Vec::new() };
+    CheapCheck { annotations, live, mesh }.reasons()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::dataplane::types::Pod;
+    use crate::dataplane::model::Pod;
 
     const IMAGE: &str = "example.com/proxyv2:1.31.0";
 

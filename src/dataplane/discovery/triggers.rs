@@ -1,4 +1,4 @@
-//! What can change the answer: watches that say when to look again, and nothing else.
+//! Watches that trigger a scan when something changes on which injection depends. They only report that a scan is due.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -28,12 +28,12 @@ const NAMESPACE_LABELS: [&str; 4] =
 const NAMESPACE_ANNOTATIONS: [&str; 3] =
     [EXCLUDE_ANNOTATION, WINDOW_ANNOTATION, ALLOW_INTERRUPTION_ANNOTATION];
 
-/// Says when to look again.
+/// What triggers scans.
 #[derive(Clone, Debug)]
 pub struct Triggers {
-    /// Counts changes of what injection gives; a wave under way is out of date then.
+    /// Counts changes of what injection gives. A change supersedes a wave in progress.
     pub mesh_changes: watch::Receiver<u64>,
-    /// Told of everything that makes a look worthwhile.
+    /// Notified of every change after which a scan is due.
     pub scan: Arc<Notify>,
 }
 
@@ -46,7 +46,7 @@ enum TriggerSource {
 
 type TriggerStream = BoxStream<'static, (TriggerSource, String, Option<u64>)>;
 
-/// Starts to watch. The watches end when the returned future is dropped.
+/// Starts the watches. They end when the returned future is dropped.
 pub fn start(client: &Client) -> (Triggers, impl Future<Output = ()> + Send + use<>) {
     let (mesh_sender, mesh) = watch::channel(0_u64);
     let scan = Arc::new(Notify::new());
@@ -94,7 +94,7 @@ fn trigger_streams(client: &Client) -> Vec<TriggerStream> {
     ]
 }
 
-/// Changes of the objects of one kind; `kind` tells them from others of their name.
+/// Changes of the objects of one kind; `kind` distinguishes them from objects of another kind with the same name.
 fn watch_changes(
     kind: &'static str,
     api: Api<Metadata>,
@@ -118,7 +118,7 @@ fn watch_changes(
         .boxed()
 }
 
-/// istiod by its progress: only the beginning and the end of a rollout change what injection gives.
+/// Changes of istiod: only the beginning and the end of its rollout change what injection gives.
 fn watch_istiod(client: &Client) -> TriggerStream {
     let api: Api<Istiod> = Api::namespaced(client.clone(), ISTIO_NAMESPACE);
     let config = watcher::Config::default().fields(&format!("metadata.name={ISTIOD}"));

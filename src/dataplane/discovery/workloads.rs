@@ -1,21 +1,21 @@
-//! The workloads of one page of pods, read with as few requests as possible and dropped with the page.
+//! The workloads behind one page of pods, read with as few requests as possible and dropped with the page.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kube::Client;
 
+use crate::dataplane::model::Workload;
 use crate::dataplane::requests::{self, LARGE_OBJECT_BYTES, Pages};
-use crate::dataplane::types::Workload;
-use crate::dataplane::workload::kind::WorkloadKind;
+use crate::dataplane::workload::WorkloadKind;
 use crate::dataplane::workload::owner::{OwnerRef, owner_identity};
 use crate::kubernetes::object::ObjectId;
 
-/// From so many of one kind in one namespace on, they are listed.
+/// From this many workloads of one kind in one namespace on, they are listed.
 const MIN_LISTED: usize = 3;
-/// Pages that are listed for each so many: what else is in the namespace is up to its tenant.
+/// One page is listed for this many workloads: what else is in the namespace is up to its tenant.
 const WANTED_PER_PAGE: usize = 4;
-/// Bytes of all workloads that are kept; further ones are read one by one.
+/// Bytes of listed workloads that are kept; further ones are read one by one.
 const MAX_BYTES: usize = 4 << 20;
 
 /// Workloads by identity.
@@ -26,15 +26,14 @@ pub struct Workloads {
 }
 
 impl Workloads {
-    /// Lists the workloads that are claimed, where a namespace has several of a kind.
+    /// Lists the workloads of these owners, if a namespace has several of one kind.
     ///
-    /// A list that fails is no error: what is not here is read by itself, and then the error shows with its object.
+    /// A failed list is ignored: what it lacks is read one by one, and that error names the object.
     pub(crate) async fn read(client: &Client, owner_refs: impl Iterator<Item = &OwnerRef>) -> Self {
         let mut groups: BTreeMap<(String, WorkloadKind), BTreeSet<ObjectId>> = BTreeMap::new();
         for owner_ref in owner_refs {
             let (kind, id) = owner_identity(owner_ref);
-            if matches!(kind, WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::DaemonSet)
-            {
+            if kind.is_listed() {
                 let namespace = id.namespace.clone().unwrap_or_default();
                 groups.entry((namespace, kind)).or_default().insert(id.clone());
             }
@@ -66,7 +65,7 @@ impl Workloads {
         }
     }
 
-    /// The workload, read now if it was not listed; `None` if it is gone.
+    /// The workload, read now if it was not listed; `None` if it does not exist.
     pub(crate) async fn get(
         &self,
         client: &Client,

@@ -1,11 +1,10 @@
-//! One table: what of a live proxy differs from what injection gives, and by which reason it is told.
+//! One table: what of a live sidecar differs from what injection gives, and which reason says so.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::dataplane::injected::Injected;
-use crate::dataplane::reasons::{DefaultAction, StaleReason, required_action};
-use crate::dataplane::types::Pod;
+use crate::dataplane::model::{Injected, Pod};
+use crate::dataplane::reasons::StaleReason;
 
 fn parse(pod: &Value) -> Pod {
     serde_json::from_str(&pod.to_string()).unwrap()
@@ -71,7 +70,7 @@ const DNS: &str = r#""proxyMetadata":{"ISTIO_META_DNS_CAPTURE":"true"}"#;
 
 type Change = fn(&mut Value);
 
-/// What of the proxy container itself may differ.
+/// Differences of the proxy container.
 const PROXY: &[(&str, Change, &[&str])] = &[
     ("nothing", |_| {}, &[]),
     ("image", |pod| proxy(pod)["image"] = json!("proxyv2:2"), &["Image"]),
@@ -134,7 +133,7 @@ const PROXY: &[(&str, Change, &[&str])] = &[
     ),
 ];
 
-/// What of the rest of the pod may differ.
+/// Differences of the rest of the pod.
 const POD: &[(&str, Change, &[&str])] = &[
     (
         "merged metrics",
@@ -191,8 +190,8 @@ fn values_that_injection_leaves_open_are_no_difference() {
         let wanted = Injected { undefaulted, ..Injected::from_pod(&parse(&wanted)).unwrap() };
         reasons(&parse(&live()), Some(&wanted)).iter().map(StaleReason::name).collect::<Vec<_>>()
     };
-    assert_eq!(reported_with(true), [""; 0], "the word of istiod alone");
-    assert_eq!(reported_with(false), ["Resources"], "the word of the API server");
+    assert_eq!(reported_with(true), [""; 0], "from istiod alone");
+    assert_eq!(reported_with(false), ["Resources"], "from the API server");
 }
 
 #[test]
@@ -205,24 +204,8 @@ fn a_custom_proxy_image_is_left_to_its_owner() {
     assert_eq!(reasons(&parse(&pod), Injected::from_pod(&parse(&wanted)).as_ref()), []);
 }
 
-#[test]
-fn a_restart_that_would_remove_the_sidecar_is_only_reported() {
-    let image = StaleReason::Image { has: String::new(), wants: String::new() };
-    assert_eq!(required_action(&[image.clone(), StaleReason::NoLongerInjected], &[]), DefaultAction::Report);
-    let trust = StaleReason::TrustDomain { has: String::new(), wants: String::new() };
-    assert_eq!(required_action(std::slice::from_ref(&trust), &[]), DefaultAction::Report);
-    assert_eq!(required_action(&[trust, image], &[]), DefaultAction::Restart);
-    assert_eq!(
-        required_action(
-            &[StaleReason::Revision { has: String::new(), wants: String::new() }],
-            &["Revision".into()]
-        ),
-        DefaultAction::Restart
-    );
-}
-
 proptest! {
-    /// Whatever a pod asks for, and whoever changes it on its way: what injection gives now is not outdated.
+    /// Whatever a pod asks for, and whatever changes it during admission: what injection gives now is not outdated.
     #[test]
     fn a_freshly_injected_pod_is_up_to_date(
         annotations in prop::collection::btree_map("(prometheus.io|sidecar.istio.io|proxy.istio.io)/[a-zA-Z]{1,9}", "[ -~]{0,20}", 0..5),

@@ -1,5 +1,5 @@
-//! Proof: what injection gives a workload now, asked of the API server in a dry run; where quota or policy refuse that,
-//! asked of istiod itself.
+//! What injection gives a workload now, from a dry run of the API server; if a quota or policy rejects the pod, from istiod
+//! itself.
 
 use kube::Client;
 use thiserror::Error;
@@ -7,45 +7,46 @@ use tokio::sync::OnceCell;
 
 use super::injector::{self, Injector};
 use super::probe_pod::ProbePod;
-use crate::dataplane::injected::Injected;
+use crate::dataplane::model::{Injected, Pod};
 use crate::dataplane::requests;
-use crate::dataplane::types::Pod;
 
 /// Injection could not be asked.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The API server or a webhook did not answer as it should.
-    #[error("the API server cannot show what injection gives pods {prefix}* in {namespace}")]
+    /// The dry run failed.
+    #[error("failed to create a pod {namespace}/{prefix}* in a dry run")]
     DryRun {
         /// Namespace of the pod.
         namespace: String,
         /// Prefix of its name.
         prefix: String,
-        /// What the API server said.
+        /// The error of the request.
         source: Box<kube::Error>,
     },
-    /// The dry run was refused, and istiod could not be asked.
-    #[error("pods {prefix}* in {namespace} are refused ({refusal}), and istiod cannot be asked instead")]
+    /// The dry run was rejected, and istiod could not be called.
+    #[error(
+        "dry run of a pod {namespace}/{prefix}* was rejected ({refusal}), and istiod cannot be called instead"
+    )]
     Refused {
         /// Namespace of the pod.
         namespace: String,
         /// Prefix of its name.
         prefix: String,
-        /// What the API server said.
+        /// The message of the API server.
         refusal: String,
-        /// Why istiod could not be asked.
+        /// Why istiod could not be called.
         source: injector::Error,
     },
 }
 
-/// Asks what injection gives. Finds istiod once, when it is first needed.
+/// Determines what injection gives. Finds istiod once, when it is first needed.
 pub struct InjectionDryRun {
     client: Client,
     injector: OnceCell<Injector>,
 }
 
 impl InjectionDryRun {
-    /// A prover whose dry runs go over `client`.
+    /// Dry runs through `client`.
     #[must_use]
     pub fn new(client: Client) -> Self {
         Self { client, injector: OnceCell::new() }
@@ -72,7 +73,7 @@ impl InjectionDryRun {
     }
 }
 
-/// Whether quota, policy or validation refused the pod, rather than that nobody could tell.
+/// Whether quota, policy or validation rejected the pod, rather than that injection failed.
 fn is_rejection(code: u16, message: &str) -> bool {
     let injection_failed = message.contains("istio") && message.contains("failed calling webhook");
     matches!(code, 400 | 403 | 422) && !injection_failed

@@ -1,5 +1,5 @@
-//! istiod as an admission webhook, called directly: at the address of a ready pod, verified by the certificate authority
-//! that the API server itself would use.
+//! Calls istiod directly as an admission webhook: at the address of a ready pod, verified with the CA bundle that the API
+//! server itself would use.
 
 use http::Uri;
 use k8s_openapi::ByteString;
@@ -12,54 +12,54 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::probe_pod::ProbePod;
-use crate::dataplane::types::Pod;
+use crate::dataplane::model::Pod;
 
-/// istiod could not be asked.
+/// istiod could not be called.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// Nothing says where istiod is.
-    #[error("no injector webhook names a service with a certificate authority")]
+    /// No webhook configuration says where istiod is.
+    #[error("no injector webhook configuration names a Service and a CA bundle")]
     NoWebhook,
     /// No pod of istiod is ready.
-    #[error("no endpoint of Service {0} is ready")]
+    #[error("Service {0} has no ready endpoint")]
     NoReadyEndpoint(String),
-    /// The API server did not tell.
-    #[error("cannot look for istiod")]
+    /// A request to the API server failed.
+    #[error("failed to find a ready istiod")]
     Find {
-        /// What it said.
+        /// The error of the request.
         #[from]
         source: kube::Error,
     },
-    /// No connection can be set up.
-    #[error("cannot set up a connection to istiod at {address}")]
+    /// No client could be created.
+    #[error("failed to create a client for istiod at {address}")]
     Connect {
         /// The address.
         address: String,
-        /// Why.
+        /// The cause.
         source: Box<kube::Error>,
     },
-    /// istiod did not answer as a webhook does.
-    #[error("istiod at {address} did not answer")]
+    /// The request failed.
+    #[error("request to istiod at {address} failed")]
     Request {
         /// The address.
         address: String,
-        /// Why.
+        /// The cause.
         source: Box<kube::Error>,
     },
-    /// istiod refused.
-    #[error("istiod refused: {0}")]
+    /// istiod denied the admission.
+    #[error("istiod denied the injection: {0}")]
     Denied(String),
-    /// The answer is no patch for the pod.
-    #[error("the answer of istiod cannot be applied")]
+    /// The response is not a patch of the pod.
+    #[error("failed to apply the patch from istiod")]
     Patch {
-        /// Why.
+        /// The cause.
         #[from]
         source: json_patch::PatchError,
     },
-    /// Question or answer are no JSON.
-    #[error("the answer of istiod cannot be read")]
+    /// Request or response are not valid JSON.
+    #[error("failed to parse the response of istiod")]
     Read {
-        /// Why.
+        /// The cause.
         #[from]
         source: serde_json::Error,
     },
@@ -140,16 +140,16 @@ impl Injector {
 }
 
 fn apply_patch(mut pod: Value, answer: AdmissionReview) -> Result<Pod, Error> {
-    let response = answer.response.ok_or_else(|| Error::Denied("empty answer".to_owned()))?;
+    let response = answer.response.ok_or_else(|| Error::Denied("empty response".to_owned()))?;
     if !response.allowed {
         let status = response.status.unwrap_or_default();
-        return Err(Error::Denied(status["message"].as_str().unwrap_or("without a reason").to_owned()));
+        return Err(Error::Denied(status["message"].as_str().unwrap_or("no reason given").to_owned()));
     }
     if let Some(ByteString(patch)) = response.patch {
         let patch: json_patch::Patch = serde_json::from_slice(&patch)?;
         json_patch::patch(&mut pod, &patch)?;
     }
-    // By way of text, since parts of the pod are kept as text.
+    // Through text, because parts of the pod are kept as text.
     Ok(serde_json::from_str(&pod.to_string())?)
 }
 
@@ -179,7 +179,7 @@ fn webhook_service(config: WebhookClientConfig) -> Option<WebhookService> {
     })
 }
 
-/// `address:port` of a ready endpoint. The port of the webhook is the Service's; its endpoint's is found by name.
+/// `address:port` of a ready endpoint. The webhook names the port of the Service; the port of the endpoint has the same name.
 async fn find_ready_endpoint(client: &Client, service: &WebhookService) -> Result<String, Error> {
     let services: Api<k8s_openapi::api::core::v1::Service> =
         Api::namespaced(client.clone(), &service.namespace);
@@ -203,7 +203,7 @@ async fn find_ready_endpoint(client: &Client, service: &WebhookService) -> Resul
     Err(Error::NoReadyEndpoint(format!("{}/{}", service.namespace, service.name)))
 }
 
-/// The certificates of a PEM bundle in DER form; what is no certificate is skipped.
+/// The certificates of a PEM bundle in DER form; anything else is skipped.
 fn der_certificates(pem: &[u8]) -> Vec<Vec<u8>> {
     let text = String::from_utf8_lossy(pem);
     let blocks = text.split("-----BEGIN CERTIFICATE-----").skip(1);

@@ -1,5 +1,5 @@
-//! Proof: what injection gives a workload now, and how that differs from what its pods have. Writes nothing; pods are
-//! made in dry runs only.
+//! Proves what is outdated: what injection gives a workload now, and how that differs from what its pods have.
+//! This module must not change anything; pods are only created in dry runs.
 
 pub mod compare;
 pub mod dry_run;

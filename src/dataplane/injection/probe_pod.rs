@@ -1,4 +1,4 @@
-//! The pod that is made in a dry run to see what injection would give a workload. Pure.
+//! The pod that is created in a dry run to find out what injection gives a workload. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,18 +6,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::api::names::RESTARTED_AT_ANNOTATION;
-use crate::dataplane::container::VolumeMount;
-use crate::dataplane::hash::hash;
-use crate::dataplane::injected::Injected;
+use crate::dataplane::model::{Injected, Owner, Pod, PodTemplate, RawJson, VolumeMount, hash, null_as_empty};
 use crate::dataplane::names::{
     PROXY_CONTAINER, REVISION_HASH_LABEL, ROLLOUT_HASH_LABEL, STATUS_ANNOTATION, TEMPLATE_HASH_LABEL,
 };
-use crate::dataplane::raw_json::RawJson;
-use crate::dataplane::types::{Owner, Pod, PodTemplate, null_as_empty};
 
-/// Annotation of `kubectl rollout restart`; like ours, it says nothing about the pod.
+/// Annotation of `kubectl rollout restart`. Like the operator's own, it does not change the pod.
 const KUBECTL_RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
-/// Labels and annotations that injection writes to a pod, apart from the status.
+/// Labels and annotations that injection sets on a pod, apart from the status.
 const INJECTED_KEYS: [&str; 4] = [
     "security.istio.io/tlsMode",
     "service.istio.io/canonical-name",
@@ -25,10 +21,10 @@ const INJECTED_KEYS: [&str; 4] = [
     "istio.io/rev",
 ];
 
-/// A pod as the owner of another would make it now.
+/// A pod as the owner of a live pod would create it now.
 ///
-/// It has no name, but the prefix of the live pod's name, its controller and the hash of its template: injection derives
-/// the name and kind of the workload from these, and without them every proxy would look outdated.
+/// It has no name, but the name prefix, the controller and the template hash of the live pod: injection derives name and kind
+/// of the workload from these. Without them, every sidecar would seem outdated.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProbePod {
@@ -45,7 +41,7 @@ struct ProbeMeta {
     namespace: String,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
-    // `blockOwnerDeletion` would ask for a permission on the owner, and means nothing to injection.
+    // Without `blockOwnerDeletion`, which needs a permission on the owner and does not matter to injection.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     owner_references: Vec<Owner>,
 }
@@ -53,9 +49,9 @@ struct ProbeMeta {
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 enum ProbeSpec {
-    /// As the template has it.
+    /// Unchanged from the template.
     Template(Option<RawJson>),
-    /// Put together.
+    /// Assembled from parts.
     Assembled(Value),
 }
 
@@ -66,7 +62,7 @@ impl ProbePod {
         &self.metadata.namespace
     }
 
-    /// What its name begins with.
+    /// Prefix of its name.
     #[must_use]
     pub fn name_prefix(&self) -> &str {
         &self.metadata.generate_name
@@ -90,7 +86,7 @@ impl ProbePod {
     }
 }
 
-/// A pod as the owner of `live` would make it now from `template`.
+/// A pod as the owner of `live` would create it now from `template`.
 #[must_use]
 pub fn from_template(template: &PodTemplate, live: &Pod) -> ProbePod {
     let mut labels = template.metadata.labels.clone();
@@ -107,7 +103,7 @@ pub fn from_template(template: &PodTemplate, live: &Pod) -> ProbePod {
     )
 }
 
-/// A pod like `live` before its injection, for owners without a template that we know.
+/// A pod like `live` before its injection, for owners without a known template.
 #[must_use]
 pub fn from_pod(live: &Pod, injected: &Injected) -> ProbePod {
     let mut labels = live.metadata.labels.clone();
@@ -126,7 +122,7 @@ pub fn from_pod(live: &Pod, injected: &Injected) -> ProbePod {
     ProbePod::new(live, labels, annotations, ProbeSpec::Assembled(spec))
 }
 
-/// The volumes of a `StatefulSet`'s claims are not in its template; a mount without a volume is refused.
+/// Adds the volumes of a `StatefulSet`'s claim templates, which its pod template lacks: a mount without a volume is invalid.
 fn with_claim_volumes(spec: Option<&RawJson>) -> ProbeSpec {
     let missing: Vec<Value> = spec
         .and_then(RawJson::parse::<TemplateVolumes>)
@@ -145,7 +141,7 @@ fn with_claim_volumes(spec: Option<&RawJson>) -> ProbeSpec {
     ProbeSpec::Assembled(spec)
 }
 
-/// What a template mounts, and the volumes that it has.
+/// The mounts and volumes of a template.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct TemplateVolumes {
@@ -172,10 +168,10 @@ struct Volume {
 }
 
 impl TemplateVolumes {
-    /// The names of volumes that are mounted and not there.
+    /// The names of volumes that are mounted and missing.
     fn missing_volumes(&self) -> impl Iterator<Item = &str> {
         let present: BTreeSet<&str> = self.volumes.iter().map(|volume| volume.name.as_str()).collect();
-        // A declared proxy mounts volumes that injection brings.
+        // A proxy that the template declares mounts volumes that injection adds.
         let containers = self.containers.iter().chain(&self.init_containers);
         let own = containers.filter(|container| container.name != PROXY_CONTAINER);
         let mounted: BTreeSet<&str> =
@@ -184,7 +180,7 @@ impl TemplateVolumes {
     }
 }
 
-/// Items that were not injected, without the mount of the token that admission adds.
+/// The items that were not injected, without the token mounts that admission adds.
 fn without_injected<'a>(all: &Value, injected: impl Iterator<Item = &'a String>) -> Value {
     let injected: BTreeSet<&String> = injected.collect();
     let is_token = |item: &Value| {
@@ -204,7 +200,7 @@ fn without_injected<'a>(all: &Value, injected: impl Iterator<Item = &'a String>)
     Value::Array(items.map(without_token).collect())
 }
 
-/// Identity of a template apart from when it was last restarted.
+/// Hash of a template without the annotations that restarts set.
 #[must_use]
 pub fn template_hash(template: Option<&PodTemplate>) -> String {
     let Some(template) = template else { return hash(&[]) };

@@ -1,4 +1,4 @@
-//! Events on workloads, so that their owners see what happened to them and why.
+//! Events on workloads, which tell their owners what happened and why.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
@@ -8,18 +8,18 @@ use crate::dataplane::reasons::describe_reasons;
 use crate::dataplane::schedule::stale_workload::{BlockReason, StaleWorkload};
 use crate::text::sanitized;
 
-/// The component that the Events name.
+/// The reporting component of the Events.
 const REPORTER: &str = "istio-restarter";
-/// Bytes of a note; the API server accepts 1024.
+/// Bytes of a note that the API server accepts.
 const NOTE_LIMIT: usize = 1024;
 
-/// Publishes Events. One that is refused is logged, since it only informs.
+/// Publishes Events. Failures are only logged.
 pub struct WorkloadEventRecorder {
     recorder: Recorder,
 }
 
 impl WorkloadEventRecorder {
-    /// Publishes in the name of this process.
+    /// Publishes as this process.
     #[must_use]
     pub fn new(client: Client, instance: String) -> Self {
         Self {
@@ -32,18 +32,17 @@ impl WorkloadEventRecorder {
 
     /// The workload was restarted.
     pub async fn record_restarted(&self, stale: &StaleWorkload) {
-        let note =
-            format!("Restarted to bring its sidecars up to date: {}", describe_reasons(&stale.reasons));
+        let note = format!("Restarted to update outdated sidecars: {}", describe_reasons(&stale.reasons));
         self.publish(stale, EventType::Normal, "RestartSuccess", note).await;
     }
 
     /// The workload could not be restarted.
     pub async fn record_failed(&self, stale: &StaleWorkload, why: &BlockReason) {
-        let note = format!("Sidecars are outdated ({}), but {why}", describe_reasons(&stale.reasons));
+        let note = format!("Sidecars are outdated ({}): {why}", describe_reasons(&stale.reasons));
         self.publish(stale, EventType::Warning, "RestartFailed", note).await;
     }
 
-    /// The workload has to be restarted by somebody else.
+    /// The workload is not restarted until somebody acts.
     pub async fn record_required(&self, stale: &StaleWorkload, why: &BlockReason) {
         let reason = if matches!(why, BlockReason::WindowInvalid(_)) {
             "RestartConfigInvalid"
@@ -63,7 +62,7 @@ impl WorkloadEventRecorder {
             kind: Some(id.kind.clone()),
             namespace: id.namespace.clone(),
             name: Some(id.name.clone()),
-            uid: Some(stale.uid.clone()),
+            uid: Some(stale.uid.to_string()),
             ..ObjectReference::default()
         };
         let event = Event {
@@ -74,7 +73,7 @@ impl WorkloadEventRecorder {
             secondary: None,
         };
         if let Err(error) = self.recorder.publish(&event, &reference).await {
-            tracing::warn!(%error, workload = %id, reason, "cannot publish an Event");
+            tracing::warn!(%error, workload = %id, reason, "failed to publish an Event");
         }
     }
 }

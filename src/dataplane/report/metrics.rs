@@ -1,5 +1,5 @@
-//! What is counted about restarts, under the names, types and labels that the Go project has decided on for its restarter
-//! (its ADR 0018), and two sums of our own.
+//! Metrics about restarts, with the names, types and labels that the Go project decided on for its restarter (its ADR 0018),
+//! and three metrics of this operator.
 
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Metric;
 
 use crate::dataplane::schedule::stale_workload::{BlockReason, Decision, StaleWorkload};
-use crate::dataplane::workload::kind::WorkloadKind;
+use crate::dataplane::workload::WorkloadKind;
 use crate::server;
 
-/// What a judgement costs: microseconds where it is remembered, tens of milliseconds where injection is asked.
+/// Seconds of an evaluation: microseconds if its result is cached, tens of milliseconds with a dry run.
 const BUCKETS: [f64; 9] = [0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
-/// Why a workload is skipped that would be restarted otherwise: the values that the Go project names.
+/// Why a workload is skipped that would be restarted otherwise: the values of the Go project.
 const SKIP_REASONS: [&str; 3] = ["excluded", "maintenance_window", "invalid_window"];
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -88,15 +88,15 @@ impl Default for DataPlaneMetrics {
 }
 
 impl DataPlaneMetrics {
-    /// Makes the metrics known to `registry`.
+    /// Registers the metrics.
     #[must_use]
     pub fn register(registry: &server::MetricsRegistry) -> Self {
         let metrics = Self::default();
-        // A counter that is not there before its first event hides that event from `rate`.
+        // A counter that is missing before its first event hides that event from `rate`.
         for reason in SKIP_REASONS {
             drop(metrics.skipped.get_or_create(&ReasonLabels { reason }));
         }
-        for kind in [WorkloadKind::Deployment, WorkloadKind::StatefulSet, WorkloadKind::DaemonSet] {
+        for kind in WorkloadKind::listed() {
             for result in ["success", "error"] {
                 drop(metrics.restarts.get_or_create(&RestartLabels { kind: kind_label(kind), result }));
             }
@@ -112,30 +112,34 @@ impl DataPlaneMetrics {
     /// Name, help and value of each.
     fn table(&self) -> [(&'static str, &'static str, Box<dyn Metric>); 9] {
         [
-            ("istio_restarter_restarts", "Restarts of workloads that ended", Box::new(self.restarts.clone())),
+            (
+                "istio_restarter_restarts",
+                "Completed and failed restarts of workloads",
+                Box::new(self.restarts.clone()),
+            ),
             (
                 "istio_restarter_skipped",
-                "Outdated workloads passed over at a look, because they are excluded or outside their window",
+                "Outdated workloads that scans skipped because they are excluded or outside of their maintenance window",
                 Box::new(self.skipped.clone()),
             ),
             (
                 "istio_restarter_restart_pending",
-                "Workloads that need a restart and are excluded or outside their window",
+                "Workloads that need a restart and are excluded or outside of their maintenance window",
                 Box::new(self.pending.clone()),
             ),
             (
                 "istio_restarter_rule_evaluation_duration_seconds",
-                "Time to judge one workload, the question to injection included",
+                "Seconds to evaluate one workload, including the dry run",
                 Box::new(self.evaluation.clone()),
             ),
             (
                 "istio_restarter_maintenance_window_active",
-                "Whether a maintenance window of a namespace or an outdated workload is open (1) or none is (0)",
+                "1 if a maintenance window of a namespace or an outdated workload is open, otherwise 0",
                 Box::new(self.window_open.clone()),
             ),
             (
                 "istio_restarter_component_info",
-                "Always 1; the versions of this program and of the Istio that sidecars are brought to",
+                "Always 1; the versions of the operator and of Istio",
                 Box::new(self.component.clone()),
             ),
             ("istio_restarter_workloads", "Workloads with a sidecar", Box::new(self.total.clone())),
@@ -145,25 +149,25 @@ impl DataPlaneMetrics {
                 Box::new(self.stale.clone()),
             ),
             (
-                "istio_restarter_leftover_workloads",
-                "Workloads with an outdated sidecar that are not restarted, by what prevents it",
+                "istio_restarter_blocked_workloads",
+                "Workloads with an outdated sidecar that are not restarted, by block reason",
                 Box::new(self.blocked.clone()),
             ),
         ]
     }
 
-    /// Counts a restart that ended.
+    /// Counts a restart that completed or failed.
     pub fn record_restart(&self, kind: WorkloadKind, success: bool) {
         let result = if success { "success" } else { "error" };
         self.restarts.get_or_create(&RestartLabels { kind: kind_label(kind), result }).inc();
     }
 
-    /// Notes how long the judgement on a workload took.
+    /// Measures the evaluation of a workload.
     pub fn record_evaluation(&self, kind: WorkloadKind, took: Duration) {
         self.evaluation.get_or_create(&KindLabels { kind: kind_label(kind) }).observe(took.as_secs_f64());
     }
 
-    /// Shows to which Istio sidecars are brought.
+    /// Sets the version of Istio.
     pub fn set_istio_version(&self, istio_version: &str) {
         self.component.clear();
         let component =
@@ -171,7 +175,7 @@ impl DataPlaneMetrics {
         self.component.get_or_create(&component).set(1);
     }
 
-    /// Shows what a look at the mesh found: `total` workloads, of which `decisions` and `more` are outdated.
+    /// Sets what a scan found: `total` workloads, of which `decisions` and `more` are outdated.
     pub fn record_scan(&self, total: usize, decisions: &[(StaleWorkload, Decision)], more: usize) {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.total.set(number(total));
@@ -188,17 +192,17 @@ impl DataPlaneMetrics {
         }
     }
 
-    /// Shows whether a maintenance window is open.
+    /// Sets whether a maintenance window is open.
     pub fn set_window_open(&self, open: bool) {
         self.window_open.set(i64::from(open));
     }
 }
 
 fn kind_label(kind: WorkloadKind) -> String {
-    format!("{kind:?}")
+    kind.name().to_owned()
 }
 
-/// Whether a hindrance is one that the Go project counts as a skip.
+/// The value under which the Go project counts a block reason as skipped, if it does.
 fn skip_reason(block_reason: &BlockReason) -> Option<&'static str> {
     let [excluded, outside, invalid] = SKIP_REASONS;
     match block_reason {
@@ -211,8 +215,11 @@ fn skip_reason(block_reason: &BlockReason) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::jiff::Timestamp;
+
     use super::*;
     use crate::dataplane::fixtures::assessment;
+    use crate::dataplane::workload::{daemon_set, deployment, stateful_set};
 
     fn text(change: impl FnOnce(&DataPlaneMetrics)) -> String {
         let registry = server::MetricsRegistry::default();
@@ -226,12 +233,12 @@ mod tests {
     fn the_metrics_of_the_go_project_have_their_types_and_labels() {
         let text = text(|metrics| {
             metrics.set_istio_version("1.31.0");
-            metrics.record_restart(WorkloadKind::DaemonSet, true);
-            metrics.record_restart(WorkloadKind::Deployment, false);
-            metrics.record_evaluation(WorkloadKind::StatefulSet, Duration::from_millis(20));
+            metrics.record_restart(daemon_set::KIND, true);
+            metrics.record_restart(deployment::KIND, false);
+            metrics.record_evaluation(stateful_set::KIND, Duration::from_millis(20));
             let block_reasons = [
                 BlockReason::Excluded,
-                BlockReason::OutsideWindow(0),
+                BlockReason::OutsideWindow(Timestamp::UNIX_EPOCH),
                 BlockReason::WindowInvalid(String::new()),
             ];
             metrics.record_scan(5, &assessment(&block_reasons).decisions, 0);
@@ -269,7 +276,7 @@ mod tests {
         for line in [
             "istio_restarter_workloads 9",
             "istio_restarter_stale_workloads 5",
-            "istio_restarter_leftover_workloads{reason=\"bare_pod\"} 1",
+            "istio_restarter_blocked_workloads{reason=\"bare_pod\"} 1",
             "istio_restarter_skipped_total{reason=\"excluded\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in:\n{text}");

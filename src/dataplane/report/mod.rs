@@ -1,4 +1,5 @@
-//! Telling people: status, Events and metrics.
+//! Reports what was found and done: status, Events and metrics.
+//! This module must not decide anything.
 
 pub mod events;
 pub mod metrics;

@@ -1,4 +1,4 @@
-//! What people see of the data plane in the status. Pure.
+//! The status of the data plane. Pure.
 
 use crate::api::conditions::Reason;
 use crate::api::v1alpha2::{BlockedWorkload, DataPlaneStatus};
@@ -11,14 +11,14 @@ use crate::kubernetes::object::ObjectId;
 use crate::status::{ConditionUpdate, DataPlaneReport};
 use crate::text::sanitized;
 
-/// Leftovers that the status lists.
+/// Blocked workloads that the status lists.
 const MAX_LISTED: usize = 50;
 /// Bytes of a text about one workload.
 const MAX_TEXT_BYTES: usize = 1000;
 /// Workloads that the condition names, as in the Go operator.
 const MAX_NAMED_WORKLOADS: usize = 5;
 
-/// The status after a look, while `progress` is how far restarts are and `held` why they wait.
+/// The status after a scan. `progress` says how far restarts are, and `suspended` why they are on hold.
 #[must_use]
 pub fn data_plane_report(
     assessment: &Assessment,
@@ -65,7 +65,7 @@ fn status(
     }
 }
 
-/// How the status lists a workload that is left.
+/// The entry of a blocked workload in the status.
 #[must_use]
 pub fn blocked_workload(stale: &StaleWorkload, why: &BlockReason) -> BlockedWorkload {
     blocked_entry(&stale.workload, &describe_reasons(&stale.reasons), &why.to_string())
@@ -89,7 +89,7 @@ fn condition(
 ) -> ConditionUpdate {
     if progress.running + progress.pending > 0 {
         let text = format!(
-            "Restarting workloads with outdated sidecars: {} under way, {} done, {} to come, {} failed",
+            "Restarting workloads with outdated sidecars: {} in progress, {} done, {} pending, {} failed",
             progress.running, progress.done, progress.pending, progress.failed
         );
         return condition_with(Reason::ProxySidecarRestartPartiallySucceeded, text);
@@ -108,7 +108,7 @@ fn condition(
     let transient = blocked.iter().filter(|(_, why)| why.severity() == Severity::Transient).count();
     let unknown = assessment.scan.unknown.len() + assessment.scan.more_unknown;
     if transient + unknown > 0 {
-        let text = format!("{} outdated workloads are looked at again", transient + unknown);
+        let text = format!("{} outdated workloads will be retried", transient + unknown);
         return condition_with(Reason::ProxySidecarRestartPartiallySucceeded, text);
     }
     ConditionUpdate {
@@ -117,7 +117,7 @@ fn condition(
     }
 }
 
-/// The text of the Go operator, which people and tools look for.
+/// The text of the Go operator, which people and tools search for.
 fn manual_restart_message(workloads: &[&ObjectId]) -> String {
     let named: Vec<String> = workloads
         .iter()
@@ -134,11 +134,11 @@ fn manual_restart_message(workloads: &[&ObjectId]) -> String {
 
 fn success_message(blocked: usize, skipped: usize) -> Option<String> {
     let blocked = (blocked > 0).then(|| {
-        format!("Every sidecar is up to date, except those of {blocked} workloads that are not to be restarted now; see status.dataPlane")
+        format!("All sidecars are up to date, except those of {blocked} workloads that are not restarted now; see status.dataPlane")
     });
     let skipped = (skipped > 0).then(|| {
         format!(
-            "Pods skipped: {skipped} are larger than {MAX_OBJECT_BYTES} bytes, and their sidecars are not looked at"
+            "Skipped {skipped} pods that are larger than {MAX_OBJECT_BYTES} bytes; their sidecars are not checked"
         )
     });
     let texts: Vec<String> = blocked.into_iter().chain(skipped).collect();
@@ -149,7 +149,7 @@ fn condition_with(reason: Reason, message: String) -> ConditionUpdate {
     ConditionUpdate { reason, message: Some(message) }
 }
 
-/// The status when the data plane could not be looked at.
+/// The status after a failure.
 #[must_use]
 pub fn failure_report(text: String, last: DataPlaneStatus) -> DataPlaneReport {
     DataPlaneReport { condition: condition_with(Reason::ProxySidecarRestartFailed, text), status: last }
@@ -188,7 +188,7 @@ mod tests {
             BlockReason::Excluded,
             BlockReason::ReportOnly,
             BlockReason::RunsToCompletion,
-            BlockReason::OutsideWindow(0),
+            BlockReason::OutsideWindow(k8s_openapi::jiff::Timestamp::UNIX_EPOCH),
         ] {
             let (reason, text) = message(std::slice::from_ref(&why));
             assert_eq!(reason, Reason::ProxySidecarRestartSucceeded, "{why:?}");
@@ -205,18 +205,19 @@ mod tests {
         let issue = Issue {
             workload: stale_workload("slow").workload,
             stale_reasons: "old".to_owned(),
-            message: "it takes long: no pod comes".to_owned(),
+            message: "no pod is ready".to_owned(),
         };
         let progress = RestartProgress { pending: 3, running: 2, done: 4, failed: 1, issues: vec![issue] };
         let part = data_plane_report(&assessment, &progress, None);
         assert_eq!(part.condition.reason, Reason::ProxySidecarRestartPartiallySucceeded);
         assert_eq!((part.status.restarting, part.status.restarted, part.status.failed), (2, 4, 1));
-        let listed: Vec<_> = part.status.blocked_workloads.iter().map(|workload| workload.name.as_str()).collect();
+        let listed: Vec<_> =
+            part.status.blocked_workloads.iter().map(|workload| workload.name.as_str()).collect();
         assert_eq!(listed, ["slow", "w1"]);
-        assert_eq!(part.status.blocked_workloads[0].blocked_by, "it takes long: no pod comes");
+        assert_eq!(part.status.blocked_workloads[0].blocked_by, "no pod is ready");
         let suspended =
-            data_plane_report(&assessment, &RestartProgress::default(), Some("released by x")).condition;
-        assert_eq!(suspended.message.as_deref(), Some("released by x"));
+            data_plane_report(&assessment, &RestartProgress::default(), Some("approved by x")).condition;
+        assert_eq!(suspended.message.as_deref(), Some("approved by x"));
     }
 
     #[test]

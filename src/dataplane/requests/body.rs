@@ -1,4 +1,4 @@
-//! Reads answers of the API server with a bound on the memory that they take, whatever was written into the objects.
+//! Reads responses of the API server with a bound on memory, whatever tenants wrote into the objects.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -18,19 +18,19 @@ use crate::text::sanitized;
 
 /// Bytes of the largest object that is read. etcd takes 1.5 MiB by default; characters that JSON escapes may make more of them.
 pub const MAX_OBJECT_BYTES: usize = 2 << 20;
-/// From this size on, an answer is read alone.
+/// From this size on, a response is read alone.
 pub const LARGE_OBJECT_BYTES: usize = 128 << 10;
-/// Bytes of an error that are read. The API server repeats what a webhook says, at any length.
+/// Bytes of an error that are read. The API server repeats messages of webhooks at any length.
 const MAX_ERROR_BYTES: usize = 64 << 10;
 /// Bytes of a message that are kept.
 const MAX_MESSAGE_BYTES: usize = 300;
 
-/// Large answers that are held at once. Whoever has a permit waits for nothing but its own answer.
+/// Large responses that are held at the same time. The holder of a permit waits only for its own response.
 static LARGE_RESPONSE_PERMITS: Semaphore = Semaphore::const_new(1);
-/// Large events that are held at once. A watch may be left alone in the middle of an event, so that nobody waits for these.
+/// Large events that are held at the same time. A watch may be abandoned within an event, so that no task waits for these.
 static LARGE_EVENT_PERMITS: Semaphore = Semaphore::const_new(2);
 
-/// An answer of which the first bytes were read.
+/// A response of which the first bytes were read.
 struct ResponseReader {
     body: Body,
     buffer: Bytes,
@@ -54,16 +54,16 @@ impl ResponseReader {
         Ok(true)
     }
 
-    /// Waits until no other large answer is held.
+    /// Waits until no other large response is held.
     async fn acquire_permit(&mut self) {
         if self.permit.is_none() {
-            // It is never closed, which is the only error.
+            // The only error is that it was closed, which never happens.
             self.permit = LARGE_RESPONSE_PERMITS.acquire().await.ok();
         }
     }
 }
 
-/// Sends a request. Of an error, no more is read than is shown.
+/// Sends a request. Errors are read only as far as they are shown.
 async fn send(client: &Client, request: http::Request<Vec<u8>>) -> Result<Body, kube::Error> {
     let response = client.send(request.map(Body::from)).await?;
     let code = response.status();
@@ -79,10 +79,10 @@ async fn send(client: &Client, request: http::Request<Vec<u8>>) -> Result<Body, 
     Err(kube::Error::Api(Box::new(error_status(code.as_u16(), &text))))
 }
 
-/// What the API server answered instead, with a message that is safe to show.
+/// The error of the API server, with a message that is safe to show.
 fn error_status(code: u16, text: &[u8]) -> Status {
     let status = serde_json::from_slice::<Status>(text).unwrap_or_else(|_| {
-        // Not every error is a `Status`: a kind that is not served, a proxy in between, or one that is too long.
+        // Not every error is a `Status`: the kind may not be served, or the response is too long or comes from a proxy.
         Status::failure(&String::from_utf8_lossy(text), "Failed to parse error data").with_code(code)
     });
     Status { message: sanitized(status.message.trim(), MAX_MESSAGE_BYTES), ..status }
@@ -114,20 +114,20 @@ fn object_too_large() -> kube::Error {
     )))
 }
 
-/// What was read of a list.
+/// How far a list was read.
 #[derive(Debug, Default)]
 pub(super) struct ListProgress {
     /// The list without its objects.
     pub envelope: Vec<u8>,
     /// Bytes of all objects.
     pub bytes: usize,
-    /// Objects, those that were not read included.
+    /// Number of objects, including those that were skipped.
     pub objects: usize,
-    /// Objects that are too large or of an unknown form.
+    /// Objects that are too large or could not be parsed.
     pub skipped: usize,
 }
 
-/// Reads a list, and hands each object on as it arrives, with its size in bytes.
+/// Reads a list and passes each object on as it arrives, with its size in bytes.
 ///
 /// `progress` is kept up to date for a list that ends early.
 pub(super) async fn read_list<T: DeserializeOwned>(
@@ -154,7 +154,7 @@ pub(super) async fn read_list<T: DeserializeOwned>(
             ListItem::Complete(text) => match serde_json::from_slice(text) {
                 Ok(object) => each(object, text.len()),
                 Err(error) => {
-                    tracing::debug!(%error, "skipped an object of a list");
+                    tracing::debug!(%error, "skipped an object of a list that cannot be parsed");
                     progress.skipped += 1;
                 }
             },
@@ -166,8 +166,8 @@ pub(super) async fn read_list<T: DeserializeOwned>(
     Ok(())
 }
 
-/// Reads the events of a watch. One that is too large is told as [`kube::Error::LinesCodecMaxLineLengthExceeded`], and the
-/// watch goes on; any other error is its end.
+/// Reads the events of a watch. An event that is too large is [`kube::Error::LinesCodecMaxLineLengthExceeded`], and the watch
+/// continues; any other error ends it.
 pub(super) async fn watch_events<T: DeserializeOwned + Clone>(
     client: &Client,
     request: http::Request<Vec<u8>>,
@@ -205,7 +205,7 @@ async fn next_event<T: DeserializeOwned + Clone>(
         if lines.buffered() > LARGE_OBJECT_BYTES && reader.permit.is_none() {
             reader.permit = LARGE_EVENT_PERMITS.try_acquire().ok();
             if reader.permit.is_none() {
-                // Read again later, by a watch that begins before this event.
+                // A later watch that starts before this event reads it again.
                 return Some(Err(kube::Error::ReadEvents(std::io::ErrorKind::OutOfMemory.into())));
             }
         }
@@ -234,7 +234,7 @@ mod tests {
 
     use super::*;
 
-    /// An API server with this one answer.
+    /// An API double with one response.
     fn server(code: u16, body: String) -> Client {
         let answer = move |_: Request<Body>| {
             let body = Body::from(body.clone().into_bytes());

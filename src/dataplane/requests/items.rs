@@ -5,24 +5,24 @@
 
 use thiserror::Error;
 
-/// Bytes that may surround the objects of a list; the API server sends some hundred.
+/// Bytes of a list without its objects; the API server sends some hundred.
 const MAX_ENVELOPE_BYTES: usize = 64 << 10;
 /// How much is kept of an object that is too large: enough for its name and namespace, which come first.
 const TRUNCATED_BYTES: usize = 2 << 10;
 
-/// What arrived is no list of objects.
+/// The response is not a list of objects.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum Error {
-    /// More closed than opened.
+    /// Unbalanced brackets.
     #[error("the list is not valid JSON")]
     Unbalanced,
-    /// An item is no JSON object.
+    /// An item is not a JSON object.
     #[error("the list contains an item that is not an object")]
     NotAnObject,
     /// The fields beside the items are too large.
     #[error("the fields beside the items of the list are larger than {MAX_ENVELOPE_BYTES} bytes")]
     EnvelopeTooLarge,
-    /// The list ended too early.
+    /// The list is incomplete.
     #[error("the list is incomplete")]
     Incomplete,
 }
@@ -36,28 +36,28 @@ pub enum ListItem<'a> {
     Truncated(&'a [u8]),
 }
 
-/// Where in a list reading is.
+/// The position in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ParserState {
     /// In the fields beside the items.
     InEnvelope,
-    /// In the items, but in none of the objects.
+    /// In the items, between objects.
     BetweenItems,
     /// In an object.
     InItem,
 }
 
-/// A list that is read.
+/// A parser of lists.
 #[derive(Debug)]
 pub struct ItemSplitter {
-    /// Bytes that an object may have.
+    /// Bytes of the largest object.
     max_bytes: usize,
     depth: usize,
     state: ParserState,
     in_string: bool,
     escaped: bool,
     too_large: bool,
-    /// The object that is read, or was read last.
+    /// The present object, or the last one.
     item: Vec<u8>,
     /// Everything but the objects.
     envelope: Vec<u8>,
@@ -66,7 +66,7 @@ pub struct ItemSplitter {
 }
 
 impl ItemSplitter {
-    /// Nothing read yet; objects of more than `largest` bytes are cut short.
+    /// A new parser; objects of more than `largest` bytes are truncated.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
         Self {
@@ -82,7 +82,7 @@ impl ItemSplitter {
         }
     }
 
-    /// Reads `bytes` up to the end of the next object: how many bytes were used, and whether an object is complete.
+    /// Reads `bytes` up to the end of the next object. Returns how many bytes were used, and whether an object is complete.
     ///
     /// The object is [`Self::item`] until the next call.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(usize, bool), Error> {
@@ -109,7 +109,7 @@ impl ItemSplitter {
         if self.too_large { ListItem::Truncated(&self.item) } else { ListItem::Complete(&self.item) }
     }
 
-    /// Bytes that are held of the object that is read.
+    /// Bytes that are held of the present object.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.item.len()
@@ -121,7 +121,7 @@ impl ItemSplitter {
         if is_complete { Ok(&self.envelope) } else { Err(Error::Incomplete) }
     }
 
-    /// Reads inside of a string; returns how many bytes.
+    /// Reads within a string; returns the number of bytes.
     fn parse_string(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         if self.escaped {
             self.escaped = false;
@@ -144,7 +144,7 @@ impl ItemSplitter {
         Ok(end + 1)
     }
 
-    /// Reads one byte outside of strings; whether it ends an object of the list.
+    /// Reads one byte outside of strings; returns whether it ends an object of the list.
     fn parse_structure(&mut self, byte: u8) -> Result<bool, Error> {
         let between_items = self.state == ParserState::BetweenItems;
         match byte {

@@ -9,7 +9,7 @@ pub enum WatchLine<'a> {
     TooLarge,
 }
 
-/// Lines that are read.
+/// A parser of lines.
 #[derive(Debug)]
 pub struct LineSplitter {
     max_bytes: usize,
@@ -19,13 +19,13 @@ pub struct LineSplitter {
 }
 
 impl LineSplitter {
-    /// Nothing read yet; lines of more than `largest` bytes are dropped.
+    /// A new parser; lines of more than `largest` bytes are dropped.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
         Self { max_bytes, line: Vec::new(), complete: false, too_large: false }
     }
 
-    /// Reads `bytes` up to the end of the next line: how many bytes were used, and whether a line is complete.
+    /// Reads `bytes` up to the end of the next line. Returns how many bytes were used, and whether a line is complete.
     ///
     /// The line is [`Self::line`] until the next call.
     pub fn feed(&mut self, bytes: &[u8]) -> (usize, bool) {
@@ -45,19 +45,19 @@ impl LineSplitter {
         if self.too_large { WatchLine::TooLarge } else { WatchLine::Complete(&self.line) }
     }
 
-    /// Bytes that are held of the line that is read.
+    /// Bytes that are held of the present line.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.line.len()
     }
 
-    /// Drops the line that is read, up to its end.
+    /// Drops the present line up to its end.
     pub fn skip(&mut self) {
         self.too_large = true;
         self.line = Vec::new();
     }
 
-    /// Gives memory of a large line back.
+    /// Frees the memory of a large line.
     pub fn shrink(&mut self, size: usize) {
         self.line.clear();
         self.line.shrink_to(size);

@@ -1,7 +1,7 @@
-//! The few requests of the data plane, for the slim objects that it reads. No decisions.
+//! The requests of the data plane, for the slim objects that it reads. This module must not decide anything.
 //!
-//! Tenants write the objects, so that no answer is held whole: lists are read object by object, events and single objects
-//! up to a bound.
+//! Tenants write the objects, so that no response is held as a whole: lists are read object by object, events and single
+//! objects up to a bound.
 
 mod body;
 mod items;
@@ -16,20 +16,19 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use self::body::{LARGE_OBJECT_BYTES, MAX_OBJECT_BYTES, is_too_large};
-use super::types::{ListEnvelope, ListMeta, collection_path};
+use super::model::{ListEnvelope, ListMeta, collection_path};
 use crate::api::names::OWN_FIELD_MANAGER;
-use crate::kubernetes::Coalesce;
 use crate::kubernetes::object::{ObjectId, resource};
 pub use crate::kubernetes::retry::is_transient;
 
 /// Objects of one page, unless they are large.
 pub const MAX_PAGE_ITEMS: u32 = 125;
-/// Bytes that a page should not have many more of: its answer has to arrive within the time that a read may take.
+/// Bytes that a page should have at most, so that it arrives within the timeout of a read.
 const MAX_PAGE_BYTES: usize = 8 << 20;
-/// A page that cannot be read is tried again so often, with fewer objects.
+/// Attempts at a page that does not arrive in time, each with fewer objects.
 const MAX_ATTEMPTS: u32 = 3;
 
-/// Reads one object; `None` if it is not there.
+/// Reads one object; `None` if it does not exist.
 pub async fn get<T: DeserializeOwned>(client: &Client, id: &ObjectId) -> Result<Option<T>, kube::Error> {
     let request = Request::new(collection_path(&id.api_resource(), id.namespace.as_deref()))
         .get(&id.name, &GetParams::default())
@@ -37,7 +36,7 @@ pub async fn get<T: DeserializeOwned>(client: &Client, id: &ObjectId) -> Result<
     not_found_as_none(body::read_object(client, request).await)
 }
 
-/// Reads the metadata of one object; `None` if it is not there.
+/// Reads the metadata of one object; `None` if it does not exist.
 pub async fn metadata<T: DeserializeOwned>(client: &Client, id: &ObjectId) -> Result<Option<T>, kube::Error> {
     let request = Request::new(collection_path(&id.api_resource(), id.namespace.as_deref()))
         .get_metadata(&id.name, &GetParams::default())
@@ -45,7 +44,7 @@ pub async fn metadata<T: DeserializeOwned>(client: &Client, id: &ObjectId) -> Re
     not_found_as_none(body::read_object(client, request).await)
 }
 
-/// What a page holds of each object.
+/// What a page has of each object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PageContent {
     Objects,
@@ -59,9 +58,9 @@ pub struct Pages<'c> {
     params: ListParams,
     content: PageContent,
     limit: PageLimit,
-    /// Version from which a watch goes on, once a page was read.
+    /// Resource version from which a watch continues, once a page was read.
     pub resource_version: String,
-    /// Objects that were too large or of a form that cannot be read.
+    /// Objects that were too large or could not be parsed.
     pub skipped: usize,
 }
 
@@ -80,22 +79,21 @@ impl<'c> Pages<'c> {
         }
     }
 
-    /// The same list, of what has these labels.
+    /// The same list with a label selector.
     #[must_use]
     pub fn labels(self, selector: &str) -> Self {
         Self { params: self.params.labels(selector), ..self }
     }
 
-    /// The same list, of metadata only.
+    /// The same list with metadata only.
     #[must_use]
     pub fn metadata(self) -> Self {
         Self { content: PageContent::Metadata, ..self }
     }
 
-    /// Reads the next page: `each` is given every object as it arrives, with its size in bytes. Returns whether another
-    /// page follows.
+    /// Reads the next page: `each` gets every object as it arrives, with its size in bytes. Returns whether another page follows.
     ///
-    /// After an error the same page is read again, so that `each` may see an object twice.
+    /// After an error the same page is read again, so that `each` may get an object twice.
     pub async fn next<T: DeserializeOwned>(
         &mut self,
         mut each: impl FnMut(T, usize),
@@ -105,7 +103,7 @@ impl<'c> Pages<'c> {
             let mut read = body::ListProgress::default();
             match body::read_list(self.client, self.request()?, &mut read, &mut each).await {
                 Ok(()) => break read,
-                // It began to arrive and did not end in time: fewer objects do.
+                // It started to arrive and did not complete in time; fewer objects may.
                 Err(error) if read.bytes > 0 && attempts < MAX_ATTEMPTS && is_transient(&error) => {
                     self.limit.record_failure();
                     attempts += 1;
@@ -123,7 +121,7 @@ impl<'c> Pages<'c> {
         Ok(self.params.continue_token.is_some())
     }
 
-    /// Begins again with the first page.
+    /// Restarts with the first page.
     pub fn reset(&mut self) {
         self.params.continue_token = None;
     }
@@ -139,28 +137,28 @@ impl<'c> Pages<'c> {
     }
 }
 
-/// How many objects the next page has.
+/// The number of objects of the next page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct PageLimit(u32);
 
 impl PageLimit {
-    /// Takes in how large the last page was.
+    /// Adapts to the size of the last page.
     fn record_page(&mut self, objects: usize, bytes: usize) {
         let fitting = (MAX_PAGE_BYTES / (bytes / objects.max(1)).max(1)).max(1);
-        // Large objects stand together, since they have the same author; smaller ones are trusted again step by step.
+        // Large objects are neighbors, because they have the same author; the limit grows again step by step.
         self.0 = u32::try_from(fitting)
             .unwrap_or(MAX_PAGE_ITEMS)
             .min(self.0.saturating_mul(2))
             .min(MAX_PAGE_ITEMS);
     }
 
-    /// Takes in that a page did not arrive.
+    /// Adapts to a page that did not arrive.
     fn record_failure(&mut self) {
         self.0 = (self.0 / 4).max(1);
     }
 }
 
-/// Reads a list of objects that are known to be few.
+/// Reads a list that is known to be short.
 pub async fn list_small<T: DeserializeOwned>(
     client: &Client,
     resource: &ApiResource,
@@ -175,9 +173,9 @@ pub async fn list_small<T: DeserializeOwned>(
     Ok(objects)
 }
 
-/// Follows the objects of a kind, of one namespace or of all, from a version on.
+/// Watches the objects of a kind, of one namespace or of all, from a resource version on.
 ///
-/// An event that is too large is told as an error that [`is_too_large`], and the watch goes on; any other error ends it.
+/// An event that is too large is an error for which [`is_too_large`] holds, and the watch continues; any other error ends it.
 pub async fn watch<T: DeserializeOwned + Clone + 'static>(
     client: &Client,
     resource: &ApiResource,
@@ -186,17 +184,6 @@ pub async fn watch<T: DeserializeOwned + Clone + 'static>(
     version: &str,
 ) -> Result<impl Stream<Item = Result<WatchEvent<T>, kube::Error>> + use<T>, kube::Error> {
     body::watch_events(client, watch_request(resource, namespace, params, version)?).await
-}
-
-/// As [`watch`], of all namespaces, for a kind with a great deal to tell of which nothing is urgent.
-pub async fn watch_coalesced<T: DeserializeOwned + Clone + 'static>(
-    client: &Client,
-    resource: &ApiResource,
-    version: &str,
-) -> Result<impl Stream<Item = Result<WatchEvent<T>, kube::Error>> + use<T>, kube::Error> {
-    let mut request = watch_request(resource, None, &WatchParams::default(), version)?;
-    request.extensions_mut().insert(Coalesce);
-    body::watch_events(client, request).await
 }
 
 fn watch_request(
@@ -208,12 +195,12 @@ fn watch_request(
     let mut request = Request::new(collection_path(resource, namespace))
         .watch(params, version)
         .map_err(kube::Error::BuildRequest)?;
-    // As kube does: newer API servers compress each event by itself, which no client can read.
+    // As kube does: newer API servers compress each event separately, which clients do not support.
     request.headers_mut().insert(http::header::ACCEPT_ENCODING, http::HeaderValue::from_static("identity"));
     Ok(request)
 }
 
-/// Changes an object by a merge patch and returns its new metadata.
+/// Changes an object with a merge patch and returns its new metadata.
 pub async fn merge_patch<T: DeserializeOwned>(
     client: &Client,
     id: &ObjectId,
@@ -226,7 +213,7 @@ pub async fn merge_patch<T: DeserializeOwned>(
     body::read_object(client, request).await
 }
 
-/// Makes an object, or asks what it would become.
+/// Creates an object, or returns in a dry run what would be created.
 pub async fn create<T: DeserializeOwned>(
     client: &Client,
     url: &str,
@@ -239,7 +226,7 @@ pub async fn create<T: DeserializeOwned>(
     body::read_object(client, request).await
 }
 
-/// Reads a subresource as JSON; `None` if there is none.
+/// Reads a subresource as JSON; `None` if it does not exist.
 pub async fn subresource(
     client: &Client,
     url: &str,

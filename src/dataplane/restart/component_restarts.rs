@@ -1,7 +1,7 @@
-//! Istio's own workloads that take something in only when they start: gateways read a part of the mesh configuration at
-//! their start, and connections that are older than a network policy escape it.
+//! Restarts Istio's own workloads for changes that take effect only at their start: gateways read a part of the mesh
+//! configuration then, and a network policy does not apply to connections that are older.
 //!
-//! What each has taken in follows from when its pods were made; when the configuration changed is remembered.
+//! A component is outdated if one of its pods is older than the change; the ledger holds when the change was observed.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::jiff::Timestamp;
@@ -12,51 +12,51 @@ use thiserror::Error;
 
 use super::patch::{self, StartResult};
 use crate::api::names::{EGRESS_GATEWAY, INGRESS_GATEWAY, ISTIO_NAMESPACE};
+use crate::dataplane::clock::current_second;
 use crate::dataplane::discovery::mesh::Mesh;
-use crate::dataplane::hash::hash;
+use crate::dataplane::model::{Meta, Pod, RestartTarget, Workload, hash};
 use crate::dataplane::requests::{self, Pages};
-use crate::dataplane::restart_ledger::{self, ConfigRecord, LedgerStore, RestartAttempt, RestartLedger};
+use crate::dataplane::restart_ledger::{self, LedgerStore, RestartAttempt, RestartLedger};
 use crate::dataplane::schedule::stale_workload::{RestartAnnotations, RestartStrategy, StaleWorkload};
-use crate::dataplane::types::{Meta, Pod, Workload};
 use crate::dataplane::workload::disruption::{PodReplacement, selector_matches};
-use crate::dataplane::workload::kind::WorkloadKind;
 use crate::dataplane::workload::rollout::{RolloutStatus, rollout_status};
+use crate::dataplane::workload::{WorkloadKind, daemon_set, deployment};
 use crate::gather::istiod::ISTIOD;
 use crate::kubernetes::object::{self, ObjectId};
 use crate::plan::MODULE_SELECTOR;
 
-/// Istio's own workloads could not be looked at.
+/// Istio's own workloads could not be checked or restarted.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// One of them, or its pods.
-    #[error("cannot look at {workload}")]
+    /// One of them, or its pods, could not be read.
+    #[error("failed to read {workload} or its pods")]
     ReadWorkload {
-        /// Which.
+        /// The workload.
         workload: ObjectId,
-        /// What the API server said.
+        /// The error of the request.
         source: Box<kube::Error>,
     },
-    /// The network policies.
-    #[error("cannot list the NetworkPolicies in {ISTIO_NAMESPACE}")]
+    /// The network policies could not be listed.
+    #[error("failed to list NetworkPolicies in namespace {ISTIO_NAMESPACE}")]
     ListPolicies {
-        /// What the API server said.
+        /// The error of the request.
         source: Box<kube::Error>,
     },
-    /// What was restarted.
-    #[error("cannot remember what was restarted")]
+    /// The restart ledger could not be written.
+    #[error("failed to record the restart of an Istio component")]
     Ledger {
-        /// Why.
+        /// The cause.
         #[from]
         source: restart_ledger::Error,
     },
 }
 
-/// What a component may not have taken in.
+/// A change that takes effect only at the start of a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ConfigDependency {
     /// The part of the mesh configuration that gateways read at their start.
     GatewayConfiguration,
-    /// That network policies apply.
+    /// Whether network policies are installed.
     NetworkPolicies,
 }
 
@@ -72,12 +72,12 @@ impl ConfigDependency {
 
     fn components(self) -> &'static [(WorkloadKind, &'static str)] {
         const GATEWAYS: [(WorkloadKind, &str); 2] =
-            [(WorkloadKind::Deployment, INGRESS_GATEWAY), (WorkloadKind::Deployment, EGRESS_GATEWAY)];
+            [(deployment::KIND, INGRESS_GATEWAY), (deployment::KIND, EGRESS_GATEWAY)];
         const ALL: [(WorkloadKind, &str); 4] = [
-            (WorkloadKind::Deployment, INGRESS_GATEWAY),
-            (WorkloadKind::Deployment, EGRESS_GATEWAY),
-            (WorkloadKind::Deployment, ISTIOD),
-            (WorkloadKind::DaemonSet, "istio-cni-node"),
+            (deployment::KIND, INGRESS_GATEWAY),
+            (deployment::KIND, EGRESS_GATEWAY),
+            (deployment::KIND, ISTIOD),
+            (daemon_set::KIND, "istio-cni-node"),
         ];
         match self {
             Self::GatewayConfiguration => &GATEWAYS,
@@ -92,9 +92,9 @@ struct ListedPolicy {
     metadata: Meta,
 }
 
-/// Restarts at most one component that has not taken something in; tells which.
+/// Restarts at most one outdated component and returns it.
 ///
-/// One at a time: gateway, control plane and CNI agent must not be away together.
+/// One at a time: gateways, control plane and CNI agents must not be unavailable together.
 pub async fn restart_one(
     client: &Client,
     mesh: &Mesh,
@@ -102,32 +102,22 @@ pub async fn restart_one(
     ledger: &mut RestartLedger,
 ) -> Result<Option<ObjectId>, Error> {
     let before = ledger.clone();
-    let now = Timestamp::now();
-    ledger.record_config(
-        ConfigDependency::GatewayConfiguration.name(),
-        &mesh.gateway_hash,
-        now.as_second(),
-        true,
-    );
+    let now = current_second();
+    ledger.record_config(ConfigDependency::GatewayConfiguration.name(), &mesh.gateway_hash, now, true);
     let policies = if has_network_policies(client).await? { "on" } else { "off" };
-    // Without policies, old connections are as good as new ones.
-    ledger.record_config(
-        ConfigDependency::NetworkPolicies.name(),
-        policies,
-        now.as_second(),
-        policies == "on",
-    );
+    // Without policies, nothing restricts old connections or new ones.
+    ledger.record_config(ConfigDependency::NetworkPolicies.name(), policies, now, policies == "on");
     if *ledger != before {
         store.save(ledger).await?;
     }
     for dependency in ConfigDependency::ALL {
-        let Some(state) =
-            ledger.config_records.get(dependency.name()).filter(|concern| concern.changed_at > 0).cloned()
-        else {
-            continue;
-        };
+        let Some(record) = ledger.config_records.get(dependency.name()) else { continue };
+        let Some(changed_at) = record.changed_at else { continue };
+        let target = RestartTarget::from(hash(&[&record.digest, &changed_at.as_second().to_string()]));
         for (kind, name) in dependency.components() {
-            if let Some(component) = find_outdated_component(client, *kind, name, &state, ledger).await? {
+            if let Some(component) =
+                find_outdated_component(client, *kind, name, &target, changed_at, ledger).await?
+            {
                 return restart_component(client, store, ledger, &component, now).await;
             }
         }
@@ -143,62 +133,61 @@ async fn has_network_policies(client: &Client) -> Result<bool, Error> {
     Ok(!found.is_empty())
 }
 
-/// The component, if it is there, settled, and has a pod that is older than the change.
+/// The component, if it exists, has no rollout in progress, and has a pod that is older than the change.
 async fn find_outdated_component(
     client: &Client,
     kind: WorkloadKind,
     name: &str,
-    state: &ConfigRecord,
+    target: &RestartTarget,
+    changed_at: Timestamp,
     ledger: &RestartLedger,
 ) -> Result<Option<StaleWorkload>, Error> {
-    let id = ObjectId {
-        group: "apps".to_owned(),
-        version: "v1".to_owned(),
-        kind: format!("{kind:?}"),
-        namespace: Some(ISTIO_NAMESPACE.to_owned()),
-        name: name.to_owned(),
-    };
+    let id = kind.object(ISTIO_NAMESPACE, name);
     let failed = |source| Error::ReadWorkload { workload: id.clone(), source: Box::new(source) };
     let workload: Option<Workload> = requests::get(client, &id).await.map_err(failed)?;
     let Some(workload) = workload else { return Ok(None) };
-    let target = hash(&[&state.digest, &state.changed_at.to_string()]);
     let meta = &workload.metadata;
-    let already_restarted = ledger.was_restarted(&meta.uid, &target, meta.generation);
+    let already_restarted = ledger.was_restarted(&meta.uid.as_str().into(), target, meta.generation);
     if already_restarted || rollout_status(kind, &workload) != RolloutStatus::Complete {
         return Ok(None);
     }
     let selector = workload.spec.selector.clone().unwrap_or_default();
-    let is_due = has_pod_older_than(client, &selector, state.changed_at).await.map_err(failed)?;
-    Ok(is_due.then(|| stale_component(kind, id, &workload, target)))
+    let is_due = has_pod_older_than(client, &selector, changed_at).await.map_err(failed)?;
+    Ok(is_due.then(|| stale_component(kind, id, &workload, target.clone())))
 }
 
-/// Whether one of the pods that are selected runs since before this second since the epoch.
+/// Whether one of the selected pods has been running since before `time`.
 async fn has_pod_older_than(
     client: &Client,
     selector: &LabelSelector,
-    since: i64,
+    time: Timestamp,
 ) -> Result<bool, kube::Error> {
     let resource = object::resource("", "v1", "Pod");
     let is_old =
-        |pod: &Pod| selector_matches(selector, &pod.metadata.labels) && was_running_before(pod, since);
+        |pod: &Pod| selector_matches(selector, &pod.metadata.labels) && was_running_before(pod, time);
     let mut pages = Pages::new(client, &resource, Some(ISTIO_NAMESPACE));
     let mut found = false;
     while pages.next(|pod: Pod, _| found |= is_old(&pod)).await? && !found {}
     Ok(found)
 }
 
-/// Whether a pod was there before this second since the epoch and has not ended: what was evicted or has failed stays as
-/// an object, and reads nothing any more.
-fn was_running_before(pod: &Pod, since: i64) -> bool {
-    let created = pod.metadata.creation_timestamp.as_ref().map_or(0, |created| created.0.as_second());
-    created < since && !matches!(pod.status.phase.as_str(), "Failed" | "Succeeded")
+/// Whether a pod was created before `time` and has not completed. Evicted and failed pods remain as objects until they are
+/// deleted.
+fn was_running_before(pod: &Pod, time: Timestamp) -> bool {
+    let created = pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |created| created.0);
+    created < time && !matches!(pod.status.phase.as_str(), "Failed" | "Succeeded")
 }
 
-fn stale_component(kind: WorkloadKind, id: ObjectId, workload: &Workload, target: String) -> StaleWorkload {
+fn stale_component(
+    kind: WorkloadKind,
+    id: ObjectId,
+    workload: &Workload,
+    target: RestartTarget,
+) -> StaleWorkload {
     StaleWorkload {
         workload: id,
         kind,
-        uid: workload.metadata.uid.clone(),
+        uid: workload.metadata.uid.as_str().into(),
         generation: workload.metadata.generation,
         kyma: false,
         gateway: true,
@@ -208,7 +197,7 @@ fn stale_component(kind: WorkloadKind, id: ObjectId, workload: &Workload, target
         replacement: PodReplacement::Rolling { min_available: 0 },
         rollout: RolloutStatus::Complete,
         paused: false,
-        pod_created: 0,
+        pod_created: Timestamp::UNIX_EPOCH,
         labels: std::collections::BTreeMap::new(),
         restart_annotations: RestartAnnotations::default(),
         desired_injection: None,
@@ -223,18 +212,17 @@ async fn restart_component(
     stale: &StaleWorkload,
     now: Timestamp,
 ) -> Result<Option<ObjectId>, Error> {
-    let attempt =
-        RestartAttempt { target: stale.target.clone(), generation: stale.generation, at: now.as_second() };
+    let attempt = RestartAttempt { target: stale.target.clone(), generation: stale.generation, at: now };
     ledger.record_attempt(&stale.uid, attempt);
     store.save(ledger).await?;
     match patch::restart(client, stale, RestartStrategy::Template, now).await {
         StartResult::Rolling { .. } => {
-            tracing::info!(workload = %stale.workload, "restarting, since it reads the changed configuration at its start");
+            tracing::info!(workload = %stale.workload, "restarting Istio component, because it reads the changed configuration only at its start");
             Ok(Some(stale.workload.clone()))
         }
         StartResult::Gone => Ok(None),
         StartResult::Refused(why) | StartResult::NoResponse(why) => {
-            tracing::warn!(workload = %stale.workload, why, "cannot be restarted");
+            tracing::warn!(workload = %stale.workload, why, "failed to restart Istio component");
             Ok(None)
         }
     }
@@ -266,7 +254,11 @@ mod tests {
             [("istiod", 2, true), ("istiod", 1, false), ("istio-ingressgateway", 2, false)]
         {
             let selector = serde_json::from_value(json!({"matchLabels": {"app": app}})).unwrap();
-            assert_eq!(has_pod_older_than(&client, &selector, since).await.unwrap(), is_old, "{app} {since}");
+            assert_eq!(
+                has_pod_older_than(&client, &selector, Timestamp::from_second(since).unwrap()).await.unwrap(),
+                is_old,
+                "{app} {since}"
+            );
         }
     }
 
@@ -280,7 +272,11 @@ mod tests {
                 "status": {"phase": phase},
             });
             let pod: Pod = serde_json::from_str(&pod.to_string()).unwrap();
-            assert_eq!(was_running_before(&pod, 100), needs_restart, "{phase} {created}");
+            assert_eq!(
+                was_running_before(&pod, Timestamp::from_second(100).unwrap()),
+                needs_restart,
+                "{phase} {created}"
+            );
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Replaces the outdated pods of a workload that does not roll out by itself: those that do not serve at once, then one
-//! after the other, each when as many serve as are wanted. Pods that are up to date, or came since the evictions began, are left alone.
+//! Evicts the outdated pods of a workload that does not roll out by itself: pods that are not ready at once, then one at a time,
+//! each when all wanted pods are ready. Pods that are up to date, or were created since the evictions began, are not evicted.
 
 use std::time::Duration;
 
@@ -10,46 +10,46 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::owned_pods::{OwnedPod, OwnedPods};
-use crate::dataplane::injected::Injected;
+use crate::dataplane::clock::elapsed;
 use crate::dataplane::injection::compare;
+use crate::dataplane::model::{Injected, Pod, Workload};
 use crate::dataplane::requests::{self, is_transient};
 use crate::dataplane::schedule::stale_workload::StaleWorkload;
-use crate::dataplane::types::{Pod, Workload};
-use crate::dataplane::workload::kind::WorkloadKind;
+use crate::dataplane::workload::WorkloadSource;
 use crate::dataplane::workload::rollout;
 use crate::dataplane::workload::scale;
 use crate::telemetry::format_error_chain;
 
-/// How often the owner is asked how many pods it wants while there are fewer.
+/// The time between two reads of the number of wanted pods while there are fewer.
 const REPLICAS_POLL_INTERVAL: Duration = Duration::from_secs(5);
-/// The waits between evictions that are not allowed, from one to the next twice as long.
+/// The delays between evictions that a budget does not allow; each is twice as long as the last.
 const INITIAL_EVICTION_DELAY: Duration = Duration::from_secs(1);
 const MAX_EVICTION_DELAY: Duration = Duration::from_secs(8);
 
-/// How it ended.
+/// The result of evictions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EvictionResult {
-    /// Every outdated pod is replaced.
+    /// Every outdated pod was replaced.
     Done,
-    /// A disruption budget did not allow it in time, in these words. That is no failure.
+    /// A disruption budget did not allow an eviction in time. That is not a failure.
     Refused(String),
-    /// Not in time or not allowed, in these words.
+    /// Not in time, or not permitted.
     Failed(String),
 }
 
-/// Evicts the outdated pods of `finding` that are not younger than `since` (seconds since the epoch, when the first of
-/// these evictions began), until `timeout` passes for one. `waits` is told what is waited for.
+/// Evicts the outdated pods of `stale` that were not created after `since`, the beginning of the first of these evictions, until
+/// one takes longer than `timeout`. `report_wait` is called with what is waited for.
 pub async fn evict_outdated_pods(
     client: &Client,
     stale: &StaleWorkload,
-    since: i64,
+    since: Timestamp,
     timeout: Duration,
     report_wait: &(dyn Fn(String) + Sync),
 ) -> EvictionResult {
     wait_for_next_second(since).await;
     let namespace = stale.workload.namespace.clone().unwrap_or_default();
     let needs_eviction = move |pod: &Pod| needs_eviction(pod, stale.desired_injection.as_deref(), since);
-    let pods = OwnedPods::new(client.clone(), namespace.clone(), stale.uid.clone(), needs_eviction);
+    let pods = OwnedPods::new(client.clone(), namespace.clone(), stale.uid.to_string(), needs_eviction);
     let mut eviction =
         WorkloadEviction { client, stale, namespace, pods, replicas: stale.replicas, report_wait };
     match eviction.run(timeout).await {
@@ -58,30 +58,29 @@ pub async fn evict_outdated_pods(
     }
 }
 
-/// How many pods an owner of an unknown kind wants, if it is still the same.
+/// The number of pods that an owner of an unknown kind wants, if its UID is the same.
 async fn current_scale(client: &Client, stale: &StaleWorkload) -> Option<i64> {
     let scale = scale::read_scale(client, &stale.workload).await?;
-    (scale.uid == stale.uid).then_some(scale.replicas)
+    (scale.uid == stale.uid.as_str()).then_some(scale.replicas)
 }
 
-/// Whether a disruption budget refuses an eviction: by its rule, or because the API server cannot apply several to one pod.
+/// Whether a disruption budget does not allow an eviction, or several cover the pod, which the API server does not support.
 fn is_refused_by_budget(status: &Status) -> bool {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     causes.into_iter().any(|cause| cause.reason == "DisruptionBudget")
         || (status.code == 500 && status.message.contains("PodDisruptionBudget"))
 }
 
-/// The age of pods is told in whole seconds: a replacement must not come in the second of the beginning.
-async fn wait_for_next_second(since: i64) {
-    let passed = Timestamp::now().as_millisecond() - since.saturating_mul(1000);
-    let remaining = u64::try_from(1000_i64.saturating_sub(passed)).unwrap_or_default();
-    tokio::time::sleep(Duration::from_millis(remaining.min(1000))).await;
+/// Creation times have whole seconds: no replacement must be created in the second in which the evictions began.
+async fn wait_for_next_second(since: Timestamp) {
+    const SECOND: Duration = Duration::from_secs(1);
+    tokio::time::sleep(SECOND.saturating_sub(elapsed(since, Timestamp::now()))).await;
 }
 
-/// Whether a pod is to be evicted. Without `wanted`, while Istio is removed, every proxy is one too many.
-fn needs_eviction(pod: &Pod, wanted: Option<&Injected>, since: i64) -> bool {
+/// Whether a pod is to be evicted. Without `wanted`, during an uninstall, every pod with a sidecar is.
+fn needs_eviction(pod: &Pod, wanted: Option<&Injected>, since: Timestamp) -> bool {
     let created = pod.metadata.creation_timestamp.as_ref();
-    let existed = created.is_some_and(|created| created.0.as_second() <= since);
+    let existed = created.is_some_and(|created| created.0 <= since);
     let is_outdated = || match wanted {
         Some(wanted) => {
             let live = Injected::from_pod(pod);
@@ -98,7 +97,7 @@ struct WorkloadEviction<'a> {
     stale: &'a StaleWorkload,
     namespace: String,
     pods: OwnedPods<'a>,
-    /// Pods that the owner wants, as far as it is known.
+    /// The number of pods that the owner wants.
     replicas: i64,
     report_wait: &'a (dyn Fn(String) + Sync),
 }
@@ -113,9 +112,9 @@ impl WorkloadEviction<'_> {
         }
     }
 
-    /// Waits until as many pods serve as are wanted, and tells which is replaced next; `None` if none is left.
+    /// Waits until all wanted pods are ready and returns the pod to evict next; `None` if none is left.
     ///
-    /// One that does not serve is not waited with: nobody misses it, and its proxy may be why.
+    /// A pod that is not ready is evicted at once: it serves nobody, and its sidecar may be the reason.
     async fn next_pod(&mut self, end: Instant) -> Result<Option<OwnedPod>, String> {
         let mut poll = tokio::time::interval(REPLICAS_POLL_INTERVAL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -137,14 +136,14 @@ impl WorkloadEviction<'_> {
         }
     }
 
-    /// Waits until the watch tells that a pod goes, lest it is evicted twice.
+    /// Waits until the watch shows that a pod is terminating, so that it is not evicted twice.
     async fn wait_until_gone(&mut self, old: &OwnedPod, end: Instant) -> Result<(), String> {
         loop {
             self.sync_pods(end).await?;
             if !self.pods.contains(&old.uid) {
                 return Ok(());
             }
-            let stays = format!("pod {} does not go", old.name);
+            let stays = format!("pod {} is not terminating", old.name);
             (self.report_wait)(stays.clone());
             tokio::select! {
                 () = self.pods.next_change() => {}
@@ -157,24 +156,26 @@ impl WorkloadEviction<'_> {
         self.pods.sync(end).await.map_err(|error| format_error_chain(&error))
     }
 
-    /// Asks the owner how many pods it wants: it may have been scaled since it was looked at.
+    /// Reads how many pods the owner wants: it may have been scaled since the scan.
     async fn refresh_replicas(&mut self) {
         let owner = &self.stale.workload;
-        if self.stale.kind == WorkloadKind::Other {
+        if self.stale.kind.source() == WorkloadSource::Scale {
             self.replicas = current_scale(self.client, self.stale).await.unwrap_or(self.replicas);
             return;
         }
         match requests::get::<Workload>(self.client, owner).await {
-            Ok(Some(workload)) if workload.metadata.uid == self.stale.uid => {
+            Ok(Some(workload)) if workload.metadata.uid == self.stale.uid.as_str() => {
                 self.replicas = rollout::desired_replicas(&workload);
             }
-            // Its pods go with it.
+            // Its pods are deleted with it.
             Ok(_) => self.replicas = 0,
-            Err(error) => tracing::debug!(%error, workload = %owner, "cannot count the wanted pods"),
+            Err(error) => {
+                tracing::debug!(%error, workload = %owner, "failed to read the number of wanted pods")
+            }
         }
     }
 
-    /// Asks until the disruption budgets allow it and the API server can be reached, or the pod has gone by itself.
+    /// Retries until the disruption budgets allow the eviction and the API server responds, or the pod is gone.
     async fn evict_pod(&mut self, pod: &OwnedPod, end: Instant) -> Result<(), EvictionResult> {
         let url = format!("{}/{}/eviction", requests::pods_path(&self.namespace), pod.name);
         let eviction = json!({
@@ -190,10 +191,10 @@ impl WorkloadEviction<'_> {
             };
             let (why, is_transient, by_budget) = match &error {
                 kube::Error::Api(status) if status.code == 404 => return Ok(()),
-                // A budget that does not allow it now is told as a request too many. A conflict may be one about the budget,
-                // which passes, or mean that another pod has the name, which the watch tells.
+                // A budget that does not allow it now is reported as code 429. A conflict (409) is either one about the status of
+                // the budget, which passes, or another pod has the name, which the watch shows.
                 kube::Error::Api(status) => {
-                    let why = format!("pod {} cannot be evicted: {}", pod.name, status.message);
+                    let why = format!("cannot evict pod {}: {}", pod.name, status.message);
                     (why, status.code == 409 || is_transient(&error), is_refused_by_budget(status))
                 }
                 error => (format_error_chain(error), is_transient(error), false),
@@ -212,7 +213,7 @@ impl WorkloadEviction<'_> {
         Ok(())
     }
 
-    /// Lets time pass, and takes in what happens to the pods meanwhile.
+    /// Waits, and keeps the pods up to date meanwhile.
     async fn wait(&mut self, delay: Duration, end: Instant) -> Result<(), String> {
         let timer = tokio::time::sleep(delay);
         tokio::pin!(timer);
@@ -243,20 +244,24 @@ mod tests {
         let wanted = Injected::from_pod(&pod("new", 0)).unwrap();
         for (name, image, created, expected) in [
             ("outdated", "old", 100, true),
-            ("up to date, made after the change", "new", 90, false),
-            ("a replacement that looks outdated still", "old", 101, false),
+            ("up to date, created after the change", "new", 90, false),
+            ("a replacement that is still outdated", "old", 101, false),
         ] {
-            assert_eq!(needs_eviction(&pod(image, created), Some(&wanted), 100), expected, "{name}");
+            assert_eq!(
+                needs_eviction(&pod(image, created), Some(&wanted), Timestamp::from_second(100).unwrap()),
+                expected,
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn during_an_uninstall_every_pod_with_a_proxy_is_evicted() {
-        assert!(needs_eviction(&pod("new", 100), None, 100));
+        assert!(needs_eviction(&pod("new", 100), None, Timestamp::from_second(100).unwrap()));
         let plain: Pod = serde_json::from_str(
             r#"{"metadata": {"name": "p", "creationTimestamp": "1970-01-01T00:00:01Z"}, "spec": {"containers": []}}"#,
         )
         .unwrap();
-        assert!(!needs_eviction(&plain, None, 100));
+        assert!(!needs_eviction(&plain, None, Timestamp::from_second(100).unwrap()));
     }
 }

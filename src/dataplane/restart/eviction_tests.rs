@@ -147,8 +147,9 @@ async fn run_eviction_with_waits(
     };
     let client = Client::new(tower::service_fn(answer), "default");
     let wait_reasons = Mutex::new(Vec::new());
+    let since = Timestamp::from_second(SINCE).unwrap();
     let end =
-        evict_outdated_pods(&client, &stale, SINCE, TIMEOUT, &|why| wait_reasons.lock().unwrap().push(why))
+        evict_outdated_pods(&client, &stale, since, TIMEOUT, &|why| wait_reasons.lock().unwrap().push(why))
             .await;
     let evicted = state.lock().unwrap().evicted.clone();
     (end, evicted, wait_reasons.into_inner().unwrap())

@@ -1,4 +1,5 @@
-//! Restarting workloads and following them: the only room that changes workloads.
+//! Restarts workloads and follows their rollouts. This is the only module of the data plane that changes workloads; it must
+//! not decide which ones are restarted.
 
 pub mod component_restarts;
 pub mod eviction;

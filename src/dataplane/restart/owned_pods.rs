@@ -1,5 +1,4 @@
-//! The pods of one owner as they are now: listed once, then watched. Of each pod only that is kept on which evictions are
-//! decided.
+//! The pods of one owner: listed once, then watched. Only what evictions depend on is kept of each pod.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,11 +9,11 @@ use kube::api::WatchParams;
 use kube::core::WatchEvent;
 use tokio::time::Instant;
 
+use crate::dataplane::model::{ObjectCondition, Pod};
 use crate::dataplane::requests::{self, Pages, is_transient};
-use crate::dataplane::types::{ObjectCondition, Pod};
 use crate::kubernetes::object;
 
-/// How long to wait before a request is made once more.
+/// Delay before a failed request is retried.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 type PodEvents = BoxStream<'static, Result<WatchEvent<Pod>, kube::Error>>;
@@ -24,11 +23,11 @@ type PodEvents = BoxStream<'static, Result<WatchEvent<Pod>, kube::Error>>;
 pub struct OwnedPod {
     /// Its name.
     pub name: String,
-    /// Its identity over time.
+    /// Its UID.
     pub uid: String,
-    /// Whether it serves.
+    /// Whether it is ready.
     pub ready: bool,
-    /// Whether it is to be replaced.
+    /// Whether it is to be evicted.
     pub needs_eviction: bool,
 }
 
@@ -39,7 +38,7 @@ pub struct OwnedPods<'a> {
     owner: String,
     needs_eviction: Box<dyn Fn(&Pod) -> bool + Send + Sync + 'a>,
     pods: BTreeMap<String, OwnedPod>,
-    /// Missing until the pods are listed, and again when something may have been missed.
+    /// `None` until the pods are listed, and again if events may have been missed.
     events: Option<PodEvents>,
 }
 
@@ -61,29 +60,29 @@ impl<'a> OwnedPods<'a> {
         }
     }
 
-    /// The pod that is replaced next: one that does not serve first, since nobody misses it.
+    /// The pod that is evicted next. Pods that are not ready go first, because they serve nobody.
     #[must_use]
     pub fn next_to_evict(&self) -> Option<&OwnedPod> {
         let to_evict = || self.pods.values().filter(|pod| pod.needs_eviction);
         to_evict().find(|pod| !pod.ready).or_else(|| to_evict().next())
     }
 
-    /// Whether a pod is still there and is not going.
+    /// Whether a pod exists and is not terminating.
     #[must_use]
     pub fn contains(&self, uid: &str) -> bool {
         self.pods.contains_key(uid)
     }
 
-    /// How many serve.
+    /// The number of ready pods.
     #[must_use]
     pub fn ready_count(&self) -> usize {
         self.pods.values().filter(|pod| pod.ready).count()
     }
 
-    /// Lists the pods, unless a watch keeps them as they are.
+    /// Lists the pods, unless a watch keeps them up to date.
     ///
-    /// A watch ends after some minutes, and now and then with an error; that says nothing about the pods. Nor does an API
-    /// server that cannot be reached for a while: it is asked again until `end`.
+    /// Watches end after some minutes, and API servers are unreachable at times; that is no failure of the restart. The list is
+    /// retried until `end`.
     pub async fn sync(&mut self, end: Instant) -> Result<(), kube::Error> {
         while self.events.is_none() {
             match self.try_sync().await {
@@ -98,7 +97,7 @@ impl<'a> OwnedPods<'a> {
     async fn try_sync(&mut self) -> Result<(), kube::Error> {
         let resource = object::resource("", "v1", "Pod");
         let (client, namespace) = (self.client.clone(), self.namespace.clone());
-        // Not by the label of injection: while Istio is removed, replacements do not have it.
+        // Without the selector of injected pods: during an uninstall, replacements lack its label.
         let mut pages = Pages::new(&client, &resource, Some(&namespace));
         self.pods.clear();
         while pages.next(|pod, _| self.apply_pod(&pod)).await? {}
@@ -109,7 +108,7 @@ impl<'a> OwnedPods<'a> {
         Ok(())
     }
 
-    /// Waits for an event. After one that tells of no pod, the pods have to be listed anew.
+    /// Waits for an event. If events may have been missed, the pods have to be listed again.
     pub async fn next_change(&mut self) {
         let Some(events) = &mut self.events else { return };
         match events.next().await {
@@ -143,7 +142,7 @@ impl<'a> OwnedPods<'a> {
 }
 
 fn is_retryable(error: &kube::Error) -> bool {
-    // The list or its version expired, while it was read or before it was watched.
+    // The resource version expired during the list or before the watch.
     let is_expired = matches!(error, kube::Error::Api(status) if status.code == 410);
     is_expired || is_transient(error)
 }

@@ -1,4 +1,4 @@
-//! Restarts one workload. What is written is fixed beforehand, so that a repeated write changes nothing.
+//! Starts the restart of one workload. The patch is computed once, so that a retry changes nothing.
 
 use std::time::Duration;
 
@@ -9,32 +9,32 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::names::RESTARTED_AT_ANNOTATION;
+use crate::dataplane::model::Meta;
 use crate::dataplane::requests::{self, is_transient};
 use crate::dataplane::schedule::stale_workload::{RestartStrategy, StaleWorkload};
-use crate::dataplane::types::Meta;
 use crate::telemetry::format_error_chain;
 
-/// Writes that meet an API server in trouble are tried so often.
+/// Attempts at a write that fails transiently.
 const MAX_ATTEMPTS: u32 = 4;
 const INITIAL_RETRY_DELAY: Duration = Duration::from_millis(200);
 
-/// What became of the attempt.
+/// The result of starting a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartResult {
-    /// The workload rolls out its template of this generation, which the API server stored under this version.
+    /// The rollout of this generation started.
     Rolling {
-        /// Generation.
+        /// Generation of the workload.
         generation: i64,
-        /// Resource version.
+        /// Resource version of the workload.
         version: String,
-        /// Whether a write before may have begun it, whose answer was lost: the rollout may be over by now.
+        /// Whether a former write may have succeeded whose response was lost: the rollout may be complete already.
         retried: bool,
     },
-    /// The workload is gone, or another has its name.
+    /// The workload does not exist, or another one has its name.
     Gone,
-    /// The API server or a webhook refused, in these words.
+    /// The API server or an admission webhook rejected the restart, with this message.
     Refused(String),
-    /// The API server did not answer or was busy, or a webhook failed, each time.
+    /// Each time, the API server did not respond or was overloaded, or an admission webhook failed.
     NoResponse(String),
 }
 
@@ -43,7 +43,7 @@ struct PatchedObject {
     metadata: Meta,
 }
 
-/// Begins the rollout of a workload. Evictions are not begun here.
+/// Starts the rollout of a workload. Evictions do not start here.
 pub async fn restart(
     client: &Client,
     stale: &StaleWorkload,
@@ -77,15 +77,15 @@ pub async fn restart(
     }
 }
 
-/// Whether there is no such workload any more. One that was made anew under its name keeps its UID, which the API server
-/// tells as an invalid change of it.
+/// Whether the workload does not exist any more. If it was recreated under its name, the API server rejects the UID of the
+/// patch as an invalid change.
 fn is_gone(status: &Status) -> bool {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     status.code == 404
         || (status.code == 422 && causes.into_iter().any(|cause| cause.field == "metadata.uid"))
 }
 
-/// The patch names no version, so that only somebody else's write, an admission webhook's above all, can be in its way.
+/// The patch has no resource version, so that a conflict comes from a concurrent write, mostly by an admission webhook.
 fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409)
 }
@@ -98,8 +98,8 @@ fn restart_patch(stale: &StaleWorkload, strategy: RestartStrategy, at: Timestamp
             json!({"template": {"metadata": {"annotations": {RESTARTED_AT_ANNOTATION: at}}}})
         }
     };
-    // The UID guards a workload that was made anew under the same name.
-    json!({"metadata": {"uid": stale.uid}, "spec": spec})
+    // The UID protects a workload that was recreated under the same name.
+    json!({"metadata": {"uid": stale.uid.as_str()}, "spec": spec})
 }
 
 #[cfg(test)]
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use crate::dataplane::fixtures::stale_workload;
 
-    /// An API server that answers with these codes, one after the other, and counts the requests.
+    /// An API double that responds with these codes, one after the other, and counts the requests.
     fn server(codes: &'static [u16]) -> (Client, Arc<AtomicUsize>) {
         let requests = Arc::new(AtomicUsize::new(0));
         let counter = requests.clone();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_deleted_workload_is_no_failure_and_a_busy_api_server_is_retried() {
+    async fn a_deleted_workload_is_no_failure_and_transient_errors_are_retried() {
         let refused = || StartResult::Refused("no".to_owned());
         let no_response = || StartResult::NoResponse("no".to_owned());
         let rolling = |retried| StartResult::Rolling { generation: 2, version: "7".to_owned(), retried };

@@ -1,25 +1,26 @@
-//! Follows the rollouts that were begun: one watch for each kind, from the version of its first restart on. What the
-//! watches tell about other workloads is dropped.
+//! Follows rollouts: one watch per kind, from the resource version of its first restart on. Events of other workloads are
+//! dropped.
 
 use futures::stream::{BoxStream, SelectAll, StreamExt};
 use kube::Client;
+use kube::api::WatchParams;
 use kube::core::WatchEvent;
 use kube::runtime::watcher::DefaultBackoff;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use tokio::time::Instant;
 
+use crate::dataplane::model::{Meta, Workload, WorkloadSpec, WorkloadStatus, WorkloadUid};
 use crate::dataplane::requests::{self, is_transient};
-use crate::dataplane::types::{Meta, Workload, WorkloadSpec, WorkloadStatus};
-use crate::dataplane::workload::kind::WorkloadKind;
+use crate::dataplane::workload::WorkloadKind;
 use crate::dataplane::workload::rollout::{RolloutStatus, rollout_status};
 use crate::kubernetes::object::ObjectId;
 use crate::telemetry::format_error_chain;
 
 type RolloutWatchEvent = (WorkloadKind, Result<WatchEvent<RolloutSnapshot>, kube::Error>);
 
-/// What tells how far a rollout is. All changes of all workloads of a kind come by here, so that the rest of them,
-/// templates above all, is skipped while reading.
+/// What shows how far a rollout is. The watch sends every change of every workload of the kind, so that the rest of them,
+/// mostly templates, is skipped during deserialization.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct RolloutSnapshot {
@@ -31,7 +32,7 @@ struct RolloutSnapshot {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RolloutSnapshotMeta {
-    uid: String,
+    uid: WorkloadUid,
     resource_version: String,
     generation: i64,
 }
@@ -46,7 +47,7 @@ impl From<RolloutSnapshot> for Workload {
     fn from(RolloutSnapshot { metadata, spec, status }: RolloutSnapshot) -> Self {
         let RolloutSnapshotMeta { uid, resource_version, generation } = metadata;
         Self {
-            metadata: Meta { uid, resource_version, generation, ..Meta::default() },
+            metadata: Meta { uid: uid.to_string(), resource_version, generation, ..Meta::default() },
             spec: WorkloadSpec { replicas: spec.replicas, ..WorkloadSpec::default() },
             status,
         }
@@ -62,12 +63,12 @@ struct WatchedRollout {
     generation: i64,
 }
 
-/// The watch of one kind, or the reads of what could not be read.
+/// When the watch of a kind, or failed reads, are retried.
 #[derive(Default)]
 struct RetryTimer {
-    /// When it is to be tried again, if it failed.
+    /// When it is retried, if it failed.
     retry_at: Option<Instant>,
-    /// What fails again and again is tried ever more seldom: for a watch, each time all that is followed is read.
+    /// Repeated failures are retried with growing delays: for a watch, each retry reads all rollouts of the kind.
     backoff: DefaultBackoff,
 }
 
@@ -76,7 +77,7 @@ impl RetryTimer {
         self.retry_at.is_some_and(|due| due <= Instant::now())
     }
 
-    /// Notes that it failed; no matter how often that is told.
+    /// Records that it failed. Further calls before the retry have no effect.
     fn schedule_retry(&mut self) {
         if self.retry_at.is_none() {
             self.retry_at = Some(Instant::now() + self.backoff.next().unwrap_or_default());
@@ -89,23 +90,23 @@ pub struct RolloutWatcher {
     client: Client,
     events: SelectAll<BoxStream<'static, RolloutWatchEvent>>,
     watches: BTreeMap<WorkloadKind, RetryTimer>,
-    rollouts: HashMap<String, WatchedRollout>,
-    /// What is followed and could not be read, by UID.
-    unread: VecDeque<String>,
+    rollouts: HashMap<WorkloadUid, WatchedRollout>,
+    /// Rollouts that could not be read.
+    unread: VecDeque<WorkloadUid>,
     read_retry: RetryTimer,
 }
 
-/// What became of a workload.
+/// What happened to a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RolloutEvent {
-    /// Its rollout, as it now is.
+    /// The present status of its rollout.
     Status(RolloutStatus),
-    /// It is gone.
+    /// It was deleted.
     Gone,
 }
 
 impl RolloutWatcher {
-    /// Follows nothing yet.
+    /// Follows no rollout yet.
     #[must_use]
     pub fn new(client: Client) -> Self {
         Self {
@@ -118,28 +119,30 @@ impl RolloutWatcher {
         }
     }
 
-    /// Follows a rollout that was stored with `generation` under `version`.
+    /// Follows the rollout of `generation`, which was stored with the resource version `version`.
     pub async fn add(
         &mut self,
         id: usize,
         kind: WorkloadKind,
         workload: &ObjectId,
-        uid: &str,
+        uid: &WorkloadUid,
         generation: i64,
         version: &str,
     ) {
         let rollout = WatchedRollout { id, kind, workload: workload.clone(), generation };
-        self.rollouts.insert(uid.to_owned(), rollout);
+        self.rollouts.insert(uid.clone(), rollout);
         if !self.watches.contains_key(&kind) {
             self.open_watch(kind, workload, version).await;
         }
     }
 
     async fn open_watch(&mut self, kind: WorkloadKind, any: &ObjectId, version: &str) {
-        match requests::watch_coalesced::<RolloutSnapshot>(&self.client, &any.api_resource(), version).await {
+        let resource = any.api_resource();
+        let params = WatchParams::default();
+        match requests::watch::<RolloutSnapshot>(&self.client, &resource, None, &params, version).await {
             Ok(events) => {
                 let events = events.map(move |event| (kind, event));
-                // The end of a watch is an event, too: the API server ends each after some minutes.
+                // The end of a watch is an event, too: the API server ends each watch after some minutes.
                 let end = futures::stream::once(async move {
                     (kind, Err(kube::Error::ReadEvents(std::io::ErrorKind::UnexpectedEof.into())))
                 });
@@ -147,18 +150,18 @@ impl RolloutWatcher {
                 self.watches.entry(kind).or_default().retry_at = None;
             }
             Err(error) => {
-                tracing::debug!(%error, ?kind, "cannot watch");
+                tracing::debug!(%error, ?kind, "failed to watch workloads");
                 self.watches.entry(kind).or_default().schedule_retry();
             }
         }
     }
 
-    /// Forgets a rollout.
-    pub fn remove(&mut self, uid: &str) {
+    /// Stops following a rollout.
+    pub fn remove(&mut self, uid: &WorkloadUid) {
         self.rollouts.remove(uid);
     }
 
-    /// The next sight of a followed workload; pending while nothing happens.
+    /// The next event of a rollout; pending while nothing happens.
     pub async fn next_event(&mut self) -> (usize, RolloutEvent) {
         loop {
             let Some((kind, event)) = self.events.next().await else { return std::future::pending().await };
@@ -182,7 +185,7 @@ impl RolloutWatcher {
                 Some((self.rollouts.get(&workload.metadata.uid)?.id, RolloutEvent::Gone))
             }
             Ok(WatchEvent::Bookmark(_)) => None,
-            // Anybody may write such a workload; if it is one that is followed, it is read when its time is over.
+            // Any tenant may write a workload of this size. If its rollout is followed, it is read at its timeout.
             Err(error) if requests::is_too_large(&error) => None,
             Ok(WatchEvent::Error(_)) | Err(_) => {
                 self.watches.entry(kind).or_default().schedule_retry();
@@ -191,8 +194,8 @@ impl RolloutWatcher {
         }
     }
 
-    /// Reads again what could not be read, and opens broken watches anew, each after a pause; first reads what these follow,
-    /// since events may have been lost.
+    /// Retries failed reads and reopens broken watches, each after its delay. Before a watch is reopened, its rollouts are read,
+    /// because events may have been lost.
     pub async fn repair(&mut self) -> Vec<(usize, RolloutEvent)> {
         let mut events = Vec::new();
         if self.read_retry.is_due() {
@@ -208,10 +211,10 @@ impl RolloutWatcher {
         events
     }
 
-    /// A followed workload as it is now: what its watch tells may have begun too late for it. If it cannot be read, it is
-    /// read again by [`RolloutWatcher::repair`].
-    pub async fn read_now(&mut self, uid: &str) -> Option<(usize, RolloutEvent)> {
-        self.read_all(VecDeque::from([uid.to_owned()])).await.0.pop()
+    /// The present status of a rollout, for which the watch may have started too late. If it cannot be read,
+    /// [`RolloutWatcher::repair`] retries.
+    pub async fn read_now(&mut self, uid: &WorkloadUid) -> Option<(usize, RolloutEvent)> {
+        self.read_all(VecDeque::from([uid.clone()])).await.0.pop()
     }
 
     async fn repair_watch(&mut self, kind: WorkloadKind) -> Vec<(usize, RolloutEvent)> {
@@ -226,21 +229,24 @@ impl RolloutWatcher {
         let watch = self.watches.entry(kind).or_default();
         watch.retry_at = None;
         match version {
-            // Newer states of the others come once more, and do no harm.
+            // Newer states of the other workloads are sent again, which does no harm.
             Some(version) => self.open_watch(kind, any, &version).await,
             None => watch.schedule_retry(),
         }
         events
     }
 
-    /// Reads followed workloads up to the first that cannot be read now, since the others could not be either; and the version
-    /// of one of them, from which nothing of the others is missed.
-    async fn read_all(&mut self, mut uids: VecDeque<String>) -> (Vec<(usize, RolloutEvent)>, Option<String>) {
+    /// Reads rollouts up to the first failure, because further reads would most likely fail, too. Returns also the resource
+    /// version of the first one, from which a watch misses no event of the others.
+    async fn read_all(
+        &mut self,
+        mut uids: VecDeque<WorkloadUid>,
+    ) -> (Vec<(usize, RolloutEvent)>, Option<String>) {
         let (mut events, mut version) = (Vec::new(), None);
         while let Some(uid) = uids.pop_front() {
             let Some(rollout) = self.rollouts.get(&uid) else { continue };
             let Some((event, read)) = read_rollout(&self.client, &uid, rollout).await else {
-                // The last of the next round, so that it is in nobody's way if it is the only one.
+                // It is retried last, so that it does not block the others if only this read fails.
                 uids.push_back(uid);
                 break;
             };
@@ -258,25 +264,25 @@ impl RolloutWatcher {
     }
 }
 
-/// A followed workload and its version, if it still has one; `None` if it cannot be read for now.
+/// The status of a rollout and its resource version, if it still exists; `None` after a transient failure.
 async fn read_rollout(
     client: &Client,
-    uid: &str,
+    uid: &WorkloadUid,
     rollout: &WatchedRollout,
 ) -> Option<(RolloutEvent, Option<String>)> {
     match requests::get::<RolloutSnapshot>(client, &rollout.workload).await {
-        Ok(Some(workload)) if workload.metadata.uid == uid => {
+        Ok(Some(workload)) if workload.metadata.uid == *uid => {
             let version = workload.metadata.resource_version.clone();
             Some((rollout_event(rollout, &workload.into()), Some(version)))
         }
         Ok(_) => Some((RolloutEvent::Gone, None)),
         Err(error) if is_transient(&error) => {
-            tracing::debug!(%error, workload = %rollout.workload, "cannot read");
+            tracing::debug!(%error, workload = %rollout.workload, "failed to read workload");
             None
         }
         Err(error) => Some((
             RolloutEvent::Status(RolloutStatus::InProgress(format!(
-                "it cannot be read: {}",
+                "failed to read it: {}",
                 format_error_chain(&error)
             ))),
             None,
@@ -286,7 +292,9 @@ async fn read_rollout(
 
 fn rollout_event(rollout: &WatchedRollout, workload: &Workload) -> RolloutEvent {
     if workload.metadata.generation < rollout.generation {
-        return RolloutEvent::Status(RolloutStatus::InProgress("an older state".to_owned()));
+        return RolloutEvent::Status(RolloutStatus::InProgress(
+            "its change has not been observed yet".to_owned(),
+        ));
     }
     RolloutEvent::Status(rollout_status(rollout.kind, workload))
 }
@@ -305,10 +313,11 @@ mod tests {
 
     use super::*;
     use crate::dataplane::fixtures::stale_workload;
+    use crate::dataplane::workload::deployment;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// An API server that fails the first read of `b`; both rollouts are complete.
+    /// An API double that fails the first read of `b`; both rollouts are complete.
     struct WatchTestServer {
         /// Watches fail at first and then end at once; else they stay open.
         watches_end: bool,
@@ -317,11 +326,11 @@ mod tests {
         reads_of_b: AtomicUsize,
     }
 
-    /// The body of an answer.
+    /// The body of a response.
     enum TestBody {
         Text(String),
         End,
-        /// A watch that tells nothing.
+        /// A watch without events.
         Open,
     }
 
@@ -387,7 +396,7 @@ mod tests {
     async fn start_watcher(client: Client) -> RolloutWatcher {
         let mut watcher = RolloutWatcher::new(client);
         for (id, name) in ["a", "b"].into_iter().enumerate() {
-            watcher.add(id, WorkloadKind::Deployment, &stale_workload(name).workload, name, 1, "1").await;
+            watcher.add(id, deployment::KIND, &stale_workload(name).workload, &name.into(), 1, "1").await;
         }
         watcher
     }
@@ -408,8 +417,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_rollout_that_ended_before_its_watch_is_read_again() {
         let mut watcher = start_watcher(WatchTestServer::client(true).0).await;
-        assert_eq!(watcher.read_now("a").await, Some((0, RolloutEvent::Status(RolloutStatus::Complete))));
-        assert_eq!(watcher.read_now("b").await, None, "its first read fails");
+        assert_eq!(
+            watcher.read_now(&"a".into()).await,
+            Some((0, RolloutEvent::Status(RolloutStatus::Complete)))
+        );
+        assert_eq!(watcher.read_now(&"b".into()).await, None, "its first read fails");
         tokio::time::sleep(MINUTE).await;
         assert!(watcher.repair().await.contains(&(1, RolloutEvent::Status(RolloutStatus::Complete))));
     }
@@ -418,8 +430,8 @@ mod tests {
     async fn a_failed_read_is_retried_without_a_new_watch() {
         let (client, server) = WatchTestServer::client(false);
         let mut watcher = start_watcher(client).await;
-        assert_eq!(watcher.read_now("b").await, None);
-        assert_eq!(watcher.repair().await, [], "after a pause");
+        assert_eq!(watcher.read_now(&"b".into()).await, None);
+        assert_eq!(watcher.repair().await, [], "after a delay");
         tokio::time::sleep(MINUTE).await;
         assert_eq!(watcher.repair().await, [(1, RolloutEvent::Status(RolloutStatus::Complete))]);
         tokio::time::sleep(MINUTE).await;
@@ -440,7 +452,7 @@ mod tests {
             }
             in_a_minute.push(server.reads.load(Ordering::Relaxed) - before);
         }
-        // Two rollouts, each of which is read once for each watch; from one to the next pass 30 s to a minute in the end.
+        // Each watch reads both rollouts once. In the end, 30 to 60 seconds pass between two watches.
         assert!((8..=2 * 6).contains(&in_a_minute[0]), "{in_a_minute:?}");
         let later: usize = in_a_minute[5..].iter().sum();
         assert!((2 * 14..=2 * 30).contains(&later), "{in_a_minute:?}");

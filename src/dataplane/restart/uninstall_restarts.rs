@@ -1,5 +1,5 @@
-//! Takes the sidecars out of workloads while Istio is removed: injection is off already and istiod still runs, so that
-//! workloads with and without a sidecar reach each other until the last one is restarted.
+//! Removes the sidecars of workloads during an uninstall: injection is off already and istiod still runs, so that workloads
+//! with and without a sidecar reach each other until the last one is restarted.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::wave::{self, RestartWave, WaveOutcome};
 use crate::dataplane::discovery::mesh::Mesh;
+use crate::dataplane::model::WorkloadUid;
 use crate::dataplane::report::events::WorkloadEventRecorder;
 use crate::dataplane::report::metrics::DataPlaneMetrics;
 use crate::dataplane::restart_ledger::{self, LedgerStore, RestartLedger};
@@ -21,72 +22,72 @@ use crate::dataplane::schedule::settings::RestartSettings;
 use crate::dataplane::schedule::stale_workload::{BlockReason, Decision, RestartStrategy, StaleWorkload};
 use crate::dataplane::schedule::throttle::RestartProgress;
 
-/// How often rollouts are looked at that a process before this one began.
+/// The time between two checks of rollouts that a former process started.
 const ROLLOUT_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long rollouts of others are waited for: pods that came before injection was off have a sidecar.
+/// How long to wait for rollouts of others: their pods may have been created before injection was off.
 const OTHER_ROLLOUTS_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The sidecars could not be taken out.
+/// The sidecars could not be removed.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The workloads could not be found.
-    #[error("cannot tell which workloads have a sidecar")]
+    #[error("failed to find the workloads with a sidecar")]
     Scan {
-        /// What happened.
+        /// The cause.
         #[from]
         source: scan::Error,
     },
-    /// What was restarted could not be remembered.
-    #[error("cannot remember which workloads were restarted")]
+    /// The restart ledger could not be read or written.
+    #[error("failed to access the restart ledger")]
     Ledger {
-        /// What happened.
+        /// The cause.
         #[from]
         source: restart_ledger::Error,
     },
-    /// The restarts could not go on.
-    #[error("cannot restart the workloads that have a sidecar")]
+    /// The restarts failed.
+    #[error("failed to restart the workloads with a sidecar")]
     Wave {
-        /// What happened.
+        /// The cause.
         #[from]
         source: wave::Error,
     },
 }
 
-/// The means of taking sidecars out.
+/// The inputs of the restarts that remove sidecars.
 pub struct UninstallRestarts {
-    /// Client whose writes are gated by leadership.
+    /// Client whose writes are fenced by leadership.
     pub client: Client,
-    /// Where restarts are remembered.
+    /// Namespace of the restart ledger.
     pub namespace: String,
-    /// This process, for Events.
+    /// Identity of this process, for Events.
     pub identity: String,
-    /// The resource that goes; another removal restarts anew.
+    /// UID of the `Istio` resource; another uninstall restarts workloads again.
     pub uid: String,
-    /// How restarts are made.
+    /// The settings of restarts.
     pub settings: RestartSettings,
-    /// Longest time for all of it.
+    /// The longest time for all restarts.
     pub deadline: Duration,
 }
 
-/// What there is to do at one moment.
+/// What is to do at one moment.
 struct PendingRestarts {
     restarts: Vec<(StaleWorkload, RestartStrategy)>,
-    /// Restarts without a sidecar that are not through, begun by a process before this one.
+    /// Restarts in progress that a former process started.
     in_progress: usize,
-    /// Rollouts of others, a wave that was under way among them.
+    /// Rollouts in progress that this uninstall did not start.
     other_rollouts: usize,
 }
 
 impl UninstallRestarts {
     /// Restarts every workload that has a sidecar and may be restarted, and waits for it until the deadline.
     ///
-    /// What cannot be restarted, or is not done in time, is left; who goes on removing names it.
+    /// Workloads that cannot be restarted, or not in time, keep their sidecar; the uninstall reports them.
     pub async fn run(&self, report: &(dyn Fn(&dyn Display) + Sync)) -> Result<(), Error> {
         if let Ok(ended) = tokio::time::timeout(self.deadline, self.run_until_converged(report)).await {
             return ended;
         }
-        tracing::warn!("not every workload was restarted in time; the removal goes on");
+        tracing::warn!("not all workloads were restarted in time; continuing the uninstall");
         Ok(())
     }
 
@@ -101,7 +102,7 @@ impl UninstallRestarts {
                 self.find_pending(&settings, &ledger, &given_up).await?;
             if !restarts.is_empty() {
                 let outcome =
-                    self.restart_workloads(&settings, (&mut store, &mut ledger), restarts, report).await?;
+                    self.restart_workloads(&settings, &mut store, &mut ledger, restarts, report).await?;
                 given_up.extend(outcome.blocked.into_iter().map(|(stale, _)| stale.uid));
             } else if in_progress > 0 || (other_rollouts > 0 && started.elapsed() < OTHER_ROLLOUTS_TIMEOUT) {
                 report(&format_args!(
@@ -119,15 +120,15 @@ impl UninstallRestarts {
         &self,
         settings: &RestartSettings,
         ledger: &RestartLedger,
-        given_up: &HashSet<String>,
+        given_up: &HashSet<WorkloadUid>,
     ) -> Result<PendingRestarts, Error> {
         let (client, mesh) = (&self.client, &Mesh::uninstalling(&self.uid));
         let assessment = scan::scan_once(client, mesh, ScanScope::Uninstall, settings, ledger).await?;
         let mut pending = PendingRestarts { restarts: Vec::new(), in_progress: 0, other_rollouts: 0 };
         for (stale, decision) in assessment.decisions {
             match decision {
-                // Gateways without Istio serve nothing; their image is named by injection, so that a restart would only
-                // break them.
+                // Gateways serve nothing without Istio. Their image comes from injection, so that a restart would only break
+                // them.
                 _ if stale.gateway => {}
                 Decision::Restart(strategy) if !given_up.contains(&stale.uid) => {
                     pending.restarts.push((stale, strategy));
@@ -147,7 +148,8 @@ impl UninstallRestarts {
     async fn restart_workloads(
         &self,
         settings: &RestartSettings,
-        (store, memory): (&mut LedgerStore, &mut RestartLedger),
+        store: &mut LedgerStore,
+        ledger: &mut RestartLedger,
         plan: Vec<(StaleWorkload, RestartStrategy)>,
         report: &(dyn Fn(&dyn Display) + Sync),
     ) -> Result<WaveOutcome, Error> {
@@ -155,14 +157,14 @@ impl UninstallRestarts {
         let progress = Mutex::new(|progress: RestartProgress| {
             let ended = progress.done + progress.failed;
             report(&format_args!(
-                "restarting workloads without a sidecar: {ended} of {total}, {} failed",
+                "restarting workloads to remove their sidecars: {ended} of {total} done, {} failed",
                 progress.failed
             ));
         });
         let mut wave = RestartWave {
             client: &self.client,
             store,
-            ledger: memory,
+            ledger,
             settings,
             events: &WorkloadEventRecorder::new(self.client.clone(), self.identity.clone()),
             metrics: &DataPlaneMetrics::default(),

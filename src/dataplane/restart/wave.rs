@@ -1,4 +1,5 @@
-//! One wave of restarts: begins as many as the pace allows, follows them, and ends when all are settled or it is stopped.
+//! One restart wave: starts as many restarts as the throttle allows, follows their rollouts, and ends when all are finished or
+//! it is stopped.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,6 +14,7 @@ use thiserror::Error;
 use super::eviction::{self, EvictionResult};
 use super::patch::{self, StartResult};
 use super::rollout_watcher::{RolloutEvent, RolloutWatcher};
+use crate::dataplane::clock::current_second;
 use crate::dataplane::reasons::describe_reasons;
 use crate::dataplane::report::events::WorkloadEventRecorder;
 use crate::dataplane::report::metrics::DataPlaneMetrics;
@@ -25,62 +27,62 @@ use crate::dataplane::schedule::throttle::{
 use crate::dataplane::workload::rollout::RolloutStatus;
 use crate::lock::lock;
 
-/// New restarts begin in batches, so that memory and status are written once for several: after this time, or when much of
-/// the batch before is done.
+/// Restarts start in batches, so that ledger and status are written once for several: after this time, or when most of the
+/// last batch is done.
 const BATCH_INTERVAL: Duration = Duration::from_secs(2);
-/// Restarts that are written at once.
+/// Concurrent writes.
 const MAX_CONCURRENT_WRITES: usize = 4;
-/// Troubles that are told. Nobody reads more, and telling goes on all the time.
+/// Problems that are reported during a wave.
 const MAX_REPORTED_ISSUES: usize = 50;
 
-/// A wave could not go on.
+/// A wave could not continue.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// Restarts cannot be remembered, so that none may be made.
-    #[error("restarts are held back, since they cannot be remembered")]
+    /// The ledger could not be written, so that no restart may start.
+    #[error("no workloads are restarted, because restarts cannot be recorded")]
     Ledger {
-        /// Why.
+        /// The cause.
         #[from]
         source: restart_ledger::Error,
     },
 }
 
-/// What a wave left behind.
+/// The result of a wave.
 #[derive(Debug, Default)]
 pub struct WaveOutcome {
     /// Restarts that are done.
     pub done: usize,
     /// Restarts that failed.
     pub failed: usize,
-    /// Workloads that are outdated still, and why.
+    /// Workloads that are still outdated, and why.
     pub blocked: Vec<(StaleWorkload, BlockReason)>,
-    /// What of it was stopped after failures.
+    /// The restarts that were stopped after failures.
     pub stopped: Option<StopScope>,
-    /// Workloads that were not begun, because the wave was interrupted; the next look finds them again.
+    /// Restarts that did not start because the wave was interrupted; the next scan finds these workloads again.
     pub interrupted: usize,
 }
 
-/// The means of a wave.
+/// The inputs of a wave.
 pub struct RestartWave<'a> {
     /// Client for all requests.
     pub client: &'a Client,
-    /// Where restarts are remembered.
+    /// Stores the ledger.
     pub store: &'a mut LedgerStore,
-    /// What is remembered.
+    /// The restart ledger.
     pub ledger: &'a mut RestartLedger,
-    /// How fast it may go.
+    /// The settings of restarts.
     pub settings: &'a RestartSettings,
-    /// Tells the owners of workloads.
+    /// Publishes Events on workloads.
     pub events: &'a WorkloadEventRecorder,
-    /// Counts.
+    /// Counts restarts.
     pub metrics: &'a DataPlaneMetrics,
-    /// Whether what the wave was planned for no longer holds: nothing further begins then.
+    /// Whether the mesh or the resource changed since the wave was planned; then no further restart starts.
     pub is_superseded: &'a (dyn Fn() -> bool + Sync),
-    /// Told after each step.
+    /// Called after each batch and event.
     pub on_progress: &'a Mutex<dyn FnMut(RestartProgress) + Send + 'a>,
 }
 
-/// What each restart under way was seen to wait for last.
+/// What each restart in progress waits for.
 type WaitReasons = Arc<Mutex<HashMap<usize, String>>>;
 
 struct WaveState<'a> {
@@ -91,20 +93,20 @@ struct WaveState<'a> {
     evictions: FuturesUnordered<BoxFuture<'a, (usize, EvictionResult)>>,
     wait_reasons: WaitReasons,
     blocked: Vec<(StaleWorkload, BlockReason)>,
-    /// Restarts that are done and whose owners are to be told.
+    /// Restarts that are done and whose Event is not published yet.
     done_unreported: Vec<usize>,
 }
 
 impl WaveState<'_> {
-    /// Tells whether it ran until now: its end may be seen twice.
+    /// Ends a restart. Returns whether it was in progress: its end may be observed twice.
     fn finish(&mut self, id: usize, end: RestartResult) -> bool {
         self.watcher.remove(&self.plan[id].0.uid);
         lock(&self.wait_reasons).remove(&id);
         self.throttle.finish(id, end)
     }
 
-    /// What people see of it while it goes on: a rollout takes a minute or ten, and a wave hours.
-    fn issues(&self, now: u64) -> Vec<Issue> {
+    /// The problems to report while the wave runs, which may take hours.
+    fn issues(&self, now: Timestamp) -> Vec<Issue> {
         let issue = |stale: &StaleWorkload, why: String| Issue {
             workload: stale.workload.clone(),
             stale_reasons: describe_reasons(&stale.reasons),
@@ -112,8 +114,8 @@ impl WaveState<'_> {
         };
         let wait_reasons = lock(&self.wait_reasons);
         let slow = self.throttle.slow(now).map(|id| {
-            let wait_reason = wait_reasons.get(&id).map_or("nothing is heard of it", String::as_str);
-            issue(&self.plan[id].0, format!("its restart takes long: {wait_reason}"))
+            let wait_reason = wait_reasons.get(&id).map_or("no status yet", String::as_str);
+            issue(&self.plan[id].0, format!("restart in progress for longer than expected: {wait_reason}"))
         });
         let blocked = self.blocked.iter().map(|(stale, why)| issue(stale, why.to_string()));
         slow.chain(blocked).take(MAX_REPORTED_ISSUES).collect()
@@ -121,7 +123,7 @@ impl WaveState<'_> {
 }
 
 impl RestartWave<'_> {
-    /// Restarts the workloads of `plan`, in their order as far as the pace allows.
+    /// Restarts the workloads of `plan`, in their order as far as the throttle allows.
     pub async fn run(&mut self, plan: Vec<(StaleWorkload, RestartStrategy)>) -> Result<WaveOutcome, Error> {
         let items = plan.iter().enumerate().map(|(id, (stale, _))| QueuedRestart {
             id,
@@ -157,21 +159,18 @@ impl RestartWave<'_> {
         Ok(wave_outcome(state, interrupted))
     }
 
-    /// Begins what the pace allows: remembered first, then made.
+    /// Starts the restarts that the throttle allows. They are recorded before they start.
     async fn start_batch(&mut self, state: &mut WaveState<'_>) -> Result<(), Error> {
-        let now = Timestamp::now();
-        let started = state.throttle.start_next(unix_seconds(now));
+        let now = current_second();
+        let started = state.throttle.start_next(now);
         if started.is_empty() {
             return Ok(());
         }
         let mut started_at = HashMap::new();
         for id in &started {
             let stale = &state.plan[*id].0;
-            let attempt = RestartAttempt {
-                target: stale.target.clone(),
-                generation: stale.generation,
-                at: now.as_second(),
-            };
+            let attempt =
+                RestartAttempt { target: stale.target.clone(), generation: stale.generation, at: now };
             started_at.insert(*id, self.ledger.record_attempt(&stale.uid, attempt));
         }
         self.store.save_merging(self.ledger).await?;
@@ -189,11 +188,7 @@ impl RestartWave<'_> {
         let results: Vec<_> = restarts.buffer_unordered(MAX_CONCURRENT_WRITES).collect().await;
         for (id, result) in results {
             match result {
-                None => self.start_eviction(
-                    state,
-                    id,
-                    started_at.get(&id).copied().unwrap_or_else(|| now.as_second()),
-                ),
+                None => self.start_eviction(state, id, started_at.get(&id).copied().unwrap_or(now)),
                 Some(result) => self.handle_start(state, id, result).await,
             }
         }
@@ -204,7 +199,7 @@ impl RestartWave<'_> {
         let stale = state.plan[id].0.clone();
         match result {
             StartResult::Rolling { generation, version, retried: repeated } => {
-                tracing::info!(workload = %stale.workload, reasons = describe_reasons(&stale.reasons), "restarting");
+                tracing::info!(workload = %stale.workload, reasons = describe_reasons(&stale.reasons), "restarting workload");
                 let (kind, uid) = (stale.kind, &stale.uid);
                 state.watcher.add(id, kind, &stale.workload, uid, generation, &version).await;
                 let now = if repeated { state.watcher.read_now(uid).await } else { None };
@@ -220,18 +215,18 @@ impl RestartWave<'_> {
         }
     }
 
-    fn start_eviction(&self, state: &mut WaveState<'_>, id: usize, at: i64) {
+    fn start_eviction(&self, state: &mut WaveState<'_>, id: usize, since: Timestamp) {
         let stale = state.plan[id].0.clone();
         let (client, timeout) = (state.client, self.settings.rollout_timeout);
         let wait_reasons = state.wait_reasons.clone();
-        tracing::info!(workload = %stale.workload, "evicting outdated pods one by one");
+        tracing::info!(workload = %stale.workload, "evicting outdated pods of workload");
         state.evictions.push(Box::pin(async move {
             let report_wait = |why| drop(lock(&wait_reasons).insert(id, why));
-            (id, eviction::evict_outdated_pods(client, &stale, at, timeout, &report_wait).await)
+            (id, eviction::evict_outdated_pods(client, &stale, since, timeout, &report_wait).await)
         }));
     }
 
-    /// Waits for news until the next batch may begin.
+    /// Follows restarts until the next batch may start.
     async fn wait_for_batch(&self, state: &mut WaveState<'_>) {
         let tick = tokio::time::sleep(BATCH_INTERVAL);
         tokio::pin!(tick);
@@ -254,12 +249,12 @@ impl RestartWave<'_> {
         self.fail_overdue(state).await;
     }
 
-    /// Ends restarts whose time is over. They are read once more, since nobody told of them during an outage of the API server.
-    /// Those that cannot be read get their time once more: the controllers that roll them out had an outage, too.
+    /// Ends restarts that exceeded their timeout. They are read once more, because events may have been lost. If that fails, the
+    /// timeout is extended once: an outage of the API server delays rollouts, too.
     async fn fail_overdue(&self, state: &mut WaveState<'_>) {
-        let now = unix_seconds(Timestamp::now());
+        let now = current_second();
         for id in state.throttle.overdue(now) {
-            // Each pod that is evicted has a deadline of its own.
+            // Evictions have a timeout per pod.
             if state.plan[id].1 == RestartStrategy::Evict {
                 continue;
             }
@@ -267,11 +262,11 @@ impl RestartWave<'_> {
             match state.watcher.read_now(&uid).await {
                 Some((_, RolloutEvent::Status(RolloutStatus::InProgress(why)))) => {
                     let after = self.settings.rollout_timeout;
-                    self.mark_failed(state, id, format!("not complete after {after:?}: {why}")).await;
+                    self.mark_failed(state, id, format!("rollout not complete after {after:?}: {why}")).await;
                 }
                 Some((id, event)) => self.handle_rollout_event(state, id, event).await,
                 None if state.throttle.extend_timeout(id, now) => {}
-                None => self.mark_failed(state, id, "its rollout cannot be read".to_owned()).await,
+                None => self.mark_failed(state, id, "failed to read its rollout status".to_owned()).await,
             }
         }
     }
@@ -292,7 +287,7 @@ impl RestartWave<'_> {
     async fn handle_eviction(&self, state: &mut WaveState<'_>, id: usize, result: EvictionResult) {
         match result {
             EvictionResult::Done => self.mark_done(state, id),
-            // Its budget does what it is there for, which says nothing about other restarts.
+            // The budget works as intended, which says nothing about other restarts.
             EvictionResult::Refused(why) => self.mark_skipped(state, id, BlockReason::Refused(why)).await,
             EvictionResult::Failed(why) => self.mark_failed(state, id, why).await,
         }
@@ -305,7 +300,7 @@ impl RestartWave<'_> {
         }
     }
 
-    /// Tells the owners of what is done.
+    /// Publishes Events on the workloads that were restarted.
     async fn report_done(&self, state: &mut WaveState<'_>) {
         let done = std::mem::take(&mut state.done_unreported);
         let plan = &state.plan;
@@ -330,16 +325,16 @@ impl RestartWave<'_> {
     }
 
     async fn record_blocked(&self, state: &mut WaveState<'_>, stale: StaleWorkload, why: BlockReason) {
-        tracing::warn!(workload = %stale.workload, %why, "not restarted");
+        tracing::warn!(workload = %stale.workload, %why, "workload was not restarted");
         self.events.record_failed(&stale, &why).await;
         state.blocked.push((stale, why));
     }
 
-    /// What was interrupted is still to come, so that nobody takes the wave for complete.
+    /// Interrupted restarts count as pending, so that the wave does not seem complete.
     fn report_progress(&self, state: &WaveState<'_>, interrupted: usize) {
         let (running, done, failed) = state.throttle.counts();
         let pending = state.throttle.pending().count() + interrupted;
-        let issues = state.issues(unix_seconds(Timestamp::now()));
+        let issues = state.issues(current_second());
         lock(self.on_progress)(RestartProgress { pending, running, done, failed, issues });
     }
 }
@@ -355,8 +350,4 @@ fn wave_outcome(state: WaveState<'_>, interrupted: usize) -> WaveOutcome {
         .map(|id| (state.plan[id].0.clone(), BlockReason::WaveSuspended));
     blocked.extend(suspended.collect::<Vec<_>>());
     WaveOutcome { done, failed, blocked, stopped, interrupted }
-}
-
-fn unix_seconds(time: Timestamp) -> u64 {
-    u64::try_from(time.as_second()).unwrap_or_default()
 }

@@ -1,36 +1,39 @@
-//! Keeps the memory in ConfigMaps: one holds everything but the restarts that do not fit any more, which are in further ones.
+//! Stores the restart ledger in ConfigMaps: the first holds everything except attempts that do not fit, which are in further
+//! ones.
 //!
-//! All are guarded by their versions. The first tells how many there are and is written first, so that of two writers
-//! that need a further one, the second notices.
+//! Writes use optimistic locking. The first ConfigMap holds the number of all and is written first, so that of two writers that
+//! add one, the second gets a conflict.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Map, Value, json};
 
 use super::{Error, RestartLedger};
 use crate::api::names::{MODULE_LABEL, MODULE_LABEL_VALUE, OWN_FIELD_MANAGER};
+use crate::dataplane::model::MeshRevision;
 use crate::dataplane::names::RESTARTS_CONFIG_MAP;
 use crate::dataplane::requests::is_transient;
 use crate::dataplane::schedule::throttle::StopScope;
 
-/// Writes that meet an API server in trouble are tried so often.
+/// Attempts at a write that fails transiently.
 const MAX_ATTEMPTS: u32 = 4;
 const INITIAL_RETRY_DELAY: Duration = Duration::from_millis(200);
 
 type ConfigMapData = BTreeMap<String, String>;
 
-/// Reads and writes the memory.
+/// Reads and writes the restart ledger.
 #[derive(Clone, Debug)]
 pub struct LedgerStore {
     api: Api<ConfigMap>,
     namespace: String,
-    /// What each ConfigMap holds, as far as we know.
+    /// Each ConfigMap as it was read or written last.
     stored: Vec<StoredConfigMap>,
-    /// Identity of the restarts in it.
+    /// Identity of the attempts in them.
     attempts_hash: u64,
 }
 
@@ -41,15 +44,15 @@ struct StoredConfigMap {
     data: ConfigMapData,
 }
 
-/// What became of one attempt to write.
+/// The result of one attempt to write.
 enum WriteResult {
     Done(StoredConfigMap),
-    /// Nobody else wrote; the API server only was busy.
+    /// No other process wrote; the write may be retried.
     Retry,
 }
 
 impl LedgerStore {
-    /// A store in the operator's own namespace.
+    /// A store in the namespace of the operator.
     #[must_use]
     pub fn new(client: Client, namespace: &str) -> Self {
         let attempts_hash = RestartLedger::default().attempts_hash();
@@ -57,7 +60,7 @@ impl LedgerStore {
         Self { api: Api::namespaced(client, &namespace), namespace, stored: Vec::new(), attempts_hash }
     }
 
-    /// Reads what is remembered; empty if nothing ever was.
+    /// Reads the ledger; empty if there is none.
     pub async fn load(&mut self) -> Result<RestartLedger, Error> {
         let first = self.read_config_map(0).await?;
         let mut stored = vec![first];
@@ -70,8 +73,8 @@ impl LedgerStore {
         Ok(ledger)
     }
 
-    /// Writes the memory also if somebody else did since it was read, unless he restarts workloads: two who do that at
-    /// the same time would restart more at once than either may.
+    /// Writes the ledger even if another process wrote it since it was read, unless that one restarts workloads: together, both
+    /// would exceed the limits.
     pub async fn save_merging(&mut self, ledger: &mut RestartLedger) -> Result<(), Error> {
         match self.save(ledger).await {
             Err(Error::Conflict) => {}
@@ -86,7 +89,7 @@ impl LedgerStore {
         self.save(ledger).await
     }
 
-    /// Writes what changed of the memory, unless somebody else did since it was read.
+    /// Writes what changed in the ledger, unless another process wrote it since it was read.
     pub async fn save(&mut self, ledger: &RestartLedger) -> Result<(), Error> {
         for (index, data) in ledger.encode().into_iter().enumerate() {
             if self.stored.len() <= index {
@@ -101,15 +104,15 @@ impl LedgerStore {
         Ok(())
     }
 
-    /// Remembers that restarts for `mesh` were stopped, whoever else writes meanwhile; returns what releases them.
+    /// Records that restarts for `mesh` were stopped, even if other processes write meanwhile. Returns what approves them.
     ///
-    /// Were it lost, the next wave would go on to break workloads.
+    /// If this were lost, the next wave would continue to break workloads.
     pub async fn save_stop(
         &mut self,
         ledger: &mut RestartLedger,
-        mesh: &str,
+        mesh: &MeshRevision,
         scope: &StopScope,
-        now: i64,
+        now: Timestamp,
     ) -> Result<String, Error> {
         for _ in 0..MAX_ATTEMPTS {
             let approval_id = ledger.record_stop(mesh, scope, now);
@@ -124,7 +127,7 @@ impl LedgerStore {
         Err(Error::Conflict)
     }
 
-    /// Forgets everything.
+    /// Deletes the ledger.
     pub async fn delete(&mut self) -> Result<(), Error> {
         self.load().await?;
         for index in 0..self.stored.len() {
@@ -138,7 +141,7 @@ impl LedgerStore {
         Ok(())
     }
 
-    /// What is not there is empty: the first was written, and the operator was killed before the next was.
+    /// A missing ConfigMap is empty: the operator may have been killed after it wrote the first one.
     async fn read_config_map(&self, index: usize) -> Result<StoredConfigMap, Error> {
         let found = self.api.get_opt(&config_map_name(index)).await;
         let found = found
@@ -185,7 +188,7 @@ impl LedgerStore {
         Ok(StoredConfigMap { resource_version: written.metadata.resource_version, data: data.clone() })
     }
 
-    /// After a conflict: it was ours when an answer was lost on the way, and nobody's when nothing was written.
+    /// After a conflict: either the response to this write was lost, nothing was written, or another process wrote.
     async fn resolve_conflict(&self, index: usize, data: &ConfigMapData) -> Result<WriteResult, Error> {
         let found = self.read_config_map(index).await?;
         if found.data == *data {
@@ -213,7 +216,7 @@ fn stored_config_map(
     StoredConfigMap { resource_version: metadata.resource_version.clone(), data: data.unwrap_or_default() }
 }
 
-/// A merge patch from one content to another.
+/// The merge patch from one content to another.
 fn data_patch(from: &ConfigMapData, to: &ConfigMapData) -> Value {
     let gone = from.keys().filter(|key| !to.contains_key(*key)).map(|key| (key.clone(), Value::Null));
     let new = to.iter().filter(|(key, value)| from.get(*key) != Some(value));

@@ -1,9 +1,11 @@
-//! A look at the data plane with everything decided, but nothing done: shared by the operator and the command line.
+//! One scan of the data plane: everything is found and decided, but nothing changed. The operator and the command line share
+//! it. This module must not write to the cluster, except for dry runs.
 
 pub mod evaluator;
 pub mod scanner;
 #[cfg(test)]
 mod scanner_tests;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
 
@@ -15,10 +17,11 @@ use thiserror::Error;
 use self::evaluator::{Evaluator, UpToDateCache};
 use self::scanner::{Namespaces, PodScanner, ScanScope};
 use crate::api::names::ISTIO_NAMESPACE;
+use crate::dataplane::clock::current_second;
 use crate::dataplane::discovery::mesh::{self, Mesh};
 use crate::dataplane::injection::dry_run::InjectionDryRun;
+use crate::dataplane::model::{Meta, RawJson, Workload};
 use crate::dataplane::names::{INJECTED_SELECTOR, INJECTOR_CONFIG_MAP, MESH_CONFIG_MAP, UNLABELLED_SELECTOR};
-use crate::dataplane::raw_json::RawJson;
 use crate::dataplane::report::metrics::DataPlaneMetrics;
 use crate::dataplane::requests::{self, Pages};
 use crate::dataplane::restart_ledger::RestartLedger;
@@ -27,76 +30,69 @@ use crate::dataplane::schedule::settings::RestartSettings;
 use crate::dataplane::schedule::stale_workload::{
     Decision, RestartAnnotations, RestartStrategy, StaleWorkload, decide, restart_strategy,
 };
-use crate::dataplane::types::{Meta, Workload};
+use crate::dataplane::workload::deployment;
 use crate::dataplane::workload::disruption::{DisruptionBudget, DisruptionBudgets};
-use crate::dataplane::workload::kind::WorkloadKind;
 use crate::dataplane::workload::rollout::{RolloutStatus, rollout_status};
 use crate::gather::istiod::ISTIOD;
-use crate::kubernetes::object::{self, ObjectId};
+use crate::kubernetes::object;
 
-/// The data plane could not be looked at.
+/// The data plane could not be scanned.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The configuration of istiod could not be read.
-    #[error("cannot read ConfigMap {ISTIO_NAMESPACE}/{name}")]
+    #[error("failed to read ConfigMap {ISTIO_NAMESPACE}/{name}")]
     ConfigMap {
         /// Its name.
         name: &'static str,
-        /// What the API server said.
+        /// The error of the request.
         source: Box<kube::Error>,
     },
-    /// istiod could not be looked at.
-    #[error("cannot read Deployment {ISTIO_NAMESPACE}/{ISTIOD}")]
+    /// The Deployment of istiod could not be read.
+    #[error("failed to read Deployment {ISTIO_NAMESPACE}/{ISTIOD}")]
     Istiod {
-        /// What the API server said.
+        /// The error of the request.
         source: Box<kube::Error>,
     },
-    /// The configuration of istiod makes no sense.
-    #[error("cannot tell what injection gives")]
+    /// The configuration of istiod is invalid.
+    #[error("failed to determine the injected configuration")]
     Mesh {
-        /// Why.
+        /// The cause.
         #[from]
         source: mesh::Error,
     },
     /// Disruption budgets could not be listed.
-    #[error("cannot list the PodDisruptionBudgets")]
+    #[error("failed to list PodDisruptionBudgets")]
     Budgets {
-        /// What the API server said.
+        /// The error of the request.
         source: Box<kube::Error>,
     },
     /// Pods or namespaces could not be listed.
-    #[error("cannot look at the data plane")]
+    #[error("failed to scan the data plane")]
     Pods {
-        /// What happened.
+        /// The cause.
         #[from]
         source: scanner::Error,
     },
 }
 
-/// Whether injection can be asked.
+/// Whether injection serves the present mesh.
 #[derive(Debug)]
 pub enum ControlPlaneState {
     /// istiod serves this mesh.
     Ready(Box<Mesh>),
-    /// Not yet, and why; what injection gives now is not what it will give.
+    /// Not yet; the text says why. Injection would give something else than later.
     NotReady(String),
 }
 
-/// Reads what injection gives.
+/// Reads what injection gives, and whether istiod is ready to give it.
 pub async fn read_control_plane(client: &Client) -> Result<ControlPlaneState, Error> {
-    let id = ObjectId {
-        group: "apps".to_owned(),
-        version: "v1".to_owned(),
-        kind: "Deployment".to_owned(),
-        namespace: Some(ISTIO_NAMESPACE.to_owned()),
-        name: ISTIOD.to_owned(),
-    };
+    let id = deployment::KIND.object(ISTIO_NAMESPACE, ISTIOD);
     let istiod: Option<Workload> =
         requests::get(client, &id).await.map_err(|source| Error::Istiod { source: Box::new(source) })?;
     let Some(istiod) = istiod else {
         return Ok(ControlPlaneState::NotReady("istiod is not installed".to_owned()));
     };
-    match rollout_status(WorkloadKind::Deployment, &istiod) {
+    match rollout_status(deployment::KIND, &istiod) {
         RolloutStatus::Complete => {}
         RolloutStatus::InProgress(why) | RolloutStatus::Failed(why) => {
             return Ok(ControlPlaneState::NotReady(format!("istiod is not ready: {why}")));
@@ -105,7 +101,7 @@ pub async fn read_control_plane(client: &Client) -> Result<ControlPlaneState, Er
     let (injector, mesh) =
         futures::try_join!(config_map(client, INJECTOR_CONFIG_MAP), config_map(client, MESH_CONFIG_MAP))?;
     let (Some(injector), Some(mesh)) = (injector, mesh) else {
-        return Ok(ControlPlaneState::NotReady("istiod has no configuration yet".to_owned()));
+        return Ok(ControlPlaneState::NotReady("the ConfigMaps of istiod do not exist yet".to_owned()));
     };
     let spec = istiod.spec.template.and_then(|template| template.spec);
     let spec = spec.as_ref().map(RawJson::value).unwrap_or_default();
@@ -120,36 +116,35 @@ async fn config_map(client: &Client, name: &'static str) -> Result<Option<Config
     api.get_opt(name).await.map_err(|source| Error::ConfigMap { name, source: Box::new(source) })
 }
 
-/// The means of a survey.
+/// The inputs of a scan.
 pub struct DataPlaneScanner<'a> {
     /// Client for reads and dry runs.
     pub client: &'a Client,
     /// What injection gives.
     pub mesh: &'a Mesh,
-    /// Which workloads are asked for.
+    /// Which workloads are proven by a dry run.
     pub scope: ScanScope,
-    /// How restarts are made.
+    /// The settings of restarts.
     pub settings: &'a RestartSettings,
-    /// Which were made.
+    /// The restarts that were made.
     pub ledger: &'a RestartLedger,
-    /// What was proven before.
+    /// Workloads that were proven to be up to date before.
     pub up_to_date: &'a UpToDateCache,
-    /// Counts judgements.
+    /// Measures evaluations.
     pub metrics: &'a DataPlaneMetrics,
-    /// Whether pods without the label of injection are looked at, too: all pods of the cluster.
+    /// Whether pods without the injection label are scanned, too: all pods of the cluster.
     pub unlabelled: bool,
-    /// Owners that were outdated at the last look, by hash; asked for in any case.
+    /// Owners that were outdated at the last scan, by hash; they are proven in any case.
     pub known_stale: &'a HashSet<u64>,
-    /// Whether a "no" of injection is final.
+    /// Whether every istiod is expected to use the present configuration.
     pub config_propagated: bool,
-    /// Pods that were made since then, in seconds since the epoch, came after the first restart for the present mesh, and are
-    /// only asked for if they look outdated.
-    pub restarted_since: Option<i64>,
-    /// Now, in seconds since the epoch.
-    pub now: i64,
+    /// The first restart for the present mesh. Pods that were created since then are proven only if the cheap check finds them.
+    pub restarted_since: Option<Timestamp>,
+    /// The current time.
+    pub now: Timestamp,
 }
 
-/// Looks for somebody who has not looked before and will not look again: at all pods, and a "no" of injection is final.
+/// A scan without a history: it includes all pods, and takes what injection gives for final.
 pub async fn scan_once(
     client: &Client,
     mesh: &Mesh,
@@ -169,13 +164,13 @@ pub async fn scan_once(
         known_stale: &HashSet::new(),
         config_propagated: true,
         restarted_since: None,
-        now: Timestamp::now().as_second(),
+        now: current_second(),
     };
     scanner.scan().await
 }
 
 impl DataPlaneScanner<'_> {
-    /// Looks at the data plane and decides.
+    /// Scans the data plane and decides.
     pub async fn scan(&self) -> Result<Assessment, Error> {
         let namespaces = scanner::namespaces(self.client).await?;
         let dry_run = InjectionDryRun::new(self.client.clone());
@@ -204,7 +199,7 @@ impl DataPlaneScanner<'_> {
         };
         let mut result = scanner(INJECTED_SELECTOR).run().await?;
         if self.unlabelled {
-            // What has no proxy is asked for by what its labels say, never all of it.
+            // Of pods without a sidecar, only those whose labels ask for one are proven.
             let scope = if self.scope == ScanScope::All { ScanScope::Candidates } else { self.scope };
             let unlabelled = PodScanner { scope, ..scanner(UNLABELLED_SELECTOR) }.run().await?;
             result.missing_sidecars = unlabelled.stale_owners.len();
@@ -250,7 +245,7 @@ impl DataPlaneScanner<'_> {
     }
 }
 
-/// One finding for each workload: its pods may look different, and be told by different owners in between.
+/// Merges what different pods of one workload show.
 fn merge_by_workload(mut stale_workloads: Vec<StaleWorkload>) -> Vec<StaleWorkload> {
     let key = |stale: &StaleWorkload| (stale.uid.clone(), stale.workload.clone());
     stale_workloads.sort_by_cached_key(key);
@@ -264,7 +259,7 @@ fn merge_by_workload(mut stale_workloads: Vec<StaleWorkload>) -> Vec<StaleWorklo
     stale_workloads
 }
 
-/// The disruption budgets of the namespaces that are `concerned`.
+/// The disruption budgets in `namespaces`.
 async fn list_budgets(client: &Client, namespaces: &HashSet<&str>) -> Result<Vec<DisruptionBudget>, Error> {
     let resource = object::resource("policy", "v1", "PodDisruptionBudget");
     let mut pages = Pages::new(client, &resource, None);
@@ -286,23 +281,25 @@ async fn list_budgets(client: &Client, namespaces: &HashSet<&str>) -> Result<Vec
 mod tests {
     use super::*;
     use crate::dataplane::fixtures::stale_workload;
-    use crate::dataplane::reasons::StaleReason;
+    use crate::dataplane::reasons::{ReasonSpec, StaleReason, dns_capture, stats_matcher};
 
     #[test]
     fn a_workload_with_different_pods_is_restarted_once() {
-        let with = |name: &str, reason: StaleReason, pod_created: i64| StaleWorkload {
-            reasons: vec![reason],
-            pod_created,
+        let with = |name: &str, reason: &'static ReasonSpec, pod_created: i64| StaleWorkload {
+            reasons: vec![StaleReason::plain(reason)],
+            pod_created: Timestamp::from_second(pod_created).unwrap(),
             ..stale_workload(name)
         };
         let found = vec![
-            with("a", StaleReason::StatsMatcher, 20),
-            with("b", StaleReason::DnsCapture, 5),
-            with("a", StaleReason::DnsCapture, 10),
+            with("a", &stats_matcher::SPEC, 20),
+            with("b", &dns_capture::SPEC, 5),
+            with("a", &dns_capture::SPEC, 10),
         ];
         let merged = merge_by_workload(found);
-        let summaries: Vec<_> =
-            merged.iter().map(|stale| (stale.uid.as_str(), stale.reasons.len(), stale.pod_created)).collect();
+        let summaries: Vec<_> = merged
+            .iter()
+            .map(|stale| (stale.uid.as_str(), stale.reasons.len(), stale.pod_created.as_second()))
+            .collect();
         assert_eq!(summaries, [("a", 2, 10), ("b", 1, 5)]);
     }
 }

@@ -1,10 +1,11 @@
-//! One look at the whole data plane: pods page by page, judged as they come and dropped; what may be outdated is proven
-//! at once, page by page, so that memory does not grow with the cluster.
+//! Scans pods page by page. Each pod is checked as it arrives and dropped; candidates are evaluated with their page, so that
+//! memory does not grow with the cluster.
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use futures::stream::{self, StreamExt};
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use serde::Deserialize;
 use thiserror::Error;
@@ -13,13 +14,11 @@ use super::evaluator::{Evaluation, Evaluator, MAX_TEXT_BYTES};
 use crate::dataplane::discovery::mesh::Mesh;
 use crate::dataplane::discovery::pod;
 use crate::dataplane::discovery::workloads::Workloads;
-use crate::dataplane::injected::Injected;
+use crate::dataplane::model::{Injected, Meta, Pod};
 use crate::dataplane::names::{ALLOW_INTERRUPTION_ANNOTATION, EXCLUDE_ANNOTATION, WINDOW_ANNOTATION};
-use crate::dataplane::reasons::StaleReason;
+use crate::dataplane::reasons::{StaleReason, missing_sidecar};
 use crate::dataplane::requests::{self, LARGE_OBJECT_BYTES, Pages};
 use crate::dataplane::schedule::scan_result::ScanResult;
-use crate::dataplane::types::{Meta, Pod};
-use crate::dataplane::workload::kind::WorkloadKind;
 use crate::dataplane::workload::owner::{
     IntermediateOwners, OwnerRef, owner_hash, owner_identity, owner_ref, pod_id,
 };
@@ -27,60 +26,60 @@ use crate::kubernetes::object::{self, ObjectId};
 use crate::telemetry::format_error_chain;
 use crate::text::sanitized;
 
-/// Bytes of pods that wait for their proof. Further ones are read again when it is their turn, and so are large ones.
+/// Bytes of candidates that wait for their evaluation. Further ones, and large ones, are read again for it.
 const MAX_PENDING_BYTES: usize = 4 << 20;
-/// Workloads about which nothing could be found out that are kept; of the others there only is a count.
+/// Workloads that could not be evaluated and are kept; others are counted.
 const MAX_UNKNOWN: usize = 500;
 /// Bytes of an annotation of a namespace that are kept.
 const MAX_ANNOTATION_BYTES: usize = 512;
-/// So often the list of pods is begun in one look. Each time, what was judged before is passed over, so that it comes further
-/// before it expires.
+/// Attempts at listing the pods in one scan. Each one skips what was evaluated before, so that it gets further before the list
+/// expires.
 const MAX_LIST_ATTEMPTS: usize = 10;
-/// Proofs under way at once: istiod and the API server have other work.
+/// Evaluations at the same time: istiod and the API server have other work.
 const MAX_CONCURRENT_EVALUATIONS: usize = 4;
 
-/// A look could not be completed.
+/// A scan failed.
 #[derive(Debug, Error)]
 pub enum Error {
     /// Pods could not be listed.
-    #[error("cannot list the pods of the mesh")]
+    #[error("failed to list pods")]
     Pods {
-        /// What the API server said.
+        /// The error of the request.
         source: Box<kube::Error>,
     },
     /// Namespaces could not be listed.
-    #[error("cannot list the namespaces")]
+    #[error("failed to list namespaces")]
     Namespaces {
-        /// What the API server said.
+        /// The error of the request.
         source: Box<kube::Error>,
     },
 }
 
-/// Which workloads are asked for.
+/// Which workloads are proven by a dry run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScanScope {
-    /// Those whose pods look outdated.
+    /// Those that the cheap check finds.
     Candidates,
-    /// All: the mesh changed, in a way that the pods may not show.
+    /// All: the mesh changed in a way that pods may not show.
     All,
-    /// All, without proof: they lose their sidecars.
+    /// All, without a dry run: they lose their sidecars.
     Uninstall,
 }
 
-/// A pod that stands for its workload.
+/// A pod that represents its workload.
 #[derive(Debug)]
 pub struct Candidate {
     /// The pod.
     pub pod: Pod,
-    /// Its injected part; `None` where it should have one.
+    /// Its injected part; `None` if it should have one.
     pub injected: Option<Injected>,
     /// Why it may be outdated.
     pub reasons: Vec<StaleReason>,
-    /// Whether it is so large that it is proven alone.
+    /// Whether it is so large that it is evaluated alone.
     pub large: bool,
 }
 
-/// A candidate that waits for its proof.
+/// A candidate that waits for its evaluation.
 #[derive(Debug)]
 struct PendingCandidate {
     owner_ref: OwnerRef,
@@ -88,18 +87,18 @@ struct PendingCandidate {
     pod: ObjectId,
     uid: String,
     reasons: Vec<StaleReason>,
-    /// The rest of it, unless that is to be read again.
+    /// The pod itself, unless it is read again.
     loaded: Option<Box<(Pod, Option<Injected>)>>,
 }
 
-/// What one look remembers of the pods that it has seen.
+/// What one scan remembers about the pods so far.
 #[derive(Debug, Default)]
 struct ScanState {
     owners: HashSet<u64>,
     evaluated: HashSet<u64>,
     candidate_owners: HashSet<u64>,
     pending: Vec<PendingCandidate>,
-    /// Bytes of what waits.
+    /// Bytes of the pods in `pending`.
     bytes: usize,
 }
 
@@ -127,7 +126,7 @@ pub async fn namespaces(client: &Client) -> Result<Namespaces, Error> {
     }
 }
 
-/// What of a namespace's metadata is looked at.
+/// The part of a namespace's metadata that is used.
 fn slim_metadata(meta: Meta) -> Meta {
     let annotation = |key: &str| {
         let value = meta.annotations.get(key)?;
@@ -140,7 +139,7 @@ fn slim_metadata(meta: Meta) -> Meta {
     Meta { name: meta.name, labels: meta.labels, annotations, ..Meta::default() }
 }
 
-/// A look at the pods that `selector` selects.
+/// A scan of the pods that `selector` selects.
 pub struct PodScanner<'a> {
     /// Label selector of the pods.
     pub selector: &'a str,
@@ -148,21 +147,21 @@ pub struct PodScanner<'a> {
     pub client: &'a Client,
     /// What injection gives.
     pub mesh: &'a Mesh,
-    /// Which workloads are asked for.
+    /// Which workloads are proven by a dry run.
     pub scope: ScanScope,
-    /// Pods made since then, in seconds since the epoch, are only asked for if they look outdated.
-    pub restarted_since: Option<i64>,
-    /// Owners that are asked for in any case, by hash.
+    /// Pods that were created since then are proven only if the cheap check finds them.
+    pub restarted_since: Option<Timestamp>,
+    /// Owners that are proven in any case, by hash.
     pub known_stale: &'a HashSet<u64>,
-    /// Judges candidates.
+    /// Evaluates candidates.
     pub evaluator: &'a Evaluator<'a>,
 }
 
 impl PodScanner<'_> {
-    /// Looks at all pods.
+    /// Scans all pods.
     ///
-    /// A list that expires while candidates are proven begins anew; what was judged is not judged again. One that expires
-    /// again and again fails the look, lest it never ends.
+    /// If the list expires during evaluations, it starts again, and what was evaluated is skipped. After several times, the
+    /// scan fails.
     pub async fn run(&self) -> Result<ScanResult, Error> {
         let resource = object::resource("", "v1", "Pod");
         let mut pages = Pages::new(self.client, &resource, None).labels(self.selector);
@@ -191,8 +190,8 @@ impl PodScanner<'_> {
         }
     }
 
-    /// Looks at a pod. One waits for its proof for each workload that is to be judged and each way in which its pods look:
-    /// while pods are replaced, the new ones say nothing about the old ones.
+    /// Checks a pod. For each workload, one pod of each appearance is evaluated: during a rollout, new pods say nothing about old
+    /// ones.
     fn scan_pod(&self, pod: Pod, bytes: usize, state: &mut ScanState) {
         let Some((injected, reasons)) = self.inspect(&pod) else { return };
         let owner_ref = owner_ref(&pod.metadata);
@@ -218,35 +217,32 @@ impl PodScanner<'_> {
         state.pending.push(PendingCandidate { owner_ref, pod: id, uid, reasons, loaded });
     }
 
-    /// Whether a pod was made after the first restart for the present mesh. Mostly, the istiod that asked for that restart knew
-    /// the mesh, so that this need not be asked for again and again, but only once more, when every istiod must know.
+    /// Whether a pod was created after the first restart for the present mesh. The istiod that injected it most likely used the
+    /// present configuration, so that it is proven only once more, when every istiod must use it.
     fn is_restarted(&self, pod: &Pod) -> bool {
         let created = pod.metadata.creation_timestamp.as_ref();
         self.restarted_since
             .zip(created)
-            .is_some_and(|(restarted_since, created)| created.0.as_second() >= restarted_since)
+            .is_some_and(|(restarted_since, created)| created.0 >= restarted_since)
     }
 
-    /// As [`inspect`], and pods that should have a proxy and have none.
+    /// As [`pod::inspect`], and pods that should have a sidecar and have none.
     fn inspect(&self, pod: &Pod) -> Option<(Option<Injected>, Vec<StaleReason>)> {
         if let Some((injected, reasons)) = pod::inspect(pod, self.mesh) {
             return Some((Some(injected), reasons));
         }
         let running = pod.metadata.deletion_timestamp.is_none() && pod.status.phase == "Running";
         let missing = running && self.scope != ScanScope::Uninstall && self.should_be_injected(pod);
-        missing.then(|| (None, vec![StaleReason::MissingSidecar]))
+        missing.then(|| (None, vec![StaleReason::plain(&missing_sidecar::SPEC)]))
     }
 
-    /// Whether namespace and pod ask for a proxy, as far as labels tell; injection itself has the last word.
+    /// Whether the labels of namespace and pod ask for a sidecar; the dry run decides.
     fn should_be_injected(&self, pod: &Pod) -> bool {
         let label = |meta: &Meta, key: &str| meta.labels.get(key).cloned().unwrap_or_default();
         let Some(namespace) = self.evaluator.namespaces.get(&pod.metadata.namespace) else { return false };
         let wants_injection =
             label(namespace, "istio-injection") == "enabled" || namespace.labels.contains_key("istio.io/rev");
-        let has_owner = !matches!(
-            owner_identity(&owner_ref(&pod.metadata)).0,
-            WorkloadKind::Pod | WorkloadKind::Job | WorkloadKind::Other
-        );
+        let has_owner = owner_identity(&owner_ref(&pod.metadata)).0.has_rollout();
         wants_injection
             && has_owner
             && label(namespace, "istio-injection") != "disabled"
@@ -296,7 +292,7 @@ impl PodScanner<'_> {
                     let injected = Injected::from_pod(&read);
                     (read, injected)
                 }
-                // It went meanwhile, or another has its name.
+                // It was deleted meanwhile, or replaced by another pod with its name.
                 Ok(_) => return Evaluation::UpToDate,
                 Err(error) => {
                     return Evaluation::Unknown(pod, sanitized(&format_error_chain(&error), MAX_TEXT_BYTES));
@@ -308,8 +304,8 @@ impl PodScanner<'_> {
     }
 }
 
-/// How many of the candidates can be judged now: those of the last namespace may go on with the next page, and its workloads
-/// need not be listed twice. Only one that fills a page does not wait, lest memory grows with it.
+/// How many candidates are evaluated now. Those of the last namespace may continue on the next page, so that its workloads are
+/// listed once; a namespace that fills a page does not wait, because memory would grow with it.
 fn complete_namespaces(candidates: &[PendingCandidate]) -> usize {
     let namespace = |index: usize| &candidates[index].pod.namespace;
     let Some(last) = candidates.len().checked_sub(1) else { return 0 };
@@ -317,9 +313,9 @@ fn complete_namespaces(candidates: &[PendingCandidate]) -> usize {
     before.map_or(candidates.len(), |index| index + 1)
 }
 
-/// A workload and how one of its pods looks, as a number. All sidecars look the same while they are taken out.
+/// A workload and the appearance of one of its pods, as a number. During an uninstall, all sidecars are the same.
 ///
-/// The UID of the owner that the pod names is part of it, lest a pod with a forged one is judged in place of the others.
+/// The UID of the owner that the pod names is part of it, so that a pod with a forged owner does not represent others.
 fn appearance_hash(scope: ScanScope, owner: u64, pod: &Meta, reasons: &[StaleReason]) -> u64 {
     let mut hasher = DefaultHasher::new();
     let reasons = if scope == ScanScope::Uninstall { &[] } else { reasons };

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Method, Request, Response, Uri};
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -166,7 +167,7 @@ impl ScanTestServer {
         &self,
         up_to_date: &UpToDateCache,
         config_propagated: bool,
-        restarted_since: Option<i64>,
+        restarted_since: Option<Timestamp>,
     ) -> Result<Assessment, Error> {
         let values = json!({"global": {"proxy": {"image": IMAGE}}, "pilot": {"cni": {"enabled": true}}});
         let map = |key: &str, text: String| BTreeMap::from([(key.to_owned(), text)]);
@@ -184,7 +185,7 @@ impl ScanTestServer {
             known_stale: &HashSet::new(),
             config_propagated,
             restarted_since,
-            now: 0,
+            now: Timestamp::UNIX_EPOCH,
         };
         scanner.scan().await
     }
@@ -282,7 +283,8 @@ async fn up_to_date_results_are_cached_once_istiod_has_the_change() {
 #[tokio::test(start_paused = true)]
 async fn restarted_workloads_are_checked_once_more_when_istiod_has_the_change() {
     let (server, up_to_date) = (ScanTestServer::default(), UpToDateCache::default());
-    let (before, after) = (Some(CREATED), Some(CREATED + 1));
+    let second = |second| Some(Timestamp::from_second(second).unwrap());
+    let (before, after) = (second(CREATED), second(CREATED + 1));
     for (config_propagated, restarted_since, probes) in
         [(false, after, 1), (false, before, 1), (false, before, 1), (true, None, 2), (true, None, 2)]
     {
@@ -299,7 +301,10 @@ async fn restarted_workloads_are_checked_once_more_when_istiod_has_the_change() 
 async fn pods_that_look_outdated_are_evaluated_whatever_their_age() {
     let server = ScanTestServer::default();
     server.change(|state| state.outdated = true);
-    let assessment = server.try_scan(&UpToDateCache::default(), false, Some(CREATED)).await.unwrap();
+    let assessment = server
+        .try_scan(&UpToDateCache::default(), false, Some(Timestamp::from_second(CREATED).unwrap()))
+        .await
+        .unwrap();
     assert_eq!(assessment.decisions.len(), WORKLOADS, "{assessment:?}");
 }
 

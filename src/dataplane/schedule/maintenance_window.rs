@@ -1,14 +1,16 @@
-//! Maintenance windows as people write them: `Sat-Sun 00:00-04:00`, `Mon,Wed 22:00-02:00`, `03:00-05:00`; several are
+//! Maintenance windows as annotations have them: `Sat-Sun 00:00-04:00`, `Mon,Wed 22:00-02:00`, `03:00-05:00`; several are
 //! separated by `;`. Times are UTC; a window that passes midnight belongs to the day on which it begins. Pure.
 
 use std::fmt;
 use std::str::FromStr;
 
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
 use crate::text::sanitized;
 
-/// Bytes of all windows of a workload: more than anybody needs, and each is kept as long as its workload is looked at.
+/// Bytes of the annotation of a workload: more than anybody needs, and little enough to be kept for each workload.
 const MAX_WINDOW_BYTES: usize = 256;
-/// Bytes of a part that cannot be read which are shown.
+/// Bytes of an invalid part that are shown.
 const MAX_QUOTED_BYTES: usize = 40;
 
 const DAY: i64 = 24 * 3600;
@@ -24,39 +26,48 @@ pub struct Window {
     spans: Vec<(i64, i64)>,
 }
 
-/// A window that cannot be read, with what is wrong.
+/// A window that cannot be parsed, with the cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidWindow(String);
 
+impl InvalidWindow {
+    /// Bytes that it holds in memory.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.0.len()
+    }
+}
+
 impl fmt::Display for InvalidWindow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; write a window like \"Sat-Sun 00:00-04:00\", times in UTC", self.0)
+        write!(f, "{}; use the form \"Sat-Sun 00:00-04:00\" with times in UTC", self.0)
     }
 }
 
 impl Window {
-    /// Whether a second since the epoch is inside.
+    /// Whether the window is open at `time`.
     #[must_use]
-    pub fn contains(&self, second: i64) -> bool {
-        let at = (second - FIRST_MONDAY).rem_euclid(WEEK);
+    pub fn contains(&self, time: Timestamp) -> bool {
+        let at = second_of_week(time);
         self.spans.iter().any(|(begin, length)| (at - begin).rem_euclid(WEEK) < *length)
     }
 
-    /// Bytes that it holds.
+    /// Bytes that it holds in memory.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.spans.capacity() * size_of::<(i64, i64)>()
     }
 
-    /// The first second from `second` on that is inside.
+    /// The first second from `time` on at which the window is open.
     #[must_use]
-    pub fn next_opening(&self, second: i64) -> i64 {
-        if self.contains(second) {
-            return second;
+    pub fn next_opening(&self, time: Timestamp) -> Timestamp {
+        if self.contains(time) {
+            return time;
         }
-        let at = (second - FIRST_MONDAY).rem_euclid(WEEK);
+        let at = second_of_week(time);
         let delays = self.spans.iter().map(|(begin, _)| (begin - at).rem_euclid(WEEK));
-        second + delays.min().unwrap_or(WEEK)
+        let delay = SignedDuration::from_secs(delays.min().unwrap_or(WEEK));
+        time.checked_add(delay).unwrap_or(time)
     }
 }
 
@@ -65,14 +76,14 @@ impl FromStr for Window {
 
     fn from_str(text: &str) -> Result<Self, InvalidWindow> {
         if text.len() > MAX_WINDOW_BYTES {
-            return Err(InvalidWindow(format!("it is longer than {MAX_WINDOW_BYTES} bytes")));
+            return Err(InvalidWindow(format!("window is longer than {MAX_WINDOW_BYTES} bytes")));
         }
         let mut spans = Vec::new();
         for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
             spans.extend(parse_part(part)?);
         }
         if spans.is_empty() {
-            return Err(InvalidWindow("it is empty".to_owned()));
+            return Err(InvalidWindow("window is empty".to_owned()));
         }
         spans.sort_unstable();
         spans.dedup();
@@ -80,7 +91,12 @@ impl FromStr for Window {
     }
 }
 
-/// A part of the text in quotation marks, as it may be shown.
+/// Seconds since Monday midnight.
+fn second_of_week(time: Timestamp) -> i64 {
+    (time.as_second() - FIRST_MONDAY).rem_euclid(WEEK)
+}
+
+/// A part of the text in quotation marks, shortened and escaped.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", sanitized(text, MAX_QUOTED_BYTES))
 }
@@ -90,13 +106,13 @@ fn parse_part(part: &str) -> Result<Vec<(i64, i64)>, InvalidWindow> {
     let (days, times) = match words.as_slice() {
         [times] => ((0..7).collect(), *times),
         [days, times] => (parse_days(days)?, *times),
-        _ => return Err(InvalidWindow(format!("{} is not days and times", quoted(part)))),
+        _ => return Err(InvalidWindow(format!("{} is not a list of days and a time range", quoted(part)))),
     };
     let (begin, end) =
-        times.split_once('-').ok_or_else(|| InvalidWindow(format!("{} has no end", quoted(times))))?;
+        times.split_once('-').ok_or_else(|| InvalidWindow(format!("{} has no end time", quoted(times))))?;
     let (begin, end) = (parse_time(begin)?, parse_time(end)?);
     let length = (end - begin).rem_euclid(DAY);
-    // From midnight to midnight, or any time to itself, is a whole day.
+    // Equal begin and end mean a whole day.
     let length = if length == 0 { DAY } else { length };
     Ok(days.into_iter().map(|day| (day * DAY + begin, length)).collect())
 }
@@ -119,11 +135,11 @@ fn parse_day(text: &str) -> Result<i64, InvalidWindow> {
     let lower = text.to_ascii_lowercase();
     let position = DAYS.iter().position(|day| lower == *day || (lower.len() > 3 && lower.starts_with(day)));
     let position = position.and_then(|position| i64::try_from(position).ok());
-    position.ok_or_else(|| InvalidWindow(format!("{} is no day", quoted(text))))
+    position.ok_or_else(|| InvalidWindow(format!("{} is not a day", quoted(text))))
 }
 
 fn parse_time(text: &str) -> Result<i64, InvalidWindow> {
-    let invalid = || InvalidWindow(format!("{} is no time", quoted(text)));
+    let invalid = || InvalidWindow(format!("{} is not a time", quoted(text)));
     let (hours, minutes) = text.split_once(':').ok_or_else(invalid)?;
     let number = |text: &str| text.parse::<u8>().map_err(|_| invalid());
     let (hours, minutes) = (number(hours)?, number(minutes)?);
@@ -140,13 +156,13 @@ mod tests {
     /// 2026-11-23 is a Monday.
     const MONDAY: i64 = 1_795_392_000;
 
-    fn at(day: i64, hour: i64, minute: i64) -> i64 {
-        MONDAY + day * DAY + hour * 3600 + minute * 60
+    fn at(day: i64, hour: i64, minute: i64) -> Timestamp {
+        Timestamp::from_second(MONDAY + day * DAY + hour * 3600 + minute * 60).unwrap()
     }
 
     #[test]
     fn a_window_is_open_from_its_first_minute_to_before_its_last() {
-        for (window, second, open) in [
+        for (window, time, open) in [
             ("Sat-Sun 00:00-04:00", at(5, 0, 0), true),
             ("Sat-Sun 00:00-04:00", at(6, 3, 59), true),
             ("Sat-Sun 00:00-04:00", at(6, 4, 0), false),
@@ -161,7 +177,7 @@ mod tests {
             ("Monday 00:00-24:00", at(0, 23, 59), true),
             ("Mon 01:00-02:00; Tue 03:00-04:00", at(1, 3, 0), true),
         ] {
-            assert_eq!(window.parse::<Window>().unwrap().contains(second), open, "{window} {second}");
+            assert_eq!(window.parse::<Window>().unwrap().contains(time), open, "{window} {time}");
         }
     }
 
@@ -173,7 +189,7 @@ mod tests {
         assert_eq!(window.next_opening(at(6, 5, 0)), at(12, 0, 0));
     }
 
-    /// An annotation holds 256 KiB, and its author is anybody who may change a workload.
+    /// An annotation holds 256 KiB, and anybody who may change a workload is its author.
     #[test]
     fn an_invalid_window_is_rejected_with_a_short_safe_message() {
         let many = |text: &str| text.repeat(200_000 / text.len());
@@ -193,11 +209,11 @@ mod tests {
     fn malformed_windows_are_rejected_with_the_reason() {
         for (text, reason) in [
             ("", "empty"),
-            ("Sat", "no end"),
-            ("Someday 00:00-04:00", "no day"),
-            ("Sat 0-4", "no time"),
-            ("Sat 25:00-26:00", "no time"),
-            ("Sat Sun 00:00-04:00", "not days and times"),
+            ("Sat", "no end time"),
+            ("Someday 00:00-04:00", "not a day"),
+            ("Sat 0-4", "not a time"),
+            ("Sat 25:00-26:00", "not a time"),
+            ("Sat Sun 00:00-04:00", "not a list of days and a time range"),
         ] {
             let error = text.parse::<Window>().unwrap_err().to_string();
             assert!(error.contains(reason), "{text}: {error}");

@@ -1,4 +1,5 @@
-//! Deciding what is done about an outdated workload, how fast and when. Pure: no client, no clock.
+//! Decides which outdated workloads are restarted, when, and how many at once.
+//! Pure: this module must not have a client or a clock.
 
 pub mod maintenance_window;
 pub mod plan;

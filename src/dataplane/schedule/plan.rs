@@ -1,44 +1,48 @@
-//! What follows from a look: which restarts are made, whether they wait for a person, and when to look again. Pure.
+//! What follows from a scan: which restarts are made, whether they need approval, and when the next scan is due. Pure.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
 
 use super::settings::RestartSettings;
 use super::stale_workload::{
     BlockReason, Decision, RestartPriority, RestartStrategy, Severity, StaleWorkload,
 };
 use super::throttle::{StopScope, needs_approval};
+use crate::dataplane::clock::elapsed;
+use crate::dataplane::model::MeshRevision;
 use crate::dataplane::names::APPROVE_RESTARTS_ANNOTATION;
-use crate::dataplane::restart_ledger::RestartLedger;
+use crate::dataplane::restart_ledger::{ConvergedMesh, RestartLedger};
 use crate::dataplane::schedule::scan_result::Assessment;
 
-/// Looks without a trigger.
+/// The time between two scans without a trigger.
 pub const SCAN_INTERVAL: Duration = Duration::from_secs(600);
-/// The next look where something may pass soon, and after a failure.
+/// The time to the next scan if a block reason may be resolved soon, and the longest time after a failure.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(30);
-/// A "no" of injection is final when istiod had this long to take its configuration in; a kubelet takes a minute to
-/// bring a ConfigMap to its pod.
+/// The time after which istiod is expected to use a changed configuration, so that what injection gives is final; a kubelet
+/// needs up to a minute to update a mounted ConfigMap.
 pub const CONFIG_PROPAGATION_TIMEOUT: Duration = Duration::from_secs(120);
-/// The next look where an annotation may have been set.
+/// The time to the next scan if an annotation may resolve a block reason.
 const ANNOTATION_RECHECK_INTERVAL: Duration = Duration::from_secs(60);
-/// What each workload adds to that: a look reads all pods, page by page.
+/// What each workload adds to that: a scan reads all pods, page by page.
 const SCAN_INTERVAL_PER_WORKLOAD: Duration = Duration::from_millis(20);
 
-/// The next look after a failure, where the look before did not fail.
+/// The time to the next scan after the first failure.
 const MIN_RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// When to look again after so many failures in a row.
+/// The time to the next scan after `failures` failures in a row.
 #[must_use]
 pub fn retry_delay(failures: u32) -> Duration {
     let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
     MIN_RETRY_INTERVAL.saturating_mul(doubled).min(RETRY_INTERVAL)
 }
 
-/// How long a restart that did not come about is left alone, if it was left alone for `before` already, and what is told
-/// meanwhile.
+/// How long a failed restart is not retried, if the last delay was `before`, and the block reason to report meanwhile.
 ///
-/// What may pass soon is tried again soon, and ever more seldom; in the end somebody has to know of it.
+/// A request without a response is retried soon, with growing delays; after the longest delay it is reported as rejected, so
+/// that somebody acts.
 #[must_use]
 pub fn back_off_failed_restart(why: BlockReason, before: Option<Duration>) -> (BlockReason, Duration) {
     let BlockReason::NoResponse(why) = why else { return (why, SCAN_INTERVAL) };
@@ -46,8 +50,8 @@ pub fn back_off_failed_restart(why: BlockReason, before: Option<Duration>) -> (B
     (if pause < SCAN_INTERVAL { BlockReason::NoResponse(why) } else { BlockReason::Refused(why) }, pause)
 }
 
-/// The restarts of a survey. Of equally urgent ones, those come first in whose namespace most are to come: a namespace that
-/// is left over in the end goes no faster than its own limit lets it.
+/// The restarts after a scan, in their order. Within one priority, the namespace with the most restarts goes first: if it were
+/// last, its own limit alone would determine when the wave ends.
 #[must_use]
 pub fn plan_restarts(assessment: &Assessment) -> Vec<(StaleWorkload, RestartStrategy)> {
     let mut pending_per_namespace: HashMap<(RestartPriority, Option<&str>), usize> = HashMap::new();
@@ -64,7 +68,7 @@ pub fn plan_restarts(assessment: &Assessment) -> Vec<(StaleWorkload, RestartStra
     restarts.into_iter().map(|(_, stale, strategy)| (stale.clone(), strategy)).collect()
 }
 
-/// Whether a restart only waits for its time: it belongs to the change that made it necessary, not to the next.
+/// Whether a restart is still to come. It then belongs to the change of the mesh that made it necessary, not to a later one.
 #[must_use]
 pub fn is_pending(decision: &Decision) -> bool {
     use BlockReason::{NoResponse, OutsideWindow, RestartsDisabled, WaveSuspended};
@@ -75,39 +79,41 @@ pub fn is_pending(decision: &Decision) -> bool {
     )
 }
 
-/// Notes what a look has settled after which nothing is restarted. `taken_in` tells whether istiod has had the time to take
-/// the configuration of the mesh in.
+/// Records what is final after a scan that leads to no restart. `config_propagated` says whether every istiod is expected to
+/// use the present configuration.
 pub fn record_convergence(
     ledger: &mut RestartLedger,
-    mesh: &str,
+    mesh: &MeshRevision,
     config_propagated: bool,
     assessment: &Assessment,
 ) {
-    // Before that, injection may have answered as it did before the change; what it says later is no surprise then. Where
-    // nothing was settled ever, there was no such change.
-    let is_final = config_propagated || ledger.converged_mesh.is_none();
+    // Until the configuration has propagated, injection may give what it gave before the change. If the mesh never converged,
+    // there was no such change.
+    let is_final = config_propagated || ledger.converged_mesh == ConvergedMesh::Never;
     if is_final && !assessment.decisions.iter().any(|(_, decision)| is_pending(decision)) {
-        ledger.converged_mesh = Some(mesh.to_owned());
+        ledger.converged_mesh = ConvergedMesh::At(mesh.clone());
     }
-    // What the pods do not show would be overlooked after a start, so that all are asked then.
+    // After a restart of the operator, the cheap check would miss workloads that only a dry run found; then all are proven.
     let all_are_candidates = assessment.scan.stale_owners.is_subset(&assessment.scan.candidate_owners);
     if config_propagated && all_are_candidates && assessment.scan.unknown.is_empty() {
-        ledger.fully_scanned_mesh = Some(mesh.to_owned());
+        ledger.fully_scanned_mesh = Some(mesh.clone());
     }
 }
 
-/// Holds restarts back that were stopped for this mesh, and all of them where nothing explains how many they are.
+/// Suspends restarts that were stopped for this mesh, and all restarts if no change explains how many they are.
 ///
-/// `released` is what the resource's annotation says. Returns what the restarts wait for.
+/// `approved` is the value of the annotation on the `Istio` resource. Returns why restarts are on hold, if some are.
 pub fn suspend_restarts(
     assessment: &mut Assessment,
     ledger: &mut RestartLedger,
     settings: &RestartSettings,
-    mesh: &str,
+    mesh: &MeshRevision,
     approved: Option<&str>,
 ) -> Option<String> {
     let mut texts = Vec::new();
-    if let Some(stopped) = ledger.stopped.clone().filter(|stopped| stopped.approval_id.starts_with(mesh)) {
+    if let Some(stopped) =
+        ledger.stopped.clone().filter(|stopped| stopped.approval_id.starts_with(mesh.as_str()))
+    {
         let is_affected = |stale: &StaleWorkload| {
             stopped.scope.covers(stale.workload.namespace.as_deref().unwrap_or_default())
         };
@@ -123,12 +129,12 @@ pub fn suspend_restarts(
         }
     }
     let (pending, total) = (count_pending(assessment, |_| true), assessment.scan.total);
-    let explained = ledger.converged_mesh.as_deref() != Some(mesh);
-    if needs_approval(pending, total, explained, settings) && approved != Some(mesh) {
+    let explained = !ledger.converged_mesh.is_at(mesh);
+    if needs_approval(pending, total, explained, settings) && approved != Some(mesh.as_str()) {
         let why = format!(
             "{pending} of {total} workloads are outdated without a change of Istio's version or configuration"
         );
-        texts.extend(suspend(assessment, |_| true, &why, mesh));
+        texts.extend(suspend(assessment, |_| true, &why, mesh.as_str()));
     }
     (!texts.is_empty()).then(|| texts.join(". "))
 }
@@ -140,7 +146,7 @@ fn count_pending(assessment: &Assessment, is_affected: impl Fn(&StaleWorkload) -
     assessment.decisions.iter().filter(is_due).count()
 }
 
-/// Holds the restarts of what is concerned; tells why and how they are released, if there are any.
+/// Suspends the restarts of the affected workloads. Returns why and how they are approved, if there are any.
 fn suspend(
     assessment: &mut Assessment,
     is_affected: impl Fn(&StaleWorkload) -> bool,
@@ -156,12 +162,12 @@ fn suspend(
     }
     (suspended > 0).then(|| {
         format!(
-            "{why}; {suspended} restarts wait. To release them, annotate this resource with {APPROVE_RESTARTS_ANNOTATION}={approval_id}"
+            "{why}; {suspended} restarts are on hold. To approve them, annotate this resource with {APPROVE_RESTARTS_ANNOTATION}={approval_id}"
         )
     })
 }
 
-/// The restarts that were stopped, as the beginning of a sentence.
+/// The beginning of a sentence about restarts that were stopped.
 fn describe_stopped_restarts(scope: &StopScope) -> String {
     const MAX_NAMED_NAMESPACES: usize = 5;
     let StopScope::Namespaces(namespaces) = scope else { return "Restarts were".to_owned() };
@@ -179,17 +185,17 @@ fn stop_cause(scope: &StopScope, settings: &RestartSettings) -> String {
     }
 }
 
-/// What is announced when restarts were stopped.
+/// The note of the Event that says that restarts were stopped.
 #[must_use]
 pub fn stopped_message(scope: &StopScope, settings: &RestartSettings, approval_id: &str) -> String {
     format!(
-        "{} stopped {}. Correct the workloads listed in status.dataPlane, then annotate this resource with {APPROVE_RESTARTS_ANNOTATION}={approval_id}",
+        "{} stopped {}. Fix the workloads listed in status.dataPlane, then annotate this resource with {APPROVE_RESTARTS_ANNOTATION}={approval_id}",
         describe_stopped_restarts(scope),
         stop_cause(scope, settings),
     )
 }
 
-/// How long a look at so many workloads is paused for at least, so that nobody can make the operator look all the time.
+/// The shortest time between two scans that pods trigger, so that a tenant cannot make the operator scan continuously.
 #[must_use]
 pub fn scan_cost(assessment: &Assessment) -> Duration {
     SCAN_INTERVAL_PER_WORKLOAD
@@ -197,23 +203,20 @@ pub fn scan_cost(assessment: &Assessment) -> Duration {
         .min(SCAN_INTERVAL)
 }
 
-/// When to look again without a trigger. `mesh_age` is how long the mesh is known, if it is new; `now` in seconds since
-/// the epoch.
+/// The time to the next scan without a trigger. `mesh_age` is how long the mesh is known, if it is new.
 #[must_use]
-pub fn next_scan_delay(assessment: &Assessment, mesh_age: Option<Duration>, now: i64) -> Duration {
+pub fn next_scan_delay(assessment: &Assessment, mesh_age: Option<Duration>, now: Timestamp) -> Duration {
     let cost = scan_cost(assessment);
     let retry = RETRY_INTERVAL + cost;
     let delay_for = |(_, decision): &(StaleWorkload, Decision)| match decision {
         Decision::Restart(_) => Duration::ZERO,
-        Decision::Blocked(BlockReason::OutsideWindow(opens)) => {
-            Duration::from_secs(u64::try_from(opens - now).unwrap_or_default() + 1)
-        }
-        // Also here: what does not pass for one workload must not make the operator look all the time.
+        Decision::Blocked(BlockReason::OutsideWindow(opens)) => elapsed(now, *opens) + Duration::from_secs(1),
+        // Includes the cost, so that one workload that stays blocked does not make the operator scan continuously.
         Decision::Blocked(why) if why.severity() == Severity::Transient => retry,
         Decision::Blocked(_) => ANNOTATION_RECHECK_INTERVAL + cost,
     };
     let next = assessment.decisions.iter().map(delay_for).min().unwrap_or(SCAN_INTERVAL).min(SCAN_INTERVAL);
-    // istiod may take its configuration in only now; something that nobody could tell may be told now.
+    // istiod may use its new configuration only now, and then give more workloads another sidecar.
     let may_be_propagating = mesh_age.is_some_and(|age| age < CONFIG_PROPAGATION_TIMEOUT);
     match (may_be_propagating, assessment.scan.unknown.is_empty()) {
         (true, _) => next.min(RETRY_INTERVAL),
@@ -227,7 +230,11 @@ mod tests {
     use super::*;
     use crate::dataplane::fixtures::{assessment, stale_workload};
     use crate::dataplane::schedule::scan_result::ScanResult;
-    use crate::dataplane::workload::kind::WorkloadKind;
+    use crate::dataplane::workload::stateful_set;
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
 
     fn restarts(count: usize, total: usize) -> Assessment {
         let decisions = (0..count)
@@ -238,47 +245,53 @@ mod tests {
 
     #[test]
     fn an_unexplained_wave_waits_for_approval() {
-        let converged = || RestartLedger { converged_mesh: Some("mesh".into()), ..RestartLedger::default() };
+        let converged =
+            || RestartLedger { converged_mesh: ConvergedMesh::At("mesh".into()), ..RestartLedger::default() };
         let suspended = |ledger: &mut RestartLedger, approved| {
             let mut assessment = restarts(50, 100);
-            let text =
-                suspend_restarts(&mut assessment, ledger, &RestartSettings::default(), "mesh", approved);
+            let text = suspend_restarts(
+                &mut assessment,
+                ledger,
+                &RestartSettings::default(),
+                &"mesh".into(),
+                approved,
+            );
             assert_eq!(text.is_some(), plan_restarts(&assessment).is_empty());
             text
         };
         let text = suspended(&mut converged(), None).unwrap();
-        assert!(text.starts_with("50 of 100 workloads") && text.ends_with("release=mesh"), "{text}");
+        assert!(text.starts_with("50 of 100 workloads") && text.ends_with("approve-restarts=mesh"), "{text}");
         assert_eq!(suspended(&mut converged(), Some("mesh")), None);
         assert!(suspended(&mut converged(), Some("another")).is_some());
         assert_eq!(suspended(&mut RestartLedger::default(), None), None, "the mesh changed");
         let mut changed_back = converged();
         for mesh in ["another", "mesh"] {
-            changed_back.observe_mesh(mesh);
+            changed_back.observe_mesh(&mesh.into());
         }
         assert_eq!(suspended(&mut changed_back, None), None, "the mesh changed twice");
     }
 
     #[test]
     fn a_late_answer_of_istiod_to_a_change_needs_no_approval() {
-        let record = |before: Option<&str>, config_propagated, block_reasons: &[BlockReason]| {
-            let mut ledger =
-                RestartLedger { converged_mesh: before.map(str::to_owned), ..RestartLedger::default() };
-            record_convergence(&mut ledger, "new", config_propagated, &assessment(block_reasons));
+        let record = |before: &ConvergedMesh, config_propagated, block_reasons: &[BlockReason]| {
+            let mut ledger = RestartLedger { converged_mesh: before.clone(), ..RestartLedger::default() };
+            let new = MeshRevision::from("new");
+            record_convergence(&mut ledger, &new, config_propagated, &assessment(block_reasons));
             let suspended = suspend_restarts(
                 &mut restarts(50, 100),
                 &mut ledger,
                 &RestartSettings::default(),
-                "new",
+                &new,
                 None,
             );
-            assert_eq!(suspended.is_some(), ledger.converged_mesh.as_deref() == Some("new"));
+            assert_eq!(suspended.is_some(), ledger.converged_mesh.is_at(&new));
             (suspended.is_some(), ledger.fully_scanned_mesh.is_some())
         };
-        let old = Some("old");
+        let old = &ConvergedMesh::At("old".into());
         assert_eq!(record(old, false, &[]), (false, false), "it may not know the change yet");
         assert_eq!(record(old, true, &[BlockReason::BarePod]), (true, true));
         assert_eq!(
-            record(old, true, &[BlockReason::OutsideWindow(0)]),
+            record(old, true, &[BlockReason::OutsideWindow(Timestamp::UNIX_EPOCH)]),
             (false, true),
             "restarts are to come"
         );
@@ -287,8 +300,12 @@ mod tests {
             (false, true),
             "they are tried again"
         );
-        assert_eq!(record(None, false, &[]), (true, false), "there was no mesh before");
-        assert_eq!(record(Some(""), false, &[]), (false, false), "there was one, and another since then");
+        assert_eq!(record(&ConvergedMesh::Never, false, &[]), (true, false), "there was no mesh before");
+        assert_eq!(
+            record(&ConvergedMesh::Superseded, false, &[]),
+            (false, false),
+            "there was one, and another since then"
+        );
     }
 
     #[test]
@@ -296,7 +313,7 @@ mod tests {
         type Case<'a> = (&'a str, &'a str, fn(&mut StaleWorkload));
         let plain = |_: &mut StaleWorkload| {};
         let kyma = |stale: &mut StaleWorkload| stale.kyma = true;
-        let stateful = |stale: &mut StaleWorkload| stale.kind = WorkloadKind::StatefulSet;
+        let stateful = |stale: &mut StaleWorkload| stale.kind = stateful_set::KIND;
         let gateway = |stale: &mut StaleWorkload| stale.gateway = true;
         let decisions: [Case<'_>; 11] = [
             ("few", "a", plain),
@@ -354,7 +371,7 @@ mod tests {
     fn a_stopped_wave_waits_for_approval_or_a_change_of_the_mesh() {
         let stopped = || {
             let mut ledger = RestartLedger::default();
-            ledger.record_stop("mesh", &StopScope::Wave, 1);
+            ledger.record_stop(&"mesh".into(), &StopScope::Wave, second(1));
             ledger
         };
         for (mesh, approved, is_suspended) in [
@@ -367,7 +384,7 @@ mod tests {
                 &mut restarts(1, 100),
                 &mut stopped(),
                 &RestartSettings::default(),
-                mesh,
+                &mesh.into(),
                 approved,
             );
             assert_eq!(text.is_some(), is_suspended, "{mesh} {approved:?}");
@@ -377,7 +394,7 @@ mod tests {
     #[test]
     fn a_stopped_namespace_waits_and_the_others_go_on() {
         let mut ledger = RestartLedger::default();
-        ledger.record_stop("mesh", &StopScope::Namespaces(["a".to_owned()].into()), 1);
+        ledger.record_stop(&"mesh".into(), &StopScope::Namespaces(["a".to_owned()].into()), second(1));
         let in_namespaces = || {
             let mut assessment = restarts(3, 100);
             for ((stale, _), namespace) in assessment.decisions.iter_mut().zip(["a", "b", "a"]) {
@@ -386,12 +403,13 @@ mod tests {
             assessment
         };
         let mut assessment = in_namespaces();
-        let text = suspend_restarts(&mut assessment, &mut ledger, &RestartSettings::default(), "mesh", None)
-            .unwrap();
-        assert!(
-            text.starts_with("Restarts in namespace a were stopped after 3 failed rollouts; 2 restarts wait")
-        );
-        assert!(text.ends_with("release=mesh-1"), "{text}");
+        let text =
+            suspend_restarts(&mut assessment, &mut ledger, &RestartSettings::default(), &"mesh".into(), None)
+                .unwrap();
+        assert!(text.starts_with(
+            "Restarts in namespace a were stopped after 3 failed rollouts; 2 restarts are on hold"
+        ));
+        assert!(text.ends_with("approve-restarts=mesh-1"), "{text}");
         let names: Vec<_> =
             plan_restarts(&assessment).into_iter().map(|(stale, _)| stale.workload.name).collect();
         assert_eq!(names, ["w1"]);
@@ -401,7 +419,7 @@ mod tests {
                 &mut assessment,
                 &mut ledger,
                 &RestartSettings::default(),
-                "mesh",
+                &"mesh".into(),
                 Some("mesh-1")
             ),
             None
@@ -417,11 +435,11 @@ mod tests {
             (vec![], Some(CONFIG_PROPAGATION_TIMEOUT), 600),
             (vec![BlockReason::BarePod], None, 60),
             (vec![BlockReason::Unhealthy("x".into()), BlockReason::BarePod], None, 30),
-            (vec![BlockReason::OutsideWindow(1010)], None, 11),
-            (vec![BlockReason::OutsideWindow(900)], None, 1),
-            (vec![BlockReason::OutsideWindow(9000)], None, 600),
+            (vec![BlockReason::OutsideWindow(second(1010))], None, 11),
+            (vec![BlockReason::OutsideWindow(second(900))], None, 1),
+            (vec![BlockReason::OutsideWindow(second(9000))], None, 600),
         ] {
-            let next = next_scan_delay(&assessment(&block_reasons), age, 1000);
+            let next = next_scan_delay(&assessment(&block_reasons), age, second(1000));
             assert_eq!(next.as_secs(), seconds, "{block_reasons:?} {age:?}");
         }
     }

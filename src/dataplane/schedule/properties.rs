@@ -1,64 +1,66 @@
-//! The laws of restarts, against a world that does what it wants: owners that take restarts back, webhooks that answer
-//! differently each time, crashes at any point, edits of annotations.
+//! Properties of restarts that hold whatever happens: owners that revert restarts, webhooks that respond differently each
+//! time, crashes at any point, edits of annotations.
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::settings::RestartSettings;
 use super::stale_workload::{BlockReason, Decision, RestartAnnotations, StaleWorkload, decide};
-use crate::dataplane::reasons::StaleReason;
+use crate::dataplane::model::{RestartTarget, WorkloadUid};
+use crate::dataplane::reasons::{Detail, StaleReason, dns_capture, image, proxy_metadata, resources};
 use crate::dataplane::restart_ledger::{RestartAttempt, RestartLedger};
+use crate::dataplane::workload::deployment;
 use crate::dataplane::workload::disruption::PodReplacement;
-use crate::dataplane::workload::kind::WorkloadKind;
 use crate::dataplane::workload::rollout::RolloutStatus;
-use crate::kubernetes::object::ObjectId;
 
-/// What happens next in the world.
+/// What happens next.
 #[derive(Clone, Debug)]
 enum SimulatedEvent {
-    /// The operator looks, and restarts what it decides to; it may crash before or after the write.
+    /// The operator scans and restarts; it may crash before or after the write.
     Scan { crash: Crash },
-    /// The owner takes the last change of the template back.
+    /// The owner reverts the last change of the template.
     Revert,
     /// Someone scales the workload: its generation grows.
     Scale,
     /// The mesh changes: the target is another.
     Mesh(u8),
-    /// An annotation comes or goes.
+    /// The annotation is added or removed.
     Exclude(bool),
-    /// Injection, a registry or an autoscaler of resources answers differently from before.
+    /// Injection, a registry or an autoscaler of resources responds differently.
     InjectionAnswer(u8),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Crash {
     Never,
-    /// Remembered, but not made.
+    /// Recorded, but not made.
     BeforeWrite,
-    /// Made, but the answer was never seen.
+    /// Made, but the response was lost.
     AfterWrite,
 }
 
-/// One workload whose proxy looks outdated for ever, whatever is done.
+/// One workload whose sidecar stays outdated, whatever is done.
 struct WorkloadSimulation {
     generation: i64,
     target: u8,
     excluded: bool,
     injection_answer: u8,
     ledger: RestartLedger,
-    /// Restarts that took place since the target changed last.
+    /// Restarts since the last change of the target.
     restarts: usize,
 }
 
-/// What differs this time.
+/// A difference that depends on the response.
 fn reason(answer: u8) -> StaleReason {
-    let text = || format!("of answer {answer}");
+    let text = format!("of answer {answer}");
+    let mismatch = || Detail::Mismatch { actual: "live".into(), expected: text.clone() };
     match answer % 4 {
-        0 => StaleReason::DnsCapture,
-        1 => StaleReason::Image { has: "live".into(), wants: text() },
-        2 => StaleReason::Resources { has: "live".into(), wants: text() },
-        _ => StaleReason::ProxyMetadata(vec![text()]),
+        0 => StaleReason::plain(&dns_capture::SPEC),
+        1 => StaleReason::new(&image::SPEC, mismatch()),
+        2 => StaleReason::new(&resources::SPEC, mismatch()),
+        _ => StaleReason::new(&proxy_metadata::SPEC, Detail::Names(vec![text])),
     }
 }
 
@@ -76,25 +78,19 @@ impl WorkloadSimulation {
 
     fn finding(&self) -> StaleWorkload {
         StaleWorkload {
-            workload: ObjectId {
-                group: "apps".into(),
-                version: "v1".into(),
-                kind: "Deployment".into(),
-                namespace: Some("n".into()),
-                name: "w".into(),
-            },
-            kind: WorkloadKind::Deployment,
+            workload: deployment::KIND.object("n", "w"),
+            kind: deployment::KIND,
             uid: "u".into(),
             generation: self.generation,
             kyma: false,
             gateway: false,
             reasons: vec![reason(self.injection_answer)],
-            target: self.target.to_string(),
+            target: self.target.to_string().into(),
             replicas: 2,
             replacement: PodReplacement::Rolling { min_available: 2 },
             rollout: RolloutStatus::Complete,
             paused: false,
-            pod_created: 0,
+            pod_created: Timestamp::UNIX_EPOCH,
             labels: BTreeMap::new(),
             restart_annotations: RestartAnnotations {
                 excluded: self.excluded,
@@ -108,7 +104,7 @@ impl WorkloadSimulation {
     fn decision(&self) -> Decision {
         let stale = self.finding();
         let already_restarted = self.ledger.was_restarted(&stale.uid, &stale.target, stale.generation);
-        decide(&stale, &RestartSettings::default(), &[], already_restarted, 0)
+        decide(&stale, &RestartSettings::default(), &[], already_restarted, Timestamp::UNIX_EPOCH)
     }
 
     fn apply_event(&mut self, event: &SimulatedEvent) {
@@ -129,8 +125,12 @@ impl WorkloadSimulation {
         if !matches!(self.decision(), Decision::Restart(_)) {
             return;
         }
-        let attempt = RestartAttempt { target: self.target.to_string(), generation: self.generation, at: 0 };
-        self.ledger.record_attempt("u", attempt);
+        let attempt = RestartAttempt {
+            target: self.target.to_string().into(),
+            generation: self.generation,
+            at: Timestamp::UNIX_EPOCH,
+        };
+        self.ledger.record_attempt(&"u".into(), attempt);
         if crash != Crash::BeforeWrite {
             self.generation += 1;
             self.restarts += 1;
@@ -151,7 +151,7 @@ fn event() -> impl Strategy<Value = SimulatedEvent> {
 }
 
 proptest! {
-    /// However often it looks outdated, whoever reverts, whenever the operator crashes: one restart for each target.
+    /// However often it is outdated, whoever reverts, whenever the operator crashes: one restart for each target.
     #[test]
     fn a_workload_is_restarted_at_most_once_per_mesh_state(events in prop::collection::vec(event(), 0..60)) {
         let mut simulation = WorkloadSimulation::new();
@@ -161,7 +161,7 @@ proptest! {
         }
     }
 
-    /// Whatever happened before: once nothing hinders it, a look restarts what was not restarted yet, or says that it was.
+    /// Whatever happened before: once nothing blocks it, a scan restarts what was not restarted, or reports that it was.
     #[test]
     fn a_workload_is_never_forgotten(events in prop::collection::vec(event(), 0..60)) {
         let mut simulation = WorkloadSimulation::new();
@@ -174,7 +174,7 @@ proptest! {
         prop_assert!(is_reported || matches!(decision, Decision::Restart(_)), "{decision:?}");
     }
 
-    /// After a settled wave, nothing is restarted without a change of the mesh, whatever else happens.
+    /// Once the mesh has converged, nothing is restarted without a change of the mesh, whatever else happens.
     #[test]
     fn a_converged_mesh_is_not_restarted_again(events in prop::collection::vec(event(), 1..40)) {
         let mut simulation = WorkloadSimulation::new();
@@ -187,38 +187,38 @@ proptest! {
     }
 }
 
-/// A workload whose pods are evicted one by one, and whose replacements look outdated, too.
+/// A workload whose pods are evicted one by one, and whose replacements are outdated, too.
 struct EvictionSimulation {
-    /// When the pod of each slot was made.
-    pods: Vec<i64>,
+    /// When the pod of each slot was created.
+    pods: Vec<Timestamp>,
     /// Evictions of each slot for the present target.
     evicted: Vec<usize>,
     target: u8,
     ledger: RestartLedger,
-    now: i64,
+    now: Timestamp,
 }
 
 impl EvictionSimulation {
     fn new(pods: usize) -> Self {
         Self {
-            pods: vec![0; pods],
+            pods: vec![Timestamp::UNIX_EPOCH; pods],
             evicted: vec![0; pods],
             target: 0,
             ledger: RestartLedger::default(),
-            now: 100,
+            now: Timestamp::UNIX_EPOCH + SignedDuration::from_secs(100),
         }
     }
 
-    /// One look with the evictions that follow from it, cut short after `until` of them.
+    /// One scan with the evictions that follow from it, interrupted after `until` of them.
     fn scan(&mut self, until: usize) {
-        let target = self.target.to_string();
+        let (uid, target) = (WorkloadUid::from("u"), RestartTarget::from(self.target.to_string()));
         let oldest = self.pods.iter().copied().min().unwrap_or(self.now);
-        if self.ledger.is_replacement("u", &target, oldest) {
+        if self.ledger.is_replacement(&uid, &target, oldest) {
             return;
         }
-        let since = self.ledger.record_attempt("u", RestartAttempt { target, generation: 1, at: self.now });
-        // No eviction in the second of the beginning.
-        self.now = self.now.max(since + 1);
+        let since = self.ledger.record_attempt(&uid, RestartAttempt { target, generation: 1, at: self.now });
+        // No eviction in the first second.
+        self.now = self.now.max(since + SignedDuration::from_secs(1));
         let due: Vec<usize> = (0..self.pods.len()).filter(|slot| self.pods[*slot] <= since).collect();
         for slot in due.into_iter().take(until) {
             self.pods[slot] = self.now;
@@ -228,8 +228,8 @@ impl EvictionSimulation {
 }
 
 proptest! {
-    /// Whenever the operator crashes and whatever injection answers: each pod goes at most once for what the mesh is, and
-    /// none is forgotten.
+    /// Whenever the operator crashes and whatever injection responds: each pod is evicted at most once for each mesh, and none
+    /// is forgotten.
     #[test]
     fn a_replacement_is_never_evicted_and_no_pod_is_forgotten(
         pods in 1..6_usize,
@@ -237,17 +237,17 @@ proptest! {
     ) {
         let mut simulation = EvictionSimulation::new(pods);
         for (until, passes, target) in events {
-            simulation.now += passes;
+            simulation.now += SignedDuration::from_secs(passes);
             if let Some(target) = target.filter(|target| *target != simulation.target) {
                 simulation.target = target;
                 simulation.evicted = vec![0; pods];
-                simulation.ledger.forget_other_meshes("");
+                simulation.ledger.forget_other_meshes(&"".into());
             }
             simulation.scan(until);
             prop_assert!(simulation.evicted.iter().all(|times| *times <= 1), "{:?}", simulation.evicted);
         }
         simulation.scan(usize::MAX);
-        let old = simulation.pods.iter().filter(|created| !simulation.ledger.is_replacement("u", &simulation.target.to_string(), **created));
+        let old = simulation.pods.iter().filter(|created| !simulation.ledger.is_replacement(&"u".into(), &simulation.target.to_string().into(), **created));
         prop_assert_eq!(old.count(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! What a look found, and what was decided about it. Data only.
+//! What a scan found, and what was decided about it. Data only.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use super::stale_workload::{Decision, StaleWorkload};
 use super::stale_workload_list::StaleWorkloads;
 use crate::kubernetes::object::ObjectId;
 
-/// What a look found.
+/// What a scan found.
 #[derive(Debug, Default)]
 pub struct ScanResult {
     /// Workloads with an injected proxy.
@@ -15,26 +15,26 @@ pub struct ScanResult {
     pub stale_workloads: StaleWorkloads,
     /// Hashes of their owners.
     pub stale_owners: HashSet<u64>,
-    /// Outdated ones that were not kept; the next look finds them again.
+    /// Outdated workloads that were not kept; the next scan finds them again.
     pub more_stale: usize,
-    /// Outdated ones whose pods lack the label of injection; they are seen only by looking at all pods.
+    /// Workloads whose sidecar is missing; only a scan of all pods finds them.
     pub missing_sidecars: usize,
-    /// Workloads about which nothing could be found out, and why.
+    /// Workloads that could not be evaluated, and why.
     pub unknown: Vec<(ObjectId, String)>,
-    /// Further ones of which there only is a count.
+    /// Number of further ones.
     pub more_unknown: usize,
     /// Pods that are too large to be read.
     pub skipped_pods: usize,
-    /// Hashes of the owners that were suspected, for the watch that follows.
+    /// Hashes of the owners that the cheap check found, for the watch that follows.
     pub candidate_owners: HashSet<u64>,
-    /// Version from which a watch of the pods goes on.
+    /// Resource version from which a watch of the pods continues.
     pub resource_version: String,
-    /// Whether a maintenance window is open, of a namespace or of an outdated workload.
+    /// Whether a maintenance window of a namespace or of an outdated workload is open.
     pub window_open: bool,
 }
 
 impl ScanResult {
-    /// Adds what another look found.
+    /// Adds what another scan found.
     pub fn merge(&mut self, mut other: Self) {
         self.more_stale += other.stale_workloads.take_dropped();
         self.total += other.total;
@@ -48,11 +48,11 @@ impl ScanResult {
     }
 }
 
-/// What was found and decided.
+/// What a scan found, and what was decided.
 #[derive(Debug)]
 pub struct Assessment {
-    /// What was found, without the findings.
+    /// What was found, without the outdated workloads.
     pub scan: ScanResult,
-    /// Each outdated workload and what is to be done about it, in the order of restarts.
+    /// Each outdated workload and what is done about it, in the order of restarts.
     pub decisions: Vec<(StaleWorkload, Decision)>,
 }

@@ -1,27 +1,27 @@
-//! How restarts are made, from the `Istio` resource and the command line. Pure.
+//! The settings of restarts, from the `Istio` resource and the command line. Pure.
 
 use std::time::Duration;
 
 use crate::api::v1alpha2::Restarter;
 
-/// How restarts are made.
+/// The settings of restarts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestartSettings {
-    /// Whether workloads are restarted at all; else outdated ones are only reported.
+    /// Whether workloads are restarted; otherwise, outdated ones are only reported.
     pub enabled: bool,
-    /// Rollouts that may be unfinished at once, in the cluster.
+    /// Rollouts that may be in progress at the same time in the cluster.
     pub max_unfinished: usize,
-    /// Rollouts that may be unfinished at once, in one namespace.
+    /// Rollouts that may be in progress at the same time in one namespace.
     pub max_unfinished_per_namespace: usize,
-    /// How long a rollout may take.
+    /// How long a rollout may take before it counts as failed.
     pub rollout_timeout: Duration,
-    /// Failed rollouts of one namespace, in a row or one in twenty, that stop the restarts of this namespace.
+    /// Failed rollouts of one namespace, in a row or one in twenty, that stop further restarts in it.
     pub failure_limit: usize,
-    /// Share of the mesh, in percent, above which a wave without a change of version or configuration waits.
+    /// Percentage of the mesh above which a restart wave without a change of version or configuration needs approval.
     pub unexplained_share_percent: usize,
     /// Whether restarts may interrupt workloads.
     pub allow_interruption: bool,
-    /// Names of reasons that lead to a restart beside the usual ones.
+    /// Names of reasons that cause a restart, in addition to the default ones.
     pub restart_also_for: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ impl Default for RestartSettings {
 }
 
 impl RestartSettings {
-    /// What `spec.restarter` says, with defaults for what it leaves out. `report_only` switches restarts off whatever it says.
+    /// The settings of `spec.restarter`, with defaults for missing fields. `report_only` disables restarts in any case.
     #[must_use]
     pub fn from_spec(restarter: Option<&Restarter>, report_only: bool) -> Self {
         let default = Self::default();

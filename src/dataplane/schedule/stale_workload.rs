@@ -1,60 +1,63 @@
-//! A workload with an outdated proxy, and what is to be done about it. Pure.
+//! A workload with an outdated sidecar, and what is done about it. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::maintenance_window::Window;
+use k8s_openapi::jiff::Timestamp;
+
+use super::maintenance_window::{InvalidWindow, Window};
 use super::settings::RestartSettings;
-use crate::dataplane::injected::Injected;
+use crate::dataplane::model::{Injected, RestartTarget, WorkloadUid};
 use crate::dataplane::names::{ALLOW_INTERRUPTION_ANNOTATION, EXCLUDE_ANNOTATION, WINDOW_ANNOTATION};
-use crate::dataplane::reasons::{DefaultAction, StaleReason, required_action};
+use crate::dataplane::reasons::{StaleReason, requires_restart};
+pub use crate::dataplane::workload::RestartStrategy;
 use crate::dataplane::workload::disruption::{DisruptionBudget, PodReplacement};
-use crate::dataplane::workload::kind::WorkloadKind;
 use crate::dataplane::workload::rollout::RolloutStatus;
+use crate::dataplane::workload::{NeverRestarted, WorkloadKind};
 use crate::kubernetes::object::ObjectId;
 
-/// A workload whose proxies are not what injection would give them now.
+/// A workload whose sidecars differ from what injection gives now.
 #[derive(Clone, Debug)]
 pub struct StaleWorkload {
     /// The workload.
     pub workload: ObjectId,
-    /// What can be done with it.
+    /// Its kind.
     pub kind: WorkloadKind,
-    /// Its identity over time.
-    pub uid: String,
-    /// Its generation when it was looked at.
+    /// Its UID.
+    pub uid: WorkloadUid,
+    /// Its generation when it was read.
     pub generation: i64,
-    /// Whether it belongs to Kyma; such workloads come first.
+    /// Whether it belongs to Kyma; such workloads are restarted first.
     pub kyma: bool,
-    /// Whether its proxy is a gateway; these come last and alone.
+    /// Whether its proxy is a gateway; gateways are restarted last, one at a time.
     pub gateway: bool,
     /// Why it is outdated.
     pub reasons: Vec<StaleReason>,
-    /// Identity of what it would be restarted for.
-    pub target: String,
-    /// Pods it wants.
+    /// What it would be restarted for.
+    pub target: RestartTarget,
+    /// Number of pods that it wants.
     pub replicas: i64,
     /// How its pods are replaced.
     pub replacement: PodReplacement,
-    /// How its last rollout went.
+    /// How far its last rollout is.
     pub rollout: RolloutStatus,
-    /// Whether its controller does nothing for now.
+    /// Whether its controller is paused.
     pub paused: bool,
-    /// When the pod was made that stands for it, in seconds since the epoch.
-    pub pod_created: i64,
+    /// Creation time of its oldest outdated pod.
+    pub pod_created: Timestamp,
     /// Labels of its pods.
     pub labels: BTreeMap<String, String>,
-    /// What its owner and its namespace say about restarts.
+    /// The restart annotations of the workload and its namespace.
     pub restart_annotations: RestartAnnotations,
-    /// What injection gives its pods now, where they are evicted one by one.
+    /// What injection gives its pods now; set if pods are evicted, to choose among them.
     pub desired_injection: Option<Arc<Injected>>,
-    /// Why the owner that the pod names is not believed; the finding is about the pod itself then.
+    /// Why the owner that the pod names is not trusted; the workload is then the pod itself.
     pub owner_unverified: Option<String>,
 }
 
-/// How urgent a restart is, the most urgent first: Kyma before the rest and gateways last; in between, what has no state
-/// before what has some.
+/// The order of restarts, most urgent first: Kyma's workloads before others and gateways last; among others, stateless
+/// workloads before stateful ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RestartPriority {
     gateway: bool,
@@ -63,34 +66,27 @@ pub struct RestartPriority {
 }
 
 impl StaleWorkload {
-    /// How urgent its restart is.
+    /// The priority of its restart.
     #[must_use]
     pub fn priority(&self) -> RestartPriority {
-        RestartPriority {
-            gateway: self.gateway,
-            not_kyma: !self.kyma,
-            stateful: !matches!(
-                self.kind,
-                WorkloadKind::Deployment | WorkloadKind::ReplicaSet | WorkloadKind::Rollout
-            ),
-        }
+        RestartPriority { gateway: self.gateway, not_kyma: !self.kyma, stateful: self.kind.is_stateful() }
     }
 
-    /// Bytes that it holds of texts that others write, roughly.
+    /// Approximate bytes that it holds, mostly texts that tenants write.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let labels: usize = self.labels.iter().map(|(key, value)| key.len() + value.len() + 48).sum();
         let reasons: usize = self.reasons.iter().map(|reason| reason.to_string().len() + 64).sum();
         let window = match &self.restart_annotations.window {
             Some(Ok(window)) => window.memory_bytes(),
-            Some(Err(why)) => why.len(),
+            Some(Err(error)) => error.memory_bytes(),
             None => 0,
         };
         let wanted = self.desired_injection.as_ref().map_or(0, |wanted| wanted.memory_bytes());
         size_of::<Self>() + labels + reasons + window + wanted
     }
 
-    /// Takes in what another pod of the same workload showed.
+    /// Adds what another pod of the same workload shows.
     pub fn merge(&mut self, other: &Self) {
         self.reasons.extend(other.reasons.iter().cloned());
         self.reasons.sort();
@@ -99,19 +95,19 @@ impl StaleWorkload {
     }
 }
 
-/// What people say about restarts of a workload.
+/// What annotations say about restarts of a workload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RestartAnnotations {
-    /// Never.
+    /// It is never restarted.
     pub excluded: bool,
-    /// Only then.
-    pub window: Option<Result<Window, String>>,
-    /// Also if it interrupts.
+    /// It is restarted only while this window is open.
+    pub window: Option<Result<Window, InvalidWindow>>,
+    /// It is restarted even if that interrupts it.
     pub allow_interruption: bool,
 }
 
 impl RestartAnnotations {
-    /// What the annotations of a workload say, and those of its namespace where it says nothing.
+    /// Reads the annotations of a workload, and those of its namespace where the workload has none.
     #[must_use]
     pub fn from_annotations(
         workload: &BTreeMap<String, String>,
@@ -119,8 +115,7 @@ impl RestartAnnotations {
     ) -> Self {
         let annotation = |key: &str| workload.get(key).or_else(|| namespace.get(key));
         let is_true = |key: &str| annotation(key).is_some_and(|value| value == "true");
-        let window = annotation(WINDOW_ANNOTATION)
-            .map(|text| text.parse::<Window>().map_err(|error| error.to_string()));
+        let window = annotation(WINDOW_ANNOTATION).map(|text| text.parse());
         Self {
             excluded: is_true(EXCLUDE_ANNOTATION),
             window,
@@ -128,25 +123,14 @@ impl RestartAnnotations {
         }
     }
 
-    /// Whether there is a window, and it is open at this second since the epoch.
+    /// Whether there is a window and it is open.
     #[must_use]
-    pub fn is_window_open(&self, now: i64) -> bool {
+    pub fn is_window_open(&self, now: Timestamp) -> bool {
         matches!(&self.window, Some(Ok(window)) if window.contains(now))
     }
 }
 
-/// How a workload is restarted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RestartStrategy {
-    /// By an annotation on its template.
-    Template,
-    /// By the time that Argo reads.
-    RestartAt,
-    /// By evicting its outdated pods one after the other.
-    Evict,
-}
-
-/// What is to be done about a finding.
+/// What is done about an outdated workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Restart it.
@@ -158,56 +142,66 @@ pub enum Decision {
 /// Why an outdated workload is not restarted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlockReason {
-    /// Its owner or namespace says so.
+    /// An annotation on the workload or its namespace excludes it.
     Excluded,
-    /// The differences are such that a restart is left to its owner.
+    /// Its differences do not cause a restart by default.
     ReportOnly,
-    /// Restarts are switched off.
+    /// Restarts are disabled.
     RestartsDisabled,
-    /// It was restarted for this target already, and that did not help or was taken back.
+    /// It was restarted for this target already, without effect or the restart was reverted.
     AlreadyRestarted,
-    /// Its maintenance window is closed; it opens at this second since the epoch.
-    OutsideWindow(i64),
-    /// Its maintenance window cannot be read.
+    /// Its maintenance window is closed; the time says when it opens.
+    OutsideWindow(Timestamp),
+    /// Its maintenance window cannot be parsed.
     WindowInvalid(String),
     /// A restart would interrupt it.
     WouldInterrupt,
-    /// A restart would break this disruption budget.
+    /// A restart would violate this `PodDisruptionBudget`.
     DisruptionBudget(String),
     /// It is paused.
     Paused,
-    /// Its pods are of an older template, and its owner decides when they go.
+    /// Its pods have an older template that an eviction would replace, too.
     TemplateUpdatePending,
-    /// A rollout is under way.
+    /// A rollout is in progress.
     RolloutInProgress(String),
-    /// It is not healthy; a restart would take away pods that still work.
+    /// It is unhealthy; a restart would stop pods that still work.
     Unhealthy(String),
-    /// Its pods end by themselves.
+    /// Its pods run to completion.
     RunsToCompletion,
-    /// Its next run gets a new proxy.
+    /// The pods of its next run get a new sidecar.
     NextCronRun,
-    /// Nobody would replace its pod.
+    /// No controller would recreate its pod.
     BarePod,
-    /// It is not known how its pods are replaced.
+    /// Its owner is of a kind without a known way to replace pods.
     UnknownOwner,
-    /// The owner that the pod names does not exist, or does not own such pods, as this text tells.
+    /// The owner that the pod names does not exist or does not own such pods.
     OwnerNotVerified(String),
-    /// The wave was stopped or waits for a release.
+    /// The restart wave was stopped or needs approval.
     WaveSuspended,
-    /// The API server or somebody's webhook refused the restart.
+    /// The API server or an admission webhook rejected the restart.
     Refused(String),
-    /// The API server did not answer, or was busy, or somebody's webhook failed.
+    /// The API server did not respond or was overloaded, or an admission webhook failed.
     NoResponse(String),
     /// It was restarted, and its rollout failed.
     RolloutFailed(String),
 }
 
-/// How a hindrance is shown.
+impl From<NeverRestarted> for BlockReason {
+    fn from(why: NeverRestarted) -> Self {
+        match why {
+            NeverRestarted::NoController => Self::BarePod,
+            NeverRestarted::RunsToCompletion => Self::RunsToCompletion,
+            NeverRestarted::NextRun => Self::NextCronRun,
+        }
+    }
+}
+
+/// How urgent a block reason is for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// As wanted, or it passes without anybody's doing.
+    /// Intended, or resolved without anybody's action.
     Info,
-    /// It may pass soon; looked at again.
+    /// May be resolved soon; retried.
     Transient,
     /// Somebody has to act.
     ActionRequired,
@@ -224,7 +218,7 @@ impl BlockReason {
             | Self::OutsideWindow(_)
             | Self::RunsToCompletion
             | Self::NextCronRun
-            // Whoever may create a pod may write any owner into it, which must not become a Warning for all.
+            // Anybody who creates pods can name any owner, which must not cause a Warning for all.
             | Self::UnknownOwner
             | Self::OwnerNotVerified(_) => Severity::Info,
             Self::RolloutInProgress(_) | Self::Unhealthy(_) | Self::NoResponse(_) => Severity::Transient,
@@ -241,30 +235,30 @@ impl BlockReason {
         }
     }
 
-    /// Name for metrics.
+    /// Name in metrics and in the output of the command line.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
             Self::Excluded => "excluded",
             Self::ReportOnly => "report_only",
-            Self::RestartsDisabled => "switched_off",
-            Self::AlreadyRestarted => "already_tried",
+            Self::RestartsDisabled => "disabled",
+            Self::AlreadyRestarted => "already_restarted",
             Self::OutsideWindow(_) => "outside_window",
             Self::WindowInvalid(_) => "window_invalid",
-            Self::WouldInterrupt => "interrupts",
+            Self::WouldInterrupt => "would_interrupt",
             Self::DisruptionBudget(_) => "disruption_budget",
             Self::Paused => "paused",
-            Self::TemplateUpdatePending => "template_withheld",
-            Self::RolloutInProgress(_) => "rollout_under_way",
+            Self::TemplateUpdatePending => "template_update_pending",
+            Self::RolloutInProgress(_) => "rollout_in_progress",
             Self::Unhealthy(_) => "unhealthy",
             Self::RunsToCompletion => "job",
             Self::NextCronRun => "cron_job",
             Self::BarePod => "bare_pod",
             Self::UnknownOwner => "unknown_owner",
             Self::OwnerNotVerified(_) => "owner_not_verified",
-            Self::WaveSuspended => "wave_held",
-            Self::Refused(_) => "refused",
-            Self::NoResponse(_) => "unanswered",
+            Self::WaveSuspended => "wave_on_hold",
+            Self::Refused(_) => "rejected",
+            Self::NoResponse(_) => "no_response",
             Self::RolloutFailed(_) => "rollout_failed",
         }
     }
@@ -273,53 +267,48 @@ impl BlockReason {
 impl fmt::Display for BlockReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Excluded => write!(f, "excluded by the annotation {EXCLUDE_ANNOTATION}"),
-            Self::ReportOnly => f.write_str("the differences do not call for a restart; it is left to the owner"),
-            Self::RestartsDisabled => f.write_str("restarts are switched off"),
+            Self::Excluded => write!(f, "excluded by annotation {EXCLUDE_ANNOTATION}"),
+            Self::ReportOnly => f.write_str("the differences do not cause a restart by default"),
+            Self::RestartsDisabled => f.write_str("restarts are disabled"),
             Self::AlreadyRestarted => {
-                f.write_str("was restarted for this before, and its proxy is outdated still: a restart does not help, or its owner took it back")
+                f.write_str("already restarted once; the sidecar is still outdated (restart ineffective or reverted)")
             }
-            Self::OutsideWindow(second) => write!(f, "waits for its maintenance window, {}", format_time(*second)),
-            Self::WindowInvalid(why) => write!(f, "its maintenance window cannot be read: {why}"),
+            Self::OutsideWindow(opens) => write!(f, "outside of the maintenance window, which opens at {opens}"),
+            Self::WindowInvalid(why) => write!(f, "invalid maintenance window: {why}"),
             Self::WouldInterrupt => write!(
                 f,
-                "a restart would interrupt it; give it a maintenance window or the annotation {ALLOW_INTERRUPTION_ANNOTATION}"
+                "a restart would interrupt it; set a maintenance window or the annotation {ALLOW_INTERRUPTION_ANNOTATION}"
             ),
-            Self::DisruptionBudget(name) => write!(f, "a restart would break PodDisruptionBudget {name}"),
-            Self::Paused => f.write_str("it is paused"),
-            Self::TemplateUpdatePending => {
-                f.write_str("its pods are of an older template, which an eviction would replace, too; delete them when that is wanted")
-            }
-            Self::RolloutInProgress(what) => write!(f, "a rollout is under way: {what}"),
-            Self::Unhealthy(what) => write!(f, "it is not healthy: {what}"),
-            Self::RunsToCompletion => f.write_str("its pods end by themselves"),
-            Self::NextCronRun => f.write_str("its next run gets a new proxy"),
-            Self::BarePod => f.write_str("nobody would replace the pod; make it anew"),
-            Self::UnknownOwner => f.write_str("it is not known how its owner replaces pods; restart it"),
+            Self::DisruptionBudget(name) => write!(f, "a restart would violate PodDisruptionBudget {name}"),
+            Self::Paused => f.write_str("rollouts are paused; resume them"),
+            Self::TemplateUpdatePending => f.write_str(
+                "update strategy OnDelete: pods have an older template that an eviction would replace, too; delete the pods to roll it out",
+            ),
+            Self::RolloutInProgress(what) => write!(f, "rollout in progress: {what}"),
+            Self::Unhealthy(what) => write!(f, "workload is unhealthy: {what}"),
+            Self::RunsToCompletion => f.write_str("pods run to completion"),
+            Self::NextCronRun => f.write_str("the next run gets a new sidecar"),
+            Self::BarePod => f.write_str("pod has no controller; recreate it manually"),
+            Self::UnknownOwner => f.write_str("unsupported owner kind; restart it manually"),
             Self::OwnerNotVerified(why) => {
-                write!(f, "its owner is not verified: {why}. Correct the owner reference or delete the pod")
+                write!(f, "owner is not verified: {why}. Correct the owner reference or delete the pod")
             }
-            Self::WaveSuspended => f.write_str("restarts are held back for now"),
-            Self::Refused(why) => write!(f, "the restart was refused: {why}"),
-            Self::NoResponse(why) => write!(f, "the restart got no answer: {why}"),
-            Self::RolloutFailed(why) => write!(f, "it was restarted, and its rollout failed: {why}"),
+            Self::WaveSuspended => f.write_str("restarts are on hold"),
+            Self::Refused(why) => write!(f, "restart was rejected: {why}"),
+            Self::NoResponse(why) => write!(f, "restart request failed: {why}"),
+            Self::RolloutFailed(why) => write!(f, "rollout failed after the restart: {why}"),
         }
     }
 }
 
-fn format_time(second: i64) -> String {
-    let time = k8s_openapi::jiff::Timestamp::from_second(second);
-    time.map_or_else(|_| "unknown".to_owned(), |time| time.to_string())
-}
-
-/// What is to be done about a finding. `tried` tells whether it was restarted for its target before.
+/// What is done about an outdated workload. `already_restarted` says whether it was restarted for its target before.
 #[must_use]
 pub fn decide(
     stale: &StaleWorkload,
     settings: &RestartSettings,
     budgets: &[DisruptionBudget],
     already_restarted: bool,
-    now: i64,
+    now: Timestamp,
 ) -> Decision {
     match block_reason(stale, settings, budgets, already_restarted, now) {
         Some(block_reason) => Decision::Blocked(block_reason),
@@ -329,24 +318,10 @@ pub fn decide(
     }
 }
 
-/// How a workload of its kind is restarted, if at all.
+/// How a workload is restarted; `None` if it cannot be.
 #[must_use]
 pub fn restart_strategy(stale: &StaleWorkload) -> Option<RestartStrategy> {
-    match (stale.kind, &stale.replacement) {
-        (_, PodReplacement::OnDeletePending) => None,
-        (
-            WorkloadKind::StatefulSet | WorkloadKind::DaemonSet,
-            PodReplacement::OnDelete | PodReplacement::Partitioned,
-        )
-        | (WorkloadKind::ReplicaSet | WorkloadKind::ReplicationController, _) => Some(RestartStrategy::Evict),
-        (WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::DaemonSet, _) => {
-            Some(RestartStrategy::Template)
-        }
-        (WorkloadKind::Rollout, _) => Some(RestartStrategy::RestartAt),
-        // Known only by its scale; without one, nobody can tell when a pod was replaced.
-        (WorkloadKind::Other, _) if stale.replicas > 0 => Some(RestartStrategy::Evict),
-        _ => None,
-    }
+    stale.kind.restart_strategy(&stale.replacement, stale.replicas)
 }
 
 fn block_reason(
@@ -354,7 +329,7 @@ fn block_reason(
     settings: &RestartSettings,
     budgets: &[DisruptionBudget],
     already_restarted: bool,
-    now: i64,
+    now: Timestamp,
 ) -> Option<BlockReason> {
     let annotations = &stale.restart_annotations;
     if let Some(why) = &stale.owner_unverified {
@@ -363,13 +338,10 @@ fn block_reason(
     if annotations.excluded {
         return Some(BlockReason::Excluded);
     }
-    match stale.kind {
-        WorkloadKind::Pod => return Some(BlockReason::BarePod),
-        WorkloadKind::Job => return Some(BlockReason::RunsToCompletion),
-        WorkloadKind::CronJob => return Some(BlockReason::NextCronRun),
-        _ => {}
+    if let Some(why) = stale.kind.never_restarted() {
+        return Some(why.into());
     }
-    if required_action(&stale.reasons, &settings.restart_also_for) == DefaultAction::Report {
+    if !requires_restart(&stale.reasons, &settings.restart_also_for) {
         return Some(BlockReason::ReportOnly);
     }
     if already_restarted {
@@ -387,7 +359,7 @@ fn block_reason(
         RolloutStatus::Failed(what) => return Some(BlockReason::Unhealthy(what.clone())),
     }
     match &annotations.window {
-        Some(Err(why)) => return Some(BlockReason::WindowInvalid(why.clone())),
+        Some(Err(error)) => return Some(BlockReason::WindowInvalid(error.to_string())),
         Some(Ok(window)) if !window.contains(now) => {
             return Some(BlockReason::OutsideWindow(window.next_opening(now)));
         }
@@ -396,11 +368,11 @@ fn block_reason(
     if let Some(disruption) = disruption_block_reason(stale, settings, budgets) {
         return Some(disruption);
     }
-    // Last, so that a report tells what else would be in the way.
+    // Last, so that a report shows every other block reason first.
     (!settings.enabled).then_some(BlockReason::RestartsDisabled)
 }
 
-/// Why a workload is outdated that was restarted for its target.
+/// Why a workload is still outdated after it was restarted for its target.
 fn block_reason_after_restart(rollout: &RolloutStatus) -> BlockReason {
     match rollout {
         RolloutStatus::Complete => BlockReason::AlreadyRestarted,
@@ -409,7 +381,7 @@ fn block_reason_after_restart(rollout: &RolloutStatus) -> BlockReason {
     }
 }
 
-/// Whether a rollout would take too many pods away. Evictions ask the API server themselves, pod by pod.
+/// Whether a rollout would leave too few pods available. For evictions, the API server decides pod by pod.
 fn disruption_block_reason(
     stale: &StaleWorkload,
     settings: &RestartSettings,
@@ -434,7 +406,6 @@ fn disruption_block_reason(
     if let Some(budget) = broken {
         return Some(BlockReason::DisruptionBudget(budget.name().to_owned()));
     }
-    // An agent of a node is away for a moment in any case: its neighbours cannot stand in for it.
-    let interrupts = min_available <= 0 && stale.kind != WorkloadKind::DaemonSet;
+    let interrupts = min_available <= 0 && !stale.kind.is_node_agent();
     (interrupts && !may_interrupt).then_some(BlockReason::WouldInterrupt)
 }

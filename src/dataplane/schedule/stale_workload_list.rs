@@ -1,15 +1,15 @@
-//! The outdated workloads that a look keeps, bounded in number and bytes. Pure.
+//! The outdated workloads that a scan keeps, bounded in number and bytes. Pure.
 //!
-//! Where there are too many, those of the namespace that has most of them go: whoever fills one namespace keeps nobody else's
-//! workloads from being restarted.
+//! If there are too many, those of the namespace with the most are dropped, so that a tenant who fills one namespace does not
+//! keep the workloads of others from being restarted.
 
 use std::collections::BTreeMap;
 
 use super::stale_workload::StaleWorkload;
 
-/// Outdated workloads that are kept.
+/// Outdated workloads that are kept at most.
 const MAX_WORKLOADS: usize = 5_000;
-/// Bytes of them, roughly.
+/// Bytes of them, approximately.
 const MAX_BYTES: usize = 8 << 20;
 
 /// Outdated workloads by namespace.
@@ -21,7 +21,7 @@ pub struct StaleWorkloads {
     dropped: usize,
 }
 
-/// Those of one namespace.
+/// The outdated workloads of one namespace.
 #[derive(Debug, Default)]
 struct NamespaceShare {
     workloads: Vec<StaleWorkload>,
@@ -29,7 +29,7 @@ struct NamespaceShare {
 }
 
 impl StaleWorkloads {
-    /// Keeps `finding`; where there is no room, one of the fullest namespace is dropped.
+    /// Keeps `stale`; if there is no room, a workload of the fullest namespace is dropped.
     pub fn push(&mut self, stale: StaleWorkload) {
         let (namespace, bytes) = (stale.workload.namespace.clone().unwrap_or_default(), stale.memory_bytes());
         let share = self.namespaces.entry(namespace).or_default();
@@ -56,12 +56,12 @@ impl StaleWorkloads {
         self.dropped += 1;
     }
 
-    /// How many were dropped since this was asked last.
+    /// The number of workloads that were dropped since the last call.
     pub fn take_dropped(&mut self) -> usize {
         std::mem::take(&mut self.dropped)
     }
 
-    /// All that are kept.
+    /// The workloads that are kept.
     #[must_use]
     pub fn into_vec(self) -> Vec<StaleWorkload> {
         self.namespaces.into_values().flat_map(|share| share.workloads).collect()

@@ -1,71 +1,75 @@
-//! How fast a wave of restarts goes: which start next, and when it stops. Pure; the time is an argument.
+//! How fast a restart wave goes: which restarts start next, and when it stops. Pure; the time is an argument.
 //!
-//! Failures are those of a namespace, since its tenant can cause them: they stop the restarts of this namespace. What makes
-//! restarts fail everywhere shows in several namespaces, and stops the wave.
+//! Failures are counted per namespace, because its tenant can cause them: they stop the restarts in this namespace. What makes
+//! restarts fail everywhere shows in several namespaces and stops the wave.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
 
 use super::settings::RestartSettings;
+use crate::dataplane::clock::elapsed;
 use crate::kubernetes::object::ObjectId;
 
-/// How far a wave is.
+/// How far a restart wave is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RestartProgress {
-    /// Restarts that are to come.
+    /// Restarts that have not started.
     pub pending: usize,
-    /// Restarts under way.
+    /// Restarts in progress.
     pub running: usize,
     /// Restarts that are done.
     pub done: usize,
     /// Restarts that failed.
     pub failed: usize,
-    /// What is in the way of restarts: of those that take long, and of those that failed.
+    /// Restarts that are slow, and restarts that failed.
     pub issues: Vec<Issue>,
 }
 
-/// What is in the way of one restart.
+/// A problem with one restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issue {
     /// The workload.
     pub workload: ObjectId,
     /// Why it is outdated.
     pub stale_reasons: String,
-    /// What is in the way.
+    /// The problem.
     pub message: String,
 }
 
-/// One restart that is to come.
+/// A restart that has not started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuedRestart {
-    /// What the caller knows it by.
+    /// Identifier of the caller.
     pub id: usize,
     /// Namespace of the workload.
     pub namespace: String,
-    /// Gateways start when nothing else is unfinished, one after the other.
+    /// Whether it is a gateway. Gateways start one at a time, when no other restart is in progress.
     pub gateway: bool,
 }
 
-/// A restart takes long that has used up this part of its time.
-const SLOW_FRACTION: u64 = 10;
-/// One failure among so many restarts is too much, once there are as many as the limit.
+/// A restart that has used this part of its timeout is slow.
+const SLOW_FRACTION: u32 = 10;
+/// One failure among this many restarts is too many, once there are as many failures as the limit.
 const FAILURE_SHARE: usize = 20;
 
-/// Namespaces with failures that stop the wave: a fifth of those in it, and no fewer than these. A single tenant rarely has
-/// as many, and what is wrong with the mesh itself shows in more.
+/// Namespaces with failures that stop the wave: a fifth of those in it, and at least three. A single tenant rarely has as
+/// many, and a problem of the mesh itself shows in more.
 const MIN_FAILING_NAMESPACES: usize = 3;
 const FAILING_NAMESPACES_SHARE: usize = 5;
 
 /// Which restarts were stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StopScope {
-    /// Those of the whole wave.
+    /// All restarts of the wave.
     Wave,
-    /// Those of these namespaces.
+    /// The restarts in these namespaces.
     Namespaces(BTreeSet<String>),
 }
 
 impl StopScope {
-    /// Whether the restarts of a namespace were stopped.
+    /// Whether the restarts in a namespace were stopped.
     #[must_use]
     pub fn covers(&self, namespace: &str) -> bool {
         match self {
@@ -74,7 +78,7 @@ impl StopScope {
         }
     }
 
-    /// What was stopped before and what is stopped now.
+    /// The restarts of both scopes.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         match (self, other) {
@@ -110,15 +114,15 @@ impl RestartTally {
         }
     }
 
-    /// Whether so many failed, in a row or among all, that no further one starts.
+    /// Whether so many failed, in a row or in total, that no further one starts.
     fn exceeds_failure_limit(&self, limit: usize) -> bool {
-        // Successes of others between the failures do not make these less of a pattern.
+        // Successes between the failures do not make these less of a pattern.
         let share = self.failed * FAILURE_SHARE >= self.done + self.failed;
         self.failed_in_a_row >= limit || (self.failed >= limit && share)
     }
 }
 
-/// The course of one wave.
+/// The state of one restart wave.
 #[derive(Clone, Debug)]
 pub struct RolloutThrottle {
     max_unfinished: usize,
@@ -126,15 +130,15 @@ pub struct RolloutThrottle {
     failure_limit: usize,
     /// Namespaces with failures that stop the wave.
     failing_limit: usize,
-    timeout: u64,
+    timeout: Duration,
     pending: VecDeque<QueuedRestart>,
-    /// What does not start, because its namespace was stopped.
+    /// Restarts that do not start, because those in their namespace were stopped.
     blocked: Vec<QueuedRestart>,
     running: BTreeMap<usize, RunningRestart>,
     tallies: BTreeMap<String, RestartTally>,
     stopped_namespaces: BTreeSet<String>,
     done: usize,
-    /// Restarts done since some were started last.
+    /// Restarts done since the last batch started.
     done_since_start: usize,
     failed: usize,
     stopped: bool,
@@ -144,24 +148,24 @@ pub struct RolloutThrottle {
 struct RunningRestart {
     namespace: String,
     gateway: bool,
-    started_at: u64,
-    /// Whether its time began anew.
+    started_at: Timestamp,
+    /// Whether its timeout was extended.
     extended: bool,
 }
 
 /// How one restart ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RestartResult {
-    /// Every pod is new.
+    /// Every pod was replaced.
     Done,
     /// The rollout failed or took too long.
     Failed,
-    /// It was not begun after all; says nothing about the wave.
+    /// It did not start after all, which says nothing about other restarts.
     Skipped,
 }
 
 impl RolloutThrottle {
-    /// A wave over `items`, in their order.
+    /// A wave with these restarts, in their order.
     #[must_use]
     pub fn new(settings: &RestartSettings, items: impl IntoIterator<Item = QueuedRestart>) -> Self {
         let pending: VecDeque<QueuedRestart> = items.into_iter().collect();
@@ -172,7 +176,7 @@ impl RolloutThrottle {
             max_per_namespace: settings.max_unfinished_per_namespace.max(1),
             failure_limit: settings.failure_limit.max(1),
             failing_limit,
-            timeout: settings.rollout_timeout.as_secs(),
+            timeout: settings.rollout_timeout,
             pending,
             blocked: Vec::new(),
             running: BTreeMap::new(),
@@ -185,8 +189,8 @@ impl RolloutThrottle {
         }
     }
 
-    /// What starts now. Each item starts at most once.
-    pub fn start_next(&mut self, now: u64) -> Vec<usize> {
+    /// The restarts that start now. Each starts at most once.
+    pub fn start_next(&mut self, now: Timestamp) -> Vec<usize> {
         let mut started = Vec::new();
         let mut deferred = VecDeque::new();
         while let Some(item) = self.pending.pop_front() {
@@ -208,10 +212,9 @@ impl RolloutThrottle {
         started
     }
 
-    /// Whether so many restarts are done since some were started last that it is time for more. Each start of some is a write
-    /// of the memory, so that few are not worth it.
+    /// Whether so many restarts of the last batch are done that the next batch is worth a write of the ledger.
     ///
-    /// Restarts that failed or were refused make nothing faster.
+    /// Restarts that failed or were rejected do not count, so that failures do not speed up the wave.
     #[must_use]
     pub fn should_start_more(&self) -> bool {
         const MIN_BATCH: usize = 10;
@@ -231,8 +234,8 @@ impl RolloutThrottle {
             && !self.running.values().any(|running| running.gateway)
     }
 
-    /// Lets the time of a restart begin anew, once; tells whether it does.
-    pub fn extend_timeout(&mut self, id: usize, now: u64) -> bool {
+    /// Extends the timeout of a restart, once. Returns whether it was extended.
+    pub fn extend_timeout(&mut self, id: usize, now: Timestamp) -> bool {
         let Some(running) = self.running.get_mut(&id).filter(|running| !running.extended) else {
             return false;
         };
@@ -240,7 +243,7 @@ impl RolloutThrottle {
         true
     }
 
-    /// Notes how a restart ended, and tells whether it ran until now. What does not run is ignored.
+    /// Records how a restart ended. Returns whether it was in progress; otherwise nothing changes.
     pub fn finish(&mut self, id: usize, end: RestartResult) -> bool {
         let Some(RunningRestart { namespace, .. }) = self.running.remove(&id) else { return false };
         match end {
@@ -269,19 +272,19 @@ impl RolloutThrottle {
         self.stopped_namespaces.insert(namespace);
     }
 
-    /// The restarts that run longer than a rollout may take.
+    /// The restarts that exceed the rollout timeout.
     #[must_use]
-    pub fn overdue(&self, now: u64) -> Vec<usize> {
+    pub fn overdue(&self, now: Timestamp) -> Vec<usize> {
         self.older_than(self.timeout, now).collect()
     }
 
-    /// The restarts that take so long that people may ask why.
-    pub fn slow(&self, now: u64) -> impl Iterator<Item = usize> {
+    /// The restarts that are slow enough to be reported.
+    pub fn slow(&self, now: Timestamp) -> impl Iterator<Item = usize> {
         self.older_than(self.timeout / SLOW_FRACTION, now)
     }
 
-    fn older_than(&self, age: u64, now: u64) -> impl Iterator<Item = usize> {
-        let is_older = move |running: &RunningRestart| now.saturating_sub(running.started_at) > age;
+    fn older_than(&self, age: Duration, now: Timestamp) -> impl Iterator<Item = usize> {
+        let is_older = move |running: &RunningRestart| elapsed(running.started_at, now) > age;
         self.running.iter().filter(move |(_, running)| is_older(running)).map(|(id, _)| *id)
     }
 
@@ -301,37 +304,37 @@ impl RolloutThrottle {
         (!namespaces.is_empty()).then_some(StopScope::Namespaces(namespaces))
     }
 
-    /// Whether nothing runs and nothing will start.
+    /// Whether no restart is in progress and none will start.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.running.is_empty() && (self.pending.is_empty() || self.is_stopped())
     }
 
-    /// The items that will not start any more, because their namespace was stopped.
+    /// The restarts that will not start, because those in their namespace were stopped.
     pub fn blocked(&self) -> impl Iterator<Item = usize> {
         self.blocked.iter().map(|item| item.id)
     }
 
-    /// The items that have not started; where the wave is stopped, they will not.
+    /// The restarts that have not started; if the wave is stopped, they will not.
     pub fn pending(&self) -> impl Iterator<Item = usize> {
         self.pending.iter().map(|item| item.id)
     }
 
-    /// Takes back everything that has not started.
+    /// Drops all restarts that have not started.
     pub fn cancel_pending(&mut self) {
         self.pending.clear();
     }
 
-    /// Restarts under way, done and failed.
+    /// Numbers of restarts in progress, done and failed.
     #[must_use]
     pub fn counts(&self) -> (usize, usize, usize) {
         (self.running.len(), self.done, self.failed)
     }
 }
 
-/// Whether so many workloads are outdated without a reason that the wave has to be released by a person.
+/// Whether so many workloads are outdated without a cause that a person has to approve the restart wave.
 ///
-/// `explained` is whether version or configuration of the mesh changed since the last settled wave.
+/// `explained` says whether version or configuration of Istio changed since the mesh converged.
 #[must_use]
 pub fn needs_approval(stale: usize, total: usize, explained: bool, settings: &RestartSettings) -> bool {
     // In a small mesh, a few workloads are a large share.
@@ -346,6 +349,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
 
     fn item(id: usize, namespace: &str, gateway: bool) -> QueuedRestart {
         QueuedRestart { id, namespace: namespace.to_owned(), gateway }
@@ -364,22 +371,22 @@ mod tests {
     fn a_full_namespace_does_not_hold_up_others() {
         let items = [item(0, "a", false), item(1, "a", false), item(2, "b", false)];
         let mut throttle = RolloutThrottle::new(&settings(5, 1, 3), items);
-        assert_eq!(throttle.start_next(0), [0, 2]);
+        assert_eq!(throttle.start_next(second(0)), [0, 2]);
         throttle.finish(0, RestartResult::Done);
-        assert_eq!(throttle.start_next(0), [1]);
+        assert_eq!(throttle.start_next(second(0)), [1]);
     }
 
     #[test]
     fn gateways_wait_for_everything_else_and_go_alone() {
         let items = [item(0, "a", false), item(1, "g", true), item(2, "g", true)];
         let mut throttle = RolloutThrottle::new(&settings(5, 5, 3), items);
-        assert_eq!(throttle.start_next(0), [0]);
-        assert_eq!(throttle.start_next(0), [0; 0]);
+        assert_eq!(throttle.start_next(second(0)), [0]);
+        assert_eq!(throttle.start_next(second(0)), [0; 0]);
         throttle.finish(0, RestartResult::Done);
-        assert_eq!(throttle.start_next(0), [1]);
-        assert_eq!(throttle.start_next(0), [0; 0]);
+        assert_eq!(throttle.start_next(second(0)), [1]);
+        assert_eq!(throttle.start_next(second(0)), [0; 0]);
         throttle.finish(1, RestartResult::Done);
-        assert_eq!(throttle.start_next(0), [2]);
+        assert_eq!(throttle.start_next(second(0)), [2]);
     }
 
     #[test]
@@ -387,13 +394,13 @@ mod tests {
         let should_start_after = |unfinished, ends: &[RestartResult]| {
             let mut throttle =
                 RolloutThrottle::new(&settings(unfinished, 99, 99), (0..99).map(|id| item(id, "a", false)));
-            let started = throttle.start_next(0);
+            let started = throttle.start_next(second(0));
             assert!(!throttle.should_start_more(), "nothing is done");
             for (id, end) in started.into_iter().zip(ends) {
                 throttle.finish(id, *end);
             }
             let time = throttle.should_start_more();
-            throttle.start_next(0);
+            throttle.start_next(second(0));
             assert!(!throttle.should_start_more(), "these were started for");
             time
         };
@@ -426,7 +433,7 @@ mod tests {
             let last = [item(ends.len() + 1, "b", false), item(ends.len() + 2, "b", true)];
             let mut throttle = RolloutThrottle::new(&settings(1, 1, 2), items.chain(last));
             for end in &ends {
-                let [id] = throttle.start_next(0)[..] else { panic!("one at a time") };
+                let [id] = throttle.start_next(second(0))[..] else { panic!("one at a time") };
                 throttle.finish(id, *end);
             }
             let a = StopScope::Namespaces(["a".to_owned()].into());
@@ -434,7 +441,7 @@ mod tests {
             assert_eq!(throttle.blocked().count(), usize::from(stopped));
             let mut remaining = Vec::new();
             while !throttle.is_finished() {
-                for id in throttle.start_next(0) {
+                for id in throttle.start_next(second(0)) {
                     remaining.push(id);
                     throttle.finish(id, Done);
                 }
@@ -463,7 +470,7 @@ mod tests {
         ] {
             let items = (0..namespaces).map(|id| item(id, &format!("n{id}"), false));
             let mut throttle = RolloutThrottle::new(&settings(200, 1, 3), items);
-            let started = throttle.start_next(0);
+            let started = throttle.start_next(second(0));
             for id in started.iter().take(failing) {
                 throttle.finish(*id, RestartResult::Failed);
             }
@@ -488,14 +495,14 @@ mod tests {
     #[test]
     fn a_long_rollout_is_slow_first_and_then_overdue() {
         let mut throttle = RolloutThrottle::new(&RestartSettings::default(), [item(0, "a", false)]);
-        throttle.start_next(100);
+        throttle.start_next(second(100));
         let slow = |throttle: &RolloutThrottle, now| throttle.slow(now).collect::<Vec<_>>();
-        assert_eq!(slow(&throttle, 160), [0; 0]);
-        assert_eq!(slow(&throttle, 161), [0]);
-        assert_eq!(throttle.overdue(700), [0; 0]);
-        assert_eq!(throttle.overdue(701), [0]);
+        assert_eq!(slow(&throttle, second(160)), [0; 0]);
+        assert_eq!(slow(&throttle, second(161)), [0]);
+        assert_eq!(throttle.overdue(second(700)), [0; 0]);
+        assert_eq!(throttle.overdue(second(701)), [0]);
         assert!(throttle.finish(0, RestartResult::Failed));
-        assert_eq!(slow(&throttle, 701), [0; 0]);
+        assert_eq!(slow(&throttle, second(701)), [0; 0]);
         assert!(!throttle.finish(0, RestartResult::Done), "it ended before");
         assert_eq!(throttle.counts(), (0, 0, 1));
     }
@@ -503,11 +510,11 @@ mod tests {
     #[test]
     fn the_timeout_of_a_restart_is_extended_once() {
         let mut throttle = RolloutThrottle::new(&RestartSettings::default(), [item(0, "a", false)]);
-        throttle.start_next(100);
-        assert!(throttle.extend_timeout(0, 800));
-        assert_eq!(throttle.overdue(1400), [0; 0]);
-        assert_eq!(throttle.overdue(1401), [0]);
-        assert!(!throttle.extend_timeout(0, 1401));
+        throttle.start_next(second(100));
+        assert!(throttle.extend_timeout(0, second(800)));
+        assert_eq!(throttle.overdue(second(1400)), [0; 0]);
+        assert_eq!(throttle.overdue(second(1401)), [0]);
+        assert!(!throttle.extend_timeout(0, second(1401)));
     }
 
     #[test]
@@ -540,7 +547,7 @@ mod tests {
             let mut running: Vec<usize> = Vec::new();
             let mut ends = ends.into_iter();
             while !throttle.is_finished() {
-                for id in throttle.start_next(0) {
+                for id in throttle.start_next(second(0)) {
                     prop_assert!(started.insert(id), "started twice");
                     running.push(id);
                 }

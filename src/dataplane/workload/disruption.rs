@@ -1,5 +1,4 @@
-//! How many pods of a workload stay available while it is restarted, and whether that is enough for its disruption
-//! budgets. Pure.
+//! How many pods of a workload stay available during a restart, and how many its `PodDisruptionBudget`s require. Pure.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -7,110 +6,58 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-use crate::dataplane::types::Workload;
-use crate::dataplane::workload::kind::WorkloadKind;
+use super::RestartStrategy;
+use crate::dataplane::model::Workload;
 
 /// How the pods of a workload are replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PodReplacement {
-    /// Pods are replaced by the workload's controller, which keeps at least so many available.
+    /// The controller replaces pods and keeps some available.
     Rolling {
         /// Pods that stay available.
         min_available: i64,
     },
-    /// All pods go before new ones come.
+    /// All pods are deleted before new ones are created.
     Recreate,
     /// Only pods that somebody deletes are replaced.
     OnDelete,
-    /// As before, and some are of an older template, which would go with them.
+    /// As `OnDelete`, and some pods have an older template, so that evicting them would roll out more than a new sidecar.
     OnDeletePending,
-    /// A part of the pods stays at the old template until the owner moves on.
+    /// A part of the pods keeps the old template until the owner lowers the partition.
     Partitioned,
 }
 
-/// How the pods of a workload with `replicas` pods are replaced when its template changes.
-#[must_use]
-pub fn pod_replacement(kind: WorkloadKind, workload: &Workload, replicas: i64) -> PodReplacement {
-    match kind {
-        WorkloadKind::Deployment => deployment(workload.spec.strategy.as_ref(), replicas),
-        WorkloadKind::StatefulSet | WorkloadKind::DaemonSet if is_on_delete(workload) => {
-            on_delete(kind, workload, replicas)
-        }
-        WorkloadKind::StatefulSet => stateful_set(workload, replicas),
-        WorkloadKind::DaemonSet => daemon_set(workload.spec.update_strategy.as_ref(), replicas),
-        // Argo replaces one pod after the other at a restart, whatever the strategy of updates is.
-        _ => PodReplacement::Rolling { min_available: (replicas - 1).max(0) },
+impl PodReplacement {
+    /// Of a set with the update strategy `OnDelete`, of whose `replicas` pods `updated` have the current template.
+    pub(super) fn on_delete(updated: i64, replicas: i64) -> Self {
+        if updated < replicas { Self::OnDeletePending } else { Self::OnDelete }
     }
-}
 
-fn deployment(strategy: Option<&Value>, replicas: i64) -> PodReplacement {
-    if strategy.and_then(|strategy| strategy.get("type")).is_some_and(|kind| kind == "Recreate") {
-        return PodReplacement::Recreate;
+    /// How a set is restarted, which rolls out by itself only with some update strategies.
+    pub(super) fn strategy_of_set(&self) -> Option<RestartStrategy> {
+        match self {
+            Self::Rolling { .. } | Self::Recreate => Some(RestartStrategy::Template),
+            Self::OnDelete | Self::Partitioned => Some(RestartStrategy::Evict),
+            Self::OnDeletePending => None,
+        }
     }
-    let rolling = strategy.and_then(|strategy| strategy.get("rollingUpdate"));
-    let amount = |field| rolling.and_then(|rolling| rolling.get(field)).cloned();
-    let surge = scaled_value(amount("maxSurge").as_ref(), "25%", replicas, Rounding::Up);
-    let unavailable = scaled_value(amount("maxUnavailable").as_ref(), "25%", replicas, Rounding::Down);
-    // Neither may be zero with the other; Kubernetes then takes one pod away.
-    let unavailable = if surge == 0 && unavailable == 0 { 1 } else { unavailable };
-    PodReplacement::Rolling { min_available: (replicas - unavailable).max(0) }
 }
 
 /// Whether the pods of a set are replaced only when somebody deletes them.
-#[must_use]
-pub fn is_on_delete(workload: &Workload) -> bool {
+pub(super) fn is_on_delete(workload: &Workload) -> bool {
     let strategy = workload.spec.update_strategy.as_ref();
     strategy.and_then(|strategy| strategy.get("type")).is_some_and(|kind| kind == "OnDelete")
 }
 
-/// How many pods of a `StatefulSet`, the first ones, stay at the template before.
-#[must_use]
-pub fn partition(workload: &Workload) -> i64 {
-    let strategy = workload.spec.update_strategy.as_ref();
-    let partition = strategy.and_then(|strategy| strategy.pointer("/rollingUpdate/partition")?.as_i64());
-    partition.unwrap_or(0)
-}
-
-fn on_delete(kind: WorkloadKind, workload: &Workload, replicas: i64) -> PodReplacement {
-    let status = &workload.status;
-    let updated = if kind == WorkloadKind::DaemonSet {
-        status.updated_number_scheduled
-    } else {
-        status.updated_replicas
-    };
-    if updated < replicas { PodReplacement::OnDeletePending } else { PodReplacement::OnDelete }
-}
-
-fn stateful_set(workload: &Workload, replicas: i64) -> PodReplacement {
-    if partition(workload) > 0 {
-        return PodReplacement::Partitioned;
-    }
-    let strategy = workload.spec.update_strategy.as_ref();
-    let rolling = strategy.and_then(|strategy| strategy.get("rollingUpdate"));
-    let unavailable =
-        scaled_value(rolling.and_then(|rolling| rolling.get("maxUnavailable")), "1", replicas, Rounding::Up)
-            .max(1);
-    PodReplacement::Rolling { min_available: (replicas - unavailable).max(0) }
-}
-
-fn daemon_set(strategy: Option<&Value>, replicas: i64) -> PodReplacement {
-    let rolling = strategy.and_then(|strategy| strategy.get("rollingUpdate"));
-    let surge =
-        scaled_value(rolling.and_then(|rolling| rolling.get("maxSurge")), "0", replicas, Rounding::Up);
-    let unavailable =
-        scaled_value(rolling.and_then(|rolling| rolling.get("maxUnavailable")), "1", replicas, Rounding::Up);
-    let unavailable = if surge == 0 { unavailable.max(1) } else { unavailable };
-    PodReplacement::Rolling { min_available: (replicas - unavailable).max(0) }
-}
-
+/// How a percentage of pods becomes a number of pods.
 #[derive(Clone, Copy)]
-enum Rounding {
+pub(super) enum Rounding {
     Up,
     Down,
 }
 
-/// A number, or a share of `replicas`.
-fn scaled_value(amount: Option<&Value>, default: &str, replicas: i64, rounding: Rounding) -> i64 {
+/// An `IntOrString`: a number, or a percentage of `replicas`; `default` if it is not set.
+pub(super) fn scaled_value(amount: Option<&Value>, default: &str, replicas: i64, rounding: Rounding) -> i64 {
     let default = Value::String(default.to_owned());
     let amount = amount.unwrap_or(&default);
     if let Some(number) = amount.as_i64() {
@@ -126,7 +73,7 @@ fn scaled_value(amount: Option<&Value>, default: &str, replicas: i64, rounding: 
     }
 }
 
-/// A disruption budget, reduced to what it asks for.
+/// A `PodDisruptionBudget`, reduced to what it requires.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct DisruptionBudget {
@@ -151,8 +98,8 @@ struct DisruptionBudgetSpec {
 
 /// The disruption budgets of several namespaces, bounded in bytes.
 ///
-/// Where a namespace has more than that, one that covers all its pods stands for the rest: nothing is disrupted that they may
-/// protect.
+/// If a namespace exceeds the bound, one budget that covers all its pods stands for the rest, so that nothing is disrupted
+/// that the dropped budgets may protect.
 #[derive(Debug, Default)]
 pub struct DisruptionBudgets {
     budgets: Vec<DisruptionBudget>,
@@ -160,10 +107,10 @@ pub struct DisruptionBudgets {
 }
 
 impl DisruptionBudgets {
-    /// Bytes of the budgets of one namespace as the API server writes them: some hundred.
+    /// Bytes of the budgets of one namespace, as JSON: room for several hundred budgets.
     const MAX_NAMESPACE_BYTES: usize = 512 << 10;
 
-    /// Keeps a budget of so many bytes.
+    /// Keeps a budget whose JSON has `bytes` bytes.
     pub fn push(&mut self, budget: DisruptionBudget, bytes: usize) {
         let sum = self.bytes_by_namespace.entry(budget.metadata.namespace.clone()).or_default();
         let had_room = *sum <= Self::MAX_NAMESPACE_BYTES;
@@ -181,7 +128,7 @@ impl DisruptionBudgets {
         }
     }
 
-    /// All that are kept.
+    /// The budgets that are kept.
     #[must_use]
     pub fn into_vec(self) -> Vec<DisruptionBudget> {
         self.budgets
@@ -210,7 +157,7 @@ impl DisruptionBudget {
 
     /// How many of `replicas` pods have to stay available.
     ///
-    /// A budget may cover further workloads; that these lose no pod meanwhile is assumed, as rollouts are paced.
+    /// A budget may cover other workloads, too. Because rollouts are throttled, they are assumed to lose no pod meanwhile.
     #[must_use]
     pub fn required_available(&self, replicas: i64) -> i64 {
         let number = |amount: &IntOrString| match amount {
@@ -227,7 +174,7 @@ impl DisruptionBudget {
     }
 }
 
-/// Whether a selector selects these labels; one that says nothing selects everything.
+/// Whether a selector selects these labels; an empty selector selects everything.
 #[must_use]
 pub fn selector_matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     let equal = selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
@@ -247,91 +194,25 @@ pub fn selector_matches(selector: &LabelSelector, labels: &BTreeMap<String, Stri
 }
 
 #[cfg(test)]
+pub(super) mod test_support {
+    use serde_json::json;
+
+    use super::*;
+    use crate::dataplane::workload::WorkloadKind;
+
+    /// How the pods of a workload are replaced of which two have the current template.
+    pub fn replacement(kind: WorkloadKind, spec: &Value, replicas: i64) -> PodReplacement {
+        let status = json!({"updatedReplicas": 2, "updatedNumberScheduled": 2});
+        let object = json!({"metadata": {"name": "w"}, "spec": spec, "status": status});
+        kind.pod_replacement(&serde_json::from_str(&object.to_string()).unwrap(), replicas)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    /// Two of its pods are of the present template.
-    fn workload(spec: &Value) -> Workload {
-        let status = json!({"updatedReplicas": 2, "updatedNumberScheduled": 2});
-        let object = json!({"metadata": {"name": "w"}, "spec": spec, "status": status});
-        serde_json::from_str(&object.to_string()).unwrap()
-    }
-
-    #[test]
-    fn what_stays_available_follows_from_strategy_and_replicas() {
-        let rolling = |min_available| PodReplacement::Rolling { min_available };
-        for (kind, spec, replicas, expected) in [
-            (WorkloadKind::Deployment, json!({}), 1, rolling(1)),
-            (WorkloadKind::Deployment, json!({}), 4, rolling(3)),
-            (
-                WorkloadKind::Deployment,
-                json!({"strategy": {"type": "Recreate"}}),
-                3,
-                PodReplacement::Recreate,
-            ),
-            (
-                WorkloadKind::Deployment,
-                json!({"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}}),
-                1,
-                rolling(0),
-            ),
-            (
-                WorkloadKind::Deployment,
-                json!({"strategy": {"rollingUpdate": {"maxSurge": "100%", "maxUnavailable": 0}}}),
-                3,
-                rolling(3),
-            ),
-            (
-                WorkloadKind::Deployment,
-                json!({"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "10%"}}}),
-                3,
-                rolling(2),
-            ),
-            (WorkloadKind::StatefulSet, json!({}), 3, rolling(2)),
-            (WorkloadKind::StatefulSet, json!({}), 1, rolling(0)),
-            (
-                WorkloadKind::StatefulSet,
-                json!({"updateStrategy": {"type": "OnDelete"}}),
-                2,
-                PodReplacement::OnDelete,
-            ),
-            (
-                WorkloadKind::StatefulSet,
-                json!({"updateStrategy": {"type": "OnDelete"}}),
-                3,
-                PodReplacement::OnDeletePending,
-            ),
-            (
-                WorkloadKind::StatefulSet,
-                json!({"updateStrategy": {"rollingUpdate": {"partition": 2}}}),
-                3,
-                PodReplacement::Partitioned,
-            ),
-            (WorkloadKind::DaemonSet, json!({}), 5, rolling(4)),
-            (
-                WorkloadKind::DaemonSet,
-                json!({"updateStrategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}}),
-                5,
-                rolling(5),
-            ),
-            (
-                WorkloadKind::DaemonSet,
-                json!({"updateStrategy": {"type": "OnDelete"}}),
-                2,
-                PodReplacement::OnDelete,
-            ),
-            (
-                WorkloadKind::DaemonSet,
-                json!({"updateStrategy": {"type": "OnDelete"}}),
-                5,
-                PodReplacement::OnDeletePending,
-            ),
-        ] {
-            assert_eq!(pod_replacement(kind, &workload(&spec), replicas), expected, "{kind:?} {spec}");
-        }
-    }
 
     fn budget(spec: &Value) -> DisruptionBudget {
         let budget = json!({"metadata": {"namespace": "n", "name": "b"}, "spec": spec});
@@ -355,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_asks_for_a_number_of_available_pods() {
+    fn a_budget_requires_a_number_of_available_pods() {
         for (spec, replicas, required) in [
             (json!({"minAvailable": 2}), 3, 2),
             (json!({"minAvailable": "50%"}), 3, 2),

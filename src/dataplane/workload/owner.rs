@@ -1,8 +1,7 @@
-//! Who replaces a pod when it goes: the chain of controlling owners, followed to its end and verified.
+//! Which workload recreates a pod: the chain of controlling owner references, followed to its end and verified.
 //!
-//! An owner reference is text that the author of a pod writes. It is believed only if the owner exists with that UID and is of
-//! a kind that owns such objects. Most chains are known by convention, without a request; the convention is verified when
-//! something is to follow from it.
+//! The author of a pod can write any owner reference. It is trusted only if the owner exists with that UID and is of a kind
+//! that creates such objects. Most chains follow from names, without a request; they are verified before a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,88 +12,77 @@ use serde::Deserialize;
 use thiserror::Error;
 use tokio::sync::OnceCell;
 
-use crate::dataplane::names::{ROLLOUT_HASH_LABEL, TEMPLATE_HASH_LABEL};
+use super::disruption::selector_matches;
+use super::{KINDS, WorkloadKind, WorkloadSource, pod, replica_set};
+use crate::dataplane::model::{Meta, Owner, Workload};
 use crate::dataplane::requests::{self, Pages};
-use crate::dataplane::types::{Meta, Owner, Workload};
-use crate::dataplane::workload::disruption::selector_matches;
-use crate::dataplane::workload::kind::WorkloadKind;
 use crate::kubernetes::object::ObjectId;
 use crate::text::sanitized;
 
 /// An owner could not be read.
 #[derive(Debug, Error)]
-#[error("cannot read {owner}, the owner of pod {pod}")]
+#[error("failed to read {owner}, the owner of pod {pod}")]
 pub struct Error {
     owner: ObjectId,
     pod: String,
     source: Box<kube::Error>,
 }
 
-/// The owner of a pod as far as the pod itself tells.
+/// The owner of a pod, as its own metadata names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OwnerRef {
-    /// Known without a request.
+    /// The workload; no request is needed to find it.
     Terminal(WorkloadKind, ObjectId),
-    /// The owner has to be read to know whether it is owned in turn.
+    /// The owner has to be read, because it may be owned in turn.
     NeedsLookup(WorkloadKind, ObjectId),
-    /// The pod names an owner that it cannot have, for this reason.
+    /// The pod names an owner that it cannot have; the text says why.
     Forged(ObjectId, String),
 }
 
-/// Owners of owners of owners: more than any controller stacks.
+/// Owners in one chain; controllers stack two.
 const MAX_OWNER_DEPTH: usize = 5;
 /// Bytes of a text in an owner reference that are shown.
 const MAX_SHOWN_BYTES: usize = 80;
 
-/// What the metadata of a pod claims.
+/// The owner that the metadata of a pod names.
 #[must_use]
 pub fn owner_ref(pod: &Meta) -> OwnerRef {
-    let Some(owner) = pod.controller() else { return OwnerRef::Terminal(WorkloadKind::Pod, pod_id(pod)) };
+    let Some(owner) = pod.controller() else { return OwnerRef::Terminal(pod::KIND, pod_id(pod)) };
     if !is_well_formed(owner) {
         let [kind, name] = [&owner.kind, &owner.name].map(|text| sanitized(text, MAX_SHOWN_BYTES));
-        return OwnerRef::Forged(pod_id(pod), format!("{kind} {name} is no valid owner reference"));
+        return OwnerRef::Forged(pod_id(pod), format!("{kind} {name} is not a valid owner reference"));
     }
     let kind = kind_of(owner);
-    if !can_own(kind, WorkloadKind::Pod) {
+    if !kind.can_create(pod::KIND) {
         let why = format!("{} {} does not own pods directly", owner.kind, owner.name);
         return OwnerRef::Forged(pod_id(pod), why);
     }
-    if kind == WorkloadKind::ReplicaSet {
-        for (label, kind, group, version, name) in [
-            (TEMPLATE_HASH_LABEL, WorkloadKind::Deployment, "apps", "v1", "Deployment"),
-            (ROLLOUT_HASH_LABEL, WorkloadKind::Rollout, "argoproj.io", "v1alpha1", "Rollout"),
-        ] {
-            let hash = pod.labels.get(label).filter(|hash| !hash.is_empty());
-            let prefix = hash.and_then(|hash| owner.name.strip_suffix(hash.as_str())?.strip_suffix('-'));
-            if let Some(prefix) = prefix.filter(|prefix| is_dns_subdomain(prefix)) {
-                let id = ObjectId {
-                    group: group.to_owned(),
-                    version: version.to_owned(),
-                    kind: name.to_owned(),
-                    namespace: Some(pod.namespace.clone()),
-                    name: prefix.to_owned(),
-                };
-                return OwnerRef::Terminal(kind, id);
-            }
-        }
+    if kind == replica_set::KIND
+        && let Some(workload) = owner_of_replica_set(pod, &owner.name)
+    {
+        return workload;
     }
-    to_owner_ref(owner, &pod.namespace)
+    let id = owner.id(&pod.namespace);
+    if kind.is_intermediate() { OwnerRef::NeedsLookup(kind, id) } else { OwnerRef::Terminal(kind, id) }
+}
+
+/// The workload that owns a `ReplicaSet`, if the name of that ends in the hash that a label of its pod has.
+fn owner_of_replica_set(pod: &Meta, replica_set: &str) -> Option<OwnerRef> {
+    KINDS.iter().find_map(|kind| {
+        let hash = pod.labels.get(kind.replica_set_hash_label()?).filter(|hash| !hash.is_empty())?;
+        let name = replica_set.strip_suffix(hash.as_str())?.strip_suffix('-')?;
+        is_dns_subdomain(name).then(|| OwnerRef::Terminal(*kind, kind.object(&pod.namespace, name)))
+    })
 }
 
 /// The identity of a pod itself.
 #[must_use]
 pub fn pod_id(pod: &Meta) -> ObjectId {
-    ObjectId {
-        group: String::new(),
-        version: "v1".to_owned(),
-        kind: "Pod".to_owned(),
-        namespace: Some(pod.namespace.clone()),
-        name: pod.name.clone(),
-    }
+    pod::KIND.object(&pod.namespace, &pod.name)
 }
 
-/// Whether a reference could be one to an object. The API server takes any text for each of its fields, and these become
-/// parts of addresses.
+/// Whether a reference could name an object. The API server accepts any text in its fields, and these become parts of
+/// request paths.
 fn is_well_formed(owner: &Owner) -> bool {
     const MAX_UID_BYTES: usize = 64;
     let (group, version) = owner.group_version();
@@ -117,46 +105,11 @@ fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }
 
-/// Whether controllers of kind `above` make objects of kind `below`. What an unknown kind does is not known.
-fn can_own(owner: WorkloadKind, owned: WorkloadKind) -> bool {
-    match owner {
-        WorkloadKind::Deployment | WorkloadKind::Rollout => owned == WorkloadKind::ReplicaSet,
-        WorkloadKind::CronJob => owned == WorkloadKind::Job,
-        WorkloadKind::StatefulSet
-        | WorkloadKind::DaemonSet
-        | WorkloadKind::ReplicaSet
-        | WorkloadKind::ReplicationController
-        | WorkloadKind::Job => owned == WorkloadKind::Pod,
-        WorkloadKind::Other => true,
-        WorkloadKind::Pod => false,
-    }
-}
-
-fn to_owner_ref(owner: &Owner, namespace: &str) -> OwnerRef {
-    let id = owner.id(namespace);
-    match kind_of(owner) {
-        kind @ (WorkloadKind::ReplicaSet | WorkloadKind::ReplicationController | WorkloadKind::Job) => {
-            OwnerRef::NeedsLookup(kind, id)
-        }
-        kind => OwnerRef::Terminal(kind, id),
-    }
-}
-
 fn kind_of(owner: &Owner) -> WorkloadKind {
-    match (owner.group_version().0, owner.kind.as_str()) {
-        ("apps", "Deployment") => WorkloadKind::Deployment,
-        ("apps", "StatefulSet") => WorkloadKind::StatefulSet,
-        ("apps", "DaemonSet") => WorkloadKind::DaemonSet,
-        ("apps", "ReplicaSet") => WorkloadKind::ReplicaSet,
-        ("argoproj.io", "Rollout") => WorkloadKind::Rollout,
-        ("", "ReplicationController") => WorkloadKind::ReplicationController,
-        ("batch", "Job") => WorkloadKind::Job,
-        ("batch", "CronJob") => WorkloadKind::CronJob,
-        _ => WorkloadKind::Other,
-    }
+    WorkloadKind::find(owner.group_version().0, &owner.kind)
 }
 
-/// The owner of a pod as a number, which takes less room than its name.
+/// The owner of a pod as a number, which needs less memory than its name.
 #[must_use]
 pub fn owner_hash(owner_ref: &OwnerRef) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -164,12 +117,12 @@ pub fn owner_hash(owner_ref: &OwnerRef) -> u64 {
     hasher.finish()
 }
 
-/// The kind and identity that a claim names; those of the pod itself where its owner is forged.
+/// Kind and identity of the owner; those of the pod itself if its owner is forged.
 #[must_use]
 pub fn owner_identity(owner_ref: &OwnerRef) -> (WorkloadKind, &ObjectId) {
     match owner_ref {
         OwnerRef::Terminal(kind, id) | OwnerRef::NeedsLookup(kind, id) => (*kind, id),
-        OwnerRef::Forged(id, _) => (WorkloadKind::Pod, id),
+        OwnerRef::Forged(id, _) => (pod::KIND, id),
     }
 }
 
@@ -185,7 +138,7 @@ pub struct IntermediateOwners {
     namespaces: BTreeMap<String, NamespaceReplicaSets>,
 }
 
-/// The `ReplicaSet`s of one namespace that are asked for; they are listed when the first is.
+/// The `ReplicaSet`s of one namespace that may be needed; they are listed when the first one is.
 #[derive(Debug, Default)]
 struct NamespaceReplicaSets {
     wanted: BTreeSet<String>,
@@ -193,17 +146,16 @@ struct NamespaceReplicaSets {
 }
 
 impl IntermediateOwners {
-    /// From so many in one namespace on, they are listed.
+    /// `ReplicaSet`s of one namespace above which they are listed instead of read one by one.
     const MIN_LISTED: usize = 3;
-    /// Pages that are listed for each so many: a namespace keeps many old ones, and its tenant may keep any number.
+    /// One page is listed for this many: a namespace keeps many old `ReplicaSet`s, and its tenant may keep any number.
     const WANTED_PER_PAGE: usize = 4;
 
-    /// The parents of these pods, of which none is read yet.
+    /// The owners of these pods. None is read yet.
     pub(crate) fn for_pods<'p>(pods: impl Iterator<Item = &'p Meta>) -> Self {
         let mut owners = Self::default();
         for pod in pods {
-            let is_listed =
-                |owner: &&Owner| kind_of(owner) == WorkloadKind::ReplicaSet && is_well_formed(owner);
+            let is_listed = |owner: &&Owner| kind_of(owner) == replica_set::KIND && is_well_formed(owner);
             if let Some(owner) = pod.controller().filter(is_listed) {
                 let listed = owners.namespaces.entry(pod.namespace.clone()).or_default();
                 listed.wanted.insert(owner.name.clone());
@@ -215,7 +167,10 @@ impl IntermediateOwners {
     /// The metadata of an owner; `None` if it does not exist.
     async fn get(&self, client: &Client, id: &ObjectId) -> Result<Option<Meta>, kube::Error> {
         let namespace = id.namespace.as_deref().unwrap_or_default();
-        let listed = self.namespaces.get(namespace).filter(|_| id.is("apps", "ReplicaSet"));
+        let listed = self
+            .namespaces
+            .get(namespace)
+            .filter(|_| replica_set::KIND == WorkloadKind::find(&id.group, &id.kind));
         if let Some(listed) = listed.filter(|listed| listed.wanted.len() >= Self::MIN_LISTED) {
             let read = listed.read.get_or_init(|| listed.list(client, id)).await;
             if let Some(found) = read.get(&id.name) {
@@ -227,7 +182,7 @@ impl IntermediateOwners {
 }
 
 impl NamespaceReplicaSets {
-    /// A list that fails is no error: what is not here is read by itself, and then the error shows with its object.
+    /// A failed list is ignored: what it lacks is read one by one, and that error names the object.
     async fn list(&self, client: &Client, any: &ObjectId) -> BTreeMap<String, Meta> {
         let mut pages = Pages::new(client, &any.api_resource(), any.namespace.as_deref()).metadata();
         let mut found = BTreeMap::new();
@@ -247,34 +202,33 @@ impl NamespaceReplicaSets {
     }
 }
 
-/// What of an owner's metadata is looked at.
+/// The metadata of an owner without its annotations, which are not needed and may be large.
 fn without_annotations(meta: Meta) -> Meta {
     Meta { annotations: BTreeMap::new(), ..meta }
 }
 
-/// How a chain of owners ends.
+/// The end of a chain of owners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OwnerChain {
-    /// In this workload, if it has this UID.
+    /// This workload, if it has this UID.
     Resolved(WorkloadKind, ObjectId, String),
-    /// In nothing that can be believed, for this reason.
+    /// A link cannot be verified; the text says why.
     Broken(String),
 }
 
-/// Follows the chain above the owner that a pod names, each link verified by its UID and kind.
+/// Follows the chain above the owner that a pod names. Each link is verified by its UID and kind.
 pub async fn resolve_owner_chain(
     client: &Client,
     owners: &IntermediateOwners,
     pod: &Meta,
 ) -> Result<OwnerChain, Error> {
     let Some(owner) = pod.controller() else {
-        return Ok(OwnerChain::Resolved(WorkloadKind::Pod, pod_id(pod), pod.uid.clone()));
+        return Ok(OwnerChain::Resolved(pod::KIND, pod_id(pod), pod.uid.clone()));
     };
     let (mut kind, mut id, mut uid) = (kind_of(owner), owner.id(&pod.namespace), owner.uid.clone());
     for _ in 0..MAX_OWNER_DEPTH {
-        // What rolls out by its template is the end for us, whoever made it: its owner may revert, and is reported then.
-        if !matches!(kind, WorkloadKind::ReplicaSet | WorkloadKind::ReplicationController | WorkloadKind::Job)
-        {
+        // A workload that rolls out ends the chain. If its own owner reverts the restart, that is reported later.
+        if !kind.is_intermediate() {
             break;
         }
         let read = owners.get(client, &id).await.map_err(|source| Error {
@@ -287,11 +241,11 @@ pub async fn resolve_owner_chain(
         };
         let Some(next_owner) = read.controller() else { break };
         let next_kind = kind_of(next_owner);
-        // What an unknown owner does is not known; what it owns replaces pods, or ends, as it always does.
-        if next_kind == WorkloadKind::Other {
+        // Nothing is known about an unknown owner; the object that it owns behaves as its own kind does.
+        if next_kind.source() == WorkloadSource::Scale {
             break;
         }
-        if !is_well_formed(next_owner) || !can_own(next_kind, kind) {
+        if !is_well_formed(next_owner) || !next_kind.can_create(kind) {
             return Ok(OwnerChain::Broken(format!(
                 "{id} names an owner that does not own objects of its kind"
             )));
@@ -301,7 +255,7 @@ pub async fn resolve_owner_chain(
     Ok(OwnerChain::Resolved(kind, id, uid))
 }
 
-/// Why a workload that exists is not the owner of a pod whose chain ends in it; `None` if it is.
+/// Why a workload that exists does not own a pod whose chain ends in it; `None` if it does.
 #[must_use]
 pub fn ownership_mismatch(
     kind: WorkloadKind,
@@ -314,19 +268,13 @@ pub fn ownership_mismatch(
         return Some(missing_owner_message(id));
     }
     let selects = |selector: &LabelSelector| selector_matches(selector, &pod.labels);
-    let has_selector = !matches!(kind, WorkloadKind::Job | WorkloadKind::CronJob);
-    if has_selector && !workload.spec.selector.as_ref().is_none_or(selects) {
-        return Some(format!("{id} does not select the pod"));
+    if kind.has_selector() && !workload.spec.selector.as_ref().is_none_or(selects) {
+        return Some(format!("the selector of {id} does not match the pod"));
     }
-    let is_named_as_its_pod = || {
-        let ordinal = pod.name.strip_prefix(&id.name).and_then(|rest| rest.strip_prefix('-'));
-        ordinal.is_some_and(|ordinal| ordinal.parse::<u32>().is_ok())
-    };
-    (kind == WorkloadKind::StatefulSet && !is_named_as_its_pod())
-        .then(|| format!("{id} does not make pods of this name"))
+    (!kind.can_name_pod(&id.name, &pod.name)).then(|| format!("{id} does not create pods with this name"))
 }
 
-/// That an owner does not exist, or another has its name.
+/// Says that an owner does not exist, or that another object has its name.
 #[must_use]
 pub fn missing_owner_message(id: &ObjectId) -> String {
     format!("{id} does not exist with the UID that the pod names")
@@ -337,6 +285,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::dataplane::workload::{deployment, job, stateful_set};
 
     fn pod(labels: &serde_json::Value, owners: &serde_json::Value) -> Meta {
         serde_json::from_value(
@@ -389,14 +338,14 @@ mod tests {
         let workload = json!({"metadata": {"uid": "u"}, "spec": {"selector": {"matchLabels": {"app": "a"}}}});
         let workload: Workload = serde_json::from_str(&workload.to_string()).unwrap();
         for (kind, uid, app, name, owned) in [
-            (WorkloadKind::Deployment, "u", "a", "p", true),
-            (WorkloadKind::Deployment, "v", "a", "p", false),
-            (WorkloadKind::Deployment, "u", "b", "p", false),
-            (WorkloadKind::StatefulSet, "u", "a", "w-0", true),
-            (WorkloadKind::StatefulSet, "u", "a", "w-x", false),
-            (WorkloadKind::StatefulSet, "u", "a", "p", false),
-            // Its selector is made by its controller, and is no secret.
-            (WorkloadKind::Job, "u", "b", "p", true),
+            (deployment::KIND, "u", "a", "p", true),
+            (deployment::KIND, "v", "a", "p", false),
+            (deployment::KIND, "u", "b", "p", false),
+            (stateful_set::KIND, "u", "a", "w-0", true),
+            (stateful_set::KIND, "u", "a", "w-x", false),
+            (stateful_set::KIND, "u", "a", "p", false),
+            // Its selector is generated by its controller and is no proof.
+            (job::KIND, "u", "b", "p", true),
         ] {
             let mut pod = pod(&json!({"app": app}), &json!([]));
             pod.name = name.to_owned();

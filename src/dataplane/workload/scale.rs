@@ -1,29 +1,29 @@
-//! How many pods an owner of an unknown kind wants, from its scale subresource. Reads only.
+//! The scale subresource of owners of unknown kinds. Reads only.
 
 use kube::Client;
 use kube::core::GroupVersionKind;
 use kube::discovery;
 use serde_json::Value;
 
+use crate::dataplane::model::collection_path;
 use crate::dataplane::requests;
-use crate::dataplane::types::collection_path;
 use crate::kubernetes::object::ObjectId;
 
-/// What an owner says about its pods.
+/// The scale of an owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scale {
-    /// Identity of the owner over time.
+    /// UID of the owner.
     pub uid: String,
-    /// Pods that it wants.
+    /// Number of pods that it wants.
     pub replicas: i64,
 }
 
-/// The scale of an owner; `None` where it does not exist, has none or may not be asked.
+/// Reads the scale of an owner; `None` if the owner or its scale does not exist or may not be read.
 ///
-/// `id` has to be well-formed, since its parts become those of an address.
+/// `id` has to be well-formed, because its parts become parts of a request path.
 pub async fn read_scale(client: &Client, id: &ObjectId) -> Option<Scale> {
     let gvk = GroupVersionKind::gvk(&id.group, &id.version, &id.kind);
-    // The plural of a kind that we do not know is only known to its API.
+    // Only discovery knows the plural of an unknown kind.
     let (resource, _) = discovery::pinned_kind(client, &gvk).await.ok()?;
     let url = collection_path(&resource, id.namespace.as_deref());
     let scale = requests::subresource(client, &url, &id.name, "scale").await.ok()??;

@@ -1,6 +1,6 @@
-//! Pods and workloads as the data plane sees them: the few fields that matter, everything else is skipped while reading.
+//! Pods and workloads with the few fields that matter. Everything else is skipped during deserialization.
 //!
-//! The specs of pods and templates stay unparsed text until someone asks, because most pods are judged by little and dropped.
+//! The specs of pods and templates stay unparsed text until they are needed, because most pods are checked and dropped.
 
 use std::collections::BTreeMap;
 
@@ -22,11 +22,11 @@ pub struct Meta {
     pub generate_name: Option<String>,
     /// Namespace.
     pub namespace: String,
-    /// Unique identity over time.
+    /// UID.
     pub uid: String,
-    /// Version for watches.
+    /// Resource version.
     pub resource_version: String,
-    /// Counts changes of the spec.
+    /// Generation of the spec.
     pub generation: i64,
     /// Labels.
     #[serde(deserialize_with = "null_as_empty")]
@@ -34,16 +34,16 @@ pub struct Meta {
     /// Annotations.
     #[serde(deserialize_with = "null_as_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// Owners.
+    /// Owner references.
     #[serde(deserialize_with = "null_as_empty")]
     pub owner_references: Vec<Owner>,
-    /// When it was made.
+    /// Creation time.
     pub creation_timestamp: Option<Time>,
-    /// When its deletion began.
+    /// When its deletion was requested.
     pub deletion_timestamp: Option<Time>,
 }
 
-/// One owner of an object.
+/// An owner reference.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Owner {
@@ -53,9 +53,9 @@ pub struct Owner {
     pub kind: String,
     /// Name.
     pub name: String,
-    /// Identity.
+    /// UID.
     pub uid: String,
-    /// Whether it is the one that manages the object.
+    /// Whether it is the controlling owner.
     #[serde(deserialize_with = "null_as_empty")]
     pub controller: bool,
 }
@@ -66,29 +66,29 @@ pub struct Owner {
 pub struct Pod {
     /// Metadata.
     pub metadata: Meta,
-    /// What runs in it.
+    /// Containers and volumes.
     pub spec: RawPodSpec,
-    /// How it does.
+    /// Phase and conditions.
     pub status: PodStatus,
 }
 
-/// What runs in a pod, unparsed.
+/// The spec of a pod, unparsed.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RawPodSpec {
     /// Containers.
     pub containers: Option<RawJson>,
-    /// Init containers, native sidecars among them.
+    /// Init containers, including native sidecars.
     pub init_containers: Option<RawJson>,
     /// Volumes.
     pub volumes: Option<RawJson>,
 }
 
-/// How a pod does.
+/// The status of a pod.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct PodStatus {
-    /// `Running` and so on.
+    /// Phase, such as `Running`.
     pub phase: String,
     /// Conditions.
     #[serde(deserialize_with = "null_as_empty")]
@@ -104,33 +104,33 @@ pub struct ObjectCondition {
     pub type_: String,
     /// `True`, `False` or `Unknown`.
     pub status: String,
-    /// Why, for programs.
+    /// Reason.
     pub reason: String,
-    /// Why, for people.
+    /// Message.
     pub message: String,
 }
 
-/// Any object that has a pod template.
+/// An object with a pod template: the union of the fields of all known kinds.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Workload {
     /// Metadata.
     pub metadata: Meta,
-    /// What is wanted.
+    /// Desired state.
     pub spec: WorkloadSpec,
-    /// How far it is.
+    /// Observed state.
     pub status: WorkloadStatus,
 }
 
-/// What a workload wants.
+/// The spec of a workload.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkloadSpec {
-    /// Wanted pods; absent in a `DaemonSet`.
+    /// Number of wanted pods; not set in a `DaemonSet`.
     pub replicas: Option<i64>,
-    /// Its pods.
+    /// Selector of its pods.
     pub selector: Option<LabelSelector>,
-    /// Whether its controller does nothing for now.
+    /// Whether its rollouts are paused.
     #[serde(deserialize_with = "null_as_empty")]
     pub paused: bool,
     /// How a Deployment or Rollout replaces pods.
@@ -141,13 +141,13 @@ pub struct WorkloadSpec {
     pub template: Option<PodTemplate>,
 }
 
-/// What the pods of a workload are made from.
+/// A pod template.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct PodTemplate {
-    /// Their metadata.
+    /// Metadata of the pods.
     pub metadata: PodTemplateMeta,
-    /// Their spec, unparsed.
+    /// Spec of the pods, unparsed.
     pub spec: Option<RawJson>,
 }
 
@@ -163,16 +163,16 @@ pub struct PodTemplateMeta {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// How far a workload is.
+/// The status of a workload.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkloadStatus {
-    /// Generation that its controller has seen. Argo Rollouts write it as text.
+    /// Generation that its controller has observed. Argo Rollouts have it as text.
     #[serde(deserialize_with = "number_or_text")]
     pub observed_generation: i64,
     /// All pods.
     pub replicas: i64,
-    /// Pods of the current template.
+    /// Pods with the current template.
     pub updated_replicas: i64,
     /// Ready pods.
     pub ready_replicas: i64,
@@ -180,13 +180,13 @@ pub struct WorkloadStatus {
     pub available_replicas: i64,
     /// Pods that a `DaemonSet` wants.
     pub desired_number_scheduled: i64,
-    /// Pods of its current template.
+    /// Pods of a `DaemonSet` with the current template.
     pub updated_number_scheduled: i64,
-    /// Its available pods.
+    /// Available pods of a `DaemonSet`.
     pub number_available: i64,
-    /// Revision of the pods of a `StatefulSet` before its rollout.
+    /// Revision of a `StatefulSet` before its rollout.
     pub current_revision: String,
-    /// Revision of its current template.
+    /// Revision of the current template of a `StatefulSet`.
     pub update_revision: String,
     /// Phase of an Argo Rollout.
     pub phase: String,
@@ -195,27 +195,27 @@ pub struct WorkloadStatus {
     pub conditions: Vec<ObjectCondition>,
 }
 
-/// What is around the objects of a list.
+/// A list without its objects.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ListEnvelope {
-    /// Where the next page begins.
+    /// Metadata of the list.
     pub metadata: ListMeta,
 }
 
-/// Where the next page begins, and the version of the whole list.
+/// Metadata of a list.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ListMeta {
     /// Token of the next page; empty at the end.
     #[serde(rename = "continue")]
     pub continue_token: String,
-    /// Version from which a watch goes on.
+    /// Resource version from which a watch continues.
     pub resource_version: String,
 }
 
 impl Meta {
-    /// The owner that manages this object.
+    /// The controlling owner.
     #[must_use]
     pub fn controller(&self) -> Option<&Owner> {
         self.owner_references.iter().find(|owner| owner.controller)
@@ -223,13 +223,13 @@ impl Meta {
 }
 
 impl Owner {
-    /// API group and version apart.
+    /// API group and version.
     #[must_use]
     pub fn group_version(&self) -> (&str, &str) {
         self.api_version.split_once('/').unwrap_or(("", &self.api_version))
     }
 
-    /// Its identity in `namespace`.
+    /// The identity of the owner in `namespace`.
     #[must_use]
     pub fn id(&self, namespace: &str) -> ObjectId {
         let (group, version) = self.group_version();
@@ -243,7 +243,7 @@ impl Owner {
     }
 }
 
-/// The texts of an object, numbers and switches as they are written.
+/// The entries of an object as texts; numbers and booleans as JSON.
 #[must_use]
 pub fn string_map(object: Option<&Value>) -> BTreeMap<String, String> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -251,15 +251,15 @@ pub fn string_map(object: Option<&Value>) -> BTreeMap<String, String> {
     entries.map(|(key, value)| (key.clone(), text(value))).collect()
 }
 
-/// The path of all objects of a kind, in one namespace or in all.
+/// The request path of all objects of a kind, in one namespace or in all.
 #[must_use]
 pub fn collection_path(resource: &ApiResource, namespace: Option<&str>) -> String {
     use kube::Resource;
     kube::api::DynamicObject::url_path(resource, namespace)
 }
 
-/// Reads what is `null` as what is not there.
-pub(super) fn null_as_empty<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+/// Deserializes `null` as the default.
+pub(in crate::dataplane) fn null_as_empty<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())

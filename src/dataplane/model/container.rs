@@ -1,10 +1,10 @@
-//! A container that injection added, as far as the mesh controls it. Pure.
+//! A container that injection added, with the fields that the mesh controls. Pure.
 
 use serde::Deserialize;
 
+use super::objects::null_as_empty;
 use super::raw_json::RawJson;
 use super::resources::ResourceRequirements;
-use super::types::null_as_empty;
 
 /// A container.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -14,45 +14,45 @@ pub struct InjectedContainer {
     pub name: String,
     /// Image.
     pub image: String,
-    /// When the image is pulled; empty where that is left open.
+    /// Image pull policy; empty if it is not set.
     pub image_pull_policy: String,
-    /// `Always` in an init container that is a native sidecar.
+    /// `Always` for a native sidecar.
     pub restart_policy: String,
     /// Arguments.
     #[serde(deserialize_with = "null_as_empty")]
     pub args: Vec<String>,
-    /// Variables.
+    /// Environment variables.
     #[serde(deserialize_with = "null_as_empty")]
     pub env: Vec<EnvVar>,
     /// Requests and limits.
     #[serde(deserialize_with = "null_as_empty")]
     pub resources: ResourceRequirements,
-    /// Mounts.
+    /// Volume mounts.
     #[serde(deserialize_with = "null_as_empty")]
     pub volume_mounts: Vec<VolumeMount>,
-    /// Rights.
+    /// Security context.
     pub security_context: Option<RawJson>,
-    /// Probe of its start.
+    /// Startup probe.
     pub startup_probe: Option<RawJson>,
-    /// Probe of its readiness.
+    /// Readiness probe.
     pub readiness_probe: Option<RawJson>,
-    /// What it does when it starts and ends.
+    /// Lifecycle hooks.
     pub lifecycle: Option<RawJson>,
 }
 
-/// A variable of a container.
+/// An environment variable of a container.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EnvVar {
     /// Name.
     pub name: String,
-    /// Its value, where that is given literally.
+    /// Its literal value.
     pub value: Option<String>,
-    /// Where its value comes from, else.
+    /// The source of its value, if it is not literal.
     pub value_from: Option<RawJson>,
 }
 
-/// A mount of a container.
+/// A volume mount of a container.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct VolumeMount {
@@ -63,7 +63,7 @@ pub struct VolumeMount {
 }
 
 impl InjectedContainer {
-    /// Bytes that it holds, roughly.
+    /// Approximate bytes that it holds.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let part = |part: &Option<RawJson>| part.as_ref().map_or(0, |part| part.text().len());
@@ -84,7 +84,7 @@ impl InjectedContainer {
             + variables.chain(mounts).chain(args).chain(parts.map(part)).sum::<usize>()
     }
 
-    /// The value of a variable, where it is given literally.
+    /// The literal value of a variable.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.env.iter().find(|variable| variable.name == name)?.value.as_deref()

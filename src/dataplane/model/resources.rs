@@ -5,26 +5,26 @@ use std::fmt;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::types::null_as_empty;
+use super::objects::null_as_empty;
 use crate::plan::configuration::thousandths;
 
 /// Requests and limits of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ResourceRequirements {
-    /// What the scheduler reserves.
+    /// Requests.
     #[serde(deserialize_with = "null_as_empty")]
     pub requests: ResourceList,
-    /// What the container may use.
+    /// Limits.
     #[serde(deserialize_with = "null_as_empty")]
     pub limits: ResourceList,
 }
 
-/// Quantities of Kubernetes, as they are written.
+/// Quantities as they are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ResourceList {
-    /// Processor time.
+    /// CPU.
     #[serde(deserialize_with = "quantity_text")]
     pub cpu: Option<String>,
     /// Memory.
@@ -33,13 +33,13 @@ pub struct ResourceList {
 }
 
 impl ResourceRequirements {
-    /// All amounts: the requests of CPU and memory, then the limits.
+    /// All quantities: the requests of CPU and memory, then the limits.
     fn quantities(&self) -> [Option<&str>; 4] {
         [&self.requests.cpu, &self.requests.memory, &self.limits.cpu, &self.limits.memory]
             .map(Option::as_deref)
     }
 
-    /// Whether these are not the amounts of `wanted`. Where it is `undefaulted`, what it leaves open counts for nothing.
+    /// Whether the quantities differ from those of `wanted`. If that is `undefaulted`, quantities that it lacks are ignored.
     #[must_use]
     pub fn differs_from(&self, wanted: &Self, undefaulted: bool) -> bool {
         self.quantities().into_iter().zip(wanted.quantities()).any(|(has, wants)| {
@@ -48,7 +48,7 @@ impl ResourceRequirements {
         })
     }
 
-    /// What the API server makes of it: a request that is missing is the limit.
+    /// With the defaults of the API server: a missing request equals the limit.
     #[must_use]
     pub fn with_defaults(mut self) -> Self {
         self.requests.cpu = self.requests.cpu.or_else(|| self.limits.cpu.clone());
@@ -65,13 +65,13 @@ impl fmt::Display for ResourceRequirements {
     }
 }
 
-/// A missing amount is an amount of zero, as for the scheduler.
+/// A missing quantity is zero, as for the scheduler.
 fn same_quantity(left: Option<&str>, right: Option<&str>) -> bool {
     let amount = |text: Option<&str>| text.map_or(Some(0), thousandths);
     left == right || matches!((amount(left), amount(right)), (Some(left), Some(right)) if left == right)
 }
 
-/// In values, amounts may be numbers.
+/// In values, quantities may be numbers.
 fn quantity_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::Null => None,

@@ -1,4 +1,4 @@
-//! The injected part of a pod: what the status annotation says was added, cut out of the pod. Pure.
+//! The injected part of a pod: the containers and volumes that the status annotation lists. Pure.
 
 use std::collections::BTreeMap;
 
@@ -6,31 +6,31 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::container::InjectedContainer;
-use super::names::{PROXY_CONTAINER, STATUS_ANNOTATION};
+use super::objects::{Pod, null_as_empty};
 use super::raw_json::RawJson;
-use super::types::{Pod, null_as_empty};
+use crate::dataplane::names::{PROXY_CONTAINER, STATUS_ANNOTATION};
 
-/// Bytes of a container or volume that injection may have written: ten times what it writes. Others are written by tenants, who
-/// may list any container as an injected one.
+/// Bytes of an injected container or volume: ten times what injection writes. Larger ones come from tenants, who may list any
+/// container as injected.
 const MAX_PART_BYTES: usize = 256 << 10;
-/// Bytes of the list of what was injected, and names in each of its parts.
+/// Bytes of the status annotation, and names in each of its lists.
 const MAX_STATUS_BYTES: usize = 64 << 10;
 const MAX_NAMES: usize = 64;
 
 /// What injection added to a pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Injected {
-    /// Revision of the control plane that injected.
+    /// Revision of the control plane that injected the pod.
     pub revision: String,
-    /// Injected init containers by name; a native sidecar is one.
+    /// Injected init containers by name, including a native sidecar.
     pub init_containers: BTreeMap<String, InjectedContainer>,
     /// Injected containers by name.
     pub containers: BTreeMap<String, InjectedContainer>,
     /// Injected volumes by name.
     pub volumes: BTreeMap<String, RawJson>,
-    /// The annotations by which Prometheus finds the metrics.
+    /// The annotations with which Prometheus finds the metrics.
     pub prometheus: BTreeMap<String, String>,
-    /// Whether this is the word of injection alone, without the defaults of the API server.
+    /// Whether the pod comes from istiod itself, without the defaults of the API server.
     pub undefaulted: bool,
 }
 
@@ -47,7 +47,7 @@ struct InjectionStatus {
 }
 
 impl Injected {
-    /// Cuts the injected part out of `pod`; `None` if nothing was injected.
+    /// The injected part of `pod`; `None` if nothing was injected.
     #[must_use]
     pub fn from_pod(pod: &Pod) -> Option<Self> {
         let status = pod.metadata.annotations.get(STATUS_ANNOTATION)?;
@@ -67,7 +67,7 @@ impl Injected {
         })
     }
 
-    /// Bytes that it holds, roughly.
+    /// Approximate bytes that it holds.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let containers = self.containers.values().chain(self.init_containers.values());
@@ -81,13 +81,26 @@ impl Injected {
         self.containers.get(PROXY_CONTAINER).or_else(|| self.init_containers.get(PROXY_CONTAINER))
     }
 
+    /// An injected container by its name, in whichever list it is.
+    #[must_use]
+    pub fn container(&self, name: &str) -> Option<&InjectedContainer> {
+        self.containers.get(name).or_else(|| self.init_containers.get(name))
+    }
+
+    /// The injected containers that run as long as the pod. An init container that has run to completion does not use its
+    /// image any more.
+    pub fn running_containers(&self) -> impl Iterator<Item = &InjectedContainer> {
+        let native = self.init_containers.values().filter(|container| container.restart_policy == "Always");
+        self.containers.values().chain(native)
+    }
+
     /// Whether the proxy is a native sidecar.
     #[must_use]
     pub fn is_native(&self) -> bool {
         self.init_containers.contains_key(PROXY_CONTAINER)
     }
 
-    /// Whether the proxy is a gateway, which serves traffic of its own.
+    /// Whether the proxy is a gateway.
     #[must_use]
     pub fn is_gateway(&self) -> bool {
         self.proxy().is_some_and(|proxy| proxy.args.iter().any(|argument| argument == "router"))
@@ -96,7 +109,7 @@ impl Injected {
 
 /// The containers that injection added.
 fn injected_containers(all: Option<&RawJson>, injected: &[String]) -> BTreeMap<String, InjectedContainer> {
-    // Where the annotation is of an Istio that did not list a declared proxy, it is the proxy still.
+    // Older versions of Istio do not list a proxy that the template declares.
     let is_injected =
         |name: &str| name == PROXY_CONTAINER || injected.iter().any(|injected| injected == name);
     let read = |(name, part): (String, &RawValue)| Some((name, serde_json::from_str(part.get()).ok()?));
@@ -110,8 +123,7 @@ fn injected_volumes(all: Option<&RawJson>, injected: &[String]) -> BTreeMap<Stri
     named_parts(all, is_injected).filter_map(read).collect()
 }
 
-/// The parts of a list by their names. Each is read for itself, so that one of a form that is not known yet, which may be
-/// none of ours, does not take the others along.
+/// The parts of a list by their names. Each is parsed separately, so that one of an unknown form does not hide the others.
 fn named_parts(
     all: Option<&RawJson>,
     is_wanted: impl Fn(&str) -> bool,
