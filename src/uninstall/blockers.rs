@@ -18,8 +18,8 @@ const MAX_OBJECTS_PER_KIND: u32 = 50;
 const MAX_CONCURRENT_LISTS: usize = 4;
 /// How long the list of blockers may be out of date.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
-/// Blockers that a message names.
-const MAX_NAMED_BLOCKERS: usize = 5;
+/// Blockers that are watched, which are those that a message names.
+const MAX_WATCHED_BLOCKERS: usize = 5;
 
 /// Looking for blockers failed; removal must not go on without an answer.
 #[derive(Debug, Error)]
@@ -119,24 +119,9 @@ async fn list(client: Client, kind: ApiResource) -> Result<Vec<ObjectId>, Error>
 
 /// Waits until one of the named blockers is gone, or long enough that there may be others.
 pub async fn wait_until_one_gone(client: &Client, blockers: &[ObjectId]) {
-    let watches = blockers.iter().take(MAX_NAMED_BLOCKERS).map(|id| super::watch_gone(client, id.clone()));
+    let watches = blockers.iter().take(MAX_WATCHED_BLOCKERS).map(|id| super::watch_gone(client, id.clone()));
     let mut gone = stream::select_all(watches);
     let _ = tokio::time::timeout(RECHECK_INTERVAL, gone.next()).await;
-}
-
-/// A sentence that names the blockers and says what to do.
-#[must_use]
-pub fn describe(blockers: &[ObjectId]) -> String {
-    let named: Vec<String> = blockers.iter().take(MAX_NAMED_BLOCKERS).map(ToString::to_string).collect();
-    let more = match blockers.len().saturating_sub(MAX_NAMED_BLOCKERS) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!(
-        "Istio is not removed while these resources exist, because they would be lost with it: {}{more}. \
-         Delete them, and the removal goes on by itself.",
-        named.join(", ")
-    )
 }
 
 #[cfg(test)]
@@ -151,13 +136,6 @@ mod tests {
             namespace: Some("shop".into()),
             name: name.into(),
         }
-    }
-
-    #[test]
-    fn some_blockers_are_named_and_the_others_counted() {
-        let text = describe(&["a", "b", "c", "d", "e", "f", "g"].map(blocker));
-        assert!(text.contains("VirtualService shop/a") && text.contains("VirtualService shop/e"), "{text}");
-        assert!(!text.contains("shop/f") && text.contains("and 2 more"), "{text}");
     }
 
     #[test]
