@@ -1,5 +1,5 @@
-//! What the process frame hands to the controllers: the client, the settings, and the values that say whether to
-//! write, whether to stop and what the probes report. It carries values only; it decides nothing.
+//! What the process passes to its controllers: the client, the settings, and the state of leadership, shutdown and probes.
+//! It carries values and decides nothing.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,30 +16,28 @@ use crate::validate::FeatureStage;
 /// Everything a controller needs from the process it runs in. Cheap to clone; all clones share the same values.
 #[derive(Clone)]
 pub struct Context {
-    /// The client for every request. It refuses writes while [`Context::leadership`] does not allow them, so
-    /// callers need no check of their own.
+    /// The client for all requests. It rejects writes without leadership, so that callers need not check it.
     pub client: kube::Client,
-    /// The `ServiceAccount` that the client acts as; `None` for a person who runs the operator with permissions of their own.
+    /// The `ServiceAccount` of the client; `None` if the operator runs with the permissions of a user.
     pub account: Option<ServiceAccountRef>,
-    /// The namespace of the operator itself: its Lease and its inventory live here.
+    /// The namespace of the operator, of its Lease and its inventory.
     pub operator_namespace: String,
-    /// Who leads, as it changes. Controllers start when [`Leadership::is_leading`] first holds.
+    /// The state of leadership. Controllers start when [`Leadership::is_leading`] is true for the first time.
     pub leadership: watch::Receiver<Leadership>,
-    /// Cancelled when the process has to stop: on SIGTERM or SIGINT, or when the Lease is lost.
+    /// Cancelled when the process has to stop: after SIGTERM or SIGINT, or when the Lease is lost.
     pub shutdown: CancellationToken,
-    /// What `/readyz` waits for; controllers register here what has to happen before they are ready.
+    /// The readiness of the process, which `/readyz` reports.
     pub readiness: Readiness,
     /// Where controllers register their metrics.
     pub metrics: MetricsRegistry,
-    /// What the flags and the environment say.
+    /// The settings from flags and environment.
     pub settings: OperatorSettings,
-    /// This process among its replicas, `<pod name>_<uuid>`: the holder identity of the Lease and the reporting
-    /// instance of Events.
+    /// The identity of this process, `<pod name>_<uuid>`: the holder of the Lease and the reporting instance of Events.
     pub identity: String,
 }
 
 impl Context {
-    /// Waits until this process leads. `false` if it has to stop before that ever happens.
+    /// Waits until this process leads. Returns `false` if it has to stop before.
     pub async fn wait_for_leadership(&self) -> bool {
         let mut leadership = self.leadership.clone();
         tokio::select! {
@@ -49,33 +47,33 @@ impl Context {
     }
 }
 
-/// The settings of a run that reach the controllers, from flags and environment, already validated.
+/// The validated settings of the controllers, from flags and environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorSettings {
-    /// A folder of further chart versions, `<folder>/<version>/{charts,profiles}`; without it only the embedded one.
+    /// A directory with further versions of the charts, `<directory>/<version>/{charts,profiles}`.
     pub charts_dir: Option<PathBuf>,
-    /// The version of Istio to install; without it the embedded one.
+    /// The version of Istio to install; by default, the built-in one.
     pub istio_version: Option<String>,
-    /// Whether `spec.patches` may be used.
+    /// Whether `spec.patches` is allowed.
     pub allow_patches: bool,
     /// How far authors of resources are trusted with values and patches.
     pub override_mode: OverrideMode,
-    /// The administrator's values, below those of the resource.
+    /// The values of the administrator, which those of the resource are applied on top of.
     pub administrator_values: AdministratorValues,
-    /// Whether experimental options are followed.
+    /// Whether experimental options are allowed.
     pub feature_stage: FeatureStage,
-    /// How long an installation may wait for one stage to become ready.
+    /// Maximum duration until a stage is ready.
     pub install_timeout: Duration,
-    /// How often an unchanged resource is looked at again.
+    /// Interval between reconciles of an unchanged resource.
     pub reconciliation_interval: Duration,
-    /// The wait after the first failure in a row.
+    /// Delay after the first failure.
     pub failure_base_delay: Duration,
-    /// The longest wait between failures in a row.
+    /// Maximum delay after consecutive failures.
     pub failure_max_delay: Duration,
-    /// Reconciles per second over all resources, in the long run.
+    /// Maximum number of reconciles per second, for all resources together.
     pub rate_limiter_frequency: u32,
-    /// Reconciles that may run above [`OperatorSettings::rate_limiter_frequency`] at once.
+    /// Number of reconciles that may exceed [`OperatorSettings::rate_limiter_frequency`] for a short time.
     pub rate_limiter_burst: u32,
-    /// Whether workloads with outdated sidecars are only reported, whatever the resource says.
+    /// Whether workloads with outdated sidecars are only reported. Takes precedence over the resource.
     pub report_restarts_only: bool,
 }

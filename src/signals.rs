@@ -1,4 +1,4 @@
-//! Turns the signals that ask a process to stop into a value that everything can wait for. It stops nothing itself.
+//! Translates the signals that stop a process into a cancellation token. It stops nothing itself.
 
 use std::io;
 
@@ -6,18 +6,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-/// Why the signals cannot be received.
+/// A signal handler could not be installed.
 #[derive(Debug, thiserror::Error)]
-#[error("the handler of {name} cannot be installed")]
+#[error("failed to install a handler for {name}")]
 pub struct ShutdownError {
     name: &'static str,
     source: io::Error,
 }
 
-/// A token that is cancelled by the first SIGTERM or SIGINT. A second signal ends the process at once, so that a
-/// person at a terminal is never stuck.
+/// A token that is cancelled by the first SIGTERM or SIGINT. A second signal exits immediately, so that a terminal is never
+/// blocked.
 ///
-/// Must be called inside a tokio runtime; handlers are in place when it returns.
+/// Must be called inside a tokio runtime. The handlers are installed when it returns.
 pub fn on_signal() -> Result<CancellationToken, ShutdownError> {
     let install = |name, kind| signal(kind).map_err(|source| ShutdownError { name, source });
     let mut terminate = install("SIGTERM", SignalKind::terminate())?;
@@ -26,7 +26,7 @@ pub fn on_signal() -> Result<CancellationToken, ShutdownError> {
     let shutdown = token.clone();
     tokio::spawn(async move {
         let name = next_signal(&mut terminate, &mut interrupt).await;
-        info!("{name} received, stopping; a second signal exits at once");
+        info!("received {name}, stopping. A second signal exits immediately");
         shutdown.cancel();
         next_signal(&mut terminate, &mut interrupt).await;
         std::process::exit(1);

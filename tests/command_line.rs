@@ -1,4 +1,4 @@
-//! The command line as a person or a Deployment uses it.
+//! The command line as users and Deployments call it.
 
 // Helpers of tests, which clippy does not take for tests.
 #![allow(clippy::unwrap_used)]
@@ -51,10 +51,10 @@ fn help_of_run_shows_the_go_operators_flags_with_their_defaults() {
 #[test]
 fn help_of_a_command_shows_how_it_is_used_and_what_its_exit_codes_mean() {
     for (command, expected) in [
-        ("render", ["Examples:", "--charts-dir ./charts --istio-version 1.30.3"]),
-        ("images", ["Examples:", "private registry"]),
-        ("diff", ["Examples:", "Exit codes: 0 without differences, 1 with some, 2 after an error"]),
-        ("check", ["Examples:", "Exit codes: 0 if nothing speaks against an installation"]),
+        ("render", &["Examples:", "--charts-dir ./charts --istio-version 1.30.3"][..]),
+        ("images", &["Examples:", "private registry"]),
+        ("diff", &["Examples:", "Exit codes:", "1  differences found"]),
+        ("check", &["Examples:", "Exit codes:", "0  no errors found"]),
     ] {
         let (code, stdout, _) = output(&format!("{command} --help"));
         assert_eq!(code, 0);
@@ -67,7 +67,7 @@ fn help_of_a_command_shows_how_it_is_used_and_what_its_exit_codes_mean() {
 #[test]
 fn commands_that_report_with_exit_code_1_fail_with_2() {
     for (line, because) in [
-        ("diff -f /does/not/exist", "cannot read /does/not/exist"),
+        ("diff -f /does/not/exist", "failed to read /does/not/exist"),
         ("diff", "--filename <FILE>"),
         ("check", "--kubeconfig"),
         ("check --istio-version 1.0.0", "--kubeconfig"),
@@ -86,7 +86,7 @@ fn help_of_restarts_explains_changes_and_exit_codes() {
         for expected in ["Nothing is changed without --apply", "Exit codes:", "130", "Ctrl-C", "Examples:"] {
             assert!(stdout.contains(expected), "{expected} is missing in:\n{stdout}");
         }
-        let (_, explained) = stdout.split_once("Nothing is changed").unwrap();
+        let (_, explained) = stdout.split_once("Each workload is compared").unwrap();
         assert!(explained.lines().all(|line| line.chars().count() <= 120), "{stdout}");
     }
 }
@@ -121,10 +121,10 @@ fn no_cluster_is_an_error_that_lists_the_searched_locations() {
 #[test]
 fn a_command_line_that_is_wrong_is_explained() {
     for (line, expected) in [
-        ("run --reconciliation-interval 5", "a unit is missing"),
+        ("run --reconciliation-interval 5", "missing unit"),
         ("run --metrics-bind-address 8080", ":8090"),
-        ("run --leader-elect=maybe", "write true or false"),
-        ("run --zap-log-level loud", "write error, warn, info, debug"),
+        ("run --leader-elect=maybe", "use true or false"),
+        ("run --zap-log-level loud", "use error, warn, info, debug"),
         ("run --rate-limiter-burst 0", "0 is not in"),
         ("--leader-elects", "--leader-elect"),
     ] {
@@ -178,7 +178,7 @@ fn a_port_in_use_stops_the_start_and_is_reported() {
     );
     let (code, _, stderr) = output(&line);
     assert_eq!(code, 1);
-    assert!(stderr.contains(&format!("the health probe server cannot listen on {address}")), "{stderr}");
+    assert!(stderr.contains(&format!("the health probe server failed to listen on {address}")), "{stderr}");
     assert!(stderr.contains("in use"), "{stderr}");
 }
 

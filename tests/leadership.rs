@@ -52,7 +52,7 @@ async fn a_standby_is_live_and_ready_and_does_not_write(control_plane: &ControlP
     let leader = bed.replica("a", NEVER_EXPIRES).await?;
     leader.wait_until_leading().await?;
     let standby = bed.replica("b", NEVER_EXPIRES).await?;
-    standby.wait_for_log("standing by").await?;
+    standby.wait_for_log("waiting for the leader lease").await?;
     assert_eq!(standby.get(standby.probes, "/healthz").await?, (200, "ok\n".to_owned()));
     assert_eq!(standby.get(standby.probes, "/readyz").await?, (200, "ok\n".to_owned()));
     bed.wait_for_renewals(3).await?;
@@ -71,7 +71,7 @@ async fn a_leader_that_is_stopped_hands_over_at_once(control_plane: &ControlPlan
     let mut leader = bed.replica("c", NEVER_EXPIRES).await?;
     leader.wait_until_leading().await?;
     let mut standby = bed.replica("d", NEVER_EXPIRES).await?;
-    standby.wait_for_log("standing by").await?;
+    standby.wait_for_log("waiting for the leader lease").await?;
     let transitions = bed.transitions().await?;
     assert_eq!(leader.process.terminate(Duration::from_secs(5)).await?.code(), Some(0));
     standby.wait_until_leading().await?;
@@ -87,7 +87,7 @@ async fn a_killed_leader_is_replaced_when_its_lease_expires(control_plane: &Cont
     leader.wait_until_leading().await?;
     let killed = bed.holder().await?;
     let mut standby = bed.replica("f", EXPIRES_SOON).await?;
-    standby.wait_for_log("standing by").await?;
+    standby.wait_for_log("waiting for the leader lease").await?;
     leader.process.kill().await?;
     let mark = control_plane.audit().mark().await?;
     assert_eq!(bed.holder().await?, killed, "nobody takes over before the lease is over");
@@ -105,13 +105,13 @@ async fn a_leader_that_hung_does_not_write_when_it_wakes_up(control_plane: &Cont
     let mut hung = bed.replica("g", EXPIRES_SOON).await?;
     hung.wait_until_leading().await?;
     let mut standby = bed.replica("h", EXPIRES_SOON).await?;
-    standby.wait_for_log("standing by").await?;
+    standby.wait_for_log("waiting for the leader lease").await?;
     hung.process.pause()?;
     standby.wait_until_leading().await?;
     let holder = bed.holder().await?;
     hung.process.resume()?;
     assert_eq!(hung.process.wait(DEADLINE).await?.code(), Some(1));
-    assert!(hung.process.log().contains("error: leadership was lost"), "{}", hung.process.log());
+    assert!(hung.process.log().contains("error: lost the leader lease"), "{}", hung.process.log());
     assert_eq!(bed.holder().await?, holder, "the one that hung must not take the Lease back");
     assert_eq!(standby.process.terminate(Duration::from_secs(5)).await?.code(), Some(0));
     Ok(())
@@ -125,7 +125,7 @@ async fn a_leader_whose_lease_was_taken_exits_with_an_error(control_plane: &Cont
     bed.leases.patch(LEASE, &PatchParams::default(), &Patch::Merge(new_holder)).await?;
     assert_eq!(leader.process.wait(DEADLINE).await?.code(), Some(1));
     let log = leader.process.log();
-    assert!(log.contains("was taken over by istio-controller-manager-5d4f_0c1b"), "{log}");
+    assert!(log.contains("was acquired by istio-controller-manager-5d4f_0c1b"), "{log}");
     assert_eq!(bed.holder().await?.as_deref(), Some("istio-controller-manager-5d4f_0c1b"));
     Ok(())
 }
@@ -137,7 +137,7 @@ async fn a_leader_that_was_cut_off_is_replaced_and_stops_writing(control_plane: 
     let mut cut_off = bed.start("k", &through, EXPIRES_SOON)?;
     cut_off.wait_until_leading().await?;
     let mut standby = bed.replica("l", EXPIRES_SOON).await?;
-    standby.wait_for_log("standing by").await?;
+    standby.wait_for_log("waiting for the leader lease").await?;
     proxy.cut(true);
     standby.wait_until_leading().await?;
     let holder = bed.holder().await?;
@@ -158,7 +158,7 @@ async fn a_killed_leader_is_replaced_in_twenty_seconds_by_default(
     let mut leader = bed.replica("m", &[]).await?;
     leader.wait_until_leading().await?;
     let mut standby = bed.replica("n", &[]).await?;
-    standby.wait_for_log("standing by").await?;
+    standby.wait_for_log("waiting for the leader lease").await?;
     leader.process.kill().await?;
     standby.wait_until_leading_within(Duration::from_secs(20)).await?;
     assert_eq!(standby.process.terminate(Duration::from_secs(5)).await?.code(), Some(0));
@@ -170,7 +170,7 @@ async fn a_stopped_leader_is_replaced_in_two_seconds_by_default(control_plane: &
     let mut leader = bed.replica("o", &[]).await?;
     leader.wait_until_leading().await?;
     let mut standby = bed.replica("p", &[]).await?;
-    standby.wait_for_log("standing by").await?;
+    standby.wait_for_log("waiting for the leader lease").await?;
     assert_eq!(leader.process.terminate(Duration::from_secs(5)).await?.code(), Some(0));
     standby.wait_until_leading_within(Duration::from_secs(2)).await?;
     assert_eq!(standby.process.terminate(Duration::from_secs(5)).await?.code(), Some(0));
@@ -294,7 +294,7 @@ fn user(name: &str) -> String {
 impl Replica {
     /// Waits until this replica says of itself that it leads.
     async fn wait_until_leading(&self) -> Result {
-        self.wait_for_log("leading").await?;
+        self.wait_for_log("acquired the leader lease").await?;
         assert!(self.is_leading().await?);
         Ok(())
     }
@@ -302,7 +302,7 @@ impl Replica {
     /// Waits until this replica leads after another, and prints how long that took.
     async fn wait_until_leading_within(&self, deadline: Duration) -> Result {
         let started = Instant::now();
-        self.process.wait_for_log("leading", deadline).await?;
+        self.process.wait_for_log("acquired the leader lease", deadline).await?;
         println!("followed after {:.1} s", started.elapsed().as_secs_f64());
         Ok(())
     }

@@ -19,6 +19,25 @@ fn run_with_input(line: &str, input: &str) -> (i32, String, String) {
 }
 
 #[test]
+fn problems_of_the_spec_and_of_its_values_are_reported_together() {
+    let spec = "{config: {trustDomain: under_score}, restarter: {maxUnfinished: 0}, values: {pilot: {autoscaleMni: 2}}}";
+    let (code, _, stderr) = run_with_input("render -f -", &istio("default", spec));
+    assert_eq!(code, 1);
+    for field in ["spec.config.trustDomain", "spec.restarter.maxUnfinished", "spec.values.pilot.autoscaleMni"]
+    {
+        assert!(stderr.contains(field), "{field} is missing in: {stderr}");
+    }
+}
+
+#[test]
+fn an_unknown_restart_reason_is_refused_with_a_suggestion() {
+    let spec = "{restarter: {restartAlsoFor: [TrustDomian]}}";
+    let (code, _, stderr) = run_with_input("render -f -", &istio("default", spec));
+    assert_eq!(code, 1);
+    assert!(stderr.contains("did you mean TrustDomain?"), "{stderr}");
+}
+
+#[test]
 fn input_without_exactly_one_resource_is_described_in_the_error() {
     let config_map = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}".to_owned();
     let older =
@@ -27,13 +46,13 @@ fn input_without_exactly_one_resource_is_described_in_the_error() {
     for (input, because) in [
         (
             String::new(),
-            "standard input holds no resource of kind Istio (operator.kyma-project.io/v1alpha2), but nothing of Kubernetes",
+            "no resource of kind Istio (operator.kyma-project.io/v1alpha2) in standard input: found no Kubernetes object",
         ),
-        (config_map, "but ConfigMap (v1)"),
-        (older, "but Istio (operator.kyma-project.io/v1alpha1)"),
-        ("a: [b".to_owned(), "standard input is no YAML"),
-        ("just words".to_owned(), "but nothing of Kubernetes"),
-        (two, "standard input holds several resources of kind Istio (one, two), give one of them"),
+        (config_map, "found ConfigMap (v1)"),
+        (older, "found Istio (operator.kyma-project.io/v1alpha1)"),
+        ("a: [b".to_owned(), "standard input is not valid YAML"),
+        ("just words".to_owned(), "found no Kubernetes object"),
+        (two, "several resources of kind Istio in standard input: one, two. Keep one of them"),
     ] {
         for (command, failure) in [("render", 1), ("images", 1), ("diff", 2)] {
             let (code, stdout, stderr) = run_with_input(&format!("{command} -f -"), &input);

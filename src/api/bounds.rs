@@ -1,16 +1,16 @@
-//! How large a field of `spec` may be, judged on its JSON text before anything is made of it: a value takes fifty times
-//! the memory of its text, and what walks a value recursively must not be given one that is nested without end.
+//! Maximum sizes of the fields of `spec`, checked on their JSON text before they are decoded: a value takes fifty times the
+//! memory of its text, and recursive functions must not get a deeply nested one.
 //!
-//! Pure, and iterative: no text, however nested, takes more than a few bytes of stack.
+//! Pure and iterative: no text, however nested, takes more than a few bytes of stack.
 
 use std::fmt;
 
-/// The most that one field of `spec` may hold.
+/// Maximum size of one field of `spec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Maps and lists inside each other.
+    /// Nesting depth of maps and lists.
     pub depth: usize,
-    /// Maps, lists, and what they contain.
+    /// Number of maps, lists and their items.
     pub entries: usize,
     /// Bytes of JSON text.
     pub bytes: usize,
@@ -27,7 +27,7 @@ pub const TYPED_BOUNDS: Bounds = Bounds { depth: 64, entries: 20_000, bytes: 192
 /// The fields without a schema.
 const FREE_FORM_FIELDS: [&str; 2] = ["values", "patches"];
 
-/// A field of `spec` that is larger than it may be. It was left out of the spec, which must not be followed.
+/// A field of `spec` that exceeds a bound. It was left out of the spec, which must be rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Excess {
     /// Name of the field below `spec`.
@@ -36,12 +36,12 @@ pub struct Excess {
     pub bound: Bound,
 }
 
-/// One bound that is exceeded, with its number.
+/// The bound that is exceeded, with its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// Maps and lists inside each other.
+    /// Nesting depth of maps and lists.
     Depth(usize),
-    /// Maps, lists, and what they contain.
+    /// Number of maps, lists and their items.
     Entries(usize),
     /// Bytes of JSON text.
     Bytes(usize),
@@ -92,7 +92,7 @@ impl Bounds {
     }
 }
 
-/// Goes to the end of a string whose opening quote was read.
+/// Skips to the end of a string whose opening quote was read.
 fn skip_string(bytes: &mut std::str::Bytes<'_>) {
     while let Some(byte) = bytes.next() {
         match byte {

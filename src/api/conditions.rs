@@ -1,5 +1,5 @@
-//! The states, condition types and reasons that an `Istio` resource can show.
-//! A vocabulary: which of them applies is decided where the fact is known, who writes them is the status writer.
+//! The states, condition types and reasons of the `Istio` resource. A vocabulary: controllers decide which one applies, and the
+//! status writer writes it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,9 +16,9 @@ pub enum State {
     Processing,
     /// Removal is under way.
     Deleting,
-    /// The user has something to mend.
+    /// The user has to act.
     Warning,
-    /// The operator failed, and tries again.
+    /// The operator failed and retries.
     Error,
 }
 
@@ -39,11 +39,11 @@ impl State {
 /// Type of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConditionType {
-    /// Whether Istio runs as described.
+    /// Whether Istio runs as configured.
     Ready,
     /// Whether every sidecar is up to date.
     ProxySidecarRestartSucceeded,
-    /// Whether a user's resource changes the ingress gateway behind the operator's back.
+    /// Whether a resource of a user changes the ingress gateway.
     IngressTargetingUserResourceFound,
 }
 
@@ -66,7 +66,7 @@ pub enum ConditionStatus {
     True,
     /// The condition does not hold.
     False,
-    /// It cannot be told.
+    /// It is not known whether the condition holds.
     Unknown,
 }
 
@@ -82,11 +82,12 @@ impl ConditionStatus {
     }
 }
 
-/// Defines [`StaleReason`] from one table, so that type, status and message of a reason stand side by side.
+/// Defines [`Reason`] from one table of type, status and message.
 macro_rules! reasons {
     ($($(#[$doc:meta])* $reason:ident: $type:ident is $status:ident, $message:literal;)+) => {
-        /// Reason of a condition. Determines the type and status of the condition, and the message it has unless a
-        /// better one is known.
+        /// Reason of a condition. Determines the type and the status of the condition, and its default message.
+        ///
+        /// Reasons that the operator does not use are reserved: the Go operator defines them, and tools may know them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Reason {
             $($(#[$doc])* $reason,)+
@@ -114,7 +115,7 @@ macro_rules! reasons {
                 match self { $(Self::$reason => ConditionStatus::$status,)+ }
             }
 
-            /// Message of the condition when nothing more specific is known.
+            /// Default message of the condition.
             #[must_use]
             pub const fn message(self) -> &'static str {
                 match self { $(Self::$reason => $message,)+ }
@@ -124,58 +125,58 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Istio runs as described.
-    ReconcileSucceeded: Ready is True, "Istio runs as this resource describes";
-    /// Work is under way, or ended before it could tell.
-    ReconcileUnknown: Ready is Unknown, "Not known yet: work is in progress";
-    /// Someone asked to leave everything alone.
-    ReconcilePaused: Ready is Unknown, "Nothing is written while the resource is paused";
-    /// Something is not as described, because others keep changing it.
-    DriftNotRepaired: Ready is False, "Others keep changing what the operator puts back";
-    /// Something failed that has no reason of its own.
-    ReconcileFailed: Ready is False, "The last attempt to bring Istio to the described state failed";
-    /// The resource says something that cannot be followed.
-    ValidationFailed: Ready is False, "The resource is not valid, nothing was changed in the cluster";
-    /// Another resource was there first.
-    OlderCRExists: Ready is False, "An older Istio resource is in charge of this cluster, this one is ignored";
-    /// Deletion without an installation to remove.
-    IstioInstallNotNeeded: Ready is False, "There is nothing to install";
-    /// Istio is applied, later steps are not done.
-    IstioInstallSucceeded: Ready is False, "Istio is installed, further steps are under way";
+    /// Istio runs as configured.
+    ReconcileSucceeded: Ready is True, "Istio is installed as configured";
+    /// A reconcile is in progress, or ended without a result.
+    ReconcileUnknown: Ready is Unknown, "Reconciliation is in progress";
+    /// An annotation pauses the reconcile.
+    ReconcilePaused: Ready is Unknown, "Reconciliation is paused";
+    /// Another client keeps changing an object.
+    DriftNotRepaired: Ready is False, "Drift is not reverted: another client keeps changing the same fields";
+    /// A step without a reason of its own failed.
+    ReconcileFailed: Ready is False, "Reconciliation failed";
+    /// The resource is not valid.
+    ValidationFailed: Ready is False, "The resource is not valid. The cluster is not changed";
+    /// An older resource is active.
+    OlderCRExists: Ready is False, "An older Istio resource is active. This resource is ignored";
+    /// Reserved. Deletion without an installation to remove.
+    IstioInstallNotNeeded: Ready is False, "Installation is not needed";
+    /// Reserved. Istio is applied, and later steps are in progress.
+    IstioInstallSucceeded: Ready is False, "Istio is installed. Further steps are in progress";
     /// Istio is removed.
     IstioUninstallSucceeded: Ready is False, "Istio is removed";
     /// Applying or removing Istio failed.
-    IstioInstallUninstallFailed: Ready is False, "Istio could not be installed or removed completely";
-    /// The resource is valid by itself, but gives no working configuration of Istio.
-    IstioCustomResourceMisconfigured: Ready is False, "The resource gives no working configuration of Istio";
-    /// Istio's own resources that users made stand in the way of removal.
-    IstioCustomResourcesDangling: Ready is False, "Istio is still in use: delete the Istio resources that remain in the cluster";
-    /// The step between the installed and the wanted version is not supported.
-    IstioVersionUpdateNotAllowed: Ready is False, "Istio cannot be brought from the installed to the wanted version in one step";
-    /// Resources next to Istio could not be applied.
-    CustomResourcesReconcileFailed: Ready is False, "The resources that accompany Istio could not be applied";
-    /// The ingress gateway was restarted.
+    IstioInstallUninstallFailed: Ready is False, "Istio is not completely installed or removed";
+    /// The resource is valid, but its configuration cannot be rendered.
+    IstioCustomResourceMisconfigured: Ready is False, "The configuration of Istio cannot be rendered";
+    /// Istio resources of users block the removal.
+    IstioCustomResourcesDangling: Ready is False, "There are Istio resources that block deletion";
+    /// The update from the installed to the desired version is not supported.
+    IstioVersionUpdateNotAllowed: Ready is False, "Istio version update is not allowed";
+    /// Reserved. Extra resources could not be applied.
+    CustomResourcesReconcileFailed: Ready is False, "Extra resources are not applied";
+    /// Reserved. The ingress gateway was restarted.
     IngressGatewayRestartSucceeded: Ready is False, "The ingress gateway was restarted";
-    /// The ingress gateway could not be restarted.
+    /// Reserved. The ingress gateway could not be restarted.
     IngressGatewayRestartFailed: Ready is False, "The ingress gateway could not be restarted";
-    /// The egress gateway was restarted.
+    /// Reserved. The egress gateway was restarted.
     EgressGatewayRestartSucceeded: Ready is False, "The egress gateway was restarted";
-    /// The egress gateway could not be restarted.
+    /// Reserved. The egress gateway could not be restarted.
     EgressGatewayRestartFailed: Ready is False, "The egress gateway could not be restarted";
     /// Every sidecar is up to date.
     ProxySidecarRestartSucceeded: ProxySidecarRestartSucceeded is True, "Every sidecar is up to date";
-    /// Sidecars could not be brought up to date.
-    ProxySidecarRestartFailed: ProxySidecarRestartSucceeded is False, "The sidecars could not be brought up to date";
-    /// Some sidecars are up to date, others are still to come.
-    ProxySidecarRestartPartiallySucceeded: ProxySidecarRestartSucceeded is False, "Sidecars are being brought up to date";
-    /// Some sidecars can only be brought up to date by their owner.
-    ProxySidecarManualRestartRequired: ProxySidecarRestartSucceeded is False, "Some workloads have to be restarted by their owners";
-    /// A user's resource targets the ingress gateway.
+    /// The sidecars could not be updated.
+    ProxySidecarRestartFailed: ProxySidecarRestartSucceeded is False, "The sidecars could not be updated";
+    /// Sidecars are being updated.
+    ProxySidecarRestartPartiallySucceeded: ProxySidecarRestartSucceeded is False, "Sidecars are being updated";
+    /// Owners have to restart workloads.
+    ProxySidecarManualRestartRequired: ProxySidecarRestartSucceeded is False, "Some workloads must be restarted manually";
+    /// A resource of a user targets the ingress gateway.
     IngressTargetingUserResourceFound: IngressTargetingUserResourceFound is True, "A resource that is not part of the installation changes the ingress gateway";
-    /// No user's resource targets the ingress gateway.
+    /// No resource of a user targets the ingress gateway.
     IngressTargetingUserResourceNotFound: IngressTargetingUserResourceFound is False, "No resource outside the installation changes the ingress gateway";
-    /// It could not be found out.
-    IngressTargetingUserResourceDetectionFailed: IngressTargetingUserResourceFound is Unknown, "It could not be found out whether another resource changes the ingress gateway";
+    /// The detection failed.
+    IngressTargetingUserResourceDetectionFailed: IngressTargetingUserResourceFound is Unknown, "Failed to determine whether another resource changes the ingress gateway";
 }
 
 #[cfg(test)]

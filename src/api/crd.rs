@@ -1,5 +1,5 @@
-//! Generates the CustomResourceDefinition of the `Istio` resource from its Rust types: a tool for whoever changes these.
-//! Only corrects what the generator cannot know about Kubernetes; field names, types and texts come from the types.
+//! Generates the CRD of the `Istio` resource from its Rust types; used by developers only.
+//! Field names, types and descriptions come from the types. This corrects what the generator does not know about Kubernetes.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ fn generated_crd() -> Value {
     value
 }
 
-/// An `Istio` resource without a spec is complete: it asks for the default installation.
+/// An `Istio` resource without a spec is valid: it describes the default installation.
 fn make_top_level_optional(schema: &mut Value) {
     if let Some(schema) = schema.as_object_mut() {
         schema.remove("required");
@@ -34,7 +34,7 @@ fn make_top_level_optional(schema: &mut Value) {
     }
 }
 
-/// Lets a number with a fractional part of zero be written as the whole number it is.
+/// Converts a number with a fractional part of zero to an integer.
 fn as_whole_number(value: &Value) -> Option<Value> {
     let number = value.as_f64().filter(|number| value.is_f64() && number.fract() == 0.0)?;
     format!("{number:.0}").parse::<i64>().ok().map(Value::from)
@@ -68,12 +68,11 @@ fn correct_schema(schema: &mut Value) {
     }
 }
 
-/// The most items of a list, or keys of a map, where [`FIELD_BOUNDS`] says nothing else.
+/// Default maximum number of items of a list or a map; see [`FIELD_BOUNDS`] for exceptions.
 const MAX_ITEMS: u64 = 100;
-/// The most characters of a text, where [`FIELD_BOUNDS`] says nothing else. No name, host or quantity is longer.
+/// Default maximum length of a string; see [`FIELD_BOUNDS`] for exceptions. No name, host or quantity is longer.
 const MAX_LENGTH: u64 = 4096;
-/// Bounds of fields that need more than the usual ones, or less. Generous: what the reference accepts and anybody uses
-/// fits by a wide margin.
+/// Bounds of fields that differ from the defaults. They are generous for everything that the Go operator accepts.
 const FIELD_BOUNDS: [(&str, u64); 4] = [
     ("spec.config.authorizers", 200),
     ("spec.config.proxyStatsMatcher.inclusionRegexps", 500),
@@ -81,7 +80,7 @@ const FIELD_BOUNDS: [(&str, u64); 4] = [
     ("spec.patches[].json", 200),
 ];
 
-/// Gives every list, map and text below `path` a bound, so that the API server refuses what nobody needs.
+/// Gives every list, map and string below `path` a bound that the API server enforces.
 fn add_bounds(schema: &mut Value, path: &str) {
     let Some(map) = schema.as_object_mut() else { return };
     let usual =
@@ -121,7 +120,7 @@ fn any_map_matches(schema: &Value, holds: &dyn Fn(&serde_json::Map<String, Value
     }
 }
 
-/// `UPDATE=1 cargo test`, or `make generate`, writes the file anew.
+/// `UPDATE=1 cargo test`, or `make generate`, writes the file.
 #[test]
 fn the_committed_crd_is_the_generated_one() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds/istios.operator.kyma-project.io.yaml");

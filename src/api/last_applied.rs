@@ -1,7 +1,7 @@
-//! The annotation `operator.kyma-project.io/lastAppliedConfiguration`: what was installed completely the last time.
+//! The annotation `operator.kyma-project.io/lastAppliedConfiguration`: the last complete installation.
 //!
-//! Its form is the Go operator's, because others read it: the Kyma dashboard shows `IstioTag`, and the Go operator
-//! decides by it when it takes over again. Read tolerantly: whatever stands there must not keep a resource from working.
+//! Its format is that of the Go operator: the Kyma dashboard shows `IstioTag`, and the Go operator depends on it after a switch
+//! back. Parsing is tolerant, because an invalid annotation must not block the resource.
 
 use kube::ResourceExt;
 use serde_json::{Map, Value, json};
@@ -9,16 +9,16 @@ use serde_json::{Map, Value, json};
 use super::names::{LAST_APPLIED_ANNOTATION, LAST_APPLIED_VERSION_KEY};
 use super::{Istio, IstioSpec};
 
-/// What the annotation tells.
+/// The content of the annotation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LastApplied {
     /// Tag of the Istio images of the last complete installation, such as `1.31.0-distroless`.
     pub istio_tag: Option<String>,
-    /// The spec of the last complete installation; the default one where it is not readable.
+    /// The spec of the last complete installation; the default one if it is unreadable.
     pub spec: IstioSpec,
 }
 
-/// Reads the annotation off a resource. `None` if there was no complete installation yet, or none that can be read.
+/// Reads the annotation of a resource. `None` without a complete installation, or if it is unreadable.
 #[must_use]
 pub fn read(resource: &Istio) -> Option<LastApplied> {
     let fields: Map<String, Value> =
@@ -28,11 +28,10 @@ pub fn read(resource: &Istio) -> Option<LastApplied> {
     Some(LastApplied { istio_tag: istio_tag.filter(|tag| !tag.is_empty()), spec })
 }
 
-/// The annotation's text for a complete installation of `spec` from images with the tag `istio_tag`.
+/// The text of the annotation for a complete installation of `spec` with images of the tag `istio_tag`.
 ///
-/// The Go operator always writes `config.telemetry.metrics`, so its readers may rely on it, and `null` for some settings of
-/// components that are not there. It knows neither `values` nor `patches`, and a copy of them could outgrow what annotations
-/// may hold.
+/// The Go operator always writes `config.telemetry.metrics`, so that readers may depend on it, and `null` for absent settings of
+/// components. It does not know `values` and `patches`, and a copy of them could exceed the limit of annotations.
 #[must_use]
 pub fn render(spec: &IstioSpec, istio_tag: &str) -> String {
     let mut fields = match serde_json::to_value(spec) {

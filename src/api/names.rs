@@ -2,11 +2,11 @@
 //! with Istio itself.
 //! Constants only.
 
-/// Namespace in which an `Istio` resource is honoured, and in which the operator runs by default.
+/// Namespace of the active `Istio` resource, and by default of the operator.
 pub const OPERATOR_NAMESPACE: &str = "kyma-system";
 /// Namespace of Istio's control plane.
 pub const ISTIO_NAMESPACE: &str = "istio-system";
-/// `ClusterRole` with what the operator may do in [`ISTIO_NAMESPACE`] only, and the `RoleBinding` there by which it has it.
+/// `ClusterRole` with the permissions that the operator has only in [`ISTIO_NAMESPACE`], and its `RoleBinding` there.
 pub const CONTROL_PLANE_ROLE: &str = "istio-manager-control-plane";
 /// Name under which users usually create the `Istio` resource. Any other name works too.
 pub const CANONICAL_NAME: &str = "default";
@@ -18,8 +18,7 @@ pub const INSTALLATION_FINALIZER: &str = "istios.operator.kyma-project.io/istio-
 pub const LAST_APPLIED_ANNOTATION: &str = "operator.kyma-project.io/lastAppliedConfiguration";
 /// Key of the version inside [`LAST_APPLIED_ANNOTATION`].
 pub const LAST_APPLIED_VERSION_KEY: &str = "IstioTag";
-/// Annotation of the `Istio` resource by which its owner accepts that the named version, older than the installed one, is
-/// installed.
+/// Annotation of the `Istio` resource that allows a downgrade to the named version.
 pub const ALLOW_DOWNGRADE_ANNOTATION: &str = "istios.operator.kyma-project.io/allow-downgrade";
 
 /// Label key that marks every object of the Istio module.
@@ -30,8 +29,8 @@ pub const MODULE_LABEL_VALUE: &str = "istio";
 pub const WARDEN_LABEL: &str = "namespaces.warden.kyma-project.io/validate";
 /// Value of [`WARDEN_LABEL`].
 pub const WARDEN_LABEL_VALUE: &str = "enabled";
-/// Annotation that tells people not to edit an object. Only its presence is meaningful, but it also sits in pod
-/// templates, where a changed text is a changed template: see [`DISCLAIMER`].
+/// Annotation with a warning not to edit an object. Only its presence is meaningful, but it is also in pod templates, where a
+/// changed text is a changed template: see [`DISCLAIMER`].
 pub const DISCLAIMER_ANNOTATION: &str = "istios.operator.kyma-project.io/managed-by-disclaimer";
 /// Text of [`DISCLAIMER_ANNOTATION`] on objects that no chart renders. It has no final newline, unlike the text in the
 /// base configuration.
@@ -40,11 +39,11 @@ pub const DISCLAIMER: &str = "DO NOT EDIT - This resource is managed by Kyma.\n\
 /// Annotation put on a pod template to restart its workload.
 pub const RESTARTED_AT_ANNOTATION: &str = "istio-operator.kyma-project.io/restartedAt";
 
-/// Field manager of everything the operator applies. Shared with the Go operator and `istioctl`, so that fields they
-/// left behind go when they should.
+/// Field manager of all applied objects. Shared with the Go operator and `istioctl`, so that fields that they applied are
+/// removed when they are no longer planned.
 pub const FIELD_MANAGER: &str = "istio-operator";
-/// Field manager of what the operator writes beside Istio: what it remembers, and restarts of what belongs to users. It
-/// outlives a take-over of Istio's objects by somebody else.
+/// Field manager of the operator's own objects and of restarts of users' workloads. It stays when another installer adopts the
+/// objects of Istio.
 pub const OWN_FIELD_MANAGER: &str = "istio-manager";
 /// Lease of the leader election, the one that the Go operator uses, so that both never run at once.
 pub const LEADER_LEASE: &str = "76223278.kyma-project.io";
@@ -55,9 +54,9 @@ pub const FEATURES_CONFIG_MAP: &str = "istio-features";
 pub const PROVISIONING_INFO_CONFIG_MAP: &str = "kyma-provisioning-info";
 /// ConfigMap in [`ISTIO_NAMESPACE`] whose presence keeps a classic load balancer on AWS.
 pub const ELB_DEPRECATED_CONFIG_MAP: &str = "elb-deprecated";
-/// ConfigMap in the operator's namespace with what it remembers of the cluster.
+/// ConfigMap in the operator's namespace with the remembered properties of the cluster.
 pub const REMEMBERED_FACTS_CONFIG_MAP: &str = "istio-manager-cluster";
-/// Definition of vertical autoscalers; without it the cluster has none.
+/// CRD of vertical autoscalers; without it the cluster has none.
 pub const VERTICAL_AUTOSCALER_CRD: &str = "verticalpodautoscalers.autoscaling.k8s.io";
 /// Deployment, Service and pod label value of the ingress gateway.
 pub const INGRESS_GATEWAY: &str = "istio-ingressgateway";

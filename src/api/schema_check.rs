@@ -1,25 +1,25 @@
-//! Whether a resource fits its definition, for commands that read one from a file, where no API server has judged it.
+//! Checks a resource against its CRD, for commands that read it from a file, which no API server has checked.
 //!
-//! Names, types and choices only: what else the definition demands of a value is judged by `validate`.
+//! Names, types and enums only. All other rules for values are checked by `validate`.
 
 use serde::de::Error as _;
 use serde_json::Value;
 
 use super::CRD_YAML;
 
-/// What does not fit, each with its path.
+/// Fields that do not match the CRD, each with its path.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct SchemaViolations {
-    /// Fields that the definition does not have. The API server drops them, and `kubectl` refuses them.
+    /// Fields that the CRD does not have. The API server drops them, and `kubectl` rejects them.
     pub unknown: Vec<String>,
-    /// Values that the API server refuses.
+    /// Values that the API server rejects.
     pub invalid: Vec<String>,
 }
 
-/// Compares the spec of a resource with its definition.
+/// Compares the spec of a resource with the CRD.
 ///
 /// # Errors
-/// The definition is no YAML.
+/// The CRD is not valid YAML.
 pub fn check_schema(spec: &Value) -> serde_json::Result<SchemaViolations> {
     let crd = gotemplate::yaml::parse_json(CRD_YAML).map_err(serde_json::Error::custom)?;
     let schema = crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec");
@@ -39,7 +39,10 @@ impl SchemaViolations {
         }
         if let Some(choices) = schema["enum"].as_array().filter(|choices| !choices.contains(value)) {
             let choices: Vec<&str> = choices.iter().filter_map(Value::as_str).collect();
-            self.invalid.push(format!("{path}: {value} is not one of {}", choices.join(", ")));
+            let suggestion =
+                istio_charts::most_alike(value.as_str().unwrap_or_default(), choices.iter().copied());
+            let advice = suggestion.map(|alike| format!(", did you mean {alike}?")).unwrap_or_default();
+            self.invalid.push(format!("{path}: {value} is not one of {}{advice}", choices.join(", ")));
         }
         match value {
             Value::Object(map) => {
@@ -59,7 +62,7 @@ impl SchemaViolations {
     fn check_field(&mut self, schema: &Value, parent: &str, name: &str, value: &Value) {
         let path = format!("{parent}.{name}");
         let Some(properties) = schema["properties"].as_object() else {
-            // A map of the user's own names, or a part that the definition says nothing of.
+            // A map with names of the user, or a part without a schema.
             return self.check_value(&schema["additionalProperties"], &path, value);
         };
         if let Some(field) = properties.get(name) {

@@ -1,16 +1,16 @@
-//! Makes command lines written for a Go program readable for clap: Go takes long flags with one dash as well, and
-//! the reference operator has no subcommands.
+//! Translates command lines of the Go operator for clap: Go also accepts long flags with one dash, and the Go operator has
+//! no subcommands.
 
 use std::ffi::{OsStr, OsString};
 
-/// The subcommand that a command line without one means.
+/// The subcommand of a command line that names none.
 const DEFAULT_SUBCOMMAND: &str = "run";
 
-/// Rewrites the arguments (without the program's name): a known long flag with one dash gets its second one, and
-/// `run` is put in front unless the first argument is one of `subcommands` or asks for help or the version.
+/// Rewrites the arguments (without the program's name): a known long flag with one dash gets a second one, and `run` is
+/// prepended unless the first argument is one of `subcommands` or requests help or the version.
 ///
-/// `flags` are the names of all long flags, without dashes. What follows `--` stays as it is.
-pub fn normalize(
+/// `flags` are the names of all long flags, without dashes. Arguments after `--` are not changed.
+pub(super) fn normalize(
     arguments: impl IntoIterator<Item = OsString>,
     subcommands: &[&str],
     flags: &[&str],

@@ -1,101 +1,87 @@
-//! `check`: looks at a cluster before an installation or upgrade.
+//! `check`: runs preflight checks of a cluster before an installation or upgrade.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::report;
-use super::shared::{self, ClusterArguments, VersionArguments};
-use crate::kubernetes::ConnectError;
+use super::error::CliError;
+use super::output;
+use super::shared::{ClusterArguments, VersionArguments};
 use crate::preflight::{self, CheckSubject, Finding, FindingSeverity, PreflightInput};
 
-/// Why nothing was checked.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckError {
-    /// There is no cluster to look at.
-    #[error("there is no connection to a Kubernetes cluster; name one with --kubeconfig")]
-    Connect(#[from] ConnectError),
-    /// The charts are not there.
-    #[error("cannot load Istio's charts")]
-    Charts(#[from] istio_charts::BundleError),
-    /// Nothing can run.
-    #[error("cannot start")]
-    Runtime(#[source] io::Error),
-    /// The findings cannot be printed.
-    #[error("cannot print")]
-    Print(#[source] io::Error),
-}
-
-/// Form of the findings.
+/// Output format of the findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum FindingsFormat {
-    /// For people
+    /// One finding with its remedy after the other
     Text,
-    /// For programs
+    /// One JSON object
     Json,
 }
 
-/// How it is used.
+/// Examples of the help.
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  Before an upgrade, with the program of the new version:
+  # Check the cluster before an upgrade, with the binary of the new version
     istio-manager check
-  Before the installation of another version of Istio:
+
+  # Check the cluster before the installation of another version of Istio
     istio-manager check --charts-dir ./charts --istio-version 1.30.3
-  What the operator's own ServiceAccount may not do:
+
+  # Check the permissions of the operator's ServiceAccount
     istio-manager check --as system:serviceaccount:kyma-system:istio-controller-manager
-  In a pipeline:
+
+  # Print the errors only
     istio-manager check -o json | jq -r '.findings[] | select(.severity == \"error\") | .message'
 
-Nothing is written to the cluster. Exit codes: 0 if nothing speaks against an installation (notes and warnings do not), 1 if
-an error was found, 2 if nothing could be checked.";
+Nothing is written to the cluster.
 
-/// What `check` is told on the command line.
+Exit codes:
+  0  no errors found; notes and warnings do not block an installation
+  1  at least one error found
+  2  the checks could not be run";
+
+/// Arguments of `check`.
 #[derive(Args, Debug)]
-pub struct CheckArguments {
+pub(crate) struct CheckArguments {
     #[command(flatten)]
     cluster: ClusterArguments,
 
     #[command(flatten)]
     version: VersionArguments,
 
-    /// Form of the findings
-    #[arg(short, long, value_enum, default_value = "text", value_name = "FORM")]
+    /// Output format
+    #[arg(short, long, value_enum, default_value = "text", value_name = "FORMAT")]
     output: FindingsFormat,
 }
 
-/// Prints the findings. Exits with 0 if nothing speaks against an installation, 1 if something does, 2 if nothing could
-/// be checked.
-pub fn main(arguments: &CheckArguments) -> ExitCode {
+/// Prints the findings. Exits with 0 without an error among them, with 1 otherwise, and with 2 if the checks could not be run.
+pub(super) fn main(arguments: &CheckArguments) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime.map_err(CheckError::Runtime).and_then(|runtime| runtime.block_on(check(arguments)));
+    let result = runtime.map_err(CliError::Runtime).and_then(|runtime| runtime.block_on(check(arguments)));
     match result {
         Ok(findings) if findings.iter().any(|finding| finding.severity == FindingSeverity::Error) => {
             ExitCode::from(1)
         }
         Ok(_) => ExitCode::SUCCESS,
-        Err(error) => report::report_trouble(&error),
+        Err(error) => error.report(2),
     }
 }
 
-async fn check(arguments: &CheckArguments) -> Result<Vec<Finding>, CheckError> {
+async fn check(arguments: &CheckArguments) -> Result<Vec<Finding>, CliError> {
     let client = arguments.cluster.connect().await?;
     let bundle = arguments.version.bundle()?;
     let namespace = arguments.cluster.namespace();
     let input = PreflightInput { client: &client, bundle: &bundle, operator_namespace: &namespace };
     let findings = preflight::run_preflight(input).await;
     let text = match arguments.output {
-        FindingsFormat::Text => format_findings(&findings, shared::is_coloured()),
+        FindingsFormat::Text => format_findings(&findings, output::is_colored()),
         FindingsFormat::Json => {
             format!("{:#}\n", json!({"istioVersion": bundle.version(), "findings": findings}))
         }
     };
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CheckError::Print(error)),
-        _ => Ok(findings),
-    }
+    output::print(&text)?;
+    Ok(findings)
 }
 
 const RED: &str = "\x1b[31m";
@@ -104,10 +90,10 @@ const CYAN: &str = "\x1b[36m";
 const GREEN: &str = "\x1b[32m";
 const RESET: &str = "\x1b[0m";
 
-fn format_findings(findings: &[Finding], coloured: bool) -> String {
-    let mark = |word: &str, colour: &str| {
+fn format_findings(findings: &[Finding], colored: bool) -> String {
+    let mark = |word: &str, color: &str| {
         let word = format!("{word:<8}");
-        if coloured { format!("{colour}{word}{RESET}") } else { word }
+        if colored { format!("{color}{word}{RESET}") } else { word }
     };
     let mut text = String::new();
     for subject in CheckSubject::ALL {
@@ -116,14 +102,14 @@ fn format_findings(findings: &[Finding], coloured: bool) -> String {
             text.push_str(&format!("{} {subject}\n", mark("ok", GREEN)));
         }
         for Finding { severity, message, advice, .. } in found {
-            let mark = mark(&severity.to_string(), colour(*severity));
+            let mark = mark(&severity.to_string(), color(*severity));
             text.push_str(&format!("{mark} {subject}: {message}\n           -> {advice}\n"));
         }
     }
     text
 }
 
-fn colour(severity: FindingSeverity) -> &'static str {
+fn color(severity: FindingSeverity) -> &'static str {
     match severity {
         FindingSeverity::Note => CYAN,
         FindingSeverity::Warning => YELLOW,
@@ -143,11 +129,11 @@ mod tests {
             message: "is being deleted".to_owned(),
             advice: "wait".to_owned(),
         };
-        let coloured = format_findings(std::slice::from_ref(&finding), true);
+        let colored = format_findings(std::slice::from_ref(&finding), true);
         let text = format_findings(&[finding], false);
-        let bare = [RED, GREEN, RESET].iter().fold(coloured.clone(), |text, code| text.replace(code, ""));
-        assert_eq!(bare, text, "colours are added around the same text");
-        assert!(coloured.contains("\x1b[31merror   \x1b[0m namespace"), "{coloured:?}");
+        let bare = [RED, GREEN, RESET].iter().fold(colored.clone(), |text, code| text.replace(code, ""));
+        assert_eq!(bare, text, "colors are added around the same text");
+        assert!(colored.contains("\x1b[31merror   \x1b[0m namespace"), "{colored:?}");
         assert!(
             text.contains("error    namespace istio-system: is being deleted\n           -> wait\n"),
             "{text}"

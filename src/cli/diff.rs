@@ -1,6 +1,5 @@
-//! `diff`: what applying a resource would change in the cluster, without changing it.
+//! `diff`: shows what applying a resource would change in the cluster, without changing it.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,72 +9,28 @@ use futures::StreamExt;
 use kube::api::ListParams;
 use kube::{Api, Client, Resource, ResourceExt};
 
-use super::overrides::ValuesFileError;
+use super::error::CliError;
+use super::input::read_resource;
+use super::output;
 use super::shared::{self, AllowArguments, ClusterArguments, VersionArguments};
-use super::{render, report};
 use crate::api::{Istio, names};
 use crate::diff::{self, ObjectDiff, Style};
 use crate::gather::cluster::ClusterWatch;
-use crate::gather::{self, gather, installed};
+use crate::gather::{gather, installed};
 use crate::inventory::InventoryStore;
-use crate::kubernetes::{self, ConnectError};
-use crate::plan::configuration;
+use crate::kubernetes;
 use crate::plan::{self, PlanInput, PlanOutcome};
 use crate::ssa::apply::is_transient;
-use crate::validate::{self, Rejection, version};
+use crate::validate::{self, version};
 
-/// Waits for the API server to serve a new kind.
+/// Delays between attempts to list a kind that the API server does not serve yet.
 const CRD_RETRY_DELAYS: [Duration; 3] =
     [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1)];
 
-/// Why it cannot be told what would change.
-#[derive(Debug, thiserror::Error)]
-pub enum DiffError {
-    /// The resource cannot be read.
-    #[error(transparent)]
-    Input(#[from] render::RenderError),
-    /// There is no cluster to compare with.
-    #[error("there is no connection to a Kubernetes cluster; name one with --kubeconfig")]
-    Connect(#[from] ConnectError),
-    /// The Istio resources of the cluster cannot be listed, so it is not known which one counts.
-    #[error("cannot list the Istio resources of the cluster")]
-    Resources(#[source] Box<kube::Error>),
-    /// The operator would refuse the resource.
-    #[error("the operator would refuse the resource and change nothing")]
-    Rejected(#[from] Rejection),
-    /// The cluster cannot be read.
-    #[error("cannot observe the cluster")]
-    Gather(#[from] gather::Error),
-    /// It cannot be told which version is installed.
-    #[error("cannot tell which Istio is installed")]
-    Installed(#[from] installed::Error),
-    /// The charts are not there.
-    #[error("cannot load Istio's charts")]
-    Charts(#[from] istio_charts::BundleError),
-    /// The administrator's values cannot be used.
-    #[error(transparent)]
-    Values(#[from] ValuesFileError),
-    /// The environment names images that cannot be used.
-    #[error("cannot use the images that the environment names")]
-    Images(#[from] configuration::ImagesError),
-    /// There is nothing to compare with.
-    #[error("cannot plan the installation")]
-    Plan(#[from] plan::Error),
-    /// An object cannot be compared.
-    #[error("cannot tell what would change")]
-    Compare(#[from] diff::Error),
-    /// Nothing can run.
-    #[error("cannot start")]
-    Runtime(#[source] io::Error),
-    /// The differences cannot be printed.
-    #[error("cannot print")]
-    Print(#[source] io::Error),
-}
-
-/// When a diff is coloured.
+/// When a diff is colored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Colour {
-    /// On a terminal, unless the variable `NO_COLOR` is set
+enum ColorMode {
+    /// On a terminal, unless the environment variable `NO_COLOR` is set
     Auto,
     /// Always
     Always,
@@ -83,24 +38,30 @@ enum Colour {
     Never,
 }
 
-/// How it is used.
+/// Examples of the help.
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  What applying the resource would change:
+  # Show what applying a resource would change
     istio-manager diff -f istio.yaml
-  What an upgrade would change, with the program of the new version:
+
+  # Show what an upgrade would change, with the binary of the new version
     kubectl get istio default -n kyma-system -o yaml | istio-manager diff -f -
-  Whether the cluster is as the resource says:
-    istio-manager diff -f istio.yaml > /dev/null && echo nothing would change
 
-Nothing is written: the API server is asked by dry run. Give this command the flags and image variables that the operator
-runs with. Exit codes: 0 without differences, 1 with some, 2 after an error. Differences go to standard output, a summary
-and warnings to standard error.";
+  # Test whether the cluster matches a resource
+    istio-manager diff -f istio.yaml > /dev/null && echo in sync
 
-/// What `diff` is told on the command line.
+Objects are compared with a server-side dry run, and nothing is written. Use the flags and the image variables that the
+operator runs with. Differences are printed to standard output; warnings and a summary to standard error.
+
+Exit codes:
+  0  no differences
+  1  differences found
+  2  an error occurred";
+
+/// Arguments of `diff`.
 #[derive(Args, Debug)]
-pub struct DiffArguments {
-    /// File with the Istio resource; - reads standard input
+pub(crate) struct DiffArguments {
+    /// File that contains the Istio resource, or - for standard input
     #[arg(short = 'f', long, value_name = "FILE")]
     filename: PathBuf,
 
@@ -113,28 +74,27 @@ pub struct DiffArguments {
     #[command(flatten)]
     allow: AllowArguments,
 
-    /// When to colour the differences
+    /// When to color the differences
     #[arg(long, visible_alias = "colour", value_enum, default_value = "auto", value_name = "WHEN")]
-    color: Colour,
+    color: ColorMode,
 }
 
-/// Prints the differences. Exit codes as `kubectl diff`: 0 without differences, 1 with some, 2 when they cannot be told.
-pub fn main(arguments: &DiffArguments) -> ExitCode {
+/// Prints the differences. Exits like `kubectl diff`: 0 without differences, 1 with differences, more than 1 after an error.
+pub(super) fn main(arguments: &DiffArguments) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime.map_err(DiffError::Runtime).and_then(|runtime| runtime.block_on(diff(arguments)));
+    let result = runtime.map_err(CliError::Runtime).and_then(|runtime| runtime.block_on(diff(arguments)));
     match result {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(1),
-        Err(error) => report::report_trouble(&error),
+        Err(error) => error.report(2),
     }
 }
 
 /// Prints the differences and returns how many objects would change.
-async fn diff(arguments: &DiffArguments) -> Result<usize, DiffError> {
-    let resource = render::read_resource(&arguments.filename)?;
+async fn diff(arguments: &DiffArguments) -> Result<usize, CliError> {
+    let resource = read_resource(&arguments.filename)?;
     let client = arguments.cluster.connect().await?;
     let resource = with_live_metadata(&client, resource).await?;
-    let spec = validate::validate(&resource.spec, arguments.allow.feature_stage())?;
     let bundle = arguments.version.bundle()?;
     let installed = installed::version(&client, Some(&resource)).await?;
     let allowed = resource.annotations().get(names::ALLOW_DOWNGRADE_ANNOTATION);
@@ -159,6 +119,7 @@ async fn diff(arguments: &DiffArguments) -> Result<usize, DiffError> {
         administrator_values: &administrator_values,
         owner: owner.as_ref(),
     };
+    let spec = plan::validate_with_values(&resource.spec, arguments.allow.feature_stage(), input)?;
     let plan = match plan::build_plan(&spec, input)? {
         PlanOutcome::Plan(plan) => plan,
         PlanOutcome::Rejected(rejection) => return Err(rejection.into()),
@@ -172,15 +133,18 @@ async fn diff(arguments: &DiffArguments) -> Result<usize, DiffError> {
     while let Some(change) = changes.next().await {
         let change = change?;
         summary.count(&change);
-        print(&diff::unified(&change, style))?;
+        output::print(&diff::unified(&change, style))?;
     }
     eprintln!("{summary}");
     Ok(summary.total())
 }
 
-/// The resource as it would be in the cluster, if it would be in charge there.
-async fn with_live_metadata(client: &Client, mut resource: Istio) -> Result<Istio, DiffError> {
-    let all = list_resources(client).await.map_err(|source| DiffError::Resources(Box::new(source)))?;
+/// The resource with the metadata that it has in the cluster, or a rejection if another resource is active there.
+async fn with_live_metadata(client: &Client, mut resource: Istio) -> Result<Istio, CliError> {
+    let all = list_resources(client).await.map_err(|source| CliError::ListResources {
+        scope: "all namespaces".to_owned(),
+        source: Box::new(source),
+    })?;
     let namespace = resource.namespace().unwrap_or_else(|| names::OPERATOR_NAMESPACE.to_owned());
     let same = |other: &&Istio| {
         other.namespace().as_ref() == Some(&namespace) && other.name_any() == resource.name_any()
@@ -190,7 +154,7 @@ async fn with_live_metadata(client: &Client, mut resource: Istio) -> Result<Isti
     if let Some(live) = live {
         resource.metadata.uid = live.uid;
         resource.metadata.creation_timestamp = live.creation_timestamp;
-        // An apply leaves the annotations that are not in the file.
+        // An apply keeps annotations that are not in the file.
         let own = resource.metadata.annotations.take().unwrap_or_default();
         resource.metadata.annotations = Some(live.annotations.into_iter().flatten().chain(own).collect());
     }
@@ -200,7 +164,7 @@ async fn with_live_metadata(client: &Client, mut resource: Istio) -> Result<Isti
     }
 }
 
-/// All Istio resources; none where there is no such kind. A kind that was only just defined is waited for.
+/// Lists all Istio resources; none without the CRD. Retries while the API server does not serve a new CRD yet.
 async fn list_resources(client: &Client) -> Result<Vec<Istio>, kube::Error> {
     let api: Api<Istio> = Api::all(client.clone());
     for delay in CRD_RETRY_DELAYS {
@@ -212,24 +176,16 @@ async fn list_resources(client: &Client) -> Result<Vec<Istio>, kube::Error> {
     Ok(api.list(&ListParams::default()).await?.items)
 }
 
-fn style(colour: Colour) -> Style {
-    let coloured = match colour {
-        Colour::Always => true,
-        Colour::Never => false,
-        Colour::Auto => shared::is_coloured(),
+fn style(color: ColorMode) -> Style {
+    let colored = match color {
+        ColorMode::Always => true,
+        ColorMode::Never => false,
+        ColorMode::Auto => output::is_colored(),
     };
-    if coloured { Style::Colored } else { Style::Plain }
+    if colored { Style::Colored } else { Style::Plain }
 }
 
-fn print(text: &str) -> Result<(), DiffError> {
-    match io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads, such as `head`, has seen enough; the exit code still counts.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(DiffError::Print(error)),
-        _ => Ok(()),
-    }
-}
-
-/// How many objects would change, and how.
+/// Number of objects that would change.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Summary {
     created: usize,
@@ -256,7 +212,7 @@ impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { created, changed, deleted } = self;
         if self.total() == 0 {
-            return f.write_str("nothing would change");
+            return f.write_str("no changes");
         }
         let objects = if *created == 1 { "object" } else { "objects" };
         write!(f, "{created} {objects} would be created, {changed} changed, {deleted} deleted")
@@ -270,7 +226,7 @@ mod tests {
     #[test]
     fn the_summary_counts_the_changes() {
         let summary = |created, changed, deleted| Summary { created, changed, deleted }.to_string();
-        assert_eq!(summary(0, 0, 0), "nothing would change");
+        assert_eq!(summary(0, 0, 0), "no changes");
         assert_eq!(summary(1, 2, 0), "1 object would be created, 2 changed, 0 deleted");
         assert_eq!(summary(53, 0, 1), "53 objects would be created, 0 changed, 1 deleted");
     }

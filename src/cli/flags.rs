@@ -1,5 +1,5 @@
-//! The flags of `run`: their names, defaults and help, and their meaning as [`Settings`]. The names are those of
-//! the Kyma reference operator, so that its Deployment starts this one unchanged.
+//! The flags of `run`: names, defaults and help, and their meaning as [`OperatorSettings`]. The names are those of the Kyma
+//! Go operator, so that its Deployment starts this operator unchanged.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,101 +15,101 @@ use crate::leader::{Timing, TimingError};
 use crate::telemetry::{Encoder, Level, Logging, TimeEncoding};
 use crate::validate::FeatureStage;
 
-/// What `run` is told on the command line.
+/// Arguments of `run`.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch on the command line")]
 #[derive(Args, Debug)]
-pub struct RunArguments {
-    /// Kubeconfig file; without it: the files named by KUBECONFIG, else the Pod's service account, else
-    /// ~/.kube/config
+pub(crate) struct RunArguments {
+    /// Path to the kubeconfig file. If not set: the files in KUBECONFIG, the service account of the Pod, or
+    /// ~/.kube/config, in this order
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
-    pub kubeconfig: Option<PathBuf>,
+    pub(super) kubeconfig: Option<PathBuf>,
 
-    /// Namespace of the operator itself, for its Lease and inventory; without it: that of the Pod, else kyma-system
+    /// Namespace of the operator, its Lease and its inventory. If not set: the namespace of the Pod, or kyma-system
     #[arg(
         long = "operator-namespace",
         env = "POD_NAMESPACE",
         value_name = "NAMESPACE",
         help_heading = "Cluster"
     )]
-    pub operator_namespace: Option<String>,
+    pub(super) operator_namespace: Option<String>,
 
-    /// Write only while holding the Lease 76223278.kyma-project.io, so that one of several replicas works
+    /// Enable leader election with the Lease 76223278.kyma-project.io, so that only one replica is active
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true",
           value_parser = parse_bool, action = clap::ArgAction::Set, value_name = "BOOL", help_heading = "Leader election")]
-    pub leader_elect: bool,
+    pub(super) leader_elect: bool,
 
-    /// How long a replica that died keeps others from taking over
+    /// Duration that other replicas wait before they acquire a Lease that is not renewed
     #[arg(long, default_value = "15s", value_parser = duration::parse, value_name = "DURATION", help_heading = "Leader election")]
-    pub leader_elect_lease_duration: Duration,
+    pub(super) leader_elect_lease_duration: Duration,
 
-    /// How long the leader tries to renew its Lease before it gives up and exits; shorter than the lease duration
+    /// Duration that the leader tries to renew its Lease before it exits. Must be shorter than the lease duration
     #[arg(long, default_value = "10s", value_parser = duration::parse, value_name = "DURATION", help_heading = "Leader election")]
-    pub leader_elect_renew_deadline: Duration,
+    pub(super) leader_elect_renew_deadline: Duration,
 
-    /// How often the Lease is renewed or tried for; shorter than the renew deadline
+    /// Interval between attempts to acquire or renew the Lease. Must be shorter than the renew deadline
     #[arg(long, default_value = "2s", value_parser = duration::parse, value_name = "DURATION", help_heading = "Leader election")]
-    pub leader_elect_retry_period: Duration,
+    pub(super) leader_elect_retry_period: Duration,
 
-    /// Where /metrics is served; 0 turns it off
+    /// Address of the /metrics endpoint. Set to 0 to disable it
     #[arg(long, default_value = ":8090", value_name = "ADDRESS", help_heading = "Serving")]
-    pub metrics_bind_address: BindAddress,
+    pub(super) metrics_bind_address: BindAddress,
 
-    /// Where /healthz and /readyz are served; 0 turns them off
+    /// Address of the /healthz and /readyz endpoints. Set to 0 to disable them
     #[arg(long, default_value = ":8091", value_name = "ADDRESS", help_heading = "Serving")]
-    pub health_probe_bind_address: BindAddress,
+    pub(super) health_probe_bind_address: BindAddress,
 
-    /// Further Istio versions, each in its folder `VERSION/{charts,profiles}` there, beside the embedded one
+    /// Directory with the charts of further Istio versions, <DIRECTORY>/<VERSION>/{charts,profiles}
     #[arg(long, value_name = "DIRECTORY", help_heading = "Istio")]
-    pub charts_dir: Option<PathBuf>,
+    pub(super) charts_dir: Option<PathBuf>,
 
-    /// Istio version to install; without it the embedded one
+    /// Istio version to install. If not set: the built-in version
     #[arg(long, env = "ISTIO_VERSION", value_name = "VERSION", help_heading = "Istio")]
-    pub istio_version: Option<String>,
+    pub(super) istio_version: Option<String>,
 
     #[command(flatten)]
     pub(super) overrides: OverrideArguments,
 
-    /// How long a stage of the installation may take to become ready
+    /// Maximum duration until a stage of the installation is ready
     #[arg(long, default_value = "6m", value_parser = duration::parse, value_name = "DURATION", help_heading = "Istio")]
-    pub install_timeout: Duration,
+    pub(super) install_timeout: Duration,
 
-    /// Follow spec.experimental of the Istio resource, and make Istio dual-stack where the cluster is; otherwise a
-    /// resource with experimental options is refused
+    /// Allow spec.experimental of the Istio resource, and configure dual-stack if the cluster supports it. If false, a
+    /// resource with experimental options is rejected
     #[arg(long, env = "ALLOW_EXPERIMENTAL", num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", value_parser = parse_bool, action = clap::ArgAction::Set, value_name = "BOOL",
           help_heading = "Istio")]
-    pub allow_experimental: bool,
+    pub(super) allow_experimental: bool,
 
-    /// How often an unchanged resource is looked at again
+    /// Interval between reconciles of an unchanged resource
     #[arg(long, default_value = "10h", value_parser = duration::parse, value_name = "DURATION", help_heading = "Reconciling")]
-    pub reconciliation_interval: Duration,
+    pub(super) reconciliation_interval: Duration,
 
-    /// Wait after the first failure in a row; doubled with each further one
+    /// Delay after the first failed reconcile. Doubled with each consecutive failure
     #[arg(long, default_value = "1s", value_parser = duration::parse, value_name = "DURATION", help_heading = "Reconciling")]
-    pub failure_base_delay: Duration,
+    pub(super) failure_base_delay: Duration,
 
-    /// Longest wait between failures in a row
+    /// Maximum delay after consecutive failures
     #[arg(long, default_value = "1000s", value_parser = duration::parse, value_name = "DURATION", help_heading = "Reconciling")]
-    pub failure_max_delay: Duration,
+    pub(super) failure_max_delay: Duration,
 
-    /// Reconciles per second in the long run
+    /// Maximum number of reconciles per second, for all resources together
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..), value_name = "NUMBER", help_heading = "Reconciling")]
-    pub rate_limiter_frequency: u32,
+    pub(super) rate_limiter_frequency: u32,
 
-    /// Reconciles that may run at once above that rate
+    /// Number of reconciles that may exceed this rate for a short time
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..), value_name = "NUMBER", help_heading = "Reconciling")]
-    pub rate_limiter_burst: u32,
+    pub(super) rate_limiter_burst: u32,
 
-    /// Report workloads with outdated sidecars and never restart one, whatever the Istio resource says
+    /// Only report workloads with outdated sidecars, and never restart them. Takes precedence over spec.restarter.enabled
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true",
           value_parser = parse_bool, action = clap::ArgAction::Set, value_name = "BOOL", help_heading = "Istio")]
-    pub report_restarts_only: bool,
+    pub(super) report_restarts_only: bool,
 
-    /// Start only if the operator's own TLS connections use a FIPS module, which takes a build with the cargo feature
-    /// `fips`; otherwise FIPS mode without one is logged as a warning
+    /// Start only if the TLS connections of the operator use a FIPS module, which requires a build with the cargo feature
+    /// `fips`. If false, FIPS mode without a module is logged as a warning
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true",
           value_parser = parse_bool, action = clap::ArgAction::Set, value_name = "BOOL", help_heading = "Cluster")]
-    pub require_fips: bool,
+    pub(super) require_fips: bool,
 
     #[command(flatten)]
     logging: LoggingArguments,
@@ -119,35 +119,35 @@ pub struct RunArguments {
 #[expect(clippy::struct_field_names, reason = "clap makes the flags' names of the fields")]
 #[derive(Args, Debug)]
 struct LoggingArguments {
-    /// Development mode: true logs text, false logs JSON, unless --zap-encoder says otherwise
+    /// Development mode: if true, logs are text, otherwise JSON. --zap-encoder takes precedence
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true",
           value_parser = parse_bool, action = clap::ArgAction::Set, value_name = "BOOL", help_heading = "Logging")]
     zap_devel: bool,
 
-    /// Form of a log line
-    #[arg(long, value_enum, value_name = "FORM", help_heading = "Logging")]
+    /// Encoding of log lines
+    #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Logging")]
     zap_encoder: Option<Encoder>,
 
-    /// Least severity that is logged: error, warn, info, debug, or a verbosity above 0 (1 is debug, 2 and more trace).
-    /// The environment variable `RUST_LOG` refines it per module
+    /// Minimum log level: error, warn, info, debug, or a verbosity above 0 (1 is debug, 2 and more is trace). The
+    /// environment variable `RUST_LOG` sets levels per module
     #[arg(long, default_value = "info", value_name = "LEVEL", help_heading = "Logging")]
     zap_log_level: Level,
 
-    /// Accepted for compatibility; errors are logged with their causes, never with stack traces
+    /// Accepted for compatibility and ignored: errors are logged with their causes instead of stack traces
     #[arg(long, value_name = "LEVEL", help_heading = "Logging")]
     zap_stacktrace_level: Option<Level>,
 
-    /// Form of a log line's time, in UTC
-    #[arg(long, value_enum, default_value = "rfc3339", value_name = "FORM", help_heading = "Logging")]
+    /// Format of the time of log lines, in UTC
+    #[arg(long, value_enum, default_value = "rfc3339", value_name = "FORMAT", help_heading = "Logging")]
     zap_time_encoding: TimeEncoding,
 }
 
 impl RunArguments {
-    /// What the controllers are told.
+    /// The settings of the controllers.
     ///
     /// # Errors
     /// If the file of `--values-file` cannot be used.
-    pub fn settings(&self) -> Result<OperatorSettings, ValuesFileError> {
+    pub(super) fn settings(&self) -> Result<OperatorSettings, ValuesFileError> {
         Ok(OperatorSettings {
             charts_dir: self.charts_dir.clone(),
             istio_version: self.istio_version.clone().filter(|version| !version.is_empty()),
@@ -166,7 +166,7 @@ impl RunArguments {
     }
 
     /// The durations of the leader election.
-    pub fn timing(&self) -> Result<Timing, TimingError> {
+    pub(super) fn timing(&self) -> Result<Timing, TimingError> {
         Timing::new(
             self.leader_elect_lease_duration,
             self.leader_elect_renew_deadline,
@@ -174,15 +174,15 @@ impl RunArguments {
         )
     }
 
-    /// Whether a start without a FIPS module is accepted.
+    /// Whether the operator starts without a FIPS module.
     #[must_use]
-    pub fn fips_policy(&self) -> fips::Policy {
+    pub(super) fn fips_policy(&self) -> fips::Policy {
         if self.require_fips { fips::Policy::Require } else { fips::Policy::Report }
     }
 
-    /// How to log.
+    /// The format and the level of the logs.
     #[must_use]
-    pub fn logging(&self) -> Logging {
+    pub(super) fn logging(&self) -> Logging {
         let by_mode = if self.logging.zap_devel { Encoder::Console } else { Encoder::Json };
         Logging {
             encoder: self.logging.zap_encoder.unwrap_or(by_mode),
@@ -192,11 +192,11 @@ impl RunArguments {
     }
 }
 
-/// The spellings of Go's `strconv.ParseBool`, which its `flag` package reads.
+/// Parses the values of Go's `strconv.ParseBool`, which Go's `flag` package accepts.
 pub(super) fn parse_bool(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err("write true or false".to_owned()),
+        _ => Err("use true or false".to_owned()),
     }
 }

@@ -1,4 +1,4 @@
-//! Who this process is: its name among the replicas and the namespace it lives in, from its environment.
+//! The identity of this process among its replicas, and the namespace of the operator, from the environment.
 
 use std::fs;
 
@@ -6,16 +6,16 @@ use crate::api::names::OPERATOR_NAMESPACE;
 
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
-/// The holder identity `<host name>_<uuid>`, as client-go's users write it; in a Pod the host name is the Pod's name.
-/// The UUID tells a restarted container from the one before.
-pub fn identity() -> String {
+/// The holder identity `<host name>_<uuid>`, as in client-go. In a Pod, the host name is the name of the Pod. The UUID
+/// distinguishes a restarted container from its predecessor.
+pub(super) fn identity() -> String {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = Some(host.trim()).filter(|host| !host.is_empty()).unwrap_or("istio-manager");
     format!("{host}_{}", uuid::Uuid::new_v4())
 }
 
-/// The namespace of the operator: the given one, else that of the Pod, else kyma-system.
-pub fn namespace(given: Option<&str>) -> String {
+/// The namespace of the operator: the given one, the namespace of the Pod, or kyma-system, in this order.
+pub(super) fn namespace(given: Option<&str>) -> String {
     let of_pod = || fs::read_to_string(NAMESPACE_FILE).ok();
     let non_empty = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     given

@@ -1,94 +1,97 @@
-//! The command line: what can be asked for, in which words, and how an error is told. It reads arguments and starts
-//! the parts that do the work; it does none of it.
+//! The command line: commands, flags, help and errors. It parses arguments and calls the modules that do the work.
 
 mod arguments;
 mod bind;
 mod check;
 mod diff;
+mod error;
 mod flags;
 mod identity;
 mod images;
+mod input;
+mod output;
 mod overrides;
 mod render;
-mod report;
 mod restarts;
 mod run;
 mod shared;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use self::check::CheckArguments;
+use self::diff::DiffArguments;
+use self::error::CliError;
+use self::flags::RunArguments;
+use self::images::ImagesArguments;
+use self::render::RenderArguments;
+use self::restarts::RestartsArguments;
 use crate::telemetry;
-
-pub use self::bind::BindAddress;
-pub use self::check::{CheckArguments, CheckError};
-pub use self::diff::{DiffArguments, DiffError};
-pub use self::flags::RunArguments;
-pub use self::images::ImagesArguments;
-pub use self::render::{RenderArguments, RenderError};
-pub use self::restarts::{RestartsArguments, RestartsError};
-pub use self::run::RunError;
 
 const EXAMPLES: &str = "\
 Examples:
-  Run in a cluster, one replica at work at a time:
+  # Run in a cluster with several replicas, of which one is active
     istio-manager run --leader-elect
-  Run on your machine against the current context of your kubeconfig:
+
+  # Run on your machine against the current context of your kubeconfig
     istio-manager run --kubeconfig ~/.kube/config
-  See what would be applied for a resource, without a cluster:
+
+  # Print the objects that would be applied for a resource, without a cluster
     istio-manager render -f istio.yaml
-  See what would change in the cluster, before applying it:
+
+  # Show what applying a resource would change in the cluster
     istio-manager diff -f istio.yaml
-  Look at the cluster before an installation or upgrade:
+
+  # Check the cluster before an installation or upgrade
     istio-manager check
-  List the images that a resource needs, for a private registry:
+
+  # List the images that a resource needs, for a private registry
     istio-manager images -f istio.yaml
-  See which workloads run outdated sidecars, and restart them at your own pace:
+
+  # Show workloads with outdated sidecars, and restart them
     istio-manager restarts
     istio-manager restarts --apply
 
-`istio-manager <COMMAND> --help` explains a command and its defaults. Without a command, `run` is meant, and long
-flags may be written with one dash, so that a Deployment made for the Go operator starts this one unchanged.";
+Use `istio-manager <COMMAND> --help` for more information about a command. Without a command, `run` is used, and long
+flags may have one dash, so that a Deployment of the Go operator starts this operator unchanged.";
 
-/// Installs Istio from one `Istio` resource, keeps it as configured, upgrades it and removes it safely.
+/// Installs Istio from one `Istio` resource, keeps it as configured, upgrades it, and removes it safely.
 #[derive(Parser, Debug)]
 #[command(name = "istio-manager", version, after_help = EXAMPLES)]
-pub struct CommandLine {
+struct CommandLine {
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Run the operator until it is told to stop
+    /// Run the operator
     Run(Box<RunArguments>),
-    /// Print every object that would be applied for an Istio resource, in order, without a cluster
+    /// Print the objects that would be applied for an Istio resource, without a cluster
     #[command(after_help = render::EXAMPLES)]
     Render(RenderArguments),
-    /// Show what applying an Istio resource would change in the cluster; exits with 1 if anything
+    /// Show what applying an Istio resource would change in the cluster
     #[command(after_help = diff::EXAMPLES)]
     Diff(DiffArguments),
-    /// Look at the cluster before an installation or upgrade, and say what to do; exits with 1 if something speaks
-    /// against it
+    /// Check the cluster before an installation or upgrade
     #[command(after_help = check::EXAMPLES)]
     Check(CheckArguments),
-    /// Print every container image that an Istio resource needs, one a line, for mirroring into a registry
+    /// List the container images that an Istio resource needs, one per line
     #[command(after_help = images::EXAMPLES)]
     Images(ImagesArguments),
-    /// Show which workloads have outdated sidecars, why, and what would be done about it
+    /// Show workloads with outdated sidecars, and restart them
     #[command(visible_alias = "proxy-status")]
     Restarts(RestartsArguments),
-    /// Print the CustomResourceDefinition of the Istio resource, as `kubectl apply -f -` reads it
+    /// Print the CustomResourceDefinition of the Istio resource, for `kubectl apply -f -`
     Crd,
     /// Print the version of the operator
     Version,
 }
 
-/// Runs the program with `arguments`, the program's name first, and tells its exit code: 0 when done, 1 after an
-/// error, 2 for a command line that cannot be understood. `diff`, `check` and `restarts` have codes of their own.
+/// Runs the program with `arguments`, the program's name first, and returns its exit code: 0 on success, 1 after an error,
+/// 2 for an invalid command line. `diff`, `check` and `restarts` have exit codes of their own.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match parse(arguments) {
@@ -101,15 +104,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(CommandLine { command: Command::Restarts(arguments) }) => restarts::main(&arguments),
         Ok(CommandLine { command: Command::Run(arguments) }) => run_operator(&arguments),
         Err(error) => {
-            // Help and the version are "errors" to clap as well; they go to standard output and exit with 0.
+            // Help and the version are errors to clap, too. They are printed to standard output and exit with 0.
             let _ = error.print();
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
         }
     }
 }
 
-/// Reads a command line, the program's name first, in clap's or in Go's style.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<CommandLine, clap::Error> {
+/// Parses a command line, the program's name first, in the style of clap or Go.
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<CommandLine, clap::Error> {
     let mut command = CommandLine::command();
     command.build();
     let mut arguments = arguments.into_iter();
@@ -133,27 +136,42 @@ fn run_operator(arguments: &RunArguments) -> ExitCode {
 }
 
 fn render_objects(arguments: &RenderArguments) -> ExitCode {
-    match render::render(arguments, &mut std::io::BufWriter::new(std::io::stdout())) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => report::report_failure(&error),
-    }
+    exit_code(render::render(arguments, &mut std::io::BufWriter::new(std::io::stdout())))
 }
 
 fn images(arguments: &ImagesArguments) -> ExitCode {
-    match images::list_images(arguments) {
-        Ok(text) => print(&text),
-        Err(error) => report::report_failure(&error),
-    }
+    exit_code(images::list_images(arguments).and_then(|text| output::print_line(&text)))
 }
 
 fn version() -> ExitCode {
     print(&format!("istio-manager {}", env!("CARGO_PKG_VERSION")))
 }
 
-/// Prints to standard output. That its reader has gone, as `head` does, is no error.
 fn print(text: &str) -> ExitCode {
-    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => report::report_failure(&error),
-        _ => ExitCode::SUCCESS,
+    exit_code(output::print_line(text))
+}
+
+fn exit_code(result: Result<(), CliError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_of_every_command() {
+        let mut command = CommandLine::command().term_width(120);
+        command.build();
+        let mut text = command.render_long_help().to_string();
+        for subcommand in command.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+            let name = subcommand.get_name().to_owned();
+            text += &format!("\n==== {name}\n\n{}", subcommand.render_long_help());
+        }
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        insta::assert_snapshot!(lines.join("\n"));
     }
 }

@@ -1,4 +1,4 @@
-//! The flags about values and patches, which `run` and the commands that answer for it have in common.
+//! The flags for values and patches, which `run` shares with the commands that predict what it does.
 
 use std::path::PathBuf;
 use std::{fs, io};
@@ -9,19 +9,19 @@ use tracing::{info, warn};
 use super::flags::parse_bool;
 use crate::plan::{AdministratorValues, AdministratorValuesError, OverrideMode};
 
-/// The file of `--values-file` cannot be used.
+/// Why the file of `--values-file` cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum ValuesFileError {
-    /// It cannot be read.
-    #[error("cannot read {} (--values-file)", path.display())]
+pub(crate) enum ValuesFileError {
+    /// The file cannot be read.
+    #[error("failed to read {} (--values-file)", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// Cause.
         source: io::Error,
     },
-    /// Its content is not a map of values.
-    #[error("cannot use {} (--values-file)", path.display())]
+    /// The content is not a map of values.
+    #[error("invalid values in {} (--values-file)", path.display())]
     Content {
         /// The file.
         path: PathBuf,
@@ -30,27 +30,27 @@ pub enum ValuesFileError {
     },
 }
 
-/// What the administrator decides about values and patches.
+/// What the administrator allows with values and patches.
 #[derive(Args, Debug)]
-pub struct OverrideArguments {
+pub(crate) struct OverrideArguments {
     /// How far authors of Istio resources are trusted with spec.values and spec.patches
     #[arg(long, value_enum, default_value = "restricted", value_name = "MODE", help_heading = "Istio")]
     pub overrides: OverrideMode,
 
-    /// Apply spec.patches of the Istio resource. In the mode unrestricted, whoever may write the resource can then do
-    /// everything that a cluster admin can
+    /// Apply spec.patches of the Istio resource. With --overrides=unrestricted, the authors of the resource can then do
+    /// everything that a cluster admin can do
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true",
           value_parser = parse_bool, action = clap::ArgAction::Set, value_name = "BOOL", help_heading = "Istio")]
     pub allow_patches: bool,
 
-    /// File with values of Istio's charts that apply below every Istio resource, without restrictions: for the
-    /// administrator of the operator, and for what the operator cannot detect (platform, CNI directories)
+    /// File with values of the Istio charts that every Istio resource is applied on top of, without restrictions. Intended
+    /// for settings that the operator cannot detect, such as the platform or CNI directories
     #[arg(long, value_name = "FILE", help_heading = "Istio")]
     pub values_file: Option<PathBuf>,
 }
 
 impl OverrideArguments {
-    /// Says at the start how far authors are trusted, and which file applies below their resources.
+    /// Logs how far authors are trusted, and which file of values is used.
     pub fn log_overrides(&self) {
         let file = self.values_file.as_deref().map(|path| path.display().to_string());
         let (values_file, allow_patches) = (file.unwrap_or_default(), self.allow_patches);
@@ -59,15 +59,15 @@ impl OverrideArguments {
             OverrideMode::Unrestricted => warn!(
                 values_file,
                 allow_patches,
-                "overrides unrestricted: whoever may write an Istio resource is as powerful as a cluster admin"
+                "overrides unrestricted: authors of Istio resources are as powerful as a cluster admin"
             ),
         }
     }
 
-    /// The values of `--values-file`; none without the flag.
+    /// The values of `--values-file`; empty without the flag.
     ///
     /// # Errors
-    /// If the file cannot be read, or does not hold a map.
+    /// If the file cannot be read or does not contain a map.
     pub fn administrator_values(&self) -> Result<AdministratorValues, ValuesFileError> {
         let Some(path) = &self.values_file else { return Ok(AdministratorValues::default()) };
         let text = fs::read_to_string(path)

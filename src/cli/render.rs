@@ -1,125 +1,51 @@
-//! `render`: every object that the operator would apply for a resource, in order, without a cluster.
+//! `render`: prints the objects that the operator would apply for a resource, in order, without a cluster.
 
-use std::collections::BTreeSet;
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::PathBuf;
 
 use clap::Args;
 use gotemplate::yaml;
-use serde_json::Value;
 
-use super::overrides::ValuesFileError;
+use super::error::CliError;
+use super::input::{read_documents, read_resource};
 use super::shared::{self, AllowArguments, VersionArguments};
-use crate::api::{Istio, check_schema, names};
-use crate::plan::configuration::{self, ClusterFacts};
+use crate::api::names;
+use crate::plan::configuration::ClusterFacts;
 use crate::plan::{self, Plan, PlanInput, PlanOutcome, Stage};
-use crate::validate::{self, Rejection};
+use crate::validate;
 
-/// The API server that is assumed where there is none; any supported version renders the same.
+/// The version of the API server that is assumed. Every supported version renders the same objects.
 const KUBERNETES_VERSION: &str = "v1.36.0";
 
-const API_VERSION: &str = "operator.kyma-project.io/v1alpha2";
-
-/// How it is used.
+/// Examples of the help.
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  Every object, in the order of its writing:
+  # Print the objects for a resource, in the order in which they are applied
     istio-manager render -f istio.yaml
-  For the kind of cluster that a file describes by its Nodes and ConfigMaps:
+
+  # Render for a cluster with the given Nodes and ConfigMaps
     kubectl get nodes -o yaml > cluster.yaml
     istio-manager render -f istio.yaml --cluster cluster.yaml
-  Of another version of Istio, whose release is unpacked (mv istio-1.30.3/manifests ./charts/1.30.3):
+
+  # Render another version of Istio, after: mv istio-1.30.3/manifests ./charts/1.30.3
     istio-manager render -f istio.yaml --charts-dir ./charts --istio-version 1.30.3
-  What an edit changes, without a cluster:
+
+  # Show the effect of an edit without a cluster
     diff <(istio-manager render -f old.yaml) <(istio-manager render -f new.yaml)
 
-Warnings go to standard error. A resource that the operator would refuse is refused here with the same words.";
+Warnings are printed to standard error. A resource that the operator would reject is rejected with the same message.";
 
-/// Why nothing was rendered, or not all of it.
-#[derive(Debug, thiserror::Error)]
-pub enum RenderError {
-    /// A file cannot be read.
-    #[error("cannot read {}", display_name(path))]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Cause.
-        source: io::Error,
-    },
-    /// A file is no YAML.
-    #[error("{} is no YAML", display_name(path))]
-    Yaml {
-        /// The file.
-        path: PathBuf,
-        /// Place and cause.
-        source: yaml::Error,
-    },
-    /// A file has no resource to render.
-    #[error("{} holds no resource of kind Istio ({API_VERSION}), but {found}", display_name(path))]
-    NoResource {
-        /// The file.
-        path: PathBuf,
-        /// What it has instead.
-        found: String,
-    },
-    /// A file has several resources, of which only one can be in charge.
-    #[error("{} holds several resources of kind Istio ({}), give one of them", display_name(path), names.join(", "))]
-    SeveralResources {
-        /// The file.
-        path: PathBuf,
-        /// Their names.
-        names: Vec<String>,
-    },
-    /// The resource has fields of a wrong type or value.
-    #[error("the Istio resource in {} does not fit its definition: {}", display_name(path), problems.join("; "))]
-    InvalidResource {
-        /// The file.
-        path: PathBuf,
-        /// The fields, and what is wrong with them.
-        problems: Vec<String>,
-    },
-    /// The resource does not fit its definition in another way.
-    #[error("the Istio resource in {} does not fit its definition", display_name(path))]
-    Decode {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: serde_json::Error,
-    },
-    /// The operator would refuse the resource.
-    #[error(transparent)]
-    Rejected(#[from] Rejection),
-    /// The charts are not there.
-    #[error("cannot load Istio's charts")]
-    Charts(#[from] istio_charts::BundleError),
-    /// The administrator's values cannot be used.
-    #[error(transparent)]
-    Values(#[from] ValuesFileError),
-    /// The environment names images that cannot be used.
-    #[error("cannot use the images that the environment names")]
-    Images(#[from] configuration::ImagesError),
-    /// The objects that stand for the cluster make no sense.
-    #[error("cannot derive the facts of the cluster")]
-    Facts(#[from] configuration::FactsError),
-    /// The resource gives no configuration, or the charts do not render.
-    #[error("cannot plan the installation")]
-    Plan(#[from] plan::Error),
-    /// The objects cannot be printed.
-    #[error("cannot print")]
-    Print(#[source] io::Error),
-}
-
-/// What `render` is told on the command line.
+/// Arguments of `render`.
 #[derive(Args, Debug)]
-pub struct RenderArguments {
-    /// File with the Istio resource; - reads standard input
+pub(crate) struct RenderArguments {
+    /// File that contains the Istio resource, or - for standard input
     #[arg(short = 'f', long, value_name = "FILE")]
-    pub filename: PathBuf,
+    filename: PathBuf,
 
-    /// File with the Kubernetes objects (Nodes, ConfigMaps, ...) that stand for the cluster; without it: a cluster
-    /// of production size at an unknown provider
+    /// File that contains the Kubernetes objects (Nodes, ConfigMaps) of the cluster to render for. If not set, a cluster of
+    /// production size without a known provider is assumed
     #[arg(long, value_name = "FILE")]
-    pub cluster: Option<PathBuf>,
+    cluster: Option<PathBuf>,
 
     #[command(flatten)]
     version: VersionArguments,
@@ -129,7 +55,7 @@ pub struct RenderArguments {
 }
 
 /// Renders the resource and prints its objects as YAML documents.
-pub fn render(arguments: &RenderArguments, output: &mut impl Write) -> Result<(), RenderError> {
+pub(super) fn render(arguments: &RenderArguments, output: &mut impl Write) -> Result<(), CliError> {
     let plan = plan_resource(arguments)?;
     for warning in plan.warnings() {
         eprintln!("warning: {warning}");
@@ -138,17 +64,17 @@ pub fn render(arguments: &RenderArguments, output: &mut impl Write) -> Result<()
         for object in plan.objects(stage) {
             let (_, object) = object?;
             match writeln!(output, "---\n{}", yaml::json_to_string(&object)) {
-                // Whoever reads, such as `head`, has seen enough.
+                // The reader, such as `head`, has closed the pipe.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-                result => result.map_err(RenderError::Print)?,
+                result => result.map_err(CliError::Print)?,
             }
         }
     }
     Ok(())
 }
 
-/// What the operator would apply for the resource.
-pub(super) fn plan_resource(arguments: &RenderArguments) -> Result<Plan, RenderError> {
+/// Plans the objects that the operator would apply for the resource.
+pub(super) fn plan_resource(arguments: &RenderArguments) -> Result<Plan, CliError> {
     let mut resource = read_resource(&arguments.filename)?;
     resource.metadata.namespace.get_or_insert_with(|| names::OPERATOR_NAMESPACE.to_owned());
     if let Some(rejection) =
@@ -156,7 +82,6 @@ pub(super) fn plan_resource(arguments: &RenderArguments) -> Result<Plan, RenderE
     {
         return Err(rejection.into());
     }
-    let spec = validate::validate(&resource.spec, arguments.allow.feature_stage())?;
     let objects = match &arguments.cluster {
         Some(path) => read_documents(path)?,
         None => Vec::new(),
@@ -164,9 +89,10 @@ pub(super) fn plan_resource(arguments: &RenderArguments) -> Result<Plan, RenderE
     let bundle = arguments.version.bundle()?;
     let images = shared::images(&bundle)?;
     let administrator_values = arguments.allow.overrides.administrator_values()?;
+    let facts = ClusterFacts::from_objects(&objects)?;
     let input = PlanInput {
         bundle: &bundle,
-        facts: &ClusterFacts::from_objects(&objects)?,
+        facts: &facts,
         images: &images,
         kubernetes_version: KUBERNETES_VERSION,
         allow_patches: arguments.allow.overrides.allow_patches,
@@ -174,96 +100,9 @@ pub(super) fn plan_resource(arguments: &RenderArguments) -> Result<Plan, RenderE
         administrator_values: &administrator_values,
         owner: None,
     };
+    let spec = plan::validate_with_values(&resource.spec, arguments.allow.feature_stage(), input)?;
     match plan::build_plan(&spec, input)? {
         PlanOutcome::Plan(plan) => Ok(plan),
         PlanOutcome::Rejected(rejection) => Err(rejection.into()),
-    }
-}
-
-/// The one `Istio` resource of a file. Fields that it cannot have are told on standard error.
-pub(super) fn read_resource(path: &Path) -> Result<Istio, RenderError> {
-    let (mut resources, others): (Vec<Value>, Vec<Value>) =
-        read_documents(path)?.into_iter().partition(is_istio);
-    let path = || path.to_owned();
-    if resources.len() > 1 {
-        let names = resources.iter().map(name).collect();
-        return Err(RenderError::SeveralResources { path: path(), names });
-    }
-    let Some(resource) = resources.pop() else {
-        return Err(RenderError::NoResource { path: path(), found: describe_kinds(&others) });
-    };
-    let violations =
-        check_schema(&resource["spec"]).map_err(|source| RenderError::Decode { path: path(), source })?;
-    for unknown in &violations.unknown {
-        eprintln!("warning: {unknown}; the API server drops it, and kubectl refuses it");
-    }
-    if !violations.invalid.is_empty() {
-        return Err(RenderError::InvalidResource { path: path(), problems: violations.invalid });
-    }
-    serde_json::from_value(resource).map_err(|source| RenderError::Decode { path: path(), source })
-}
-
-fn is_istio(object: &Value) -> bool {
-    object["kind"] == "Istio" && object["apiVersion"] == API_VERSION
-}
-
-fn name(object: &Value) -> String {
-    object["metadata"]["name"].as_str().unwrap_or("without a name").to_owned()
-}
-
-/// What objects are, for a person who took the wrong file.
-fn describe_kinds(objects: &[Value]) -> String {
-    let kind =
-        |object: &Value| Some(format!("{} ({})", object["kind"].as_str()?, object["apiVersion"].as_str()?));
-    let kinds: BTreeSet<String> = objects.iter().filter_map(kind).collect();
-    if kinds.is_empty() {
-        "nothing of Kubernetes".to_owned()
-    } else {
-        kinds.into_iter().collect::<Vec<_>>().join(", ")
-    }
-}
-
-/// A file as it is called in messages.
-fn display_name(path: &Path) -> String {
-    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
-}
-
-fn read_documents(path: &Path) -> Result<Vec<Value>, RenderError> {
-    let failed = |source| RenderError::Read { path: path.to_owned(), source };
-    let mut text = String::new();
-    if path == Path::new("-") {
-        io::stdin().read_to_string(&mut text).map_err(failed)?;
-    } else {
-        text = std::fs::read_to_string(path).map_err(failed)?;
-    }
-    let documents = yaml::parse_json_documents(&text);
-    let documents = documents.map_err(|source| RenderError::Yaml { path: path.to_owned(), source })?;
-    Ok(documents.into_iter().flat_map(items).collect())
-}
-
-/// The objects of a `List`, as `kubectl get` prints several, or the object itself.
-fn items(mut document: Value) -> Vec<Value> {
-    if document["kind"] != "List" {
-        return vec![document];
-    }
-    match document["items"].take() {
-        Value::Array(items) => items,
-        _ => Vec::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn lists_of_kubectl_are_split_into_objects() {
-        let node = |name: &str| json!({"kind": "Node", "metadata": {"name": name}});
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": [node("a"), node("b")]});
-        assert_eq!(items(list), [node("a"), node("b")]);
-        assert_eq!(items(node("a")), [node("a")]);
-        assert_eq!(items(Value::Null), [Value::Null]);
     }
 }

@@ -1,4 +1,4 @@
-//! The life of the operator's process: build the parts, run the controllers, stop in order.
+//! `run`: builds the parts of the operator's process, runs the controllers, and stops them in order.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,57 +10,23 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::bind::BindAddress;
+use super::error::CliError;
 use super::flags::RunArguments;
 use super::identity;
-use super::overrides::ValuesFileError;
 use crate::context::Context;
-use crate::fips::{self, NoFipsModule};
-use crate::kubernetes::{self, ConnectError, Limits, RequestMetrics, WriteFence};
-use crate::leader::{Election, Leadership, LeadershipLost, TimingError};
+use crate::fips;
+use crate::kubernetes::{self, Limits, RequestMetrics, WriteFence};
+use crate::leader::{Election, Leadership, LeadershipLost};
 use crate::server::{BindError, MetricsRegistry, Readiness, Server};
-use crate::signals::{self, ShutdownError};
+use crate::signals;
 
-/// The controllers have this long to end their work after the signal, and writes under way this long after that.
-/// With the release of the Lease the process is gone in less than 5 s.
+/// How long the controllers may take to stop after a signal, and how long writes in progress may take after that.
+/// Including the release of the Lease, the process exits in less than 5 s.
 const CONTROLLERS_STOP_TIMEOUT: Duration = Duration::from_secs(2);
 const WRITES_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why the operator did not start, or ended without having been told to.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The durations of the leader election contradict each other.
-    #[error("leader election cannot work with the given durations (--leader-elect-*)")]
-    Timing(#[from] TimingError),
-    /// The administrator's values cannot be used.
-    #[error("the operator cannot start without its administrator's values")]
-    Values(#[from] ValuesFileError),
-    /// A FIPS module is required, and this build has none.
-    #[error(transparent)]
-    Fips(#[from] NoFipsModule),
-    /// Signals cannot be received.
-    #[error("the process cannot be told to stop")]
-    Signals(#[from] ShutdownError),
-    /// A port is taken or not allowed.
-    #[error(
-        "probes or metrics cannot be served; choose another address with --health-probe-bind-address or --metrics-bind-address"
-    )]
-    Bind(#[from] BindError),
-    /// There is no cluster to work on.
-    #[error("there is no connection to a Kubernetes cluster; name one with --kubeconfig")]
-    Connect(#[from] ConnectError),
-    /// Another process may be at work by now.
-    #[error("leadership was lost; exiting so that nothing more is written")]
-    LeadershipLost(#[from] LeadershipLost),
-    /// The controllers ended.
-    #[error("the controllers ended")]
-    Controllers(#[from] crate::controllers::istio::Error),
-    /// A part of the program panicked.
-    #[error("the leader election ended unexpectedly")]
-    Election(#[from] tokio::task::JoinError),
-}
-
-/// Runs the operator until it is told to stop.
-pub async fn run(arguments: &RunArguments) -> Result<(), RunError> {
+/// Runs the operator until a signal stops it.
+pub(super) async fn run(arguments: &RunArguments) -> Result<(), CliError> {
     let module = fips::Module::installed();
     fips::coverage(fips::mode(|name| std::env::var(name).ok()), arguments.fips_policy(), module)?.log();
     let timing = arguments.timing()?;
@@ -117,14 +83,14 @@ fn serve(
     Ok(())
 }
 
-/// Runs the controllers beside the election. Whichever ends first ends the process: the controllers when told to
-/// stop or by an error, the election by losing.
+/// Runs the controllers and the election side by side. The process exits when either ends: the controllers after a signal
+/// or an error, the election when the Lease is lost.
 async fn supervise(
     context: Context,
     mut election: ElectionTask,
     write_fence: WriteFence,
     shutdown: &CancellationToken,
-) -> Result<(), RunError> {
+) -> Result<(), CliError> {
     let controllers = crate::controllers::istio::run(context);
     tokio::pin!(controllers);
     let ended = tokio::select! {
@@ -134,7 +100,7 @@ async fn supervise(
             return Err(lost);
         }
         () = shutdown.cancelled() => timeout(CONTROLLERS_STOP_TIMEOUT, &mut controllers).await.unwrap_or_else(|_| {
-            warn!("the controllers did not stop in time and are left behind");
+            warn!("controllers did not stop in time and are aborted");
             Ok(())
         }),
     };
@@ -143,14 +109,14 @@ async fn supervise(
     Ok(ended?)
 }
 
-/// This process's part in the election, if there is one.
+/// The task of the leader election, if it is enabled.
 struct ElectionTask {
     task: Option<JoinHandle<Result<(), LeadershipLost>>>,
     resign: CancellationToken,
 }
 
 impl ElectionTask {
-    /// Starts the election, or, with election off, says that this process leads for ever.
+    /// Starts the election. Without one, this process leads as long as it runs.
     fn start(
         elect: bool,
         (election, leadership): (Election, watch::Receiver<Leadership>),
@@ -160,30 +126,30 @@ impl ElectionTask {
             let task = Some(tokio::spawn(election.run(resign.clone())));
             return (leadership, Self { task, resign });
         }
-        warn!("leader election is off: make sure that no other operator for Istio runs on this cluster");
+        warn!("leader election is disabled. Make sure that no other operator of Istio runs in this cluster");
         let (_, leads) = watch::channel(Leadership::Leading { until: None });
         (leads, Self { task: None, resign })
     }
 
-    /// Why this process is no longer a candidate; never, if there is no election.
-    async fn ended(&mut self) -> RunError {
+    /// Why the election ended. Pending as long as it runs, and without one.
+    async fn ended(&mut self) -> CliError {
         match &mut self.task {
             None => std::future::pending().await,
             Some(task) => match task.await {
                 Ok(Err(lost)) => lost.into(),
                 Err(panic) => panic.into(),
-                // Only `resign` makes the election end well, and it consumes this value.
+                // Only `resign` ends the election without an error, and it consumes this value.
                 Ok(Ok(())) => std::future::pending().await,
             },
         }
     }
 
-    /// Ends writing, then gives the Lease up. If a write does not end, the Lease is left to expire instead.
-    async fn resign(self, write_fence: &WriteFence) -> Result<(), RunError> {
+    /// Stops writing, then releases the Lease. If a write does not end, the Lease expires instead.
+    async fn resign(self, write_fence: &WriteFence) -> Result<(), CliError> {
         let idle = timeout(WRITES_STOP_TIMEOUT, write_fence.close()).await.is_ok();
         let Some(task) = self.task else { return Ok(()) };
         if !idle {
-            warn!("a write has not ended; the Lease is not released and will expire");
+            warn!("a write is still in progress. The leader lease is not released and expires");
             task.abort();
             return Ok(());
         }
@@ -192,20 +158,17 @@ impl ElectionTask {
     }
 }
 
-/// Runs `task` to its end on a runtime of its own and prints its error.
-pub fn execute<E>(task: impl Future<Output = Result<(), E>>) -> ExitCode
-where
-    E: std::error::Error + 'static,
-{
+/// Runs `task` to its end on a runtime of its own, and prints its error.
+pub(super) fn execute(task: impl Future<Output = Result<(), CliError>>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return super::report::report_failure(&error),
+        Err(error) => return CliError::Runtime(error).report(1),
     };
     let result = runtime.block_on(task);
-    // Name look-ups run on threads that cannot be stopped; the process does not wait for them.
+    // DNS lookups run on threads that cannot be stopped. The process does not wait for them.
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => super::report::report_failure(&error),
+        Err(error) => error.report(1),
     }
 }

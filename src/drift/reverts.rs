@@ -6,6 +6,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
 use crate::kubernetes::object::ObjectId;
+use crate::messages::{self, EventReason};
 use crate::server::MetricsRegistry;
 use crate::status::{Progress, ResourceEvent};
 
@@ -29,22 +30,21 @@ impl RevertMetrics {
 
     /// An object was reverted; `what` says what had happened to it.
     pub(crate) fn record(&self, id: &ObjectId, what: &str, progress: &Progress) {
-        tracing::info!(object = %id, what, "reverted drift");
+        tracing::info!(object = %id, change = what, "reverted drift");
         let namespace = id.namespace.clone().unwrap_or_default();
         let labels = vec![("kind", id.kind.clone()), ("namespace", namespace), ("name", id.name.clone())];
         self.counts.get_or_create(&labels).inc();
-        let note = format!("Reverted drift on {id}: {what}");
-        progress.emit_event(event("DriftRepaired", note, id));
+        progress.emit_event(event(EventReason::DriftRepaired, messages::drift_reverted(id, what), id));
     }
 }
 
 /// Reports that adopting a workload replaces its pods.
 pub(crate) fn report_adoption_rollout(id: &ObjectId, field: &str, progress: &Progress) {
-    tracing::info!(object = %id, field, "adopting the workload replaces its pods");
-    let note = format!("Adopting {id}: its pods restart once because {field} differs");
-    progress.emit_event(event("TakenOverWithRollout", note, id));
+    tracing::info!(object = %id, field, "adopted an object whose pods restart once");
+    let note = messages::adopted_with_rollout(id, field);
+    progress.emit_event(event(EventReason::AdoptedWithRollout, note, id));
 }
 
-fn event(reason: &'static str, note: String, id: &ObjectId) -> ResourceEvent {
-    ResourceEvent { warning: false, reason, note, about: Some(id.reference()) }
+fn event(reason: EventReason, note: String, id: &ObjectId) -> ResourceEvent {
+    ResourceEvent { reason, note, about: Some(id.reference()) }
 }

@@ -12,6 +12,23 @@ pub(crate) fn thousandths(text: &str) -> Option<i128> {
     Some(digits.checked_mul(scale)? / divisor)
 }
 
+/// A quantity in the one notation that messages use: `1` for `1000m` and `1.0`, `1Gi` for `1024Mi`. Text that is not a
+/// quantity stays.
+pub(crate) fn canonical(text: &str) -> String {
+    const BINARY: [(&str, u32); 6] = [("Ei", 60), ("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)];
+    let Some(thousandths) = thousandths(text) else { return text.to_owned() };
+    if thousandths % 1000 != 0 {
+        return format!("{thousandths}m");
+    }
+    let whole = thousandths / 1000;
+    let units = BINARY.map(|(suffix, bits)| (suffix, 1_i128 << bits));
+    let units = units.into_iter().chain([("G", 1_000_000_000), ("M", 1_000_000)]);
+    match { units }.find(|(_, unit)| whole != 0 && whole % unit == 0) {
+        Some((suffix, unit)) => format!("{}{suffix}", whole / unit),
+        None => whole.to_string(),
+    }
+}
+
 /// The number of thousandths in one unit of a suffix.
 fn scale(suffix: &str) -> Option<i128> {
     Some(match suffix {
@@ -39,6 +56,23 @@ fn scale(suffix: &str) -> Option<i128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn equal_quantities_have_one_notation() {
+        for (texts, expected) in [
+            (&["1", "1000m", "1.0", "1e0"][..], "1"),
+            (&["20m", "0.02"], "20m"),
+            (&["1Gi", "1024Mi", "1048576Ki", "1073741824"], "1Gi"),
+            (&["128Mi"], "128Mi"),
+            (&["1G", "1000M"], "1G"),
+            (&["0", "0m"], "0"),
+            (&["x"], "x"),
+        ] {
+            for text in texts {
+                assert_eq!(canonical(text), expected, "{text}");
+            }
+        }
+    }
 
     #[test]
     fn quantities_are_read_by_value() {

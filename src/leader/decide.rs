@@ -1,4 +1,4 @@
-//! The decision of an election: pure, from what was seen of the Lease and when.
+//! The decision of an election, from the observed Lease and the time of the observation. Pure.
 
 use std::time::Duration;
 
@@ -7,40 +7,39 @@ use tokio::time::Instant;
 
 use super::lease;
 
-/// What this process knows of the Lease.
+/// The last observed state of the Lease.
 ///
-/// A holder is respected for the duration it asked for, counted on *our* monotonic clock from the moment we saw the
-/// Lease change. The times inside the Lease come from other machines' clocks and are not used.
+/// A holder is respected for the duration that the Lease states, on the *local* monotonic clock, from the moment when the Lease
+/// was observed to change. The times inside the Lease come from clocks of other machines and are not used.
 #[derive(Clone, Debug, Default)]
 pub struct Observation {
     lease: Option<Lease>,
     held_until: Option<Instant>,
 }
 
-/// What to do about the Lease next.
+/// The next action on the Lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// There is no Lease: create one.
     Create,
-    /// Nobody holds the Lease, or its holder let it expire: replace it.
+    /// The Lease has no holder or has expired: replace it.
     TakeOver,
-    /// We hold it: replace it with a newer one.
+    /// This process holds it: renew it.
     Renew,
-    /// Another process holds it: look again when it changes, or at this moment.
+    /// Another process holds it: decide again when it changes, or at this moment.
     Wait {
-        /// When the holder's time is over if it does not renew.
+        /// When the Lease expires if it is not renewed.
         until: Instant,
     },
 }
 
 impl Observation {
-    /// Takes in the Lease as seen at `now`, `None` if there is none. `fallback` is the duration to respect if the
-    /// Lease does not name one.
+    /// Records the Lease as observed at `now`; `None` if it does not exist. `fallback` is the duration if the Lease states none.
     pub fn observe(&mut self, observed: Option<Lease>, now: Instant, fallback: Duration) {
         let changed = match (&self.lease, &observed) {
             (Some(before), Some(after)) => before.spec != after.spec,
             (None, Some(_)) => true,
-            // A Lease that someone deleted does not stop its holder at once: what it was promised stays.
+            // The holder of a deleted Lease may still write until it would have expired.
             (_, None) => false,
         };
         if let Some(lease) = observed.as_ref().filter(|_| changed) {
@@ -49,20 +48,20 @@ impl Observation {
         self.lease = observed;
     }
 
-    /// The Lease as last seen.
+    /// The last observed Lease.
     #[must_use]
     pub fn lease(&self) -> Option<&Lease> {
         self.lease.as_ref()
     }
 
-    /// The holder as last seen.
+    /// The last observed holder.
     #[must_use]
     pub fn holder(&self) -> Option<&str> {
         self.lease.as_ref().and_then(lease::holder)
     }
 }
 
-/// What the process `me` does at `now`, knowing `observed`.
+/// The action of the process `me` at `now`, given the `observed` Lease.
 #[must_use]
 pub fn decide(observed: &Observation, me: &str, now: Instant) -> Action {
     if observed.holder() == Some(me) {

@@ -1,4 +1,4 @@
-//! The loop that carries out the decisions: it reads, watches and replaces the Lease and publishes who leads.
+//! The loop of the election: reads, watches and replaces the Lease, and publishes who leads.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use super::{Action, Leadership, Observation, Timing, decide, lease};
 use crate::api::names::LEADER_LEASE;
 use crate::telemetry::format_error_chain;
 
-/// The API server ends a watch after this time, so that one whose connection died silently does not last.
+/// Timeout of a watch on the API server, so that a watch on a dead connection ends.
 const WATCH_SECONDS: u32 = 240;
 
-/// How long giving up the Lease may take; a process that stops has little time left.
+/// Timeout for releasing the Lease, because a process that stops has little time left.
 const RELEASE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// The candidacy of this process.
@@ -29,53 +29,53 @@ pub struct Election {
     identity: String,
     timing: Timing,
     observed: Observation,
-    /// Whether `observed` may be older than the last answer of the API server.
+    /// Whether `observed` can be older than the last response of the API server.
     stale: bool,
-    /// Whether a claim was ever sent: an answer that got lost may have made us the holder.
+    /// Whether a claim was ever sent: this process can be the holder if the response was lost.
     claimed: bool,
     publish: watch::Sender<Leadership>,
 }
 
-/// Why a leader stopped leading without having been told to. The process has to exit.
+/// Why a leader lost the Lease. The process has to exit.
 #[derive(Debug, thiserror::Error)]
 pub enum LeadershipLost {
-    /// The API server could not be reached, or refused, for as long as the Lease allows.
-    #[error("the Lease {LEADER_LEASE} could not be renewed within {0:?}")]
+    /// The API server was unreachable, or rejected writes, until the renew deadline.
+    #[error("failed to renew the Lease {LEADER_LEASE} within {0:?}")]
     RenewDeadline(Duration),
-    /// Somebody else holds the Lease, for example after it was edited by hand.
-    #[error("the Lease {LEADER_LEASE} was taken over by {holder}")]
+    /// Another process holds the Lease, for example after a manual edit.
+    #[error("the Lease {LEADER_LEASE} was acquired by {holder}")]
     TakenOver {
         /// The identity of the new holder.
         holder: String,
     },
 }
 
-/// Why one try to get or renew the Lease failed; the next one may succeed.
+/// Why one attempt to acquire or renew the Lease failed.
 #[derive(Debug, thiserror::Error)]
 enum AttemptError {
-    #[error("reading the Lease {LEADER_LEASE} failed")]
+    #[error("failed to read the Lease {LEADER_LEASE}")]
     Read(#[source] kube::Error),
-    #[error("writing the Lease {LEADER_LEASE} failed")]
+    #[error("failed to write the Lease {LEADER_LEASE}")]
     Write(#[source] kube::Error),
-    #[error("watching the Lease {LEADER_LEASE} failed")]
+    #[error("failed to watch the Lease {LEADER_LEASE}")]
     Watch(#[source] kube::Error),
-    #[error("another process wrote the Lease {LEADER_LEASE} first")]
+    #[error("conflict: another process wrote the Lease {LEADER_LEASE} first")]
     Conflict,
     #[error("the API server did not answer within {0:?}")]
     Timeout(Duration),
 }
 
-/// What one successful try came to.
+/// The result of one successful attempt.
 enum AttemptOutcome {
-    /// We hold the Lease by a claim that was sent at this moment.
+    /// This process holds the Lease with a claim that was sent at this moment.
     Held { sent: Instant },
-    /// Another process holds it until this moment at least.
+    /// Another process holds the Lease at least until this moment.
     HeldByOther { until: Instant },
 }
 
 impl Election {
-    /// A candidate named `identity` for the Lease in `namespace`, and the value that tells who leads. `client` must
-    /// not be one that refuses writes to standbys.
+    /// A candidate named `identity` for the Lease in `namespace`, and the channel that publishes who leads. `client` must not
+    /// be the one that rejects writes without leadership.
     #[must_use]
     pub fn new(
         client: kube::Client,
@@ -97,9 +97,9 @@ impl Election {
         (election, leadership)
     }
 
-    /// Waits for the Lease and keeps it until `stop` is cancelled, then gives it up.
+    /// Acquires the Lease, renews it until `stop` is cancelled, then releases it.
     ///
-    /// Cancel `stop` only when this process has stopped writing: others take over at once.
+    /// Cancel `stop` only when this process has stopped writing, because another process can lead immediately.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), LeadershipLost> {
         let result = tokio::select! {
             result = self.lead() => result,
@@ -114,7 +114,7 @@ impl Election {
 
     async fn lead(&mut self) -> Result<(), LeadershipLost> {
         let mut sent = self.acquire().await;
-        info!(lease = LEADER_LEASE, identity = self.identity, "leading");
+        info!(lease = LEADER_LEASE, identity = self.identity, "acquired the leader lease");
         loop {
             self.publish_leading(sent);
             sleep(self.timing.retry_period()).await;
@@ -125,7 +125,7 @@ impl Election {
         }
     }
 
-    /// Tries until this process holds the Lease; returns when the claim that won was sent.
+    /// Retries until this process holds the Lease. Returns when the successful claim was sent.
     async fn acquire(&mut self) -> Instant {
         loop {
             let result = match self.attempt().await {
@@ -139,13 +139,13 @@ impl Election {
         }
     }
 
-    /// Renews until it succeeds; the caller sets the deadline.
+    /// Retries to renew until it succeeds. The caller sets the deadline.
     async fn renew(&mut self) -> Result<Instant, LeadershipLost> {
         loop {
             match self.attempt().await {
                 Ok(AttemptOutcome::Held { sent }) => return Ok(sent),
                 Ok(AttemptOutcome::HeldByOther { .. }) => {
-                    let holder = self.observed.holder().unwrap_or("nobody").to_owned();
+                    let holder = self.observed.holder().unwrap_or("no one").to_owned();
                     return Err(LeadershipLost::TakenOver { holder });
                 }
                 Err(error) => self.pause_after(&error).await,
@@ -153,7 +153,7 @@ impl Election {
         }
     }
 
-    /// Decides once and carries it out. After an error the next attempt reads the Lease again.
+    /// Decides and acts once. After an error, the next attempt reads the Lease again.
     async fn attempt(&mut self) -> Result<AttemptOutcome, AttemptError> {
         let limit = self.timing.request_timeout();
         if self.stale {
@@ -181,7 +181,7 @@ impl Election {
         }
     }
 
-    /// Follows the Lease until it may be free: its holder gave it up, let it expire, or it is gone.
+    /// Watches the Lease until it is released, expired or deleted.
     async fn watch_until(&mut self, mut until: Instant) -> Result<(), AttemptError> {
         let params = WatchParams::default()
             .fields(&format!("metadata.name={LEADER_LEASE}"))
@@ -204,7 +204,7 @@ impl Election {
                 Some(WatchEvent::Added(lease) | WatchEvent::Modified(lease)) => self.observe(Some(lease)),
                 Some(WatchEvent::Deleted(_)) => self.observe(None),
                 Some(WatchEvent::Bookmark(_)) => {}
-                // The version is too old, or the server ended the watch: read again.
+                // The version is too old, or the API server ended the watch: read again.
                 Some(WatchEvent::Error(_)) | None => return Ok(()),
             }
             match decide(&self.observed, &self.identity, Instant::now()) {
@@ -221,7 +221,7 @@ impl Election {
         self.publish.send_if_modified(|leadership| match leadership {
             Leadership::Standby { holder: published } if *published != holder => {
                 if let Some(holder) = &holder {
-                    info!(lease = LEADER_LEASE, holder, "standing by");
+                    info!(lease = LEADER_LEASE, holder, "waiting for the leader lease");
                 }
                 *published = holder;
                 true
@@ -230,7 +230,7 @@ impl Election {
         });
     }
 
-    /// Readers of the value always see the newest moment; only becoming the leader wakes those who wait for a change.
+    /// Readers always see the latest value. Only becoming the leader notifies those that wait for a change.
     fn publish_leading(&self, sent: Instant) {
         let until = Some(self.timing.may_write_until(sent));
         self.publish.send_if_modified(|leadership| {
@@ -250,22 +250,22 @@ impl Election {
         sleep(self.timing.pause(uuid::Uuid::new_v4().as_bytes()[0])).await;
     }
 
-    /// Gives the Lease up if we hold it. A failure costs the others a wait, no more, so it is only logged.
+    /// Releases the Lease if this process holds it. A failure is only logged, because the Lease then expires.
     async fn give_up(&mut self) {
         match timeout(RELEASE_TIMEOUT, self.release()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 warn!(
-                    "the Lease {LEADER_LEASE} was not released and will expire: {}",
+                    "failed to release the Lease {LEADER_LEASE}, which expires instead: {}",
                     format_error_chain(&error)
                 );
             }
-            Err(_) => warn!("the Lease {LEADER_LEASE} was not released in time and will expire"),
+            Err(_) => warn!("timed out releasing the Lease {LEADER_LEASE}, which expires instead"),
         }
     }
 
     async fn release(&mut self) -> Result<(), kube::Error> {
-        // A renewal may have been cut off by the stop, so what was last seen may be out of date.
+        // The stop can have interrupted a renewal, so that the observed Lease can be outdated.
         if self.stale {
             let lease = self.leases.get_opt(LEADER_LEASE).await?;
             self.observe(lease);
@@ -276,7 +276,7 @@ impl Election {
         };
         let released = lease::release(held, wall_clock());
         self.leases.replace(LEADER_LEASE, &PostParams::default(), &released).await?;
-        info!(lease = LEADER_LEASE, "released");
+        info!(lease = LEADER_LEASE, "released the leader lease");
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The Lease objects that an election writes. Times in them are for people to read: no decision uses them.
+//! The Lease objects that an election writes. Their times are informational, and no decision uses them.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use kube::api::ObjectMeta;
 use super::Timing;
 use crate::api::names::LEADER_LEASE;
 
-/// The holder of a Lease; an empty identity is how client-go writes that there is none.
+/// The holder of a Lease; client-go writes an empty identity for none.
 pub fn holder(lease: &Lease) -> Option<&str> {
     lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
 }
 
-/// How long the holder asks others to wait; `fallback` if the Lease does not say.
+/// The lease duration; `fallback` if the Lease states none.
 pub fn duration(lease: &Lease, fallback: Duration) -> Duration {
     let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
     seconds
@@ -23,8 +23,8 @@ pub fn duration(lease: &Lease, fallback: Duration) -> Duration {
         .map_or(fallback, Duration::from_secs)
 }
 
-/// The Lease with which `me` claims or renews at `now`, made from the one that was read. It carries that one's
-/// resource version, so that the API server refuses the claim if another came first.
+/// The Lease with which `me` acquires or renews at `now`, based on the one that was read. It has the resource version of that one,
+/// so that the API server rejects it if another process was first.
 pub fn claim(read: Option<&Lease>, me: &str, timing: &Timing, now: MicroTime) -> Lease {
     let mut lease = read.cloned().unwrap_or_else(unclaimed);
     let renewal = holder(&lease) == Some(me);
@@ -40,7 +40,7 @@ pub fn claim(read: Option<&Lease>, me: &str, timing: &Timing, now: MicroTime) ->
     lease
 }
 
-/// The Lease with which its holder gives it up at `now`, as client-go does on a release.
+/// The Lease with which its holder releases it at `now`, as client-go does.
 pub fn release(read: &Lease, now: MicroTime) -> Lease {
     let mut lease = read.clone();
     let spec = lease.spec.get_or_insert_default();

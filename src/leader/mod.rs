@@ -1,6 +1,5 @@
-//! Leader election on a Lease, with the semantics of client-go's `leaderelection` package, so that this operator and
-//! one written in Go exclude each other. It decides who may write and tells it as a value on a channel; it must not
-//! write anything but its Lease, and knows nothing of what the leader does.
+//! Leader election on a Lease, with the semantics of client-go's `leaderelection` package, so that this operator and the Go
+//! operator exclude each other. It publishes who leads as a value on a channel. It must not write anything but its Lease.
 
 mod decide;
 mod election;

@@ -1,17 +1,17 @@
-//! The three durations of an election and what must hold between them.
+//! The three durations of an election and their constraints.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The share of the lease that a holder leaves unused, so that its last write has ended, and not only started, when
-/// another process may take over.
+/// The share of the lease that a holder leaves unused, so that its last write has ended before another process can acquire the
+/// Lease.
 const SAFETY_MARGIN_DIVISOR: u32 = 15;
 
 /// Retries are spread over the retry period and a fifth of it, as client-go does with its jitter factor of 1.2.
 const JITTER_DIVISOR: u32 = 5;
 
-/// The durations of an election, in the words of client-go.
+/// The durations of an election, with the names of client-go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     lease_duration: Duration,
@@ -19,13 +19,13 @@ pub struct Timing {
     retry_period: Duration,
 }
 
-/// Durations that would let a healthy leader lose its Lease.
+/// Durations with which a healthy leader could lose its Lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TimingError {
-    /// The Lease stores whole seconds, one at the least.
+    /// The Lease stores whole seconds, at least one.
     #[error("the lease duration {0:?} is not a whole number of seconds of at least 1")]
     LeaseDuration(Duration),
-    /// A leader that gives up only after its Lease has expired can write beside its successor.
+    /// A leader that retries after its Lease has expired could write at the same time as its successor.
     #[error(
         "the renew deadline {renew_deadline:?} is not shorter than the lease duration {lease_duration:?}"
     )]
@@ -35,7 +35,7 @@ pub enum TimingError {
         /// As configured.
         lease_duration: Duration,
     },
-    /// A leader that gives up before its second try loses the Lease to any hiccup.
+    /// A leader that exits before its second attempt would lose the Lease after a single failure.
     #[error(
         "the retry period {retry_period:?} with its jitter of a fifth is not shorter than the renew deadline {renew_deadline:?}"
     )]
@@ -45,13 +45,13 @@ pub enum TimingError {
         /// As configured.
         renew_deadline: Duration,
     },
-    /// A period of zero would ask the API server without a pause.
+    /// A period of zero would send requests continuously.
     #[error("the retry period is zero")]
     NoRetryPeriod,
 }
 
 impl Default for Timing {
-    /// The defaults of client-go's users: 15 s, 10 s and 2 s.
+    /// The usual defaults of client-go: 15 s, 10 s and 2 s.
     fn default() -> Self {
         Self {
             lease_duration: Duration::from_secs(15),
@@ -85,38 +85,38 @@ impl Timing {
         Ok(Self { lease_duration, renew_deadline, retry_period })
     }
 
-    /// How long others respect a Lease that is not renewed.
+    /// Duration after which a Lease that is not renewed can be acquired.
     #[must_use]
     pub fn lease_duration(&self) -> Duration {
         self.lease_duration
     }
 
-    /// How long the leader tries to renew before it gives up.
+    /// Duration that the leader retries to renew before it exits.
     #[must_use]
     pub fn renew_deadline(&self) -> Duration {
         self.renew_deadline
     }
 
-    /// How often the leader renews.
+    /// Interval between renewals.
     #[must_use]
     pub fn retry_period(&self) -> Duration {
         self.retry_period
     }
 
-    /// How long one request for the Lease may take: two fit in the renew deadline.
+    /// Timeout of one request for the Lease. Two fit in the renew deadline.
     #[must_use]
     pub fn request_timeout(&self) -> Duration {
         self.renew_deadline / 2
     }
 
-    /// The pause before asking again, where `random` in 0..=255 picks the spread.
+    /// The delay before the next attempt. `random` selects the jitter.
     #[must_use]
     pub fn pause(&self, random: u8) -> Duration {
         self.retry_period + self.retry_period / JITTER_DIVISOR * u32::from(random) / u32::from(u8::MAX)
     }
 
-    /// Until when a holder may write whose last accepted claim was *sent* at `sent`. Others count the lease from
-    /// when they see the claim, which is later.
+    /// Until when a holder may write whose last accepted claim was *sent* at `sent`. Other processes count from when they observe
+    /// the claim, which is later.
     #[must_use]
     pub fn may_write_until(&self, sent: Instant) -> Instant {
         sent + self.lease_duration * (SAFETY_MARGIN_DIVISOR - 1) / SAFETY_MARGIN_DIVISOR

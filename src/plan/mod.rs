@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 pub use self::boundary::{BoundaryError, check as check_boundary};
-pub use self::build::{PlanInput, PlanOutcome, build_plan, plan_with_overrides};
+pub use self::build::{PlanInput, PlanOutcome, build_plan, plan_with_overrides, validate_with_values};
 use self::limits::LIMITS;
 pub use self::overrides::{AdministratorValues, AdministratorValuesError, OverrideMode};
 use self::stages::write_rank;

@@ -1,18 +1,18 @@
-//! The list of what has to happen before the process counts as ready.
+//! The checks that are pending before the process is ready.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use crate::lock::lock;
 
-/// What has to happen before `/readyz` answers 200. Cheap to clone; all clones share one list.
+/// The pending checks of `/readyz`. Cheap to clone; all clones share one list.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
     pending: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
-/// One thing that is waited for. It counts as done when [`PendingCheck::mark_done`] is called; dropping it any other way, as a
-/// failed start does, leaves it pending.
+/// One pending check. It is done when [`PendingCheck::mark_done`] is called. If it is dropped, as by a failed start, it stays
+/// pending.
 #[derive(Debug)]
 #[must_use = "readiness waits until `done` is called"]
 pub struct PendingCheck {
@@ -21,28 +21,28 @@ pub struct PendingCheck {
 }
 
 impl Readiness {
-    /// Makes readiness wait for `name`, a short key, and say `what` is waited for meanwhile. A key registered twice
-    /// is waited for once.
+    /// Adds a check with the short key `name`. `/readyz` reports `what` it waits for. A key that is registered twice is one
+    /// check.
     pub fn add_pending(&self, name: impl Into<String>, what: impl Into<String>) -> PendingCheck {
         let name = name.into();
         self.with(|pending| pending.insert(name.clone(), what.into()));
         PendingCheck { readiness: self.clone(), name }
     }
 
-    /// What is still waited for, as `name: what`, sorted by name; empty when ready.
+    /// The pending checks as `name: what`, sorted by name; empty when ready.
     #[must_use]
     pub fn pending(&self) -> Vec<String> {
         self.with(|pending| pending.iter().map(|(name, what)| format!("{name}: {what}")).collect())
     }
 
-    /// A panic while the lock is held cannot leave the map half changed, so a poisoned lock is still good.
+    /// A panic while the lock is held cannot leave the map inconsistent, so that a poisoned lock is usable.
     fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<String, String>) -> T) -> T {
         act(&mut lock(&self.pending))
     }
 }
 
 impl PendingCheck {
-    /// Says that this has happened.
+    /// Completes the check.
     pub fn mark_done(self) {
         self.readiness.with(|pending| pending.remove(&self.name));
     }

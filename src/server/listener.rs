@@ -1,9 +1,8 @@
-//! The HTTP servers of the probes and of the metrics.
+//! The HTTP servers for health probes and metrics.
 //!
-//! Anyone who reaches the ports may connect, so a connection costs little and not for long: it serves one request, must
-//! send its header within seconds, and is closed when too many newer ones arrive. The newest connections are the ones
-//! that are served, because a probe of the kubelet sends its request at once and a flood of half-open ones does not: what
-//! is refused under a flood is the flood.
+//! Everyone who reaches the ports can connect, so that a connection is cheap and short: it serves one request, must send its
+//! header within seconds, and is closed when too many newer ones arrive. The newest connections are served first, because a
+//! probe of the kubelet sends its request immediately, which half-open connections of a flood do not.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -28,35 +27,35 @@ use super::health::Readiness;
 use super::metrics::{CONTENT_TYPE, MetricsRegistry};
 use crate::telemetry::format_error_chain;
 
-/// Connections that are open at the same time. Beyond them the oldest one is closed.
+/// Maximum number of open connections. If there are more, the oldest one is closed.
 const MAX_CONNECTIONS: usize = 64;
-/// Connections that are accepted before those that are open get their turn: few enough that each gets several turns until
-/// it is the oldest one, and more than one, since a queue that is not emptied fast enough refuses probes, too.
+/// Number of connections that are accepted before open ones are polled: few enough that each is polled several times before it
+/// is the oldest one, and more than one, because a full queue rejects probes, too.
 const ACCEPT_BATCH: usize = MAX_CONNECTIONS / 4;
-/// Connections that wait to be accepted; the kernel has a limit of its own, usually as many.
+/// Length of the queue of connections to be accepted. The kernel has a limit of its own, usually the same.
 const LISTEN_BACKLOG: u32 = 4096;
-/// How long the header of a request may take.
+/// Timeout for the header of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection may take in all, so that nobody holds an answer by not reading it.
+/// Timeout for a whole connection, so that a client cannot keep a response by not reading it.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
-/// Bytes of a request's header; the least that hyper accepts.
+/// Maximum size of a request's header, in bytes: the smallest that hyper accepts.
 const MAX_HEADER_BYTES: usize = 8 << 10;
-/// Wait after the operating system has no further connection to give, as when all file descriptors are in use.
+/// Delay after a failed accept, for example when all file descriptors are in use.
 const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Why a server does not listen.
+/// A server could not listen.
 #[derive(Debug, thiserror::Error)]
-#[error("the {server} server cannot listen on {address}")]
+#[error("the {server} server failed to listen on {address}")]
 pub struct BindError {
     server: &'static str,
     address: SocketAddr,
     source: io::Error,
 }
 
-/// The answer to a GET of a path; `None` where there is nothing.
+/// The response to a GET of a path; `None` if the path does not exist.
 type RequestHandler = Arc<dyn Fn(&str) -> Option<Response<String>> + Send + Sync>;
 
-/// A server that listens and has a queue for connections, but does not answer before [`Server::spawn`].
+/// A server that listens, but answers only after [`Server::spawn`].
 pub struct Server {
     name: &'static str,
     listener: TcpListener,
@@ -64,8 +63,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// The server of `/healthz`, 200 as long as the process can answer, and of `/readyz`, 200 when nothing is
-    /// pending and 503 with the list of it otherwise, or when the process is stopping.
+    /// The server of `/healthz`, which is always 200, and of `/readyz`, which is 200 without pending checks; otherwise, or when
+    /// the process is stopping, it is 503 with their list.
     pub fn health(
         address: SocketAddr,
         readiness: Readiness,
@@ -85,12 +84,12 @@ impl Server {
         Self::bind("metrics", address, Arc::new(handler))
     }
 
-    /// Where it listens: the port is the real one if 0 was asked for.
+    /// The address of the listener, with the actual port if 0 was requested.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Answers from now on, until the runtime ends: probes are asked while the process stops as well.
+    /// Answers until the runtime ends: probes are also answered while the process stops.
     pub fn spawn(self) {
         if let Ok(address) = self.address() {
             info!(%address, "{} server listening", self.name);
@@ -98,14 +97,14 @@ impl Server {
         tokio::spawn(self.accept());
     }
 
-    /// Accepts connections for ever.
+    /// Accepts connections until the runtime ends.
     async fn accept(self) {
         let mut open = OpenConnections::default();
         for accepted in (1..=ACCEPT_BATCH).cycle() {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
                     open.add(tokio::spawn(serve(stream, self.handler.clone())).abort_handle());
-                    // Connections get to read what they were sent before newer ones can close them.
+                    // Open connections are polled before newer ones can close them.
                     if accepted == ACCEPT_BATCH {
                         yield_now().await;
                     }
@@ -113,7 +112,7 @@ impl Server {
                 Err(error) if is_connection_error(&error) => {}
                 Err(error) => {
                     warn!(
-                        "the {} server cannot accept a connection: {}",
+                        "the {} server failed to accept a connection: {}",
                         self.name,
                         format_error_chain(&error)
                     );
@@ -138,12 +137,12 @@ impl fmt::Debug for Server {
     }
 }
 
-/// The connections that are open, oldest first.
+/// The open connections, oldest first.
 #[derive(Default)]
 struct OpenConnections(VecDeque<AbortHandle>);
 
 impl OpenConnections {
-    /// Adds a connection and closes the oldest one if there are too many.
+    /// Adds a connection, and closes the oldest one if there are too many.
     fn add(&mut self, connection: AbortHandle) {
         if self.0.len() >= MAX_CONNECTIONS {
             self.0.retain(|connection| !connection.is_finished());
@@ -157,7 +156,7 @@ impl OpenConnections {
     }
 }
 
-/// Serves one request of a connection. The body of a request is not read, however long it is.
+/// Serves one request of a connection. The body of the request is not read.
 async fn serve(stream: TcpStream, handler: RequestHandler) {
     let service = service_fn(move |request: Request<Incoming>| {
         let response = respond(&handler, request.method(), request.uri().path());
@@ -172,7 +171,7 @@ async fn serve(stream: TcpStream, handler: RequestHandler) {
     match timeout(CONNECTION_TIMEOUT, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!("a connection ended early: {}", format_error_chain(&error)),
-        Err(_) => debug!("a connection was closed, since it took too long"),
+        Err(_) => debug!("closed a connection that exceeded its timeout"),
     }
 }
 
@@ -180,7 +179,7 @@ fn respond(handler: &RequestHandler, method: &Method, path: &str) -> Response<St
     let Some(response) = handler(path) else {
         return plain_text_response(StatusCode::NOT_FOUND, String::new());
     };
-    // hyper leaves the body of an answer to HEAD out.
+    // hyper omits the body of a response to HEAD.
     if matches!(*method, Method::GET | Method::HEAD) {
         return response;
     }
@@ -200,13 +199,13 @@ fn typed_response(status: StatusCode, content_type: &'static str, text: String) 
     response
 }
 
-/// A client that gave up before its connection was accepted says nothing about the next one.
+/// Whether a client closed its connection before it was accepted, which does not affect the next one.
 fn is_connection_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Where the kernel has no IPv6, every interface means every IPv4 interface.
+/// Without IPv6 in the kernel, all interfaces are all IPv4 interfaces.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     match listen_at(address) {
         Err(error) if address.is_ipv6() && address.ip().is_unspecified() && lacks_ipv6(&error) => {
@@ -216,16 +215,16 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-/// As `TcpListener::bind`, with a longer queue.
+/// `TcpListener::bind` with a longer queue.
 fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
-    // The port of a process that has just ended can be used again.
+    // The port of a process that has just exited can be reused.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(LISTEN_BACKLOG)
 }
 
-/// The kernel says `EAFNOSUPPORT` without IPv6 and `EADDRNOTAVAIL` with IPv6 switched off.
+/// The kernel returns `EAFNOSUPPORT` without IPv6 and `EADDRNOTAVAIL` with IPv6 disabled.
 fn lacks_ipv6(error: &io::Error) -> bool {
     const EAFNOSUPPORT: i32 = 97;
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)

@@ -14,17 +14,17 @@ use crate::api::names::LEADER_LEASE;
 use crate::leader::Leadership;
 use crate::lock::lock;
 
-/// The content type of the answer to `/metrics`.
+/// The content type of `/metrics`.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The registry that every part adds its metrics to. Cheap to clone; all clones share one registry.
+/// The registry of all metrics. Cheap to clone; all clones share one registry.
 #[derive(Clone, Debug, Default)]
 pub struct MetricsRegistry {
     registry: Arc<Mutex<Registry>>,
 }
 
 impl MetricsRegistry {
-    /// A registry with what is known of the process itself: whether it leads and how much memory it has in use.
+    /// A registry with the metrics of the process: leadership, memory and CPU.
     #[must_use]
     pub fn new(leadership: watch::Receiver<Leadership>) -> Self {
         let metrics = Self::default();
@@ -33,8 +33,8 @@ impl MetricsRegistry {
         metrics
     }
 
-    /// Lets `change` register further metrics. Give names without the suffix `_total`; counters get it when they
-    /// are written.
+    /// Lets `change` register further metrics. Names must not have the suffix `_total`, which is added to counters when they are
+    /// written.
     pub fn with_registry<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
         change(&mut lock(&self.registry))
     }
@@ -47,7 +47,7 @@ impl MetricsRegistry {
     }
 }
 
-/// Reads its values when asked for them, so that nothing has to keep them up to date.
+/// Reads its values during a scrape, so that nothing has to keep them current.
 #[derive(Debug)]
 struct ProcessCollector {
     leadership: watch::Receiver<Leadership>,
@@ -76,17 +76,17 @@ impl Collector for ProcessCollector {
     }
 }
 
-/// From `utime` and `stime` in proc(5), in hundredths of a second on every Linux; `None` where there is no such file.
+/// From `utime` and `stime` in proc(5), in hundredths of a second on Linux; `None` without that file.
 fn processor_time() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The name of the program, in brackets, may hold blanks.
+    // The name of the program, in parentheses, can contain spaces.
     let (_, fields) = stat.rsplit_once(')')?;
     let hundredths: Result<Vec<u32>, _> =
         fields.split_whitespace().skip(11).take(2).map(str::parse).collect();
     Some(hundredths.ok()?.into_iter().map(f64::from).sum::<f64>() / 100.0)
 }
 
-/// From `VmRSS` in proc(5), which is in kibibytes; `None` where there is no such file.
+/// From `VmRSS` in proc(5), in kibibytes there; `None` without that file.
 fn resident_memory() -> Option<i64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -1,5 +1,5 @@
-//! What the kubelet and Prometheus ask for over HTTP: liveness, readiness and metrics, served before leadership is
-//! won. It reports what others tell it and must not look at the cluster itself.
+//! The HTTP endpoints for the kubelet and Prometheus: liveness, readiness and metrics, served also without leadership. It
+//! publishes values of other modules and must not read the cluster.
 
 mod health;
 mod listener;

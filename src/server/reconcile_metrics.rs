@@ -1,7 +1,7 @@
-//! How reconciles end and how long they take, under the names that every operator built on controller-runtime has, so
-//! that dashboards and alerts made for the Go operator go on.
+//! Results and durations of reconciles, under the metric names of controller-runtime, so that dashboards and alerts for the Go
+//! operator keep working.
 //!
-//! Not there is what would have to be made up: the queue of this operator does not tell its depth.
+//! The depth of the queue is missing, because the queue of kube-runtime does not expose it.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
@@ -26,14 +26,14 @@ const QUEUE_LABELS: [(&str, &str); 2] = [("name", "istio"), CONTROLLER_LABEL];
 /// Upper bounds in seconds: a reconcile with nothing to do takes milliseconds, an upgrade minutes.
 const DURATION_BUCKETS: [f64; 12] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 180.0, 600.0];
 
-/// How a reconcile ended.
+/// Result of a reconcile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReconcileResult {
-    /// With an outcome, good or bad.
+    /// It ended with an outcome, good or bad.
     Success,
-    /// Before its end, because there is something newer to reconcile.
+    /// It was replaced by a newer reconcile.
     Requeue,
-    /// By an error, to be tried again.
+    /// It failed and is retried.
     Error,
 }
 
@@ -61,7 +61,8 @@ pub struct ReconcileMetrics {
 }
 
 impl ReconcileMetrics {
-    /// Registers the metrics; each shows from the start. `concurrency` reconciles may run at the same time.
+    /// Registers the metrics, all of which are present from the start. `concurrency` is the maximum number of concurrent
+    /// reconciles.
     #[must_use]
     pub fn register(metrics: &MetricsRegistry, concurrency: u16) -> Self {
         let histogram =
@@ -95,22 +96,22 @@ impl ReconcileMetrics {
         reconciles
     }
 
-    /// A reconcile begins.
+    /// Starts a reconcile.
     pub fn begin(&self) -> RunningReconcile<'_> {
         let began = Instant::now();
         self.active.started().push(began);
         RunningReconcile { metrics: self, started: began }
     }
 
-    /// A reconcile is tried again later because it did not succeed.
+    /// Counts a retry.
     pub fn retry(&self) {
         self.retries.get_or_create(&QUEUE_LABELS.to_vec()).inc();
     }
 }
 
-/// A reconcile that is under way. One that is dropped without an end was cut off and is not counted.
+/// A running reconcile. If it is dropped without a result, it was interrupted and is not counted.
 #[derive(Debug)]
-#[must_use = "it is under way until it ends"]
+#[must_use = "a reconcile runs until it is finished"]
 pub struct RunningReconcile<'a> {
     metrics: &'a ReconcileMetrics,
     started: Instant,
@@ -138,7 +139,7 @@ impl Drop for RunningReconcile<'_> {
     }
 }
 
-/// When the reconciles began that are under way; a long one is what hangs.
+/// Start times of the running reconciles, by which a hanging one is found.
 #[derive(Clone, Debug)]
 struct ActiveReconciles {
     started: Arc<Mutex<Vec<Instant>>>,

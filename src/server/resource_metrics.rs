@@ -1,6 +1,6 @@
-//! Metrics of what the resource in charge asks for, by the names that the Go operator gave them.
+//! Metrics of the settings of the active resource, under the names of the Go operator.
 //!
-//! All are gauges, also those whose name ends like a counter's: dashboards know them so.
+//! All are gauges, also those whose names end like counters, as in the Go operator.
 
 use std::sync::{Arc, Mutex};
 
@@ -23,17 +23,17 @@ const XFCC_SETTINGS: [ForwardClientCertDetails; 5] = [
     ForwardClientCertDetails::AlwaysForwardOnly,
     ForwardClientCertDetails::ForwardOnly,
 ];
-/// The trust domain that is no choice.
+/// The default trust domain.
 const DEFAULT_TRUST_DOMAIN: &str = "cluster.local";
 
-/// What the metrics tell at present. Cheap to clone; all clones share it.
+/// The current values. Cheap to clone; all clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct ResourceMetrics {
     spec: Arc<Mutex<Option<IstioSpec>>>,
 }
 
 impl ResourceMetrics {
-    /// Adds the metrics to those of the process; until a resource is shown, all are 0.
+    /// Registers the metrics. All are 0 without an active resource.
     #[must_use]
     pub fn register(metrics: &MetricsRegistry) -> Self {
         let gauges = Self::default();
@@ -41,12 +41,12 @@ impl ResourceMetrics {
         gauges
     }
 
-    /// Shows the spec of the resource in charge.
+    /// Sets the values for the spec of the active resource.
     pub fn set(&self, spec: &IstioSpec) {
         *lock(&self.spec) = Some(spec.clone());
     }
 
-    /// Shows that no resource is in charge.
+    /// Sets the values for no active resource.
     pub fn reset(&self) {
         *lock(&self.spec) = None;
     }
@@ -59,7 +59,7 @@ impl ResourceMetrics {
 impl Collector for ResourceMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let current_spec = self.spec();
-        for (name, help, value) in unlabelled_gauges(current_spec.as_ref().unwrap_or(&IstioSpec::default())) {
+        for (name, help, value) in unlabeled_gauges(current_spec.as_ref().unwrap_or(&IstioSpec::default())) {
             let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(value).encode(gauge)?;
         }
@@ -77,7 +77,7 @@ impl Collector for ResourceMetrics {
 }
 
 /// Name, help and value of the metrics without labels.
-fn unlabelled_gauges(spec: &IstioSpec) -> [(&'static str, &'static str, i64); 10] {
+fn unlabeled_gauges(spec: &IstioSpec) -> [(&'static str, &'static str, i64); 10] {
     let config = spec.config.clone().unwrap_or_default();
     let authorizers = config.authorizers.unwrap_or_default();
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
@@ -181,7 +181,7 @@ mod tests {
             "config": {"numTrustedProxies": 0, "trustDomain": "cluster.local", "enableDNSProxying": false},
             "components": {"egressGateway": {"enabled": false}},
         });
-        let values = unlabelled_gauges(&serde_json::from_value(spec).unwrap());
+        let values = unlabeled_gauges(&serde_json::from_value(spec).unwrap());
         assert!(values.iter().all(|(_, _, value)| *value == 0), "{values:?}");
     }
 }

@@ -1,15 +1,14 @@
-//! Keeps a status small enough to be written, whatever texts it shows. Pure.
+//! Keeps a status small enough to be written. Pure.
 //!
-//! Tenants write a part of these texts. A status that the API server refuses would hide every later error and upgrade, so that
-//! the list of workloads gives way first, and texts of the control plane last.
+//! Tenants write a part of its texts. A status that the API server rejects would hide all later errors and upgrades, so that
+//! the list of workloads is shortened first, and texts of the control plane last.
 
 use crate::api::IstioStatus;
 use crate::api::v1alpha2::BlockedWorkload;
 
-/// Bytes of a status as JSON. The API server takes three million in one request, and etcd one and a half for the resource
-/// with all it has.
+/// Maximum size of a status as JSON, in bytes. The API server accepts 3 MB per request, and etcd 1.5 MB per object.
 pub(super) const MAX_STATUS_BYTES: usize = 256 << 10;
-/// Bytes of one text as JSON, where texts have to be shortened.
+/// Maximum size of one text as JSON, in bytes, where texts have to be shortened.
 const MAX_TEXT_BYTES: usize = 8 << 10;
 
 /// The status, shortened where it would be larger than [`MAX_STATUS_BYTES`].
@@ -22,7 +21,7 @@ pub(super) fn bounded(mut status: IstioStatus) -> IstioStatus {
     status
 }
 
-/// The status without what is known of the data plane.
+/// The status without the part of the data plane.
 #[must_use]
 pub(super) fn without_data_plane(status: &IstioStatus) -> IstioStatus {
     let mut status = IstioStatus { data_plane: None, ..status.clone() };
@@ -34,7 +33,7 @@ fn size(status: &IstioStatus) -> usize {
     serde_json::to_string(status).map_or(0, |text| text.len())
 }
 
-/// Drops half of the listed workloads and says how many are missing; whether there were any.
+/// Drops half of the listed workloads and appends how many were dropped. Returns whether more can be dropped.
 fn shorten_list(status: &mut IstioStatus) -> bool {
     let Some(data_plane) = &mut status.data_plane else { return false };
     let list = &mut data_plane.blocked_workloads;
@@ -47,11 +46,11 @@ fn shorten_list(status: &mut IstioStatus) -> bool {
     list.truncate(remaining);
     list.push(BlockedWorkload {
         blocked_by: format!(
-            "{dropped} further workloads are not listed: the status would be larger than {MAX_STATUS_BYTES} bytes"
+            "{dropped} more workloads are not listed, because the status would exceed {MAX_STATUS_BYTES} bytes"
         ),
         ..BlockedWorkload::default()
     });
-    // The count alone is no list any more.
+    // Only the count remains.
     remaining > 0
 }
 
@@ -75,7 +74,7 @@ fn shorten_texts(status: &mut IstioStatus) {
     }
 }
 
-/// Cuts a text so that it takes at most so many bytes as JSON, in which one character may take six.
+/// Truncates a text to `limit` bytes as JSON, in which one character may take six.
 fn shorten(text: &mut String, limit: usize) {
     const ELLIPSIS: char = '…';
     let json = |character: char| match character {
@@ -113,12 +112,12 @@ mod tests {
     }
 
     fn blocked_workload() -> impl Strategy<Value = BlockedWorkload> {
-        (text(), text()).prop_map(|(outdated, prevented)| BlockedWorkload {
+        (text(), text()).prop_map(|(reasons, blocked_by)| BlockedWorkload {
             kind: "Deployment".to_owned(),
             namespace: "n".to_owned(),
             name: "w".to_owned(),
-            reasons: outdated,
-            blocked_by: prevented,
+            reasons,
+            blocked_by,
         })
     }
 
@@ -142,9 +141,9 @@ mod tests {
         parts.prop_map(|(description, messages, data_plane)| IstioStatus {
             description,
             conditions: Some(messages.into_iter().map(condition).collect()),
-            data_plane: data_plane.map(|(leftovers, held)| DataPlaneStatus {
-                blocked_workloads: leftovers,
-                on_hold: held,
+            data_plane: data_plane.map(|(blocked_workloads, on_hold)| DataPlaneStatus {
+                blocked_workloads,
+                on_hold,
                 ..DataPlaneStatus::default()
             }),
             ..IstioStatus::default()
@@ -183,8 +182,8 @@ mod tests {
             blocked_by: text.into(),
             ..BlockedWorkload::default()
         };
-        let with = |leftovers| IstioStatus {
-            data_plane: Some(DataPlaneStatus { blocked_workloads: leftovers, ..DataPlaneStatus::default() }),
+        let with = |blocked_workloads| IstioStatus {
+            data_plane: Some(DataPlaneStatus { blocked_workloads, ..DataPlaneStatus::default() }),
             ..IstioStatus::default()
         };
         let small = with(vec![entry("x"); 50]);
@@ -192,6 +191,6 @@ mod tests {
         let large = bounded(with(vec![entry(&"x".repeat(MAX_STATUS_BYTES / 20)); 50]));
         let listed = large.data_plane.unwrap_or_default().blocked_workloads;
         assert_eq!(listed.len(), 13, "two halvings and the count");
-        assert!(listed[12].blocked_by.starts_with("38 further workloads are not listed"), "{:?}", listed[12]);
+        assert!(listed[12].blocked_by.starts_with("38 more workloads are not listed"), "{:?}", listed[12]);
     }
 }

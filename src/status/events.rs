@@ -1,84 +1,51 @@
-//! Events that follow the status: one whenever the reason of the Ready condition changes.
+//! Which change of a status is worth an Event: a change of the state, or of the condition that explains it. Pure.
 
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Client;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::events::EventType;
 
-use super::ResourceEvent;
+use super::merge::data_plane_state;
+use super::publisher::EventContent;
 use crate::api::IstioStatus;
-use crate::api::conditions::State;
-use crate::text::sanitized;
+use crate::api::conditions::{ConditionType, Reason, State};
 
-const CONTROLLER: &str = "istio-manager";
-/// Bytes of a note; the API server accepts 1024.
-const MAX_NOTE_BYTES: usize = 1024;
-
-/// Publishes Events; one instance, because the recorder aggregates repeats.
-pub(super) struct StatusEventPublisher {
-    recorder: Recorder,
-}
-
-impl StatusEventPublisher {
-    pub(super) fn new(client: Client, instance: String) -> Self {
-        let reporter = Reporter { controller: CONTROLLER.to_owned(), instance: Some(instance) };
-        Self { recorder: Recorder::new(client, reporter) }
-    }
-
-    /// Publishes what changed between two statuses.
-    pub(super) async fn publish_change(
-        &self,
-        about: &ObjectReference,
-        before: &IstioStatus,
-        now: &IstioStatus,
-    ) {
-        if let Some(event) = event(before, now) {
-            self.publish(about, &event).await;
-        }
-    }
-
-    /// Publishes what happened besides.
-    pub(super) async fn publish_event(&self, about: &ObjectReference, resource_event: ResourceEvent) {
-        let event = Event {
-            type_: if resource_event.warning { EventType::Warning } else { EventType::Normal },
-            reason: resource_event.reason.to_owned(),
-            note: Some(sanitized(&resource_event.note, MAX_NOTE_BYTES)),
-            action: "Reconcile".to_owned(),
-            secondary: resource_event.about,
-        };
-        self.publish(about, &event).await;
-    }
-
-    /// Publishes one Event; a refused one is logged, since it only informs.
-    async fn publish(&self, about: &ObjectReference, event: &Event) {
-        if let Err(error) = self.recorder.publish(event, about).await {
-            tracing::warn!(%error, reason = event.reason, "cannot publish an Event");
-        }
-    }
-}
+/// Reason of an Event about a complete installation that needs attention, which no condition has a reason for.
+const RECONCILED_WITH_WARNINGS: &str = "ReconciledWithWarnings";
 
 /// The Event for a change of status, if it is worth one.
-fn event(before: &IstioStatus, now: &IstioStatus) -> Option<Event> {
-    let ready = |status: &IstioStatus| {
-        let condition = status.conditions.iter().flatten().find(|condition| condition.type_ == "Ready");
-        condition.map(|condition| (condition.reason.clone(), condition.message.clone()))
-    };
-    let (reason, message) = ready(now)?;
-    let same_reason = ready(before).is_some_and(|(old, _)| old == reason);
-    if same_reason && before.state == now.state {
+pub(super) fn event_of_change(before: &IstioStatus, now: &IstioStatus) -> Option<EventContent> {
+    let (reason, message) = explanation(now)?;
+    let is_same_reason = explanation(before).is_some_and(|(old, _)| old == reason);
+    if is_same_reason && before.state == now.state {
         return None;
     }
-    let type_ = match now.state {
-        State::Warning | State::Error => EventType::Warning,
-        State::Processing | State::Deleting | State::Ready => EventType::Normal,
+    let type_ = if is_problem(now.state) { EventType::Warning } else { EventType::Normal };
+    let note = now.description.clone().filter(|text| !text.is_empty()).unwrap_or_else(|| message.to_owned());
+    Some(EventContent { type_, reason: reason.to_owned(), note, secondary: None })
+}
+
+/// Reason and message that explain the state: those of the Ready condition, unless the state is a problem although Ready
+/// is true. A Warning must not say `ReconcileSucceeded`.
+fn explanation(status: &IstioStatus) -> Option<(&str, &str)> {
+    let find = |type_: ConditionType| {
+        let conditions = status.conditions.iter().flatten();
+        conditions.into_iter().find(|condition| condition.type_ == type_.as_str())
     };
-    let text = now.description.clone().filter(|text| !text.is_empty()).unwrap_or(message);
-    Some(Event {
-        type_,
-        reason,
-        note: Some(sanitized(&text, MAX_NOTE_BYTES)),
-        action: "Reconcile".to_owned(),
-        secondary: None,
+    let ready = find(ConditionType::Ready)?;
+    if !is_problem(status.state) || ready.reason != Reason::ReconcileSucceeded.as_str() {
+        return Some((&ready.reason, &ready.message));
+    }
+    let sidecars = find(ConditionType::ProxySidecarRestartSucceeded)
+        .filter(|condition| data_plane_state(&condition.reason) == status.state);
+    Some(match sidecars {
+        Some(condition) => (&condition.reason, &condition.message),
+        None => (RECONCILED_WITH_WARNINGS, &ready.message),
     })
+}
+
+const fn is_problem(state: State) -> bool {
+    match state {
+        State::Warning | State::Error => true,
+        State::Processing | State::Deleting | State::Ready => false,
+    }
 }
 
 #[cfg(test)]
@@ -88,27 +55,61 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_note_is_one_line_that_the_api_server_accepts() {
-        let hostile = "denied\nby\u{1b}[0m ü policy ".repeat(1000);
-        let condition = Condition {
-            type_: "Ready".into(),
-            status: "False".into(),
-            reason: "ReconcileFailed".into(),
-            message: hostile.clone(),
+    fn status(state: State, reasons: &[Reason]) -> IstioStatus {
+        let condition = |reason: &Reason| Condition {
+            type_: reason.condition_type().as_str().into(),
+            status: reason.status().as_str().into(),
+            reason: reason.as_str().into(),
+            message: format!("message of {}", reason.as_str()),
             last_transition_time: Time(Timestamp::UNIX_EPOCH),
             observed_generation: None,
         };
-        for description in [None, Some(hostile)] {
-            let status = IstioStatus {
-                state: State::Error,
-                description,
-                conditions: Some(vec![condition.clone()]),
-                ..IstioStatus::default()
-            };
-            let note = event(&IstioStatus::default(), &status).unwrap().note.unwrap();
-            assert!(note.len() <= 1024 && note.ends_with('…'), "{note}");
-            assert!(!note.chars().any(crate::text::is_unsafe), "{note:?}");
+        let conditions = Some(reasons.iter().map(condition).collect());
+        IstioStatus { state, conditions, ..IstioStatus::default() }
+    }
+
+    #[test]
+    fn the_reason_of_an_event_fits_its_type() {
+        use Reason::{ProxySidecarManualRestartRequired as Manual, ProxySidecarRestartFailed as Failed};
+        for (state, reasons, type_, reason) in [
+            (State::Ready, vec![Reason::ReconcileSucceeded], EventType::Normal, "ReconcileSucceeded"),
+            (State::Error, vec![Reason::ReconcileFailed, Manual], EventType::Warning, "ReconcileFailed"),
+            (
+                State::Warning,
+                vec![Reason::ReconcileSucceeded, Manual],
+                EventType::Warning,
+                "ProxySidecarManualRestartRequired",
+            ),
+            (
+                State::Error,
+                vec![Reason::ReconcileSucceeded, Failed],
+                EventType::Warning,
+                "ProxySidecarRestartFailed",
+            ),
+            (State::Warning, vec![Reason::ReconcileSucceeded], EventType::Warning, "ReconciledWithWarnings"),
+            (State::Warning, vec![Reason::OlderCRExists], EventType::Warning, "OlderCRExists"),
+        ] {
+            let event = event_of_change(&IstioStatus::default(), &status(state, &reasons)).unwrap();
+            assert_eq!((event.type_, event.reason.as_str()), (type_, reason), "{state:?} {reasons:?}");
         }
+    }
+
+    #[test]
+    fn a_status_with_the_same_state_and_reason_has_no_event() {
+        let ready = status(State::Ready, &[Reason::ReconcileSucceeded]);
+        assert_eq!(event_of_change(&ready, &ready), None);
+        let warning = status(State::Warning, &[Reason::ReconcileSucceeded]);
+        assert!(event_of_change(&ready, &warning).is_some());
+        assert!(event_of_change(&warning, &ready).is_some());
+        assert_eq!(event_of_change(&ready, &IstioStatus::default()), None);
+    }
+
+    #[test]
+    fn the_description_is_the_note_where_there_is_one() {
+        let mut now = status(State::Error, &[Reason::ReconcileFailed]);
+        let note = |now: &IstioStatus| event_of_change(&IstioStatus::default(), now).unwrap().note;
+        assert_eq!(note(&now), "message of ReconcileFailed");
+        now.description = Some("the description".to_owned());
+        assert_eq!(note(&now), "the description");
     }
 }

@@ -1,6 +1,4 @@
-//! How reports become a status.
-//!
-//! Pure; the time is an argument.
+//! Merges reports into a status. Pure: the time is an argument.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as ApiCondition, Time};
 
@@ -10,8 +8,8 @@ use crate::api::conditions::{ConditionType, Reason, State};
 use crate::api::v1alpha2::DataPlaneStatus;
 use crate::text::sanitized;
 
-/// Bytes of a condition's message, and of the description. The API server accepts 32768 characters of a message; this is
-/// more than a rejection has, and keeps the status small.
+/// Maximum size of a condition message and of the description, in bytes. The API server accepts 32768 characters of a
+/// message. The longest rejection is shorter than this.
 const MAX_MESSAGE_BYTES: usize = 16 << 10;
 
 /// A condition to be set; its type and status follow from the reason.
@@ -19,34 +17,34 @@ const MAX_MESSAGE_BYTES: usize = 16 << 10;
 pub struct ConditionUpdate {
     /// Why the condition has its status.
     pub reason: Reason,
-    /// More than the reason's fixed message, if more is known.
+    /// A more specific message than the default one of the reason.
     pub message: Option<String>,
 }
 
-/// How a reconcile ended, as people see it.
+/// How a reconcile ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlPlaneReport {
     /// Overall state.
     pub state: State,
-    /// What the state is about; empty when all is well.
+    /// The cause of the state; empty if everything is as configured.
     pub description: String,
-    /// Conditions that are known now; those of other types stay.
+    /// Conditions to set. Conditions of other types stay.
     pub conditions: Vec<ConditionUpdate>,
 }
 
-/// What is known of the sidecars, as people see it. The overall state follows from the condition.
+/// The state of the sidecars. The overall state follows from the condition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataPlaneReport {
     /// Whether every sidecar is up to date.
     pub condition: ConditionUpdate,
-    /// Counts and leftovers.
+    /// Counts, and blocked workloads.
     pub status: DataPlaneStatus,
 }
 
 /// The status after `report`, given the one that was written last.
 ///
-/// A verdict on the present generation is not taken back by the next attempt: a resource that is Ready does not become
-/// Processing because it was looked at, and an Error stays visible while it is tried again.
+/// The result for the current generation is not replaced by the progress of the next attempt: a resource that is Ready does
+/// not become Processing because of a periodic reconcile, and an Error stays visible during a retry.
 pub(super) fn merge(
     written: &IstioStatus,
     subject: &ReportedResource,
@@ -71,9 +69,9 @@ pub(super) fn merge(
     }
 }
 
-/// The status with another part of the data plane; `control` is how the control plane was settled last.
+/// The status with a new part of the data plane. `control_plane` is how the last reconcile of the control plane ended.
 ///
-/// A resource that is not settled, or is being deleted, shows what happens to the control plane only.
+/// The state and the description are those of the control plane during a reconcile and during deletion.
 pub(super) fn merge_data_plane(
     written: &IstioStatus,
     subject: &ReportedResource,
@@ -100,7 +98,7 @@ fn worst(state: State, description: &str, status: &IstioStatus) -> (State, Strin
     let condition = status.conditions.iter().flatten().find(|condition| condition.type_ == type_);
     let data_plane = condition.map_or(State::Ready, |condition| data_plane_state(&condition.reason));
     match condition {
-        // Only what runs as described can be made worse by its sidecars; otherwise the control plane is the news.
+        // The sidecars determine the state only while the control plane is Ready.
         Some(condition) if state == State::Ready && data_plane > state => {
             (data_plane, condition.message.clone())
         }
@@ -108,7 +106,8 @@ fn worst(state: State, description: &str, status: &IstioStatus) -> (State, Strin
     }
 }
 
-fn data_plane_state(reason: &str) -> State {
+/// The state that follows from the reason of the sidecar condition.
+pub(super) fn data_plane_state(reason: &str) -> State {
     match reason {
         "ProxySidecarManualRestartRequired" => State::Warning,
         "ProxySidecarRestartFailed" => State::Error,
@@ -137,7 +136,7 @@ fn progress(written: &IstioStatus, subject: &ReportedResource, text: &str, now: 
     status
 }
 
-/// A description as it may be shown; `None` if there is nothing to say.
+/// A description that is safe to show; `None` if it is empty.
 fn sanitized_description(text: &str) -> Option<String> {
     Some(sanitized(text, MAX_MESSAGE_BYTES)).filter(|text| !text.is_empty())
 }
@@ -308,8 +307,13 @@ mod tests {
         for (control_plane, reason, state, description) in [
             (&ready_report, Reason::ProxySidecarRestartSucceeded, State::Ready, None),
             (&ready_report, Reason::ProxySidecarRestartPartiallySucceeded, State::Ready, None),
-            (&ready_report, Reason::ProxySidecarManualRestartRequired, State::Warning, Some("told")),
-            (&ready_report, Reason::ProxySidecarRestartFailed, State::Error, Some("told")),
+            (
+                &ready_report,
+                Reason::ProxySidecarManualRestartRequired,
+                State::Warning,
+                Some("of the sidecars"),
+            ),
+            (&ready_report, Reason::ProxySidecarRestartFailed, State::Error, Some("of the sidecars")),
             (&failed, Reason::ProxySidecarManualRestartRequired, State::Error, Some("broken")),
         ] {
             let written = merge(
@@ -318,7 +322,7 @@ mod tests {
                 &StatusReport::Finished(control_plane.clone()),
                 &at(1),
             );
-            let part = sidecars(reason, "told");
+            let part = sidecars(reason, "of the sidecars");
             let status = merge_data_plane(&written, &subject(1), Some(control_plane), &part, &at(2));
             assert_eq!((status.state, status.description.as_deref()), (state, description), "{reason:?}");
             assert_eq!(status.data_plane, Some(part.status.clone()));
@@ -331,7 +335,7 @@ mod tests {
     fn sidecars_do_not_change_the_state_of_an_unfinished_resource() {
         let written = merge(&IstioStatus::default(), &subject(1), &ready(), &at(1));
         let written = merge(&written, &subject(2), &progress_report("applying"), &at(2));
-        let part = sidecars(Reason::ProxySidecarRestartFailed, "told");
+        let part = sidecars(Reason::ProxySidecarRestartFailed, "of the sidecars");
         assert_eq!(merge_data_plane(&written, &subject(2), None, &part, &at(3)).state, State::Processing);
     }
 

@@ -1,11 +1,13 @@
-//! What people see of a reconcile: the resource's status and Events about it.
+//! The status of the `Istio` resource and Events about it.
 //!
-//! Controllers hand values to one writer, because `conditions` is an atomic list that two writers would take from each
-//! other. The writer merges, and writes only what changed.
+//! All controllers report to one writer, because `conditions` is an atomic list that two writers would overwrite for each
+//! other. The writer merges reports and writes only changes. It decides nothing about Istio.
 
 mod bound;
 mod events;
 mod merge;
+mod patch;
+mod publisher;
 mod writer;
 
 use std::fmt;
@@ -16,8 +18,10 @@ use kube::Resource;
 use tokio::sync::{Notify, mpsc};
 
 pub use self::merge::{ConditionUpdate, ControlPlaneReport, DataPlaneReport};
-pub use self::writer::{Error, StatusWriter};
+pub(crate) use self::publisher::{EventContent, EventPublisher};
+pub use self::writer::StatusWriter;
 use crate::api::{Istio, IstioStatus};
+use crate::messages::EventReason;
 use crate::plan::Stage;
 
 /// The resource that a report is about, as it was when its reconcile began.
@@ -39,44 +43,48 @@ enum StatusReport {
     Flush(Arc<Notify>),
 }
 
-/// Something that happened, told by an Event about the resource.
+/// An Event about the resource that does not follow from its status.
 #[derive(Clone, Debug)]
-pub struct ResourceEvent {
-    /// Whether somebody has to do something about it.
-    pub warning: bool,
-    /// One word for machines.
-    pub reason: &'static str,
-    /// A sentence for people.
-    pub note: String,
-    /// Another object that it is about.
-    pub about: Option<ObjectReference>,
+pub(crate) struct ResourceEvent {
+    /// Machine-readable reason, which determines the type.
+    pub(crate) reason: EventReason,
+    /// The text.
+    pub(crate) note: String,
+    /// Another object that the Event is about.
+    pub(crate) about: Option<ObjectReference>,
 }
 
-/// Reports on one resource in one reconcile.
+impl From<ResourceEvent> for EventContent {
+    fn from(event: ResourceEvent) -> Self {
+        Self { secondary: event.about, ..Self::new(event.reason, event.note) }
+    }
+}
+
+/// Reports on one resource during one reconcile.
 #[derive(Clone)]
 pub struct Progress {
-    subject: std::sync::Arc<ReportedResource>,
+    subject: Arc<ReportedResource>,
     prefix: String,
-    reports: mpsc::UnboundedSender<(std::sync::Arc<ReportedResource>, StatusReport)>,
+    reports: mpsc::UnboundedSender<(Arc<ReportedResource>, StatusReport)>,
 }
 
 impl Progress {
-    /// Tells what is being done or waited for; shown at most once a second, the last one always.
+    /// Reports what the reconcile does or waits for. Written at most once per interval; the last report is always written.
     pub fn report(&self, text: impl fmt::Display) {
         self.send(StatusReport::Progress(format!("{}{text}", self.prefix)));
     }
 
-    /// Tells how the reconcile ended; written at once.
+    /// Reports how the reconcile ended. Written immediately.
     pub fn finish(&self, control_plane: ControlPlaneReport) {
         self.send(StatusReport::Finished(control_plane));
     }
 
     /// Publishes an Event about the resource.
-    pub fn emit_event(&self, event: ResourceEvent) {
+    pub(crate) fn emit_event(&self, event: ResourceEvent) {
         self.send(StatusReport::Event(event));
     }
 
-    /// Waits until what was said so far is written, or could not be: before the resource vanishes.
+    /// Waits until all reports so far are written or have failed. For use before the resource is deleted.
     pub async fn flush(&self) {
         let written = Arc::new(Notify::new());
         self.send(StatusReport::Flush(written.clone()));
@@ -85,19 +93,19 @@ impl Progress {
         }
     }
 
-    /// Tells what is known of the sidecars; shown at most once a second. The control plane's part stays.
+    /// Reports the state of the sidecars. Written at most once per interval. The part of the control plane stays.
     pub fn report_data_plane(&self, part: DataPlaneReport) {
         self.send(StatusReport::DataPlane(Box::new(part)));
     }
 
-    /// The same reports, with the stage they are about in front.
+    /// The same reporter, whose reports begin with the stage.
     #[must_use]
     pub fn for_stage(&self, stage: Stage) -> Self {
         Self { prefix: format!("{stage}: "), ..self.clone() }
     }
 
     fn send(&self, report: StatusReport) {
-        // The writer ends only with the process; nobody reads a status after that.
+        // The writer ends only with the process.
         let _ = self.reports.send((self.subject.clone(), report));
     }
 }

@@ -1,4 +1,5 @@
-//! The one task that writes the status of `Istio` resources.
+//! The one task that writes the status of `Istio` resources: it merges reports and limits how often it writes. What a report
+//! becomes is decided in `merge`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,32 +7,26 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, Client};
-use serde_json::json;
-use thiserror::Error;
+use kube::Client;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::bound::{bounded, without_data_plane};
-use super::events::StatusEventPublisher;
+use super::events::event_of_change;
 use super::merge::{ControlPlaneReport, DataPlaneReport, merge, merge_data_plane};
+use super::patch::{Error, replace_status};
+use super::publisher::EventPublisher;
 use super::{Progress, ReportedResource, StatusReport};
 use crate::api::{Istio, IstioStatus};
+use crate::telemetry::format_error_chain;
 
-/// Progress is written at most this often for each resource; a refused write is tried again after it.
+/// Controller that the Events name.
+const CONTROLLER: &str = "istio-manager";
+
+/// Minimum interval between writes of progress for one resource, and the delay after a failed write.
 const WRITE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The status of a resource could not be written.
-#[derive(Debug, Error)]
-#[error("cannot write the status of Istio {namespace}/{name}")]
-pub struct Error {
-    namespace: String,
-    name: String,
-    source: Box<kube::Error>,
-}
-
-/// Hands out reporters whose reports one task writes.
+/// Creates reporters, whose reports one task writes.
 #[derive(Clone, Debug)]
 pub struct StatusWriter {
     reports: mpsc::UnboundedSender<(Arc<ReportedResource>, StatusReport)>,
@@ -41,10 +36,10 @@ pub struct StatusWriter {
 struct Slot {
     subject: Arc<ReportedResource>,
     written: IstioStatus,
-    /// How the control plane was settled last.
+    /// How the last reconcile of the control plane ended.
     control_plane: Option<ControlPlaneReport>,
     pending: Option<StatusReport>,
-    /// Waits beside `pending`: neither part of the status replaces the other.
+    /// Independent of `pending`: neither part of the status replaces the other.
     pending_data_plane: Option<Box<DataPlaneReport>>,
     not_before: Instant,
 }
@@ -60,7 +55,7 @@ impl StatusWriter {
     #[must_use]
     pub fn start(client: Client, reporting_instance: String) -> Self {
         let (reports, received) = mpsc::unbounded_channel();
-        let publisher = StatusEventPublisher::new(client.clone(), reporting_instance);
+        let publisher = EventPublisher::new(client.clone(), CONTROLLER, reporting_instance, "Reconcile");
         tokio::spawn(run(client, publisher, received));
         Self { reports }
     }
@@ -78,7 +73,7 @@ impl StatusWriter {
 
 async fn run(
     client: Client,
-    publisher: StatusEventPublisher,
+    publisher: EventPublisher,
     mut reports: mpsc::UnboundedReceiver<(Arc<ReportedResource>, StatusReport)>,
 ) {
     let mut slots: HashMap<String, Slot> = HashMap::new();
@@ -86,7 +81,7 @@ async fn run(
         let due = slots.values().filter(|slot| slot.is_pending()).map(|slot| slot.not_before).min();
         tokio::select! {
             received = reports.recv() => match received {
-                Some((subject, StatusReport::Event(event))) => publisher.publish_event(&subject.reference, event).await,
+                Some((subject, StatusReport::Event(event))) => publisher.publish(&subject.reference, event.into()).await,
                 Some((subject, StatusReport::Flush(written))) => {
                     if let Some(slot) = slots.get_mut(&subject.uid) {
                         flush(&client, &publisher, slot).await;
@@ -112,7 +107,7 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-/// Takes a report in; a later one replaces one that was not written yet.
+/// Accepts a report. A later report replaces one that is not written yet.
 fn accept(slots: &mut HashMap<String, Slot>, subject: Arc<ReportedResource>, report: StatusReport) {
     let slot = slots.entry(subject.uid.clone()).or_insert_with(|| Slot {
         subject: subject.clone(),
@@ -123,7 +118,7 @@ fn accept(slots: &mut HashMap<String, Slot>, subject: Arc<ReportedResource>, rep
         not_before: Instant::now(),
     });
     match report {
-        // The subject stays: the data plane may still speak of a resource that was edited meanwhile.
+        // The subject stays: the data plane may still report on a generation before the last edit.
         StatusReport::DataPlane(part) => slot.pending_data_plane = Some(part),
         StatusReport::Finished(control_plane) => {
             slot.subject = subject;
@@ -135,12 +130,12 @@ fn accept(slots: &mut HashMap<String, Slot>, subject: Arc<ReportedResource>, rep
             slot.control_plane = None;
             slot.pending = Some(progress);
         }
-        // Told at once, without a status to be written.
+        // Handled by the caller: they change no status.
         StatusReport::Event(_) | StatusReport::Flush(_) => {}
     }
 }
 
-async fn flush(client: &Client, publisher: &StatusEventPublisher, slot: &mut Slot) {
+async fn flush(client: &Client, publisher: &EventPublisher, slot: &mut Slot) {
     let (report, part) = (slot.pending.take(), slot.pending_data_plane.take());
     let now = Time(Timestamp::now());
     let mut merged = slot.written.clone();
@@ -160,31 +155,31 @@ async fn flush(client: &Client, publisher: &StatusEventPublisher, slot: &mut Slo
     slot.not_before = Instant::now() + WRITE_INTERVAL;
     match write_with_fallback(client, &slot.subject, merged).await {
         Ok(written) => {
-            publisher.publish_change(&slot.subject.reference, &slot.written, &written).await;
+            if let Some(event) = event_of_change(&slot.written, &written) {
+                publisher.publish(&slot.subject.reference, event).await;
+            }
             slot.written = written;
         }
-        Err(error) if is_gone(&error) => {}
+        Err(error) if error.is_gone() => {}
         Err(error) => {
-            tracing::warn!(error = %crate::telemetry::format_error_chain(&error), "trying again");
+            tracing::warn!(error = format_error_chain(&error), "status update failed, retrying");
             slot.pending = report;
             slot.pending_data_plane = part;
         }
     }
 }
 
-/// Writes the status, without the part of the data plane if the API server refuses it as too large: that part is what others
-/// fill, and must not hide what happens to the control plane. Returns what was written.
+/// Writes the status. If the API server rejects it as too large, the part of the data plane is left out: tenants fill it, and
+/// it must not hide the state of the control plane. Returns what was written.
 async fn write_with_fallback(
     client: &Client,
     subject: &ReportedResource,
     status: IstioStatus,
 ) -> Result<IstioStatus, Error> {
     match write(client, subject, &status).await {
-        Err(error) if is_too_large(&error) && status.data_plane.is_some() => {
-            tracing::warn!(
-                error = %crate::telemetry::format_error_chain(&error),
-                "Status too large: it is written without the part of the data plane"
-            );
+        Err(error) if error.is_too_large() && status.data_plane.is_some() => {
+            let cause = format_error_chain(&error);
+            tracing::warn!(error = cause, "status is too large: writing it without the data plane");
             let status = without_data_plane(&status);
             write(client, subject, &status).await.map(|()| status)
         }
@@ -192,37 +187,8 @@ async fn write_with_fallback(
     }
 }
 
-/// Whether the API server, or what stores its objects, takes no request of this size.
-fn is_too_large(error: &Error) -> bool {
-    let kube::Error::Api(status) = &*error.source else { return false };
-    status.code == 413
-        || status.reason == "RequestEntityTooLarge"
-        || (matches!(status.code, 422 | 500) && status.message.contains("too large"))
-}
-
-/// The resource is gone, or another has its name: only the UID can conflict.
-fn is_gone(error: &Error) -> bool {
-    matches!(&*error.source, kube::Error::Api(status) if status.is_not_found() || status.is_conflict())
-}
-
-/// Replaces the whole list of conditions: a merge patch leaves nothing of the old one behind.
 async fn write(client: &Client, subject: &ReportedResource, status: &IstioStatus) -> Result<(), Error> {
-    let namespace = subject.reference.namespace.clone().unwrap_or_default();
-    let name = subject.reference.name.clone().unwrap_or_default();
-    let api: Api<Istio> = Api::namespaced(client.clone(), &namespace);
-    // Named also where there is nothing, since a merge patch leaves alone what it does not name.
-    let mut content = json!({"description": null, "dataPlane": null});
-    if let (Some(content), Ok(serde_json::Value::Object(fields))) =
-        (content.as_object_mut(), serde_json::to_value(status))
-    {
-        content.extend(fields);
-    }
-    // The UID guards a resource that was deleted and created anew under the same name.
-    let patch = json!({"metadata": {"uid": subject.uid}, "status": content});
-    match api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
-        Ok(_) => Ok(()),
-        Err(source) => Err(Error { namespace, name, source: Box::new(source) }),
-    }
+    replace_status::<Istio>(client, &subject.reference, status, &["description", "dataPlane"]).await
 }
 
 #[cfg(test)]
@@ -232,14 +198,14 @@ mod tests {
     use http::{Request, Response};
     use http_body::Body as _;
     use kube::client::Body;
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::api::conditions::{Reason, State};
     use crate::api::v1alpha2::{BlockedWorkload, DataPlaneStatus};
     use crate::status::ConditionUpdate;
 
-    /// An API server that refuses a status with a data plane as too large, in its own words or in those of etcd.
+    /// An API server that rejects a status with a data plane as too large, with its own message or that of etcd.
     fn server(code: u16, words: &'static str) -> (Client, Arc<Mutex<Vec<Value>>>) {
         let written = Arc::new(Mutex::new(Vec::new()));
         let writes = written.clone();
@@ -279,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_status_refused_as_too_large_is_written_without_the_data_plane() {
+    async fn a_status_that_is_too_large_is_written_without_the_data_plane() {
         for (code, words) in [
             (413, "Request entity too large: limit is 3145728"),
             (500, "etcdserver: request is too large"),
@@ -309,7 +275,7 @@ mod tests {
             reporter.flush().await;
             let written = written.lock().unwrap();
             let last = written.last().unwrap();
-            assert!(!written[0]["dataPlane"].is_null(), "the whole is tried first");
+            assert!(!written[0]["dataPlane"].is_null(), "the whole status is written first");
             assert_eq!((&last["dataPlane"], &last["state"]), (&Value::Null, &json!("Error")), "{words}");
             assert_eq!(last["observedGeneration"], 4);
             assert_eq!(last["description"], "istiod is not ready");

@@ -1,4 +1,4 @@
-//! Errors with their causes, as logs and people read them.
+//! Formats errors with their causes for logs, statuses and terminals.
 
 use std::error::Error;
 
@@ -6,7 +6,8 @@ use kube::core::Status;
 
 use crate::text::sanitized;
 
-/// Bytes of an error's text, and of that of an error with its causes. Long enough for a refusal by an admission webhook.
+/// Maximum size of the text of an error, and of an error with its causes, in bytes. Sufficient for the rejection by an admission
+/// webhook.
 const MAX_TEXT_BYTES: usize = 8 << 10;
 
 /// The texts of an error and of its causes, outermost first, each on one line, without control characters and bounded in

@@ -1,7 +1,6 @@
-//! The content of a log line: fields on one line, without control characters and bounded in length, whatever they quote.
+//! Formats the fields of a log line: on one line, without control characters and bounded in size.
 //!
-//! A field often holds the words of somebody else, such as an admission webhook. With a line break they would forge a
-//! line of the log.
+//! A field can quote text of others, such as an admission webhook, which could forge a log line with a line break.
 
 use std::fmt::{self, Debug};
 
@@ -17,10 +16,10 @@ use tracing_subscriber::registry::LookupSpan;
 use super::TimeEncoding;
 use crate::text::sanitized;
 
-/// Bytes of one field. Longer than a rejection, which names ten problems of a kibibyte each.
+/// Maximum size of one field, in bytes. Longer than a rejection, which names ten problems of a kibibyte each.
 const MAX_FIELD_BYTES: usize = 16 << 10;
 
-/// Writes the fields of an event or a span as text: the message as it is, everything else as `name=value`.
+/// Writes the fields of an event or a span as text: the message, and everything else as `name=value`.
 pub(super) struct TextFields;
 
 impl<'w> FormatFields<'w> for TextFields {
@@ -39,7 +38,7 @@ impl<'w> FormatFields<'w> for TextFields {
 /// Writes an event as one JSON object: `timestamp`, `level`, the fields of the event, `target`, and in `spans` those that
 /// it happened in, outermost first.
 pub(super) struct JsonLine {
-    /// The form of `timestamp`.
+    /// The format of `timestamp`.
     pub time: TimeEncoding,
 }
 
@@ -77,7 +76,7 @@ where
     }
 }
 
-/// Collects fields as JSON. A field never replaces one that is there already, such as the level.
+/// Collects fields as JSON. A field never replaces an existing one, such as the level.
 struct JsonFields<'m>(&'m mut Map<String, Value>);
 
 impl JsonFields<'_> {

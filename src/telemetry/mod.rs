@@ -1,6 +1,6 @@
-//! Logs to standard error, as text for people or as JSON for collectors. It must not log what a request or a Secret
-//! contains: the HTTP client's own spans, which carry addresses, are only shown when asked for by `RUST_LOG`.
-//! What others wrote is on one line and bounded: see [`line`].
+//! Logs to standard error, as text or as JSON. It must not log the content of requests or Secrets: the spans of the HTTP client,
+//! which contain addresses, are only logged if `RUST_LOG` enables them. Text of others is on one line and bounded: see
+//! [`line`].
 
 mod error_chain;
 mod line;
@@ -20,34 +20,34 @@ pub use self::error_chain::{error_chain, format_error_chain, status_code};
 use self::line::{JsonLine, TextFields};
 pub use self::time::TimeEncoding;
 
-/// How to log.
+/// The configuration of the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Logging {
-    /// The form of a line.
+    /// The encoding of a line.
     pub encoder: Encoder,
-    /// The least severity that is logged.
+    /// The minimum level.
     pub level: Level,
-    /// The form of a line's time.
+    /// The format of the time.
     pub time: TimeEncoding,
 }
 
-/// The form of a log line.
+/// The encoding of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Encoder {
-    /// Text for people, in colour on a terminal
+    /// Text, in color on a terminal
     Console,
     /// One JSON object per line
     Json,
 }
 
-/// The least severity that is logged.
+/// The minimum level that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level(LevelFilter);
 
 impl FromStr for Level {
     type Err = String;
 
-    /// Reads the names of zap's levels and its verbosities; what is worse than an error there is an error here.
+    /// Parses zap's levels and verbosities. Levels above error are error here.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let level = match text.to_ascii_lowercase().as_str() {
             "error" | "dpanic" | "panic" | "fatal" => LevelFilter::ERROR,
@@ -57,25 +57,24 @@ impl FromStr for Level {
             other => match other.parse::<u8>() {
                 Ok(1) => LevelFilter::DEBUG,
                 Ok(2..) => LevelFilter::TRACE,
-                _ => return Err("write error, warn, info, debug or a number above 0".to_owned()),
+                _ => return Err("use error, warn, info, debug or a number above 0".to_owned()),
             },
         };
         Ok(Self(level))
     }
 }
 
-/// Sends all events of this process to standard error from now on. `refinement` holds further directives in the
-/// syntax of `RUST_LOG`, which are a target and a level each, and wins over the level. Only the first call of a process has
-/// an effect.
+/// Logs all events of this process to standard error. `refinement` has further directives in the syntax of `RUST_LOG`, a target
+/// and a level each, which take precedence over the level. Only the first call of a process has an effect.
 pub fn init(logging: Logging, rust_log: Option<&str>) {
-    // The only error is that a subscriber is set already, as when tests call this twice.
+    // The only error is that a subscriber is already set, as when tests call this twice.
     let _ = build_subscriber(logging, rust_log, std::io::stderr().is_terminal(), std::io::stderr).try_init();
     for directive in directives(rust_log).filter(|directive| directive.parse::<Targets>().is_err()) {
-        tracing::warn!(directive, "RUST_LOG has a part that is no target=level, which is left out");
+        tracing::warn!(directive, "ignored a directive of RUST_LOG that is not target=level");
     }
 }
 
-/// What writes events to `writer`, with colors if `is_colored`.
+/// A subscriber that writes events to `writer`, with colors if `is_colored`.
 fn build_subscriber<W>(
     logging: Logging,
     rust_log: Option<&str>,
@@ -98,7 +97,7 @@ fn directives(rust_log: Option<&str>) -> impl Iterator<Item = &str> {
     rust_log.unwrap_or_default().split(',').map(str::trim).filter(|part| !part.is_empty())
 }
 
-/// The client logs each failed request as an error of its own; the caller reports it with its object instead.
+/// The client logs each failed request as an error, which the caller reports with its object.
 fn build_filter(level: Level, rust_log: Option<&str>) -> Targets {
     let base = Targets::new()
         .with_default(level.0)

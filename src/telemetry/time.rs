@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime as Rfc3339};
 
-/// The form of a log line's time.
+/// The format of the time of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum TimeEncoding {
     /// Seconds since 1970
@@ -22,7 +22,7 @@ pub enum TimeEncoding {
 
 impl FormatTime for TimeEncoding {
     fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
-        // A clock before 1970 is no reason to lose the line.
+        // A clock before 1970 must not lose the line.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         match self {
             Self::Epoch => write!(writer, "{}.{:06}", since.as_secs(), since.subsec_micros()),

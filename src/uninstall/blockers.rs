@@ -12,15 +12,14 @@ use crate::inventory::Inventory;
 use crate::inventory::ownership::may_be_deleted;
 use crate::kubernetes::is_not_found;
 use crate::kubernetes::object::{ObjectId, ObjectKind};
-use crate::text::list_limited;
 
 /// Objects of one kind that are listed at most: only a few are named in the message.
 const MAX_OBJECTS_PER_KIND: u32 = 50;
 const MAX_CONCURRENT_LISTS: usize = 4;
 /// How long the list of blockers may be outdated.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
-/// Blockers that a message names at most.
-const MAX_NAMED_BLOCKERS: usize = 5;
+/// Blockers that are watched, which are those that a message names.
+const MAX_WATCHED_BLOCKERS: usize = 5;
 
 /// Blockers could not be listed. The deletion must not continue without the list.
 #[derive(Debug, Error)]
@@ -114,19 +113,9 @@ async fn list(client: Client, kind: ApiResource) -> Result<Vec<ObjectId>, Error>
 
 /// Waits until one of the named blockers is gone, or until the list of blockers is outdated.
 pub async fn wait_until_one_gone(client: &Client, blockers: &[ObjectId]) {
-    let watches = blockers.iter().take(MAX_NAMED_BLOCKERS).map(|id| super::watch_gone(client, id.clone()));
+    let watches = blockers.iter().take(MAX_WATCHED_BLOCKERS).map(|id| super::watch_gone(client, id.clone()));
     let mut gone = stream::select_all(watches);
     let _ = tokio::time::timeout(RECHECK_INTERVAL, gone.next()).await;
-}
-
-/// A sentence that names the blockers, with the remedy.
-#[must_use]
-pub fn describe(blockers: &[ObjectId]) -> String {
-    format!(
-        "Istio is not uninstalled while these resources exist, because they would be deleted, too: {}. \
-         Delete them, and the uninstallation continues automatically.",
-        list_limited(blockers, MAX_NAMED_BLOCKERS)
-    )
 }
 
 #[cfg(test)]
@@ -138,14 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn some_blockers_are_named_and_the_others_counted() {
-        let text = describe(&["a", "b", "c", "d", "e", "f", "g"].map(blocker));
-        assert!(text.contains("VirtualService shop/a") && text.contains("VirtualService shop/e"), "{text}");
-        assert!(!text.contains("shop/f") && text.contains("and 2 more"), "{text}");
-    }
-
-    #[test]
-    fn an_adopted_resource_of_a_user_blocks_although_it_is_recorded() {
+    fn an_adopted_resource_of_a_user_blocks_although_the_inventory_lists_it() {
         use crate::inventory::Record;
         use crate::inventory::ownership::Origin;
         for (origin, ours) in [(Origin::Created, true), (Origin::Istio, true), (Origin::Foreign, false)] {

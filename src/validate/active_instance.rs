@@ -1,5 +1,5 @@
 //! Decides which of several `Istio` resources is in charge of the cluster.
-//! Looks at names, namespaces and ages only, never at what the resources say.
+//! Depends on names, namespaces and ages only, not on the specs.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use super::Rejection;
 use crate::api::Istio;
 use crate::api::conditions::{Reason, State};
+use crate::messages;
 
 /// Whether a resource is in charge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,18 +39,12 @@ impl InstanceStatus {
             Self::WrongNamespace { namespace, expected } => Some(Rejection {
                 reason: Reason::ReconcileFailed,
                 state: State::Error,
-                message: format!(
-                    "An Istio resource is followed in namespace {expected} only, this one is in {namespace}: create it in \
-                     {expected} and delete this one"
-                ),
+                message: messages::wrong_namespace(namespace, expected),
             }),
             Self::OlderExists { namespace, name } => Some(Rejection {
                 reason: Reason::OlderCRExists,
                 state: State::Warning,
-                message: format!(
-                    "The older Istio resource {namespace}/{name} is in charge of this cluster, this one is ignored: change \
-                     {namespace}/{name} instead, or delete it to put this one in charge"
-                ),
+                message: messages::older_resource(namespace, name),
             }),
         }
     }

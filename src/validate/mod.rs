@@ -7,6 +7,7 @@ mod authorizers;
 mod characters;
 mod regular_expression;
 mod rendered_limits;
+mod restarter;
 mod size;
 mod spec;
 pub mod version;
@@ -16,6 +17,7 @@ use std::fmt;
 pub use self::active_instance::{InstanceStatus, check_active_instance};
 pub use self::authorizers::{BUILT_IN_PROVIDERS, ValidatedAuthorizer};
 pub use self::rendered_limits::check_rendered_limits;
+pub use self::restarter::{ValidatedRestarter, validate_restarter};
 pub use self::spec::{MeshOptions, ValidatedSpec};
 
 use crate::api::IstioSpec;
@@ -98,13 +100,41 @@ impl std::error::Error for Rejection {}
 /// # Errors
 /// A rejection that names the problems at once, so that the author need not find them one by one.
 pub fn validate(spec: &IstioSpec, feature_stage: FeatureStage) -> Result<ValidatedSpec, Rejection> {
+    check_spec(spec, feature_stage).map_err(|invalid| invalid.rejection(&[]))
+}
+
+/// A spec with problems, to which those of its values can be added.
+#[derive(Debug)]
+pub(crate) struct InvalidSpec {
+    problems: Vec<Problem>,
+    /// The values of the spec, if they are within their bounds.
+    spec: Option<ValidatedSpec>,
+}
+
+impl InvalidSpec {
+    /// The spec as far as it is valid; `None` if a field exceeds its bounds and was left out.
+    pub(crate) const fn spec(&self) -> Option<&ValidatedSpec> {
+        self.spec.as_ref()
+    }
+
+    /// One rejection for the problems of the spec and `further` ones.
+    pub(crate) fn rejection(&self, further: &[Problem]) -> Rejection {
+        rejection(&[&self.problems, further].concat())
+    }
+}
+
+/// Checks a spec as [`validate`] does, for callers that report further problems together with those of the spec.
+pub(crate) fn check_spec(
+    spec: &IstioSpec,
+    feature_stage: FeatureStage,
+) -> Result<ValidatedSpec, InvalidSpec> {
     let mut problems = size::check(&spec.excess);
     if !problems.is_empty() {
-        return Err(rejection(&problems));
+        return Err(InvalidSpec { problems, spec: None });
     }
     let valid = spec::check(spec, feature_stage, &mut problems);
     characters::check(spec, &mut problems);
-    if problems.is_empty() { Ok(valid) } else { Err(rejection(&problems)) }
+    if problems.is_empty() { Ok(valid) } else { Err(InvalidSpec { problems, spec: Some(valid) }) }
 }
 
 /// A rejection for `problems`, of which the first ten are named and the others counted. What is named is one line.

@@ -1,7 +1,7 @@
 //! The checks of what a resource and the defaults give together, which Kubernetes would refuse only after half of it was
 //! installed.
 //!
-//! A resource may give one half of a pair and leave the other to the defaults, so the merged configuration is looked at.
+//! A resource may give one half of a pair and leave the other to the defaults, so the merged configuration is checked.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Rejects a spec that is larger than the operator processes, before anything else looks at it.
+//! Rejects a spec that is larger than the operator processes, before any other check reads it.
 
 use super::Problem;
 use crate::api::bounds::Excess;

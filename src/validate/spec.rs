@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::authorizers::{self, ValidatedAuthorizer};
+use super::restarter::{self, ValidatedRestarter};
 use super::{FeatureStage, Problem, regular_expression};
 use crate::api::IstioSpec;
 use crate::api::v1alpha2::{
@@ -31,6 +32,8 @@ pub struct ValidatedSpec {
     pub values: Map<String, Value>,
     /// Patches of rendered objects, as written: only the rendered objects can tell whether they fit.
     pub patches: Vec<ObjectPatch>,
+    /// How workloads with outdated sidecars are restarted.
+    pub restarter: ValidatedRestarter,
 }
 
 /// Options of the whole mesh.
@@ -70,6 +73,7 @@ pub(super) fn check(
         network_policies_enabled: spec.network_policies_enabled.unwrap_or(false),
         values: spec.values.clone().unwrap_or_default(),
         patches: spec.patches.clone().unwrap_or_default(),
+        restarter: restarter::check(spec.restarter.as_ref(), problems),
     }
 }
 

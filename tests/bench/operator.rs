@@ -80,7 +80,7 @@ impl<'c> Operator<'c> {
             .args(arguments.iter().copied())
             .only_given_env();
         let operator = Self { control_plane, process: control_plane.start(spec)? };
-        operator.wait_for_log("leading", 1, DEADLINE).await?;
+        operator.wait_for_log("acquired the leader lease", 1, DEADLINE).await?;
         Ok(operator)
     }
 

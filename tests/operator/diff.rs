@@ -37,10 +37,7 @@ pub async fn a_diff_before_the_installation_shows_every_object_as_new(
 pub async fn a_diff_of_an_unchanged_resource_is_empty(control_plane: &ControlPlane) -> TestResult {
     let bed = Bed::start(control_plane).await?;
     bed.wait_for_state("default", State::Ready).await?;
-    assert_eq!(
-        diff(control_plane, json!({})).await?,
-        (0, String::new(), "nothing would change\n".to_owned())
-    );
+    assert_eq!(diff(control_plane, json!({})).await?, (0, String::new(), "no changes\n".to_owned()));
     bed.stop().await
 }
 
@@ -91,6 +88,6 @@ pub async fn a_diff_without_read_permission_reports_what_is_forbidden(
     let (code, stdout, stderr) =
         crate::bed::command(control_plane, &["diff", &filename, "--as=nobody"]).await?;
     assert_eq!((code, stdout.as_str()), (2, ""));
-    assert!(stderr.contains("cannot list the Istio resources") && stderr.contains("forbidden"), "{stderr}");
+    assert!(stderr.contains("failed to list Istio resources") && stderr.contains("forbidden"), "{stderr}");
     Ok(())
 }

@@ -47,6 +47,10 @@ fn scaling(field: &str, value: Value) -> Value {
     pilot(json!({"hpaSpec": {field: value}}))
 }
 
+fn restarter(field: &str, value: Value) -> Value {
+    json!({"restarter": {field: value}})
+}
+
 fn cni_affinity(term: Value) -> Value {
     let affinity = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
     json!({"components": {"cni": {"k8s": {"affinity": affinity}}}})
@@ -165,6 +169,38 @@ fn rules_of_the_components() -> Vec<Rule> {
     ]
 }
 
+fn rules_of_the_restarter() -> Vec<Rule> {
+    let mut rules = vec![
+        rule("restarts, switch", restarter("enabled", json!(false)), restarter("enabled", json!("no"))),
+        rule(
+            "restarts, interruption",
+            restarter("allowInterruption", json!(true)),
+            restarter("allowInterruption", json!(1)),
+        ),
+        rule(
+            "restarts, reasons",
+            restarter("restartAlsoFor", json!(["TrustDomain", "Field"])),
+            restarter("restartAlsoFor", json!(["TrustDomian"])),
+        ),
+        rule(
+            "restarts, list of reasons",
+            restarter("restartAlsoFor", json!([])),
+            restarter("restartAlsoFor", json!("TrustDomain")),
+        ),
+    ];
+    for (field, most) in [
+        ("maxUnfinished", 1000),
+        ("maxUnfinishedPerNamespace", 1000),
+        ("rolloutTimeoutSeconds", 86_400),
+        ("failureLimit", 1000),
+        ("unexplainedSharePercent", 100),
+    ] {
+        rules.push(rule(field, restarter(field, json!(1)), restarter(field, json!(0))));
+        rules.push(rule(field, restarter(field, json!(most)), restarter(field, json!(most + 1))));
+    }
+    rules
+}
+
 pub async fn every_schema_rule_accepts_and_rejects(control_plane: &ControlPlane) -> TestResult {
     crate::chart::install(control_plane).await?;
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("operator.kyma-project.io", "v1alpha2", "Istio"));
@@ -174,7 +210,9 @@ pub async fn every_schema_rule_accepts_and_rejects(control_plane: &ControlPlane)
         let object = DynamicObject::new("tried", &kind).data(json!({"spec": spec}));
         api.create(&dry_run, &object).await
     };
-    for Rule { name, passes, refused } in rules_of_the_mesh().into_iter().chain(rules_of_the_components()) {
+    for Rule { name, passes, refused } in
+        rules_of_the_mesh().into_iter().chain(rules_of_the_components()).chain(rules_of_the_restarter())
+    {
         if let Err(error) = create(&passes).await {
             return Err(format!("{name}: {passes} is refused: {error}").into());
         }

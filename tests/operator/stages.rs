@@ -160,7 +160,7 @@ pub async fn a_workload_failing_after_the_install_is_reported_until_it_recovers(
     proxy.fail_reads(&["/deployments/istiod"]);
     control_plane.fail_pods("istio-system", istiod, failure).await?;
     // It cannot be asked, and fares as the watch saw it.
-    wait_for_status(&bed, State::Error, &[&format!("does not run as it should: {object}: 0 of")]).await?;
+    wait_for_status(&bed, State::Error, &[&format!("installed but unhealthy: {object}: 0 of")]).await?;
     proxy.fail_reads(&[]);
     for (pods, _, failure, _) in others {
         control_plane.fail_pods("istio-system", pods, failure).await?;

@@ -171,8 +171,8 @@ pub async fn adopting_a_go_operator_installation_replaces_only_the_cni_agent(
     // The one whose resources and affinity the Go operator loses.
     let agent = "DaemonSet istio-cni-node";
     assert_eq!(replaced_workloads(control_plane, &baseline).await?, [agent]);
-    wait_for_event(control_plane, "TakenOverWithRollout", agent, &["spec.template."]).await?;
-    assert_eq!(events(control_plane, "TakenOverWithRollout").await?.len(), 1);
+    wait_for_event(control_plane, "AdoptedWithRollout", agent, &["spec.template."]).await?;
+    assert_eq!(events(control_plane, "AdoptedWithRollout").await?.len(), 1);
     let managers = managers(control_plane).await?;
     for gone in ["manager Update", "istio-operator Update", "istioctl Update", "pilot-discovery Apply"] {
         assert!(!managers.contains(&gone.to_owned()), "{managers:?}");
@@ -204,7 +204,7 @@ pub async fn an_istioctl_installation_is_adopted_while_istiod_is_down(
     bed.wait_for_state("default", State::Ready).await?;
     let rolled_out = replaced_workloads(control_plane, &baseline).await?;
     for workload in rolled_out {
-        wait_for_event(control_plane, "TakenOverWithRollout", &workload, &["spec.template."]).await?;
+        wait_for_event(control_plane, "AdoptedWithRollout", &workload, &["spec.template."]).await?;
     }
     bed.stop().await
 }

@@ -106,8 +106,8 @@ async fn the_command_restarts_reported_workloads_with_the_same_limits(
     assert!(row.is_some_and(|row| row.contains(" yes ")), "{table}");
     // One at a time, as the resource says, and a line only where something has changed.
     let lines: Vec<&str> = progress.lines().collect();
-    assert_eq!(lines.last().copied(), Some("5 of 5 restarted, 0 under way, 0 failed"), "{progress}");
-    let paced = |line: &&str| line.contains(", 0 under way") || line.contains(", 1 under way");
+    assert_eq!(lines.last().copied(), Some("5 of 5 restarted, 0 in progress, 0 failed"), "{progress}");
+    let paced = |line: &&str| line.contains(", 0 in progress") || line.contains(", 1 in progress");
     assert!(lines.iter().all(paced), "{progress}");
     assert!(lines.windows(2).all(|pair| pair[0] != pair[1]) && !progress.contains('\r'), "{progress}");
     let after = generations(control_plane).await?;
@@ -134,7 +134,7 @@ async fn an_interrupted_run_starts_no_more_restarts_and_can_be_resumed(
     interrupt(&run).await?;
     let ended = run.wait(Duration::from_secs(120)).await?;
     assert_eq!(ended.code(), Some(130), "{}", run.log());
-    assert!(run.log().contains("no further restart begins"), "{}", run.log());
+    assert!(run.log().contains("waiting for the restarts in progress"), "{}", run.log());
     let between = generations(control_plane).await?;
     let begun = between.iter().filter(|(name, generation)| before.get(*name) != Some(*generation)).count();
     assert!((1..5).contains(&begun), "{begun} were begun:\n{}", run.log());

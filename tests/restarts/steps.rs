@@ -97,7 +97,7 @@ pub async fn start_restarts(control_plane: &ControlPlane) -> Result<Process> {
     let spec =
         ProcessSpec::new("restarts", PROGRAM).args(["restarts".to_owned(), "--apply".to_owned(), kubeconfig]);
     let process = control_plane.start(spec.only_given_env())?;
-    process.wait_for_log(", 1 under way", DEADLINE).await?;
+    process.wait_for_log(", 1 in progress", DEADLINE).await?;
     Ok(process)
 }
 

@@ -20,7 +20,7 @@ pub struct Components {
     /// The egress gateway, not installed unless enabled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub egress_gateway: Option<EgressGateway>,
-    /// The node agent that sets up traffic redirection.
+    /// The CNI node agent, which sets up traffic redirection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cni: Option<Cni>,
     /// The sidecar proxies.
@@ -56,7 +56,7 @@ pub struct EgressGateway {
     pub k8s: Option<DeploymentK8s>,
 }
 
-/// The node agent that sets up traffic redirection.
+/// The CNI node agent, which sets up traffic redirection.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Cni {
@@ -79,7 +79,7 @@ pub struct DeploymentK8s {
     /// Bounds of the horizontal autoscaler.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hpa_spec: Option<HorizontalScaling>,
-    /// How pods are replaced by new ones.
+    /// Strategy for replacing pods.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
     /// Compute resources of the main container.
@@ -113,17 +113,17 @@ pub struct ProxyK8s {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HorizontalScaling {
-    /// Most replicas to scale up to.
+    /// Maximum number of replicas.
     #[schemars(schema_with = "schema::replicas")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_replicas: Option<i64>,
-    /// Fewest replicas to scale down to.
+    /// Minimum number of replicas.
     #[schemars(schema_with = "schema::replicas")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_replicas: Option<i64>,
 }
 
-/// How the pods of a Deployment are replaced.
+/// Strategy for replacing the pods of a Deployment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Strategy {
@@ -135,11 +135,11 @@ pub struct Strategy {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RollingUpdate {
-    /// How many pods may exist beyond the wanted number: a number or a percentage.
+    /// Maximum number of pods above the desired number: a number or a percentage.
     #[schemars(schema_with = "schema::max_surge")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_surge: Option<IntOrString>,
-    /// How many pods may be missing: a number or a percentage.
+    /// Maximum number of unavailable pods: a number or a percentage.
     #[schemars(schema_with = "schema::max_unavailable")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_unavailable: Option<IntOrString>,
@@ -159,10 +159,10 @@ pub enum IntOrString {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
-    /// The most that the container may use.
+    /// Maximum compute resources of the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<ResourceAmounts>,
-    /// What is reserved for the container.
+    /// Compute resources that are reserved for the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests: Option<ResourceAmounts>,
 }
@@ -171,7 +171,7 @@ pub struct Resources {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceAmounts {
-    /// Processor time, for example `500m` or `2`.
+    /// CPU, for example `500m` or `2`.
     #[schemars(regex(pattern = r"^([0-9]+m?|[0-9]\.[0-9]{1,3})$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,

@@ -12,14 +12,14 @@ use super::schema;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Config {
-    /// How many trusted proxies stand in front of Istio's gateways.
+    /// Number of trusted proxies in front of the Istio gateways.
     #[schemars(schema_with = "schema::unsigned_32_bit")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub num_trusted_proxies: Option<i64>,
     /// How gateways treat the `X-Forwarded-Client-Cert` header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forward_client_cert_details: Option<ForwardClientCertDetails>,
-    /// External authorizers, to be named in an AuthorizationPolicy with action `CUSTOM`.
+    /// External authorizers, for AuthorizationPolicies with the action `CUSTOM`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorizers: Option<Vec<Authorizer>>,
     /// `externalTrafficPolicy` of the ingress gateway's Service.
@@ -28,15 +28,15 @@ pub struct Config {
     /// Telemetry of the mesh.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub telemetry: Option<Telemetry>,
-    /// Trust domain of the mesh's identities, a DNS name. `cluster.local` if not given.
+    /// Trust domain of the identities in the mesh, a DNS name. Default `cluster.local`.
     #[schemars(length(min = 1, max = 255))]
     #[schemars(regex(pattern = r"^[a-z0-9]*([a-z0-9-_]*)?(\.[a-z0-9]*([a-z0-9-_]*[a-z0-9]*)?)*$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trust_domain: Option<String>,
-    /// Lets sidecars answer the DNS queries of their workload.
+    /// Whether sidecars answer the DNS queries of their workloads.
     #[serde(rename = "enableDNSProxying", skip_serializing_if = "Option::is_none")]
     pub enable_dns_proxying: Option<bool>,
-    /// Which further statistics the proxies expose.
+    /// Additional statistics that the proxies expose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_stats_matcher: Option<ProxyStatsMatcher>,
 }
@@ -66,7 +66,7 @@ pub enum TrafficPolicy {
     Cluster,
 }
 
-/// An external authorizer spoken to by HTTP.
+/// An external HTTP authorizer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Authorizer {
@@ -81,10 +81,10 @@ pub struct Authorizer {
     /// Headers passed between client, authorizer and workload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headers: Option<AuthorizerHeaders>,
-    /// Put in front of the path of the request to be checked.
+    /// Prefix for the path of the request to the authorizer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_prefix: Option<String>,
-    /// How long to wait for the authorizer's answer, for example `500ms`, `2s` or `1m30s`.
+    /// Timeout of the authorizer, for example `500ms`, `2s` or `1m30s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
 }
@@ -108,7 +108,7 @@ pub struct AuthorizerHeaders {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HeadersInCheck {
-    /// Headers copied from the client's request: exact names, `prefix*` or `*suffix`.
+    /// Headers copied from the request of the client: exact names, `prefix*` or `*suffix`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub include: Option<Vec<String>>,
     /// Headers added with a fixed value.
@@ -120,7 +120,7 @@ pub struct HeadersInCheck {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HeadersToUpstream {
-    /// Headers copied from the authorizer's answer when it allows the request.
+    /// Headers copied from the response of the authorizer if it allows the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_allow: Option<Vec<String>>,
 }
@@ -129,10 +129,10 @@ pub struct HeadersToUpstream {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HeadersToDownstream {
-    /// Headers copied from the authorizer's answer when it allows the request.
+    /// Headers copied from the response of the authorizer if it allows the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_allow: Option<Vec<String>>,
-    /// Headers copied from the authorizer's answer when it denies the request.
+    /// Headers copied from the response of the authorizer if it denies the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_deny: Option<Vec<String>>,
 }
@@ -150,12 +150,12 @@ pub struct Telemetry {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Metrics {
-    /// Lets the sidecar serve the metrics of its workload together with its own.
+    /// Whether sidecars serve the metrics of their workloads together with their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prometheus_merge: Option<bool>,
 }
 
-/// Which further statistics the proxies expose.
+/// Additional statistics that the proxies expose.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProxyStatsMatcher {

@@ -1,17 +1,17 @@
-//! `spec.experimental`: options without a promise of stability.
+//! `spec.experimental`: options without a guarantee of stability.
 //! Plain data, see the parent module.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Options without a promise of stability.
+/// Options without a guarantee of stability.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Experimental {
     /// Experimental options of istiod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pilot: Option<ExperimentalPilot>,
-    /// Installs ztunnel and switches ambient mode on.
+    /// Whether to install ztunnel and enable ambient mode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enable_ambient: Option<bool>,
 }
@@ -20,10 +20,10 @@ pub struct Experimental {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExperimentalPilot {
-    /// Lets istiod serve alpha kinds of the Gateway API.
+    /// Whether istiod serves alpha kinds of the Gateway API.
     #[serde(rename = "enableAlphaGatewayAPI", skip_serializing_if = "Option::is_none")]
     pub enable_alpha_gateway_api: Option<bool>,
-    /// Lets istiod find the gateways of further networks from Gateway API resources.
+    /// Whether istiod discovers gateways of other networks from Gateway API resources.
     #[serde(rename = "enableMultiNetworkDiscoverGatewayAPI", skip_serializing_if = "Option::is_none")]
     pub enable_multi_network_discover_gateway_api: Option<bool>,
 }

@@ -21,7 +21,10 @@ pub use self::config::{
 };
 pub use self::experimental::{Experimental, ExperimentalPilot};
 pub use self::overrides::{JsonOperation, ObjectPatch};
-pub use self::restarter::{BlockedWorkload, DataPlaneStatus, Restarter};
+pub use self::restarter::{
+    BlockedWorkload, DataPlaneStatus, MAX_FAILURES, MAX_ROLLOUT_SECONDS, MAX_ROLLOUTS, MAX_SHARE_PERCENT,
+    RESTART_REASONS, Restarter,
+};
 pub use self::status::IstioStatus;
 
 use std::collections::BTreeMap;
@@ -35,7 +38,7 @@ use serde_json::{Map, Value};
 
 use super::bounds::{self, Excess};
 
-/// Which Istio to have in this cluster: one resource, in the operator's namespace, describes the whole installation.
+/// The installation of Istio in this cluster. One resource, in the namespace of the operator, describes all of it.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "operator.kyma-project.io",
@@ -62,21 +65,21 @@ pub struct IstioSpec {
     /// Settings of Istio's components.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub components: Option<Components>,
-    /// Options without a promise of stability. Refused unless the operator runs with experimental options allowed.
+    /// Experimental options, without a guarantee of stability. Rejected unless the operator runs with --allow-experimental.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub experimental: Option<Experimental>,
-    /// Keeps the behaviour of the previous minor version of Istio where Istio offers a switch for it.
+    /// Whether to keep the behavior of the previous minor version of Istio where Istio has a setting for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compatibility_mode: Option<bool>,
-    /// Creates NetworkPolicies that allow what Istio's own workloads need.
+    /// Whether to create NetworkPolicies that allow the traffic of the Istio components.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_policies_enabled: Option<bool>,
-    /// Values of Istio's charts, for what has no field above: over the operator's own configuration and below the fields
-    /// above. Names are those of the charts; an unknown one is refused.
+    /// Values of the Istio charts, for settings without a field above. They override the configuration of the operator, and the
+    /// fields above override them. Names that the charts do not know are rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::any_map")]
     pub values: Option<Map<String, Value>>,
-    /// Patches of rendered objects, for what no value reaches. Refused unless the operator runs with --allow-patches.
+    /// Patches of rendered objects, for settings without a value. Rejected unless the operator runs with --allow-patches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patches: Option<Vec<ObjectPatch>>,
     /// How workloads with outdated sidecars are restarted.

@@ -1,4 +1,4 @@
-//! The escape hatch: values of Istio's charts, and patches of what they render, for what has no field of its own.
+//! Patches of rendered objects, for settings that have neither a field nor a value.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

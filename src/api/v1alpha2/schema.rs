@@ -5,6 +5,8 @@ use k8s_openapi::api::core::v1::Affinity;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
+use super::restarter::{MAX_FAILURES, MAX_ROLLOUT_SECONDS, MAX_ROLLOUTS, MAX_SHARE_PERCENT, RESTART_REASONS};
+
 /// A map whose content is defined elsewhere.
 pub(super) fn any_map(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
@@ -18,6 +20,39 @@ pub(super) fn any(_: &mut SchemaGenerator) -> Schema {
 /// A 32-bit unsigned number.
 pub(super) fn unsigned_32_bit(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "integer", "minimum": 0, "maximum": u32::MAX})
+}
+
+/// A number of concurrent rollouts.
+pub(super) fn rollouts(_: &mut SchemaGenerator) -> Schema {
+    positive(MAX_ROLLOUTS)
+}
+
+/// A number of seconds that a rollout may take.
+pub(super) fn rollout_seconds(_: &mut SchemaGenerator) -> Schema {
+    positive(MAX_ROLLOUT_SECONDS)
+}
+
+/// A number of failed rollouts.
+pub(super) fn failures(_: &mut SchemaGenerator) -> Schema {
+    positive(MAX_FAILURES)
+}
+
+/// A share of the mesh in percent.
+pub(super) fn share_percent(_: &mut SchemaGenerator) -> Schema {
+    positive(MAX_SHARE_PERCENT)
+}
+
+/// Reasons of `restartAlsoFor`.
+pub(super) fn restart_reasons(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": {"type": "string", "enum": RESTART_REASONS},
+        "maxItems": RESTART_REASONS.len()
+    })
+}
+
+fn positive(max: u32) -> Schema {
+    json_schema!({"type": "integer", "minimum": 1, "maximum": max})
 }
 
 /// A 32-bit number, any value. What a port may be is judged by the validation, which can say what is wrong.

@@ -1,4 +1,4 @@
-//! `--apply`: the wave of the operator, run by a person, with its progress on the terminal.
+//! `--apply`: runs the restart wave of the operator from a terminal, and shows its progress.
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
-use super::RestartsError;
+use crate::cli::error::CliError;
 use crate::cli::identity;
 use crate::dataplane::clock::current_second;
 use crate::dataplane::model::MeshRevision;
@@ -22,7 +22,7 @@ use crate::dataplane::schedule::throttle::{Issue, RestartProgress, StopScope};
 use crate::kubernetes::object::ObjectId;
 use crate::lock::lock;
 
-/// The means of restarting.
+/// Dependencies of a restart wave.
 pub(super) struct RestartRun<'a> {
     pub client: &'a Client,
     pub store: &'a mut LedgerStore,
@@ -30,28 +30,28 @@ pub(super) struct RestartRun<'a> {
     pub settings: &'a RestartSettings,
 }
 
-/// What came of it.
+/// Outcome of a restart wave.
 #[derive(Debug, Default)]
 pub(super) struct RestartSummary {
     /// Restarts that are complete.
     pub done: usize,
     /// Restarts that failed.
     pub failed: usize,
-    /// Workloads that are outdated still, and why.
+    /// Workloads that are still outdated, and why.
     pub remaining: Vec<(StaleWorkload, BlockReason)>,
-    /// Whether a person ended it before its end.
+    /// Whether the user interrupted it.
     pub interrupted: bool,
-    /// Whether the operator began to restart at the same time, and the rest is left to it.
+    /// Whether the operator has started to restart workloads, too, and restarts the remaining ones.
     pub yielded: bool,
 }
 
 impl RestartRun<'_> {
-    /// Restarts the workloads of `plan` for the mesh with the hash `mesh`, and tells on standard error how far it is.
+    /// Restarts the workloads of `plan` for the mesh with the hash `mesh`, and shows the progress on standard error.
     pub async fn run(
         self,
         mesh: &MeshRevision,
         plan: Vec<(StaleWorkload, RestartStrategy)>,
-    ) -> Result<RestartSummary, RestartsError> {
+    ) -> Result<RestartSummary, CliError> {
         if plan.is_empty() {
             eprintln!("nothing to restart");
             return Ok(RestartSummary::default());
@@ -93,8 +93,8 @@ impl RestartRun<'_> {
         Ok(summarize(outcome, cancelled.is_cancelled(), &bar))
     }
 
-    /// Remembers that rollouts failed, so that the operator does not go on where a person was stopped.
-    async fn record_stop(self, mesh: &MeshRevision, extent: &StopScope) -> Result<(), RestartsError> {
+    /// Records that rollouts failed, so that the operator does not continue a wave that stopped here.
+    async fn record_stop(self, mesh: &MeshRevision, extent: &StopScope) -> Result<(), CliError> {
         let now = current_second();
         let approval = self.store.save_stop(self.ledger, mesh, extent, now).await?;
         eprintln!("{}", plan::stopped_message(extent, self.settings, &approval));
@@ -102,7 +102,7 @@ impl RestartRun<'_> {
     }
 }
 
-/// Pending until a person has pressed Ctrl-C twice; the first time, no further restart begins.
+/// Pending until the user has pressed Ctrl-C twice. The first time, no further restart starts.
 async fn wait_for_interrupts(interrupted: &CancellationToken, bar: &Mutex<ProgressBar>) {
     for first in [true, false] {
         if tokio::signal::ctrl_c().await.is_err() {
@@ -110,21 +110,23 @@ async fn wait_for_interrupts(interrupted: &CancellationToken, bar: &Mutex<Progre
         }
         if first {
             lock(bar).finish_line();
-            eprintln!("no further restart begins; waiting for those under way. Ctrl-C again leaves at once");
+            eprintln!(
+                "interrupted: waiting for the restarts in progress. Press Ctrl-C again to exit immediately"
+            );
             interrupted.cancel();
         }
     }
 }
 
 fn exit_immediately(bar: &Mutex<ProgressBar>) -> RestartSummary {
-    eprintln!("left; the rollouts under way go on by themselves, and nothing is restarted twice");
+    eprintln!("exiting: rollouts in progress continue, and no workload is restarted twice");
     RestartSummary { interrupted: true, ..counts_so_far(bar) }
 }
 
 fn yield_to_operator(bar: &Mutex<ProgressBar>) -> RestartSummary {
     eprintln!(
-        "the operator restarts workloads at the same time; the rest is left to it. `kubectl get istios -A -o yaml` shows \
-         its progress under status.dataPlane"
+        "stopped: the operator restarts workloads, too, and continues with the remaining ones. See its progress in \
+         status.dataPlane with `kubectl get istios -A -o yaml`"
     );
     RestartSummary { yielded: true, ..counts_so_far(bar) }
 }
@@ -153,12 +155,12 @@ fn summarize(outcome: WaveOutcome, interrupted: bool, bar: &Mutex<ProgressBar>) 
     }
 }
 
-/// One line that is written over on a terminal, and elsewhere a line for each step.
+/// One line that is overwritten on a terminal; otherwise one line per step.
 struct ProgressBar {
     total: usize,
     terminal: bool,
     last: Option<RestartProgress>,
-    /// Workloads that were named, and with what trouble.
+    /// Workloads that were printed, each with its issue.
     printed: HashMap<ObjectId, String>,
 }
 
@@ -170,7 +172,7 @@ impl ProgressBar {
             return;
         }
         if self.terminal {
-            // The rest of a longer line before is erased.
+            // Erases the rest of a longer previous line.
             eprint!("\r{} {line}\x1b[K", render_bar(self.total, progress));
         } else {
             eprintln!("{line}");
@@ -178,7 +180,7 @@ impl ProgressBar {
         self.last = Some(progress.clone());
     }
 
-    /// Names each workload that is in trouble once.
+    /// Prints each workload with an issue once.
     fn print_issues(&mut self, issues: &[Issue]) {
         for Issue { workload, message: why, .. } in issues {
             if self.printed.contains_key(workload) {
@@ -191,7 +193,7 @@ impl ProgressBar {
         }
     }
 
-    /// Leaves the line, so that what follows does not write over it.
+    /// Ends the line, so that the next output does not overwrite it.
     fn finish_line(&mut self) {
         if self.terminal && self.last.is_some() {
             eprintln!();
@@ -201,7 +203,7 @@ impl ProgressBar {
 
 fn format_counts(total: usize, progress: &RestartProgress) -> String {
     let RestartProgress { running, done, failed, .. } = progress;
-    format!("{done} of {total} restarted, {running} under way, {failed} failed")
+    format!("{done} of {total} restarted, {running} in progress, {failed} failed")
 }
 
 fn render_bar(total: usize, progress: &RestartProgress) -> String {
@@ -226,6 +228,6 @@ mod tests {
             assert_eq!(render_bar(total, &progress), bar, "{done} and {failed} of {total}");
         }
         let progress = RestartProgress { pending: 1, running: 2, done: 3, failed: 1, issues: Vec::new() };
-        assert_eq!(format_counts(7, &progress), "3 of 7 restarted, 2 under way, 1 failed");
+        assert_eq!(format_counts(7, &progress), "3 of 7 restarted, 2 in progress, 1 failed");
     }
 }

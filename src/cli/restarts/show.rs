@@ -1,4 +1,4 @@
-//! The report of `restarts`, for people and for programs. Pure.
+//! The report of `restarts` as a table or as JSON. Pure.
 
 use serde_json::{Value, json};
 
@@ -8,10 +8,10 @@ use crate::dataplane::schedule::scan_result::Assessment;
 use crate::dataplane::schedule::stale_workload::{BlockReason, Decision, RestartStrategy, StaleWorkload};
 use crate::kubernetes::object::ObjectId;
 
-/// Columns of a terminal that the table takes at most.
+/// Maximum width of the table, in columns of a terminal.
 const TABLE_WIDTH: usize = 120;
 const COLUMN_GAP: &str = "  ";
-/// Longer namespaces and names are folded, so that room is left for the texts.
+/// Longer namespaces and names are wrapped, so that room is left for the texts.
 const MAX_NAMESPACE_WIDTH: usize = 24;
 const MAX_WORKLOAD_WIDTH: usize = 40;
 
@@ -31,7 +31,7 @@ pub(super) fn json(scan: &Assessment, on_hold: Option<&str>) -> Value {
     })
 }
 
-/// What came of the restarts, as JSON.
+/// The outcome of the restarts as JSON.
 pub(super) fn outcome(summary: &RestartSummary) -> Value {
     let remaining = |(finding, why): &(StaleWorkload, BlockReason)| {
         let mut entry = identity(&finding.workload);
@@ -75,14 +75,14 @@ fn count_stale(scan: &Assessment) -> usize {
     scan.decisions.len() + scan.scan.more_stale
 }
 
-/// The report as a table, with what the restarts wait for below it.
+/// The report as a table, followed by the reason why restarts are on hold.
 pub(super) fn table(scan: &Assessment, on_hold: Option<&str>) -> String {
     let mut rows = vec![["NAMESPACE", "WORKLOAD", "RESTART", "OUTDATED"].map(str::to_owned)];
     rows.extend(scan.decisions.iter().map(|(finding, decision)| {
         row(&finding.workload, restart(decision), describe_reasons(&finding.reasons))
     }));
     let unproven = scan.scan.unknown.iter();
-    rows.extend(unproven.map(|(id, why)| row(id, "not known yet".to_owned(), why.clone())));
+    rows.extend(unproven.map(|(id, why)| row(id, "unknown".to_owned(), why.clone())));
     let mut parts = Vec::new();
     if rows.len() > 1 {
         parts.push(format_table(&rows));
@@ -108,7 +108,7 @@ fn restart(decision: &Decision) -> String {
     }
 }
 
-/// Rows of folded cells that together are no wider than a terminal.
+/// Rows of wrapped cells that together are no wider than a terminal.
 fn format_table(rows: &[[String; 4]]) -> String {
     let longest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let (namespace, workload) = (longest(0).min(MAX_NAMESPACE_WIDTH), longest(1).min(MAX_WORKLOAD_WIDTH));
@@ -173,15 +173,31 @@ mod tests {
         let mut scan = assessment(&[BlockReason::BarePod]);
         scan.decisions.push((stale_workload("web"), Decision::Restart(RestartStrategy::Template)));
         scan.decisions.push((stale_workload("old"), Decision::Restart(RestartStrategy::Evict)));
-        let expected = "\
-NAMESPACE  WORKLOAD        RESTART                                        OUTDATED
-ns         Deployment/w1   no, nobody would replace the pod; make it      DNS capture is not as configured
-                           anew
-ns         Deployment/web  yes                                            DNS capture is not as configured
-ns         Deployment/old  yes, by evicting its pods one by one           DNS capture is not as configured
+        let text = table(&scan, None);
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.starts_with("NAMESPACE  WORKLOAD        RESTART "), "{text}");
+        assert!(text.contains("\nns         Deployment/web  yes "), "{text}");
+        assert!(
+            text.contains("\nns         Deployment/old  yes, by evicting its pods one by one "),
+            "{text}"
+        );
+        assert!(words.contains("Deployment/w1 no, "), "{text}");
+        assert!(words.contains(&describe_reasons(&stale_workload("web").reasons)), "{text}");
+        assert!(text.ends_with("\n\n10 workloads with a sidecar, 3 of them outdated"), "{text}");
+    }
 
-10 workloads with a sidecar, 3 of them outdated";
-        assert_eq!(table(&scan, None), expected);
+    #[test]
+    fn long_cells_are_wrapped_between_words() {
+        let long = "one two three four five six seven eight nine ten eleven twelve thirteen".to_owned();
+        let rows = [
+            ["NS", "WORKLOAD", "RESTART", "WHY"].map(str::to_owned),
+            ["a", "b", &long, "c"].map(str::to_owned),
+        ];
+        let expected = "\
+NS  WORKLOAD  RESTART                                               WHY
+a   b         one two three four five six seven eight nine ten      c
+              eleven twelve thirteen";
+        assert_eq!(format_table(&rows), expected);
     }
 
     #[test]

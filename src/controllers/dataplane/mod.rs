@@ -37,6 +37,7 @@ use crate::dataplane::schedule::settings::RestartSettings;
 use crate::dataplane::schedule::stale_workload::BlockReason;
 use crate::status::{self, StatusWriter};
 use crate::telemetry::format_error_chain;
+use crate::validate::ValidatedRestarter;
 
 /// The time to the next check after one of Istio's own workloads was restarted.
 const COMPONENT_POLL_INTERVAL: Duration = Duration::from_secs(3);
@@ -270,7 +271,9 @@ impl DataPlaneController {
             }
         };
         let report_only = self.inputs.context.settings.report_restarts_only;
-        let settings = RestartSettings::from_spec(resource.spec.restarter.as_ref(), report_only);
+        // The control plane has validated this generation, otherwise it would not be installed.
+        let restarter = ValidatedRestarter::clamped(resource.spec.restarter.as_ref());
+        let settings = RestartSettings::new(restarter, report_only);
         let context = CycleContext {
             resource: resource.clone(),
             reporter: reporter.clone(),

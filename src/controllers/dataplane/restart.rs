@@ -15,6 +15,7 @@ use crate::dataplane::schedule::plan;
 use crate::dataplane::schedule::scan_result::Assessment;
 use crate::dataplane::schedule::stale_workload::{BlockReason, RestartStrategy, StaleWorkload};
 use crate::dataplane::schedule::throttle::RestartProgress;
+use crate::messages::EventReason;
 use crate::status::ResourceEvent;
 
 /// The time between two reports of progress: rollouts take a minute, and each report is a request to an API server that is
@@ -83,8 +84,8 @@ impl DataPlaneController {
         if let Some(scope) = &outcome.stopped {
             let approval_id = store.save_stop(ledger, mesh, scope, current_second()).await?;
             let note = plan::stopped_message(scope, &context.settings, &approval_id);
-            let reason = "RestartsStopped";
-            context.reporter.emit_event(ResourceEvent { warning: true, reason, note, about: None });
+            let reason = EventReason::RestartsStopped;
+            context.reporter.emit_event(ResourceEvent { reason, note, about: None });
         }
         Ok(())
     }

@@ -1,48 +1,46 @@
-//! What people should know about an installation that is complete: settings that are not followed, and resources that
-//! change Istio behind the operator's back.
+//! Warnings about a complete installation: settings that are not followed, filters of users that change the ingress gateway,
+//! unhealthy workloads. Pure.
 
 use crate::api::conditions::{Reason, State};
 use crate::kubernetes::object::ObjectId;
+use crate::messages;
 use crate::readiness::rules::WorkloadHealth;
 use crate::status::ConditionUpdate;
 
-/// Names of filters that a text lists; further ones are counted.
-const MAX_LISTED_FILTERS: usize = 10;
-
-/// One thing to know.
+/// One warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Advisory {
-    /// A setting of the cluster cannot be read; the last good one is in force.
+    /// A setting of the cluster is invalid; the last valid value is in effect.
     UnreadableSetting(String),
     /// These `EnvoyFilter`s change the ingress gateway.
     GatewayChanged(Vec<String>),
-    /// It could not be found out whether any does.
+    /// It is unknown whether any filter does, because of this cause.
     GatewayUnknown(String),
-    /// A workload serves with fewer pods than it wants, as its text says.
+    /// A workload has fewer available pods than desired, with this diagnosis.
     Degraded(String),
-    /// A workload does not serve, as its text says.
+    /// A workload is unavailable, with this diagnosis.
     Unavailable(String),
 }
 
 impl Advisory {
-    /// What there is to know about a workload that a watch saw fare so, given its complaint when it was asked.
+    /// The warning about a workload with this health, given its current diagnosis. `None` if it has recovered.
     ///
-    /// One without a complaint is well again. One that could not be asked fares as the watch saw it.
+    /// If the diagnosis failed, the health that the watch has reported counts.
     #[must_use]
     pub fn for_workload<E>(
         workload: &ObjectId,
         health: WorkloadHealth,
         diagnosis: Result<Option<String>, E>,
     ) -> Option<Self> {
-        let words = |seen: String| diagnosis.unwrap_or_else(|_| Some(format!("{workload}: {seen}")));
+        let text = |health: String| diagnosis.unwrap_or_else(|_| Some(format!("{workload}: {health}")));
         match health {
             WorkloadHealth::Healthy => None,
-            WorkloadHealth::Degraded(text) => words(text).map(Self::Degraded),
-            WorkloadHealth::Unavailable(text) => words(text).map(Self::Unavailable),
+            WorkloadHealth::Degraded(health) => text(health).map(Self::Degraded),
+            WorkloadHealth::Unavailable(health) => text(health).map(Self::Unavailable),
         }
     }
 
-    /// The state that the remark asks for at least.
+    /// The least severe state of a resource with this warning.
     #[must_use]
     pub const fn state(&self) -> State {
         match self {
@@ -51,41 +49,31 @@ impl Advisory {
         }
     }
 
-    /// Whether looking again may find something else although nothing that is watched has changed.
+    /// Whether a retry may succeed although nothing that is watched has changed.
     #[must_use]
     pub const fn needs_retry(&self) -> bool {
         matches!(self, Self::GatewayUnknown(_))
     }
 
-    /// Whether the remark quotes pods, which may have something else to say soon.
+    /// Whether the text quotes pods, which are not watched.
     #[must_use]
     pub const fn quotes_pods(&self) -> bool {
         matches!(self, Self::Degraded(_) | Self::Unavailable(_))
     }
 
-    /// The remark in words.
+    /// The text for the status.
     #[must_use]
     pub fn text(&self) -> String {
         match self {
-            Self::UnreadableSetting(problem) => {
-                format!("{problem}: mend it; until then, what it last said stays in force")
-            }
-            Self::GatewayChanged(filters) => format!(
-                "EnvoyFilters that are not part of the installation change the ingress gateway: {}; they may break with any \
-                 version of Istio, so delete them or take them off the ingress gateway",
-                list_filters(filters)
-            ),
-            Self::GatewayUnknown(cause) => {
-                format!("it is not known whether EnvoyFilters change the ingress gateway: {cause}")
-            }
-            Self::Degraded(words) => format!("not all of Istio runs: {words}"),
-            Self::Unavailable(words) => {
-                format!("Istio was installed, but does not run as it should: {words}")
-            }
+            Self::UnreadableSetting(problem) => messages::stale_setting(problem),
+            Self::GatewayChanged(filters) => messages::gateway_changed(filters),
+            Self::GatewayUnknown(cause) => messages::gateway_unknown(cause),
+            Self::Degraded(diagnosis) => messages::degraded(diagnosis),
+            Self::Unavailable(diagnosis) => messages::unhealthy(diagnosis),
         }
     }
 
-    /// The reason of the condition about the ingress gateway, if the remark is about it.
+    /// The reason of the condition about the ingress gateway, if the warning is about it.
     const fn gateway_reason(&self) -> Option<Reason> {
         match self {
             Self::UnreadableSetting(_) | Self::Degraded(_) | Self::Unavailable(_) => None,
@@ -95,19 +83,10 @@ impl Advisory {
     }
 }
 
-fn list_filters(names: &[String]) -> String {
-    let shown: Vec<String> =
-        names.iter().take(MAX_LISTED_FILTERS).map(|name| format!("istio-system/{name}")).collect();
-    match names.len().saturating_sub(MAX_LISTED_FILTERS) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
-}
-
-/// The reason of the Ready condition of a complete installation with these remarks.
+/// The reason of the Ready condition of a complete installation with these warnings.
 ///
-/// Ready turns false with a workload that does not serve, and with a foreign filter, as in the Go operator: the gateway then
-/// does not run as described.
+/// Ready becomes false with an unavailable workload, and, as in the Go operator, with a filter of a user: the gateway does not
+/// run as configured then.
 #[must_use]
 pub fn ready_reason(advisories: &[Advisory]) -> Reason {
     let is_failure = |advisory: &Advisory| {
@@ -187,14 +166,5 @@ mod tests {
                 "{health:?} {diagnosis:?}"
             );
         }
-    }
-
-    #[test]
-    fn every_filter_is_named_up_to_a_bound() {
-        let names = |count: usize| (0..count).map(|n| format!("f{n}")).collect::<Vec<_>>();
-        let text = Advisory::GatewayChanged(names(2)).text();
-        assert!(text.contains("istio-system/f0, istio-system/f1;"), "{text}");
-        let text = Advisory::GatewayChanged(names(12)).text();
-        assert!(text.contains("istio-system/f9 and 2 more"), "{text}");
     }
 }

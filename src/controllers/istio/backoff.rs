@@ -1,4 +1,4 @@
-//! Delays that grow with the number of failures in a row, for each resource by itself.
+//! Delays that grow with the number of consecutive failures of a resource.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::lock::lock;
 
-/// Counts failures in a row by resource.
+/// Counts consecutive failures by UID of the resource.
 #[derive(Debug)]
 pub(crate) struct BackOff {
     base: Duration,
@@ -19,7 +19,7 @@ impl BackOff {
         Self { base, max, failures: Mutex::default() }
     }
 
-    /// Notes a failure and returns the delay that follows from it.
+    /// Records a failure and returns the delay before the next attempt.
     pub(crate) fn record_failure(&self, uid: &str) -> Duration {
         let mut failures = lock(&self.failures);
         let count = failures.entry(uid.to_owned()).or_default();
@@ -27,7 +27,7 @@ impl BackOff {
         delay(self.base, self.max, *count)
     }
 
-    /// Forgets the failures of a resource.
+    /// Resets the failures of a resource.
     pub(crate) fn reset(&self, uid: &str) {
         lock(&self.failures).remove(uid);
     }

@@ -1,12 +1,17 @@
-//! Where the operator's work begins: watches `Istio` resources and starts a reconcile for each change that matters.
+//! The controller of the `Istio` resource: watches, starts and interrupts reconciles, and schedules the next one.
 //!
-//! It starts, interrupts and repeats; what a reconcile does is decided in the modules after it.
+//! Start reading at `reconcile`. What a reconcile does is decided there and in the modules that it calls.
 
 mod advisories;
 mod backoff;
+mod cluster_state;
+mod metadata;
 mod outcome;
+mod planner;
+mod rate_limiter;
 mod reconcile;
 mod rendering;
+mod uninstall;
 
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -23,8 +28,9 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use self::backoff::BackOff;
-pub use self::outcome::ReconcileOutcome;
-use self::outcome::Requeue;
+use self::outcome::{ReconcileOutcome, Requeue};
+use self::planner::Planner;
+use self::rate_limiter::RateLimiter;
 use self::reconcile::IstioResources;
 use self::rendering::Renderer;
 use crate::api::conditions::{Reason, State};
@@ -46,49 +52,48 @@ use crate::uninstall::DELETION_POLICY_ANNOTATION;
 
 /// Reconciles that run at the same time.
 ///
-/// Only one resource stands for the module; the others only get a verdict, and must not wait for its installation.
+/// Only one resource is active. The others are rejected, which must not wait for the installation.
 const CONCURRENCY: u16 = 4;
 
 /// Why the controllers could not start.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The charts to install are not there.
-    #[error("cannot load Istio's charts")]
+    /// The charts.
+    #[error("failed to load the Istio charts")]
     Charts {
-        /// What is missing.
+        /// Cause.
         #[from]
         source: istio_charts::BundleError,
     },
-    /// The environment names images that cannot be used.
-    #[error("cannot use the images that the environment names")]
+    /// The variables that name images.
+    #[error("invalid image in an environment variable")]
     Images {
-        /// What is wrong with them.
+        /// Cause.
         #[from]
         source: crate::plan::configuration::ImagesError,
     },
 }
 
-/// What all reconciles share.
+/// The state that all reconciles share. Steps of a reconcile get the parts that they need.
 pub(crate) struct Operator {
     context: Context,
-    bundle: Bundle,
-    images: Images,
+    planner: Planner,
     writer: StatusWriter,
-    /// Tells the data plane which generation of which resource runs as described.
+    /// The generation that is installed, for the controller of the data plane.
     installed: watch::Sender<Option<InstalledGeneration>>,
     resources: Store<Istio>,
     changes: watch::Receiver<()>,
     back_off: BackOff,
+    rate_limiter: RateLimiter,
     drift: DriftWatcher,
     apply_state: apply::ApplyState,
     cluster: ClusterWatch,
     remembered_facts: remembered_facts::RememberedFactsStore,
     gauges: ResourceMetrics,
     reconciles: ReconcileMetrics,
-    renderer: Renderer,
 }
 
-/// What is watched, as far as reconciles look at it or tell of it.
+/// The watches that reconciles read from and publish to.
 struct ControllerInputs {
     installed: watch::Sender<Option<InstalledGeneration>>,
     resources: Store<Istio>,
@@ -99,27 +104,18 @@ struct ControllerInputs {
 
 /// Runs the controllers until `context.shutdown` is cancelled.
 ///
-/// Charts and images are checked before leadership is waited for, so that a replica which could not work says so at once.
+/// Charts and images are checked before the process waits for leadership, so that a misconfigured replica fails immediately.
 pub async fn run(context: Context) -> Result<(), Error> {
     let settings = &context.settings;
     let bundle = Bundle::select(settings.charts_dir.as_deref(), settings.istio_version.as_deref())?;
     let images = Images::from_environment(|name| std::env::var(name).ok(), bundle.version())?;
     tracing::info!(istio = bundle.version(), hub = %images, "ready to install");
-    if !wait_for_leadership(&context).await {
+    if !context.wait_for_leadership().await {
         return Ok(());
     }
     let writer = StatusWriter::start(context.client.clone(), context.identity.clone());
     run_controllers(context, bundle, images, writer).await;
     Ok(())
-}
-
-/// Waits for leadership; false when the process is told to stop before.
-async fn wait_for_leadership(context: &Context) -> bool {
-    let mut leadership = context.leadership.clone();
-    tokio::select! {
-        led = leadership.wait_for(crate::leader::Leadership::is_leading) => led.is_ok(),
-        () = context.shutdown.cancelled() => false,
-    }
 }
 
 async fn run_controllers(context: Context, bundle: Bundle, images: Images, writer: StatusWriter) {
@@ -151,12 +147,12 @@ async fn run_controllers(context: Context, bundle: Bundle, images: Images, write
             Arc::new(operator),
         )
         .for_each(|_| std::future::ready(()));
-    // The data plane ends with the shutdown, too; neither waits for the other before.
+    // Both end with the shutdown.
     futures::future::join(control_plane, data_plane).await;
 }
 
-/// The resources, each time that something of one is to be followed. All of them are kept in a store, every event is
-/// announced, and so is each that is gone: when the oldest resource goes, the next-oldest stands for the module.
+/// The resources whose changes need a reconcile. All resources are kept in a store, and every event is announced. So is every
+/// deletion: when the active resource is deleted, the next-oldest one becomes active.
 fn resource_events(
     client: &Client,
     store: reflector::store::Writer<Istio>,
@@ -183,7 +179,7 @@ fn each_change(receiver: watch::Receiver<()>) -> impl Stream<Item = ()> + Send {
     )
 }
 
-/// What of a resource starts a reconcile when it changes: what is described, and the annotations that say how to follow it.
+/// A hash of what starts a reconcile when it changes: the generation, and annotations that control the reconcile.
 #[expect(clippy::unnecessary_wraps, reason = "the signature is the predicate's")]
 fn reconcile_hash(resource: &Istio) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
@@ -199,7 +195,7 @@ fn never_fails(_: Arc<Istio>, error: &Infallible, _: Arc<Operator>) -> Action {
     match *error {}
 }
 
-/// Reconciles once, reports, and tells when to look again.
+/// Reconciles once, reports, and schedules the next reconcile.
 async fn run_once(operator: &Operator, resource: &Istio) -> Result<Action, Infallible> {
     let running = operator.reconciles.begin();
     let (action, end) = reconcile_and_report(operator, resource).await;
@@ -210,8 +206,8 @@ async fn run_once(operator: &Operator, resource: &Istio) -> Result<Action, Infal
 async fn reconcile_and_report(operator: &Operator, resource: &Istio) -> (Action, ReconcileResult) {
     let progress = operator.writer.report_on(resource);
     let result = tokio::select! {
-        result = reconcile::reconcile(operator, resource, &progress) => result,
-        // The queue holds the newer state already; an installation that waits must not keep an edit waiting.
+        result = reconcile_when_allowed(operator, resource, &progress) => result,
+        // The queue has the newer state: an edit must not wait for the installation that it replaces.
         () = operator.wait_until_superseded(resource) => return (Action::await_change(), ReconcileResult::Requeue),
         () = operator.context.shutdown.cancelled() => return (Action::await_change(), ReconcileResult::Requeue),
     };
@@ -219,6 +215,16 @@ async fn reconcile_and_report(operator: &Operator, resource: &Istio) -> (Action,
         Ok(outcome) => (operator.finish(resource, &outcome, &progress), ReconcileResult::Success),
         Err(error) => (operator.fail(resource, &error, &progress), ReconcileResult::Error),
     }
+}
+
+/// Reconciles within the rate limit.
+async fn reconcile_when_allowed(
+    operator: &Operator,
+    resource: &Istio,
+    progress: &Progress,
+) -> Result<ReconcileOutcome, reconcile::Error> {
+    operator.rate_limiter.acquire().await;
+    reconcile::reconcile(operator, resource, progress).await
 }
 
 impl Operator {
@@ -233,6 +239,7 @@ impl Operator {
         let settings = &context.settings;
         Self {
             back_off: BackOff::new(settings.failure_base_delay, settings.failure_max_delay),
+            rate_limiter: RateLimiter::new(settings.rate_limiter_frequency, settings.rate_limiter_burst),
             apply_state: apply::ApplyState {
                 revert_metrics: RevertMetrics::new(&context.metrics),
                 ..apply::ApplyState::default()
@@ -243,16 +250,20 @@ impl Operator {
             ),
             gauges: ResourceMetrics::register(&context.metrics),
             reconciles: ReconcileMetrics::register(&context.metrics, CONCURRENCY),
+            planner: Planner {
+                bundle,
+                images,
+                settings: settings.clone(),
+                account: context.account.clone(),
+                renderer: Renderer::default(),
+            },
             context,
-            bundle,
-            images,
             writer,
             installed,
             resources,
             changes,
             drift,
             cluster,
-            renderer: Renderer::default(),
         }
     }
 
@@ -264,7 +275,7 @@ impl Operator {
         self.resources.state()
     }
 
-    /// Ends when the resource is not the one any more that the reconcile began with.
+    /// Ends when the resource has changed since the reconcile began.
     async fn wait_until_superseded(&self, resource: &Istio) {
         let mut changes = self.changes.clone();
         let reference = ObjectRef::from_obj(resource);
@@ -278,16 +289,11 @@ impl Operator {
     }
 
     fn finish(&self, resource: &Istio, outcome: &ReconcileOutcome, progress: &Progress) -> Action {
-        tracing::info!(resource = resource.name_any(), %outcome, "reconciled");
+        tracing::info!(resource = %ObjectRef::from_obj(resource), %outcome, "reconciled");
         if let Some(control_plane) = outcome.control_plane_report() {
             progress.finish(control_plane);
         }
         let uid = resource.metadata.uid.as_deref().unwrap_or_default();
-        if matches!(outcome, ReconcileOutcome::Ready { .. }) {
-            let now = Some(InstalledGeneration::from_resource(resource));
-            // The data plane looks again when it is told; that nothing changed is no reason to.
-            self.installed.send_if_modified(|current| std::mem::replace(current, now.clone()) != now);
-        }
         if outcome.requeue() != Requeue::BackOff {
             self.back_off.reset(uid);
         }
@@ -299,7 +305,13 @@ impl Operator {
         }
     }
 
-    /// How long to wait after one more failure.
+    /// Tells the controller of the data plane which generation is installed. The same generation starts no scan.
+    fn notify_data_plane(&self, resource: &Istio) {
+        let now = Some(InstalledGeneration::from_resource(resource));
+        self.installed.send_if_modified(|current| std::mem::replace(current, now.clone()) != now);
+    }
+
+    /// The delay after one more failure.
     fn next_backoff_delay(&self, uid: &str) -> Duration {
         self.reconciles.retry();
         self.back_off.record_failure(uid)
@@ -308,7 +320,8 @@ impl Operator {
     fn fail(&self, resource: &Istio, error: &reconcile::Error, progress: &Progress) -> Action {
         let delay = self.next_backoff_delay(resource.metadata.uid.as_deref().unwrap_or_default());
         let text = format_error_chain(error);
-        tracing::error!(resource = resource.name_any(), error = text, retry_in = ?delay, "reconcile failed");
+        let resource = ObjectRef::from_obj(resource);
+        tracing::error!(%resource, error = text, retry_in = ?delay, "reconcile failed");
         let condition = ConditionUpdate { reason: reason_of(error), message: Some(text.clone()) };
         progress.finish(ControlPlaneReport {
             state: State::Error,
@@ -321,16 +334,12 @@ impl Operator {
 
 fn reason_of(error: &reconcile::Error) -> Reason {
     match error {
-        reconcile::Error::Gather { .. }
-        | reconcile::Error::Rendering { .. }
-        | reconcile::Error::RememberFacts { .. }
-        | reconcile::Error::Watch { .. }
-        | reconcile::Error::Installed { .. }
-        | reconcile::Error::LegacyResources { .. }
-        | reconcile::Error::LastApplied { .. }
-        | reconcile::Error::Finalizer { .. } => Reason::ReconcileFailed,
-        reconcile::Error::Plan { .. } => Reason::IstioCustomResourceMisconfigured,
-        reconcile::Error::Apply { .. } | reconcile::Error::Uninstall { .. } => {
+        reconcile::Error::Gather(_)
+        | reconcile::Error::Plan(planner::Error::Rendering(_))
+        | reconcile::Error::RememberFacts(_)
+        | reconcile::Error::Metadata(_) => Reason::ReconcileFailed,
+        reconcile::Error::Plan(planner::Error::Plan(_)) => Reason::IstioCustomResourceMisconfigured,
+        reconcile::Error::Apply { .. } | reconcile::Error::Uninstall(_) => {
             Reason::IstioInstallUninstallFailed
         }
     }

@@ -1,4 +1,4 @@
-//! How a reconcile ended, and what follows from that: what people see and when it is looked at again.
+//! How a reconcile ended, and what follows from it: the status and the time of the next reconcile. Pure, except for the clock.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use crate::apply::{self, ApplySummary, SkipReason};
 use crate::drift::pause::Pause;
 use crate::inventory::helm_releases;
 use crate::kubernetes::object::ObjectId;
+use crate::messages;
 use crate::plan::Stage;
 use crate::status::{ConditionUpdate, ControlPlaneReport};
 use crate::uninstall::order::UninstallStep;
@@ -22,38 +23,38 @@ use crate::validate::version;
 pub enum ReconcileOutcome {
     /// Istio is as configured.
     Ready {
-        /// What that took, and what is left alone.
+        /// Counts of objects, and what was skipped.
         applied: ApplySummary,
-        /// What else there is to know about it.
+        /// What the user should know about the installation.
         advisories: Vec<Advisory>,
     },
-    /// Someone asked to leave everything alone; nothing was changed.
+    /// An annotation pauses the reconcile; nothing was changed.
     Paused(Pause),
-    /// The resource is not in charge, or asks for something that cannot be; nothing was changed.
+    /// The resource is not active or not valid; nothing was changed.
     Rejected(Rejection),
-    /// What was installed was changed while the rest was awaited.
+    /// Installed objects were changed by others during the apply.
     DriftDetected,
     /// A workload did not become ready in time.
     NotReady {
-        /// The stage that waits.
+        /// The stage that is not ready.
         stage: Stage,
-        /// The object and its own words.
+        /// The object and its diagnosis.
         reason: String,
         /// From which version of Istio to which.
         upgrade: version::VersionStep,
     },
-    /// Objects that are being removed do not go.
+    /// Objects that are being removed still exist.
     NotGone {
-        /// The step that waits.
+        /// The step that is not complete.
         step: UninstallStep,
-        /// What is left.
+        /// The objects that still exist.
         remaining: Vec<ObjectId>,
     },
-    /// Nothing is left to do for a resource that is being deleted.
+    /// The resource is being deleted, and nothing remains to be removed.
     Released,
 }
 
-/// When a resource is looked at again, apart from changes to it.
+/// When a resource is reconciled again, unless it changes before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requeue {
     /// After the reconciliation interval.
@@ -66,18 +67,17 @@ pub enum Requeue {
     OnChange,
 }
 
-/// How often it is looked at what is not watched: a Helm release that lists what was taken over, a definition that is not
-/// ours, the words of pods that do not run.
+/// Interval of reconciles that depend on objects that are not watched: the Helm release of adopted objects, CRDs of other
+/// managers, the state of pods.
 const UNWATCHED_RETRY_INTERVAL: Duration = Duration::from_secs(60);
-/// Objects that a description names at most.
+/// Maximum number of objects in a description.
 const MAX_NAMED_OBJECTS: usize = 5;
 
-/// How often a refused version is looked at again: whoever goes back with `istioctl` or Helm changes no resource.
+/// Interval of reconciles after a rejected version: a downgrade with `istioctl` or Helm does not change the resource.
 const VERSION_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 impl ReconcileOutcome {
-    /// The outcome of an apply that is part of a step between versions, with what there is to know about it if it is
-    /// complete.
+    /// The outcome of an apply, with the advisories of a complete one.
     #[must_use]
     pub fn of(
         outcome: apply::ApplyOutcome,
@@ -91,7 +91,7 @@ impl ReconcileOutcome {
         }
     }
 
-    /// When to look again.
+    /// When to reconcile again.
     #[must_use]
     pub fn requeue(&self) -> Requeue {
         match self {
@@ -111,55 +111,49 @@ impl ReconcileOutcome {
         }
     }
 
-    /// What the status shows; `None` where the resource is about to vanish or nothing is decided yet.
+    /// The report for the status; `None` if the resource is about to be deleted or the reconcile starts over.
     #[must_use]
     pub fn control_plane_report(&self) -> Option<ControlPlaneReport> {
         Some(match self {
             Self::Released | Self::DriftDetected => return None,
             Self::Ready { applied, advisories } => ready(applied, advisories),
-            Self::Paused(pause) => single_condition_report(
-                State::Warning,
-                Reason::ReconcilePaused,
-                format!("Nothing is written: this resource is {pause}"),
-            ),
+            Self::Paused(pause) => {
+                single_condition_report(State::Warning, Reason::ReconcilePaused, messages::paused(pause))
+            }
             Self::Rejected(rejection) => {
                 single_condition_report(rejection.state, rejection.reason, rejection.to_string())
             }
             Self::NotReady { stage, reason, upgrade } => single_condition_report(
                 State::Error,
                 Reason::IstioInstallUninstallFailed,
-                format!(
-                    "{stage} did not become ready in time and is still awaited: {reason}{}",
-                    upgrade.advice()
-                ),
+                messages::stage_not_ready(stage, reason, &upgrade.advice()),
             ),
-            Self::NotGone { step, remaining } => {
-                let names: Vec<String> = remaining.iter().take(5).map(ToString::to_string).collect();
-                let text =
-                    format!("removing {step} takes longer than expected; still there: {}", names.join(", "));
-                single_condition_report(State::Error, Reason::IstioInstallUninstallFailed, text)
-            }
+            Self::NotGone { step, remaining } => single_condition_report(
+                State::Error,
+                Reason::IstioInstallUninstallFailed,
+                messages::step_not_gone(step, remaining),
+            ),
         })
     }
 }
 
-/// When an installation is looked at again: something may end before the interval does.
+/// When an installation is reconciled again: a pause or a cooldown may end before the interval.
 fn requeue_after(applied: &ApplySummary, advisories: &[Advisory]) -> Requeue {
     let now = Timestamp::now();
     let unwatched = !applied.helm_secrets.is_empty()
         || !applied.warnings.is_empty()
         || advisories.iter().any(Advisory::quotes_pods);
     let retry = unwatched.then_some(UNWATCHED_RETRY_INTERVAL);
-    let soonest = applied.skipped.iter().filter_map(|held| held.retry_after(now)).chain(retry).min();
+    let soonest = applied.skipped.iter().filter_map(|skipped| skipped.retry_after(now)).chain(retry).min();
     soonest.map_or(Requeue::Interval, Requeue::After)
 }
 
-/// What is not as described, or may not stay so, is for the user to see.
+/// The report of a complete installation. Whatever is not as configured is a warning.
 fn ready(applied: &ApplySummary, advisories: &[Advisory]) -> ControlPlaneReport {
     let mut texts: Vec<String> =
         applied.skipped.iter().take(MAX_NAMED_OBJECTS).map(ToString::to_string).collect();
     let has_conflict =
-        applied.skipped.iter().any(|held| matches!(held.reason, SkipReason::FieldConflict { .. }));
+        applied.skipped.iter().any(|skipped| matches!(skipped.reason, SkipReason::FieldConflict { .. }));
     if !applied.helm_secrets.is_empty() {
         texts.push(helm_releases::describe(&applied.helm_secrets));
     }
@@ -176,7 +170,7 @@ fn ready(applied: &ApplySummary, advisories: &[Advisory]) -> ControlPlaneReport 
     }
 }
 
-/// A settled state with one condition that says the same as the description.
+/// A report with one condition, whose message is the description.
 pub(crate) fn single_condition_report(state: State, reason: Reason, text: String) -> ControlPlaneReport {
     let condition = ConditionUpdate { reason, message: Some(text.clone()) };
     ControlPlaneReport { state, description: text, conditions: vec![condition] }
@@ -186,20 +180,12 @@ impl fmt::Display for ReconcileOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ready { applied: ApplySummary { written, unchanged, pruned, skipped, .. }, .. } => {
-                let held = skipped.len();
-                write!(
-                    f,
-                    "complete: {written} objects written, {unchanged} unchanged, {pruned} pruned, {held} left alone"
-                )
+                f.write_str(&messages::complete(*written, *unchanged, *pruned, skipped.len()))
             }
-            Self::DriftDetected => f.write_str("begun anew: what was installed was changed meanwhile"),
-            Self::Released => f.write_str("released, nothing is left to remove"),
+            Self::DriftDetected => f.write_str(messages::DRIFT_DETECTED),
+            Self::Released => f.write_str(messages::RELEASED),
             other => f.write_str(
-                other
-                    .control_plane_report()
-                    .map(|settled| settled.description)
-                    .as_deref()
-                    .unwrap_or_default(),
+                other.control_plane_report().map(|report| report.description).as_deref().unwrap_or_default(),
             ),
         }
     }

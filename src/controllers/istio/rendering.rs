@@ -1,5 +1,5 @@
-//! Runs work that only computes on a thread of its own, so that the thread of the runtime goes on to renew the Lease and
-//! to answer probes. It must not be given work that waits.
+//! Runs CPU-bound work on a thread of its own, so that the thread of the runtime renews the Lease and answers probes
+//! meanwhile. It must not be given work that waits.
 
 use std::io;
 use std::sync::Arc;
@@ -8,28 +8,29 @@ use std::thread;
 use thiserror::Error;
 use tokio::sync::{Semaphore, oneshot};
 
-/// Stack of the thread, in bytes of address space: the template engine uses up to 1 MiB in a release build and several
-/// times that without optimization. What was touched is returned when the thread ends.
+/// Stack of the thread, in bytes of address space: the template engine uses up to 1 MiB in a release build, and several times
+/// that without optimization. The memory is released when the thread ends.
 const STACK_SIZE: usize = 8 << 20;
 
 /// The work has no result.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The operating system refused a thread.
-    #[error("the operating system does not start a thread for rendering")]
+    #[error("failed to start a thread for rendering")]
     Spawn {
-        /// Why.
+        /// Cause.
         #[from]
         source: io::Error,
     },
     /// The work panicked.
-    #[error("rendering ended without a result")]
+    #[error("rendering panicked")]
     NoResult,
 }
 
 /// Runs one piece of work at a time.
 ///
-/// A thread exists only while there is work: an idle one would hold memory. None is waited for when the process ends.
+/// A thread exists only while there is work, because an idle one would hold memory. The process does not wait for it when it
+/// exits.
 #[derive(Clone, Debug)]
 pub struct Renderer {
     permit: Arc<Semaphore>,
@@ -42,10 +43,10 @@ impl Default for Renderer {
 }
 
 impl Renderer {
-    /// The result of `work`, once all work that was given before has ended.
+    /// The result of `work`, after all earlier work has ended.
     ///
-    /// Work that has begun runs to its end, and keeps its turn, even if its result is no longer wanted: a resource that
-    /// is edited without pause must not start a thread with each edit.
+    /// Work that has started runs to its end even if its result is no longer needed, so that a resource that is edited
+    /// continuously does not start a thread with each edit.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -54,7 +55,7 @@ impl Renderer {
         let (send, result) = oneshot::channel();
         thread::Builder::new().name("rendering".to_owned()).stack_size(STACK_SIZE).spawn(move || {
             let _turn = permit;
-            // Nobody wants the result if the resource has changed meanwhile.
+            // The receiver is gone if the resource has changed meanwhile.
             let _ = send.send(work());
         })?;
         result.await.map_err(|_| Error::NoResult)
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
     use crate::server::{Readiness, Server};
 
-    /// Ends work that nothing released, so that a runtime that stands still fails the test instead of hanging it.
+    /// Ends work that is never released, so that a blocked runtime fails the test instead of hanging it.
     const STUCK_TIMEOUT: Duration = Duration::from_secs(20);
 
     async fn healthz(address: SocketAddr) -> String {
@@ -105,11 +106,11 @@ mod tests {
         };
         let (result, answer) = tokio::join!(work, meanwhile);
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        assert_eq!(result.unwrap(), Ok(()), "the runtime stood still");
+        assert_eq!(result.unwrap(), Ok(()), "the runtime was blocked");
     }
 
     #[tokio::test]
-    async fn work_runs_sequentially_even_if_a_result_is_not_wanted_any_more() {
+    async fn work_runs_sequentially_even_if_its_result_is_dropped() {
         let renderer = Renderer::default();
         let (release, released) = mpsc::channel::<()>();
         let (started, has_started) = oneshot::channel();

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::objects::null_as_empty;
-use crate::plan::configuration::thousandths;
+use crate::kubernetes::quantity::{canonical, thousandths};
 
 /// Requests and limits of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -60,7 +60,8 @@ impl ResourceRequirements {
 /// `cpu 10m-1, memory 192Mi-1Gi`: request and limit.
 impl fmt::Display for ResourceRequirements {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [cpu, memory, cpu_limit, memory_limit] = self.quantities().map(|amount| amount.unwrap_or("none"));
+        let [cpu, memory, cpu_limit, memory_limit] =
+            self.quantities().map(|amount| amount.map_or_else(|| "none".to_owned(), canonical));
         write!(f, "cpu {cpu}-{cpu_limit}, memory {memory}-{memory_limit}")
     }
 }

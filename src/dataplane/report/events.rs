@@ -2,78 +2,52 @@
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
 use crate::dataplane::reasons::describe_reasons;
 use crate::dataplane::schedule::stale_workload::{BlockReason, StaleWorkload};
-use crate::text::sanitized;
+use crate::messages::EventReason;
+use crate::status::{EventContent, EventPublisher};
 
-/// The reporting component of the Events.
-const REPORTER: &str = "istio-restarter";
-/// Bytes of a note that the API server accepts.
-const NOTE_LIMIT: usize = 1024;
+/// Controller that the Events name.
+const CONTROLLER: &str = "istio-restarter";
 
-/// Publishes Events. Failures are only logged.
+/// Publishes Events about workloads.
 pub struct WorkloadEventRecorder {
-    recorder: Recorder,
+    publisher: EventPublisher,
 }
 
 impl WorkloadEventRecorder {
-    /// Publishes as this process.
+    /// Publishes as `instance`, the identity of this process.
     #[must_use]
     pub fn new(client: Client, instance: String) -> Self {
-        Self {
-            recorder: Recorder::new(
-                client,
-                Reporter { controller: REPORTER.to_owned(), instance: Some(instance) },
-            ),
-        }
+        Self { publisher: EventPublisher::new(client, CONTROLLER, instance, "Restart") }
     }
 
     /// The workload was restarted.
     pub async fn record_restarted(&self, stale: &StaleWorkload) {
         let note = format!("Restarted to update outdated sidecars: {}", describe_reasons(&stale.reasons));
-        self.publish(stale, EventType::Normal, "RestartSuccess", note).await;
+        self.publish(stale, EventReason::RestartSuccess, note).await;
     }
 
     /// The workload could not be restarted.
     pub async fn record_failed(&self, stale: &StaleWorkload, why: &BlockReason) {
         let note = format!("Sidecars are outdated ({}): {why}", describe_reasons(&stale.reasons));
-        self.publish(stale, EventType::Warning, "RestartFailed", note).await;
+        self.publish(stale, EventReason::RestartFailed, note).await;
     }
 
-    /// The workload is not restarted until somebody acts.
+    /// The owner of the workload has to restart it.
     pub async fn record_required(&self, stale: &StaleWorkload, why: &BlockReason) {
         let reason = if matches!(why, BlockReason::WindowInvalid(_)) {
-            "RestartConfigInvalid"
+            EventReason::RestartConfigInvalid
         } else {
-            "RestartRequired"
+            EventReason::RestartRequired
         };
         let note = format!("Sidecars are outdated ({}): {why}", describe_reasons(&stale.reasons));
-        self.publish(stale, EventType::Warning, reason, note).await;
+        self.publish(stale, reason, note).await;
     }
 
-    async fn publish(&self, stale: &StaleWorkload, type_: EventType, reason: &str, note: String) {
-        let id = &stale.workload;
-        let api_version =
-            if id.group.is_empty() { id.version.clone() } else { format!("{}/{}", id.group, id.version) };
-        let reference = ObjectReference {
-            api_version: Some(api_version),
-            kind: Some(id.kind.clone()),
-            namespace: id.namespace.clone(),
-            name: Some(id.name.clone()),
-            uid: Some(stale.uid.to_string()),
-            ..ObjectReference::default()
-        };
-        let event = Event {
-            type_,
-            reason: reason.to_owned(),
-            note: Some(sanitized(&note, NOTE_LIMIT)),
-            action: "Restart".to_owned(),
-            secondary: None,
-        };
-        if let Err(error) = self.recorder.publish(&event, &reference).await {
-            tracing::warn!(%error, workload = %id, reason, "failed to publish an Event");
-        }
+    async fn publish(&self, stale: &StaleWorkload, reason: EventReason, note: String) {
+        let reference = ObjectReference { uid: Some(stale.uid.to_string()), ..stale.workload.reference() };
+        self.publisher.publish(&reference, EventContent::new(reason, note)).await;
     }
 }

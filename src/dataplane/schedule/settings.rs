@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::api::v1alpha2::Restarter;
+use crate::validate::ValidatedRestarter;
 
 /// The settings of restarts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,46 +27,23 @@ pub struct RestartSettings {
 
 impl Default for RestartSettings {
     fn default() -> Self {
-        Self {
-            enabled: true,
-            max_unfinished: 20,
-            max_unfinished_per_namespace: 5,
-            rollout_timeout: Duration::from_secs(600),
-            failure_limit: 3,
-            unexplained_share_percent: 20,
-            allow_interruption: false,
-            restart_also_for: Vec::new(),
-        }
+        Self::new(ValidatedRestarter::default(), false)
     }
 }
 
 impl RestartSettings {
-    /// The settings of `spec.restarter`, with defaults for missing fields. `report_only` disables restarts in any case.
+    /// The settings of a resource. `report_only`, a flag of the operator, switches restarts off in any case.
     #[must_use]
-    pub fn from_spec(restarter: Option<&Restarter>, report_only: bool) -> Self {
-        let default = Self::default();
-        let Some(restarter) = restarter else { return Self { enabled: !report_only, ..default } };
-        let number = |value: Option<u32>, default| {
-            value.and_then(|value| usize::try_from(value).ok()).filter(|value| *value > 0).unwrap_or(default)
-        };
+    pub fn new(restarter: ValidatedRestarter, report_only: bool) -> Self {
         Self {
-            enabled: restarter.enabled.unwrap_or(true) && !report_only,
-            max_unfinished: number(restarter.max_unfinished, default.max_unfinished),
-            max_unfinished_per_namespace: number(
-                restarter.max_unfinished_per_namespace,
-                default.max_unfinished_per_namespace,
-            ),
-            rollout_timeout: restarter
-                .rollout_timeout_seconds
-                .filter(|seconds| *seconds > 0)
-                .map_or(default.rollout_timeout, |seconds| Duration::from_secs(u64::from(seconds))),
-            failure_limit: number(restarter.failure_limit, default.failure_limit),
-            unexplained_share_percent: number(
-                restarter.unexplained_share_percent,
-                default.unexplained_share_percent,
-            ),
-            allow_interruption: restarter.allow_interruption.unwrap_or(false),
-            restart_also_for: restarter.restart_also_for.clone().unwrap_or_default(),
+            enabled: restarter.enabled && !report_only,
+            max_unfinished: restarter.max_unfinished,
+            max_unfinished_per_namespace: restarter.max_unfinished_per_namespace,
+            rollout_timeout: restarter.rollout_timeout,
+            failure_limit: restarter.failure_limit,
+            unexplained_share_percent: restarter.unexplained_share_percent,
+            allow_interruption: restarter.allow_interruption,
+            restart_also_for: restarter.restart_also_for,
         }
     }
 }

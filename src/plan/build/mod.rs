@@ -16,11 +16,12 @@ use super::configuration::{self, Images, check_administrator_values, check_value
 use super::extra_resources::extra_resources;
 use super::rendering_policy::{self, RenderingPolicy, Violation};
 use super::{AdministratorValues, Error, OverrideMode, Plan, bisect, patches, render_plan};
+use crate::api::IstioSpec;
 use crate::api::names::{FEATURES_CONFIG_MAP, OPERATOR_NAMESPACE};
 use crate::istio_release::IstioRelease;
 use crate::kubernetes::object::ObjectId;
 use crate::telemetry::format_error_chain;
-use crate::validate::{self, Problem, Rejection, ValidatedSpec};
+use crate::validate::{self, FeatureStage, Problem, Rejection, ValidatedSpec};
 
 /// Most values that are named as rejected; the others are counted.
 const MAX_PROBLEMS: usize = 10;
@@ -99,6 +100,20 @@ pub fn plan_with_overrides(spec: &ValidatedSpec, input: PlanInput<'_>) -> Result
         PlanOutcome::Plan(plan)
     } else {
         PlanOutcome::Rejected(validate::rejection(&problems))
+    })
+}
+
+/// Validates a spec. If it has problems, the names of its values are checked, too, so that its author sees all problems at
+/// once; those of a spec without other problems are reported by [`build_plan`].
+pub fn validate_with_values(
+    spec: &IstioSpec,
+    feature_stage: FeatureStage,
+    input: PlanInput<'_>,
+) -> Result<ValidatedSpec, Rejection> {
+    validate::check_spec(spec, feature_stage).map_err(|invalid| {
+        let further = invalid.spec().map(|spec| value_problems(spec, input));
+        // A failure to read the charts is reported when there is something to render.
+        invalid.rejection(&further.and_then(Result::ok).unwrap_or_default())
     })
 }
 
