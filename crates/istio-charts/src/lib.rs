@@ -16,5 +16,5 @@ pub use bundle::{Bundle, BundleError, Crds};
 pub use chart::{Chart, ChartError, Dependency, Maintainer, Metadata, merge_values, parse_values};
 pub use gotemplate::{Functions, Limits};
 pub use install::strategic_merge;
-pub use install::{Component, ComponentName, Error, add_owner_labels, render};
+pub use install::{Component, ComponentName, Error, add_owner_labels, default_of, render};
 pub use names::{UnknownValue, ValueNames, most_alike};
