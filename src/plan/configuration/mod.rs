@@ -9,6 +9,7 @@ mod images;
 mod merge;
 mod mesh;
 mod mesh_fields;
+mod mesh_oneofs;
 mod mesh_values;
 mod provider;
 mod values;
