@@ -31,6 +31,7 @@ pub fn decide(observed: &ObservedCluster, remembered: &RememberedFacts) -> Clust
     let facts = ClusterFacts {
         size: facts_to_remember.size.unwrap_or_default(),
         provider: detect_provider(observed),
+        platform: observed.nodes.values().find_map(|node| node.platform),
         dual_stack: facts_to_remember.dual_stack.unwrap_or_default(),
         features: facts_to_remember.features.unwrap_or_default(),
         vertical_autoscaling: observed.vertical_autoscaling,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::ApiPort;
 use super::provider::Vendor;
+use super::{ApiPort, Platform};
 use crate::api::names::{
     ELB_DEPRECATED_CONFIG_MAP, FEATURES_CONFIG_MAP, INGRESS_GATEWAY, ISTIO_NAMESPACE, OPERATOR_NAMESPACE,
     PROVISIONING_INFO_CONFIG_MAP, VERTICAL_AUTOSCALER_CRD,
@@ -24,6 +24,7 @@ pub struct NodeFacts {
     /// Capacity in thousandths of a byte.
     pub(super) memory: i128,
     pub(super) vendor: Option<Vendor>,
+    pub(super) platform: Option<Platform>,
     pub(super) runs_garden_linux: bool,
 }
 
@@ -40,10 +41,12 @@ impl NodeFacts {
         };
         let info = |field: &str| status["nodeInfo"][field].as_str().unwrap_or_default();
         let provider_id = node["spec"]["providerID"].as_str().unwrap_or_default();
+        let platform = Platform::of(node);
         Self {
             cpu: amount("cpu"),
             memory: amount("memory"),
-            vendor: Vendor::of(info("kubeletVersion"), provider_id),
+            vendor: Vendor::of(platform, provider_id),
+            platform,
             runs_garden_linux: info("osImage").contains("Garden"),
         }
     }

@@ -11,6 +11,7 @@ mod mesh;
 mod mesh_fields;
 mod mesh_oneofs;
 mod mesh_values;
+mod platform;
 mod provider;
 mod values;
 
@@ -47,7 +48,7 @@ pub enum Error {
 
 /// Makes the `IstioOperator` document for a resource on a cluster.
 ///
-/// Later steps win over earlier ones: base, provider, values of the administrator, values of the resource, its other
+/// Later steps win over earlier ones: base, provider, platform, values of the administrator, values of the resource, its other
 /// fields, experimental options, images.
 pub fn build_configuration(
     spec: &ValidatedSpec,
@@ -57,6 +58,7 @@ pub fn build_configuration(
 ) -> Result<Value, Error> {
     let mut document = base::document(facts.size).map_err(Error::Base)?;
     provider::merge(&mut document, facts.provider, is_dual_stack(spec, facts));
+    platform::merge(&mut document, facts.platform, [&spec.values, administrator_values.as_map()]);
     values::merge_into(&mut document, administrator_values.as_map());
     values::merge_into(&mut document, &spec.values);
     mesh::merge(&mut document, &spec.mesh);

@@ -1,4 +1,4 @@
-//! What a cloud provider needs: load balancer annotations, and the folders of the network plugins.
+//! What a cloud provider needs: annotations of the ingress gateway's load balancer.
 //! Part of what an installation starts from: values of the resource win over it.
 
 use serde_json::{Value, json};
@@ -12,15 +12,6 @@ const OPENSTACK_PROXY_PROTOCOL: &str = "loadbalancer.openstack.org/proxy-protoco
 pub(super) fn merge(document: &mut Value, provider: Provider, dual_stack: bool) {
     let values = match provider {
         Provider::Unknown | Provider::OpenStack { garden_linux: false } => return,
-        Provider::K3d => json!({"cni": {
-            "cniBinDir": "/var/lib/rancher/k3s/data/cni",
-            "cniConfDir": "/var/lib/rancher/k3s/agent/etc/cni/net.d",
-        }}),
-        Provider::Gke => json!({"cni": {
-            "cniBinDir": "/home/kubernetes/bin",
-            // The pods have a critical priority, which GKE allows only where a quota says so.
-            "resourceQuotas": {"enabled": true},
-        }}),
         Provider::Aws { load_balancer } => ingress_annotations(&aws_annotations(load_balancer, dual_stack)),
         Provider::OpenStack { garden_linux: true } => {
             ingress_annotations(&json!({OPENSTACK_PROXY_PROTOCOL: "v1"}))
