@@ -1,5 +1,5 @@
-//! What all watches of the cluster's settings have told so far.
-//! Pure: takes changes in, tells what follows.
+//! What all watches of the cluster's settings have reported so far.
+//! Pure: takes in events of watches, returns the observed cluster.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,18 @@ use super::source::{Fact, Source, SourceEvent};
 use crate::kubernetes::is_not_served;
 use crate::plan::cluster::{ObservedCluster, RememberedFacts, api_port, load_balancer_type};
 
-/// What one watch has told so far.
+/// What one watch has reported so far.
 #[derive(Debug, Default)]
 struct SourceState {
     facts: BTreeMap<String, Fact>,
-    /// The list that is under way.
+    /// The list in progress.
     listing: BTreeMap<String, Fact>,
     is_complete: bool,
     /// Why the watch does not get on at present.
     failure: Option<String>,
 }
 
-/// What all watches have told so far.
+/// What all watches have reported so far.
 #[derive(Debug, Default)]
 pub(crate) struct Collection {
     states: BTreeMap<Source, SourceState>,
@@ -69,12 +69,12 @@ impl Collection {
         Source::REQUIRED
             .into_iter()
             .filter(missing)
-            .map(|source| (source, self.states.get(&source).and_then(|told| told.failure.clone())))
+            .map(|source| (source, self.states.get(&source).and_then(|state| state.failure.clone())))
             .collect()
     }
 
     pub(crate) fn is_complete(&self, source: Source) -> bool {
-        self.states.get(&source).is_some_and(|told| told.is_complete)
+        self.states.get(&source).is_some_and(|state| state.is_complete)
     }
 
     /// Whether a source has any object.
@@ -117,14 +117,14 @@ impl Collection {
         }
         let state = self.states.get(&Source::EnvoyFilters);
         if !self.is_complete(Source::EnvoyFilters) {
-            return Err(state.and_then(|told| told.failure.clone()));
+            return Err(state.and_then(|state| state.failure.clone()));
         }
         let changing = |(_, fact): &(&String, &Fact)| matches!(fact, Fact::ChangesGateway(true));
         Ok(self.facts(Source::EnvoyFilters).filter(changing).map(|(name, _)| name.clone()).collect())
     }
 
     fn facts(&self, source: Source) -> impl Iterator<Item = (&String, &Fact)> {
-        self.states.get(&source).into_iter().flat_map(|told| &told.facts)
+        self.states.get(&source).into_iter().flat_map(|state| &state.facts)
     }
 
     fn object(&self, source: Source) -> Option<&Value> {
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(
             collection.observed().features.as_deref(),
             Some("{}"),
-            "a list under way takes nothing away"
+            "a list in progress removes nothing"
         );
         assert!(collection.apply_event(Source::Features, SourceEvent::ListCompleted));
         assert_eq!(collection.observed().features, None);

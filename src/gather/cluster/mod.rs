@@ -1,4 +1,4 @@
-//! The settings of the cluster, always up to date: watches what they follow from and tells when something else follows.
+//! The settings of the cluster, always up to date: watches the objects that they depend on, and reports changes.
 //!
 //! Reads only. As long as something could not be read, nothing is decided: a failed read is never taken for a default.
 
@@ -26,7 +26,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Error {
     /// What is not known.
     what: Vec<String>,
-    /// Why, as far as it was told.
+    /// The cause, if the watch reported one.
     trouble: Option<String>,
 }
 

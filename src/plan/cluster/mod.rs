@@ -1,6 +1,6 @@
 //! What a plan depends on in the cluster: its size, its provider, what its API server offers, and the switches that its
 //! operators set.
-//! Pure: decides on what was seen, live or in a file; fetches nothing.
+//! Pure: decides on observed objects, live or in a file; fetches nothing.
 
 mod facts;
 mod features;

@@ -1,4 +1,4 @@
-//! What was seen in the cluster, reduced to what decisions are made of.
+//! The observed cluster, reduced to what decisions need.
 //! Reads the JSON form of objects; keeps nothing of them that no decision needs.
 
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ impl NodeFacts {
     }
 }
 
-/// What was seen in the cluster.
+/// The observed cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObservedCluster {
     /// The nodes by name.
@@ -72,8 +72,8 @@ pub struct ObservedCluster {
 }
 
 impl ObservedCluster {
-    /// Takes in what Kubernetes objects in their JSON form tell, single ones or lists as `kubectl get` prints them, and
-    /// passes over all others.
+    /// Reads Kubernetes objects in their JSON form, single ones or lists as `kubectl get` prints them, and ignores all
+    /// others.
     #[must_use]
     pub fn from_objects(objects: &[Value]) -> Self {
         let mut observed = Self::default();

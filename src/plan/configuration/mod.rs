@@ -33,15 +33,15 @@ use crate::validate::{FeatureStage, ValidatedSpec};
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The embedded base configuration is not what it should be.
-    #[error("the built-in configuration cannot be read")]
+    /// The embedded base configuration is not valid YAML.
+    #[error("failed to read the built-in configuration")]
     Base(#[source] yaml::Error),
-    /// An affinity cannot be written as JSON.
-    #[error("the affinity of the CNI pods cannot be written")]
+    /// An affinity has no JSON form.
+    #[error("failed to serialize the affinity of the CNI pods")]
     Affinity(#[source] serde_json::Error),
-    /// Ambient mode without an image for it. None is made up: images for FIPS have names of their own.
+    /// Ambient mode without an image for it. The operator does not guess one: images for FIPS have names of their own.
     #[error(
-        "spec.experimental.enableAmbient needs an image of ztunnel: set the variable ztunnel-fips of the operator"
+        "spec.experimental.enableAmbient requires an image of ztunnel. Set the environment variable ztunnel-fips of the operator"
     )]
     NoZtunnel,
 }

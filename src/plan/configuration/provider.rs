@@ -20,8 +20,8 @@ pub(super) fn merge(document: &mut Value, provider: Provider, dual_stack: bool) 
     merge::merge(document, &json!({"spec": {"values": values}}));
 }
 
-/// Whether the load balancer in front of the ingress gateway is asked to tell the client's address by the PROXY protocol:
-/// by an annotation of the gateway's Service in the finished document, whoever set it.
+/// Whether an annotation of the ingress gateway's Service makes its load balancer send the client's address by the PROXY
+/// protocol, in the finished document and whoever set it.
 ///
 /// A gateway that expects it must not stand behind a load balancer that does not speak it, nor the other way round.
 #[must_use]

@@ -1,4 +1,4 @@
-//! What Istio's own pods and the operator may talk to, for clusters that deny all else.
+//! Network policies of Istio's own pods and of the operator, for clusters that deny all other traffic.
 //! Follows the document: the ports of the ingress gateway, and the addresses that its pods and istiod connect to.
 
 use serde_json::{Value, json};
@@ -92,7 +92,7 @@ fn operator(api: ApiPort) -> Value {
             "app.kubernetes.io/name": "istio-operator",
         }},
         "policyTypes": ["Egress"],
-        // Injection is asked of istiod itself where a dry run on the API server is refused.
+        // The operator calls the injector of istiod directly where a dry run on the API server is refused.
         "egress": [dns(), api_server(api), {"to": [istiod], "ports": [tcp(15017)]}],
     });
     policy("allow-istio-controller-manager", OPERATOR_NAMESPACE, &spec)
