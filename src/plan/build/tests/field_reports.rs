@@ -237,3 +237,17 @@ fn a_large_integer_stays_an_integer() {
     assert_eq!(agent["spec"]["template"]["spec"]["terminationGracePeriodSeconds"], 1_000_000);
     assert_eq!(provider(&plan, "als")["envoyHttpAls"]["port"], large);
 }
+
+#[test]
+fn network_policies_follow_the_ports_that_an_author_gives_the_gateway() {
+    let ports = json!([
+        {"name": "http2", "port": 80, "targetPort": 8080, "protocol": "TCP"},
+        {"name": "tcp", "port": 31400, "targetPort": 31400, "protocol": "TCP"},
+    ]);
+    let plan = built_plan(json!({
+        "networkPoliciesEnabled": true, "values": {"gateways": {"istio-ingressgateway": {"ports": ports}}},
+    }));
+    let policy = object(&plan, "NetworkPolicy", "kyma-project.io--istio-ingressgateway");
+    let tcp = |port: u16| json!({"protocol": "TCP", "port": port});
+    assert_eq!(policy["spec"]["ingress"][0], json!({"ports": [tcp(8080), tcp(31400)]}));
+}
