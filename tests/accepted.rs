@@ -136,11 +136,21 @@ fn istiod_does_not_accept_just_anything() {
     assert!(istio.containers("{}", &broken).is_err());
 }
 
-/// `UPDATE=1 cargo test --test accepted` writes the list anew.
+/// `UPDATE=1 cargo test --test accepted` writes the lists again.
 #[test]
 fn the_names_of_a_mesh_configuration_are_those_of_istio() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/plan/configuration/mesh_names.txt");
-    let output = Command::new(program()).arg("mesh-names").output().unwrap();
+    assert_is_current("mesh-names", "mesh_names.txt");
+}
+
+#[test]
+fn the_oneofs_of_a_mesh_configuration_are_those_of_istio() {
+    assert_is_current("mesh-oneofs", "mesh_oneofs.txt");
+}
+
+/// Compares what the oracle prints for `argument` with the committed `file`.
+fn assert_is_current(argument: &str, file: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/plan/configuration").join(file);
+    let output = Command::new(program()).arg(argument).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, &output.stdout).unwrap();

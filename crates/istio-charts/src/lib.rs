@@ -12,5 +12,5 @@ mod names;
 pub use bundle::{Bundle, BundleError, Crds};
 pub use gotemplate::{Functions, Limits};
 pub use install::strategic_merge;
-pub use install::{Component, ComponentName, Error, add_owner_labels, render};
+pub use install::{Component, ComponentName, Error, add_owner_labels, default_of, render};
 pub use names::{UnknownValue, ValueNames, most_alike};

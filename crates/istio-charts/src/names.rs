@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Istio's charts keep their defaults under this key, so that they can merge a profile between them and the user's.
-const DEFAULTS: &str = "_internal_defaults_do_not_set";
+pub(crate) const DEFAULTS: &str = "_internal_defaults_do_not_set";
 /// Maps whose keys the user chooses although the defaults have some, or that other APIs define.
 const OPEN: [&str; 5] = ["defaultResources", "meshConfig", "podAnnotations", "resources", "updateStrategy"];
 /// Most names that suggestions are made for: each costs a comparison with every known name.

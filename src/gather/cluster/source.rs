@@ -164,6 +164,8 @@ struct NodeInfo {
     kubelet_version: Option<String>,
     #[serde(default)]
     os_image: Option<String>,
+    #[serde(default)]
+    container_runtime_version: Option<String>,
 }
 
 fn watch_nodes(client: Client) -> SourceEvents {

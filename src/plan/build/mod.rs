@@ -4,6 +4,8 @@
 //! Values and patches of the resource are judged here, because only the charts know which values there are, and only the
 //! rendered objects tell what becomes of them.
 
+mod nulls;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -94,6 +96,7 @@ pub fn plan_with_overrides(spec: &ValidatedSpec, input: PlanInput<'_>) -> Result
     };
     let mut problems = find_forbidden_values(spec, input, &plan)?;
     if problems.is_empty() {
+        plan.warnings.extend(nulls::warnings(spec, input, &plan)?);
         problems.extend(apply_patches(spec, input.override_mode, &mut plan));
     }
     Ok(if problems.is_empty() {

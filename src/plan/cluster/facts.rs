@@ -1,4 +1,5 @@
-//! From what was seen and what is remembered to the facts that a plan is made of.
+//! From observed objects and remembered facts to the facts that a plan is made of.
+//! Pure: what cannot be read leaves the remembered fact in place.
 
 use gotemplate::yaml;
 
@@ -6,20 +7,20 @@ use super::provider::detect_provider;
 use super::size::choose_size;
 use super::{ClusterFacts, Error, Features, ObservedCluster, RememberedFacts};
 
-/// What follows from a look at the cluster.
+/// What follows from an observation of the cluster.
 #[derive(Debug)]
 pub struct ClusterDecision {
     /// What to plan with. Only meaningful if [`Self::is_decided`].
     pub facts: ClusterFacts,
-    /// What to remember until the next look.
+    /// What to remember until the next observation.
     pub remembered: RememberedFacts,
     /// Settings that cannot be read; the facts hold the last good ones.
     pub errors: Vec<Error>,
-    /// Whether there was an answer, given now or remembered, to every question.
+    /// Whether every fact is known, from this observation or an earlier one.
     pub is_decided: bool,
 }
 
-/// Decides on what was `seen`, given what is remembered of earlier looks.
+/// Decides on what was observed, given what is remembered of earlier observations.
 #[must_use]
 pub fn decide(observed: &ObservedCluster, remembered: &RememberedFacts) -> ClusterDecision {
     let mut errors = Vec::new();
@@ -31,6 +32,7 @@ pub fn decide(observed: &ObservedCluster, remembered: &RememberedFacts) -> Clust
     let facts = ClusterFacts {
         size: facts_to_remember.size.unwrap_or_default(),
         provider: detect_provider(observed),
+        platform: observed.nodes.values().find_map(|node| node.platform),
         dual_stack: facts_to_remember.dual_stack.unwrap_or_default(),
         features: facts_to_remember.features.unwrap_or_default(),
         vertical_autoscaling: observed.vertical_autoscaling,

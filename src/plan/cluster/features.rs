@@ -16,7 +16,7 @@ const CONTROL_PLANE_VPA: &str = "enableControlPlaneVPA";
 
 impl Features {
     /// Reads the key `features` of the ConfigMap, a JSON object. Names of switches match in any case, as in the Go
-    /// operator; unknown ones are for other versions and are passed over. Nothing at all is no switch.
+    /// operator; unknown ones are for other versions and are ignored. An empty text sets no switch.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if text.trim().is_empty() {
             return Ok(Self::default());
@@ -25,7 +25,7 @@ impl Features {
         let switches = match value {
             Value::Object(switches) => switches,
             Value::Null => Map::new(),
-            _ => return Err("it is no object".to_owned()),
+            _ => return Err("not an object".to_owned()),
         };
         Ok(Self {
             disable_cni: switch(&switches, DISABLE_CNI)?,
@@ -45,7 +45,7 @@ fn switch(switches: &Map<String, Value>, name: &str) -> Result<bool, String> {
     match switches.iter().rev().find(|(key, _)| key.eq_ignore_ascii_case(name)) {
         None | Some((_, Value::Null)) => Ok(false),
         Some((_, Value::Bool(on))) => Ok(*on),
-        Some((key, other)) => Err(format!("{key} is {other}, and not true or false")),
+        Some((key, other)) => Err(format!("{key} is {other}, not true or false")),
     }
 }
 
@@ -73,8 +73,8 @@ mod tests {
     fn anything_but_an_object_of_switches_is_refused_with_a_reason() {
         for (text, words) in [
             ("{", "EOF"),
-            ("[]", "no object"),
-            ("1", "no object"),
+            ("[]", "not an object"),
+            ("1", "not an object"),
             (r#"{"disableCni": "yes"}"#, "disableCni is \"yes\""),
             (r#"{"enableControlPlaneVPA": 1}"#, "enableControlPlaneVPA is 1"),
         ] {

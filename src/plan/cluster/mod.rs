@@ -1,12 +1,13 @@
 //! What a plan depends on in the cluster: its size, its provider, what its API server offers, and the switches that its
 //! operators set.
-//! Pure: decides on what was seen, live or in a file; fetches nothing.
+//! Pure: decides on observed objects, live or in a file; fetches nothing.
 
 mod facts;
 mod features;
 mod filters;
 mod network;
 mod observed;
+mod platform;
 mod provider;
 mod remembered;
 mod size;
@@ -18,6 +19,7 @@ pub use self::features::Features;
 pub use self::filters::changes_ingress_gateway;
 pub use self::network::ApiPort;
 pub use self::observed::{NodeFacts, ObservedCluster, api_port, load_balancer_type};
+pub use self::platform::Platform;
 pub use self::provider::{LoadBalancer, Provider};
 pub use self::remembered::RememberedFacts;
 pub use self::size::Size;
@@ -52,6 +54,8 @@ pub struct ClusterFacts {
     pub size: Size,
     /// Who provides the nodes.
     pub provider: Provider,
+    /// The distribution of Kubernetes, if Istio's charts have a profile for it.
+    pub platform: Option<Platform>,
     /// Whether pods and Services have addresses of both IP families.
     pub dual_stack: bool,
     /// Switches set by whoever runs the cluster.

@@ -1,12 +1,12 @@
-//! What was seen in the cluster, reduced to what decisions are made of.
+//! The observed cluster, reduced to what decisions need.
 //! Reads the JSON form of objects; keeps nothing of them that no decision needs.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::ApiPort;
 use super::provider::Vendor;
+use super::{ApiPort, Platform};
 use crate::api::names::{
     ELB_DEPRECATED_CONFIG_MAP, FEATURES_CONFIG_MAP, INGRESS_GATEWAY, ISTIO_NAMESPACE, OPERATOR_NAMESPACE,
     PROVISIONING_INFO_CONFIG_MAP, VERTICAL_AUTOSCALER_CRD,
@@ -24,6 +24,7 @@ pub struct NodeFacts {
     /// Capacity in thousandths of a byte.
     pub(super) memory: i128,
     pub(super) vendor: Option<Vendor>,
+    pub(super) platform: Option<Platform>,
     pub(super) runs_garden_linux: bool,
 }
 
@@ -40,16 +41,18 @@ impl NodeFacts {
         };
         let info = |field: &str| status["nodeInfo"][field].as_str().unwrap_or_default();
         let provider_id = node["spec"]["providerID"].as_str().unwrap_or_default();
+        let platform = Platform::of(node);
         Self {
             cpu: amount("cpu"),
             memory: amount("memory"),
-            vendor: Vendor::of(info("kubeletVersion"), provider_id),
+            vendor: Vendor::of(platform, provider_id),
+            platform,
             runs_garden_linux: info("osImage").contains("Garden"),
         }
     }
 }
 
-/// What was seen in the cluster.
+/// The observed cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObservedCluster {
     /// The nodes by name.
@@ -69,8 +72,8 @@ pub struct ObservedCluster {
 }
 
 impl ObservedCluster {
-    /// Takes in what Kubernetes objects in their JSON form tell, single ones or lists as `kubectl get` prints them, and
-    /// passes over all others.
+    /// Reads Kubernetes objects in their JSON form, single ones or lists as `kubectl get` prints them, and ignores all
+    /// others.
     #[must_use]
     pub fn from_objects(objects: &[Value]) -> Self {
         let mut observed = Self::default();

@@ -1,17 +1,13 @@
-//! Who provides the nodes of a cluster, as far as it makes a difference.
+//! Who provides the nodes of a cluster, as far as the load balancer of the ingress gateway depends on it.
 
-use super::ObservedCluster;
+use super::{ObservedCluster, Platform};
 
-/// Provider of a cluster's nodes, as far as it makes a difference.
+/// Provider of a cluster's nodes, as far as load balancers depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Provider {
     /// Any other.
     #[default]
     Unknown,
-    /// k3s, also inside k3d.
-    K3d,
-    /// Google Kubernetes Engine.
-    Gke,
     /// Amazon Web Services.
     Aws {
         /// What the ingress gateway's Service gets.
@@ -34,23 +30,22 @@ pub enum LoadBalancer {
     Classic,
 }
 
-/// What one node tells about its provider.
+/// What one node shows of its provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Vendor {
-    Gke,
-    K3s,
+    /// A distribution with a load balancer of its own.
+    Other,
     Aws,
     OpenStack,
 }
 
 impl Vendor {
-    /// Reads a node's kubelet version and `spec.providerID`; the version is the surer sign.
-    pub(super) fn of(kubelet: &str, provider_id: &str) -> Option<Self> {
+    /// Reads `spec.providerID` of a node on a `platform`.
+    pub(super) fn of(platform: Option<Platform>, provider_id: &str) -> Option<Self> {
         let id = provider_id.to_lowercase();
-        if is_build(kubelet, "-gke.") {
-            Some(Self::Gke)
-        } else if is_build(kubelet, "+k3s") {
-            Some(Self::K3s)
+        if matches!(platform, Some(Platform::Gke | Platform::K3s)) {
+            // As in the Go operator: k3s comes with a load balancer of its own, whoever provides the machines.
+            Some(Self::Other)
         } else if id.starts_with("aws://") {
             Some(Self::Aws)
         } else if id.starts_with("openstack://") {
@@ -61,12 +56,10 @@ impl Vendor {
     }
 }
 
-/// The provider of the first node that tells it.
+/// The provider of the first node that shows one.
 pub(super) fn detect_provider(observed: &ObservedCluster) -> Provider {
     match observed.nodes.values().find_map(|node| node.vendor) {
-        None => Provider::Unknown,
-        Some(Vendor::Gke) => Provider::Gke,
-        Some(Vendor::K3s) => Provider::K3d,
+        None | Some(Vendor::Other) => Provider::Unknown,
         Some(Vendor::Aws) => Provider::Aws { load_balancer: detect_load_balancer(observed) },
         Some(Vendor::OpenStack) => {
             Provider::OpenStack { garden_linux: observed.nodes.values().any(|node| node.runs_garden_linux) }
@@ -83,12 +76,4 @@ fn detect_load_balancer(observed: &ObservedCluster) -> LoadBalancer {
     } else {
         LoadBalancer::Network
     }
-}
-
-/// Whether a kubelet version is a vendor's build, such as `v1.35.1-gke.200` with the infix `-gke.`.
-fn is_build(kubelet: &str, infix: &str) -> bool {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    kubelet.strip_prefix('v').and_then(|version| version.split_once(infix)).is_some_and(|(version, build)| {
-        version.split('.').count() == 3 && version.split('.').all(is_number) && is_number(build)
-    })
 }

@@ -1,4 +1,4 @@
-//! What is remembered of a cluster between two looks at it, so that one bad look changes nothing.
+//! The facts remembered between two observations of a cluster, so that one failed observation changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -8,19 +8,19 @@ const SIZE: &str = "size";
 const FEATURES: &str = "features";
 const DUAL_STACK: &str = "dualStack";
 
-/// The last good answers; empty before the first look.
+/// The last valid facts; empty before the first observation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RememberedFacts {
-    /// The size that was chosen.
+    /// The chosen size.
     pub size: Option<Size>,
-    /// The switches that could be read last.
+    /// The last switches that could be read.
     pub features: Option<Features>,
-    /// The last readable word on both IP families.
+    /// Whether pods and Services had addresses of both IP families.
     pub dual_stack: Option<bool>,
 }
 
 impl RememberedFacts {
-    /// Reads the data of a ConfigMap. What cannot be read is not remembered, and chosen anew.
+    /// Reads the data of a ConfigMap. An entry that cannot be read counts as missing.
     #[must_use]
     pub fn parse(data: &BTreeMap<String, String>) -> Self {
         let text = |key: &str| data.get(key).map(|text| text.trim());

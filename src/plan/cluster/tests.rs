@@ -45,9 +45,8 @@ fn the_provider_is_that_of_the_first_node_with_a_known_one() {
     for (nodes, provider) in [
         (vec![node("v1.36.3", "", "")], Provider::Unknown),
         (vec![node("v1.36.3", "azure:///x", "")], Provider::Unknown),
-        (vec![node("v1.35.1-gke.200", "gce://x", "")], Provider::Gke),
-        (vec![node("v1.35.1-gke.x", "gce://x", "")], Provider::Unknown),
-        (vec![node("v1.35.1+k3s1", "k3s://x", "")], Provider::K3d),
+        (vec![node("v1.35.1-gke.200", "gce://x", "")], Provider::Unknown),
+        (vec![node("v1.35.1+k3s1", "aws://x", "")], Provider::Unknown),
         (vec![node("v1.36.3", "AWS:///eu/i-0", "")], aws),
         (vec![node("v1.36.3", "", ""), node("v1.36.3", "aws:///x", "")], aws),
         (vec![node("v1.36.3", "openstack:///x", "Ubuntu")], Provider::OpenStack { garden_linux: false }),
@@ -58,6 +57,15 @@ fn the_provider_is_that_of_the_first_node_with_a_known_one() {
     ] {
         assert_eq!(ClusterFacts::from_objects(&nodes).unwrap().provider, provider, "{nodes:?}");
     }
+}
+
+#[test]
+fn the_platform_is_found_beside_the_provider() {
+    let node = |label: &str, id: &str| json!({"kind": "Node", "metadata": {"name": "n", "labels": {label: "x"}}, "spec": {"providerID": id}});
+    let facts =
+        ClusterFacts::from_objects(&[node("a", ""), node("node.openshift.io/os_id", "aws:///x")]).unwrap();
+    assert_eq!(facts.platform, Some(Platform::OpenShift));
+    assert_eq!(facts.provider, Provider::Aws { load_balancer: LoadBalancer::Network });
 }
 
 #[test]

@@ -185,4 +185,8 @@ fn remove_memory_metrics(document: &mut Value) {
             }
         }
     }
+    // The chart of istiod adds such a metric for this value.
+    if let Some(memory) = document.pointer_mut("/spec/values/pilot/memory").and_then(Value::as_object_mut) {
+        memory.clear();
+    }
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::tests::{at, document, document_for, restore};
 use super::*;
+use crate::plan::cluster::Platform;
 
 /// The components that are Deployments, with their place in the document.
 const DEPLOYMENTS: [(&str, &str); 3] = [
@@ -215,14 +216,6 @@ fn every_provider_gets_its_own_values_and_no_others() {
     for (provider, path, values) in [
         (Provider::Unknown, gateway, json!({})),
         (
-            Provider::K3d,
-            "/spec/values/cni",
-            json!({
-                "cniBinDir": "/var/lib/rancher/k3s/data/cni",
-                "cniConfDir": "/var/lib/rancher/k3s/agent/etc/cni/net.d",
-            }),
-        ),
-        (
             aws(LoadBalancer::Classic),
             gateway,
             json!({
@@ -250,5 +243,44 @@ fn every_provider_gets_its_own_values_and_no_others() {
         let mut expected = at(&base, path).clone();
         expected.as_object_mut().unwrap().extend(values.as_object().unwrap().clone());
         changes_only(&changed, path, &expected);
+    }
+}
+
+#[test]
+fn every_platform_gets_its_own_folders_and_nothing_else() {
+    let base = document(json!({}));
+    for (platform, values) in [
+        (Platform::Gke, json!({"cniBinDir": "/home/kubernetes/bin", "resourceQuotas": {"enabled": true}})),
+        (
+            Platform::K3s,
+            json!({
+                "cniBinDir": "/var/lib/rancher/k3s/data/cni",
+                "cniConfDir": "/var/lib/rancher/k3s/agent/etc/cni/net.d",
+            }),
+        ),
+        (
+            Platform::MicroK8s,
+            json!({
+                "cniBinDir": "/var/snap/microk8s/current/opt/cni/bin",
+                "cniConfDir": "/var/snap/microk8s/current/args/cni-network",
+            }),
+        ),
+        (Platform::Minikube, json!({"cniNetnsDir": "/var/run/docker/netns"})),
+    ] {
+        let facts = ClusterFacts { platform: Some(platform), ..ClusterFacts::default() };
+        let mut expected = at(&base, "/spec/values/cni").clone();
+        expected.as_object_mut().unwrap().extend(values.as_object().unwrap().clone());
+        changes_only(&document_for(json!({}), &facts), "/spec/values/cni", &expected);
+    }
+}
+
+#[test]
+fn openshift_chooses_the_users_of_istios_pods() {
+    let facts = ClusterFacts { platform: Some(Platform::OpenShift), ..ClusterFacts::default() };
+    let changed = document_for(json!({}), &facts);
+    assert_eq!(at(&changed, "/spec/values/global/platform"), "openshift");
+    for k8s in ["/spec/components/pilot/k8s", "/spec/components/ingressGateways/0/k8s"] {
+        let context = at(&changed, &format!("{k8s}/securityContext"));
+        assert_eq!(context, &json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}}));
     }
 }

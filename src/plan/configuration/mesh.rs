@@ -1,12 +1,19 @@
-//! `spec.config` of the resource: what it changes in the mesh configuration.
-//! Writes only what the resource sets, so that the base shines through.
+//! The mesh configuration of the document: what values and `spec.config` of the resource change in it.
+//! Writes only what they set, so that lower layers stay in effect. A branch of a oneof replaces the other branches.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::merge;
+use super::merge::{merge as merge_layer, merge_user_values};
+use super::mesh_oneofs;
 use crate::validate::{MeshOptions, ValidatedAuthorizer};
+
+/// Where the document has the tracer that the chart writes into the mesh configuration.
+const TRACER: &str = "/spec/values/global/proxy/tracer";
+/// The tracers that the chart knows.
+const TRACERS: [&str; 4] = ["zipkin", "lightstep", "datadog", "stackdriver"];
+const NO_TRACER: &str = "none";
 
 /// Merges the options of the whole mesh into the document.
 pub(super) fn merge(document: &mut Value, mesh: &MeshOptions) {
@@ -21,7 +28,39 @@ pub(super) fn merge(document: &mut Value, mesh: &MeshOptions) {
     if !mesh.authorizers.is_empty() {
         config["extensionProviders"] = mesh.authorizers.iter().map(extension_provider).collect();
     }
-    merge::merge(document, &json!({"spec": {"meshConfig": config}}));
+    drop_replaced_branches(document, &config);
+    merge_layer(document, &json!({"spec": {"meshConfig": config}}));
+}
+
+/// Merges a mesh configuration that is set by values.
+pub(super) fn merge_values(document: &mut Value, mesh: &Value) {
+    drop_replaced_branches(document, mesh);
+    merge_user_values(document, &json!({"spec": {"meshConfig": mesh}}));
+    let branches = mesh.pointer("/defaultConfig/tracing").and_then(Value::as_object);
+    let is_other_tracer = |tracer: &Value| {
+        let mut set = branches.into_iter().flatten().filter(|(_, value)| !value.is_null());
+        set.any(|(name, _)| TRACERS.contains(&name.as_str()) && tracer != name.as_str())
+    };
+    if let Some(tracer) = document.pointer_mut(TRACER)
+        && is_other_tracer(tracer)
+    {
+        *tracer = json!(NO_TRACER);
+    }
+}
+
+/// Removes the tracer of the mesh configuration if `values` set another one: the chart writes that of
+/// `global.proxy.tracer` into the mesh configuration, too.
+pub(super) fn drop_replaced_tracer(document: &mut Value, values: &Value) {
+    let tracer = values.pointer("/global/proxy/tracer").and_then(Value::as_str);
+    if let Some(tracer) = tracer.filter(|tracer| TRACERS.contains(tracer)) {
+        drop_replaced_branches(document, &json!({"defaultConfig": {"tracing": {tracer: {}}}}));
+    }
+}
+
+fn drop_replaced_branches(document: &mut Value, mesh: &Value) {
+    if let Some(base) = document.pointer_mut("/spec/meshConfig") {
+        mesh_oneofs::drop_replaced_branches(base, mesh);
+    }
 }
 
 /// What the resource changes in the configuration of every proxy.

@@ -9,7 +9,9 @@ mod images;
 mod merge;
 mod mesh;
 mod mesh_fields;
+mod mesh_oneofs;
 mod mesh_values;
+mod platform;
 mod provider;
 mod values;
 
@@ -31,22 +33,22 @@ use crate::validate::{FeatureStage, ValidatedSpec};
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The embedded base configuration is not what it should be.
-    #[error("the built-in configuration cannot be read")]
+    /// The embedded base configuration is not valid YAML.
+    #[error("failed to read the built-in configuration")]
     Base(#[source] yaml::Error),
-    /// An affinity cannot be written as JSON.
-    #[error("the affinity of the CNI pods cannot be written")]
+    /// An affinity has no JSON form.
+    #[error("failed to serialize the affinity of the CNI pods")]
     Affinity(#[source] serde_json::Error),
-    /// Ambient mode without an image for it. None is made up: images for FIPS have names of their own.
+    /// Ambient mode without an image for it. The operator does not guess one: images for FIPS have names of their own.
     #[error(
-        "spec.experimental.enableAmbient needs an image of ztunnel: set the variable ztunnel-fips of the operator"
+        "spec.experimental.enableAmbient requires an image of ztunnel. Set the environment variable ztunnel-fips of the operator"
     )]
     NoZtunnel,
 }
 
 /// Makes the `IstioOperator` document for a resource on a cluster.
 ///
-/// Later steps win over earlier ones: base, provider, values of the administrator, values of the resource, its other
+/// Later steps win over earlier ones: base, provider, platform, values of the administrator, values of the resource, its other
 /// fields, experimental options, images.
 pub fn build_configuration(
     spec: &ValidatedSpec,
@@ -56,6 +58,7 @@ pub fn build_configuration(
 ) -> Result<Value, Error> {
     let mut document = base::document(facts.size).map_err(Error::Base)?;
     provider::merge(&mut document, facts.provider, is_dual_stack(spec, facts));
+    platform::merge(&mut document, facts.platform, [&spec.values, administrator_values.as_map()]);
     values::merge_into(&mut document, administrator_values.as_map());
     values::merge_into(&mut document, &spec.values);
     mesh::merge(&mut document, &spec.mesh);

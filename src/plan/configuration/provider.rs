@@ -1,4 +1,4 @@
-//! What a cloud provider needs: load balancer annotations, and the folders of the network plugins.
+//! What a cloud provider needs: annotations of the ingress gateway's load balancer.
 //! Part of what an installation starts from: values of the resource win over it.
 
 use serde_json::{Value, json};
@@ -12,15 +12,6 @@ const OPENSTACK_PROXY_PROTOCOL: &str = "loadbalancer.openstack.org/proxy-protoco
 pub(super) fn merge(document: &mut Value, provider: Provider, dual_stack: bool) {
     let values = match provider {
         Provider::Unknown | Provider::OpenStack { garden_linux: false } => return,
-        Provider::K3d => json!({"cni": {
-            "cniBinDir": "/var/lib/rancher/k3s/data/cni",
-            "cniConfDir": "/var/lib/rancher/k3s/agent/etc/cni/net.d",
-        }}),
-        Provider::Gke => json!({"cni": {
-            "cniBinDir": "/home/kubernetes/bin",
-            // The pods have a critical priority, which GKE allows only where a quota says so.
-            "resourceQuotas": {"enabled": true},
-        }}),
         Provider::Aws { load_balancer } => ingress_annotations(&aws_annotations(load_balancer, dual_stack)),
         Provider::OpenStack { garden_linux: true } => {
             ingress_annotations(&json!({OPENSTACK_PROXY_PROTOCOL: "v1"}))
@@ -29,8 +20,8 @@ pub(super) fn merge(document: &mut Value, provider: Provider, dual_stack: bool) 
     merge::merge(document, &json!({"spec": {"values": values}}));
 }
 
-/// Whether the load balancer in front of the ingress gateway is asked to tell the client's address by the PROXY protocol:
-/// by an annotation of the gateway's Service in the finished document, whoever set it.
+/// Whether an annotation of the ingress gateway's Service makes its load balancer send the client's address by the PROXY
+/// protocol, in the finished document and whoever set it.
 ///
 /// A gateway that expects it must not stand behind a load balancer that does not speak it, nor the other way round.
 #[must_use]

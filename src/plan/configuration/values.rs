@@ -1,8 +1,8 @@
 //! Values of Istio's charts that a user sets (`spec.values`): over the base configuration, below the fields of the
 //! resource.
 //!
-//! Pure. A value that would have no effect is as bad as one with a wrong name: what the base configuration says outside of
-//! the values, and would win there, is brought in line.
+//! Pure. A value without effect is as bad as one with a wrong name: settings of the base configuration outside of the
+//! values, which would win, are brought in line. A null stays in the document, so that the chart's default goes, too.
 
 use std::collections::BTreeSet;
 
@@ -10,14 +10,31 @@ use istio_charts::ValueNames;
 use serde_json::{Map, Value, json};
 
 use super::allow_list::{self, Audience};
-use super::merge::merge;
-use super::mesh_values;
+use super::merge::{merge, merge_user_values};
+use super::{mesh, mesh_oneofs, mesh_values};
 use crate::api::names::{EGRESS_GATEWAY, INGRESS_GATEWAY};
 use crate::plan::{AdministratorValues, OverrideMode};
 use crate::validate::Problem;
 
 /// Most characters of the path of an unknown value in a message.
 const MAX_PATH: usize = 200;
+
+/// Name of the mesh configuration among the values.
+const MESH: &str = "meshConfig";
+/// Maps of texts among the values: annotations, labels, and selectors of labels. YAML reads `true` and `1` as something else.
+const TEXT_MAPS: [&str; 11] = [
+    "annotations",
+    "daemonSetLabels",
+    "defaultNodeSelector",
+    "deploymentAnnotations",
+    "deploymentLabels",
+    "injectedAnnotations",
+    "labels",
+    "nodeSelector",
+    "podAnnotations",
+    "podLabels",
+    "serviceAnnotations",
+];
 
 /// Where a component has its values, and its settings in the document that win over them.
 const COMPONENTS: [(&[&str], &str, Option<&str>); 4] = [
@@ -68,12 +85,11 @@ fn problems(
         .collect();
     let mut problems = unknown(values, prefix, names);
     problems.retain(|problem| !reviewed.contains(problem.field.as_str()));
-    problems.extend(
-        values
-            .get("meshConfig")
-            .into_iter()
-            .flat_map(|mesh| mesh_values::check(mesh, &format!("{prefix}meshConfig"), version)),
-    );
+    if let Some(mesh) = values.get(MESH) {
+        let place = format!("{prefix}{MESH}");
+        problems.extend(mesh_values::check(mesh, &place, version));
+        problems.extend(mesh_oneofs::check(mesh, &place));
+    }
     // A wrong name or a type that Istio cannot read says more than that the list does not have it.
     let reported: BTreeSet<String> = problems.iter().map(|problem| problem.field.clone()).collect();
     problems.extend(listed.into_iter().filter(|problem| !reported.contains(&problem.field)));
@@ -95,9 +111,12 @@ fn unknown(values: &Map<String, Value>, prefix: &str, names: &ValueNames) -> Vec
 /// Merges `values` into the base document.
 pub(super) fn merge_into(document: &mut Value, values: &Map<String, Value>) {
     let mut values = Value::Object(values.clone());
+    let mesh = values.as_object_mut().and_then(|values| values.shift_remove(MESH));
+    write_as_text(&mut values);
+    mesh::drop_replaced_tracer(document, &values);
     // Elsewhere in the document, so that the fields of the resource, which come later, win over it.
-    if let Some(mesh) = values.as_object_mut().and_then(|values| values.shift_remove("meshConfig")) {
-        merge(document, &json!({"spec": {"meshConfig": mesh}}));
+    if let Some(mesh) = mesh {
+        mesh::merge_values(document, &mesh);
     }
     for (path, component, gateway) in COMPONENTS {
         let own = path.iter().try_fold(&values, |node, name| node.get(*name));
@@ -107,7 +126,21 @@ pub(super) fn merge_into(document: &mut Value, values: &Map<String, Value>) {
             align(settings, own);
         }
     }
-    merge(document, &json!({"spec": {"values": values}}));
+    merge_user_values(document, &json!({"spec": {"values": values}}));
+}
+
+/// Makes texts of the numbers and booleans in maps that hold texts in Kubernetes, as Helm's `quote` does.
+fn write_as_text(values: &mut Value) {
+    for (name, value) in values.as_object_mut().into_iter().flatten() {
+        match value {
+            Value::Object(entries) if TEXT_MAPS.contains(&name.as_str()) => {
+                for entry in entries.values_mut().filter(|entry| entry.is_boolean() || entry.is_number()) {
+                    *entry = Value::String(entry.to_string());
+                }
+            }
+            value => write_as_text(value),
+        }
+    }
 }
 
 /// The `k8s` settings of a component in the document.
@@ -133,7 +166,8 @@ fn align(settings: &mut Value, values: &Map<String, Value>) {
     ] {
         if let Some(value) = values.get(value) {
             let layer = pointer.rsplit('.').fold(value.clone(), |inner, name| json!({name: inner}));
-            merge(settings, &layer);
+            // A null deletes the field from the rendered object.
+            merge_user_values(settings, &layer);
         }
     }
     // Whole in themselves: the chart renders the value, and the base has no say any more.

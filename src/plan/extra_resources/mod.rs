@@ -1,8 +1,10 @@
 //! Objects that no chart renders: the control plane's namespace, the mesh-wide mTLS policy, and what accompanies Istio
-//! on some clusters only.
+//! on some clusters only. They follow the user's ports, annotations, certificate authority, and topology.
 //!
 //! An object whose condition ends is no longer planned; the inventory then has it pruned.
 
+mod addresses;
+mod gateway_ports;
 mod network_policies;
 mod proxy_protocol;
 mod vertical_autoscalers;
@@ -26,15 +28,15 @@ pub fn extra_resources(
 ) -> Vec<Value> {
     let mut objects = vec![mesh_wide_mtls()];
     if spec.network_policies_enabled {
-        objects.extend(network_policies::network_policies(facts.api_port));
+        objects.extend(network_policies::network_policies(facts.api_port, document));
     }
     if facts.vertical_autoscaling {
         objects.push(vertical_autoscalers::operator_autoscaler(owner));
         if facts.features.enable_control_plane_vpa {
-            objects.extend(vertical_autoscalers::istio_autoscalers(spec, facts));
+            objects.extend(vertical_autoscalers::istio_autoscalers(facts, document));
         }
     }
-    if uses_proxy_protocol(document) {
+    if uses_proxy_protocol(document) && !proxy_protocol::is_read_by_topology(document) {
         objects.push(proxy_protocol::filter());
     }
     objects

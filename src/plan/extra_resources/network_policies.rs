@@ -1,8 +1,9 @@
-//! What Istio's own pods and the operator may talk to, for clusters that deny all else.
+//! Network policies of Istio's own pods and of the operator, for clusters that deny all other traffic.
+//! Follows the document: the ports of the ingress gateway, and the addresses that its pods and istiod connect to.
 
 use serde_json::{Value, json};
 
-use super::metadata;
+use super::{addresses, gateway_ports, metadata};
 use crate::api::names::{ISTIO_NAMESPACE, MODULE_LABEL, MODULE_LABEL_VALUE, OPERATOR_NAMESPACE};
 use crate::plan::cluster::ApiPort;
 
@@ -15,15 +16,16 @@ const SCRAPERS: [(&str, Option<&str>); 3] = [
     ("networking.kyma-project.io/metrics-scraping", Some("allowed")),
 ];
 
-/// All policies. `api` is where the API server listens: a policy sees the port behind the Service.
-pub(crate) fn network_policies(api: ApiPort) -> [Value; 7] {
+/// All policies for the configuration `document`. `api` is where the API server listens: a policy sees the port behind the
+/// Service.
+pub(crate) fn network_policies(api: ApiPort, document: &Value) -> [Value; 7] {
     [
         cni_node(api),
         ingress_gateway_to_workloads(),
         egress_gateway(),
-        ingress_gateway(),
+        ingress_gateway(document),
         operator(api),
-        istiod(api),
+        istiod(api, document),
         istiod_to_key_servers(),
     ]
 }
@@ -59,15 +61,22 @@ fn egress_gateway() -> Value {
     policy("istio-egressgateway", ISTIO_NAMESPACE, &spec)
 }
 
-fn ingress_gateway() -> Value {
+fn ingress_gateway(document: &Value) -> Value {
+    let mut egress =
+        vec![json!({"to": [{"podSelector": labelled("istio", "pilot")}], "ports": [tcp(15012)]}), dns()];
+    egress.extend(addresses::of_ingress_gateway(document));
+    // Without any port there is no rule: one with an empty list would open all ports.
+    let ports: Vec<Value> = gateway_ports::of_ingress_gateway(document)
+        .into_iter()
+        .filter(|port| !PROXY_METRICS.iter().any(|metrics| port["port"] == *metrics))
+        .collect();
+    let open = (!ports.is_empty()).then(|| json!({"ports": ports}));
+    let ingress: Vec<Value> = open.into_iter().chain([scraped_at(&PROXY_METRICS)]).collect();
     let spec = json!({
         "podSelector": labelled("istio", "ingressgateway"),
         "policyTypes": ["Egress", "Ingress"],
-        "egress": [
-            {"to": [{"podSelector": labelled("istio", "pilot")}], "ports": [tcp(15012)]},
-            dns(),
-        ],
-        "ingress": [{"ports": [tcp(8080), tcp(8443)]}, scraped_at(&PROXY_METRICS)],
+        "egress": egress,
+        "ingress": ingress,
     });
     policy("istio-ingressgateway", ISTIO_NAMESPACE, &spec)
 }
@@ -83,13 +92,15 @@ fn operator(api: ApiPort) -> Value {
             "app.kubernetes.io/name": "istio-operator",
         }},
         "policyTypes": ["Egress"],
-        // Injection is asked of istiod itself where a dry run on the API server is refused.
+        // The operator calls the injector of istiod directly where a dry run on the API server is refused.
         "egress": [dns(), api_server(api), {"to": [istiod], "ports": [tcp(15017)]}],
     });
     policy("allow-istio-controller-manager", OPERATOR_NAMESPACE, &spec)
 }
 
-fn istiod(api: ApiPort) -> Value {
+fn istiod(api: ApiPort, document: &Value) -> Value {
+    let mut egress = vec![dns(), api_server(api)];
+    egress.extend(addresses::of_istiod(document));
     let proxies = json!([
         anywhere(labelled("security.istio.io/tlsMode", "istio")),
         // Gateways that istiod makes from resources of the Gateway API.
@@ -103,7 +114,7 @@ fn istiod(api: ApiPort) -> Value {
     let spec = json!({
         "podSelector": labelled("istio", "pilot"),
         "policyTypes": ["Egress", "Ingress"],
-        "egress": [dns(), api_server(api)],
+        "egress": egress,
         "ingress": [
             {"from": proxies, "ports": [tcp(15012)]},
             scraped_at(&[15014]),
@@ -134,7 +145,7 @@ fn policy(name: &str, namespace: &str, spec: &Value) -> Value {
     })
 }
 
-fn labelled(key: &str, value: &str) -> Value {
+pub(super) fn labelled(key: &str, value: &str) -> Value {
     json!({"matchLabels": {key: value}})
 }
 
@@ -144,7 +155,7 @@ fn anywhere(pods: Value) -> Value {
     json!({"namespaceSelector": {}, "podSelector": pods})
 }
 
-fn tcp(port: u16) -> Value {
+pub(super) fn tcp(port: u16) -> Value {
     json!({"protocol": "TCP", "port": port})
 }
 
@@ -158,7 +169,7 @@ fn scraped_at(ports: &[u16]) -> Value {
     json!({"from": scrapers, "ports": ports.iter().map(|port| tcp(*port)).collect::<Vec<_>>()})
 }
 
-/// Queries to DNS, also where its pods listen on another port than their Service: some network plugins judge a
+/// Queries to DNS, also where its pods listen on another port than their Service: some network plugins check a
 /// connection only after the Service's address has been replaced by a pod's.
 fn dns() -> Value {
     let ports: Vec<Value> = [53, 8053]

@@ -1,5 +1,6 @@
 //! Lets the ingress gateway read the client's address from the PROXY protocol.
 
+use gotemplate::yaml;
 use serde_json::{Value, json};
 
 use super::{metadata, operator_labels};
@@ -28,4 +29,24 @@ pub(crate) fn filter() -> Value {
             }],
         },
     })
+}
+
+/// Whether the gateway's own topology makes istiod add a filter for the PROXY protocol. With a second one every connection
+/// waits for a second header.
+///
+/// The topology is part of the proxy configuration: of the mesh, or of the gateway's pods by an annotation or variable
+/// (Istio, `ProxyConfig` reference).
+pub(crate) fn is_read_by_topology(document: &Value) -> bool {
+    let texts = ["podAnnotations/proxy.istio.io~1config", "env/PROXY_CONFIG"];
+    let of_pods = |path: &str| {
+        let text = document.pointer(&format!("/spec/values/gateways/istio-ingressgateway/{path}"));
+        text.and_then(Value::as_str).and_then(|text| yaml::parse_json(text).ok())
+    };
+    document.pointer("/spec/meshConfig/defaultConfig").is_some_and(reads_proxy_protocol)
+        || texts.into_iter().filter_map(of_pods).any(|config| reads_proxy_protocol(&config))
+}
+
+/// An empty message switches it on.
+fn reads_proxy_protocol(proxy_config: &Value) -> bool {
+    proxy_config.pointer("/gatewayTopology/proxyProtocol").is_some_and(|value| !value.is_null())
 }

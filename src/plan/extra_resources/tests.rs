@@ -43,8 +43,6 @@ fn the_gateway_reads_the_proxy_protocol_of_load_balancers() {
     let (network, classic) = (LoadBalancer::Network, LoadBalancer::Classic);
     for (facts, expected) in [
         (on(Provider::Unknown), false),
-        (on(Provider::Gke), false),
-        (on(Provider::K3d), false),
         (on(Provider::Aws { load_balancer: network }), false),
         (ClusterFacts { dual_stack: true, ..on(Provider::Aws { load_balancer: network }) }, true),
         (on(Provider::Aws { load_balancer: classic }), true),
@@ -60,15 +58,153 @@ fn the_gateway_reads_the_proxy_protocol_of_load_balancers() {
 
 #[test]
 fn a_proxy_protocol_annotation_of_a_user_adds_the_filter() {
-    let annotated = |value: &str| {
+    let annotated = |value: &Value| {
         spec(json!({"values": {"gateways": {"istio-ingressgateway": {
             "serviceAnnotations": {"loadbalancer.openstack.org/proxy-protocol": value},
         }}}}))
     };
-    for (value, expected) in [("v2", true), ("true", true), ("false", false)] {
-        let found = names(&annotated(value), &on(Provider::OpenStack { garden_linux: false }));
+    for (value, expected) in [
+        (json!("v2"), true),
+        (json!("true"), true),
+        (json!(true), true),
+        (json!("false"), false),
+        (json!(false), false),
+        (Value::Null, false),
+    ] {
+        let found = names(&annotated(&value), &on(Provider::OpenStack { garden_linux: false }));
         assert_eq!(found.contains(&FILTER.to_owned()), expected, "{value}");
     }
+}
+
+/// What the administrator's values make of the extra resources of a plain resource.
+fn extras_with(administrator: Value, spec: &ValidatedSpec, facts: &ClusterFacts) -> Vec<Value> {
+    let Value::Object(values) = administrator else { panic!("values are a map") };
+    let document = build_configuration(spec, facts, &Images::official("1.31.0"), &values.into()).unwrap();
+    extra_resources(spec, facts, &document, None)
+}
+
+#[test]
+fn proxy_protocol_of_the_gateway_topology_hangs_no_connection() {
+    let classic = on(Provider::Aws { load_balancer: LoadBalancer::Classic });
+    let topology = json!({"gatewayTopology": {"proxyProtocol": {}}});
+    let gateway = |values: Value| json!({"gateways": {"istio-ingressgateway": values}});
+    let text = topology.to_string();
+    for (values, has_filter) in [
+        (json!({}), true),
+        (json!({"meshConfig": {"defaultConfig": topology}}), false),
+        (json!({"meshConfig": {"defaultConfig": {"gatewayTopology": {"proxyProtocol": null}}}}), true),
+        (json!({"meshConfig": {"defaultConfig": {"gatewayTopology": {"numTrustedProxies": 1}}}}), true),
+        (gateway(json!({"podAnnotations": {"proxy.istio.io/config": text}})), false),
+        (
+            gateway(
+                json!({"podAnnotations": {"proxy.istio.io/config": "gatewayTopology:\n  proxyProtocol: {}"}}),
+            ),
+            false,
+        ),
+        (gateway(json!({"podAnnotations": {"proxy.istio.io/config": "concurrency: 2"}})), true),
+        (gateway(json!({"env": {"PROXY_CONFIG": text}})), false),
+    ] {
+        let objects = extras_with(values.clone(), &ValidatedSpec::default(), &classic);
+        let filters = objects.iter().filter(|object| object["kind"] == "EnvoyFilter").count();
+        assert_eq!(filters, usize::from(has_filter), "{values}");
+    }
+}
+
+/// A rule of the policy for the ingress gateway.
+fn gateway_rules(values: Value, direction: &str) -> Vec<Value> {
+    let spec = spec(json!({"networkPoliciesEnabled": true}));
+    let objects = extras_with(values, &spec, &ClusterFacts::default());
+    policy_rules(&objects, "istio-ingressgateway", direction)
+}
+
+fn policy_rules(objects: &[Value], name: &str, direction: &str) -> Vec<Value> {
+    let name = format!("kyma-project.io--{name}");
+    let policy = objects.iter().find(|object| object["metadata"]["name"] == name.as_str()).unwrap();
+    policy["spec"][direction].as_array().unwrap().clone()
+}
+
+#[test]
+fn network_policies_let_the_gateway_reach_its_external_ca() {
+    let in_namespace = |namespace: &str| json!({"to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}]});
+    let at_port = |port: u16| json!({"ports": [{"protocol": "TCP", "port": port}]});
+    let plain = gateway_rules(json!({}), "egress");
+    for (address, expected) in [
+        ("cert-manager-istio-csr.cert-manager.svc:443", vec![in_namespace("cert-manager")]),
+        ("https://csr.pki.svc.cluster.local:8443", vec![in_namespace("pki")]),
+        ("ca.example.com:8443", vec![at_port(8443)]),
+        ("ca.pki:443", vec![in_namespace("pki"), at_port(443)]),
+        (
+            "10.1.2.3:443",
+            vec![json!({
+                "to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}], "ports": [{"protocol": "TCP", "port": 443}],
+            })],
+        ),
+        (
+            "[fd00::1]:443",
+            vec![json!({
+                "to": [{"ipBlock": {"cidr": "fd00::1/128"}}], "ports": [{"protocol": "TCP", "port": 443}],
+            })],
+        ),
+        ("istiod.istio-system.svc:15012", vec![]),
+        ("", vec![]),
+    ] {
+        for values in [
+            json!({"global": {"caAddress": address}}),
+            json!({"gateways": {"istio-ingressgateway": {"env": {"CA_ADDR": address}}}}),
+            json!({"meshConfig": {"defaultConfig": {"proxyMetadata": {"CA_ADDR": address}}}}),
+        ] {
+            let rules = gateway_rules(values.clone(), "egress");
+            assert_eq!(rules, [plain.clone(), expected.clone()].concat(), "{values}");
+        }
+    }
+}
+
+#[test]
+fn network_policies_let_istiod_reach_the_ca_that_signs_for_it() {
+    let spec = spec(json!({"networkPoliciesEnabled": true}));
+    let ca = json!({"meshConfig": {"ca": {"address": "ca.pki.svc:9443"}}});
+    let rules = policy_rules(&extras_with(ca, &spec, &ClusterFacts::default()), "istio-pilot", "egress");
+    assert!(rules.last().unwrap().to_string().contains("\"pki\""), "{rules:?}");
+}
+
+#[test]
+fn network_policies_open_the_ports_of_the_users_gateway() {
+    let ports = |rules: Vec<Value>| -> Vec<String> {
+        let ports = rules[0]["ports"].as_array().unwrap().iter();
+        ports.map(|port| format!("{} {}", port["protocol"].as_str().unwrap(), port["port"])).collect()
+    };
+    let gateway = |values: Value| json!({"gateways": {"istio-ingressgateway": values}});
+    let usual = json!([{"name": "http2", "port": 80, "targetPort": 8080}, {"name": "https", "port": 443, "targetPort": 8443}]);
+    let mut more = usual.as_array().unwrap().clone();
+    more.extend([
+        json!({"name": "status-port", "port": 15021, "targetPort": 15021}),
+        json!({"name": "tcp", "port": 31400}),
+        json!({"name": "h3", "port": 443, "targetPort": 8443, "protocol": "UDP"}),
+        json!({"name": "text", "port": 9000, "targetPort": "9001"}),
+    ]);
+    for (values, expected) in [
+        (json!({}), vec!["TCP 8080", "TCP 8443"]),
+        (gateway(json!({"ports": usual})), vec!["TCP 8080", "TCP 8443"]),
+        (gateway(json!({"ports": more})), vec!["TCP 8080", "TCP 8443", "TCP 31400", "UDP 8443", "TCP 9001"]),
+        (
+            gateway(json!({"ingressPorts": [{"name": "a", "port": 9443}]})),
+            vec!["TCP 8080", "TCP 8443", "TCP 9443"],
+        ),
+    ] {
+        assert_eq!(ports(gateway_rules(values.clone(), "ingress")), expected, "{values}");
+    }
+}
+
+#[test]
+fn an_egress_gateway_by_values_has_a_vertical_autoscaler_too() {
+    let facts = ClusterFacts {
+        vertical_autoscaling: true,
+        features: Features { enable_control_plane_vpa: true, ..Features::default() },
+        ..ClusterFacts::default()
+    };
+    let values = json!({"gateways": {"istio-egressgateway": {"enabled": true}}});
+    let objects = extras_with(values, &ValidatedSpec::default(), &facts);
+    assert!(objects.iter().any(|object| object["metadata"]["name"] == "istio-egressgateway-vpa"));
 }
 
 #[test]

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use super::{metadata, operator_labels};
 use crate::api::names::{EGRESS_GATEWAY, INGRESS_GATEWAY, ISTIO_NAMESPACE, OPERATOR_NAMESPACE};
 use crate::plan::cluster::ClusterFacts;
-use crate::validate::ValidatedSpec;
 
 /// A workload of Istio whose memory is scaled.
 struct Target {
@@ -41,12 +40,20 @@ const CNI: Target = Target {
 };
 
 /// The autoscalers of Istio's workloads, for those that exist.
-pub(crate) fn istio_autoscalers(spec: &ValidatedSpec, facts: &ClusterFacts) -> Vec<Value> {
-    let egress = spec.components.egress_gateway.as_ref().and_then(|gateway| gateway.enabled);
-    [(ISTIOD, true), (INGRESS, true), (EGRESS, egress == Some(true)), (CNI, !facts.features.disable_cni)]
+pub(crate) fn istio_autoscalers(facts: &ClusterFacts, document: &Value) -> Vec<Value> {
+    let egress = has_egress_gateway(document);
+    [(ISTIOD, true), (INGRESS, true), (EGRESS, egress), (CNI, !facts.features.disable_cni)]
         .into_iter()
         .filter_map(|(target, exists)| exists.then(|| vertical_autoscaler_for(&target)))
         .collect()
+}
+
+/// Whether the document has an egress gateway, by a field of the resource or by a value.
+fn has_egress_gateway(document: &Value) -> bool {
+    let items = document.pointer("/spec/components/egressGateways").and_then(Value::as_array);
+    let by_value = document.pointer("/spec/values/gateways/istio-egressgateway");
+    let is_enabled = |settings: &Value| settings["enabled"] == true;
+    items.into_iter().flatten().chain(by_value).any(is_enabled)
 }
 
 fn vertical_autoscaler_for(target: &Target) -> Value {

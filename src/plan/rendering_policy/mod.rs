@@ -6,6 +6,7 @@
 
 mod arguments;
 mod formats;
+mod gateway_policy;
 mod identities;
 mod names;
 mod rules;
@@ -199,6 +200,10 @@ pub fn changes(id: &ObjectId, before: &Value, after: &Value) -> Vec<Violation> {
         PolicySubject::Overlays => texts::overlays(&mut findings, before, after),
         PolicySubject::Fields(subject) => {
             Walk::new(subject, "", &mut findings).compare(Some(before), Some(after))
+        }
+        PolicySubject::Closed if gateway_policy::is_own(id) => {
+            let [before, after] = [before, after].map(gateway_policy::without_port_rules);
+            Walk::new("", "", &mut findings).compare(Some(&before), Some(&after));
         }
         // No place is listed under this name.
         PolicySubject::Closed => Walk::new("", "", &mut findings).compare(Some(before), Some(after)),

@@ -2,8 +2,8 @@
 // without starting anew: the judge of what the operator renders.
 //
 // It reads one JSON request per line and answers each with one line: {"containers": […]} or {"error": …}. With the
-// argument `mesh-names` it prints the names of all fields of a mesh configuration instead, which tests/accepted.rs compares
-// with mesh_names.txt.
+// argument `mesh-names` it prints the names of all fields of a mesh configuration instead, and with `mesh-oneofs` the
+// fields that exclude each other; tests/accepted.rs compares both with mesh_names.txt and mesh_oneofs.txt.
 // Nothing here talks to a cluster or to a network.
 package main
 
@@ -48,6 +48,10 @@ func main() {
 	}
 	if len(os.Args) == 2 && os.Args[1] == "mesh-names" {
 		printMeshNames(os.Stdout)
+		return
+	}
+	if len(os.Args) == 2 && os.Args[1] == "mesh-oneofs" {
+		printMeshOneofs(os.Stdout)
 		return
 	}
 	in, out := bufio.NewReaderSize(os.Stdin, 1<<20), bufio.NewWriter(os.Stdout)

@@ -15,17 +15,22 @@ import (
 // printMeshNames writes where the names come from, and one line for each field that a mesh configuration can have: its path, and what it holds. Lists
 // are written like their items, a map with names of the user's choice ends in `.*`.
 func printMeshNames(out io.Writer) {
+	printSource(out)
+	lines := fields((&meshconfig.MeshConfig{}).ProtoReflect().Descriptor(), "")
+	sort.Strings(lines)
+	for _, line := range lines {
+		fmt.Fprintln(out, line)
+	}
+}
+
+// printSource names the module and version that the names come from.
+func printSource(out io.Writer) {
 	if built, ok := debug.ReadBuildInfo(); ok {
 		for _, module := range built.Deps {
 			if module.Path == "istio.io/api" {
 				fmt.Fprintln(out, "#", module.Path, module.Version)
 			}
 		}
-	}
-	lines := fields((&meshconfig.MeshConfig{}).ProtoReflect().Descriptor(), "")
-	sort.Strings(lines)
-	for _, line := range lines {
-		fmt.Fprintln(out, line)
 	}
 }
 

@@ -38,15 +38,35 @@ impl Value {
     /// A value from JSON. All numbers become floats, because that is what Helm's charts see.
     #[must_use]
     pub fn from_json(json: &serde_json::Value) -> Self {
+        Self::from_json_with(json, |number| Self::Float(number.as_f64().unwrap_or(f64::NAN)))
+    }
+
+    /// From JSON, with integers as such: a large one is printed with all its digits, where Go prints `8.388608e+06`.
+    #[must_use]
+    pub fn from_json_with_integers(json: &serde_json::Value) -> Self {
+        Self::from_json_with(json, |number| match number.as_i64() {
+            Some(integer) => Self::Int64(integer),
+            None => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
+        })
+    }
+
+    fn from_json_with(json: &serde_json::Value, number: fn(&serde_json::Number) -> Self) -> Self {
         match json {
             serde_json::Value::Null => Self::Nil,
             serde_json::Value::Bool(value) => Self::Bool(*value),
-            serde_json::Value::Number(number) => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
+            serde_json::Value::Number(value) => number(value),
             serde_json::Value::String(text) => Self::string(text),
-            serde_json::Value::Array(values) => Self::list(values.iter().map(Self::from_json).collect()),
-            serde_json::Value::Object(entries) => Self::Map(
-                entries.iter().map(|(key, value)| (Rc::from(key.as_str()), Self::from_json(value))).collect(),
-            ),
+            serde_json::Value::Array(values) => {
+                Self::list(values.iter().map(|value| Self::from_json_with(value, number)).collect())
+            }
+            serde_json::Value::Object(entries) => {
+                let entries = entries.iter();
+                Self::Map(
+                    entries
+                        .map(|(key, value)| (Rc::from(key.as_str()), Self::from_json_with(value, number)))
+                        .collect(),
+                )
+            }
         }
     }
 

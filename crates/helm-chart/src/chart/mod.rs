@@ -194,6 +194,23 @@ impl Chart {
         &self.dependencies
     }
 
+    /// The default values, to change them before rendering.
+    pub fn values_mut(&mut self) -> &mut Value {
+        &mut self.values
+    }
+
+    /// Replaces the files other than templates for which `rewrite`, given path and content, returns a new content.
+    pub fn rewrite_files(&mut self, mut rewrite: impl FnMut(&str, &[u8]) -> Option<Vec<u8>>) {
+        let rewritten: Vec<(usize, Vec<u8>)> = (self.files.iter().enumerate())
+            .filter_map(|(index, file)| Some((index, rewrite(&file.path, &file.data)?)))
+            .collect();
+        // Charts share their files; only a changed chart gets a copy.
+        if !rewritten.is_empty() {
+            let files = Arc::make_mut(&mut self.files);
+            rewritten.into_iter().for_each(|(index, data)| files[index].data = data);
+        }
+    }
+
     fn assemble(files: Vec<File>, depth: usize) -> Result<Self, ChartError> {
         if depth > DEPTH_LIMIT {
             return Err(ChartError::TooDeep);

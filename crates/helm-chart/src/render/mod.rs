@@ -119,6 +119,9 @@ pub struct Options {
     pub environment: Environment,
     /// What templates may use up.
     pub limits: Limits,
+    /// Whether templates see the integers of the values as such. To Helm every number of a values file is a float, which
+    /// prints a large one as `8.388608e+06`.
+    pub keeps_integers: bool,
 }
 
 impl Options {
@@ -135,6 +138,7 @@ impl Options {
             checks_schema: true,
             environment: Environment::default(),
             limits: Limits::default(),
+            keeps_integers: false,
         }
     }
 }
@@ -156,7 +160,8 @@ pub fn render(chart: &Chart, user: &Value, options: &Options) -> Result<Renderin
         prepared = copy;
         &prepared
     };
-    let values = values::coalesce(chart, user, values::Nulls::Coalesce).map_err(failed)?;
+    let table = if options.keeps_integers { values::table_with_integers } else { values::table };
+    let values = values::coalesce_table(chart, table(user), values::Nulls::Coalesce).map_err(failed)?;
     if options.checks_schema && has_schema(chart) {
         check_schema(chart, &values::to_json(&values).map_err(failed)?)?;
     }

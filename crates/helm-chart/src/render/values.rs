@@ -20,7 +20,11 @@ pub(super) enum Nulls {
 ///
 /// The error names a value that should be a map and is none.
 pub(super) fn coalesce(chart: &Chart, user: &Value, nulls: Nulls) -> Result<Map, String> {
-    let values = table(user);
+    coalesce_table(chart, table(user), nulls)
+}
+
+/// As [`coalesce`], from a table of the user's values, which is changed.
+pub(super) fn coalesce_table(chart: &Chart, values: Map, nulls: Nulls) -> Result<Map, String> {
     coalesce_chart(chart, &values, nulls)?;
     Ok(values)
 }
@@ -30,8 +34,16 @@ pub(super) fn to_json(values: &Map) -> Result<Value, String> {
     Data::Map(values.clone()).to_json().map_err(|error| error.to_string())
 }
 
+/// A map of its own from JSON, with integers as such; an empty one from anything else.
+pub(super) fn table_with_integers(json: &Value) -> Map {
+    match Data::from_json_with_integers(json) {
+        Data::Map(map) => map,
+        _ => Map::new(),
+    }
+}
+
 /// A map of its own from JSON; an empty one from anything else.
-fn table(json: &Value) -> Map {
+pub(super) fn table(json: &Value) -> Map {
     match Data::from_json(json) {
         Data::Map(map) => map,
         _ => Map::new(),

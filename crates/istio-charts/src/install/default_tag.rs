@@ -38,8 +38,10 @@ pub(super) fn complete(
     options: &Options,
     objects: &mut Vec<Value>,
 ) -> Result<(), Error> {
-    let (validator, _) = render_chart(bundle, ComponentName::Pilot, "default", values, options)?;
-    objects.extend(validator.into_iter().filter(|object| object["kind"] == "ValidatingWebhookConfiguration"));
+    let validator = render_chart(bundle, ComponentName::Pilot, "default", values, options)?;
+    objects.extend(
+        validator.objects.into_iter().filter(|object| object["kind"] == "ValidatingWebhookConfiguration"),
+    );
     let canonical = objects.iter_mut().find(|object| is_canonical_injector(object));
     let canonical =
         canonical.ok_or(Error::NotRendered { what: "the injector webhook of the default revision" })?;

@@ -10,12 +10,14 @@ mod component;
 mod default_tag;
 mod labels;
 mod layers;
+mod nulls;
 mod overlay;
 mod patch;
 pub mod strategic_merge;
 
 pub use component::ComponentName;
 pub use labels::add_owner_labels;
+pub use nulls::default_of;
 pub use overlay::PathError;
 
 use crate::bundle::{Bundle, BundleError};
@@ -150,7 +152,7 @@ fn render_item(
         // The definitions are not among the bundle's chart files, so the template that would print them must not look.
         *layers::entry(&mut values, &["base", "enableCRDTemplates"]) = Value::Bool(false);
     }
-    let (mut objects, warnings) =
+    let ChartOutput { mut objects, warnings, nulls_removed } =
         render_chart(bundle, item.component, item.component.chart(), &values, options)?;
     let revision = values
         .get("revision")
@@ -160,37 +162,55 @@ fn render_item(
     if with_default_tag {
         default_tag::complete(bundle, &values, options, &mut objects)?;
     }
+    if nulls_removed {
+        objects.iter_mut().for_each(nulls::clean);
+    }
     component.objects.extend(objects);
     component.warnings.extend(warnings);
     Ok(())
 }
 
-/// As Istio's installer renders: it neither installs nor upgrades, and has checked the values before.
+/// As Istio's installer renders: it neither installs nor upgrades, and has checked the values before. Unlike there, an
+/// integer stays an integer: Kubernetes and Istio's programs do not read `8.388608e+06` everywhere.
 fn options(item: &Item, kubernetes: &str, limits: Limits) -> Options {
     let mut options = Options::install("istio", &item.namespace);
     options.release.operation = Operation::Render;
     options.capabilities = Capabilities::of_version(kubernetes);
     options.checks_schema = false;
     options.limits = limits;
+    options.keeps_integers = true;
     options
 }
 
-/// Objects and warnings of one chart. The parsed chart is gone when this returns.
+/// What one chart renders.
+struct ChartOutput {
+    objects: Vec<Value>,
+    /// What it warns of, one sentence each.
+    warnings: Vec<String>,
+    /// Whether a null in the values removed anything.
+    nulls_removed: bool,
+}
+
+/// Renders one chart. The parsed chart is gone when this returns.
 fn render_chart(
     bundle: &Bundle,
     component: ComponentName,
     chart: &str,
     values: &Value,
     options: &Options,
-) -> Result<(Vec<Value>, Vec<String>), Error> {
-    let chart = bundle.chart(chart)?;
+) -> Result<ChartOutput, Error> {
+    let mut chart = bundle.chart(chart)?;
+    let mut values = values.clone();
+    // The values of ztunnel stand at the top already.
+    let section = if component == ComponentName::Ztunnel { &[] } else { component.values_path() };
+    let nulls_removed = nulls::remove(&mut values, &mut chart, section);
     let failed = |source| Error::Render { component, source };
-    let rendering = helm_chart::render(&chart, values, options).map_err(failed)?;
+    let rendering = helm_chart::render(&chart, &values, options).map_err(failed)?;
     let warnings = rendering
         .notes()
         .lines()
         .filter_map(|line| line.strip_prefix("WARNING: "))
         .map(str::to_owned)
         .collect();
-    Ok((rendering.objects().map_err(failed)?, warnings))
+    Ok(ChartOutput { objects: rendering.objects().map_err(failed)?, warnings, nulls_removed })
 }

@@ -1,6 +1,7 @@
 //! The administrator's values: where they rank, and that nothing of them is silently ignored.
 
 use super::*;
+use crate::plan::cluster::Platform;
 
 fn outcome(mode: OverrideMode, administrator: &Value, spec: Value) -> PlanOutcome {
     plan_outcome_in_mode(mode, administrator, spec, false)
@@ -56,7 +57,7 @@ fn null_of_the_administrator_removes_a_base_value() {
 fn cni_directories_of_the_administrator_win_over_the_detected_ones() {
     let bundle = Bundle::embedded();
     let images = Images::official(bundle.version());
-    let facts = ClusterFacts { provider: configuration::Provider::Gke, ..ClusterFacts::default() };
+    let facts = ClusterFacts { platform: Some(Platform::Gke), ..ClusterFacts::default() };
     let folder = |administrator: Value| {
         let input = PlanInput {
             bundle: &bundle,

@@ -3,6 +3,7 @@
 mod administrator;
 mod closed;
 mod documented;
+mod field_reports;
 
 use serde_json::json;
 

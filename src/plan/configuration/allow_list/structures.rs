@@ -211,7 +211,15 @@ fn is_short(text: &str) -> bool {
 /// A map of texts. `null` removes what the base configuration says.
 fn is_map(value: &Value, is_key: impl Fn(&str) -> bool, is_value: impl Fn(&str) -> bool) -> bool {
     let Some(map) = value.as_object().filter(|map| map.len() <= MAX_NODES) else { return false };
-    map.iter().all(|(key, value)| is_key(key) && (value.is_null() || value.as_str().is_some_and(&is_value)))
+    map.iter().all(|(key, value)| {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            // Rendered as a text, as by Helm.
+            Value::Bool(_) | Value::Number(_) => value.to_string(),
+            _ => return value.is_null() && is_key(key),
+        };
+        is_key(key) && is_value(&text)
+    })
 }
 
 fn is_annotation(text: &str) -> bool {
