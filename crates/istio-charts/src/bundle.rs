@@ -211,7 +211,7 @@ impl Bundle {
                 read(&path)?
             }
         };
-        yaml::parse(&text).map_err(|source| self.unparsable(format!("profile '{name}'"), source))
+        parse(&text).map_err(|source| self.unparsable(format!("profile '{name}'"), source))
     }
 
     /// A chart by its folder below `charts`. The definitions of the chart `base` are left out: they are an eighth of all

@@ -5,7 +5,7 @@
 //! (`.Values.image | default "pilot"`) cannot be removed.
 
 use crate::bundle::{Bundle, BundleError};
-use crate::chart::Chart;
+use helm_chart::Chart;
 use crate::install::ComponentName;
 use crate::names::DEFAULTS;
 use gotemplate::yaml;
