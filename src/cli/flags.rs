@@ -28,6 +28,7 @@ pub(crate) struct RunArguments {
     #[arg(
         long = "operator-namespace",
         env = "POD_NAMESPACE",
+        hide_env_values = true,
         value_name = "NAMESPACE",
         help_heading = "Cluster"
     )]
@@ -63,7 +64,13 @@ pub(crate) struct RunArguments {
     pub(super) charts_dir: Option<PathBuf>,
 
     /// Istio version to install. If not set: the built-in version
-    #[arg(long, env = "ISTIO_VERSION", value_name = "VERSION", help_heading = "Istio")]
+    #[arg(
+        long,
+        env = "ISTIO_VERSION",
+        hide_env_values = true,
+        value_name = "VERSION",
+        help_heading = "Istio"
+    )]
     pub(super) istio_version: Option<String>,
 
     #[command(flatten)]
@@ -75,7 +82,7 @@ pub(crate) struct RunArguments {
 
     /// Allow spec.experimental of the Istio resource, and configure dual-stack if the cluster supports it. If false, a
     /// resource with experimental options is rejected
-    #[arg(long, env = "ALLOW_EXPERIMENTAL", num_args = 0..=1, require_equals = true, default_value = "false",
+    #[arg(long, env = "ALLOW_EXPERIMENTAL", hide_env_values = true, num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", value_parser = parse_bool, action = clap::ArgAction::Set, value_name = "BOOL",
           help_heading = "Istio")]
     pub(super) allow_experimental: bool,

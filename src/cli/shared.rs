@@ -22,7 +22,13 @@ pub(super) struct ClusterArguments {
     kubeconfig: Option<PathBuf>,
 
     /// Namespace of the operator. If not set: the namespace of the Pod, or kyma-system
-    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", help_heading = "Cluster")]
+    #[arg(
+        long,
+        env = "POD_NAMESPACE",
+        hide_env_values = true,
+        value_name = "NAMESPACE",
+        help_heading = "Cluster"
+    )]
     operator_namespace: Option<String>,
 
     /// Username to impersonate, such as system:serviceaccount:kyma-system:istio-controller-manager
@@ -51,7 +57,13 @@ pub(super) struct VersionArguments {
     charts_dir: Option<PathBuf>,
 
     /// Istio version. If not set: the built-in version
-    #[arg(long, env = "ISTIO_VERSION", value_name = "VERSION", help_heading = "Istio")]
+    #[arg(
+        long,
+        env = "ISTIO_VERSION",
+        hide_env_values = true,
+        value_name = "VERSION",
+        help_heading = "Istio"
+    )]
     istio_version: Option<String>,
 }
 
@@ -70,7 +82,7 @@ pub(super) struct AllowArguments {
     pub(super) overrides: OverrideArguments,
 
     /// Allow spec.experimental, as an operator with this flag does
-    #[arg(long, env = "ALLOW_EXPERIMENTAL", num_args = 0..=1, require_equals = true, default_value = "false",
+    #[arg(long, env = "ALLOW_EXPERIMENTAL", hide_env_values = true, num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", value_parser = parse_bool, action = clap::ArgAction::Set, value_name = "BOOL",
           help_heading = "Istio")]
     allow_experimental: bool,

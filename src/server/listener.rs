@@ -301,7 +301,7 @@ mod tests {
         let first = Server::metrics(LOOPBACK, MetricsRegistry::default()).unwrap();
         let address = first.address().unwrap();
         let error = Server::metrics(address, MetricsRegistry::default()).unwrap_err();
-        assert_eq!(error.to_string(), format!("the metrics server cannot listen on {address}"));
+        assert_eq!(error.to_string(), format!("the metrics server failed to listen on {address}"));
     }
 
     fn probes() -> SocketAddr {
