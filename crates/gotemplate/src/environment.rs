@@ -59,11 +59,13 @@ pub struct Environment {
     functions: Vec<AddedFunction>,
 }
 
-/// A function that the program brings.
+type Callback = dyn Fn(&[Value]) -> CallResult + Send + Sync;
+
+/// A function of the program.
 #[derive(Clone)]
 pub(crate) struct AddedFunction {
     pub name: Arc<str>,
-    pub call: Arc<dyn Fn(&[Value]) -> CallResult + Send + Sync>,
+    pub call: Arc<Callback>,
 }
 
 impl Environment {

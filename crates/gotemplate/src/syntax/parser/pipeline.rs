@@ -168,13 +168,13 @@ impl<'s> Parser<'s> {
             Token::Identifier("false") => Operand::Bool(false),
             Token::Identifier("nil") => Operand::Nil,
             Token::Identifier(name) if is_keyword(name) => return Err(self.unexpected(spanned, "command")),
-            Token::Identifier(name) => match (self.resolve)(name) {
-                Some(function) => Operand::Function(function, Vec::new()),
-                None => {
+            Token::Identifier(name) => {
+                let unknown = || {
                     let error = self.error(offset, format!("function {name:?} not defined"));
-                    return Err(error.with_kind(ErrorKind::UnknownFunction));
-                }
-            },
+                    error.with_kind(ErrorKind::UnknownFunction)
+                };
+                Operand::Function((self.resolve)(name).ok_or_else(unknown)?, Vec::new())
+            }
             Token::LeftParen => {
                 let pipeline =
                     self.nested(|parser| parser.pipeline(Token::RightParen, "parenthesized pipeline"))?;
