@@ -22,6 +22,8 @@ mod lock;
 pub mod plan;
 pub mod preflight;
 pub mod readiness;
+#[cfg(test)]
+mod scenarios;
 pub mod server;
 pub mod signals;
 pub mod ssa;
