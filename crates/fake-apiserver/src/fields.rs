@@ -42,11 +42,12 @@ pub(crate) struct Schema {
     pub(crate) custom: bool,
 }
 
-impl Schema {
-    fn is_atomic_map(self, field: &str) -> bool {
-        field == "selector" || field.ends_with("Selector")
-    }
+/// Selectors are replaced as a whole.
+fn is_atomic_map(field: &str) -> bool {
+    field == "selector" || field.ends_with("Selector")
+}
 
+impl Schema {
     fn list_type(self, depth: usize, field: &str, list: &[Value]) -> ListType {
         let keys: Vec<&'static str> = match field {
             "finalizers" if depth == 2 => return ListType::Set,
@@ -110,7 +111,7 @@ fn collect(value: &Value, field: &str, path: &mut FieldPath, schema: Schema, fie
 
 fn collect_value(value: &Value, field: &str, path: &mut FieldPath, schema: Schema, fields: &mut FieldSet) {
     match value {
-        Value::Object(map) if !map.is_empty() && !schema.is_atomic_map(field) => {
+        Value::Object(map) if !map.is_empty() && !is_atomic_map(field) => {
             for (name, value) in map {
                 collect(value, name, path, schema, fields);
             }
@@ -190,7 +191,7 @@ pub(crate) fn merge(live: &mut Value, wanted: &Value, schema: Schema) {
 
 fn merge_value(live: &mut Value, wanted: &Value, field: &str, depth: usize, schema: Schema) {
     match (&mut *live, wanted) {
-        (Value::Object(live), Value::Object(wanted)) if depth == 0 || !schema.is_atomic_map(field) => {
+        (Value::Object(live), Value::Object(wanted)) if depth == 0 || !is_atomic_map(field) => {
             for (name, value) in wanted.iter().filter(|(_, value)| !value.is_null()) {
                 match live.get_mut(name) {
                     Some(inner) => merge_value(inner, value, name, depth + 1, schema),

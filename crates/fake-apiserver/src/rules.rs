@@ -66,7 +66,7 @@ pub enum Reaction {
     Later(Duration, Box<Reaction>),
 }
 
-/// The workloads of the cluster roll out at once: a Deployment, StatefulSet or DaemonSet has all its pods of the present
+/// The workloads of the cluster roll out at once: a Deployment, `StatefulSet` or DaemonSet has all its pods of the present
 /// template available as soon as it was written. `nodes` is the number of nodes, which a DaemonSet wants pods on.
 #[must_use]
 pub fn workloads_become_ready(change: &ObjectChange<'_>, nodes: i64) -> Vec<Reaction> {

@@ -1,5 +1,7 @@
 //! The API server as a client of kube sees it.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like the tests")]
+
 use std::time::Duration;
 
 use fake_apiserver::{FakeApiServer, Fault, Occurrence, Reaction, RequestMatcher, Verb, rules};
