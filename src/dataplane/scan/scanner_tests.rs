@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use fake_apiserver::{FakeApiServer, Fault, FaultHandle, Occurrence, RequestMatcher, Verb};
+use fake_apiserver::{ApiRequest, FakeApiServer, Fault, FaultHandle, Occurrence, RequestMatcher, Verb};
 use serde_json::{Value, json};
 
 use super::evaluator::UpToDateCache;
@@ -77,13 +77,16 @@ impl ScanTestServer {
         self.server.fail(next_page, occurrence, Fault::status(410, "the list is too old"));
     }
 
-    fn first_pages(&self) -> usize {
-        let lists = RequestMatcher::verb(Verb::List).resource("pods");
-        self.server.matching(&lists.matching(|request| !request.query.contains_key("continue"))).len()
+    /// Requests for the objects of a resource, further pages of one list not counted.
+    fn requests_for(&self, resource: &str) -> usize {
+        let requests = RequestMatcher::any().resource(resource);
+        self.server.matching(&requests.matching(|request| !request.query.contains_key("continue"))).len()
     }
 
-    fn requests_for(&self, resource: &str) -> usize {
-        self.server.matching(&RequestMatcher::any().resource(resource)).len()
+    fn lists_of_pods(&self) -> usize {
+        let is_first =
+            |request: &ApiRequest| request.verb == Verb::List && !request.query.contains_key("continue");
+        self.server.matching(&RequestMatcher::any().resource("pods").matching(is_first)).len()
     }
 
     async fn scan(&self, up_to_date: &UpToDateCache, config_propagated: bool) -> Assessment {
@@ -180,7 +183,7 @@ async fn an_expired_list_is_restarted_and_nothing_is_evaluated_twice() {
     let server = ScanTestServer::up_to_date();
     server.expire_lists(Occurrence::First(2));
     assert_up_to_date(&server.scan(&UpToDateCache::default(), true).await);
-    assert_eq!((server.first_pages(), server.dry_runs.hits()), (3, WORKLOADS));
+    assert_eq!((server.lists_of_pods(), server.dry_runs.hits()), (3, WORKLOADS));
 }
 
 #[tokio::test(start_paused = true)]
