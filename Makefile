@@ -43,7 +43,7 @@ test-full: requirements tools charts ## Every test, with all products instead of
 UNIT_EXCLUDE ?= --exclude testbed
 test-unit: charts ## The tests that need nothing but the charts: no control plane, and none of the tools built for one
 	cargo test --workspace $(UNIT_EXCLUDE) --lib --bins --test command_line --test odd_input --test overrides --test parity --test images \
-	  --test matrix --test permissions --test renderings --test hostile --test language --test yaml --test bundle --test install
+	  --test api --test matrix --test permissions --test renderings --test hostile --test language --test yaml --test bundle --test install
 
 run: charts ## Run the operator against the current context of your kubeconfig
 	cargo run -- run --zap-log-level=info

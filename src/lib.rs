@@ -24,6 +24,8 @@ mod messages;
 pub mod plan;
 mod preflight;
 mod readiness;
+#[cfg(test)]
+mod scenarios;
 pub mod server;
 mod signals;
 mod ssa;

@@ -202,8 +202,9 @@ async fn send_with_retries(
 
 #[cfg(test)]
 mod tests {
+    use fake_apiserver::{FakeApiServer, Fault, Occurrence, RequestMatcher};
     use futures::FutureExt;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use serde_json::json;
     use tokio::time::sleep;
 
     use super::*;
@@ -211,53 +212,37 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// An API server that answers `{}` after a while, and counts the requests that reach it.
-    #[derive(Clone, Default)]
-    struct StubServer {
-        delay: Duration,
-        requests: Arc<AtomicUsize>,
-    }
-
-    impl Service<Request<Body>> for StubServer {
-        type Response = Response<Body>;
-        type Error = BoxError;
-        type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
-
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-            Poll::Ready(Ok(()))
+    /// A server with the nodes `a` and `b` that answers after a while.
+    fn server(delay: Duration) -> FakeApiServer {
+        let server = FakeApiServer::new();
+        for name in ["a", "b"] {
+            server.put(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}));
         }
-
-        fn call(&mut self, _: Request<Body>) -> Self::Future {
-            self.requests.fetch_add(1, Ordering::Relaxed);
-            let delay = self.delay;
-            Box::pin(async move {
-                sleep(delay).await;
-                Ok(Response::new(Body::from(b"{}".to_vec())))
-            })
-        }
+        server.fail(RequestMatcher::any(), Occurrence::Always, Fault::Delay(delay));
+        server
     }
 
     struct Bench {
         client: kube::Client,
         fence: WriteFence,
         publish: watch::Sender<Leadership>,
-        requests: Arc<AtomicUsize>,
+        server: FakeApiServer,
     }
 
     /// A guarded client with limits of 30 s in front of a server that takes `delay`.
     fn bench(delay: Duration, leadership: Leadership) -> Bench {
-        let server = StubServer { delay, ..StubServer::default() };
-        let requests = server.requests.clone();
+        let server = server(delay);
         let (publish, leadership) = watch::channel(leadership);
-        let client = kube::Client::new(server, "default");
+        let client = server.client();
         let connections = Connections { requests: client.clone(), streams: client };
         let (client, gate) = fenced_client(connections, leadership, Limits::default());
-        Bench { client, fence: gate, publish, requests }
+        Bench { client, fence: gate, publish, server }
     }
 
     async fn send(client: &kube::Client, method: &str, uri: &str) -> Result<String, kube::Error> {
-        let request = Request::builder().method(method).uri(uri).body(Vec::new()).unwrap();
-        client.request_text(request).await
+        let patch = "application/merge-patch+json";
+        let request = Request::builder().method(method).uri(uri).header(http::header::CONTENT_TYPE, patch);
+        client.request_text(request.body(b"{}".to_vec()).unwrap()).await
     }
 
     fn leading_for(seconds: u64) -> Leadership {
@@ -273,7 +258,7 @@ mod tests {
             let denied = write_denied(&error).unwrap();
             assert_eq!((denied.method.as_str(), denied.path.as_str()), (method, "/api/v1/nodes/a"));
         }
-        assert_eq!(bench.requests.load(Ordering::Relaxed), 1);
+        assert_eq!(bench.server.requests().len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -307,17 +292,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn streams_have_a_connection_of_their_own() {
-        let servers = [StubServer::default(), StubServer::default()];
-        let counts = servers.each_ref().map(|server| server.requests.clone());
-        let [requests, streams] = servers.map(|server| kube::Client::new(server, "default"));
+        let servers = [(); 2].map(|()| server(Duration::ZERO));
+        let [requests, streams] = servers.each_ref().map(FakeApiServer::client);
         let connections = Connections { requests, streams };
         let (_lead, leadership) = watch::channel(Leadership::Leading { until: None });
         let (client, _gate) = fenced_client(connections, leadership, Limits::default());
-        let watch = "/api/v1/nodes?watch=true";
+        let watch = "/api/v1/nodes?watch=true&timeoutSeconds=1";
         for (method, uri) in [("GET", "/api/v1/nodes"), ("PATCH", "/api/v1/nodes/a"), ("GET", watch)] {
             send(&client, method, uri).await.unwrap();
         }
-        assert_eq!(counts.map(|count| count.load(Ordering::Relaxed)), [2, 1]);
+        assert_eq!(servers.map(|server| server.requests().len()), [2, 1]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -331,6 +315,6 @@ mod tests {
         assert!(write_denied(&error).is_some(), "{error}");
         gate.close().await;
         assert!(write.now_or_never().is_some(), "closed before the write had ended");
-        assert_eq!(bench.requests.load(Ordering::Relaxed), 1);
+        assert_eq!(bench.server.requests().len(), 1);
     }
 }

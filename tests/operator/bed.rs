@@ -36,6 +36,13 @@ impl<'c> Bed<'c> {
         Self::start_with(control_plane, &[]).await
     }
 
+    /// An operator on a control plane with a complete installation, whatever was there before.
+    pub async fn installed(control_plane: &'c ControlPlane) -> Result<Self> {
+        let bed = Self::start(control_plane).await?;
+        bed.ensure_installed().await?;
+        Ok(bed)
+    }
+
     pub async fn start_with(control_plane: &'c ControlPlane, arguments: &[&str]) -> Result<Self> {
         // The chart sets the flag together with the permissions that it takes.
         let is_experimental = arguments.contains(&"--allow-experimental");

@@ -7,7 +7,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, TestResult};
 
-use crate::bed::{Result, command};
+use crate::bed::{Bed, Result, command};
 
 /// Neighbours of Istio that a check has to notice: network plug-ins with settings that collide, and other installations.
 const NEIGHBOURS: &str = r"
@@ -58,6 +58,7 @@ async fn kubectl(control_plane: &ControlPlane, arguments: &[&str]) -> Result {
 pub async fn a_check_reports_conflicting_network_plugins_and_other_istios(
     control_plane: &ControlPlane,
 ) -> TestResult {
+    Bed::installed(control_plane).await?.stop().await?;
     let file = |name: &str, content: &str| -> Result<String> {
         let path = control_plane.dir().join(name);
         std::fs::write(&path, content)?;
@@ -111,6 +112,7 @@ pub async fn a_check_of_a_cluster_without_the_operator_reports_what_is_missing(
 }
 
 pub async fn a_check_of_a_healthy_installation_finds_nothing(control_plane: &ControlPlane) -> TestResult {
+    Bed::installed(control_plane).await?.stop().await?;
     assert_eq!(check(control_plane, &[]).await?, (0, vec![]));
     let operator = "--as=system:serviceaccount:kyma-system:istio-controller-manager";
     let (_, found) = check(control_plane, &[operator]).await?;
@@ -119,6 +121,7 @@ pub async fn a_check_of_a_healthy_installation_finds_nothing(control_plane: &Con
 }
 
 pub async fn a_check_as_a_user_without_permissions_names_them(control_plane: &ControlPlane) -> TestResult {
+    Bed::installed(control_plane).await?.stop().await?;
     let (code, found) = check(control_plane, &["--as=nobody"]).await?;
     assert_eq!(code, 1);
     assert!(has(&found, "error", "permissions", "get istios.operator.kyma-project.io"), "{found:?}");
@@ -129,6 +132,7 @@ pub async fn a_check_as_a_user_without_permissions_names_them(control_plane: &Co
 pub async fn a_check_reports_a_dead_webhook_and_a_restricted_namespace(
     control_plane: &ControlPlane,
 ) -> TestResult {
+    Bed::installed(control_plane).await?.stop().await?;
     let client = control_plane.client();
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let enforce = |level: Value| {

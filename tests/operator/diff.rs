@@ -35,13 +35,14 @@ pub async fn a_diff_before_the_installation_shows_every_object_as_new(
 }
 
 pub async fn a_diff_of_an_unchanged_resource_is_empty(control_plane: &ControlPlane) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = Bed::installed(control_plane).await?;
     bed.wait_for_state("default", State::Ready).await?;
     assert_eq!(diff(control_plane, json!({})).await?, (0, String::new(), "no changes\n".to_owned()));
     bed.stop().await
 }
 
 pub async fn a_diff_shows_a_changed_setting_and_changes_nothing(control_plane: &ControlPlane) -> TestResult {
+    Bed::installed(control_plane).await?.stop().await?;
     let mark = control_plane.audit().mark().await?;
     let spec = json!({
         "config": {"gatewayExternalTrafficPolicy": "Local"},
@@ -70,6 +71,7 @@ pub async fn a_diff_shows_a_changed_setting_and_changes_nothing(control_plane: &
 pub async fn a_diff_of_an_invalid_resource_reports_why_it_is_refused(
     control_plane: &ControlPlane,
 ) -> TestResult {
+    Bed::installed(control_plane).await?.stop().await?;
     let (code, stdout, stderr) =
         diff(control_plane, json!({"config": {"trustDomain": "not-.valid"}})).await?;
     assert_eq!((code, stdout.as_str()), (2, ""));

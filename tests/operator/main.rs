@@ -44,8 +44,8 @@ use {
 };
 
 fn main() -> ExitCode {
-    let shared = [first_installation(), settings(), commands_and_refusals(), drift_and_removal()].concat();
-    let own = [faults(), other_installations(), with_the_go_operator().to_vec()].concat();
+    let shared = [installation(), settings(), commands_and_refusals(), drift_and_removal()].concat();
+    let own = [without_istio(), faults(), other_installations(), with_the_go_operator().to_vec()].concat();
     let shared = shared.into_iter().map(|test| test.within(Duration::from_secs(180)));
     let own = own.into_iter().map(|test| test.within(Duration::from_secs(240)).on_own_control_plane());
     testbed::run_tests(&shared.chain(own).collect::<Vec<_>>())
@@ -56,12 +56,19 @@ fn with_the_go_operator() -> [Test; 1] {
     testbed::tests![an_installation_can_switch_between_the_go_operator_and_ours].map(Test::ignored)
 }
 
-/// These come first, in this order: they begin without Istio, and leave it to all others.
-fn first_installation() -> Vec<Test> {
+/// A cluster on which neither the operator nor Istio was.
+fn without_istio() -> Vec<Test> {
     testbed::tests![
         a_check_of_a_cluster_without_the_operator_reports_what_is_missing,
         a_diff_before_the_installation_shows_every_object_as_new,
         a_resource_is_installed_and_reported_ready,
+    ]
+    .to_vec()
+}
+
+/// What is true of an installation that is complete. Each test has one made where there is none.
+fn installation() -> Vec<Test> {
+    testbed::tests![
         the_operator_does_not_modify_the_spec,
         a_change_of_the_ready_reason_emits_an_event,
         a_pod_in_a_labelled_namespace_gets_a_sidecar,

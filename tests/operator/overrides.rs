@@ -18,7 +18,7 @@ async fn deployment(control_plane: &ControlPlane, name: &str) -> Result<Value> {
 pub async fn a_value_reaches_the_cluster_and_an_unknown_one_is_refused(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = Bed::installed(control_plane).await?;
     bed.edit("default", json!({"values": {"pilot": {"nodeSelector": {"kubernetes.io/os": "linux"}}}}))
         .await?;
     bed.wait_for_state("default", State::Ready).await?;
@@ -44,7 +44,7 @@ pub async fn a_value_reaches_the_cluster_and_an_unknown_one_is_refused(
 pub async fn patches_are_applied_only_if_the_operator_allows_them(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let mut bed = Bed::start(control_plane).await?;
+    let mut bed = Bed::installed(control_plane).await?;
     let grace =
         |seconds: u32| json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": seconds}}}});
     let patch =

@@ -9,7 +9,7 @@ use testbed::{ControlPlane, TestResult};
 use crate::bed::{Bed, DEADLINE, description_and_reason, has_finalizer};
 
 pub async fn a_second_resource_reports_which_resource_is_active(control_plane: &ControlPlane) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = Bed::installed(control_plane).await?;
     bed.create("second", json!({})).await?;
     let refused = bed.wait_for_state("second", State::Warning).await?;
     let (description, reason) = description_and_reason(&refused);
@@ -23,7 +23,7 @@ pub async fn a_second_resource_reports_which_resource_is_active(control_plane: &
 }
 
 pub async fn a_resource_in_another_namespace_is_refused(control_plane: &ControlPlane) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = Bed::installed(control_plane).await?;
     control_plane.create_namespace("elsewhere", &[]).await?;
     bed.create_in("elsewhere", "default", json!({})).await?;
     let refused = bed.wait_for_state_in("elsewhere", "default", State::Error).await?;
@@ -37,7 +37,7 @@ pub async fn a_resource_in_another_namespace_is_refused(control_plane: &ControlP
 }
 
 pub async fn an_invalid_value_is_reported_and_changes_nothing(control_plane: &ControlPlane) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = Bed::installed(control_plane).await?;
     bed.wait_for_state("default", State::Ready).await?;
     let mark = control_plane.audit().mark().await?;
     let authorizer = json!({"name": "a", "service": "a.example.com", "port": 80, "timeout": "soon"});
@@ -58,7 +58,7 @@ pub async fn deeply_nested_values_are_refused_and_do_not_break_the_watch(
     control_plane: &ControlPlane,
 ) -> TestResult {
     const LEVELS: usize = 1000;
-    let mut bed = Bed::start(control_plane).await?;
+    let mut bed = Bed::installed(control_plane).await?;
     bed.wait_for_state("default", State::Ready).await?;
     let nested = format!("{}1{}", r#"{"a":"#.repeat(LEVELS), "}".repeat(LEVELS));
     patch_text(control_plane, &format!(r#"{{"spec":{{"values":{nested}}}}}"#)).await?;

@@ -25,7 +25,7 @@ const ISTIO: &str = "istio-system";
 pub async fn network_policies_are_created_and_deleted_by_their_setting(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = Bed::installed(control_plane).await?;
     bed.edit("default", json!({"networkPoliciesEnabled": true})).await?;
     bed.wait_for_state("default", State::Ready).await?;
     let policies: Api<NetworkPolicy> = Api::all(control_plane.client());
@@ -51,7 +51,7 @@ async fn control_plane_port(control_plane: &ControlPlane) -> Result<Value> {
 pub async fn features_apply_at_once_and_unreadable_ones_keep_the_last_value(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = Bed::installed(control_plane).await?;
     bed.wait_for_state("default", State::Ready).await?;
     let daemon_sets: Api<DaemonSet> = Api::namespaced(control_plane.client(), ISTIO);
     let exists = |wanted: bool| move |set: Option<&DaemonSet>| set.is_some() == wanted;
@@ -75,7 +75,7 @@ pub async fn features_apply_at_once_and_unreadable_ones_keep_the_last_value(
 pub async fn vertical_autoscalers_need_their_crd_and_follow_their_switch(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = Bed::installed(control_plane).await?;
     let resource = bed.wait_for_state("default", State::Ready).await?;
     create_vpa_crd(control_plane).await?;
     let autoscaler = |namespace| -> Api<DynamicObject> {
@@ -149,7 +149,7 @@ async fn delete_vpa_crd(control_plane: &ControlPlane) -> Result {
 pub async fn an_envoy_filter_on_the_ingress_gateway_is_a_warning_until_deleted(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = Bed::installed(control_plane).await?;
     bed.wait_for_state("default", State::Ready).await?;
     let kind =
         ApiResource::from_gvk(&GroupVersionKind::gvk("networking.istio.io", "v1alpha3", "EnvoyFilter"));
@@ -181,7 +181,7 @@ fn condition(resource: &Istio, type_: &str) -> Option<String> {
 }
 
 pub async fn every_setting_of_the_mesh_is_accepted_by_istiod(control_plane: &ControlPlane) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = Bed::installed(control_plane).await?;
     let config = json!({
         "numTrustedProxies": 2,
         "forwardClientCertDetails": "APPEND_FORWARD",
@@ -255,7 +255,7 @@ async fn debug(ip: &str, path: &str) -> Result<Value> {
 pub async fn every_kind_of_installation_is_accepted_by_the_api_server(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = Bed::installed(control_plane).await?;
     bed.wait_for_state("default", State::Ready).await?;
     let mut tried = BTreeSet::new();
     for case in matrix::pairwise() {

@@ -53,11 +53,17 @@ impl Renderer {
     ) -> Result<T, Error> {
         let permit = self.permit.clone().acquire_owned().await.map_err(|_| Error::NoResult)?;
         let (send, result) = oneshot::channel();
-        thread::Builder::new().name("rendering".to_owned()).stack_size(STACK_SIZE).spawn(move || {
-            let _turn = permit;
-            // The receiver is gone if the resource has changed meanwhile.
-            let _ = send.send(work());
-        })?;
+        let thread =
+            thread::Builder::new().name("rendering".to_owned()).stack_size(STACK_SIZE).spawn(move || {
+                let _turn = permit;
+                // The receiver is gone if the resource has changed meanwhile.
+                let _ = send.send(work());
+            })?;
+        // Paused time in tests does not pass while a blocking task runs.
+        #[cfg(test)]
+        tokio::task::spawn_blocking(|| thread.join());
+        #[cfg(not(test))]
+        drop(thread);
         result.await.map_err(|_| Error::NoResult)
     }
 }

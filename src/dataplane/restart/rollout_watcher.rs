@@ -301,15 +301,10 @@ fn rollout_event(rollout: &WatchedRollout, workload: &Workload) -> RolloutEvent 
 
 #[cfg(test)]
 mod tests {
-    use std::pin::Pin;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::{Context, Poll};
     use std::time::Duration;
 
-    use http::{Request, Response};
-    use kube::client::Body;
-    use serde_json::json;
+    use fake_apiserver::{FakeApiServer, Fault, Occurrence, RequestMatcher, Verb, rules};
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::dataplane::fixtures::stale_workload;
@@ -317,80 +312,30 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// An API double that fails the first read of `b`; both rollouts are complete.
-    struct WatchTestServer {
-        /// Watches fail at first and then end at once; else they stay open.
-        watches_end: bool,
-        watches: AtomicUsize,
-        reads: AtomicUsize,
-        reads_of_b: AtomicUsize,
+    /// A server with the complete rollouts `a` and `b`, which fails the first read of `b`.
+    fn server() -> FakeApiServer {
+        let server = FakeApiServer::new();
+        for name in ["a", "b"] {
+            let mut deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": {"name": name, "namespace": "ns", "uid": name, "generation": 1}, "spec": {"replicas": 1}});
+            deployment["status"] = rules::complete_status(&deployment, 1);
+            server.put(deployment);
+        }
+        let read = RequestMatcher::verb(Verb::Get).named("b");
+        server.fail(read, Occurrence::First(1), Fault::status(503, "no"));
+        server
     }
 
-    /// The body of a response.
-    enum TestBody {
-        Text(String),
-        End,
-        /// A watch without events.
-        Open,
+    /// As [`server`]; the first watch fails, and all others end at once.
+    fn server_without_watches() -> FakeApiServer {
+        let (server, watches) = (server(), RequestMatcher::verb(Verb::Watch));
+        server.fail(watches.clone(), Occurrence::First(1), Fault::status(503, "no"));
+        server.fail(watches, Occurrence::Always, Fault::Answer(200, Value::String(String::new())));
+        server
     }
 
-    impl http_body::Body for TestBody {
-        type Data = bytes::Bytes;
-        type Error = std::convert::Infallible;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
-            match std::mem::replace(&mut *self, Self::End) {
-                Self::Text(text) => Poll::Ready(Some(Ok(http_body::Frame::data(text.into())))),
-                Self::End => Poll::Ready(None),
-                Self::Open => {
-                    *self = Self::Open;
-                    Poll::Pending
-                }
-            }
-        }
-    }
-
-    impl WatchTestServer {
-        fn client(watches_end: bool) -> (Client, Arc<Self>) {
-            let counter = AtomicUsize::default;
-            let server = Self { watches_end, watches: counter(), reads: counter(), reads_of_b: counter() };
-            let server = Arc::new(server);
-            let answering = server.clone();
-            let answer = move |request: Request<Body>| std::future::ready(answering.answer(&request));
-            (Client::new(tower::service_fn(answer), "default"), server)
-        }
-
-        fn answer(&self, request: &Request<Body>) -> Result<Response<TestBody>, http::Error> {
-            let is_first = |counter: &AtomicUsize| counter.fetch_add(1, Ordering::Relaxed) == 0;
-            if request.uri().query().is_some_and(|query| query.contains("watch=true")) {
-                let is_first = is_first(&self.watches);
-                return match self.watches_end {
-                    true if is_first => Self::failure(),
-                    true => Response::builder().body(TestBody::End),
-                    false => Response::builder().body(TestBody::Open),
-                };
-            }
-            self.reads.fetch_add(1, Ordering::Relaxed);
-            let is_b = request.uri().path().ends_with("/b");
-            if is_b && is_first(&self.reads_of_b) {
-                return Self::failure();
-            }
-            let workload = json!({
-                "metadata": {"uid": if is_b { "b" } else { "a" }, "generation": 1, "resourceVersion": "9"},
-                "spec": {"replicas": 1},
-                "status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1},
-            });
-            Response::builder().body(TestBody::Text(workload.to_string()))
-        }
-
-        fn failure() -> Result<Response<TestBody>, http::Error> {
-            let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                "message": "no", "reason": "No", "code": 503});
-            Response::builder().status(503).body(TestBody::Text(status.to_string()))
-        }
+    fn count(server: &FakeApiServer, verb: Verb) -> usize {
+        server.matching(&RequestMatcher::verb(verb)).len()
     }
 
     async fn start_watcher(client: Client) -> RolloutWatcher {
@@ -403,7 +348,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_rollout_that_ends_while_it_cannot_be_read_is_still_reported() {
-        let mut watcher = start_watcher(WatchTestServer::client(true).0).await;
+        let mut watcher = start_watcher(server_without_watches().client()).await;
         let mut events = Vec::new();
         for _ in 0..3 {
             tokio::time::sleep(MINUTE).await;
@@ -416,11 +361,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_rollout_that_ended_before_its_watch_is_read_again() {
-        let mut watcher = start_watcher(WatchTestServer::client(true).0).await;
-        assert_eq!(
-            watcher.read_now(&"a".into()).await,
-            Some((0, RolloutEvent::Status(RolloutStatus::Complete)))
-        );
+        let mut watcher = start_watcher(server_without_watches().client()).await;
+        assert_eq!(watcher.read_now(&"a".into()).await, Some((0, RolloutEvent::Status(RolloutStatus::Complete))));
         assert_eq!(watcher.read_now(&"b".into()).await, None, "its first read fails");
         tokio::time::sleep(MINUTE).await;
         assert!(watcher.repair().await.contains(&(1, RolloutEvent::Status(RolloutStatus::Complete))));
@@ -428,29 +370,29 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_failed_read_is_retried_without_a_new_watch() {
-        let (client, server) = WatchTestServer::client(false);
-        let mut watcher = start_watcher(client).await;
+        let server = server();
+        let mut watcher = start_watcher(server.client()).await;
         assert_eq!(watcher.read_now(&"b".into()).await, None);
         assert_eq!(watcher.repair().await, [], "after a delay");
         tokio::time::sleep(MINUTE).await;
         assert_eq!(watcher.repair().await, [(1, RolloutEvent::Status(RolloutStatus::Complete))]);
         tokio::time::sleep(MINUTE).await;
         assert_eq!(watcher.repair().await, []);
-        assert_eq!(server.watches.load(Ordering::Relaxed), 1);
+        assert_eq!(count(&server, Verb::Watch), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn watches_that_end_at_once_are_reopened_with_growing_delays() {
-        let (client, server) = WatchTestServer::client(true);
-        let mut watcher = start_watcher(client).await;
+        let server = server_without_watches();
+        let mut watcher = start_watcher(server.client()).await;
         let mut in_a_minute = Vec::new();
         for _ in 0..20 {
-            let (before, end) = (server.reads.load(Ordering::Relaxed), Instant::now() + MINUTE);
+            let (before, end) = (count(&server, Verb::Get), Instant::now() + MINUTE);
             while Instant::now() < end {
                 let _no_event = tokio::time::timeout(Duration::from_secs(2), watcher.next_event()).await;
                 watcher.repair().await;
             }
-            in_a_minute.push(server.reads.load(Ordering::Relaxed) - before);
+            in_a_minute.push(count(&server, Verb::Get) - before);
         }
         // Each watch reads both rollouts once. In the end, 30 to 60 seconds pass between two watches.
         assert!((8..=2 * 6).contains(&in_a_minute[0]), "{in_a_minute:?}");
