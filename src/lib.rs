@@ -19,6 +19,7 @@ pub mod inventory;
 pub mod kubernetes;
 pub mod leader;
 mod lock;
+pub mod names;
 pub mod plan;
 pub mod preflight;
 pub mod readiness;

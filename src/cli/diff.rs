@@ -20,7 +20,7 @@ use crate::gather::{self, gather, installed};
 use crate::inventory::InventoryStore;
 use crate::kubernetes::{self, ConnectError};
 use crate::plan::configuration;
-use crate::plan::{self, PlanInput, PlanOutcome};
+use crate::plan::{self, OverrideRules, PlanInput, PlanOutcome};
 use crate::ssa::apply::is_transient;
 use crate::validate::{self, Rejection, version};
 
@@ -41,8 +41,8 @@ pub enum DiffError {
     #[error("cannot list the Istio resources of the cluster")]
     Resources(#[source] Box<kube::Error>),
     /// The operator would refuse the resource.
-    #[error("the operator would refuse the resource and change nothing")]
-    Rejected(#[from] Rejection),
+    #[error("the operator would refuse the resource and change nothing\n  because: {}", .0.report())]
+    Rejected(Rejection),
     /// The cluster cannot be read.
     #[error("cannot observe the cluster")]
     Gather(#[from] gather::Error),
@@ -70,6 +70,12 @@ pub enum DiffError {
     /// The differences cannot be printed.
     #[error("cannot print")]
     Print(#[source] io::Error),
+}
+
+impl From<Rejection> for DiffError {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
 }
 
 /// When a diff is coloured.
@@ -134,13 +140,20 @@ async fn diff(arguments: &DiffArguments) -> Result<usize, DiffError> {
     let resource = render::read_resource(&arguments.filename)?;
     let client = arguments.cluster.connect().await?;
     let resource = with_live_metadata(&client, resource).await?;
-    let spec = validate::validate(&resource.spec, arguments.allow.feature_stage())?;
     let bundle = arguments.version.bundle()?;
+    let images = shared::images(&bundle)?;
+    let administrator_values = arguments.allow.overrides.administrator_values()?;
+    let rules = OverrideRules {
+        bundle: &bundle,
+        images: &images,
+        allow_patches: arguments.allow.overrides.allow_patches,
+        override_mode: arguments.allow.overrides.overrides,
+        administrator_values: &administrator_values,
+    };
+    let spec = plan::check_spec(&resource.spec, arguments.allow.feature_stage(), rules)?;
     let installed = installed::version(&client, Some(&resource)).await?;
     let allowed = resource.annotations().get(names::ALLOW_DOWNGRADE_ANNOTATION);
     version::check_version_step(installed.as_deref(), bundle.version(), allowed.map(String::as_str))?;
-    let images = shared::images(&bundle)?;
-    let administrator_values = arguments.allow.overrides.administrator_values()?;
     let namespace = arguments.cluster.namespace();
     let cluster = ClusterWatch::start(client.clone(), &namespace);
     let observed = gather(&client, &InventoryStore::new(client.clone(), &namespace), &cluster).await?;

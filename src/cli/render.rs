@@ -12,7 +12,7 @@ use super::overrides::ValuesFileError;
 use super::shared::{self, AllowArguments, VersionArguments};
 use crate::api::{Istio, check_schema, names};
 use crate::plan::configuration::{self, ClusterFacts};
-use crate::plan::{self, Plan, PlanInput, PlanOutcome, Stage};
+use crate::plan::{self, OverrideRules, Plan, PlanInput, PlanOutcome, Stage};
 use crate::validate::{self, Rejection};
 
 /// The API server that is assumed where there is none; any supported version renders the same.
@@ -87,8 +87,8 @@ pub enum RenderError {
         source: serde_json::Error,
     },
     /// The operator would refuse the resource.
-    #[error(transparent)]
-    Rejected(#[from] Rejection),
+    #[error("{}", .0.report())]
+    Rejected(Rejection),
     /// The charts are not there.
     #[error("cannot load Istio's charts")]
     Charts(#[from] istio_charts::BundleError),
@@ -107,6 +107,12 @@ pub enum RenderError {
     /// The objects cannot be printed.
     #[error("cannot print")]
     Print(#[source] io::Error),
+}
+
+impl From<Rejection> for RenderError {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
 }
 
 /// What `render` is told on the command line.
@@ -156,7 +162,6 @@ pub(super) fn plan_resource(arguments: &RenderArguments) -> Result<Plan, RenderE
     {
         return Err(rejection.into());
     }
-    let spec = validate::validate(&resource.spec, arguments.allow.feature_stage())?;
     let objects = match &arguments.cluster {
         Some(path) => read_documents(path)?,
         None => Vec::new(),
@@ -164,6 +169,14 @@ pub(super) fn plan_resource(arguments: &RenderArguments) -> Result<Plan, RenderE
     let bundle = arguments.version.bundle()?;
     let images = shared::images(&bundle)?;
     let administrator_values = arguments.allow.overrides.administrator_values()?;
+    let rules = OverrideRules {
+        bundle: &bundle,
+        images: &images,
+        allow_patches: arguments.allow.overrides.allow_patches,
+        override_mode: arguments.allow.overrides.overrides,
+        administrator_values: &administrator_values,
+    };
+    let spec = plan::check_spec(&resource.spec, arguments.allow.feature_stage(), rules)?;
     let input = PlanInput {
         bundle: &bundle,
         facts: &ClusterFacts::from_objects(&objects)?,

@@ -1,5 +1,6 @@
-//! Decides which of several `Istio` resources is in charge of the cluster.
-//! Looks at names, namespaces and ages only, never at what the resources say.
+//! Decides which of several `Istio` resources is the active one.
+//!
+//! Pure. Uses names, namespaces, and creation times only, never the content of the resources.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
@@ -8,23 +9,23 @@ use super::Rejection;
 use crate::api::Istio;
 use crate::api::conditions::{Reason, State};
 
-/// Whether a resource is in charge.
+/// Whether a resource is the active one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InstanceStatus {
     /// It is the one to follow.
     Active,
-    /// It lies in a namespace where no resource is followed.
+    /// It is in a namespace where no resource is followed.
     WrongNamespace {
-        /// Where it lies.
+        /// The namespace of the resource.
         namespace: String,
-        /// Where it would be followed.
+        /// The namespace in which resources are followed.
         expected: String,
     },
-    /// Another resource is in charge.
+    /// Another resource is the active one.
     OlderExists {
-        /// Namespace of the resource in charge.
+        /// Namespace of the active resource.
         namespace: String,
-        /// Name of the resource in charge.
+        /// Name of the active resource.
         name: String,
     },
 }
@@ -35,29 +36,29 @@ impl InstanceStatus {
     pub fn rejection(&self) -> Option<Rejection> {
         match self {
             Self::Active => None,
-            Self::WrongNamespace { namespace, expected } => Some(Rejection {
-                reason: Reason::ReconcileFailed,
-                state: State::Error,
-                message: format!(
-                    "An Istio resource is followed in namespace {expected} only, this one is in {namespace}: create it in \
-                     {expected} and delete this one"
+            Self::WrongNamespace { namespace, expected } => Some(Rejection::new(
+                Reason::ReconcileFailed,
+                State::Error,
+                format!(
+                    "Istio resources are followed in namespace {expected} only, and this one is in {namespace}. Create it \
+                     in {expected} and delete this one"
                 ),
-            }),
-            Self::OlderExists { namespace, name } => Some(Rejection {
-                reason: Reason::OlderCRExists,
-                state: State::Warning,
-                message: format!(
-                    "The older Istio resource {namespace}/{name} is in charge of this cluster, this one is ignored: change \
-                     {namespace}/{name} instead, or delete it to put this one in charge"
+            )),
+            Self::OlderExists { namespace, name } => Some(Rejection::new(
+                Reason::OlderCRExists,
+                State::Warning,
+                format!(
+                    "The older Istio resource {namespace}/{name} is active, and this one is ignored. Change \
+                     {namespace}/{name} instead, or delete it to make this one active"
                 ),
-            }),
+            )),
         }
     }
 }
 
-/// Decides whether `this` is in charge, given all `Istio` resources of the cluster, in any order, and the namespace in
-/// which they are followed. The oldest one is, and of several of the same second the one with the smallest UID, so that
-/// every observer comes to the same answer.
+/// Decides whether `this` is active, given all `Istio` resources of the cluster, in any order, and the namespace in which
+/// they are followed. The oldest one is active, and of several of the same second the one with the smallest UID, so that
+/// every observer comes to the same result.
 #[must_use]
 pub fn check_active_instance<'a>(
     all: impl IntoIterator<Item = &'a Istio>,
@@ -80,7 +81,7 @@ pub fn check_active_instance<'a>(
     }
 }
 
-/// What resources are ordered by. One without a timestamp has not been created yet and comes last.
+/// The order of resources. One without a timestamp has not been created yet and comes last.
 fn age(istio: &Istio) -> (bool, Option<&Time>, Option<&str>) {
     let created = istio.metadata.creation_timestamp.as_ref();
     (created.is_none(), created, istio.metadata.uid.as_deref())

@@ -159,10 +159,5 @@ pub fn entry<'a>(report: &'a Value, namespace: &str, name: &str) -> Option<&'a V
 
 /// The names of the reasons of an entry.
 pub fn reasons(entry: &Value) -> Vec<&str> {
-    entry["reasons"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|reason| reason["reason"].as_str())
-        .collect()
+    entry["reasons"].as_array().into_iter().flatten().filter_map(|reason| reason["reason"].as_str()).collect()
 }

@@ -31,7 +31,8 @@ impl DataPlaneController {
         let reported = self.reported.take();
         if reported.is_some() || !converged {
             let before = context.resource.status.as_ref().and_then(|status| status.data_plane.as_ref());
-            let listed = before.filter(|_| reported.is_none()).map_or(&[][..], |before| &before.blocked_workloads);
+            let listed =
+                before.filter(|_| reported.is_none()).map_or(&[][..], |before| &before.blocked_workloads);
             let reported = reported.unwrap_or_default();
             let is_new = |(key, stale, why): &&(String, StaleWorkload, BlockReason)| {
                 !reported.contains(key) && !listed.contains(&summary::blocked_workload(stale, why))

@@ -28,7 +28,7 @@ use crate::inventory::Inventory;
 use crate::kubernetes::object::ObjectId;
 use crate::kubernetes::ok_if_not_found;
 use crate::plan::cluster::{ClusterDecision, RememberedFacts};
-use crate::plan::{self, Plan, PlanInput, PlanOutcome};
+use crate::plan::{self, OverrideRules, Plan, PlanInput, PlanOutcome};
 use crate::readiness::wait;
 use crate::status::{ControlPlaneReport, Progress, ResourceEvent};
 use crate::uninstall::{self, DELETION_POLICY_ANNOTATION, ORPHAN, Uninstaller, blockers};
@@ -152,7 +152,7 @@ async fn install(
     if let Some(pause) = Pause::from_annotations(resource.metadata.annotations.as_ref(), Timestamp::now()) {
         return Ok(ReconcileOutcome::Paused(pause));
     }
-    let spec = match validate::validate(&resource.spec, operator.context.settings.feature_stage) {
+    let spec = match check_spec(operator, resource) {
         Ok(spec) => spec,
         Err(rejection) => return Ok(ReconcileOutcome::Rejected(rejection)),
     };
@@ -188,6 +188,19 @@ async fn install(
         advisories.extend(collect_health_advisories(operator).await);
     }
     Ok(ReconcileOutcome::of(outcome, step, advisories))
+}
+
+/// The checked spec, or all problems of the spec, its values, and its patches together.
+fn check_spec(operator: &Operator, resource: &Istio) -> Result<ValidatedSpec, Rejection> {
+    let settings = &operator.context.settings;
+    let rules = OverrideRules {
+        bundle: &operator.bundle,
+        images: &operator.images,
+        allow_patches: settings.allow_patches,
+        override_mode: settings.override_mode,
+        administrator_values: &settings.administrator_values,
+    };
+    plan::check_spec(&resource.spec, settings.feature_stage, rules)
 }
 
 /// The objects that should exist, or why the resource cannot be followed. Rendered beside the runtime's thread, which
@@ -239,6 +252,7 @@ fn undecided_rejection(decision: &ClusterDecision) -> Rejection {
         reason: Reason::ValidationFailed,
         state: State::Warning,
         message: format!("{}: mend it, until then nothing is changed in the cluster", problems.join("; ")),
+        problems: Vec::new(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! From what was seen and what is remembered to the facts that a plan is made of.
+//! From what is observed and what is remembered to the facts that a plan is built from.
 
 use gotemplate::yaml;
 
@@ -6,20 +6,20 @@ use super::provider::detect_provider;
 use super::size::choose_size;
 use super::{ClusterFacts, Error, Features, ObservedCluster, RememberedFacts};
 
-/// What follows from a look at the cluster.
+/// The decision about an observation of the cluster.
 #[derive(Debug)]
 pub struct ClusterDecision {
     /// What to plan with. Only meaningful if [`Self::is_decided`].
     pub facts: ClusterFacts,
-    /// What to remember until the next look.
+    /// What to remember until the next observation.
     pub remembered: RememberedFacts,
     /// Settings that cannot be read; the facts hold the last good ones.
     pub errors: Vec<Error>,
-    /// Whether there was an answer, given now or remembered, to every question.
+    /// Whether every fact is known, now or from before.
     pub is_decided: bool,
 }
 
-/// Decides on what was `seen`, given what is remembered of earlier looks.
+/// Decides on what is `seen`, given what is remembered of earlier observations.
 #[must_use]
 pub fn decide(observed: &ObservedCluster, remembered: &RememberedFacts) -> ClusterDecision {
     let mut errors = Vec::new();

@@ -16,7 +16,7 @@ const CONTROL_PLANE_VPA: &str = "enableControlPlaneVPA";
 
 impl Features {
     /// Reads the key `features` of the ConfigMap, a JSON object. Names of switches match in any case, as in the Go
-    /// operator; unknown ones are for other versions and are passed over. Nothing at all is no switch.
+    /// operator; unknown ones are for other versions and are ignored. An empty text sets no switch.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if text.trim().is_empty() {
             return Ok(Self::default());

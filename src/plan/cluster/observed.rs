@@ -1,5 +1,6 @@
-//! What was seen in the cluster, reduced to what decisions are made of.
-//! Reads the JSON form of objects; keeps nothing of them that no decision needs.
+//! What is observed in the cluster, reduced to what decisions need.
+//!
+//! Pure. Reads the JSON form of objects, and keeps nothing else of them.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +29,7 @@ pub struct NodeFacts {
 }
 
 impl NodeFacts {
-    /// Reads a Node. A capacity that is missing or no quantity counts as none.
+    /// Reads a Node. A capacity that is missing or not a quantity counts as none.
     #[must_use]
     pub fn of(node: &Value) -> Self {
         let status = &node["status"];
@@ -49,7 +50,7 @@ impl NodeFacts {
     }
 }
 
-/// What was seen in the cluster.
+/// What is observed in the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObservedCluster {
     /// The nodes by name.
@@ -64,13 +65,13 @@ pub struct ObservedCluster {
     pub load_balancer_type: Option<String>,
     /// Port behind the Service of the API server.
     pub api_port: Option<ApiPort>,
-    /// Whether the definition of vertical autoscalers exists.
+    /// Whether the CRD of vertical autoscalers exists.
     pub vertical_autoscaling: bool,
 }
 
 impl ObservedCluster {
-    /// Takes in what Kubernetes objects in their JSON form tell, single ones or lists as `kubectl get` prints them, and
-    /// passes over all others.
+    /// Reads Kubernetes objects in their JSON form, single ones or lists as `kubectl get` prints them, and ignores those that
+    /// no decision needs.
     #[must_use]
     pub fn from_objects(objects: &[Value]) -> Self {
         let mut observed = Self::default();

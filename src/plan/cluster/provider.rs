@@ -34,7 +34,7 @@ pub enum LoadBalancer {
     Classic,
 }
 
-/// What one node tells about its provider.
+/// What a node says about its provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Vendor {
     Gke,
@@ -44,7 +44,7 @@ pub(super) enum Vendor {
 }
 
 impl Vendor {
-    /// Reads a node's kubelet version and `spec.providerID`; the version is the surer sign.
+    /// Reads a node's kubelet version and `spec.providerID`; the version is more reliable.
     pub(super) fn of(kubelet: &str, provider_id: &str) -> Option<Self> {
         let id = provider_id.to_lowercase();
         if is_build(kubelet, "-gke.") {
@@ -61,7 +61,7 @@ impl Vendor {
     }
 }
 
-/// The provider of the first node that tells it.
+/// The provider of the first node that says it.
 pub(super) fn detect_provider(observed: &ObservedCluster) -> Provider {
     match observed.nodes.values().find_map(|node| node.vendor) {
         None => Provider::Unknown,

@@ -1,4 +1,4 @@
-//! What is remembered of a cluster between two looks at it, so that one bad look changes nothing.
+//! What is remembered of a cluster between two observations, so that one failed observation changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -8,19 +8,19 @@ const SIZE: &str = "size";
 const FEATURES: &str = "features";
 const DUAL_STACK: &str = "dualStack";
 
-/// The last good answers; empty before the first look.
+/// The last good facts; empty before the first observation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RememberedFacts {
     /// The size that was chosen.
     pub size: Option<Size>,
     /// The switches that could be read last.
     pub features: Option<Features>,
-    /// The last readable word on both IP families.
+    /// Whether there are both IP families, as read last.
     pub dual_stack: Option<bool>,
 }
 
 impl RememberedFacts {
-    /// Reads the data of a ConfigMap. What cannot be read is not remembered, and chosen anew.
+    /// Reads the data of a ConfigMap. What cannot be read is not remembered, and decided again.
     #[must_use]
     pub fn parse(data: &BTreeMap<String, String>) -> Self {
         let text = |key: &str| data.get(key).map(|text| text.trim());

@@ -1,5 +1,6 @@
 //! Merging of configuration documents.
-//! One rule for all layers: maps are merged, lists of things with a name by name, everything else replaces, null removes.
+//!
+//! Pure. One rule for all layers: maps are merged, lists of things with a name by name, everything else replaces, null removes.
 
 use serde_json::{Map, Value};
 

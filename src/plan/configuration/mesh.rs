@@ -1,11 +1,13 @@
 //! `spec.config` of the resource: what it changes in the mesh configuration.
-//! Writes only what the resource sets, so that the base shines through.
+//!
+//! Pure. Writes only what the resource sets, so that the base configuration applies otherwise.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use super::merge;
+use crate::api::names::ISTIO_NAMESPACE;
 use crate::validate::{MeshOptions, ValidatedAuthorizer};
 
 /// Merges the options of the whole mesh into the document.
@@ -22,6 +24,22 @@ pub(super) fn merge(document: &mut Value, mesh: &MeshOptions) {
         config["extensionProviders"] = mesh.authorizers.iter().map(extension_provider).collect();
     }
     merge::merge(document, &json!({"spec": {"meshConfig": config}}));
+}
+
+/// Lets istiod see its own namespace, whatever namespaces are selected: it has the policies for the whole mesh, and istiod
+/// would drop them without a word. Selectors add up.
+pub(super) fn include_istio_namespace(document: &mut Value) {
+    let own = istio_namespace_selector();
+    let selectors = document.pointer_mut("/spec/meshConfig/discoverySelectors").and_then(Value::as_array_mut);
+    if let Some(selectors) = selectors.filter(|selectors| !selectors.is_empty() && !selectors.contains(&own))
+    {
+        selectors.push(own);
+    }
+}
+
+/// The selector of Istio's namespace.
+pub(in crate::plan) fn istio_namespace_selector() -> Value {
+    json!({"matchLabels": {"kubernetes.io/metadata.name": ISTIO_NAMESPACE}})
 }
 
 /// What the resource changes in the configuration of every proxy.

@@ -1,5 +1,6 @@
 //! What a cloud provider needs: load balancer annotations, and the folders of the network plugins.
-//! Part of what an installation starts from: values of the resource win over it.
+//!
+//! Pure. Part of the base configuration: values of the resource win over it.
 
 use serde_json::{Value, json};
 
@@ -29,7 +30,7 @@ pub(super) fn merge(document: &mut Value, provider: Provider, dual_stack: bool) 
     merge::merge(document, &json!({"spec": {"values": values}}));
 }
 
-/// Whether the load balancer in front of the ingress gateway is asked to tell the client's address by the PROXY protocol:
+/// Whether the load balancer in front of the ingress gateway is configured to pass the client's address by the PROXY protocol:
 /// by an annotation of the gateway's Service in the finished document, whoever set it.
 ///
 /// A gateway that expects it must not stand behind a load balancer that does not speak it, nor the other way round.

@@ -1,4 +1,6 @@
-//! What Istio's own pods and the operator may talk to, for clusters that deny all else.
+//! NetworkPolicies for Istio's own pods and the operator, on clusters that deny all other connections.
+//!
+//! Pure. They add up with policies of others.
 
 use serde_json::{Value, json};
 
@@ -83,7 +85,7 @@ fn operator(api: ApiPort) -> Value {
             "app.kubernetes.io/name": "istio-operator",
         }},
         "policyTypes": ["Egress"],
-        // Injection is asked of istiod itself where a dry run on the API server is refused.
+        // Injection is requested from istiod itself where a dry run on the API server is refused.
         "egress": [dns(), api_server(api), {"to": [istiod], "ports": [tcp(15017)]}],
     });
     policy("allow-istio-controller-manager", OPERATOR_NAMESPACE, &spec)
@@ -139,7 +141,7 @@ fn labelled(key: &str, value: &str) -> Value {
 }
 
 /// Pods of a selector in every namespace.
-#[expect(clippy::needless_pass_by_value, reason = "selectors are made on the spot")]
+#[expect(clippy::needless_pass_by_value, reason = "selectors read better as literals")]
 fn anywhere(pods: Value) -> Value {
     json!({"namespaceSelector": {}, "podSelector": pods})
 }
@@ -158,7 +160,7 @@ fn scraped_at(ports: &[u16]) -> Value {
     json!({"from": scrapers, "ports": ports.iter().map(|port| tcp(*port)).collect::<Vec<_>>()})
 }
 
-/// Queries to DNS, also where its pods listen on another port than their Service: some network plugins judge a
+/// Queries to DNS, also where its pods listen on another port than their Service: some network plugins evaluate a
 /// connection only after the Service's address has been replaced by a pod's.
 fn dns() -> Value {
     let ports: Vec<Value> = [53, 8053]
