@@ -211,7 +211,8 @@ mod tests {
         let part = data_plane_report(&assessment, &progress, None);
         assert_eq!(part.condition.reason, Reason::ProxySidecarRestartPartiallySucceeded);
         assert_eq!((part.status.restarting, part.status.restarted, part.status.failed), (2, 4, 1));
-        let listed: Vec<_> = part.status.blocked_workloads.iter().map(|workload| workload.name.as_str()).collect();
+        let listed: Vec<_> =
+            part.status.blocked_workloads.iter().map(|workload| workload.name.as_str()).collect();
         assert_eq!(listed, ["slow", "w1"]);
         assert_eq!(part.status.blocked_workloads[0].blocked_by, "it takes long: no pod comes");
         let suspended =
