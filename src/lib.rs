@@ -21,6 +21,7 @@ pub mod kubernetes;
 pub mod leader;
 mod lock;
 mod messages;
+pub mod names;
 pub mod plan;
 mod preflight;
 mod readiness;

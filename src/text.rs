@@ -1,5 +1,7 @@
-//! Text from outside (admission webhooks, annotations, values, pods) made safe to show in a log line, an Event or a
-//! status: one line, without characters that hide or reorder others, and bounded in length.
+//! Text from outside (admission webhooks, annotations, values, pods): whether it is safe to show in a log line, an Event,
+//! or a status, and how to make it so.
+//!
+//! Pure. One set of unsafe characters holds for everything that is shown, stored, or rendered.
 
 /// Ends a text that was truncated.
 const ELLIPSIS: char = '…';
@@ -75,6 +77,39 @@ pub fn is_unsafe(character: char) -> bool {
             | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Whether `text` is one line without unsafe characters.
+#[must_use]
+pub fn is_plain(text: &str) -> bool {
+    !text.contains(is_unsafe)
+}
+
+/// Whether `text` has no unsafe characters except line breaks and tabs.
+#[must_use]
+pub fn is_plain_block(text: &str) -> bool {
+    !text.contains(|character| is_unsafe(character) && !matches!(character, '\n' | '\t'))
+}
+
+/// At most `max_chars` characters of `text`, followed by `…` if there are more, with unsafe characters written as escapes
+/// such as `\u{a}`.
+///
+/// For names and values of an author, of which the author has to see what is wrong; [`sanitized`] hides it.
+#[must_use]
+pub fn escaped(text: &str, max_chars: usize) -> String {
+    let mut shown = String::new();
+    let mut characters = text.chars();
+    for character in characters.by_ref().take(max_chars) {
+        if is_unsafe(character) {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    if characters.next().is_some() {
+        shown.push(ELLIPSIS);
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -126,6 +161,28 @@ mod tests {
             ("\0\0\0", 8, "�…"),
         ] {
             assert_eq!(sanitized(text, max), expected, "{text:?} in {max}");
+        }
+    }
+
+    #[test]
+    fn unsafe_characters_are_escaped_and_long_texts_shortened() {
+        assert_eq!(escaped("a\nb\u{202e}c", 10), "a\\u{a}b\\u{202e}c");
+        assert_eq!(escaped("abcd", 4), "abcd");
+        assert_eq!(escaped("abcde", 4), "abcd…");
+    }
+
+    #[test]
+    fn plain_text_has_no_unsafe_characters() {
+        for (text, line, block) in [
+            ("Zürich", true, true),
+            ("a\tb\nc", false, true),
+            ("a\rb", false, false),
+            ("a\u{200b}b", false, false),
+            ("a\u{202e}b", false, false),
+            ("a\u{2028}b", false, false),
+            ("a\u{85}b", false, false),
+        ] {
+            assert_eq!((is_plain(text), is_plain_block(text)), (line, block), "{text:?}");
         }
     }
 

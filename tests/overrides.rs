@@ -1,5 +1,5 @@
-//! The second wall around authors of `Istio` resources, through the real charts and with the list of allowed values left
-//! out: attacks, harmless values, and hostile texts at every value that the charts know.
+//! The rendering policy through the real charts, without the allow-list of values: attacks, harmless values, and hostile texts
+//! at every value that the charts know.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like the tests")]
 
@@ -133,6 +133,22 @@ fn values_cannot_change_protected_fields() {
             "meshConfig.extensionProviders".to_owned(),
             json!([{"name": "a", "envoyExtAuthzHttp": {"service": "evil", "port": 1}}]),
         ),
+        // Whether policies apply, and to whom.
+        ("global.proxy.includeInboundPorts".to_owned(), json!("")),
+        ("global.proxy.excludeInboundPorts".to_owned(), json!("80")),
+        ("global.proxy.autoInject".to_owned(), json!("disabled")),
+        ("sidecarInjectorWebhook.neverInjectSelector".to_owned(), json!([{"matchLabels": {"a": "b"}}])),
+        ("cni.excludeNamespaces".to_owned(), json!(["payments"])),
+        ("meshConfig.ingressClass".to_owned(), json!("nginx")),
+        ("meshConfig.ingressControllerMode".to_owned(), json!("DEFAULT")),
+        ("meshConfig.accessLogFormat".to_owned(), json!("%REQ(AUTHORIZATION)%")),
+        ("meshConfig.serviceScopeConfigs".to_owned(), json!([{"scope": "GLOBAL"}])),
+        ("pilot.env.PILOT_SCOPE_GATEWAY_TO_NAMESPACE".to_owned(), json!("false")),
+        ("pilot.env.PILOT_JWT_PUB_KEY_REFRESH_INTERVAL".to_owned(), json!("0")),
+        ("pilot.serviceAnnotations.io/cilium~global-service".to_owned(), json!("true")),
+        ("pilot.podAnnotations.ad/datadoghq/com~discovery/checks".to_owned(), json!("{}")),
+        ("pilot.resources.limits.squat/ai~fuse".to_owned(), json!("1")),
+        ("pilot.nodeSelector.kubernetes/io~os".to_owned(), json!("windows")),
         // Nodes.
         ("cni.cniConfFileName".to_owned(), json!("../../opt/cni/bin/bridge")),
         ("cni.chained".to_owned(), json!(false)),
@@ -239,7 +255,7 @@ fn harmless_values_reach_the_plan() {
         let place = (kind.to_owned(), "istio-system".to_owned(), name.to_owned());
         assert!(objects.contains_key(&place), "{kind} {name}");
     }
-    assert_refused_or_harmless(&values);
+    assert!(assert_refused_or_harmless(&values));
 }
 
 #[test]
@@ -330,7 +346,7 @@ fn every_rejected_path_is_reported_among_many_values() {
     assert!(!message.contains("nodeSelector"), "{message}");
 }
 
-/// Texts that mean something to the charts, to YAML or to who reads the rendered objects.
+/// Texts that mean something to the charts, to YAML, or to the readers of rendered objects.
 fn hostile() -> Vec<Value> {
     let object = "apiVersion: v1\nkind: Pod\nmetadata: {name: x, namespace: istio-system}\n";
     vec![
@@ -363,9 +379,10 @@ fn hostile_texts_are_refused_or_leave_protected_fields_unchanged() {
     let texts = hostile();
     let step = if std::env::var_os("JUDGE_FULL").is_some() { 1 } else { 97 };
     let all = paths.iter().flat_map(|path| texts.iter().map(move |text| (path, text)));
-    for (path, text) in all.step_by(step) {
-        assert_refused_or_harmless(&at(path, text.clone()));
-    }
+    let accepted =
+        all.step_by(step).filter(|(path, text)| assert_refused_or_harmless(&at(path, (*text).clone())));
+    // A policy that refuses everything would prove nothing.
+    assert!(accepted.count() > 0);
 }
 
 #[test]

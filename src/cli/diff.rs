@@ -19,7 +19,7 @@ use crate::gather::cluster::ClusterWatch;
 use crate::gather::{gather, installed};
 use crate::inventory::InventoryStore;
 use crate::kubernetes;
-use crate::plan::{self, PlanInput, PlanOutcome};
+use crate::plan::{self, OverrideRules, PlanInput, PlanOutcome};
 use crate::ssa::apply::is_transient;
 use crate::validate::{self, version};
 
@@ -96,11 +96,19 @@ async fn diff(arguments: &DiffArguments) -> Result<usize, CliError> {
     let client = arguments.cluster.connect().await?;
     let resource = with_live_metadata(&client, resource).await?;
     let bundle = arguments.version.bundle()?;
+    let images = shared::images(&bundle)?;
+    let administrator_values = arguments.allow.overrides.administrator_values()?;
+    let rules = OverrideRules {
+        bundle: &bundle,
+        images: &images,
+        allow_patches: arguments.allow.overrides.allow_patches,
+        override_mode: arguments.allow.overrides.overrides,
+        administrator_values: &administrator_values,
+    };
+    let spec = plan::check_spec(&resource.spec, arguments.allow.feature_stage(), rules)?;
     let installed = installed::version(&client, Some(&resource)).await?;
     let allowed = resource.annotations().get(names::ALLOW_DOWNGRADE_ANNOTATION);
     version::check_version_step(installed.as_deref(), bundle.version(), allowed.map(String::as_str))?;
-    let images = shared::images(&bundle)?;
-    let administrator_values = arguments.allow.overrides.administrator_values()?;
     let namespace = arguments.cluster.namespace();
     let cluster = ClusterWatch::start(client.clone(), &namespace);
     let observed = gather(&client, &InventoryStore::new(client.clone(), &namespace), &cluster).await?;
@@ -119,7 +127,7 @@ async fn diff(arguments: &DiffArguments) -> Result<usize, CliError> {
         administrator_values: &administrator_values,
         owner: owner.as_ref(),
     };
-    let spec = plan::validate_with_values(&resource.spec, arguments.allow.feature_stage(), input)?;
+    let spec = plan::check_spec(&resource.spec, arguments.allow.feature_stage(), input.rules())?;
     let plan = match plan::build_plan(&spec, input)? {
         PlanOutcome::Plan(plan) => plan,
         PlanOutcome::Rejected(rejection) => return Err(rejection.into()),

@@ -100,7 +100,7 @@ pub(super) fn plan_resource(arguments: &RenderArguments) -> Result<Plan, CliErro
         administrator_values: &administrator_values,
         owner: None,
     };
-    let spec = plan::validate_with_values(&resource.spec, arguments.allow.feature_stage(), input)?;
+    let spec = plan::check_spec(&resource.spec, arguments.allow.feature_stage(), input.rules())?;
     match plan::build_plan(&spec, input)? {
         PlanOutcome::Plan(plan) => Ok(plan),
         PlanOutcome::Rejected(rejection) => Err(rejection.into()),

@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::names::{is_dns_label, is_dns_subdomain};
+
 /// Kinds without a namespace among those that Istio's charts or this operator write.
-const CLUSTER_SCOPED: [&str; 8] = [
+const CLUSTER_SCOPED: [&str; 9] = [
     "ClusterRole",
     "ClusterRoleBinding",
     "CustomResourceDefinition",
@@ -21,6 +23,7 @@ const CLUSTER_SCOPED: [&str; 8] = [
     "Namespace",
     "PriorityClass",
     "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
     "ValidatingWebhookConfiguration",
 ];
 
@@ -63,23 +66,6 @@ const MAX_EXCERPT_LENGTH: usize = 60;
 /// Names in this group are path segments rather than DNS names, such as `system:node` (Kubernetes, "Object Names and
 /// IDs", path segment names).
 const PATH_SEGMENT_NAMES_GROUP: &str = "rbac.authorization.k8s.io";
-
-/// Whether `text` is a label of a DNS name (RFC 1123).
-#[must_use]
-pub fn is_dns_label(text: &str) -> bool {
-    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=MAX_LABEL_LENGTH).contains(&text.len())
-        && text.bytes().all(is_inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-}
-
-/// Whether `text` is a DNS subdomain (RFC 1123), which is what most kinds take as a name.
-#[must_use]
-pub fn is_dns_subdomain(text: &str) -> bool {
-    let is_label = |label: &str| is_dns_label(label);
-    text.len() <= MAX_NAME_LENGTH && text.split('.').all(is_label)
-}
 
 /// Whether `text` is a path segment that a URL takes as it is.
 fn is_path_segment(text: &str) -> bool {

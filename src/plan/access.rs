@@ -1,6 +1,6 @@
 //! The operator's own access to the namespace of the control plane.
 //!
-//! Most of what the operator may do, it may do in that namespace only. It creates the namespace, so no manifest can bind the
+//! Pure. Most permissions of the operator hold in that namespace only. It creates the namespace, so no manifest can bind the
 //! role there beforehand: the operator does, with the one role that it may bind.
 
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ pub fn operator_role_binding(account: &ServiceAccountRef) -> Value {
     })
 }
 
-/// Whether an object is that binding, whoever it is for.
+/// Whether an object is that binding, for whatever account.
 #[must_use]
 pub fn is_operator_role_binding(id: &ObjectId) -> bool {
     id.is("rbac.authorization.k8s.io", "RoleBinding")

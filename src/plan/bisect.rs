@@ -1,13 +1,16 @@
-//! Finds which of many values are to blame for what goes wrong with all of them, in few tries.
+//! Finds which of many values cause the failures of all of them, in few tries.
 //!
-//! Pure: a try is a function from a set of values to what goes wrong with these alone. How many tries there are does not
-//! depend on how many values there are, because each costs a rendering.
+//! Pure: a try is a function from a set of values to the failures of these alone. The number of tries does not grow with the
+//! number of values, because each costs a rendering; a large set gets fewer tries, because each takes longer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// Up to this many values are tried one by one.
 const MAX_ONE_BY_ONE: usize = 8;
+
+/// Up to this many values are found one by one; more are reported in groups.
+const MAX_SINGLE: usize = 500;
 
 /// How much a search may cost.
 #[derive(Clone, Copy, Debug)]
@@ -21,29 +24,29 @@ struct SearchBudget {
 impl SearchBudget {
     /// Fewer tries where each takes longer.
     fn for_values(count: usize) -> Self {
-        match count {
-            0..=4_000 => Self { bits: 10, confirmations: 10 },
-            4_001..=20_000 => Self { bits: 7, confirmations: 4 },
-            _ => Self { bits: 4, confirmations: 2 },
+        if count <= MAX_SINGLE {
+            Self { bits: 10, confirmations: 10 }
+        } else {
+            Self { bits: 3, confirmations: 2 }
         }
     }
 }
 
-/// A set of values and what goes wrong with it.
+/// A set of values and its failures.
 pub(super) type RejectedRange<K> = (Range<usize>, BTreeSet<K>);
 
-/// The smallest sets of values that were found to do harm, and the harm that none of them does.
+/// The smallest sets of values that were found to fail, and the failures that none of them has.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BisectResult<K> {
     pub rejected: Vec<RejectedRange<K>>,
     pub unexplained: BTreeSet<K>,
 }
 
-/// Looks for the values, of `count`, to blame for each of `harms`, by about twenty tries at most.
+/// Finds the values, of `count`, that cause each of `failures`, by about twenty tries at most.
 ///
-/// Values are numbered, and each try takes those with a certain bit in their number: a harm of a single value shows in
-/// the tries of exactly the bits of its number. Who is suspected that way is tried alone. What two values do only
-/// together, or each by itself, points at the wrong one; then the shortest prefix that does it ends with one of them.
+/// Values are numbered, and each try takes those with a certain bit in their number: the failure of a single value shows in
+/// the tries of exactly the bits of its number. A candidate that is found this way is tried alone. A failure of two values
+/// together, or of each by itself, gives the wrong candidate; then the shortest prefix that fails ends with one of them.
 pub(super) fn bisect<K: Ord + Clone>(
     count: usize,
     failures: BTreeSet<K>,
@@ -54,7 +57,7 @@ pub(super) fn bisect<K: Ord + Clone>(
     if count <= MAX_ONE_BY_ONE {
         return confirm(groups, failures, failures_of);
     }
-    let mut numbers: BTreeMap<&K, usize> = failures.iter().map(|harm| (harm, 0)).collect();
+    let mut numbers: BTreeMap<&K, usize> = failures.iter().map(|failure| (failure, 0)).collect();
     for bit in (0..budget.bits).map(|bit| 1 << bit).take_while(|bit| *bit <= groups.len()) {
         let chosen: Vec<Range<usize>> = (1..)
             .zip(&groups)
@@ -62,7 +65,7 @@ pub(super) fn bisect<K: Ord + Clone>(
             .map(|(_, group)| group.clone())
             .collect();
         let failed = failures_of(&chosen);
-        for (_, number) in numbers.iter_mut().filter(|(harm, _)| failed.contains(*harm)) {
+        for (_, number) in numbers.iter_mut().filter(|(failure, _)| failed.contains(*failure)) {
             *number |= bit;
         }
     }
@@ -76,12 +79,12 @@ pub(super) fn bisect<K: Ord + Clone>(
         tries += 1;
         failures_of(chosen)
     });
-    if let Some(harm) = result.unexplained.first().cloned().filter(|_| tries <= budget.confirmations / 2) {
-        let last = last_of_prefix(&groups, |chosen| failures_of(chosen).contains(&harm));
+    if let Some(failure) = result.unexplained.first().cloned().filter(|_| tries <= budget.confirmations / 2) {
+        let last = last_of_prefix(&groups, |chosen| failures_of(chosen).contains(&failure));
         let alone = last.map(|last| (last.clone(), failures_of(&[last])));
-        if let Some((group, harms)) = alone.filter(|(_, harms)| harms.contains(&harm)) {
-            result.unexplained.retain(|harm| !harms.contains(harm));
-            result.rejected.push((group, harms));
+        if let Some((group, failures)) = alone.filter(|(_, failures)| failures.contains(&failure)) {
+            result.unexplained.retain(|failure| !failures.contains(failure));
+            result.rejected.push((group, failures));
         }
     }
     result
@@ -94,7 +97,7 @@ fn groups(count: usize, budget: SearchBudget) -> Vec<Range<usize>> {
     (0..count).step_by(size).map(|start| start..(start + size).min(count)).collect()
 }
 
-/// Tries each suspect alone.
+/// Tries each candidate alone.
 fn confirm<K: Ord + Clone>(
     candidates: Vec<Range<usize>>,
     mut unexplained: BTreeSet<K>,
@@ -104,7 +107,7 @@ fn confirm<K: Ord + Clone>(
     for candidate in candidates {
         let failures = failures_of(std::slice::from_ref(&candidate));
         if !failures.is_empty() {
-            unexplained.retain(|harm| !failures.contains(harm));
+            unexplained.retain(|failure| !failures.contains(failure));
             rejected.push((candidate, failures));
         }
     }
@@ -128,7 +131,7 @@ fn last_of_prefix(
 mod tests {
     use super::*;
 
-    /// Harm is a number of a value, or 1000 if two values come together.
+    /// A failure is the number of a value, or a million if two values come together.
     fn bisect_in(count: usize, bad: &[usize], pair: Option<(usize, usize)>) -> (BisectResult<usize>, usize) {
         let failures_of = |chosen: &[Range<usize>]| -> BTreeSet<usize> {
             let is_chosen = |value: &usize| chosen.iter().any(|group| group.contains(value));
@@ -151,8 +154,8 @@ mod tests {
             (8, vec![0, 3, 7]),
             (9, vec![0, 8]),
             (18, (1..10).collect()),
-            (1000, vec![0, 1, 500, 999]),
-            (1023, vec![1022]),
+            (500, vec![0, 1, 250, 499]),
+            (499, vec![498]),
         ] {
             let (result, tries) = bisect_in(count, &bad, None);
             let rejected: Vec<_> = result.rejected.iter().map(|(group, _)| group.clone()).collect();
@@ -163,10 +166,10 @@ mod tests {
 
     #[test]
     fn the_number_of_tries_does_not_grow_with_the_number_of_values() {
-        for (count, size) in [(2_000, 2), (10_000, 79), (100_000, 6_667)] {
+        for (count, size) in [(2_000, 286), (5_000, 715)] {
             let (result, tries) = bisect_in(count, &[1234], None);
             assert!(result.rejected[0].0.contains(&1234) && result.rejected[0].0.len() <= size, "{result:?}");
-            assert!(tries <= 21, "{tries}");
+            assert!(tries <= 6, "{tries}");
         }
     }
 
@@ -181,9 +184,9 @@ mod tests {
     fn one_of_two_values_with_the_same_failure_is_found() {
         let failures_of = |chosen: &[Range<usize>]| -> BTreeSet<&str> {
             let is_bad = [19, 44].iter().any(|value| chosen.iter().any(|group| group.contains(value)));
-            is_bad.then_some("harm").into_iter().collect()
+            is_bad.then_some("failure").into_iter().collect()
         };
-        let result = bisect(100, BTreeSet::from(["harm"]), failures_of);
-        assert_eq!(result.rejected, [(19..20, BTreeSet::from(["harm"]))]);
+        let result = bisect(100, BTreeSet::from(["failure"]), failures_of);
+        assert_eq!(result.rejected, [(19..20, BTreeSet::from(["failure"]))]);
     }
 }

@@ -1,16 +1,22 @@
-//! What holds for every plan, whoever asked for it: each object occurs once, and every one lies in a namespace that the
-//! operator manages.
+//! What holds for every plan, whoever asked for it: each object occurs once, every one is in a namespace that the operator
+//! manages, and no container has a variable twice.
 //!
-//! Pure. `plan` checks what it rendered, and `apply` checks again right before its first write, definitions included.
+//! Pure. `plan` checks what it rendered, and `apply` checks the identities again right before its first write, CRDs included.
 
 use std::collections::HashSet;
 
+use serde_json::Value;
 use thiserror::Error;
+
+use super::environment;
 
 use crate::api::names::{ISTIO_NAMESPACE, OPERATOR_NAMESPACE};
 use crate::kubernetes::object::ObjectId;
+use crate::text::escaped;
 
-/// Namespaces that objects of the plan may lie in.
+/// Longest name in an error, in characters.
+const MAX_SHOWN: usize = 80;
+/// Namespaces that objects of the plan may be in.
 const MANAGED_NAMESPACES: [&str; 2] = [ISTIO_NAMESPACE, OPERATOR_NAMESPACE];
 
 /// Objects outside of [`MANAGED_NAMESPACES`] that Istio's charts have all the same: group, kind, namespace and name. The agent's
@@ -27,18 +33,42 @@ pub enum BoundaryError {
         /// The object.
         object: Box<ObjectId>,
     },
-    /// An object lies in a namespace that is not the operator's to manage.
+    /// An object is in a namespace that the operator does not manage.
     #[error("{object} is outside of the namespaces {}", MANAGED_NAMESPACES.join(" and "))]
     UnmanagedNamespace {
         /// The object.
         object: Box<ObjectId>,
     },
+    /// A container has a variable twice, which the API server refuses.
+    #[error("{object} has the environment variable {name} more than once in a container")]
+    RepeatedVariable {
+        /// The object.
+        object: Box<ObjectId>,
+        /// The variable.
+        name: String,
+    },
+}
+
+/// Checks the variables of all containers.
+///
+/// # Errors
+/// If a container has a variable twice.
+pub(super) fn check_variables<'a>(
+    objects: impl IntoIterator<Item = &'a (ObjectId, Value)>,
+) -> Result<(), BoundaryError> {
+    for (id, object) in objects {
+        if let Some(name) = environment::duplicate(object) {
+            let name = escaped(name, MAX_SHOWN);
+            return Err(BoundaryError::RepeatedVariable { object: Box::new(id.clone()), name });
+        }
+    }
+    Ok(())
 }
 
 /// Checks the identities of all objects that are to be written together.
 ///
 /// # Errors
-/// If one occurs twice, in whatever version of its API, or lies in a foreign namespace.
+/// If one occurs twice, in whatever version of its API, or is in another namespace.
 pub fn check<'a>(ids: impl IntoIterator<Item = &'a ObjectId>) -> Result<(), BoundaryError> {
     let mut seen = HashSet::new();
     for id in ids {
@@ -95,6 +125,19 @@ mod tests {
             };
             assert_eq!(check([&id]), expected, "{id}");
         }
+    }
+
+    #[test]
+    fn a_container_has_each_variable_once() {
+        let env = |names: [&str; 2]| {
+            let env = names.map(|name| json!({"name": name, "value": "x"}));
+            let object =
+                json!({"spec": {"template": {"spec": {"initContainers": [{"name": "a", "env": env}]}}}});
+            (id("apps/v1", "Deployment", Some("istio-system"), "istiod"), object)
+        };
+        assert_eq!(check_variables([&env(["A", "B"])]), Ok(()));
+        let error = check_variables([&env(["A", "A"])]).unwrap_err();
+        assert!(matches!(error, BoundaryError::RepeatedVariable { ref name, .. } if name == "A"), "{error}");
     }
 
     #[test]

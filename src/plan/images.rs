@@ -1,6 +1,7 @@
-//! The container images that the objects of a plan run, now or later: those of pods that exist by it, and those that
-//! injection puts into pods of users.
-//! Reads planned objects only.
+//! The container images that the objects of a plan run, now or later: those of its own pods, and those that injection puts
+//! into pods of users.
+//!
+//! Pure. Reads planned objects only.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +9,7 @@ use serde_json::Value;
 
 use super::{Error, Plan, Stage};
 
-/// In the place of an image, what injection replaces by the proxy's (Istio, gateway injection).
+/// A placeholder that injection replaces with the image of the proxy (Istio, gateway injection).
 const INJECTED_IMAGE: &str = "auto";
 /// `ConfigMap` from which injection takes its values.
 const INJECTOR_CONFIG_MAP: &str = "istio-sidecar-injector";
@@ -57,7 +58,7 @@ fn enables_agentgateway(object: &Value) -> bool {
     switch.is_some_and(|switch| switch["value"].as_str().is_some_and(|value| TRUE_TEXTS.contains(&value)))
 }
 
-/// What injection fills its templates with.
+/// The values that injection fills its templates with.
 fn injection_values(config_map: &Value) -> Option<Value> {
     serde_json::from_str(config_map["data"]["values"].as_str()?).ok()
 }

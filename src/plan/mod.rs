@@ -1,6 +1,6 @@
 //! From a validated resource and the facts of the cluster to the objects that should exist, in the order of their writing.
 //!
-//! Pure: no client, no clock, no environment. What is planned was only rendered; `apply` alone makes it real.
+//! Pure: no client, no clock, no environment. A plan changes nothing; only `apply` writes it.
 
 pub mod access;
 mod bisect;
@@ -8,12 +8,15 @@ mod boundary;
 mod build;
 pub mod cluster;
 pub mod configuration;
+mod environment;
 mod extra_resources;
 pub mod images;
+mod keys;
 mod limits;
 mod overrides;
 mod patches;
 mod rendering_policy;
+mod shapes;
 mod stages;
 
 use std::collections::BTreeMap;
@@ -23,7 +26,9 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 pub use self::boundary::{BoundaryError, check as check_boundary};
-pub use self::build::{PlanInput, PlanOutcome, build_plan, plan_with_overrides, validate_with_values};
+pub use self::build::{
+    OverrideRules, PlanInput, PlanOutcome, build_plan, check_spec, plan_without_allow_list,
+};
 use self::limits::LIMITS;
 pub use self::overrides::{AdministratorValues, AdministratorValuesError, OverrideMode};
 use self::stages::write_rank;
@@ -38,7 +43,7 @@ pub const MODULE_SELECTOR: &str = "kyma-project.io/module=istio";
 #[derive(Debug, Error)]
 pub enum Error {
     /// Merging the resource into the base configuration.
-    #[error("cannot make a configuration of Istio from the resource")]
+    #[error("cannot build the configuration of Istio from the resource")]
     Configuration(#[from] configuration::Error),
     /// Istio's charts do not render with this configuration.
     #[error("cannot render Istio {version}")]
@@ -49,7 +54,7 @@ pub enum Error {
         source: Box<istio_charts::Error>,
     },
     /// A rendered object cannot be addressed.
-    #[error("a chart rendered an object without identity")]
+    #[error("a chart rendered an object without an identity")]
     Object {
         /// What is missing.
         #[from]
@@ -83,7 +88,8 @@ pub fn render_plan(
     let components =
         istio_charts::render(bundle, configuration, kubernetes_version, LIMITS).map_err(failed)?;
     for component in components {
-        for object in component.objects {
+        for mut object in component.objects {
+            environment::merge_duplicates(&mut object, configuration);
             plan.add(stage_of(component.name, &object), object)?;
         }
     }
@@ -94,12 +100,13 @@ pub fn render_plan(
         objects.sort_by_key(|(_, object)| write_rank(object));
     }
     boundary::check(plan.stages.values().flatten().map(|(id, _)| id))?;
+    boundary::check_variables(plan.stages.values().flatten())?;
     Ok(plan)
 }
 
 #[cfg(test)]
 impl Plan {
-    /// A plan of objects that nothing has checked, for tests of those who check again.
+    /// A plan of objects that nothing has checked, for tests of later checks.
     pub(crate) fn unchecked(objects: Vec<Value>) -> Self {
         let mut plan = Self { bundle: Bundle::embedded(), stages: BTreeMap::new(), warnings: Vec::new() };
         for object in objects {
@@ -119,7 +126,7 @@ impl Plan {
         Ok(())
     }
 
-    /// What the author of the resource should mend, although the plan can be followed.
+    /// What the author of the resource should correct, although the plan can be followed.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
@@ -166,7 +173,7 @@ impl Plan {
     }
 }
 
-/// Marks an object as part of the module, by which users, the dashboard and our own lists find it.
+/// Marks an object as part of the module, by which users, the dashboard, and the operator's own lists find it.
 fn add_module_label(object: &mut Value) {
     let (key, value) = (names::MODULE_LABEL, names::MODULE_LABEL_VALUE);
     let labels = &mut object["metadata"]["labels"];

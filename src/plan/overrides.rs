@@ -1,5 +1,5 @@
-//! What the operator's administrator decides about values and patches: how far authors of `Istio` resources are trusted
-//! with them, and values of the administrator's own below every resource.
+//! What the administrator of the operator decides about values and patches: how far authors of `Istio` resources are trusted
+//! with them, and the administrator's own values below every resource.
 //!
 //! Pure: text and values in, values out. The command line reads the file.
 

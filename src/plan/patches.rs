@@ -1,31 +1,33 @@
 //! Patches of a user on rendered objects (`spec.patches`).
 //!
-//! Pure. Each patch is judged by itself, so that a refusal can name it. One that finds its object no more, as after an
-//! upgrade, must not keep Istio from being repaired: it becomes a warning.
+//! Pure. Each patch is checked by itself, so that a refusal can name it. One whose object does not exist, as after an upgrade,
+//! must not keep Istio from being repaired: it becomes a warning.
 
 use istio_charts::strategic_merge;
 use serde_json::{Map, Value, json};
+use thiserror::Error;
 
 use super::OverrideMode;
 use super::rendering_policy::{self, Violation};
 use crate::api::v1alpha2::ObjectPatch;
 use crate::kubernetes::object::ObjectId;
-use crate::validate::Problem;
+use crate::text::sanitized;
+use crate::validate::{Problem, Remedy};
 
 /// The directive of strategic merge patches that is known, and what it may say.
 const DIRECTIVE: &str = "$patch";
 const SUPPORTED_DIRECTIVES: [&str; 2] = ["delete", "replace"];
 
-/// Most violations of one patch that are named.
-const MAX_PROBLEMS: usize = 10;
 /// Most strategic merges and JSON operations in all patches together.
 const MAX_OPERATIONS: usize = 200;
 /// Most parts that all patches may have together.
 const MAX_PATCH_NODES: usize = 20_000;
 /// What an object may grow to. The largest that the charts render has about 500 parts and 200 kB.
 const MAX_OBJECT_SIZE: ValueSize = ValueSize { nodes: 20_000, depth: 100, bytes: 1536 * 1024 };
+/// Longest warning in bytes.
+const MAX_WARNING_BYTES: usize = 512;
 
-/// What became of the patches.
+/// The result of applying patches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Patched {
     /// Why they cannot be followed.
@@ -34,38 +36,76 @@ pub struct Patched {
     pub warnings: Vec<String>,
 }
 
+/// Why patches cannot be applied.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+enum PatchError {
+    #[error("too many operations: {0}, and {MAX_OPERATIONS} are allowed. Remove some")]
+    TooManyOperations(usize),
+    #[error("too large: {0} parts, and {MAX_PATCH_NODES} are allowed. Make the patches smaller")]
+    TooLarge(usize),
+    #[error("nested too deeply: {} levels are allowed. Flatten the patches", MAX_OBJECT_SIZE.depth)]
+    TooDeep,
+    #[error("the patched object would be too large or too deeply nested")]
+    ObjectTooLarge,
+    #[error("the directive {0} is not supported. Use a JSON patch instead")]
+    Directive(String),
+    #[error("json is not a JSON patch: {0}")]
+    NotAJsonPatch(String),
+    #[error("the JSON patch does not fit the object: {0}")]
+    DoesNotFit(String),
+    #[error("exactly one of strategicMerge and json is required")]
+    OneOfTwo,
+    #[error("a patch cannot change which object this is")]
+    Identity,
+    #[error("a CRD cannot be patched")]
+    Crd,
+    #[error("the fields are closed")]
+    Closed(Vec<Violation>),
+}
+
 /// Applies the patches, in their order, to the objects. With a problem the objects are not to be used.
 pub fn apply(patches: &[ObjectPatch], mode: OverrideMode, objects: &mut [(ObjectId, Value)]) -> Patched {
     let mut result = Patched::default();
-    if let Some(problem) = too_many(patches) {
-        result.problems.push(Problem::warning("spec.patches", problem));
+    if let Err(error) = check_size(patches) {
+        result.problems.push(Problem::warning("spec.patches", error.to_string()));
         return result;
     }
     for (index, patch) in patches.iter().enumerate() {
         let field = format!("spec.patches[{index}]");
         match apply_one(patch, mode, objects) {
-            Ok(0) => result.warnings.push(format!(
-                "{field} changes nothing: no {} {} is rendered; correct its kind and name, or remove it",
-                patch.kind, patch.name
-            )),
-            Ok(_) => {}
-            Err(messages) => {
-                result
-                    .problems
-                    .extend(messages.into_iter().map(|message| Problem::warning(field.clone(), message)));
+            Ok(0) => {
+                let (kind, name) = (&patch.kind, &patch.name);
+                let warning = format!(
+                    "{field} changes nothing: no {kind} {name} is rendered. Correct its kind and name, or remove it"
+                );
+                result.warnings.push(sanitized(&warning, MAX_WARNING_BYTES));
             }
+            Ok(_) => {}
+            Err((id, error)) => result.problems.extend(problems(&field, id.as_ref(), error)),
         }
     }
     result
 }
 
-/// Why there are too many patches, or too large ones, to apply them.
-fn too_many(patches: &[ObjectPatch]) -> Option<String> {
+/// The problems of one patch. Closed fields name their object themselves.
+fn problems(field: &str, id: Option<&ObjectId>, error: PatchError) -> Vec<Problem> {
+    match (error, id) {
+        (PatchError::Closed(violations), _) => violations
+            .iter()
+            .map(|violation| {
+                Problem::warning(field, violation.to_string()).with_remedy(Remedy::UnrestrictedOverrides)
+            })
+            .collect(),
+        (error, Some(id)) => vec![Problem::warning(field, format!("{id}: {error}"))],
+        (error, None) => vec![Problem::warning(field, error.to_string())],
+    }
+}
+
+/// Checks that there are not too many patches, and that they are not too large to apply them.
+fn check_size(patches: &[ObjectPatch]) -> Result<(), PatchError> {
     let operations: usize = patches.iter().map(|patch| patch.json.as_ref().map_or(1, Vec::len)).sum();
     if operations > MAX_OPERATIONS {
-        return Some(format!(
-            "too many operations: {operations}, and {MAX_OPERATIONS} are allowed. Remove some"
-        ));
+        return Err(PatchError::TooManyOperations(operations));
     }
     let values =
         patches.iter().flat_map(|patch| patch.json.iter().flatten().filter_map(|o| o.value.as_ref()));
@@ -74,43 +114,27 @@ fn too_many(patches: &[ObjectPatch]) -> Option<String> {
     for size in values.chain(fields).map(ValueSize::of) {
         nodes += size.nodes;
         if size.depth > MAX_OBJECT_SIZE.depth {
-            return Some(format!(
-                "nested too deeply: {} levels are allowed. Flatten the patches",
-                MAX_OBJECT_SIZE.depth
-            ));
+            return Err(PatchError::TooDeep);
         }
     }
-    (nodes > MAX_PATCH_NODES).then(|| {
-        format!("too large: {nodes} parts, and {MAX_PATCH_NODES} are allowed. Make the patches smaller")
-    })
+    if nodes > MAX_PATCH_NODES { Err(PatchError::TooLarge(nodes)) } else { Ok(()) }
 }
 
-/// Applies one patch and returns to how many objects; or says what is wrong.
+/// Applies one patch, and returns to how many objects; or what is wrong, and with which object.
 fn apply_one(
     patch: &ObjectPatch,
     mode: OverrideMode,
     objects: &mut [(ObjectId, Value)],
-) -> Result<usize, Vec<String>> {
-    let change = ParsedPatch::of(patch).map_err(|problem| vec![problem])?;
+) -> Result<usize, (Option<ObjectId>, PatchError)> {
+    let change = ParsedPatch::of(patch).map_err(|error| (None, error))?;
     let mut count = 0;
     for (id, object) in objects.iter_mut().filter(|(id, _)| id.kind == patch.kind && id.name == patch.name) {
-        let mut after = object.clone();
-        change.apply(&mut after).map_err(|problem| vec![format!("{id}: {problem}")])?;
-        if ObjectId::of(&after).as_ref() != Ok(&*id) {
-            return Err(vec![format!("{id}: a patch cannot change which object this is")]);
-        }
-        if mode == OverrideMode::Restricted {
-            let violations = violations(id, object, &after);
-            if !violations.is_empty() {
-                return Err(violations.iter().take(MAX_PROBLEMS).map(rejection_message).collect());
-            }
-        }
-        *object = after;
+        *object = change.applied(id, object, mode).map_err(|error| (Some(id.clone()), error))?;
         count += 1;
     }
-    // Definitions are not among the rendered objects; a warning would promise that another name helps.
+    // CRDs are not among the rendered objects; a warning would promise that another name helps.
     if count == 0 && patch.kind == "CustomResourceDefinition" {
-        return Err(vec!["a definition cannot be changed this way".to_owned()]);
+        return Err((None, PatchError::Crd));
     }
     Ok(count)
 }
@@ -121,24 +145,18 @@ fn violations(id: &ObjectId, before: &Value, after: &Value) -> Vec<Violation> {
         .map_or_else(|| rendering_policy::changes(id, before, after), |violation| vec![violation])
 }
 
-fn rejection_message(violation: &Violation) -> String {
-    format!("{violation}. The administrator of the operator can allow every patch (--overrides=unrestricted)")
-}
-
 enum ParsedPatch {
     StrategicMerge(Value),
     Json(Vec<json_patch::PatchOperation>),
 }
 
 impl ParsedPatch {
-    fn of(patch: &ObjectPatch) -> Result<Self, String> {
+    fn of(patch: &ObjectPatch) -> Result<Self, PatchError> {
         match (&patch.strategic_merge, &patch.json) {
             (Some(merge), None) => {
                 let merge = Value::Object(merge.clone());
                 match unknown_directive(&merge) {
-                    Some(directive) => {
-                        Err(format!("the directive {directive} is not supported, use a JSON patch instead"))
-                    }
+                    Some(directive) => Err(PatchError::Directive(directive)),
                     None => Ok(Self::StrategicMerge(merge)),
                 }
             }
@@ -150,14 +168,30 @@ impl ParsedPatch {
                     .collect();
                 serde_json::from_value(Value::Array(operations))
                     .map(Self::Json)
-                    .map_err(|error| format!("json is no JSON patch: {error}"))
+                    .map_err(|error| PatchError::NotAJsonPatch(error.to_string()))
             }
-            _ => Err("give exactly one of strategicMerge and json".to_owned()),
+            _ => Err(PatchError::OneOfTwo),
         }
     }
 
+    /// The object with the change, if that is allowed.
+    fn applied(&self, id: &ObjectId, before: &Value, mode: OverrideMode) -> Result<Value, PatchError> {
+        let mut after = before.clone();
+        self.apply(&mut after)?;
+        if ObjectId::of(&after).as_ref() != Ok(id) {
+            return Err(PatchError::Identity);
+        }
+        if mode == OverrideMode::Restricted {
+            let violations = violations(id, before, &after);
+            if !violations.is_empty() {
+                return Err(PatchError::Closed(violations));
+            }
+        }
+        Ok(after)
+    }
+
     /// Applies the change step by step, none of which may make more of the object than [`MAX_OBJECT_SIZE`].
-    fn apply(&self, object: &mut Value) -> Result<(), String> {
+    fn apply(&self, object: &mut Value) -> Result<(), PatchError> {
         match self {
             Self::StrategicMerge(patch) => {
                 ValueSize::of(object).plus(&ValueSize::of(patch)).check()?;
@@ -166,7 +200,8 @@ impl ParsedPatch {
             }
             Self::Json(operations) => operations.iter().try_for_each(|operation| {
                 ValueSize::after(object, operation).check()?;
-                json_patch::patch(object, std::slice::from_ref(operation)).map_err(|error| error.to_string())
+                json_patch::patch(object, std::slice::from_ref(operation))
+                    .map_err(|error| PatchError::DoesNotFit(error.to_string()))
             }),
         }
     }
@@ -235,15 +270,11 @@ impl ValueSize {
         }
     }
 
-    fn check(self) -> Result<(), String> {
+    fn check(self) -> Result<(), PatchError> {
         let is_small = self.nodes <= MAX_OBJECT_SIZE.nodes
             && self.depth <= MAX_OBJECT_SIZE.depth
             && self.bytes <= MAX_OBJECT_SIZE.bytes;
-        if is_small {
-            Ok(())
-        } else {
-            Err("the patched object would be too large or too deeply nested".to_owned())
-        }
+        if is_small { Ok(()) } else { Err(PatchError::ObjectTooLarge) }
     }
 }
 
@@ -412,6 +443,13 @@ mod tests {
     }
 
     #[test]
+    fn a_warning_cannot_forge_a_line() {
+        let patch = merge("Deploy\u{1b}[31m\nFAKE\u{202e}", "istiod", &json!({}));
+        let result = apply(&[patch], &mut objects());
+        assert!(crate::text::is_plain(&result.warnings[0]), "{:?}", result.warnings);
+    }
+
+    #[test]
     fn a_refused_patch_leaves_its_object_as_it_was() {
         let before = objects();
         let mut after = objects();
@@ -428,7 +466,7 @@ mod tests {
                 patch(json!({"kind": "Deployment", "name": "istiod", "json": [], "strategicMerge": {}})),
                 "exactly one of",
             ),
-            (operations(&json!([{"op": "frobnicate", "path": "/spec"}])), "no JSON patch"),
+            (operations(&json!([{"op": "frobnicate", "path": "/spec"}])), "not a JSON patch"),
             (operations(&json!([{"op": "remove", "path": "/spec/paused"}])), "/spec/paused"),
             (operations(&json!([{"op": "test", "path": "/spec/replicas", "value": 7}])), "/spec/replicas"),
             (
@@ -445,7 +483,7 @@ mod tests {
                 "$patch: \"frobnicate\"",
             ),
             (merge("ClusterRole", "istiod", &json!({})), "a permission"),
-            (merge("CustomResourceDefinition", "gateways.networking.istio.io", &json!({})), "a definition"),
+            (merge("CustomResourceDefinition", "gateways.networking.istio.io", &json!({})), "a CRD"),
             (
                 operations(&json!([{"op": "add", "path": "/spec/template/spec/hostNetwork", "value": true}])),
                 "Deployment istio-system/istiod at spec.template.spec.hostNetwork: this field cannot be changed",

@@ -22,7 +22,7 @@ pub enum Stage {
     Roles,
     /// Who has them; apart from the roles, because the API server refuses to bind a role that it does not know yet.
     RoleBindings,
-    /// ConfigMaps and quotas, which workloads read when they start; complete when the definitions are established, too.
+    /// ConfigMaps and quotas, which workloads read when they start; complete when the CRDs are established, too.
     Configuration,
     /// istiod with its Services and validators; complete when one replica serves.
     Istiod,
@@ -55,8 +55,8 @@ impl Stage {
 
     /// The stage in which an object of this one is written, given whether it was written before.
     ///
-    /// Webhooks that inject already are kept up together with istiod: while they wait for an istiod that does not come up,
-    /// nobody would put them back.
+    /// Webhooks that inject already are written together with istiod: if they waited for an istiod that does not start, nobody
+    /// would revert changes of them.
     #[must_use]
     pub const fn write_stage(self, exists: bool) -> Self {
         match self {

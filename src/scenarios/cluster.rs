@@ -88,8 +88,7 @@ impl Cluster {
     /// Starts an operator.
     pub(super) fn start(&self) -> Operator {
         let client = self.server.client();
-        let connections =
-            Connections { requests: client.clone(), streams: client.clone(), coalesced: client };
+        let connections = Connections { requests: client.clone(), streams: client };
         let leadership = self.leadership.subscribe();
         let (client, _) = fenced_client(connections, leadership.clone(), Limits::default());
         let shutdown = CancellationToken::new();

@@ -9,23 +9,23 @@ use crate::api::Istio;
 use crate::api::conditions::{Reason, State};
 use crate::messages;
 
-/// Whether a resource is in charge.
+/// Whether a resource is the active one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InstanceStatus {
     /// It is the one to follow.
     Active,
-    /// It lies in a namespace where no resource is followed.
+    /// It is in a namespace where no resource is followed.
     WrongNamespace {
-        /// Where it lies.
+        /// The namespace of the resource.
         namespace: String,
-        /// Where it would be followed.
+        /// The namespace in which resources are followed.
         expected: String,
     },
-    /// Another resource is in charge.
+    /// Another resource is the active one.
     OlderExists {
-        /// Namespace of the resource in charge.
+        /// Namespace of the active resource.
         namespace: String,
-        /// Name of the resource in charge.
+        /// Name of the active resource.
         name: String,
     },
 }
@@ -36,23 +36,23 @@ impl InstanceStatus {
     pub fn rejection(&self) -> Option<Rejection> {
         match self {
             Self::Active => None,
-            Self::WrongNamespace { namespace, expected } => Some(Rejection {
-                reason: Reason::ReconcileFailed,
-                state: State::Error,
-                message: messages::wrong_namespace(namespace, expected),
-            }),
-            Self::OlderExists { namespace, name } => Some(Rejection {
-                reason: Reason::OlderCRExists,
-                state: State::Warning,
-                message: messages::older_resource(namespace, name),
-            }),
+            Self::WrongNamespace { namespace, expected } => Some(Rejection::new(
+                Reason::ReconcileFailed,
+                State::Error,
+                messages::wrong_namespace(namespace, expected),
+            )),
+            Self::OlderExists { namespace, name } => Some(Rejection::new(
+                Reason::OlderCRExists,
+                State::Warning,
+                messages::older_resource(namespace, name),
+            )),
         }
     }
 }
 
-/// Decides whether `this` is in charge, given all `Istio` resources of the cluster, in any order, and the namespace in
-/// which they are followed. The oldest one is, and of several of the same second the one with the smallest UID, so that
-/// every observer comes to the same answer.
+/// Decides whether `this` is active, given all `Istio` resources of the cluster, in any order, and the namespace in which
+/// they are followed. The oldest one is active, and of several of the same second the one with the smallest UID, so that
+/// every observer comes to the same result.
 #[must_use]
 pub fn check_active_instance<'a>(
     all: impl IntoIterator<Item = &'a Istio>,
@@ -75,7 +75,7 @@ pub fn check_active_instance<'a>(
     }
 }
 
-/// What resources are ordered by. One without a timestamp has not been created yet and comes last.
+/// The order of resources. One without a timestamp has not been created yet and comes last.
 fn age(istio: &Istio) -> (bool, Option<&Time>, Option<&str>) {
     let created = istio.metadata.creation_timestamp.as_ref();
     (created.is_none(), created, istio.metadata.uid.as_deref())

@@ -1,19 +1,26 @@
 //! The checks of external authorizers: names that can be referred to, services that Istio can resolve.
-//! Checks what Istio's own validation of extension providers would refuse after the installation.
+//!
+//! Pure. Checks what Istio's own validation of extension providers, or Envoy, would refuse after the installation.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Problem;
-use super::spec::{is_dns_label, is_dns_name};
+use thiserror::Error;
+
+use super::{Problem, Problems, envoy_format};
 use crate::api::v1alpha2::{Authorizer, AuthorizerHeaders};
 use crate::duration;
+use crate::names::{is_host_label, is_host_name};
+use crate::text::escaped;
 
 /// Names of extension providers that exist without the resource: those of the base configuration, then those of Istio's
 /// default mesh configuration. An authorizer of the same name would silently replace one of them.
 pub const BUILT_IN_PROVIDERS: [&str; 6] =
     ["kyma-traces", "kyma-logs", "stdout-json", "envoy", "prometheus", "stackdriver"];
+
+/// Longest name of a header in a path, in characters.
+const MAX_SHOWN: usize = 80;
 
 /// An external authorizer that Istio will accept.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,85 +31,115 @@ pub struct ValidatedAuthorizer {
     pub service: String,
     /// Port of the service.
     pub port: u16,
-    /// Put in front of the path of the request to be checked.
+    /// Prefix for the path of the request to be checked.
     pub path_prefix: Option<String>,
-    /// How long to wait for an answer; more than zero.
+    /// Timeout of a check; more than zero.
     pub timeout: Option<Duration>,
     /// Headers passed between client, authorizer and workload.
     pub headers: AuthorizerHeaders,
 }
 
-/// Checks all authorizers of a spec and adds what is wrong to `problems`.
-pub(super) fn check(authorizers: Vec<Authorizer>, problems: &mut Vec<Problem>) -> Vec<ValidatedAuthorizer> {
+/// Why an authorizer is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+enum Error {
+    #[error("the name is empty. Write the name that AuthorizationPolicies refer to")]
+    EmptyName,
+    #[error("{0:?} is the name of a built-in extension provider. Choose another name")]
+    BuiltInName(String),
+    #[error("{0:?} is the name of another authorizer, too. Give each authorizer its own name")]
+    RepeatedName(String),
+    #[error(
+        "{0:?} is not a service. Write its full host name, for example \"authorizer.my-namespace.svc.cluster.local\""
+    )]
+    Service(String),
+    #[error("{0:?} must begin with a slash")]
+    RelativePathPrefix(String),
+    #[error("{0:?} is not the path of a URL. Write special characters as %20")]
+    PathPrefix(String),
+    #[error("{0} is not a port. Write a number from 1 to 65535")]
+    Port(i64),
+    #[error("{text:?} is not a duration: {cause}")]
+    Timeout { text: String, cause: String },
+    #[error("{0:?} is too short. Write a duration above zero, such as 500ms or 2s")]
+    ZeroTimeout(String),
+    #[error("the value is a format of Envoy, and {0}")]
+    HeaderFormat(#[from] envoy_format::Error),
+    #[error("{0:?} is not the name of a header that can be added")]
+    HeaderName(String),
+}
+
+/// Checks all authorizers of a spec, and adds what is wrong to `problems`.
+pub(super) fn check(authorizers: Vec<Authorizer>, problems: &mut Problems) -> Vec<ValidatedAuthorizer> {
     let mut names = BTreeSet::new();
     authorizers
         .into_iter()
         .enumerate()
         .map(|(index, authorizer)| {
-            let field = |name: &str| format!("spec.config.authorizers[{index}].{name}");
-            let mut refuse =
-                |name: &str, message: String| problems.push(Problem::warning(field(name), message));
-            if let Err(message) = check_name(&authorizer.name, &mut names) {
-                refuse("name", message);
+            let mut refuse = |name: &str, error: Error| {
+                let field = format!("spec.config.authorizers[{index}].{name}");
+                problems.push(Problem::warning(field, error.to_string()));
+            };
+            if let Err(error) = check_name(&authorizer.name, &mut names) {
+                refuse("name", error);
             }
             check_one(authorizer, &mut refuse)
         })
         .collect()
 }
 
-fn check_one(authorizer: Authorizer, refuse: &mut dyn FnMut(&str, String)) -> ValidatedAuthorizer {
+fn check_one(authorizer: Authorizer, refuse: &mut dyn FnMut(&str, Error)) -> ValidatedAuthorizer {
     let service = authorizer.service.unwrap_or_default();
-    if let Err(message) = check_service(&service) {
-        refuse("service", message);
+    if let Err(error) = check_service(&service) {
+        refuse("service", error);
     }
     let path_prefix = authorizer.path_prefix.filter(|prefix| !prefix.is_empty());
-    if let Some(Err(message)) = path_prefix.as_deref().map(check_path_prefix) {
-        refuse("pathPrefix", message);
+    if let Some(Err(error)) = path_prefix.as_deref().map(check_path_prefix) {
+        refuse("pathPrefix", error);
     }
-    let port = read_port(authorizer.port).unwrap_or_else(|message| {
-        refuse("port", message);
+    let port = read_port(authorizer.port).unwrap_or_else(|error| {
+        refuse("port", error);
         0
     });
-    let timeout = authorizer.timeout.as_deref().map(read_timeout).transpose().unwrap_or_else(|message| {
-        refuse("timeout", message);
+    let timeout = authorizer.timeout.as_deref().map(read_timeout).transpose().unwrap_or_else(|error| {
+        refuse("timeout", error);
         None
     });
-    ValidatedAuthorizer {
-        name: authorizer.name,
-        service,
-        port,
-        path_prefix,
-        timeout,
-        headers: authorizer.headers.unwrap_or_default(),
+    let headers = authorizer.headers.unwrap_or_default();
+    for (name, value) in headers.in_check.iter().flat_map(|check| check.add.iter().flatten()) {
+        if let Err(error) = check_added_header(name, value) {
+            refuse(&format!("headers.inCheck.add.{}", escaped(name, MAX_SHOWN)), error);
+        }
     }
+    ValidatedAuthorizer { name: authorizer.name, service, port, path_prefix, timeout, headers }
 }
 
-fn check_name(name: &str, names: &mut BTreeSet<String>) -> Result<(), String> {
+/// Envoy expands the value of a header that it adds, and refuses its whole configuration if that or the name is invalid.
+fn check_added_header(name: &str, value: &str) -> Result<(), Error> {
+    if name.is_empty() || name.starts_with(':') || name.eq_ignore_ascii_case("host") {
+        return Err(Error::HeaderName(name.to_owned()));
+    }
+    Ok(envoy_format::check(value)?)
+}
+
+fn check_name(name: &str, names: &mut BTreeSet<String>) -> Result<(), Error> {
     if name.trim().is_empty() {
-        return Err("the name is empty; write the name that AuthorizationPolicies shall use".to_owned());
+        return Err(Error::EmptyName);
     }
     if BUILT_IN_PROVIDERS.contains(&name) {
-        return Err(format!("{name:?} is the name of a built-in extension provider; choose another name"));
+        return Err(Error::BuiltInName(name.to_owned()));
     }
     if !names.insert(name.to_owned()) {
-        return Err(format!(
-            "{name:?} is the name of another authorizer too; give each authorizer its own name"
-        ));
+        return Err(Error::RepeatedName(name.to_owned()));
     }
     Ok(())
 }
 
-fn check_service(service: &str) -> Result<(), String> {
+fn check_service(service: &str) -> Result<(), Error> {
     let valid = match service.split_once('/') {
         Some((namespace, host)) => is_namespace(namespace) && is_host_pattern(host),
         None => is_host(service) || service.parse::<IpAddr>().is_ok(),
     };
-    if valid {
-        return Ok(());
-    }
-    Err(format!(
-        "{service:?} names no service; write its full host name, for example \"authorizer.my-namespace.svc.cluster.local\""
-    ))
+    if valid { Ok(()) } else { Err(Error::Service(service.to_owned())) }
 }
 
 /// A host name as Istio's `ValidateFQDN` takes it: it may end in a dot, and what is all digits at its end is meant to be an
@@ -110,57 +147,65 @@ fn check_service(service: &str) -> Result<(), String> {
 fn is_host(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or_default();
     let is_number = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
-    !is_number && is_dns_name(name.strip_suffix('.').unwrap_or(name))
+    !is_number && is_host_name(name.strip_suffix('.').unwrap_or(name))
 }
 
 /// A namespace before a host, as Istio's `ValidateNamespaceSlashWildcardHostname` takes it.
 fn is_namespace(namespace: &str) -> bool {
     let named = namespace.strip_prefix('~').unwrap_or(namespace);
-    !namespace.is_empty() && (matches!(named, "" | "*" | ".") || is_dns_label(named))
+    !namespace.is_empty() && (matches!(named, "" | "*" | ".") || is_host_label(named))
 }
 
 /// A host after a namespace: no short name, and a wildcard at most for its first label.
 fn is_host_pattern(host: &str) -> bool {
     host == "*"
         || host.split_once('.').is_some_and(|(first, rest)| {
-            host.len() <= 255 && (first == "*" || is_dns_label(first)) && (rest.is_empty() || is_host(rest))
+            host.len() <= 255 && (first == "*" || is_host_label(first)) && (rest.is_empty() || is_host(rest))
         })
 }
 
 /// A path that Istio's parser of URLs takes.
-fn check_path_prefix(prefix: &str) -> Result<(), String> {
+fn check_path_prefix(prefix: &str) -> Result<(), Error> {
     if !prefix.starts_with('/') {
-        return Err(format!("{prefix:?} must begin with a slash"));
+        return Err(Error::RelativePathPrefix(prefix.to_owned()));
     }
     let path = prefix.split('?').next().unwrap_or_default();
     let is_escape = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
     if prefix.bytes().any(|byte| byte.is_ascii_control()) || !path.split('%').skip(1).all(is_escape) {
-        return Err(format!("{prefix:?} is no path of a URL; write special characters as %20"));
+        return Err(Error::PathPrefix(prefix.to_owned()));
     }
     Ok(())
 }
 
-fn read_port(port: i64) -> Result<u16, String> {
-    u16::try_from(port)
-        .ok()
-        .filter(|port| *port > 0)
-        .ok_or_else(|| format!("{port} is not a port; write a number from 1 to 65535"))
+fn read_port(port: i64) -> Result<u16, Error> {
+    u16::try_from(port).ok().filter(|port| *port > 0).ok_or(Error::Port(port))
 }
 
-fn read_timeout(timeout: &str) -> Result<Duration, String> {
-    let duration =
-        duration::parse(timeout).map_err(|error| format!("{timeout:?} is not a duration: {error}"))?;
-    if duration.is_zero() {
-        return Err(format!(
-            "{timeout:?} leaves no time for an answer; write a duration above zero, such as 500ms or 2s"
-        ));
-    }
-    Ok(duration)
+fn read_timeout(timeout: &str) -> Result<Duration, Error> {
+    let duration = duration::parse(timeout)
+        .map_err(|cause| Error::Timeout { text: timeout.to_owned(), cause: cause.to_string() })?;
+    if duration.is_zero() { Err(Error::ZeroTimeout(timeout.to_owned())) } else { Ok(duration) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn headers_that_are_added_cannot_read_variables_or_break_envoy() {
+        for (name, value, is_accepted) in [
+            ("x-from", "mesh", true),
+            ("x-client", "%DOWNSTREAM_REMOTE_ADDRESS%", true),
+            ("x", "%ENVIRONMENT(SECRET)%", false),
+            ("x", "%REQ(authorization)%", false),
+            ("x", "%NOSUCH%", false),
+            ("x", "100%", false),
+            (":method", "GET", false),
+            ("Host", "a", false),
+        ] {
+            assert_eq!(check_added_header(name, value).is_ok(), is_accepted, "{name}: {value}");
+        }
+    }
 
     /// Istio's `validateExtensionProviderService` gives the same answers.
     #[test]

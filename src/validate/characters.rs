@@ -1,63 +1,55 @@
-//! Control characters in the typed part of a resource.
+//! Unsafe characters in the typed part of a resource.
 //!
-//! The charts print many texts as they are, so that a line break in one could become a line of the rendered object. Values
-//! and patches are judged elsewhere, by what becomes of them.
+//! Pure. The charts print many texts without quoting them, so that a line break could become a line of a rendered object.
+//! Values and patches are checked by `plan`.
 
 use serde_json::Value;
 
-use super::Problem;
+use super::{Problem, Problems};
 use crate::api::IstioSpec;
+use crate::text::{escaped, is_plain};
 
-/// Fields that are judged elsewhere.
+/// Fields that `plan` checks.
 const UNTYPED_FIELDS: [&str; 2] = ["patches", "values"];
-/// Most problems that are collected.
-const MAX_PROBLEMS: usize = 10;
+/// Longest name in a path, in characters.
+const MAX_NAME: usize = 80;
 
-/// Adds a problem for each text or name with control characters in it.
-pub(super) fn check(spec: &IstioSpec, problems: &mut Vec<Problem>) {
-    // A spec that cannot be written as JSON has not been read from any.
+/// Adds a problem for each text or name with unsafe characters in it.
+pub(super) fn check(spec: &IstioSpec, problems: &mut Problems) {
+    // A spec that was read from JSON can be written as JSON.
     let Ok(Value::Object(fields)) = serde_json::to_value(spec) else { return };
-    let mut found = Vec::new();
     for (name, value) in fields.iter().filter(|(name, _)| !UNTYPED_FIELDS.contains(&name.as_str())) {
-        find_control_characters(&format!("spec.{name}"), value, &mut found);
+        find_unsafe_characters(&format!("spec.{name}"), value, problems);
     }
-    problems.extend(found);
 }
 
-fn find_control_characters(path: &str, value: &Value, found: &mut Vec<Problem>) {
-    if found.len() >= MAX_PROBLEMS {
-        return;
-    }
+fn find_unsafe_characters(path: &str, value: &Value, found: &mut Problems) {
     match value {
-        Value::String(text) if has_control_characters(text) => {
+        Value::String(text) if !is_plain(text) => {
             found.push(Problem::warning(
                 path,
-                "control characters, such as line breaks, are not allowed. Remove them",
+                "control and invisible characters, such as line breaks, are not allowed. Remove them",
             ));
         }
         Value::Object(fields) => {
             for (name, value) in fields {
-                let shown: String = name.chars().take(80).flat_map(char::escape_debug).collect();
-                if has_control_characters(name) {
+                let path = format!("{path}.{}", escaped(name, MAX_NAME));
+                if !is_plain(name) {
                     found.push(Problem::warning(
-                        format!("{path}.{shown}"),
-                        "control characters, such as line breaks, are not allowed in a name. Remove them",
+                        &path,
+                        "control and invisible characters, such as line breaks, are not allowed in a name. Remove them",
                     ));
                 }
-                find_control_characters(&format!("{path}.{shown}"), value, found);
+                find_unsafe_characters(&path, value, found);
             }
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                find_control_characters(&format!("{path}[{index}]"), item, found);
+                find_unsafe_characters(&format!("{path}[{index}]"), item, found);
             }
         }
         _ => {}
     }
-}
-
-fn has_control_characters(text: &str) -> bool {
-    text.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
 }
 
 #[cfg(test)]
@@ -68,13 +60,21 @@ mod tests {
 
     fn problems(spec: Value) -> Vec<String> {
         let spec: IstioSpec = serde_json::from_value(spec).unwrap();
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         check(&spec, &mut problems);
-        problems.iter().map(|problem| problem.field.clone()).collect()
+        let report = problems.into_rejection().map(|rejection| rejection.problems).unwrap_or_default();
+        report.iter().filter_map(|line| Some(line.split_once(": ")?.0.to_owned())).collect()
     }
 
     #[test]
-    fn control_characters_are_refused_in_every_typed_field() {
+    fn every_text_with_unsafe_characters_is_reported() {
+        let texts = vec!["a\u{202e}b"; 25];
+        let spec = json!({"config": {"proxyStatsMatcher": {"inclusionRegexps": texts}}});
+        assert_eq!(problems(spec).len(), 25);
+    }
+
+    #[test]
+    fn unsafe_characters_are_refused_in_every_typed_field() {
         for (spec, field) in [
             (json!({"config": {"trustDomain": "a\nb"}}), Some("spec.config.trustDomain")),
             (
@@ -84,7 +84,7 @@ mod tests {
             (
                 json!({"config": {"authorizers": [{"name": "a", "port": 1, "service": "b", "headers":
                     {"inCheck": {"add": {"x\n": "y"}}}}]}}),
-                Some("spec.config.authorizers[0].headers.inCheck.add.x\\n"),
+                Some("spec.config.authorizers[0].headers.inCheck.add.x\\u{a}"),
             ),
             (json!({"config": {"trustDomain": "example.com"}}), None),
             (json!({"values": {"a": "b\nc"}}), None),

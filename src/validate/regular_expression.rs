@@ -1,6 +1,7 @@
-//! Tells whether a text is a regular expression of RE2, the library that Envoy matches statistics with.
-//! Follows the syntax that RE2 documents (github.com/google/re2/wiki/Syntax). Only checks; never matches. A Rust
-//! regular expression crate would accept another language: it lacks `\Q…\E` and adds set operations.
+//! Checks whether a text is a regular expression of RE2, the library with which Envoy matches statistics.
+//!
+//! Pure. Follows the syntax that RE2 documents (github.com/google/re2/wiki/Syntax), and never matches. Rust's `regex`
+//! crate accepts another language: it lacks `\Q…\E` and adds set operations.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +13,11 @@ const MAX_DEPTH: u32 = 1000;
 /// Checks an expression.
 ///
 /// # Errors
-/// What is wrong with it, as half a sentence.
+/// What is wrong with it, as a clause.
 pub(super) fn check(expression: &str) -> Result<(), String> {
     let mut parser = Parser { rest: expression, names: BTreeSet::new(), depth: 0 };
     parser.alternatives()?;
-    if parser.rest.is_empty() { Ok(()) } else { Err("a closing parenthesis has no opening one".to_owned()) }
+    if parser.rest.is_empty() { Ok(()) } else { Err("an opening parenthesis is missing".to_owned()) }
 }
 
 struct Parser<'a> {
@@ -68,7 +69,7 @@ impl Parser<'_> {
             Some((weight, false)) => weight.saturating_mul(count.max(1)),
         };
         if weight > MAX_REPETITIONS {
-            return Err(format!("it asks for more than {MAX_REPETITIONS} repetitions"));
+            return Err(format!("it has more than {MAX_REPETITIONS} repetitions"));
         }
         self.accept('?');
         Ok(weight)
@@ -87,7 +88,7 @@ impl Parser<'_> {
         let count = |text: &str| text.parse::<u32>().unwrap_or(u32::MAX);
         let (least, most) = (count(least), if most.is_empty() { count(least) } else { count(most) });
         if least > most || most > MAX_REPETITIONS {
-            return Err(format!("{{{inside}}} is not a possible number of repetitions"));
+            return Err(format!("{{{inside}}} is not a valid number of repetitions"));
         }
         self.rest = after;
         Ok(Some(most))
@@ -116,7 +117,7 @@ impl Parser<'_> {
             let valid =
                 !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
             if !valid || !self.names.insert(name) {
-                return Err(format!("{name:?} is not the name of a group, or of two"));
+                return Err(format!("{name:?} is not a valid name of a group, or the name of two groups"));
             }
             self.rest = after;
             return Ok(GroupHead::Group);
@@ -131,7 +132,7 @@ impl Parser<'_> {
         let known = |flags: &str| flags.bytes().all(|flag| b"imsU".contains(&flag));
         let is_group = after.starts_with(':');
         if !known(set) || !known(cleared) || cleared.is_empty() {
-            return Err(format!("(?{flags} is not a kind of group that RE2 has"));
+            return Err(format!("(?{flags} is not a group that RE2 supports"));
         }
         self.rest = &after[1..];
         Ok(if is_group { GroupHead::Group } else { GroupHead::FlagsOnly })
@@ -201,7 +202,7 @@ impl Parser<'_> {
             'x' => self.hexadecimal(),
             '0'..='7' => self.octal(next),
             _ if next.is_ascii() && !next.is_ascii_alphanumeric() => Ok(next),
-            _ => Err(format!(r"\{next} is not an escape that RE2 has")),
+            _ => Err(format!(r"\{next} is not an escape that RE2 supports")),
         }
     }
 
@@ -223,7 +224,7 @@ impl Parser<'_> {
     fn octal(&mut self, first: char) -> Result<char, String> {
         let is_octal = |c: char| c.is_digit(8);
         if first != '0' && !self.rest.starts_with(is_octal) {
-            return Err(format!(r"\{first} is a back-reference, which RE2 does not have"));
+            return Err(format!(r"\{first} is a back-reference, which RE2 does not support"));
         }
         let mut number = first.to_digit(8).unwrap_or(0);
         for _ in 0..2 {
@@ -261,7 +262,7 @@ impl Parser<'_> {
             return Ok(false);
         };
         if !NAMES.contains(&name.strip_prefix('^').unwrap_or(name)) {
-            return Err(format!("[:{name}:] is not a class that RE2 has"));
+            return Err(format!("[:{name}:] is not a class that RE2 supports"));
         }
         self.rest = after;
         Ok(true)
@@ -274,7 +275,7 @@ impl Parser<'_> {
             self.advance('-');
             let high = self.class_character()?;
             if high < low {
-                return Err(format!("the range {low}-{high} is upside down"));
+                return Err(format!("the range {low}-{high} is reversed"));
             }
         }
         Ok(())

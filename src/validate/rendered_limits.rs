@@ -1,11 +1,10 @@
-//! The checks of what a resource and the defaults give together, which Kubernetes would refuse only after half of it was
-//! installed.
+//! Checks of the merged configuration that Kubernetes would make only after half of Istio was installed.
 //!
 //! A resource may give one half of a pair and leave the other to the defaults, so the merged configuration is checked.
 
 use serde_json::Value;
 
-use super::{Problem, Rejection, rejection};
+use super::{Problem, Problems};
 use crate::kubernetes::quantity::thousandths;
 
 /// Where the settings of each component are in the merged configuration, and where a user writes them.
@@ -17,12 +16,9 @@ const COMPONENTS: [(&str, &str); 5] = [
     ("/spec/values/global/proxy", "spec.components.proxy.k8s"),
 ];
 
-/// Checks a merged configuration.
-///
-/// # Errors
-/// A rejection that names every problem at once.
-pub fn check_rendered_limits(configuration: &Value) -> Result<(), Rejection> {
-    let mut problems = Vec::new();
+/// Checks a merged configuration, and returns what is wrong with it.
+pub(crate) fn check_rendered_limits(configuration: &Value) -> Problems {
+    let mut problems = Problems::default();
     for (pointer, field) in COMPONENTS {
         if let Some(settings) = configuration.pointer(pointer) {
             check_scaling(settings, field, &mut problems);
@@ -30,17 +26,17 @@ pub fn check_rendered_limits(configuration: &Value) -> Result<(), Rejection> {
             check_resources(settings, field, &mut problems);
         }
     }
-    if problems.is_empty() { Ok(()) } else { Err(rejection(&problems)) }
+    problems
 }
 
-fn check_scaling(settings: &Value, field: &str, problems: &mut Vec<Problem>) {
+fn check_scaling(settings: &Value, field: &str, problems: &mut Problems) {
     let bound = |name: &str| settings.pointer(&format!("/hpaSpec/{name}")).and_then(Value::as_i64);
     let (min, max) = (bound("minReplicas"), bound("maxReplicas"));
     for (name, value) in [("minReplicas", min), ("maxReplicas", max)] {
         if value == Some(0) {
             problems.push(Problem::warning(
                 format!("{field}.hpaSpec.{name}"),
-                "an autoscaler cannot scale to 0; write at least 1",
+                "an autoscaler cannot scale to 0. Write at least 1",
             ));
         }
     }
@@ -51,13 +47,13 @@ fn check_scaling(settings: &Value, field: &str, problems: &mut Vec<Problem>) {
         problems.push(Problem::warning(
             format!("{field}.hpaSpec"),
             format!(
-                "minReplicas {min} is over maxReplicas {max}; write a maxReplicas of at least {min}, or a lower minReplicas"
+                "minReplicas {min} is greater than maxReplicas {max}. Write a maxReplicas of at least {min}, or a lower minReplicas"
             ),
         ));
     }
 }
 
-fn check_strategy(settings: &Value, field: &str, problems: &mut Vec<Problem>) {
+fn check_strategy(settings: &Value, field: &str, problems: &mut Problems) {
     let given = |name: &str| settings.pointer(&format!("/strategy/rollingUpdate/{name}"));
     let field = format!("{field}.strategy.rollingUpdate");
     for name in ["maxSurge", "maxUnavailable"] {
@@ -65,7 +61,7 @@ fn check_strategy(settings: &Value, field: &str, problems: &mut Vec<Problem>) {
         if let Some(text) = text.filter(|text| !text.ends_with('%')) {
             problems.push(Problem::warning(
                 format!("{field}.{name}"),
-                format!("the text {text:?} is no percentage; write the number {text} without quotes, or \"{text}%\""),
+                format!("the text {text:?} is not a percentage. Write the number {text} without quotes, or \"{text}%\""),
             ));
         }
     }
@@ -73,12 +69,12 @@ fn check_strategy(settings: &Value, field: &str, problems: &mut Vec<Problem>) {
     if is_zero("maxSurge") && is_zero("maxUnavailable") {
         problems.push(Problem::warning(
             field,
-            "with both maxSurge and maxUnavailable at zero no pod could ever be replaced; raise one of them",
+            "maxSurge and maxUnavailable cannot both be 0, because no pod could be replaced. Raise one of them",
         ));
     }
 }
 
-fn check_resources(settings: &Value, field: &str, problems: &mut Vec<Problem>) {
+fn check_resources(settings: &Value, field: &str, problems: &mut Problems) {
     for name in ["cpu", "memory"] {
         let amount = |sort: &str| settings.pointer(&format!("/resources/{sort}/{name}")).map(as_text);
         let (Some(request), Some(limit)) = (amount("requests"), amount("limits")) else { continue };
@@ -88,7 +84,7 @@ fn check_resources(settings: &Value, field: &str, problems: &mut Vec<Problem>) {
             problems.push(Problem::warning(
                 format!("{field}.resources.requests.{name}"),
                 format!(
-                    "{request} is over the limit of {limit}; write at most {limit}, or raise {field}.resources.limits.{name}"
+                    "{request} is greater than the limit {limit}. Write at most {limit}, or raise {field}.resources.limits.{name}"
                 ),
             ));
         }
@@ -126,9 +122,9 @@ mod tests {
                 "at most 2G",
             ),
             (update(json!({"maxSurge": "5"})), "strategy.rollingUpdate.maxSurge", "\"5%\""),
-            (update(json!({"maxSurge": 0, "maxUnavailable": "0%"})), "strategy.rollingUpdate", "raise one"),
+            (update(json!({"maxSurge": 0, "maxUnavailable": "0%"})), "strategy.rollingUpdate", "Raise one"),
         ] {
-            let rejection = check_rendered_limits(&pilot(&settings)).unwrap_err();
+            let rejection = check_rendered_limits(&pilot(&settings)).into_rejection().unwrap();
             let field = format!("spec.components.pilot.k8s.{field}: ");
             assert!(rejection.message.contains(&field), "{rejection}");
             assert!(rejection.message.contains(words), "{rejection}");
@@ -147,7 +143,7 @@ mod tests {
             json!({"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "1%"}}}),
             json!({"strategy": {"rollingUpdate": {"maxSurge": 0}}}),
         ] {
-            assert_eq!(check_rendered_limits(&pilot(&settings)), Ok(()), "{settings}");
+            assert!(check_rendered_limits(&pilot(&settings)).is_empty(), "{settings}");
         }
     }
 
@@ -155,7 +151,7 @@ mod tests {
     fn sidecars_are_checked_as_well() {
         let proxy = json!({"spec": {"values": {"global": {"proxy": {"resources": {
             "requests": {"cpu": "3"}, "limits": {"cpu": "2"}}}}}}});
-        let rejection = check_rendered_limits(&proxy).unwrap_err();
+        let rejection = check_rendered_limits(&proxy).into_rejection().unwrap();
         assert!(
             rejection.message.contains("spec.components.proxy.k8s.resources.requests.cpu"),
             "{rejection}"

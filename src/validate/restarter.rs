@@ -6,7 +6,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Problem, Rejection, rejection};
+use super::{Problem, Problems, Rejection};
 use crate::api::v1alpha2::{
     MAX_FAILURES, MAX_ROLLOUT_SECONDS, MAX_ROLLOUTS, MAX_SHARE_PERCENT, RESTART_REASONS, Restarter,
 };
@@ -53,7 +53,7 @@ impl ValidatedRestarter {
     /// that is out of bounds becomes the nearest bound, and unknown reasons are left out.
     #[must_use]
     pub fn clamped(restarter: Option<&Restarter>) -> Self {
-        check(restarter, &mut Vec::new())
+        check(restarter, &mut Problems::default())
     }
 }
 
@@ -62,13 +62,13 @@ impl ValidatedRestarter {
 /// # Errors
 /// A rejection that names every field that is out of bounds, and every unknown reason.
 pub fn validate_restarter(restarter: Option<&Restarter>) -> Result<ValidatedRestarter, Rejection> {
-    let mut problems = Vec::new();
+    let mut problems = Problems::default();
     let validated = check(restarter, &mut problems);
-    if problems.is_empty() { Ok(validated) } else { Err(rejection(&problems)) }
+    problems.into_rejection().map_or(Ok(validated), Err)
 }
 
 /// Resolves the restarter and adds its mistakes to `problems`. The result is clamped.
-pub(super) fn check(restarter: Option<&Restarter>, problems: &mut Vec<Problem>) -> ValidatedRestarter {
+pub(super) fn check(restarter: Option<&Restarter>, problems: &mut Problems) -> ValidatedRestarter {
     let default = ValidatedRestarter::default();
     let Some(restarter) = restarter else { return default };
     let mut count = |field: &str, value: Option<u32>, max: u32, default: usize| {
@@ -107,7 +107,7 @@ pub(super) fn check(restarter: Option<&Restarter>, problems: &mut Vec<Problem>) 
 }
 
 /// `value` if it is within `bounds`; otherwise the nearest bound, and a problem.
-fn bounded(field: &str, value: u32, bounds: RangeInclusive<u32>, problems: &mut Vec<Problem>) -> u32 {
+fn bounded(field: &str, value: u32, bounds: RangeInclusive<u32>, problems: &mut Problems) -> u32 {
     if bounds.contains(&value) {
         return value;
     }
@@ -121,7 +121,7 @@ fn bounded(field: &str, value: u32, bounds: RangeInclusive<u32>, problems: &mut 
 }
 
 /// The known names of `reasons`; a problem with a suggestion for each other one.
-fn check_reasons(reasons: &[String], problems: &mut Vec<Problem>) -> Vec<String> {
+fn check_reasons(reasons: &[String], problems: &mut Problems) -> Vec<String> {
     let mut known = Vec::new();
     for (index, reason) in reasons.iter().enumerate() {
         if RESTART_REASONS.contains(&reason.as_str()) {
@@ -217,9 +217,10 @@ mod tests {
             json!({"maxUnfinished": 0, "failureLimit": 5000, "restartAlsoFor": ["x", "Field"]}),
         )
         .unwrap();
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         let validated = check(Some(&restarter), &mut problems);
-        assert_eq!(problems.len(), 3, "{problems:?}");
+        let rejection = problems.into_rejection().unwrap();
+        assert_eq!(rejection.problems.len(), 3, "{rejection}");
         assert_eq!((validated.max_unfinished, validated.failure_limit), (1, 1000));
         assert_eq!(validated.restart_also_for, ["Field"]);
     }

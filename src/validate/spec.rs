@@ -1,15 +1,17 @@
-//! A checked spec, and the checks of everything but the authorizers.
-//! Fills in nothing: defaults belong to the configuration that is planned from it.
+//! A checked spec, and the checks of everything except the authorizers.
+//!
+//! Pure. Sets no defaults: these belong to the configuration that is built from the spec.
 
 use serde_json::{Map, Value};
 
 use super::authorizers::{self, ValidatedAuthorizer};
 use super::restarter::{self, ValidatedRestarter};
-use super::{FeatureStage, Problem, regular_expression};
+use super::{FeatureStage, Problem, Problems, regular_expression};
 use crate::api::IstioSpec;
 use crate::api::v1alpha2::{
     Components, Config, Experimental, ForwardClientCertDetails, ObjectPatch, TrafficPolicy,
 };
+use crate::names::is_host_name;
 
 /// A spec that can be followed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,15 +24,15 @@ pub struct ValidatedSpec {
     pub gateway_external_traffic_policy: Option<TrafficPolicy>,
     /// Settings of the components, as written: the schema has checked them.
     pub components: Components,
-    /// Experimental options; empty in the regular flavour.
+    /// Experimental options; empty unless the operator allows them.
     pub experimental: Experimental,
     /// Whether to behave like the previous minor version of Istio.
     pub compatibility_mode: bool,
     /// Whether to create NetworkPolicies.
     pub network_policies_enabled: bool,
-    /// Values of Istio's charts, as written: only the charts can tell whether they are known.
+    /// Values of Istio's charts, as written: `plan` checks them.
     pub values: Map<String, Value>,
-    /// Patches of rendered objects, as written: only the rendered objects can tell whether they fit.
+    /// Patches of rendered objects, as written: `plan` checks them.
     pub patches: Vec<ObjectPatch>,
     /// How workloads with outdated sidecars are restarted.
     pub restarter: ValidatedRestarter,
@@ -49,18 +51,14 @@ pub struct MeshOptions {
     pub prometheus_merge: bool,
     /// Trust domain, if not the default.
     pub trust_domain: Option<String>,
-    /// Whether sidecars answer DNS queries, if said.
+    /// Whether sidecars answer DNS queries, if set.
     pub dns_proxying: Option<bool>,
     /// Regular expressions of further statistics.
     pub stats_inclusion_regexps: Vec<String>,
 }
 
 /// Reads a spec and adds what is wrong with it to `problems`. The result is only meaningful without problems.
-pub(super) fn check(
-    spec: &IstioSpec,
-    feature_stage: FeatureStage,
-    problems: &mut Vec<Problem>,
-) -> ValidatedSpec {
+pub(super) fn check(spec: &IstioSpec, feature_stage: FeatureStage, problems: &mut Problems) -> ValidatedSpec {
     check_experimental(spec, feature_stage, problems);
     let config = spec.config.clone().unwrap_or_default();
     ValidatedSpec {
@@ -77,16 +75,16 @@ pub(super) fn check(
     }
 }
 
-fn check_experimental(spec: &IstioSpec, feature_stage: FeatureStage, problems: &mut Vec<Problem>) {
+fn check_experimental(spec: &IstioSpec, feature_stage: FeatureStage, problems: &mut Problems) {
     if spec.experimental.is_some() && feature_stage == FeatureStage::Stable {
         problems.push(Problem::error(
             "spec.experimental",
-            "experimental options are not allowed: remove the field, or start the operator with --allow-experimental",
+            "experimental options are not allowed. Remove the field, or start the operator with --allow-experimental",
         ));
     }
 }
 
-fn check_mesh(config: Config, problems: &mut Vec<Problem>) -> MeshOptions {
+fn check_mesh(config: Config, problems: &mut Problems) -> MeshOptions {
     check_trust_domain(config.trust_domain.as_deref(), problems);
     let stats_inclusion_regexps =
         config.proxy_stats_matcher.and_then(|matcher| matcher.inclusion_regexps).unwrap_or_default();
@@ -108,40 +106,27 @@ fn check_mesh(config: Config, problems: &mut Vec<Problem>) -> MeshOptions {
 
 /// Istio refuses a trust domain whose labels are not DNS labels (`ValidateTrustDomain`), but only once it is installed.
 /// The schema is wider, for the sake of resources that exist.
-fn check_trust_domain(trust_domain: Option<&str>, problems: &mut Vec<Problem>) {
+fn check_trust_domain(trust_domain: Option<&str>, problems: &mut Problems) {
     let Some(trust_domain) = trust_domain else { return };
     let name = trust_domain.strip_suffix('.').unwrap_or(trust_domain);
-    if !is_dns_name(name) {
+    if !is_host_name(name) {
         problems.push(Problem::warning(
             "spec.config.trustDomain",
             format!(
-                "{trust_domain:?} is not a DNS name; write labels of letters, digits and inner dashes, at most 63 \
-                 characters each, joined by dots, for example \"example.com\""
+                "{trust_domain:?} is not a DNS name. Write labels of letters, digits, and inner hyphens, at most 63 \
+                 characters each, separated by dots, for example \"example.com\""
             ),
         ));
     }
 }
 
-fn check_regular_expressions(expressions: &[String], problems: &mut Vec<Problem>) {
+fn check_regular_expressions(expressions: &[String], problems: &mut Problems) {
     for (index, expression) in expressions.iter().enumerate() {
         if let Err(error) = regular_expression::check(expression) {
             problems.push(Problem::error(
                 format!("spec.config.proxyStatsMatcher.inclusionRegexps[{index}]"),
-                format!("{expression:?} is not a regular expression of the RE2 syntax: {error}"),
+                format!("{expression:?} is not a regular expression in RE2 syntax: {error}. Correct it"),
             ));
         }
     }
-}
-
-/// Whether every label of a name is a DNS label, as Istio takes it.
-pub(super) fn is_dns_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 255 && name.split('.').all(is_dns_label)
-}
-
-/// Whether a text is a DNS label, in any case: Istio does not mind.
-pub(super) fn is_dns_label(label: &str) -> bool {
-    (1..=63).contains(&label.len())
-        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        && !label.starts_with('-')
-        && !label.ends_with('-')
 }

@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::Istio;
+use crate::api::conditions::{Reason, State};
 use crate::api::v1alpha2::IntOrString;
 
 fn spec(value: Value) -> IstioSpec {
@@ -23,7 +24,7 @@ fn a_spec_is_refused_with_the_field_and_what_to_write() {
     use State::{Error, Warning};
     let authorizer = |changes: Value| one_authorizer(&changes);
     for (written, state, field, words) in [
-        (json!({"experimental": {}}), Error, "spec.experimental", "remove the field"),
+        (json!({"experimental": {}}), Error, "spec.experimental", "Remove the field"),
         (
             json!({"config": {"proxyStatsMatcher": {"inclusionRegexps": [".*", "("]}}}),
             Error,
@@ -206,37 +207,4 @@ fn a_spec_that_is_too_large_is_rejected_before_other_checks() {
     assert!(rejection.message.starts_with("spec.values: "), "{rejection}");
     assert!(rejection.message.contains("more than 64 levels"), "{rejection}");
     assert!(!rejection.message.contains("experimental"), "{rejection}");
-}
-
-#[test]
-fn a_rejection_names_ten_problems_and_counts_the_others() {
-    for (count, end) in [
-        (1, "#0: no"),
-        (10, "#9: no"),
-        (11, "#9: no; and 1 more problem"),
-        (60_000, "#9: no; and 59990 more problems"),
-    ] {
-        let problems: Vec<_> =
-            (0..count).map(|number| Problem::warning(format!("#{number}"), "no")).collect();
-        let message = rejection(&problems).message;
-        assert!(message.starts_with("#0: no"), "{message}");
-        assert!(message.ends_with(end), "{message}");
-        assert_eq!(message.matches(": no").count(), count.min(10), "{message}");
-    }
-}
-
-#[test]
-fn a_problem_that_is_not_named_counts_for_the_state() {
-    let mut problems = vec![Problem::warning("a", "no"); 20];
-    problems.push(Problem::error("b", "no"));
-    assert_eq!(rejection(&problems).state, State::Error);
-}
-
-#[test]
-fn a_rejection_is_one_line_of_bounded_length() {
-    let hostile = "x\n2026-01-01 INFO all is well \u{1b}[0m\u{202e}".repeat(10_000);
-    let message = rejection(&vec![Problem::warning(hostile.clone(), hostile); 100]).message;
-    assert!(message.len() < 11 * 1024, "{}", message.len());
-    assert!(!message.chars().any(crate::text::is_unsafe));
-    assert!(message.ends_with("…; and 90 more problems"), "{message}");
 }

@@ -1,7 +1,7 @@
-//! Decides whether Istio may be brought from the installed to the wanted version in one step.
+//! Decides whether Istio can go from the installed to the wanted version in one step.
 //!
-//! Istio supports steps of one minor version and none back: <https://istio.io/latest/docs/setup/upgrade/>. Installed is
-//! what was once complete; going back after an upgrade that never became complete is therefore no downgrade.
+//! Pure. Istio supports upgrades of one minor version and no downgrades: <https://istio.io/latest/docs/setup/upgrade/>.
+//! Installed is the version whose installation was complete last, so going back after a failed upgrade is no downgrade.
 
 use semver::Version;
 
@@ -35,11 +35,11 @@ impl VersionStep {
     }
 }
 
-/// Judges the step from the `installed` version to the `wanted` one. Both may carry a flavour, as image tags do; what is
+/// Checks the step from the `installed` version to the `wanted` one. Both may have a suffix, as image tags do; what is
 /// not a version counts as unknown. `allowed_downgrade` is the value of [`ALLOW_DOWNGRADE_ANNOTATION`].
 ///
 /// # Errors
-/// A rejection for the resource's author that says how to go on.
+/// A rejection that says how to continue.
 pub fn check_version_step(
     installed: Option<&str>,
     wanted: &str,
@@ -49,11 +49,11 @@ pub fn check_version_step(
         return Ok(VersionStep::None);
     };
     let refused = |reason: String| {
-        Err(Rejection {
-            reason: Reason::IstioVersionUpdateNotAllowed,
-            state: State::Warning,
-            message: format!("Istio version update is not allowed: {reason}"),
-        })
+        Err(Rejection::new(
+            Reason::IstioVersionUpdateNotAllowed,
+            State::Warning,
+            format!("Istio version update is not allowed: {reason}"),
+        ))
     };
     if from == to {
         return Ok(VersionStep::None);
@@ -63,19 +63,19 @@ pub fn check_version_step(
             return Ok(VersionStep::To { from, to });
         }
         return refused(format!(
-            "Istio {from} is installed and {to} is older. Install {from} or a newer one again; to go back at your own risk, \
-             set the annotation {ALLOW_DOWNGRADE_ANNOTATION} of this resource to {to}"
+            "Istio {from} is installed and {to} is older. Install {from} or a newer version; to downgrade at your own risk, set \
+             the annotation {ALLOW_DOWNGRADE_ANNOTATION} of this resource to {to}"
         ));
     }
     if to.major != from.major {
         return refused(format!(
-            "Istio {from} is installed and {to} is another major version. Install one of {}.x",
+            "Istio {from} is installed and {to} is another major version. Install a version {}.x",
             from.major
         ));
     }
     if to.minor > from.minor + 1 {
         return refused(format!(
-            "Istio {from} is installed and {to} is more than one minor version ahead. Install one of {}.{}.x first",
+            "Istio {from} is installed and {to} is more than one minor version ahead. Install a version {}.{}.x first",
             from.major,
             from.minor + 1
         ));
@@ -83,7 +83,7 @@ pub fn check_version_step(
     Ok(VersionStep::To { from, to })
 }
 
-/// The release that a version or image tag is of: its numbers, without flavour and build.
+/// The release that a version or image tag is of: its numbers, without suffix and build.
 #[must_use]
 pub fn release_version(tag: &str) -> Option<Version> {
     let version = Version::parse(tag.trim()).ok()?;

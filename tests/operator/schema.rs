@@ -233,11 +233,11 @@ pub async fn values_that_conflict_with_defaults_are_a_warning_and_change_nothing
     for (spec, words) in [
         (
             scaling("minReplicas", json!(100)),
-            "spec.components.pilot.k8s.hpaSpec: minReplicas 100 is over maxReplicas",
+            "spec.components.pilot.k8s.hpaSpec: minReplicas 100 is greater than maxReplicas",
         ),
         (
             pilot(json!({"resources": {"requests": {"memory": "900Gi"}}})),
-            "spec.components.pilot.k8s.resources.requests.memory: 900Gi is over the limit of",
+            "spec.components.pilot.k8s.resources.requests.memory: 900Gi is greater than the limit",
         ),
         (update("maxSurge", json!("5")), "spec.components.pilot.k8s.strategy.rollingUpdate.maxSurge"),
         (

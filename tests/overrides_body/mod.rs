@@ -1,5 +1,5 @@
-//! Values of an author through the real charts, with the list of allowed values left out, and an oracle that does not
-//! know how the wall behind it compares: what is closed is equal to the rendering without them, by plain equality.
+//! Values of an author through the real charts, without the allow-list, and an oracle that does not know how the rendering
+//! policy compares: what is closed is equal to the rendering without them, by plain equality.
 //!
 //! Shared by `tests/overrides.rs` and the fuzz target `overrides`.
 
@@ -11,12 +11,12 @@ use istio_charts::Bundle;
 use istio_manager::plan::cluster::ClusterFacts;
 use istio_manager::plan::configuration::{Images, Size};
 use istio_manager::plan::{
-    AdministratorValues, OverrideMode, Plan, PlanInput, PlanOutcome, Stage, plan_with_overrides,
+    AdministratorValues, OverrideMode, Plan, PlanInput, PlanOutcome, Stage, plan_without_allow_list,
 };
 use istio_manager::validate::{FeatureStage, validate};
 use serde_json::{Value, json};
 
-/// Objects that values may switch on and off.
+/// Kinds of objects that values may switch on, and off except for NetworkPolicies.
 const OPTIONAL_KINDS: [&str; 5] =
     ["HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "ResourceQuota", "EnvoyFilter"];
 /// Kinds that are as the charts have them.
@@ -48,11 +48,10 @@ const POD_FIELDS: [&str; 11] = [
 ];
 const CONTAINER_FIELDS: [&str; 8] =
     ["name", "image", "command", "workingDir", "envFrom", "volumeMounts", "securityContext", "lifecycle"];
-/// Fields of Services that lead traffic.
-const SERVICE_FIELDS: [&str; 5] =
-    ["selector", "externalIPs", "externalName", "clusterIP", "loadBalancerClass"];
-/// Fields of the mesh configuration that say who is trusted.
-const MESH_FIELDS: [&str; 7] = [
+/// Fields of Services that decide where traffic goes.
+const SERVICE_FIELDS: [&str; 4] = ["selector", "externalIPs", "externalName", "clusterIP"];
+/// Fields of the mesh configuration that say who is trusted and what policies apply to.
+const MESH_FIELDS: [&str; 12] = [
     "/trustDomain",
     "/trustDomainAliases",
     "/rootNamespace",
@@ -60,6 +59,20 @@ const MESH_FIELDS: [&str; 7] = [
     "/caCertificates",
     "/defaultConfig/discoveryAddress",
     "/defaultConfig/interceptionMode",
+    "/defaultConfig/gatewayTopology/proxyProtocol",
+    "/defaultConfig/connectionSettings/httpMergeSlashes",
+    "/ingressClass",
+    "/ingressService",
+    "/enableAutoMtls",
+];
+/// Values of injection that decide which pods and ports are subject to policies, and as what the proxy runs.
+const INJECTION_FIELDS: [&str; 6] = [
+    "/global/proxy/autoInject",
+    "/global/proxy/excludeInboundPorts",
+    "/global/proxy/includeInboundPorts",
+    "/global/proxy/privileged",
+    "/global/proxy/image",
+    "/global/caAddress",
 ];
 
 type Objects = BTreeMap<(String, String, String), Vec<Value>>;
@@ -70,7 +83,7 @@ static BASELINE: LazyLock<Objects> = LazyLock::new(|| match build_plan(json!({})
     Err(rejection) => panic!("{rejection}"),
 });
 
-/// The plan of a spec in which the wall alone judges values and patches, or why there is none.
+/// The plan of a spec whose values and patches only the rendering policy checks, or why there is none.
 pub fn build_plan(spec: Value) -> Result<Plan, String> {
     build_plan_in_mode(OverrideMode::Restricted, spec)
 }
@@ -90,20 +103,20 @@ pub fn build_plan_in_mode(override_mode: OverrideMode, spec: Value) -> Result<Pl
         administrator_values: &AdministratorValues::default(),
         owner: None,
     };
-    match plan_with_overrides(&spec, input).map_err(|error| format!("{error:?}"))? {
+    match plan_without_allow_list(&spec, input).map_err(|error| format!("{error:?}"))? {
         PlanOutcome::Plan(plan) => Ok(plan),
         PlanOutcome::Rejected(rejection) => Err(rejection.message),
     }
 }
 
-/// Whatever the values are, they are refused or leave what is closed as it is.
-pub fn assert_refused_or_harmless(values: &Value) {
-    if let Ok(plan) = build_plan(json!({"values": values})) {
-        compare(&BASELINE, &objects(&plan), values);
-    }
+/// Whatever the values are, they are refused or leave what is closed as it is. Returns whether they are accepted.
+pub fn assert_refused_or_harmless(values: &Value) -> bool {
+    let Ok(plan) = build_plan(json!({"values": values})) else { return false };
+    compare(&BASELINE, &objects(&plan), values);
+    true
 }
 
-/// All rendered objects of a plan; the definitions come from the bundle as they are.
+/// All rendered objects of a plan; the CRDs come from the bundle as they are.
 pub fn objects(plan: &Plan) -> Objects {
     let mut objects = Objects::new();
     for stage in Stage::ALL.into_iter().filter(|stage| *stage != Stage::CustomResourceDefinitions) {
@@ -127,6 +140,8 @@ fn compare(before: &Objects, after: &Objects, values: &Value) {
         match (before.get(place).map(Vec::as_slice), after.get(place).map(Vec::as_slice)) {
             (Some([before]), Some([after])) => compare_object(kind, name, before, after, values),
             (None, Some([_])) | (Some([_]), None) => {
+                let is_policy_gone = kind == "NetworkPolicy" && !after.contains_key(place);
+                assert!(!is_policy_gone, "{place:?} is gone, by {values}");
                 let is_overlay = kind == "ConfigMap" && name.starts_with("istio-default-gatewayclass-");
                 assert!(
                     OPTIONAL_KINDS.contains(&&**kind) || is_overlay,
@@ -194,12 +209,23 @@ fn compare_texts(name: &str, before: &Value, after: &Value, values: &Value) {
     }
     if name == "istio-sidecar-injector" {
         equal(
-            &["templates", "defaultTemplates", "aliases"],
+            &[
+                "policy",
+                "templates",
+                "defaultTemplates",
+                "aliases",
+                "neverInjectSelector",
+                "injectedAnnotations",
+            ],
             &read(before, "config"),
             &read(after, "config"),
             name,
             values,
         );
+        let (old, new) = (read(before, "values"), read(after, "values"));
+        for pointer in INJECTION_FIELDS {
+            assert_eq!(old.pointer(pointer), new.pointer(pointer), "{pointer}, by {values}");
+        }
     }
 }
 

@@ -61,7 +61,7 @@ impl Planner {
             return Ok(Ok(valid));
         }
         let spec = spec.clone();
-        let validate = move |input: PlanInput<'_>| plan::validate_with_values(&spec, feature_stage, input);
+        let validate = move |input: PlanInput<'_>| plan::check_spec(&spec, feature_stage, input.rules());
         self.run(ClusterFacts::default(), String::new(), None, validate).await
     }
 
@@ -134,11 +134,7 @@ impl Planner {
 /// A setting of the cluster is unreadable and has never been readable: nothing is installed based on a guess.
 fn undecided_rejection(decision: &ClusterDecision) -> Rejection {
     let problems: Vec<String> = decision.errors.iter().map(ToString::to_string).collect();
-    Rejection {
-        reason: Reason::ValidationFailed,
-        state: State::Warning,
-        message: messages::unreadable_settings(&problems),
-    }
+    Rejection::new(Reason::ValidationFailed, State::Warning, messages::unreadable_settings(&problems))
 }
 
 /// The inventory with the objects of a previous installer that are not planned, so that they are pruned.

@@ -142,11 +142,4 @@ mod tests {
         release.send(()).unwrap();
         assert_eq!(second.await.unwrap(), 0);
     }
-
-    #[tokio::test]
-    async fn work_that_panics_is_an_error_and_gives_its_turn_back() {
-        let renderer = Renderer::default();
-        assert!(matches!(renderer.run::<()>(|| panic!("on purpose")).await, Err(Error::NoResult)));
-        assert_eq!(renderer.run(|| 1).await.unwrap(), 1);
-    }
 }

@@ -362,7 +362,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_rollout_that_ended_before_its_watch_is_read_again() {
         let mut watcher = start_watcher(server_without_watches().client()).await;
-        assert_eq!(watcher.read_now(&"a".into()).await, Some((0, RolloutEvent::Status(RolloutStatus::Complete))));
+        assert_eq!(
+            watcher.read_now(&"a".into()).await,
+            Some((0, RolloutEvent::Status(RolloutStatus::Complete)))
+        );
         assert_eq!(watcher.read_now(&"b".into()).await, None, "its first read fails");
         tokio::time::sleep(MINUTE).await;
         assert!(watcher.repair().await.contains(&(1, RolloutEvent::Status(RolloutStatus::Complete))));

@@ -17,6 +17,7 @@ use super::{KINDS, WorkloadKind, WorkloadSource, pod, replica_set};
 use crate::dataplane::model::{Meta, Owner, Workload};
 use crate::dataplane::requests::{self, Pages};
 use crate::kubernetes::object::ObjectId;
+use crate::names::is_dns_subdomain;
 use crate::text::sanitized;
 
 /// An owner could not be read.
@@ -94,15 +95,6 @@ fn is_well_formed(owner: &Owner) -> bool {
         && is_dns_subdomain(&owner.name)
         && (1..=MAX_UID_BYTES).contains(&owner.uid.len())
         && owner.uid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-}
-
-/// Whether a text is the name of an object: a DNS subdomain.
-fn is_dns_subdomain(text: &str) -> bool {
-    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let is_label = |label: &str| {
-        !label.is_empty() && label.bytes().all(is_inner) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 fn kind_of(owner: &Owner) -> WorkloadKind {

@@ -1,8 +1,8 @@
 //! From a validated resource and what is known of the cluster to the plan: the one way, for the reconcile and for the
-//! commands that only look.
+//! commands that change nothing.
 //!
-//! Values and patches of the resource are judged here, because only the charts know which values there are, and only the
-//! rendered objects tell what becomes of them.
+//! Pure. Values and patches of the resource are checked here, because only the charts know which values there are, and only
+//! the rendered objects show the effect of values and patches.
 
 mod nulls;
 
@@ -14,20 +14,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Map, Value};
 
 use super::cluster::ClusterFacts;
-use super::configuration::{self, Images, check_administrator_values, check_values};
+use super::configuration::{
+    self, CheckedValues, Images, ValueRules, base_values, check_administrator_values, check_values,
+};
 use super::extra_resources::extra_resources;
 use super::rendering_policy::{self, RenderingPolicy, Violation};
-use super::{AdministratorValues, Error, OverrideMode, Plan, bisect, patches, render_plan};
+use super::{AdministratorValues, Error, OverrideMode, Plan, bisect, boundary, patches, render_plan};
 use crate::api::IstioSpec;
 use crate::api::names::{FEATURES_CONFIG_MAP, OPERATOR_NAMESPACE};
 use crate::istio_release::IstioRelease;
 use crate::kubernetes::object::ObjectId;
 use crate::telemetry::format_error_chain;
-use crate::validate::{self, FeatureStage, Problem, Rejection, ValidatedSpec};
+use crate::text::escaped;
+use crate::validate::{self, FeatureStage, Problem, Problems, Rejection, Remedy, ValidatedSpec};
 
-/// Most values that are named as rejected; the others are counted.
-const MAX_PROBLEMS: usize = 10;
-/// Most values that are named together, where it is not known which of them is to blame.
+/// Most values that are named together, where it is not known which of them is the cause.
 const MAX_NAMED_VALUES: usize = 5;
 /// Longest path of a value in a message, in characters.
 const MAX_PATH: usize = 120;
@@ -37,7 +38,7 @@ const MAX_PATH: usize = 120;
 pub struct PlanInput<'a> {
     /// Charts of the version to install.
     pub bundle: &'a Bundle,
-    /// Size, provider and settings of the cluster.
+    /// Size, provider, and settings of the cluster.
     pub facts: &'a ClusterFacts,
     /// Images of that version.
     pub images: &'a Images,
@@ -45,7 +46,7 @@ pub struct PlanInput<'a> {
     pub kubernetes_version: &'a str,
     /// Whether `spec.patches` may be used.
     pub allow_patches: bool,
-    /// How far the resource's author is trusted with values and patches.
+    /// How far the author of the resource is trusted with values and patches.
     pub override_mode: OverrideMode,
     /// The administrator's values, below those of the resource.
     pub administrator_values: &'a AdministratorValues,
@@ -53,45 +54,92 @@ pub struct PlanInput<'a> {
     pub owner: Option<&'a OwnerReference>,
 }
 
-/// What comes of a resource.
+impl<'a> PlanInput<'a> {
+    pub(crate) fn rules(self) -> OverrideRules<'a> {
+        OverrideRules {
+            bundle: self.bundle,
+            images: self.images,
+            allow_patches: self.allow_patches,
+            override_mode: self.override_mode,
+            administrator_values: self.administrator_values,
+        }
+    }
+}
+
+/// What decides about values and patches without knowing the cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct OverrideRules<'a> {
+    /// Charts of the version to install.
+    pub bundle: &'a Bundle,
+    /// Images of that version.
+    pub images: &'a Images,
+    /// Whether `spec.patches` may be used.
+    pub allow_patches: bool,
+    /// How far the author of the resource is trusted with values and patches.
+    pub override_mode: OverrideMode,
+    /// The administrator's values, below those of the resource.
+    pub administrator_values: &'a AdministratorValues,
+}
+
+/// The result of planning a resource.
 #[derive(Debug)]
 pub enum PlanOutcome {
     /// The objects that should exist.
     Plan(Plan),
-    /// Its values or patches cannot be followed.
+    /// The values or patches cannot be followed.
     Rejected(Rejection),
 }
 
-/// Plans the objects that should exist.
-pub fn build_plan(spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<PlanOutcome, Error> {
-    let mut problems: Vec<Problem> = check_ambient_needs_cni(spec, input.facts).into_iter().collect();
-    problems.extend(value_problems(spec, input)?);
-    if !spec.patches.is_empty() && !input.allow_patches {
-        problems.push(Problem::warning(
-            "spec.patches",
-            "patches are not allowed in this operator, remove them or start it with --allow-patches",
-        ));
-    }
+/// Checks a spec. If it is invalid, its values and patches are checked by their names as well, so that the author learns of
+/// all problems at once; if it is valid, [`build_plan`] checks them.
+///
+/// # Errors
+/// A rejection that reports all problems together.
+pub fn check_spec(
+    spec: &IstioSpec,
+    feature_stage: FeatureStage,
+    rules: OverrideRules<'_>,
+) -> Result<ValidatedSpec, Rejection> {
+    let (spec, mut problems) = validate::check(spec, feature_stage)?;
     if !problems.is_empty() {
-        return Ok(PlanOutcome::Rejected(validate::rejection(&problems)));
+        // An error of the charts is reported once the spec is valid.
+        if let Ok(checked) = check_overrides(&spec, rules, &ClusterFacts::default()) {
+            problems.extend(checked.problems);
+        }
     }
-    plan_with_overrides(spec, input)
+    problems.into_rejection().map_or(Ok(spec), Err)
+}
+
+/// Plans the objects that should exist.
+///
+/// # Errors
+/// If the charts cannot be rendered for a reason that the author cannot correct.
+pub fn build_plan(spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<PlanOutcome, Error> {
+    let mut problems: Problems = check_ambient_needs_cni(spec, input.facts).into_iter().collect();
+    let checked = check_overrides(spec, input.rules(), input.facts)?;
+    problems.extend(checked.problems);
+    if let Some(rejection) = problems.into_rejection() {
+        return Ok(PlanOutcome::Rejected(rejection));
+    }
+    plan_without_allow_list(&ValidatedSpec { values: checked.values, ..spec.clone() }, input)
 }
 
 /// Plans with values and patches, whatever they are: what holds here does not rely on any list of allowed values.
 ///
-/// Public for tests that show this. Everything else takes [`build_plan`].
-pub fn plan_with_overrides(spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<PlanOutcome, Error> {
+/// Public for tests that show this. Everything else uses [`build_plan`].
+///
+/// # Errors
+/// If the charts cannot be rendered for a reason that the author cannot correct.
+pub fn plan_without_allow_list(spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<PlanOutcome, Error> {
     let document = document(spec, input)?;
-    if let Err(rejection) = validate::check_rendered_limits(&document) {
+    if let Some(rejection) = validate::check_rendered_limits(&document).into_rejection() {
         return Ok(PlanOutcome::Rejected(rejection));
     }
     let mut plan = match render_document(&document, spec, input) {
         Ok(plan) => plan,
         Err(error) => {
-            return Ok(PlanOutcome::Rejected(validate::rejection(&find_unrenderable_values(
-                spec, input, error,
-            )?)));
+            let rejection = find_unrenderable_values(spec, input, &error).into_rejection();
+            return rejection.map(PlanOutcome::Rejected).ok_or(error);
         }
     };
     let mut problems = find_forbidden_values(spec, input, &plan)?;
@@ -99,46 +147,46 @@ pub fn plan_with_overrides(spec: &ValidatedSpec, input: PlanInput<'_>) -> Result
         plan.warnings.extend(nulls::warnings(spec, input, &plan)?);
         problems.extend(apply_patches(spec, input.override_mode, &mut plan));
     }
-    Ok(if problems.is_empty() {
-        PlanOutcome::Plan(plan)
-    } else {
-        PlanOutcome::Rejected(validate::rejection(&problems))
-    })
+    Ok(problems.into_rejection().map_or(PlanOutcome::Plan(plan), PlanOutcome::Rejected))
 }
 
-/// Validates a spec. If it has problems, the names of its values are checked, too, so that its author sees all problems at
-/// once; those of a spec without other problems are reported by [`build_plan`].
-pub fn validate_with_values(
-    spec: &IstioSpec,
-    feature_stage: FeatureStage,
-    input: PlanInput<'_>,
-) -> Result<ValidatedSpec, Rejection> {
-    validate::check_spec(spec, feature_stage).map_err(|invalid| {
-        let further = invalid.spec().map(|spec| value_problems(spec, input));
-        // A failure to read the charts is reported when there is something to render.
-        invalid.rejection(&further.and_then(Result::ok).unwrap_or_default())
-    })
-}
-
-/// What is wrong with the values of the resource and of the administrator by their names, before anything is rendered.
-fn value_problems(spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<Vec<Problem>, Error> {
-    if spec.values.is_empty() && input.administrator_values.as_map().is_empty() {
-        return Ok(Vec::new());
+/// Checks the values of the resource and of the administrator by their names, and whether patches may be used, before anything
+/// is rendered.
+fn check_overrides(
+    spec: &ValidatedSpec,
+    rules: OverrideRules<'_>,
+    facts: &ClusterFacts,
+) -> Result<CheckedValues, Error> {
+    let mut checked = CheckedValues::default();
+    if !spec.values.is_empty() || !rules.administrator_values.as_map().is_empty() {
+        let names = known_value_names(rules.bundle)?;
+        let spec_without_values = ValidatedSpec { values: Map::new(), ..spec.clone() };
+        let document = configuration::build_configuration(
+            &spec_without_values,
+            facts,
+            rules.images,
+            rules.administrator_values,
+        )?;
+        let value_rules = ValueRules { names: &names, version: rules.bundle.version(), document: &document };
+        checked = check_values(&spec.values, rules.override_mode, value_rules);
+        checked.problems.splice(0..0, check_administrator_values(rules.administrator_values, value_rules));
     }
-    let (names, version) = (known_value_names(input)?, input.bundle.version());
-    let mut problems = check_administrator_values(input.administrator_values, &names, version);
-    problems.extend(check_values(&spec.values, input.override_mode, &names, version));
-    Ok(problems)
+    if !spec.patches.is_empty() && !rules.allow_patches {
+        let problem =
+            Problem::warning("spec.patches", "patches are not allowed in this operator. Remove them");
+        checked.problems.push(problem.with_remedy(Remedy::AllowPatches));
+    }
+    Ok(checked)
 }
 
-/// In ambient mode it is the CNI agent that leads the traffic of pods to ztunnel: without it they would have no mTLS.
+/// In ambient mode the CNI agent redirects the traffic of pods to ztunnel: without it they would have no mTLS.
 fn check_ambient_needs_cni(spec: &ValidatedSpec, facts: &ClusterFacts) -> Option<Problem> {
     (spec.experimental.enable_ambient == Some(true) && facts.features.disable_cni).then(|| {
         Problem::warning(
             "spec.experimental.enableAmbient",
             format!(
                 "ambient mode needs the CNI agent, which disableCni in ConfigMap {OPERATOR_NAMESPACE}/{FEATURES_CONFIG_MAP} \
-                 switches off: write \"disableCni\": false there, or leave enableAmbient out here"
+                 switches off. Write \"disableCni\": false there, or remove enableAmbient here"
             ),
         )
     })
@@ -175,54 +223,47 @@ fn render_document(document: &Value, spec: &ValidatedSpec, input: PlanInput<'_>)
 }
 
 /// The names of values that the charts know, and those that the operator itself uses.
-fn known_value_names(input: PlanInput<'_>) -> Result<ValueNames, Error> {
+fn known_value_names(bundle: &Bundle) -> Result<ValueNames, Error> {
     let unreadable = |source: istio_charts::BundleError| Error::Render {
-        version: input.bundle.version().to_owned(),
+        version: bundle.version().to_owned(),
         source: Box::new(source.into()),
     };
-    let mut names = ValueNames::of(input.bundle).map_err(unreadable)?;
-    let none = AdministratorValues::default();
-    let own = document(&ValidatedSpec::default(), PlanInput { administrator_values: &none, ..input })?;
-    names.extend(own.pointer("/spec/values").unwrap_or(&Value::Null));
+    let mut names = ValueNames::of(bundle).map_err(unreadable)?;
+    names.extend(&base_values()?);
     Ok(names)
 }
 
-/// Values with which the charts do not render. If they do not without them either, the error is ours.
-fn find_unrenderable_values(
-    spec: &ValidatedSpec,
-    input: PlanInput<'_>,
-    error: Error,
-) -> Result<Vec<Problem>, Error> {
+/// Values with which the charts do not render; empty if they do not without them either, so that the error is not the author's.
+fn find_unrenderable_values(spec: &ValidatedSpec, input: PlanInput<'_>, error: &Error) -> Problems {
     if spec.values.is_empty() || render_with_values(Map::new(), spec, input).is_err() {
-        return Err(error);
+        return Problems::default();
     }
     let leaves = leaves(&spec.values);
     let failure = |chosen: &[Range<usize>]| render_with_values(subset(&leaves, chosen), spec, input).err();
     let any_failure = BTreeSet::from([()]);
     let result =
         bisect::bisect(leaves.len(), any_failure, |chosen| failure(chosen).map(|_| ()).into_iter().collect());
-    let problems = result.rejected.into_iter().filter_map(|(group, _)| {
+    let found = result.rejected.into_iter().filter_map(|(group, _)| {
         let error = failure(std::slice::from_ref(&group))?;
         Some(problem(&leaves[group], format_error_chain(&error)))
     });
-    let problems: Vec<Problem> = problems.collect();
-    Ok(if problems.is_empty() { vec![problem(&leaves, format_error_chain(&error))] } else { problems })
+    let mut problems: Problems = found.collect();
+    if problems.is_empty() {
+        problems.push(problem(&leaves, format_error_chain(error)));
+    }
+    problems
 }
 
-/// Values whose effect is closed to authors, told by rendering without them. Costs renderings only where there are any.
-fn find_forbidden_values(
-    spec: &ValidatedSpec,
-    input: PlanInput<'_>,
-    plan: &Plan,
-) -> Result<Vec<Problem>, Error> {
+/// Values whose effect is closed to authors, found by rendering without them. Costs renderings only where there are values.
+fn find_forbidden_values(spec: &ValidatedSpec, input: PlanInput<'_>, plan: &Plan) -> Result<Problems, Error> {
     if spec.values.is_empty() || input.override_mode == OverrideMode::Unrestricted {
-        return Ok(Vec::new());
+        return Ok(Problems::default());
     }
     let before = render_with_values(Map::new(), spec, input)?.rendered();
     let policy = RenderingPolicy { before, switched_on: &|| everything_switched_on(spec, input) };
     let violations = policy.violations(&plan.rendered());
     Ok(if violations.is_empty() {
-        Vec::new()
+        Problems::default()
     } else {
         find_rejected_values(spec, input, &policy, violations)
     })
@@ -236,42 +277,40 @@ fn everything_switched_on(spec: &ValidatedSpec, input: PlanInput<'_>) -> Vec<(Ob
     render_with_values(values, spec, input).map(|plan| plan.rendered()).unwrap_or_default()
 }
 
-/// Which of the values is to blame for which violation.
+/// Which of the values causes which violation.
 fn find_rejected_values(
     spec: &ValidatedSpec,
     input: PlanInput<'_>,
     policy: &RenderingPolicy<'_>,
     violations: Vec<Violation>,
-) -> Vec<Problem> {
+) -> Problems {
     let leaves = leaves(&spec.values);
     let violations_of = |chosen: &[Range<usize>]| -> BTreeSet<Violation> {
-        // Values may need others to render at all; then they are judged with those.
+        // Values may need others to render at all; then they are checked with those.
         let plan = render_with_values(subset(&leaves, chosen), spec, input);
         plan.map(|plan| policy.violations(&plan.rendered()).into_iter().collect()).unwrap_or_default()
     };
     let result = bisect::bisect(leaves.len(), violations.into_iter().collect(), violations_of);
-    let named = result.rejected.into_iter().take(MAX_PROBLEMS);
-    let mut problems: Vec<Problem> = named
-        .filter_map(|(group, harms)| Some(problem(&leaves[group], rejection_message(harms.first()?))))
-        .collect();
+    let found = result.rejected.into_iter();
+    let named = found.filter_map(|(group, violations)| Some(rejected(&leaves[group], violations.first()?)));
+    let mut problems: Problems = named.collect();
     match result.unexplained.first() {
-        Some(violation) if problems.is_empty() => {
-            problems.push(problem(&leaves, rejection_message(violation)))
+        Some(violation) if problems.is_empty() => problems.push(rejected(&leaves, violation)),
+        Some(violation) => {
+            let count = result.unexplained.len();
+            let message = format!("{count} more changes are rejected, such as {violation}");
+            problems.push(Problem::warning("spec.values", message).with_remedy(Remedy::AdministratorValues));
         }
-        Some(violation) => problems.push(Problem::warning(
-            "spec.values",
-            format!("{} further changes are rejected, such as {violation}", result.unexplained.len()),
-        )),
         None => {}
     }
     problems
 }
 
-fn rejection_message(violation: &Violation) -> String {
-    format!("{violation}. The administrator of the operator can set it (--values-file)")
+fn rejected(leaves: &[Leaf<'_>], violation: &Violation) -> Problem {
+    problem(leaves, violation.to_string()).with_remedy(Remedy::AdministratorValues)
 }
 
-/// Something wrong with one value, or with some that could not be told apart.
+/// A problem of one value, or of some that could not be told apart.
 fn problem(leaves: &[Leaf<'_>], message: String) -> Problem {
     let names: Vec<String> = leaves.iter().take(MAX_NAMED_VALUES).map(Leaf::shown).collect();
     let further = if leaves.len() > names.len() { ", …" } else { "" };
@@ -292,9 +331,7 @@ struct Leaf<'v> {
 impl Leaf<'_> {
     /// The path, escaped and shortened: its names are the author's.
     fn shown(&self) -> String {
-        let path = self.path.join(".");
-        let short: String = path.chars().take(MAX_PATH).flat_map(char::escape_debug).collect();
-        if path.len() > MAX_PATH { format!("{short}…") } else { short }
+        escaped(&self.path.join("."), MAX_PATH)
     }
 }
 
@@ -329,25 +366,30 @@ fn subset(leaves: &[Leaf<'_>], chosen: &[Range<usize>]) -> Map<String, Value> {
     }
 }
 
-/// Applies the patches to the plan, and remembers its warnings.
+/// Applies the patches to the plan, and keeps their warnings.
 fn apply_patches(spec: &ValidatedSpec, mode: OverrideMode, plan: &mut Plan) -> Vec<Problem> {
     if spec.patches.is_empty() {
         return Vec::new();
     }
     let mut objects = plan.rendered();
-    let patched = patches::apply(&spec.patches, mode, &mut objects);
+    let mut patched = patches::apply(&spec.patches, mode, &mut objects);
+    if patched.problems.is_empty()
+        && let Err(error) = boundary::check_variables(&objects)
+    {
+        patched.problems.push(Problem::warning("spec.patches", error.to_string()));
+    }
     plan.replace(objects);
     plan.warnings.extend(patched.warnings);
     patched.problems
 }
 
 impl Plan {
-    /// All rendered objects; the definitions are not among them.
+    /// All rendered objects; the CRDs are not among them.
     fn rendered(&self) -> Vec<(ObjectId, Value)> {
         self.stages.values().flatten().cloned().collect()
     }
 
-    /// Puts changed objects, in the order of [`Plan::rendered`], into the places of the old ones.
+    /// Replaces the objects with changed ones in the order of [`Plan::rendered`].
     fn replace(&mut self, objects: Vec<(ObjectId, Value)>) {
         for (place, object) in self.stages.values_mut().flatten().zip(objects) {
             *place = object;

@@ -1,5 +1,6 @@
 //! Which `EnvoyFilter`s of users change the ingress gateway.
-//! Looks at filters of the control plane's namespace only: those of others do not reach it.
+//!
+//! Pure. Only filters of the control plane's namespace count: those of others do not reach it.
 
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ const GATEWAY_LABELS: [(&str, &str); 2] = [("istio", "ingressgateway"), ("app", 
 /// Owner that makes filters for the ingress gateway on a user's behalf, in a supported way.
 const RATE_LIMIT: &str = "RateLimit";
 
-/// Whether a filter in the control plane's namespace changes the ingress gateway and is nobody's but its author's.
+/// Whether a filter in the control plane's namespace changes the ingress gateway, and no supported owner made it.
 ///
 /// Without a selector a filter in that namespace holds for the whole mesh, gateways included, unless each of its patches
 /// is for sidecars only (Istio, `EnvoyFilter` reference).

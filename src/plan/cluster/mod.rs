@@ -50,7 +50,7 @@ pub enum Error {
 /// What a plan depends on in the cluster. By default a cluster of which nothing is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClusterFacts {
-    /// Whether the cluster carries a production installation.
+    /// The size of the installation that fits the cluster.
     pub size: Size,
     /// Who provides the nodes.
     pub provider: Provider,
@@ -60,7 +60,7 @@ pub struct ClusterFacts {
     pub dual_stack: bool,
     /// Switches set by whoever runs the cluster.
     pub features: Features,
-    /// Whether vertical autoscalers can be created: their definition is there.
+    /// Whether vertical autoscalers can be created: their CRD is there.
     pub vertical_autoscaling: bool,
     /// Port of the API server's own pods or hosts.
     pub api_port: ApiPort,
@@ -69,7 +69,7 @@ pub struct ClusterFacts {
 impl ClusterFacts {
     /// Reads the facts from Kubernetes objects in their JSON form: Nodes, the ConfigMaps `kyma-system/istio-features`,
     /// `kyma-system/kyma-provisioning-info` and `istio-system/elb-deprecated`, the Services of the ingress gateway and of
-    /// the API server, and the definition of vertical autoscalers. What is not there counts as not existing; without any
+    /// the API server, and the CRD of vertical autoscalers. What is not there counts as not existing; without any
     /// Node nothing is known about size and provider.
     pub fn from_objects(objects: &[serde_json::Value]) -> Result<Self, Error> {
         let decision = decide(&ObservedCluster::from_objects(objects), &RememberedFacts::default());

@@ -29,7 +29,7 @@ pub struct NodeFacts {
 }
 
 impl NodeFacts {
-    /// Reads a Node. A capacity that is missing or no quantity counts as none.
+    /// Reads a Node. A capacity that is missing or not a quantity counts as none.
     #[must_use]
     pub fn of(node: &Value) -> Self {
         let status = &node["status"];
@@ -67,7 +67,7 @@ pub struct ObservedCluster {
     pub load_balancer_type: Option<String>,
     /// Port behind the Service of the API server.
     pub api_port: Option<ApiPort>,
-    /// Whether the definition of vertical autoscalers exists.
+    /// Whether the CRD of vertical autoscalers exists.
     pub vertical_autoscaling: bool,
 }
 

@@ -1,6 +1,6 @@
-//! Which size of installation a cluster carries.
+//! Which size of installation fits a cluster.
 //!
-//! A size once chosen is kept until the cluster has changed by more than one node: another size means other replicas and
+//! Pure. A size once chosen is kept until the cluster has changed by more than one node: another size means other replicas and
 //! other resources of every sidecar, so it must not follow each node that an autoscaler adds or that is being replaced.
 
 use serde::{Deserialize, Serialize};
@@ -43,7 +43,7 @@ impl Size {
 ///
 /// `chosen` is the size that it had so far. It is left for a smaller one only if one more node, as large as the largest,
 /// would not bring it back, and for a larger one only if it fits without the largest node. Without nodes, as in a
-/// cluster that sleeps, it stays.
+/// cluster that is hibernated, it stays.
 pub(super) fn choose_size<'a>(
     nodes: impl IntoIterator<Item = &'a NodeFacts>,
     chosen: Option<Size>,

@@ -1,5 +1,6 @@
-//! The configuration before any wish of a user, by the size of the cluster.
-//! The documents are `base.yaml` and `evaluation.yaml` next to this file.
+//! The configuration before any setting of a user, by the size of the cluster.
+//!
+//! Pure. The documents are `base.yaml` and `evaluation.yaml` next to this file.
 
 use gotemplate::yaml;
 use serde_json::Value;

@@ -1,5 +1,6 @@
 //! `spec.components` and the switches of single components: what they change in the document.
-//! Only given values are written; all else stays as in the base.
+//!
+//! Pure. Writes only values that are set; everything else stays as in the base.
 
 use k8s_openapi::api::core::v1::Affinity;
 use serde_json::{Map, Value, json};

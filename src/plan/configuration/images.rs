@@ -1,5 +1,6 @@
-//! Which container images Istio runs from, as the environment says.
-//! Reads names and compares them; whether an image exists is found out by Kubernetes.
+//! The container images of Istio, from the environment of the operator.
+//!
+//! Pure. Reads names and compares them; whether an image exists, only Kubernetes knows.
 
 use std::fmt;
 
@@ -10,7 +11,7 @@ use crate::fips;
 
 /// Registry of Istio's own images, used when the environment names none.
 const DEFAULT_HUB: &str = "docker.io/istio";
-/// Flavour of the default images.
+/// Suffix of the tags of the default images.
 const DEFAULT_VARIANT: &str = "distroless";
 /// Names the pull Secret of Istio's pods.
 const PULL_SECRET_VARIABLE: &str = "SKR_IMG_PULL_SECRET";
@@ -19,7 +20,7 @@ const PULL_SECRET_VARIABLE: &str = "SKR_IMG_PULL_SECRET";
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Some required variables have no value, others do.
-    #[error("environment variables without an image: {}; set all of them", .variables.join(", "))]
+    #[error("environment variables without an image: {}. Set all of them", .variables.join(", "))]
     Missing {
         /// The variables in question.
         variables: Vec<String>,
@@ -44,7 +45,7 @@ pub enum Error {
     },
     /// Images of another version than the charts.
     #[error(
-        "the images have the tag {tag}, which is not Istio {istio_version}: change the images or the version of Istio"
+        "the images have the tag {tag}, which is not Istio {istio_version}. Change the images or the version of Istio"
     )]
     OtherVersion {
         /// Tag of the images.
@@ -201,7 +202,7 @@ fn split_image(image: &str) -> Option<(&str, &str)> {
     [hub, name, tag].iter().all(|part| !part.is_empty()).then_some((hub, tag))
 }
 
-/// A tag is the version of Istio, perhaps followed by a flavour: `1.31.0-distroless`.
+/// A tag is the version of Istio, perhaps followed by a suffix: `1.31.0-distroless`.
 fn check_version(tag: &str, istio_version: &str) -> Result<(), Error> {
     let core = |version: &str| {
         semver::Version::parse(version).ok().map(|version| (version.major, version.minor, version.patch))

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::merge::{merge as merge_layer, merge_user_values};
 use super::mesh_oneofs;
+use crate::api::names::ISTIO_NAMESPACE;
 use crate::validate::{MeshOptions, ValidatedAuthorizer};
 
 /// Where the document has the tracer that the chart writes into the mesh configuration.
@@ -61,6 +62,22 @@ fn drop_replaced_branches(document: &mut Value, mesh: &Value) {
     if let Some(base) = document.pointer_mut("/spec/meshConfig") {
         mesh_oneofs::drop_replaced_branches(base, mesh);
     }
+}
+
+/// Lets istiod see its own namespace, whatever namespaces are selected: it has the policies for the whole mesh, and istiod
+/// would drop them without a word. Selectors add up.
+pub(super) fn include_istio_namespace(document: &mut Value) {
+    let own = istio_namespace_selector();
+    let selectors = document.pointer_mut("/spec/meshConfig/discoverySelectors").and_then(Value::as_array_mut);
+    if let Some(selectors) = selectors.filter(|selectors| !selectors.is_empty() && !selectors.contains(&own))
+    {
+        selectors.push(own);
+    }
+}
+
+/// The selector of Istio's namespace.
+pub(in crate::plan) fn istio_namespace_selector() -> Value {
+    json!({"matchLabels": {"kubernetes.io/metadata.name": ISTIO_NAMESPACE}})
 }
 
 /// What the resource changes in the configuration of every proxy.

@@ -1,10 +1,13 @@
-//! What a field of the mesh configuration holds, as `mesh_names.txt` writes it, and which JSON is taken for it.
+//! What a field of the mesh configuration holds, as `mesh_names.txt` writes it, and which JSON Istio reads as such.
 //!
-//! Protocol buffers read more than they write: numbers may be texts, choices may be numbers.
+//! Pure. Protocol buffers read more than they write: numbers may be texts, choices may be numbers. Istio reads durations with
+//! Go's `time.ParseDuration` (`jsonpb`).
 
 use std::fmt;
 
 use serde_json::Value;
+
+use crate::duration;
 
 /// A field of a message.
 #[derive(Clone, Debug)]
@@ -65,13 +68,9 @@ impl FieldKind {
     }
 }
 
-/// Seconds with a fraction of at most nine digits and an `s` after it.
+/// A duration of Go; a negative one is for Istio to refuse.
 fn is_duration(text: &str) -> bool {
-    let Some(number) = text.strip_suffix('s') else { return false };
-    let number = number.strip_prefix('-').unwrap_or(number);
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    is_digits(whole) && is_digits(fraction) && fraction.len() <= 9
+    duration::parse(text.strip_prefix('-').unwrap_or(text)).is_ok()
 }
 
 impl fmt::Display for FieldKind {
@@ -81,7 +80,7 @@ impl fmt::Display for FieldKind {
             Self::Bool => "true or false",
             Self::Text => "a text",
             Self::Number => "a number",
-            Self::Duration => "a duration in seconds, such as 1.5s",
+            Self::Duration => "a duration such as 1.5s, 100ms, or 1m",
             Self::Choice(names) => return write!(f, "one of {}", names.join(", ")),
             Self::Anything => "anything",
         })

@@ -1,15 +1,15 @@
 //! The mesh configuration that a user sets (`spec.values.meshConfig`): which fields there are, and what each holds.
 //!
-//! The charts do not know: they hand it on whole. istiod passes over a field that it does not know, and starts no more with
-//! one of the wrong type, so both are told before anything is applied. `mesh_names.txt` has the fields of the newest
-//! Istio; a test compares it with Istio's own definition and writes it anew with `UPDATE=1`.
+//! Pure. The charts pass it on whole. istiod ignores a field that it does not know, and does not start with one of the wrong
+//! type, so both are reported before anything is applied. `mesh_names.txt` has the fields of the newest Istio; a test compares
+//! it with Istio's own definition.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::allow_list::shortened;
 use super::mesh_fields::{FieldKind, MeshField};
+use crate::text::escaped;
 use crate::validate::Problem;
 
 const NAMES: &str = include_str!("mesh_names.txt");
@@ -47,7 +47,7 @@ fn minor(version: &str) -> Option<(u64, u64)> {
 
 /// A value as a message shows it.
 fn quoted(value: &Value) -> String {
-    shortened(&value.to_string(), MAX_SHOWN)
+    escaped(&value.to_string(), MAX_SHOWN)
 }
 
 struct MeshConfigCheck {
@@ -56,17 +56,17 @@ struct MeshConfigCheck {
 }
 
 impl MeshConfigCheck {
-    /// Judges a value that should be of `kind`; its fields are known by the path `known` and shown by the path `shown`.
+    /// Checks a value that should be of `kind`; its fields are known by the path `known` and shown by the path `shown`.
     fn value(&mut self, kind: &FieldKind, schema_path: &str, display_path: &str, value: &Value) {
         match (kind, value) {
-            // Takes away what the base configuration says.
+            // Removes what the base configuration says.
             (_, Value::Null) => {}
             (FieldKind::Message, Value::Object(map)) => {
                 for (name, value) in map {
                     self.field(
                         schema_path,
                         name,
-                        &format!("{display_path}.{}", shortened(name, MAX_SHOWN)),
+                        &format!("{display_path}.{}", escaped(name, MAX_SHOWN)),
                         value,
                     );
                 }
@@ -81,10 +81,7 @@ impl MeshConfigCheck {
         let found =
             [name, ANY].iter().find_map(|name| Some((path(name), self.fields.get(&*path(name))?.clone())));
         let Some((schema_path, field)) = found else {
-            let suggestion = self.camel_case_match(name, parent).or_else(|| self.closest_name(name, parent));
-            let advice = suggestion.map(|alike| format!(", did you mean {alike}?")).unwrap_or_default();
-            return self
-                .add(display_path, format!("the mesh configuration of Istio has no such field{advice}"));
+            return self.add(display_path, self.unknown_field(name, parent));
         };
         match value {
             Value::Array(items) if field.is_list => {
@@ -98,8 +95,19 @@ impl MeshConfigCheck {
         }
     }
 
-    /// The field that is meant by `name_with_underscores`. Istio would take it, but not beside the same field of the base
-    /// configuration: one name each is all that can be merged.
+    fn unknown_field(&self, name: &str, parent: &str) -> String {
+        if let Some(known) = self.camel_case_match(name, parent) {
+            return format!(
+                "write {known} (camelCase): Istio reads both spellings, but the operator can merge only this one with its own \
+                 configuration"
+            );
+        }
+        let suggestion = self.closest_name(name, parent);
+        let advice = suggestion.map(|known| format!(", did you mean {known}?")).unwrap_or_default();
+        format!("the mesh configuration of Istio has no such field{advice}")
+    }
+
+    /// The field that is meant by `name_with_underscores`.
     fn camel_case_match(&self, name: &str, parent: &str) -> Option<&'static str> {
         let joined = name.replace('_', "");
         let mut known = self.child_names(parent);
@@ -144,10 +152,12 @@ mod tests {
             "accessLogFile": "/dev/stdout",
             "enableTracing": true,
             "connectTimeout": "10s",
+            "protocolDetectionTimeout": "100ms",
             "outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"},
             "defaultConfig": {
                 "concurrency": 2,
                 "drainDuration": "0.250s",
+                "terminationDrainDuration": "1m30s",
                 "proxyMetadata": {"ANY.name": "x"},
                 "tracing": null,
                 "image": {"imageType": "distroless"},
@@ -169,11 +179,11 @@ mod tests {
             ),
             (
                 json!({"trust_domain": "x"}),
-                "trust_domain: the mesh configuration of Istio has no such field, did you mean trustDomain?",
+                "trust_domain: write trustDomain (camelCase): Istio reads both spellings, but the operator can merge only this one with its own configuration",
             ),
             (
                 json!({"default_config": {}}),
-                "default_config: the mesh configuration of Istio has no such field, did you mean defaultConfig?",
+                "default_config: write defaultConfig (camelCase): Istio reads both spellings, but the operator can merge only this one with its own configuration",
             ),
             (
                 json!({"defaultConfig": {"gatewayTopology": {"numTrustedProxy": 1}}}),
@@ -185,7 +195,7 @@ mod tests {
             ),
             (
                 json!({"h2_upgrade_policy": "UPGRADE"}),
-                "h2_upgrade_policy: the mesh configuration of Istio has no such field, did you mean h2UpgradePolicy?",
+                "h2_upgrade_policy: write h2UpgradePolicy (camelCase): Istio reads both spellings, but the operator can merge only this one with its own configuration",
             ),
             (json!({"qqqqq": 1}), "qqqqq: the mesh configuration of Istio has no such field"),
         ] {
@@ -200,9 +210,12 @@ mod tests {
             (json!({"accessLogFile": 1}), "accessLogFile: 1 is not a text"),
             (
                 json!({"connectTimeout": "10 seconds"}),
-                "connectTimeout: \"10 seconds\" is not a duration in seconds, such as 1.5s",
+                "connectTimeout: \"10 seconds\" is not a duration such as 1.5s, 100ms, or 1m",
             ),
-            (json!({"connectTimeout": 10}), "connectTimeout: 10 is not a duration in seconds, such as 1.5s"),
+            (
+                json!({"connectTimeout": 10}),
+                "connectTimeout: 10 is not a duration such as 1.5s, 100ms, or 1m",
+            ),
             (
                 json!({"defaultConfig": {"proxyMetadata": {"A": true}}}),
                 "defaultConfig.proxyMetadata.A: true is not a text",

@@ -1,5 +1,6 @@
-//! Makes the one document that Istio is rendered from: the base configuration for the size of the cluster, changed by
-//! the `Istio` resource, the images and what the cloud provider needs.
+//! Builds the document from which Istio is rendered: the base configuration for the size of the cluster, changed by the
+//! `Istio` resource, the images, and what the cloud provider needs.
+//!
 //! Pure. Knows the `IstioOperator` document (Istio's `install.istio.io/v1alpha1` API), not the charts behind it.
 
 mod allow_list;
@@ -21,10 +22,11 @@ use gotemplate::yaml;
 use serde_json::{Value, json};
 
 #[cfg(test)]
-pub(super) use self::allow_list::samples as allowed_samples;
+pub(super) use self::allow_list::{is_closed_to_authors, samples as allowed_samples};
 pub use self::images::{Error as ImagesError, Images};
+pub(super) use self::mesh::istio_namespace_selector;
 pub use self::provider::uses_proxy_protocol;
-pub use self::values::{check as check_values, check_administrator_values};
+pub use self::values::{CheckedValues, ValueRules, check_administrator_values, check_values};
 pub use super::cluster::{ClusterFacts, Error as FactsError, Features, LoadBalancer, Provider, Size};
 
 use super::AdministratorValues;
@@ -46,7 +48,13 @@ pub enum Error {
     NoZtunnel,
 }
 
-/// Makes the `IstioOperator` document for a resource on a cluster.
+/// The values of the base configuration, whose names are known without any chart.
+pub(super) fn base_values() -> Result<Value, Error> {
+    let mut document = base::document(Size::Production).map_err(Error::Base)?;
+    Ok(document.pointer_mut("/spec/values").map(Value::take).unwrap_or_default())
+}
+
+/// Builds the `IstioOperator` document for a resource on a cluster.
 ///
 /// Later steps win over earlier ones: base, provider, platform, values of the administrator, values of the resource, its other
 /// fields, experimental options, images.
@@ -62,6 +70,7 @@ pub fn build_configuration(
     values::merge_into(&mut document, administrator_values.as_map());
     values::merge_into(&mut document, &spec.values);
     mesh::merge(&mut document, &spec.mesh);
+    mesh::include_istio_namespace(&mut document);
     components::merge(&mut document, spec, facts.features)?;
     if is_dual_stack(spec, facts) {
         dual_stack(&mut document);

@@ -5,15 +5,18 @@
 //! values, which would win, are brought in line. A null stays in the document, so that the chart's default goes, too.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
+use gotemplate::yaml;
 use istio_charts::ValueNames;
 use serde_json::{Map, Value, json};
 
-use super::allow_list::{self, Audience};
+use super::allow_list::{self, Audience, Refusal};
 use super::merge::{merge, merge_user_values};
 use super::{mesh, mesh_oneofs, mesh_values};
 use crate::api::names::{EGRESS_GATEWAY, INGRESS_GATEWAY};
 use crate::plan::{AdministratorValues, OverrideMode};
+use crate::text::escaped;
 use crate::validate::Problem;
 
 /// Most characters of the path of an unknown value in a message.
@@ -35,6 +38,9 @@ const TEXT_MAPS: [&str; 11] = [
     "podLabels",
     "serviceAnnotations",
 ];
+/// What values are where nobody sets them.
+static DEFAULTS: LazyLock<Value> =
+    LazyLock::new(|| yaml::parse_json(include_str!("defaults.yaml")).unwrap_or_default());
 
 /// Where a component has its values, and its settings in the document that win over them.
 const COMPONENTS: [(&[&str], &str, Option<&str>); 4] = [
@@ -44,68 +50,158 @@ const COMPONENTS: [(&[&str], &str, Option<&str>); 4] = [
     (&["gateways", EGRESS_GATEWAY], "egressGateways", Some(EGRESS_GATEWAY)),
 ];
 
-/// What is wrong with the values of a resource (`spec.values`), given the names that the charts of Istio `version` know.
+/// What values are checked against.
+#[derive(Clone, Copy, Debug)]
+pub struct ValueRules<'a> {
+    /// The names that the charts know.
+    pub names: &'a ValueNames,
+    /// The version of Istio.
+    pub version: &'a str,
+    /// The document without the values that are checked.
+    pub document: &'a Value,
+}
+
+/// Values of an author that were checked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CheckedValues {
+    /// The values, without those that are closed and say only what holds anyway.
+    pub values: Map<String, Value>,
+    /// What is wrong with them.
+    pub problems: Vec<Problem>,
+}
+
+/// Checks the values of a resource (`spec.values`).
 #[must_use]
-pub fn check(
-    values: &Map<String, Value>,
-    mode: OverrideMode,
-    names: &ValueNames,
-    version: &str,
-) -> Vec<Problem> {
+pub fn check_values(values: &Map<String, Value>, mode: OverrideMode, rules: ValueRules<'_>) -> CheckedValues {
     let audience = match mode {
         OverrideMode::Restricted => Audience::RestrictedAuthor,
         OverrideMode::Unrestricted => Audience::UnrestrictedAuthor,
     };
-    problems(values, audience, names, version)
+    let (restated, refusals) = refusals(values, audience, rules);
+    let mut values = values.clone();
+    for path in restated.iter().filter_map(|refusal| refusal.path.as_deref()) {
+        remove(&mut values, path);
+    }
+    let problems = problems(&values, audience, rules, refusals);
+    CheckedValues { values, problems }
 }
 
 /// What is wrong with the administrator's values: names that nothing knows, and values that the operator would ignore.
 #[must_use]
-pub fn check_administrator_values(
-    values: &AdministratorValues,
-    names: &ValueNames,
-    version: &str,
-) -> Vec<Problem> {
-    problems(values.as_map(), Audience::Administrator, names, version)
+pub fn check_administrator_values(values: &AdministratorValues, rules: ValueRules<'_>) -> Vec<Problem> {
+    let (_, refusals) = refusals(values.as_map(), Audience::Administrator, rules);
+    problems(values.as_map(), Audience::Administrator, rules, refusals)
+}
+
+/// What the list refuses: first the values that say what holds anyway, then the others.
+fn refusals(
+    values: &Map<String, Value>,
+    audience: Audience,
+    rules: ValueRules<'_>,
+) -> (Vec<Refusal>, Vec<Refusal>) {
+    let is_restated = |refusal: &Refusal| {
+        let Some((path, (first, rest))) =
+            refusal.path.as_ref().zip(refusal.path.as_ref().and_then(|p| p.split_first()))
+        else {
+            return false;
+        };
+        let value = rest.iter().try_fold(values.get(first), |node, name| Some(node?.get(name))).flatten();
+        value
+            .zip(effective_value(rules.document, path))
+            .is_some_and(|(value, effective)| says_the_same(value, effective))
+    };
+    allow_list::check(values, audience).into_iter().partition(is_restated)
+}
+
+/// What a value is without those that are checked: in the document, else by the default of the charts or of istiod.
+fn effective_value<'v>(document: &'v Value, path: &[String]) -> Option<&'v Value> {
+    let is_mesh = path.first().is_some_and(|name| name == "meshConfig");
+    let find = |root: Option<&'v Value>| path.iter().try_fold(root?, |node, name| node.get(name));
+    let (own, default) = if is_mesh {
+        (document.get("spec"), Some(&*DEFAULTS))
+    } else {
+        (document.pointer("/spec/values"), DEFAULTS.get("values"))
+    };
+    find(own).or_else(|| find(default))
+}
+
+/// Whether a value, of which maps may be partial, changes nothing.
+fn says_the_same(value: &Value, effective: &Value) -> bool {
+    match (value, effective) {
+        (Value::Object(value), Value::Object(effective)) => value.iter().all(|(name, value)| {
+            effective.get(name).is_some_and(|effective| says_the_same(value, effective))
+        }),
+        (value, effective) => value == effective,
+    }
+}
+
+/// Removes the value at `path`, and the maps that become empty by that.
+fn remove(values: &mut Map<String, Value>, path: &[String]) {
+    let Some((first, rest)) = path.split_first() else { return };
+    let is_empty = match (rest, values.get_mut(first)) {
+        ([], _) => true,
+        (rest, Some(Value::Object(below))) => {
+            remove(below, rest);
+            below.is_empty()
+        }
+        _ => false,
+    };
+    if is_empty {
+        values.shift_remove(first);
+    }
 }
 
 fn problems(
     values: &Map<String, Value>,
     audience: Audience,
-    names: &ValueNames,
-    version: &str,
+    rules: ValueRules<'_>,
+    refusals: Vec<Refusal>,
 ) -> Vec<Problem> {
     let prefix = audience.prefix();
-    let listed = allow_list::check(values, audience);
-    // What the list says of a value tells more than that no chart reads it, but for "not on the list".
+    let refused = |refusal: Refusal| (refusal.is_unreviewed(), refusal.into_problem(audience));
+    let listed: Vec<(bool, Problem)> = refusals.into_iter().map(refused).collect();
+    // What the list says of a value tells more than that no chart reads it, unless the list does not have it.
     let reviewed: BTreeSet<&str> = listed
         .iter()
-        .filter(|problem| !allow_list::is_unreviewed(problem))
-        .map(|problem| problem.field.as_str())
+        .filter(|(is_unreviewed, _)| !is_unreviewed)
+        .map(|(_, problem)| &*problem.field)
         .collect();
-    let mut problems = unknown(values, prefix, names);
+    let mut problems = unknown(values, prefix, rules.names);
     problems.retain(|problem| !reviewed.contains(problem.field.as_str()));
     if let Some(mesh) = values.get(MESH) {
         let place = format!("{prefix}{MESH}");
-        problems.extend(mesh_values::check(mesh, &place, version));
+        problems.extend(mesh_values::check(mesh, &place, rules.version));
         problems.extend(mesh_oneofs::check(mesh, &place));
     }
     // A wrong name or a type that Istio cannot read says more than that the list does not have it.
     let reported: BTreeSet<String> = problems.iter().map(|problem| problem.field.clone()).collect();
-    problems.extend(listed.into_iter().filter(|problem| !reported.contains(&problem.field)));
+    let listed = listed.into_iter().map(|(_, problem)| problem);
+    problems.extend(listed.filter(|problem| !reported.contains(&problem.field)));
     problems
 }
 
 /// Names that no chart knows, with the one that was probably meant.
 fn unknown(values: &Map<String, Value>, prefix: &str, names: &ValueNames) -> Vec<Problem> {
     let unknown = names.unknown(&Value::Object(values.clone())).into_iter().map(|unknown| {
-        let advice = unknown.suggestion.map(|known| format!(", did you mean {known}?")).unwrap_or_default();
+        let suggestion = unknown.suggestion.filter(|known| is_useful(&unknown.path, known));
+        let advice = suggestion.map(|known| format!(", did you mean {known}?")).unwrap_or_default();
         Problem::warning(
-            format!("{prefix}{}", allow_list::shortened(&unknown.path, MAX_PATH)),
+            format!("{prefix}{}", escaped(&unknown.path, MAX_PATH)),
             format!("Istio's charts have no such value{advice}"),
         )
     });
     unknown.collect()
+}
+
+/// Whether a suggestion helps: the value of another component changes something else, and a closed one is refused, too.
+fn is_useful(path: &str, suggestion: &str) -> bool {
+    component(path) == component(suggestion) && !allow_list::is_closed(suggestion)
+}
+
+/// The section of a component: `pilot`, or `gateways.istio-ingressgateway`.
+fn component(path: &str) -> &str {
+    let depth = if path.starts_with("gateways.") { 2 } else { 1 };
+    path.match_indices('.').nth(depth - 1).map_or("", |(end, _)| &path[..end])
 }
 
 /// Merges `values` into the base document.
@@ -170,7 +266,7 @@ fn align(settings: &mut Value, values: &Map<String, Value>) {
             merge_user_values(settings, &layer);
         }
     }
-    // Whole in themselves: the chart renders the value, and the base has no say any more.
+    // Whole in themselves: the chart renders the value, and the base no longer applies.
     if values.contains_key("affinity") {
         merge(settings, &json!({"affinity": null}));
     }

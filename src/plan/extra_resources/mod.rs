@@ -1,7 +1,7 @@
 //! Objects that no chart renders: the control plane's namespace, the mesh-wide mTLS policy, and what accompanies Istio
 //! on some clusters only. They follow the user's ports, annotations, certificate authority, and topology.
 //!
-//! An object whose condition ends is no longer planned; the inventory then has it pruned.
+//! Pure. An object whose condition ends is no longer planned, so that it is pruned by the inventory.
 
 mod addresses;
 mod gateway_ports;
@@ -17,8 +17,8 @@ use super::configuration::uses_proxy_protocol;
 use crate::api::names;
 use crate::validate::ValidatedSpec;
 
-/// Everything beside the charts for a resource on a cluster, the namespace excepted. `document` is the configuration that
-/// was made of both; `owner` is the resource itself, where it exists.
+/// Everything that the charts do not render for a resource on a cluster, except the namespace. `document` is the configuration
+/// that was built from both; `owner` is the resource itself, where it exists.
 #[must_use]
 pub fn extra_resources(
     spec: &ValidatedSpec,
@@ -44,7 +44,7 @@ pub fn extra_resources(
 
 /// The namespace of the control plane.
 ///
-/// It is made here and not by the operator's manifest, so that no pruning tool takes users' secrets with it.
+/// It is planned here and not part of the operator's manifest, so that no pruning tool deletes users' Secrets with it.
 #[must_use]
 pub fn control_plane_namespace() -> Value {
     json!({

@@ -74,7 +74,7 @@ fn vertical_autoscaler_for(target: &Target) -> Value {
     autoscaler(&metadata, target.kind, target.name, &policy)
 }
 
-/// The operator's own autoscaler, which goes with the resource at the latest.
+/// The operator's own autoscaler, which is deleted with the resource at the latest.
 pub(crate) fn operator_autoscaler(owner: Option<&OwnerReference>) -> Value {
     let policy = json!({
         "containerName": "manager",

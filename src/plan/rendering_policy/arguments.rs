@@ -1,8 +1,10 @@
 //! Which arguments of Istio's programs are open: what is logged, and nothing else.
+//!
+//! Pure. Compares lists of arguments, because a flag and its value can be two of them.
 
 use serde_json::Value;
 
-use super::values::is_plain;
+use crate::text::is_plain;
 
 /// Flags that are open, written as `--flag=value`.
 const LOGGING: [&str; 3] = ["--log_output_level", "--proxyComponentLogLevel", "--proxyLogLevel"];

@@ -1,6 +1,6 @@
 //! Which objects may appear and vanish by values, and what one that appears is compared with.
 //!
-//! An object that the charts render only with some switch on has no counterpart in the rendering without the author's
+//! Pure. An object that the charts render only with some switch on has no counterpart in the rendering without the author's
 //! values. It is compared with what the charts make of the switches alone, so that all text in it is the charts'.
 
 use serde_json::{Value, json};
@@ -30,8 +30,17 @@ pub(crate) fn is_switched(id: &ObjectId) -> bool {
     let is_listed =
         |(group, kind, names): &(&str, &str, &[&str])| id.is(group, kind) && names.contains(&&*id.name);
     id.namespace.as_deref() == Some(ISTIO_NAMESPACE)
-        && (SWITCHED.iter().any(is_listed)
-            || (id.is("", "ConfigMap") && class_of_overlays(&id.name).is_some()))
+        && (SWITCHED.iter().any(is_listed) || is_gateway_class(id))
+}
+
+/// Whether values may make an object vanish: not what limits connections.
+pub(crate) fn is_removable(id: &ObjectId) -> bool {
+    is_switched(id) && !id.is("networking.k8s.io", "NetworkPolicy")
+}
+
+/// Whether an object has overlays for the gateways of a class.
+pub(crate) fn is_gateway_class(id: &ObjectId) -> bool {
+    id.is("", "ConfigMap") && class_of_overlays(&id.name).is_some()
 }
 
 /// Values of Istio's charts that switch on everything that [`is_switched`] allows.

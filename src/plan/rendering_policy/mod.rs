@@ -1,15 +1,14 @@
-//! The second wall around authors of `Istio` resources: what their values and patches may change, told by comparing the
-//! rendered objects with and without them.
+//! The rendering policy: what values and patches of authors may change, found by comparing the rendered objects with and
+//! without them.
 //!
-//! Pure. It looks at results, not at names of values, so that no way to the same result is overlooked, and it does not know
-//! which values are allowed. `fields.txt` lists the places that may differ; everything else is closed.
+//! Pure. It compares results, not names of values, so that no way to the same result is overlooked, and it does not know which
+//! values are allowed. `fields.txt` lists the places that may differ; everything else is closed.
 
 mod arguments;
-mod formats;
 mod gateway_policy;
 mod identities;
 mod names;
-mod rules;
+pub(super) mod rules;
 mod subject;
 mod telemetry;
 mod texts;
@@ -26,14 +25,16 @@ use self::subject::PolicySubject;
 use self::walk::Walk;
 use crate::kubernetes::object::ObjectId;
 
-/// Most violations that are collected: more help nobody.
+/// Most violations that are collected.
 const MAX_VIOLATIONS: usize = 200;
+/// Most classes of gateways that an author may add: each is an object.
+const MAX_GATEWAY_CLASSES: usize = 32;
 
 /// Kinds that are rendered as the charts have them or not at all, and what they are.
 const FROZEN_KINDS: [(&str, &str); 11] = [
     ("ClusterRole", "a permission"),
     ("ClusterRoleBinding", "a permission"),
-    ("CustomResourceDefinition", "a definition"),
+    ("CustomResourceDefinition", "a CRD"),
     ("MutatingWebhookConfiguration", "a webhook"),
     ("Namespace", "a namespace"),
     ("Role", "a permission"),
@@ -63,6 +64,8 @@ pub enum Cause {
     Ambiguous,
     /// A text cannot be read, or is too long.
     Unreadable,
+    /// There are too many objects of this kind.
+    TooMany,
 }
 
 /// A difference that is not allowed.
@@ -84,10 +87,9 @@ impl fmt::Display for Violation {
         }
         f.write_str(": ")?;
         match self.cause {
-            Cause::Appears => {
-                f.write_str("an object that the charts do not have by themselves cannot be added")
-            }
+            Cause::Appears => f.write_str("an object that the charts do not have cannot be added"),
             Cause::Vanishes => f.write_str("an object that Istio needs cannot be removed"),
+            Cause::TooMany => write!(f, "there can be at most {MAX_GATEWAY_CLASSES} gateway classes"),
             Cause::Repeated => f.write_str("an object cannot be rendered more than once"),
             Cause::Frozen(what) => write!(f, "{what} cannot be changed"),
             Cause::ClosedField => f.write_str("this field cannot be changed"),
@@ -98,11 +100,11 @@ impl fmt::Display for Violation {
     }
 }
 
-/// The rendering without an author's values, and what it takes to judge one with them.
+/// The rendering without an author's values, and what is needed to check one with them.
 pub struct RenderingPolicy<'a> {
     /// The objects without the author's values.
     pub before: Vec<(ObjectId, Value)>,
-    /// The objects with [`everything_switched_on`] instead of the author's values. Asked for only if objects appear.
+    /// The objects with [`everything_switched_on`] instead of the author's values. Called only if objects appear.
     pub switched_on: &'a dyn Fn() -> Vec<(ObjectId, Value)>,
 }
 
@@ -117,6 +119,9 @@ impl RenderingPolicy<'_> {
         for (id, object) in after {
             pairs.entry(object_key(id)).or_default().after.push((id, object));
         }
+        if let Some(violation) = too_many_gateway_classes(&pairs) {
+            return vec![violation];
+        }
         let appears = pairs.values().any(|pair| pair.before.is_empty());
         let switched_on = if appears { (self.switched_on)() } else { Vec::new() };
         let mut violations: Vec<Violation> =
@@ -124,6 +129,13 @@ impl RenderingPolicy<'_> {
         violations.truncate(MAX_VIOLATIONS);
         violations
     }
+}
+
+/// Each class is an object of its own, so that too many are refused before they are compared.
+fn too_many_gateway_classes(pairs: &BTreeMap<ObjectKey<'_>, Pair<'_>>) -> Option<Violation> {
+    let new = pairs.values().filter(|pair| pair.before.is_empty()).filter_map(|pair| pair.after.first());
+    let (id, _) = new.filter(|(id, _)| identities::is_gateway_class(id)).nth(MAX_GATEWAY_CLASSES)?;
+    Some(whole(id, Cause::TooMany))
 }
 
 /// What makes an object the same in two renderings, in whatever order they are.
@@ -166,7 +178,7 @@ fn appeared(id: &ObjectId, object: &Value, switched_on: &[(ObjectId, Value)]) ->
 }
 
 fn vanished(id: &ObjectId) -> Vec<Violation> {
-    if identities::is_switched(id) {
+    if identities::is_removable(id) {
         return Vec::new();
     }
     vec![whole(id, frozen(id).unwrap_or(Cause::Vanishes))]
@@ -176,7 +188,7 @@ fn whole(id: &ObjectId, cause: Cause) -> Violation {
     Violation { object: id.clone(), path: String::new(), cause }
 }
 
-/// Why objects of a kind are not open to any change.
+/// Why objects of a kind are closed to every change.
 fn frozen(id: &ObjectId) -> Option<Cause> {
     FROZEN_KINDS.iter().find(|(kind, _)| *kind == id.kind).map(|(_, what)| Cause::Frozen(what))
 }

@@ -1,11 +1,13 @@
-//! Which objects have open fields, and by which name `fields.txt` lists these.
+//! Which objects have open fields, and under which name `fields.txt` lists these.
+//!
+//! Pure. An object that is not here is closed as a whole.
 
 use crate::api::names::{EGRESS_GATEWAY, INGRESS_GATEWAY, ISTIO_NAMESPACE};
 use crate::kubernetes::object::ObjectId;
 
 /// Names of all subjects.
 #[cfg(test)]
-pub(crate) const ALL: [&str; 19] = [
+pub(crate) const ALL: [&str; 18] = [
     "istiod",
     "gateway",
     "cni",
@@ -16,7 +18,6 @@ pub(crate) const ALL: [&str; 19] = [
     "budget",
     "gateway-policy",
     "quota",
-    "cni-files",
     "values-copy",
     "overlay-deployment",
     "overlay-service",
@@ -62,7 +63,6 @@ impl PolicySubject {
             ("", "ResourceQuota", "istio-cni-resource-quota" | "ztunnel") => Self::Fields("quota"),
             ("", "ConfigMap", "istio") => Self::Mesh,
             ("", "ConfigMap", "istio-sidecar-injector") => Self::Injection,
-            ("", "ConfigMap", "istio-cni-config") => Self::Fields("cni-files"),
             ("", "ConfigMap", "values") => Self::Fields("values-copy"),
             ("", "ConfigMap", name) if class_of_overlays(name).is_some() => Self::Overlays,
             _ => Self::Closed,
@@ -73,5 +73,5 @@ impl PolicySubject {
 /// The class of gateways that a `ConfigMap` of this name has overlays for.
 pub(crate) fn class_of_overlays(name: &str) -> Option<&str> {
     let class = name.strip_prefix("istio-default-gatewayclass-")?;
-    crate::kubernetes::object::is_dns_label(class).then_some(class)
+    crate::names::is_dns_label(class).then_some(class)
 }

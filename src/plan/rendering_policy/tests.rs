@@ -1,4 +1,4 @@
-//! The comparison by itself, on small objects. What the charts make of values is tried in `tests/overrides.rs`.
+//! The comparison by itself, on small objects. What the charts render for values is tested in `tests/overrides.rs`.
 
 use serde_json::json;
 
@@ -239,6 +239,16 @@ fn everything_else_of_a_workload_is_closed_and_named() {
         ),
         (
             format!("{CONTAINER}/resources"),
+            json!({"limits": {"devices.kubevirt.io/kvm": "1"}}),
+            "spec.template.spec.containers[discovery].resources",
+        ),
+        (
+            format!("{POD}/nodeSelector"),
+            json!({"kubernetes.io/os": "windows"}),
+            "spec.template.spec.nodeSelector[kubernetes.io/os]",
+        ),
+        (
+            format!("{CONTAINER}/resources"),
             json!({"claims": [{"name": "gpu"}]}),
             "spec.template.spec.containers[discovery].resources",
         ),
@@ -282,6 +292,7 @@ fn redirecting_a_service_elsewhere_is_closed() {
         ("externalIPs", json!(["10.96.0.10"]), false),
         ("clusterIP", json!("10.96.0.10"), false),
         ("clusterIPs", json!(["10.96.0.10"]), false),
+        ("loadBalancerClass", json!("service.k8s.aws/nlb"), true),
         ("loadBalancerClass", json!("x"), false),
         ("publishNotReadyAddresses", json!(true), false),
         ("selector", json!({"app": "y"}), false),
@@ -424,6 +435,29 @@ fn of_kind(api_version: &str, kind: &str, namespace: Option<&str>, name: &str) -
     (id(&object), object)
 }
 
+#[test]
+fn there_is_a_limit_to_gateway_classes() {
+    let class = |number: usize| {
+        let (id, mut object) = of_kind(
+            "v1",
+            "ConfigMap",
+            Some("istio-system"),
+            &format!("istio-default-gatewayclass-c{number}"),
+        );
+        object["metadata"]["labels"] = json!({"gateway.istio.io/defaults-for-class": format!("c{number}")});
+        (id, object)
+    };
+    let example = || {
+        let (id, mut object) =
+            of_kind("v1", "ConfigMap", Some("istio-system"), "istio-default-gatewayclass-example");
+        object["metadata"]["labels"] = json!({"gateway.istio.io/defaults-for-class": "example"});
+        (id, object)
+    };
+    let classes = |count: usize| (0..count).map(class).collect::<Vec<_>>();
+    assert_eq!(violations(&[], &classes(32), &[example()]), []);
+    assert_eq!(violations(&[], &classes(33), &[example()]), [Cause::TooMany]);
+}
+
 fn violations(
     before: &[(ObjectId, Value)],
     after: &[(ObjectId, Value)],
@@ -435,7 +469,21 @@ fn violations(
 
 #[test]
 fn permissions_webhooks_crds_and_accounts_are_frozen() {
-    for (kind, what) in FROZEN_KINDS {
+    const KINDS: [(&str, &str); 11] = [
+        ("ClusterRole", "a permission"),
+        ("ClusterRoleBinding", "a permission"),
+        ("CustomResourceDefinition", "a CRD"),
+        ("MutatingWebhookConfiguration", "a webhook"),
+        ("Namespace", "a namespace"),
+        ("Role", "a permission"),
+        ("RoleBinding", "a permission"),
+        ("ServiceAccount", "a service account"),
+        ("ValidatingAdmissionPolicy", "a permission"),
+        ("ValidatingAdmissionPolicyBinding", "a permission"),
+        ("ValidatingWebhookConfiguration", "a webhook"),
+    ];
+    assert_eq!(FROZEN_KINDS, KINDS);
+    for (kind, what) in KINDS {
         let (id, object) = of_kind("v1", kind, None, "x");
         let changed = set(object.clone(), "/anything", json!(1));
         assert_eq!(
@@ -471,7 +519,8 @@ fn only_listed_objects_appear_and_only_as_the_charts_have_them() {
     ] {
         let one = [of_kind(api_version, kind, namespace, name)];
         assert_eq!(violations(&[], &one, &one).is_empty(), is_switched, "new {kind} {name}");
-        assert_eq!(violations(&one, &[], &one).is_empty(), is_switched, "vanished {kind} {name}");
+        let is_removable = is_switched && kind != "NetworkPolicy";
+        assert_eq!(violations(&one, &[], &one).is_empty(), is_removable, "vanished {kind} {name}");
         // Without a counterpart nothing appears, and what differs from it does not either.
         assert_eq!(violations(&[], &one, &[]), [Cause::Appears], "{kind} {name}");
         let mut altered = one.clone();
@@ -514,7 +563,16 @@ fn trust_settings_of_the_mesh_cannot_be_changed() {
         ("accessLogFile: /dev/stdout", true),
         ("accessLogFormat: \"%START_TIME% %PROTOCOL%\\n\"", true),
         ("outboundTrafficPolicy: {mode: REGISTRY_ONLY}", true),
-        ("discoverySelectors: [{matchLabels: {a: b}}]", true),
+        (
+            "discoverySelectors: [{matchLabels: {a: b}}, {matchLabels: {kubernetes.io/metadata.name: istio-system}}]",
+            true,
+        ),
+        ("discoverySelectors: [{matchLabels: {a: b}}]", false),
+        ("accessLogFormat: '%REQ(COOKIE)%'", false),
+        ("ingressControllerMode: DEFAULT", false),
+        ("meshMTLS: {minProtocolVersion: TLSV1_3}", true),
+        ("pathNormalization: {normalization: NONE}", false),
+        ("a: &a {}\nb: *a", false),
         ("extensionProviders: [{name: a, zipkin: {service: b, port: 9411}}]", true),
         ("accessLogFile: /etc/istio/proxy/x", false),
         ("accessLogFormat: '%FILE_CONTENT(/var/run/secrets/tokens/istio-token)%'", false),
@@ -529,7 +587,7 @@ fn trust_settings_of_the_mesh_cannot_be_changed() {
         ("configSources: [{address: 'evil:1'}]", false),
         ("enableAutoMtls: false", false),
         ("verifyCertificateAtClient: false", false),
-        ("meshMTLS: {minProtocolVersion: TLS_AUTO}", false),
+        ("meshMTLS: {cipherSuites: [x]}", false),
         ("outboundTrafficPolicy: {tls: {insecureSkipVerify: true}}", false),
         ("extensionProviders: [{name: a, envoyExtAuthzHttp: {service: b, port: 1}}]", false),
         ("extensionProviders: [{name: a, zipkin: {}}, {name: a, zipkin: {}}]", false),
@@ -603,7 +661,16 @@ fn what_injection_gives_to_pods_is_closed() {
         assert_eq!(is_open(&before, &after), is_allowed, "{pointer}: {value}");
     }
     for (config, is_allowed) in [
-        ("policy: disabled\ntemplates: {sidecar: a}\ninjectedAnnotations: {example.com/a: b}\n", true),
+        (
+            "policy: enabled\ntemplates: {sidecar: a}\ninjectedAnnotations: {}\nalwaysInjectSelector: [{matchLabels: {a: b}}]\n",
+            true,
+        ),
+        ("policy: disabled\ntemplates: {sidecar: a}\ninjectedAnnotations: {}\n", false),
+        (
+            "policy: enabled\ntemplates: {sidecar: a}\ninjectedAnnotations: {}\nneverInjectSelector: [{}]\n",
+            false,
+        ),
+        ("policy: enabled\ntemplates: {sidecar: a}\ninjectedAnnotations: {example.com/a: b}\n", false),
         ("policy: enabled\ntemplates: {sidecar: b}\ninjectedAnnotations: {}\n", false),
         ("policy: enabled\ntemplates: {sidecar: a}\ndefaultTemplates: [other]\n", false),
         ("policy: enabled\ntemplates: {sidecar: a}\naliases: {a: [b]}\n", false),
@@ -664,21 +731,19 @@ fn overlays_of_gateways_are_as_restricted_as_our_gateways() {
 }
 
 #[test]
-fn the_files_of_the_cni_agent_are_closed_but_for_switches() {
+fn the_settings_of_the_cni_agent_are_closed() {
     let before =
         texts("istio-cni-config", &json!({"CHAINED_CNI_PLUGIN": "true", "NATIVE_NFTABLES": "false"}));
-    for (key, value, is_allowed) in [
-        ("NATIVE_NFTABLES", "true", true),
-        ("EXCLUDE_NAMESPACES", "kube-system,a", true),
-        ("NATIVE_NFTABLES", "true\nX: y", false),
-        ("CHAINED_CNI_PLUGIN", "false", false),
-        ("CNI_CONF_NAME", "../../opt/cni/bin/bridge", false),
-        ("MOUNTED_CNI_NET_DIR", "/host/opt/cni/bin", false),
-        ("KUBECONFIG_MODE", "0666", false),
-        ("PATH", "/x", false),
+    for (key, value) in [
+        ("NATIVE_NFTABLES", "true"),
+        ("EXCLUDE_NAMESPACES", "kube-system,a"),
+        ("REPAIR_ENABLED", "false"),
+        ("CHAINED_CNI_PLUGIN", "false"),
+        ("CNI_CONF_NAME", "../../opt/cni/bin/bridge"),
+        ("PATH", "/x"),
     ] {
         let after = set(before.clone(), &format!("/data/{key}"), json!(value));
-        assert_eq!(is_open(&before, &after), is_allowed, "{key}: {value}");
+        assert!(!is_open(&before, &after), "{key}: {value}");
     }
 }
 

@@ -1,4 +1,6 @@
-//! ConfigMaps whose texts istiod reads: what counts is what it reads in them.
+//! ConfigMaps whose texts istiod reads: their content is compared.
+//!
+//! Pure. A text that not every reader reads alike is refused.
 
 use gotemplate::yaml;
 use serde_json::{Map, Value, json};
@@ -67,13 +69,29 @@ fn read(text: &Value) -> Option<Value> {
     if text.is_null() {
         return Some(json!({}));
     }
-    let text = text.as_str().filter(|text| text.len() <= MAX_TEXT)?;
+    let text = text.as_str().filter(|text| text.len() <= MAX_TEXT && !has_aliases(text))?;
     let documents = yaml::parse_json_documents(text).ok()?;
     match documents.as_slice() {
         [] | [Value::Null] => Some(json!({})),
         [Value::Object(map)] => Some(Value::Object(map.clone())),
         _ => None,
     }
+}
+
+/// Whether a text may use an anchor of YAML again, by which a short text becomes a large value. The charts print none.
+///
+/// Errs on the side of caution: what looks like an alias may be part of a longer text.
+fn has_aliases(text: &str) -> bool {
+    let begins_node = |before: &str| {
+        let previous = before.chars().rev().find(|c| !matches!(c, ' ' | '\t'));
+        previous.is_none_or(|c| {
+            c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '[' | '{' | ',' | ':' | '-' | '?')
+        })
+    };
+    let is_name =
+        |after: &str| after.starts_with(|c: char| !c.is_whitespace() && !matches!(c, ',' | ']' | '}'));
+    text.contains('&')
+        && text.match_indices('*').any(|(at, _)| begins_node(&text[..at]) && is_name(&text[at + 1..]))
 }
 
 /// An overlay changes the container that istiod gives every gateway; any other would be a new one.
@@ -102,4 +120,24 @@ fn without(keys: &[&str], object: &Value) -> Value {
         object["data"] = Value::Null;
     }
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_with_aliases_are_not_read() {
+        for (text, is_read) in [
+            ("a: [\"*\"]\nb: a & b *c*", true),
+            ("a: '& *'", true),
+            ("a: &x {}\nb: *x", false),
+            ("a: &x {}\nb: [*x, *x]", false),
+            ("a: &x {}\nb:\n- *x", false),
+            ("a: &x {}\nb:\n  *x", false),
+            ("a: &x y\n*x : z", false),
+        ] {
+            assert_eq!(read(&json!(text)).is_some(), is_read, "{text}");
+        }
+    }
 }

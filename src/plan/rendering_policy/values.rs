@@ -1,17 +1,24 @@
 //! Classes of what an author may write at an open place.
 //!
-//! Texts have narrow sets of characters: the charts print many of them as they are, and so do the injection templates.
+//! Pure. Texts have narrow sets of characters: the charts print many of them as they are, and so do the injection templates.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use k8s_openapi::api::{apps, autoscaling, core};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::names::is_label_text;
-use super::{arguments, formats, telemetry};
+use super::{arguments, telemetry};
+use crate::duration;
+use crate::names::{is_label_value, key_parts};
+use crate::plan::configuration::istio_namespace_selector;
+use crate::plan::keys::KeyUse;
+use crate::plan::shapes::{
+    check_pod_metrics, is_cidr, is_exactly, is_label_selector, is_log_file, is_node_selector_entry,
+    is_number_or_percentage, is_port, is_port_text, is_remote_endpoint, is_resources,
+};
+use crate::text::is_plain;
+use crate::validate::envoy_format;
 
 /// Longest text, in bytes.
 const MAX_TEXT: usize = 8 * 1024;
@@ -25,6 +32,9 @@ const MAX_DEPTH: usize = 24;
 const MAX_PARTS: usize = 5000;
 /// Most replicas of a workload.
 const MAX_REPLICAS: i64 = 1000;
+/// How often istiod may refresh the keys of JWT issuers: a revoked key stays trusted until then.
+const REFRESH_INTERVAL: std::ops::RangeInclusive<Duration> =
+    Duration::from_mins(1)..=Duration::from_hours(24);
 
 /// What may be written at a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,42 +42,58 @@ pub(crate) enum ValueClass {
     Affinity,
     Address,
     AddressRanges,
+    /// The address of an agent on the node of the pod, or any [`ValueClass::Endpoint`].
+    AgentEndpoint,
+    /// The value of an annotation of the place's name.
+    Annotation,
+    /// A text of any content.
+    AnyText,
     Arguments,
     AutoscalerBehavior,
     AutoscalerMetrics,
     Bool,
-    BoolText,
-    /// `true`, and not `false`.
+    /// `true`, and not `false` or nothing.
     BoolTrue,
-    /// `false`, and not `true`.
+    /// `false`, and not `true` or nothing.
     BoolFalse,
     ContainerPorts,
-    Copy,
-    /// A whole number, or its text.
-    Count,
+    /// Tags of traces that do not read credentials.
+    CustomTags,
     DaemonSetStrategy,
     Decimal,
     DeploymentStrategy,
-    Host,
+    /// Selectors of namespaces with that of Istio's own.
+    DiscoverySelectors,
+    Duration,
+    /// A host with a port outside of the pod and its node.
+    Endpoint,
+    /// A whole number, or its text.
+    IntegerOrText,
     IpFamilies,
     Label,
     LabelSelectors,
     LogFile,
     LogFormat,
     LogLevels,
-    /// Names of namespaces, separated by commas.
-    Namespaces,
+    /// A label of nodes of the place's name.
+    NodeLabel,
     Number,
     NumberOrPercentage,
     /// One of these texts.
     OneOf(Vec<&'static str>),
+    /// A structure of plain texts, numbers, and switches.
+    PlainStructure,
     PolicyPorts,
+    /// A name with a domain.
+    QualifiedName,
+    /// How often keys are refreshed.
+    RefreshInterval,
     Replicas,
     Resources,
     ServicePorts,
-    /// Any structure of plain texts, numbers and switches.
-    Settings,
     Spread,
+    /// One of these texts, and one that is at least as strict as before. No text is as strict as the first ones.
+    Stricter(Vec<Vec<&'static str>>),
     TelemetryProvider,
     Text,
     Token,
@@ -80,45 +106,52 @@ pub(crate) enum ValueClass {
     VariableTrue,
     /// An element of `env` that says `false`.
     VariableFalse,
+    /// An element of `env` with a [`ValueClass::RefreshInterval`].
+    VariableRefreshInterval,
     VariableValue,
-    /// Nothing: the name of the class is not known.
-    Nothing,
 }
 
 impl ValueClass {
-    pub fn parse(text: &'static str) -> Self {
-        match text {
+    /// Reads the last word of a line of `fields.txt`; `None` if there is no such class.
+    pub fn parse(text: &'static str) -> Option<Self> {
+        Some(match text {
             "affinity" => Self::Affinity,
             "address" => Self::Address,
             "address-ranges" => Self::AddressRanges,
+            "agent-endpoint" => Self::AgentEndpoint,
+            "annotation" => Self::Annotation,
+            "any-text" => Self::AnyText,
             "arguments" => Self::Arguments,
             "autoscaler-behavior" => Self::AutoscalerBehavior,
             "autoscaler-metrics" => Self::AutoscalerMetrics,
             "bool" => Self::Bool,
-            "bool-text" => Self::BoolText,
             "bool-true" => Self::BoolTrue,
             "bool-false" => Self::BoolFalse,
             "container-ports" => Self::ContainerPorts,
-            "copy" => Self::Copy,
-            "count" => Self::Count,
+            "custom-tags" => Self::CustomTags,
             "daemon-set-strategy" => Self::DaemonSetStrategy,
             "decimal" => Self::Decimal,
             "deployment-strategy" => Self::DeploymentStrategy,
-            "host" => Self::Host,
+            "discovery-selectors" => Self::DiscoverySelectors,
+            "duration" => Self::Duration,
+            "endpoint" => Self::Endpoint,
+            "integer-or-text" => Self::IntegerOrText,
             "ip-families" => Self::IpFamilies,
             "label" => Self::Label,
             "label-selectors" => Self::LabelSelectors,
             "log-file" => Self::LogFile,
             "log-format" => Self::LogFormat,
             "log-levels" => Self::LogLevels,
-            "namespaces" => Self::Namespaces,
+            "node-label" => Self::NodeLabel,
             "number" => Self::Number,
             "number-or-percentage" => Self::NumberOrPercentage,
+            "plain-structure" => Self::PlainStructure,
             "policy-ports" => Self::PolicyPorts,
+            "qualified-name" => Self::QualifiedName,
+            "refresh-interval" => Self::RefreshInterval,
             "replicas" => Self::Replicas,
             "resources" => Self::Resources,
             "service-ports" => Self::ServicePorts,
-            "settings" => Self::Settings,
             "spread" => Self::Spread,
             "telemetry-provider" => Self::TelemetryProvider,
             "text" => Self::Text,
@@ -129,35 +162,54 @@ impl ValueClass {
             "variable" => Self::Variable,
             "variable-true" => Self::VariableTrue,
             "variable-false" => Self::VariableFalse,
+            "variable-refresh-interval" => Self::VariableRefreshInterval,
             "variable-value" => Self::VariableValue,
-            _ if text.contains('|') => Self::OneOf(text.split('|').collect()),
-            _ => Self::Nothing,
-        }
-    }
-
-    /// Whether what stands at an open place may become `after`; `None` is no value at all.
-    pub fn takes(&self, before: Option<&Value>, after: Option<&Value>) -> bool {
-        match (self, before, after) {
-            // Taking away is judged by what is taken away.
-            (Self::Arguments, Some(before), Some(after)) => arguments::differ_in_logging_only(before, after),
-            (Self::TelemetryProvider | Self::PolicyPorts, Some(before), None) => self.is_open(before),
-            (Self::TelemetryProvider | Self::PolicyPorts, Some(before), Some(after)) => {
-                self.is_open(before) && self.is_open(after)
+            _ if text.contains('<') => {
+                Self::Stricter(text.split('<').map(|level| level.split(',').collect()).collect())
             }
-            (Self::Arguments | Self::Nothing, _, _) => false,
+            _ if text.contains('|') => Self::OneOf(text.split('|').collect()),
+            _ => return None,
+        })
+    }
+
+    /// Whether what stands at an open place of this name may become `after`; `None` is no value at all.
+    pub fn accepts_change(&self, name: &str, before: Option<&Value>, after: Option<&Value>) -> bool {
+        match (self, before, after) {
+            (Self::Arguments, Some(before), Some(after)) => arguments::differ_in_logging_only(before, after),
+            (Self::Arguments, _, _) => false,
+            // Removing is judged by what is removed.
+            (Self::TelemetryProvider | Self::PolicyPorts, Some(before), None) => self.accepts(name, before),
+            (Self::TelemetryProvider | Self::PolicyPorts, Some(before), Some(after)) => {
+                self.accepts(name, before) && self.accepts(name, after)
+            }
+            (
+                Self::BoolTrue
+                | Self::BoolFalse
+                | Self::VariableTrue
+                | Self::VariableFalse
+                | Self::RefreshInterval
+                | Self::VariableRefreshInterval,
+                Some(_),
+                None,
+            ) => false,
+            (Self::Stricter(levels), before, after) => {
+                let (before, after) = (level(levels, before).unwrap_or(0), level(levels, after));
+                after.is_some_and(|after| after >= before)
+            }
             (_, _, None) => true,
-            (_, _, Some(after)) => self.is_open(after),
+            (_, _, Some(after)) => self.accepts(name, after),
         }
     }
 
-    fn is_open(&self, value: &Value) -> bool {
+    fn accepts(&self, name: &str, value: &Value) -> bool {
         match self {
             Self::Affinity => is_exactly::<core::v1::Affinity>(value),
             Self::AutoscalerBehavior => is_exactly::<autoscaling::v2::HorizontalPodAutoscalerBehavior>(value),
-            Self::AutoscalerMetrics => is_metrics(value),
+            Self::AutoscalerMetrics => check_pod_metrics(value).is_ok(),
             Self::DaemonSetStrategy => is_exactly::<apps::v1::DaemonSetUpdateStrategy>(value),
             Self::DeploymentStrategy => is_exactly::<apps::v1::DeploymentStrategy>(value),
-            Self::LabelSelectors => is_exactly::<Vec<LabelSelector>>(value),
+            Self::LabelSelectors => is_list_of(value, is_label_selector),
+            Self::DiscoverySelectors => is_discovery_selectors(value),
             Self::Spread => is_exactly::<Vec<core::v1::TopologySpreadConstraint>>(value),
             Self::Tolerations => is_exactly::<Vec<core::v1::Toleration>>(value),
             Self::Resources => is_resources(value),
@@ -166,41 +218,57 @@ impl ValueClass {
             }),
             Self::ServicePorts => is_list_of(value, |port| has_only(port, &SERVICE_PORT)),
             Self::PolicyPorts => is_list_of(value, is_policy_ports),
-            Self::AddressRanges => is_list_of(value, |range| text(range).is_some_and(is_address_range)),
+            Self::AddressRanges => is_list_of(value, |range| text(range).is_some_and(is_cidr)),
             Self::IpFamilies => is_list_of(value, |family| matches!(text(family), Some("IPv4" | "IPv6"))),
             Self::TelemetryProvider => telemetry::is_provider(value),
+            Self::CustomTags => telemetry::is_custom_tags(value),
             Self::Variable => is_variable(value, |value| text(value).is_some_and(is_variable_text)),
             Self::VariableTrue => is_variable(value, |value| text(value) == Some("true")),
             Self::VariableFalse => is_variable(value, |value| text(value) == Some("false")),
-            Self::Settings => is_settings(value),
-            Self::Count => is_scalar_of(value, |text| text.len() <= 9 && is_of(text, "0123456789")),
-            Self::Copy => value.as_str().is_some_and(|text| text.len() <= MAX_COPY),
+            Self::VariableRefreshInterval => is_variable(value, is_refresh_interval),
+            Self::PlainStructure => is_plain_structure(value),
+            Self::IntegerOrText => is_scalar_of(value, |text| text.len() <= 9 && is_of(text, "0123456789")),
+            Self::AnyText => value.as_str().is_some_and(|text| text.len() <= MAX_COPY),
             Self::Bool => value.is_boolean() || matches!(text(value), Some("true" | "false")),
             Self::BoolTrue => *value == Value::Bool(true) || text(value) == Some("true"),
             Self::BoolFalse => *value == Value::Bool(false) || text(value) == Some("false"),
-            Self::BoolText => matches!(text(value), Some("true" | "false")),
-            Self::Number => integer(value).is_some_and(|number| (0..=i64::from(i32::MAX)).contains(&number)),
+            Self::Number => integer(value).is_some_and(|number| (0..=i64::from(u32::MAX)).contains(&number)),
             Self::Replicas => integer(value).is_some_and(|number| (0..=MAX_REPLICAS).contains(&number)),
             Self::Decimal => value.is_number() || text(value).is_some_and(|text| text.parse::<f64>().is_ok()),
             Self::NumberOrPercentage => is_number_or_percentage(value),
             Self::VariableValue => is_scalar_of(value, is_variable_text),
             Self::Text => text(value).is_some_and(|text| text.len() <= MAX_TEXT && is_plain(text)),
-            Self::Label => text(value).is_some_and(is_label_text),
+            Self::Annotation => text(value).is_some_and(|text| KeyUse::accepts_value(name, text)),
+            Self::Label => text(value).is_some_and(is_label_value),
+            Self::NodeLabel => text(value).is_some_and(|text| is_node_selector_entry(name, text)),
             Self::Address => text(value).is_some_and(|text| text.parse::<IpAddr>().is_ok()),
-            Self::Host => is_word_of(value, "-.:_/[]$()"),
+            Self::Endpoint => text(value).is_some_and(is_remote_endpoint),
+            Self::AgentEndpoint => text(value).is_some_and(is_agent_endpoint),
+            Self::Duration => {
+                text(value).is_some_and(|text| text.is_ascii() && duration::parse(text).is_ok())
+            }
+            Self::RefreshInterval => is_refresh_interval(value),
+            Self::QualifiedName => {
+                text(value).and_then(key_parts).is_some_and(|(domain, _)| domain.is_some())
+            }
             Self::Token => is_word_of(value, "-._~+/="),
             Self::LogLevels => is_word_of(value, "-._:,=*"),
             Self::TrafficPorts => is_scalar_of(value, |text| is_of(text, "0123456789,*")),
             Self::TrafficRanges => is_scalar_of(value, |text| is_of(text, "0123456789abcdefABCDEF.:/,*")),
-            Self::Namespaces => text(value).is_some_and(|text| {
-                text.is_empty() || text.split(',').all(crate::kubernetes::object::is_dns_label)
-            }),
-            Self::LogFile => is_log_file(value),
-            Self::LogFormat => text(value).is_some_and(formats::is_harmless),
+            Self::LogFile => text(value).is_some_and(is_log_file),
+            Self::LogFormat => text(value).is_some_and(|text| envoy_format::check(text).is_ok()),
             Self::OneOf(texts) => text(value).is_some_and(|text| texts.contains(&text)),
-            Self::Arguments | Self::Nothing => false,
+            Self::Stricter(levels) => level(levels, Some(value)).is_some(),
+            Self::Arguments => false,
         }
     }
+}
+
+/// How strict a choice is; `None` if it is not one of the choices.
+fn level(levels: &[Vec<&str>], value: Option<&Value>) -> Option<usize> {
+    let Some(value) = value else { return Some(0) };
+    let choice = text(value)?;
+    levels.iter().position(|texts| texts.contains(&choice))
 }
 
 /// The name of a field, and what it may hold.
@@ -216,29 +284,15 @@ const SERVICE_PORT: [AllowedField; 6] = [
     ("targetPort", |value| is_port(value) || is_word(value)),
 ];
 
-/// Whether `value` is a `T` and nothing else: what Kubernetes' own types do not keep, they do not know.
-fn is_exactly<T: DeserializeOwned + Serialize>(value: &Value) -> bool {
-    let value = without_nulls(value);
-    is_settings(&value)
-        && serde_json::from_value::<T>(value.clone())
-            .ok()
-            .and_then(|typed| serde_json::to_value(typed).ok())
-            .is_some_and(|kept| kept == value)
-}
-
-fn without_nulls(value: &Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let kept = fields.iter().filter(|(_, value)| !value.is_null());
-            Value::Object(kept.map(|(name, value)| (name.clone(), without_nulls(value))).collect())
-        }
-        Value::Array(items) => Value::Array(items.iter().map(without_nulls).collect()),
-        value => value.clone(),
-    }
+/// Selectors of namespaces; without that of Istio's namespace istiod would drop the policies for the whole mesh.
+fn is_discovery_selectors(value: &Value) -> bool {
+    let has_own = |items: &Vec<Value>| items.is_empty() || items.contains(&istio_namespace_selector());
+    is_list_of(value, is_label_selector) && value.as_array().is_some_and(has_own)
 }
 
 /// Whether a structure is bounded, and its texts are plain.
-pub(crate) fn is_settings(value: &Value) -> bool {
+pub(super) fn is_plain_structure(value: &Value) -> bool {
+    let is_name = |name: &String| name.len() <= MAX_TEXT && is_plain(name) && !name.starts_with('$');
     let mut parts = 0;
     let mut open = vec![(value, 0)];
     while let Some((value, depth)) = open.pop() {
@@ -247,53 +301,25 @@ pub(crate) fn is_settings(value: &Value) -> bool {
             return false;
         }
         match value {
-            Value::Object(fields) => {
-                if !fields
-                    .keys()
-                    .all(|name| name.len() <= MAX_TEXT && is_plain(name) && !name.starts_with('$'))
-                {
-                    return false;
-                }
+            Value::Object(fields) if fields.keys().all(is_name) => {
                 open.extend(fields.values().map(|value| (value, depth + 1)));
             }
             Value::Array(items) => open.extend(items.iter().map(|value| (value, depth + 1))),
-            Value::String(text) if text.len() > MAX_TEXT || !is_plain(text) => return false,
+            Value::String(text) if text.len() <= MAX_TEXT && is_plain(text) => {}
+            Value::Object(_) | Value::String(_) => return false,
             _ => {}
         }
     }
     true
 }
 
-/// Whether a text has no control characters, and nothing that changes how the text around it is read.
-pub(crate) fn is_plain(text: &str) -> bool {
-    let is_format = |c: char| matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    !text.chars().any(|c| c.is_control() || is_format(c))
+pub(super) fn is_agent_endpoint(text: &str) -> bool {
+    text.strip_prefix("$(HOST_IP):").map_or_else(|| is_remote_endpoint(text), is_port_text)
 }
 
-/// Metrics of the pods themselves: those of other objects lead the autoscaler elsewhere.
-fn is_metrics(value: &Value) -> bool {
-    let is_of_pods = |metric: &Value| matches!(text(&metric["type"]), Some("Resource" | "ContainerResource"));
-    is_list_of(value, is_of_pods) && is_exactly::<Vec<autoscaling::v2::MetricSpec>>(value)
-}
-
-fn is_resources(value: &Value) -> bool {
-    let is_quantities = |value: &Value| {
-        value.as_object().is_some_and(|map| {
-            map.iter()
-                .all(|(name, value)| super::names::NameClass::NodeLabel.takes(name) && is_quantity(value))
-        })
-    };
-    value.as_object().is_some_and(|fields| {
-        fields.iter().all(|(name, value)| {
-            value.is_null() || (matches!(&**name, "limits" | "requests") && is_quantities(value))
-        })
-    })
-}
-
-fn is_quantity(value: &Value) -> bool {
-    is_scalar_of(value, |text| {
-        text.len() <= 32 && text.starts_with(|c: char| c.is_ascii_digit()) && is_of_letters_and(text, ".+-")
-    })
+fn is_refresh_interval(value: &Value) -> bool {
+    let duration = text(value).filter(|text| text.is_ascii()).and_then(|text| duration::parse(text).ok());
+    duration.is_some_and(|duration| REFRESH_INTERVAL.contains(&duration))
 }
 
 fn is_policy_ports(value: &Value) -> bool {
@@ -317,25 +343,9 @@ fn is_variable(value: &Value, is_value: impl Fn(&Value) -> bool) -> bool {
     })
 }
 
-/// The value of a variable: `$(NAME)` would be replaced by another one's.
+/// The value of a variable: `$(NAME)` would be replaced with another one's.
 fn is_variable_text(text: &str) -> bool {
     text.len() <= MAX_WORD && is_plain(text) && !text.contains("$(") && !text.contains(['"', '\\'])
-}
-
-fn is_number_or_percentage(value: &Value) -> bool {
-    integer(value).is_some_and(|number| (0..=i64::from(i32::MAX)).contains(&number))
-        || text(value)
-            .and_then(|text| text.strip_suffix('%'))
-            .is_some_and(|number| number.len() <= 3 && is_of(number, "0123456789") && !number.is_empty())
-}
-
-/// The standard streams, which is where a container logs; any other path would be a file that somebody else reads.
-pub(crate) fn is_log_file(value: &Value) -> bool {
-    matches!(text(value), Some("" | "/dev/stdout" | "/dev/stderr"))
-}
-
-fn is_port(value: &Value) -> bool {
-    integer(value).is_some_and(|port| (1..=65535).contains(&port))
 }
 
 fn is_protocol(value: &Value) -> bool {
@@ -346,24 +356,13 @@ fn is_word(value: &Value) -> bool {
     is_word_of(value, "-._/")
 }
 
-fn is_address_range(text: &str) -> bool {
-    text.split_once('/').is_some_and(|(address, bits)| {
-        let longest = match address.parse::<IpAddr>() {
-            Ok(IpAddr::V4(_)) => 32,
-            Ok(IpAddr::V6(_)) => 128,
-            Err(_) => return false,
-        };
-        is_of(bits, "0123456789") && bits.parse::<u8>().is_ok_and(|bits| bits <= longest)
-    })
-}
-
 fn is_list_of(value: &Value, is_item: impl Fn(&Value) -> bool) -> bool {
     value.as_array().is_some_and(|items| items.len() <= MAX_PARTS && items.iter().all(is_item))
 }
 
 fn has_only(value: &Value, fields: &[AllowedField]) -> bool {
     let is_listed = |(name, value): (&String, &Value)| {
-        fields.iter().any(|(listed, takes)| listed == name && takes(value))
+        fields.iter().any(|(listed, accepts)| listed == name && accepts(value))
     };
     value.as_object().is_some_and(|map: &Map<String, Value>| map.iter().all(is_listed))
 }
@@ -390,7 +389,7 @@ fn is_of_letters_and(text: &str, punctuation: &str) -> bool {
     text.chars().all(|c| c.is_ascii_alphanumeric() || punctuation.contains(c))
 }
 
-fn text(value: &Value) -> Option<&str> {
+pub(super) fn text(value: &Value) -> Option<&str> {
     value.as_str()
 }
 

@@ -1,4 +1,6 @@
 //! Compares two values place by place, and collects where they differ although the place is closed.
+//!
+//! Pure. What is open, `fields.txt` says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -7,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::rules::{self, PathStep};
 use super::{Cause, Findings};
+use crate::text::escaped;
 
 /// Deepest place that is compared.
 const MAX_DEPTH: usize = 64;
@@ -49,7 +52,8 @@ impl<'a, 'f> Walk<'a, 'f> {
             return;
         }
         if let Some(rule) = rules::find(self.subject, &self.steps) {
-            if !rule.class.takes(before, after) || (rule.new_only && before.is_some()) {
+            let name = self.steps.last().map_or("", PathStep::name);
+            if !rule.class.accepts_change(name, before, after) || (rule.new_only && before.is_some()) {
                 self.add(Cause::ClosedValue);
             }
             return;
@@ -144,14 +148,14 @@ fn names<'v>(items: &'v [Value], key: &str) -> Option<Vec<&'v str>> {
     items.iter().map(|item| item.get(key)?.as_str()).collect()
 }
 
-/// A place as people write it, with everything in it that an author may choose escaped.
+/// A place as people write it, with all names that an author may choose escaped.
 fn shown(prefix: &str, steps: &[PathStep]) -> String {
     /// Longest name that is shown in full, in characters.
     const LONGEST: usize = 80;
     let mut path = prefix.to_owned();
     for step in steps {
-        let (PathStep::Field(name) | PathStep::Element(name)) = step;
-        let short: String = name.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+        let name = step.name();
+        let short = escaped(name, LONGEST);
         let is_plain =
             name.len() <= LONGEST && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         let separator = if path.is_empty() || path.ends_with(": ") { "" } else { "." };

@@ -5,10 +5,10 @@
 //! (`.Values.image | default "pilot"`) cannot be removed.
 
 use crate::bundle::{Bundle, BundleError};
-use helm_chart::Chart;
 use crate::install::ComponentName;
 use crate::names::DEFAULTS;
 use gotemplate::yaml;
+use helm_chart::Chart;
 use serde_json::{Map, Value};
 
 /// The mesh configuration: its template has defaults, over which only a null wins.

@@ -117,7 +117,7 @@ fn a_value_of_the_administrator_is_refused_where_it_would_be_ignored() {
         ),
         (
             json!({"meshConfig": {"trust_domain": "x"}}),
-            "--values-file: meshConfig.trust_domain: the mesh configuration of Istio has no such field",
+            "--values-file: meshConfig.trust_domain: write trustDomain (camelCase)",
         ),
     ] {
         let message = refusal(OverrideMode::Restricted, &values, json!({}));
@@ -131,5 +131,60 @@ fn an_unknown_name_is_refused_in_unrestricted_mode_as_well() {
     let message = refusal(OverrideMode::Unrestricted, &json!({}), spec);
     for words in ["did you mean pilot.autoscaleMin?", "spec.values.global.tag: cannot be set here"] {
         assert!(message.contains(words), "{words} is missing in: {message}");
+    }
+}
+
+/// An author must not take away what the administrator hardened, by whatever way.
+#[test]
+fn an_author_cannot_relax_what_the_administrator_hardened() {
+    let administrator = json!({
+        "pilot": {"env": {"PILOT_SCOPE_GATEWAY_TO_NAMESPACE": "true", "ENABLE_DEBUG_ON_HTTP": "false"}},
+        "global": {"networkPolicy": {"enabled": true}},
+        "meshConfig": {
+            "tlsDefaults": {"minProtocolVersion": "TLSV1_3"},
+            "meshMTLS": {"minProtocolVersion": "TLSV1_3"},
+            "pathNormalization": {"normalization": "DECODE_AND_MERGE_SLASHES"},
+            "defaultConfig": {
+                "connectionSettings": {"httpMergeSlashes": true, "httpPathWithEscapedSlashesAction": "REJECT_REQUEST"},
+                "gatewayTopology": {"proxyProtocol": {}},
+            },
+        },
+    });
+    let bundle = Bundle::embedded();
+    let images = Images::official(bundle.version());
+    let facts = ClusterFacts { size: configuration::Size::Production, ..ClusterFacts::default() };
+    let input = PlanInput {
+        bundle: &bundle,
+        facts: &facts,
+        images: &images,
+        kubernetes_version: "v1.36.0",
+        allow_patches: false,
+        override_mode: OverrideMode::Restricted,
+        administrator_values: &administrator.as_object().unwrap().clone().into(),
+        owner: None,
+    };
+    for (values, is_relaxing) in [
+        (json!({"pilot": {"env": {"PILOT_SCOPE_GATEWAY_TO_NAMESPACE": null}}}), true),
+        (json!({"pilot": {"env": {"ENABLE_DEBUG_ON_HTTP": null}}}), true),
+        (json!({"global": {"networkPolicy": {"enabled": false}}}), true),
+        (json!({"global": {"networkPolicy": {"enabled": null}}}), true),
+        (json!({"meshConfig": {"tlsDefaults": {"minProtocolVersion": null}}}), true),
+        (json!({"meshConfig": {"meshMTLS": null}}), true),
+        (json!({"meshConfig": {"pathNormalization": {"normalization": "MERGE_SLASHES"}}}), true),
+        (json!({"meshConfig": {"pathNormalization": {"normalization": "DECODE_AND_MERGE_SLASHES"}}}), false),
+        (json!({"meshConfig": {"defaultConfig": {"connectionSettings": null}}}), true),
+        (
+            json!({"meshConfig": {"defaultConfig": {"connectionSettings": {"httpPathWithEscapedSlashesAction": "UNESCAPE_AND_FORWARD"}}}}),
+            true,
+        ),
+        (json!({"meshConfig": {"defaultConfig": {"connectionSettings": {"httpIdleTimeout": "1m"}}}}), false),
+        (json!({"meshConfig": {"defaultConfig": {"gatewayTopology": null}}}), true),
+        (json!({"meshConfig": {"defaultConfig": {"gatewayTopology": {"numTrustedProxies": 2}}}}), false),
+    ] {
+        let spec = ValidatedSpec { values: values.as_object().unwrap().clone(), ..ValidatedSpec::default() };
+        let is_refused = |outcome: PlanOutcome| matches!(outcome, PlanOutcome::Rejected(_));
+        assert_eq!(is_refused(build_plan(&spec, input).unwrap()), is_relaxing, "{values}");
+        // The rendering policy alone, without the list.
+        assert_eq!(is_refused(plan_without_allow_list(&spec, input).unwrap()), is_relaxing, "{values}");
     }
 }

@@ -37,25 +37,47 @@ fn a_value_of_each_path_on_the_list_is_accepted_by_name_and_kind() {
         administrator_values: &AdministratorValues::default(),
         owner: None,
     };
-    let names = known_value_names(input).unwrap();
+    let names = known_value_names(&bundle).unwrap();
+    let document = document(&ValidatedSpec::default(), input).unwrap();
+    let rules = ValueRules { names: &names, version: bundle.version(), document: &document };
     for (_, values) in configuration::allowed_samples() {
-        let problems =
-            check_values(values.as_object().unwrap(), OverrideMode::Restricted, &names, bundle.version());
-        assert_eq!(problems, [], "{values}");
+        let checked = check_values(values.as_object().unwrap(), OverrideMode::Restricted, rules);
+        assert_eq!(checked.problems, [], "{values}");
     }
 }
 
 /// A test that fails when the list allows what the comparison of renderings refuses, so that nobody is told that a value
 /// is allowed which is not.
 ///
-/// Many in one resource, as a rendering each would take minutes. The fields of a list's items need each other, so that they
-/// are among the samples above only.
+/// Many in one resource, as a rendering each would take minutes. Items of lists replace each other when they are merged, so
+/// that complete ones follow as one resource.
 #[test]
 fn allowed_values_pass_the_rendering_policy() {
+    let ports = json!([
+        {"name": "status-port", "port": 15021, "targetPort": 15021, "protocol": "TCP"},
+        {"name": "https", "port": 443, "targetPort": 8443, "nodePort": 30443, "appProtocol": "https"},
+    ]);
+    let headers = json!([{"name": "x-tenant", "value": "a: {b} #c"}]);
+    let items = json!({
+        "gateways": {"istio-ingressgateway": {"ports": ports}, "istio-egressgateway": {"ports": ports}},
+        "meshConfig": {"extensionProviders": [
+            {"name": "a", "zipkin": {"service": "z.o", "port": 9411, "timeout": "5s", "path": "/x", "headers": headers}},
+            {"name": "b", "opentelemetry": {"service": "o/p.q", "port": 1, "http": {"path": "/x", "timeout": "1s", "headers": headers}}},
+            {"name": "c", "opentelemetry": {"service": "o.p", "port": 1, "grpc": {"timeout": "500ms", "initialMetadata": headers},
+                "resourceDetectors": {"environment": {}}}},
+            {"name": "d", "envoyHttpAls": {"service": "o.p", "port": 1, "additionalRequestHeadersToLog": [":path", "x-a"]}},
+            {"name": "e", "envoyFileAccessLog": {"path": "/dev/stdout", "logFormat": {"labels": {"a": "%PROTOCOL%", "b": {"c": "%REQ(X)%"}}}}},
+            {"name": "f", "envoyOtelAls": {"service": "o.p", "port": 1, "logName": "x", "logFormat": {"text": "%START_TIME%\n"}}},
+            {"name": "g", "datadog": {"service": "o.p", "port": 1}},
+            {"name": "h", "skywalking": {"service": "o.p", "port": 1, "accessToken": "abc=="}},
+            {"name": "i", "prometheus": {}},
+        ]},
+    });
     let samples: Vec<Value> = configuration::allowed_samples()
         .into_iter()
         .filter(|(path, _)| !path.contains("[]."))
         .map(|(_, values)| values)
+        .chain([items])
         .collect();
     let mut refused = Vec::new();
     for values in samples.chunks(24) {

@@ -1,4 +1,4 @@
-//! Values and patches through the real charts: what they reach.
+//! Values and patches through the real charts: their effect.
 
 mod administrator;
 mod closed;
@@ -251,6 +251,174 @@ fn environment_variables_of_istiod_win_over_those_of_the_base() {
     assert_eq!(value("PILOT_HTTP10"), [json!("0")]);
     assert_eq!(value("PILOT_PUSH_THROTTLE"), [json!("7")]);
     assert_eq!(value("ENABLE_DEBUG_ENDPOINT_AUTH"), [json!("false")]);
+}
+
+/// Charts print variables of users beside their own; the API server refuses both in one container.
+#[test]
+fn a_variable_that_the_chart_sets_too_is_set_once() {
+    let values = json!({
+        "pilot": {"env": {"PILOT_TRACE_SAMPLING": "10", "GOMAXPROCS": "4", "CLUSTER_ID": "mine", "PLATFORM": "x"}},
+        "gateways": {"istio-ingressgateway": {"env": {"ISTIO_META_UNPRIVILEGED_POD": "false"}}},
+    });
+    let unrestricted =
+        plan_outcome_in_mode(OverrideMode::Unrestricted, &json!({}), json!({"values": values}), false);
+    let administrator = plan_outcome_in_mode(OverrideMode::Restricted, &values, json!({}), false);
+    for outcome in [unrestricted, administrator] {
+        let PlanOutcome::Plan(plan) = outcome else { panic!("refused") };
+        let env = |name: &str| {
+            object(&plan, "Deployment", name).pointer("/spec/template/spec/containers/0/env").cloned()
+        };
+        let value_of = |deployment: &str, name: &str| -> Vec<Value> {
+            let env = env(deployment).unwrap();
+            env.as_array().unwrap().iter().filter(|v| v["name"] == name).map(|v| v["value"].clone()).collect()
+        };
+        assert_eq!(value_of("istiod", "PILOT_TRACE_SAMPLING"), [json!("10")]);
+        assert_eq!(value_of("istiod", "GOMAXPROCS"), [json!("4")]);
+        assert_eq!(value_of("istiod", "CLUSTER_ID"), [json!("mine")]);
+        assert_eq!(value_of("istio-ingressgateway", "ISTIO_META_UNPRIVILEGED_POD"), [json!("false")]);
+    }
+}
+
+#[test]
+fn a_patch_cannot_repeat_a_variable() {
+    let patch = json!({"kind": "Deployment", "name": "istiod", "json": [
+        {"op": "add", "path": "/spec/template/spec/containers/0/env/-", "value": {"name": "REVISION", "value": "x"}},
+    ]});
+    let spec = json!({"patches": [patch]});
+    let PlanOutcome::Rejected(rejection) =
+        plan_outcome_in_mode(OverrideMode::Unrestricted, &json!({}), spec, true)
+    else {
+        panic!("not refused")
+    };
+    assert!(rejection.message.contains("REVISION"), "{rejection}");
+}
+
+#[test]
+fn selected_namespaces_include_that_of_istio() {
+    let values = json!({"meshConfig": {"discoverySelectors": [{"matchLabels": {"mesh": "yes"}}]}});
+    for plan in [
+        built_plan(json!({"values": values})),
+        match plan_outcome_in_mode(OverrideMode::Restricted, &values, json!({}), false) {
+            PlanOutcome::Plan(plan) => plan,
+            PlanOutcome::Rejected(rejection) => panic!("{rejection}"),
+        },
+    ] {
+        let mesh = object(&plan, "ConfigMap", "istio")["data"]["mesh"].as_str().unwrap().to_owned();
+        let mesh = gotemplate::yaml::parse_json(&mesh).unwrap();
+        let own = json!({"matchLabels": {"kubernetes.io/metadata.name": "istio-system"}});
+        assert_eq!(mesh["discoverySelectors"], json!([{"matchLabels": {"mesh": "yes"}}, own]));
+    }
+}
+
+/// As in files that were written from a profile: what holds anyway is no change.
+#[test]
+fn a_closed_value_that_changes_nothing_is_accepted() {
+    let values = json!({
+        "global": {
+            "caAddress": "", "mountMtlsCerts": false, "jwtPolicy": "third-party-jwt", "istioNamespace": "istio-system",
+            "sds": {"token": {"aud": "istio-ca"}}, "configValidation": true, "networkPolicy": {"enabled": false},
+            "proxy": {"privileged": false, "enableCoreDump": false, "autoInject": "enabled", "clusterDomain": "cluster.local",
+                "includeInboundPorts": "*", "excludeInboundPorts": ""},
+        },
+        "cni": {"cniBinDir": "/opt/cni/bin", "ambient": {"enabled": false}, "excludeNamespaces": ["kube-system"]},
+        "gateways": {"istio-ingressgateway": {"runAsRoot": false, "name": "istio-ingressgateway",
+            "labels": {"app": "istio-ingressgateway", "istio": "ingressgateway"}}},
+        "meshConfig": {"enableAutoMtls": true, "rootNamespace": "istio-system", "trustDomain": "cluster.local",
+            "ingressService": "istio-ingressgateway", "meshMTLS": {"minProtocolVersion": "TLSV1_2"}},
+        "pilot": {"configMap": true},
+        "sidecarInjectorWebhook": {"enableNamespacesByDefault": false, "neverInjectSelector": []},
+    });
+    let plan = built_plan(json!({"values": values}));
+    let changed: Vec<String> = plan
+        .rendered()
+        .into_iter()
+        .zip(built_plan(json!({})).rendered())
+        .filter(|(after, before)| after != before)
+        .map(|((id, _), _)| id.to_string())
+        .collect();
+    assert_eq!(changed, [""; 0]);
+    // What the base sets otherwise is a change.
+    for values in [
+        json!({"gateways": {"istio-ingressgateway": {"secretVolumes": []}}}),
+        json!({"global": {"priorityClassName": ""}}),
+        json!({"meshConfig": {"trustDomain": "other"}}),
+    ] {
+        refused(json!({"values": values}));
+    }
+}
+
+/// The defaults that are written down are those of the charts: setting them changes nothing but the copy of all values.
+#[test]
+fn restated_defaults_are_those_of_the_charts() {
+    let defaults = gotemplate::yaml::parse_json(include_str!("../../configuration/defaults.yaml")).unwrap();
+    let bundle = Bundle::embedded();
+    let images = Images::official(bundle.version());
+    let facts = ClusterFacts::default();
+    let rendered = |values: &Value| {
+        let input = PlanInput {
+            bundle: &bundle,
+            facts: &facts,
+            images: &images,
+            kubernetes_version: "v1.36.0",
+            allow_patches: false,
+            override_mode: OverrideMode::Unrestricted,
+            administrator_values: &AdministratorValues::default(),
+            owner: None,
+        };
+        let spec = ValidatedSpec { values: values.as_object().unwrap().clone(), ..ValidatedSpec::default() };
+        match plan_without_allow_list(&spec, input).unwrap() {
+            PlanOutcome::Plan(plan) => plan.rendered(),
+            PlanOutcome::Rejected(rejection) => panic!("{rejection}"),
+        }
+    };
+    let (before, after) = (rendered(&json!({})), rendered(&defaults["values"]));
+    assert_eq!(before.len(), after.len());
+    for ((id, before), (_, after)) in before.iter().zip(&after) {
+        let is_copy = id.name == "values" || id.name == "istio-sidecar-injector";
+        assert!(is_copy || before == after, "{id}: {before:#} {after:#}");
+    }
+}
+
+#[test]
+fn problems_of_the_spec_and_of_values_are_reported_together() {
+    let bundle = Bundle::embedded();
+    let images = Images::official(bundle.version());
+    let rules = OverrideRules {
+        bundle: &bundle,
+        images: &images,
+        allow_patches: false,
+        override_mode: OverrideMode::Restricted,
+        administrator_values: &AdministratorValues::default(),
+    };
+    let spec = serde_json::from_value(json!({
+        "config": {"trustDomain": "a..b"},
+        "values": {"global": {"caAddress": "evil"}, "pilot": {"autoscaleMn": 1}},
+        "patches": [{"kind": "Deployment", "name": "istiod", "json": []}],
+    }))
+    .unwrap();
+    let rejection = check_spec(&spec, FeatureStage::Stable, rules).unwrap_err();
+    let fields = [
+        "spec.config.trustDomain",
+        "spec.values.global.caAddress",
+        "spec.values.pilot.autoscaleMn",
+        "spec.patches",
+    ];
+    for field in fields {
+        assert!(rejection.message.contains(&format!("{field}: ")), "{field}: {rejection}");
+    }
+    assert_eq!(rejection.problems.len(), fields.len() + 2, "{rejection:?}");
+}
+
+#[test]
+fn a_suggestion_stays_within_the_component() {
+    for (values, words) in [
+        (json!({"gateways": {"istio-ingressgateway": {"affinity": {}}}}), "cni.affinity"),
+        (json!({"gateways": {"istio-ingressgateway": {"topologySpreadConstraints": []}}}), "pilot."),
+        (json!({"global": {"enableTracing": true}}), "did you mean"),
+    ] {
+        let message = refused(json!({"values": values}));
+        assert!(!message.contains(words), "{message}");
+    }
 }
 
 #[test]

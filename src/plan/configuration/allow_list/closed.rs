@@ -1,29 +1,28 @@
-//! Why a value is closed to authors of `Istio` resources, and who can set it instead.
+//! Why a value is closed to authors of `Istio` resources, and what to do instead.
+//!
+//! Pure. The classes are the vocabulary of `closed_values.txt`.
 
 use super::Audience;
 
-/// What to do about a value that only the administrator may set.
-const ADMINISTRATOR: &str =
-    "The administrator of the operator can set it with --values-file (chart value istio.values)";
-
-/// A class of closed values: their name in `closed_values.txt`, and the reason that a refusal gives.
-const CLASSES: [(&str, &str); 13] = [
+/// A class of closed values: the name in `closed_values.txt`, and the reason that a refusal gives.
+const CLASSES: [(&str, &str); 16] = [
     ("identity", "it decides who is trusted in the mesh"),
     ("authentication", "it decides how connections and requests are authenticated and authorized"),
+    ("enforcement", "it decides which pods and ports are subject to the policies of the mesh"),
     ("isolation", "it decides what namespaces see of each other"),
+    ("ownership", "it reaches objects that belong to others"),
     ("code", "it decides which code runs in Istio's pods or in pods with a sidecar"),
     ("file", "it decides which files, volumes, or Secrets Istio's containers read"),
     ("variable", "it is not one of the environment variables that authors of Istio resources may set"),
+    ("runtime", "it is a runtime key of Envoy, and some of these switch protections off"),
     ("node", "it changes what Istio does on nodes or how it redirects traffic"),
     ("privilege", "it decides about the privileges of Istio's containers"),
     ("platform", "it describes the platform, which an author of Istio resources does not decide"),
     ("permission", "it changes the permissions or service accounts of Istio"),
-    ("webhook", "it changes which requests are sent to Istio's webhooks and what comes of them"),
+    ("webhook", "it changes which requests are sent to Istio's webhooks and how they are answered"),
     ("object", "it decides which objects Istio consists of"),
     ("multicluster", "it connects the mesh with other clusters or networks"),
 ];
-/// Nothing that the operator installs reads it.
-const OBSOLETE: &str = "obsolete";
 
 /// A rule that closes a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +49,7 @@ impl Closed {
         match class {
             "operator" => Some(Self::Operator(advice)),
             "field" => Some(Self::Field(advice)),
-            OBSOLETE => Some(Self::Obsolete(advice)),
+            "obsolete" => Some(Self::Obsolete(advice)),
             _ => {
                 let (_, reason) = CLASSES.iter().find(|(name, _)| *name == class)?;
                 Some(Self::Class { reason, advice })
@@ -67,27 +66,18 @@ impl Closed {
         }
     }
 
+    /// Whether the administrator can set what an author cannot.
+    pub fn is_for_administrators(self) -> bool {
+        matches!(self, Self::Class { .. })
+    }
+
     /// The refusal.
     pub fn message(self) -> String {
         match self {
             Self::Operator(advice) | Self::Field(advice) => format!("cannot be set here: {advice}"),
             Self::Obsolete(advice) => format!("has no effect in this operator: {advice}"),
-            Self::Class { reason, advice: "" } => format!("not allowed: {reason}. {ADMINISTRATOR}"),
-            Self::Class { reason, advice } => format!("not allowed: {reason}; {advice}. {ADMINISTRATOR}"),
+            Self::Class { reason, advice: "" } => format!("not allowed: {reason}"),
+            Self::Class { reason, advice } => format!("not allowed: {reason}; {advice}"),
         }
     }
-}
-
-/// The refusal of a value that nobody has reviewed.
-pub(super) fn not_listed() -> String {
-    format!(
-        "not allowed: it is not on the list of values that authors of Istio resources may set. {ADMINISTRATOR}"
-    )
-}
-
-/// The refusal of a `null` where the base configuration must stay.
-pub(super) fn not_removable() -> String {
-    format!(
-        "null is not allowed here: it would remove settings that authors of Istio resources may not change. {ADMINISTRATOR}"
-    )
 }

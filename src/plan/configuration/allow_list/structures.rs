@@ -1,96 +1,51 @@
-//! Structures on the allow-list: maps and lists of Kubernetes that are judged as a whole, to their leaves.
+//! Structures on the allow-list: maps and lists of Kubernetes that are checked as a whole, to their leaves.
 //!
-//! Those of Kubernetes' own types are read into the type and written again: whatever that loses is not part of the type. So
-//! neither a further field nor a directive such as `$patch` passes.
+//! Pure. What a structure of Kubernetes is, `plan::shapes` says; which keys are open, `plan::keys`. Here are only the names
+//! under which `allowed_values.txt` refers to them, and what a refusal says.
 
 use k8s_openapi::api::apps::v1::{DaemonSetUpdateStrategy, DeploymentStrategy};
-use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscalerBehavior, MetricSpec};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscalerBehavior;
 use k8s_openapi::api::core::v1::{Affinity, Toleration, TopologySpreadConstraint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::texts::{TextKind, is_label_key, is_label_value, is_printable, is_yaml_text, key_parts};
+use super::texts::{TextKind, is_yaml_text};
+use crate::names::is_label_value;
+use crate::plan::keys::KeyUse;
+use crate::plan::shapes::{self, Error as ShapeError};
+use crate::text::is_plain;
 
-/// Most values in one structure; what people write has some dozens.
-const MAX_NODES: usize = 1000;
-/// Greatest length of a text in a structure of Kubernetes.
-const MAX_TEXT: usize = 512;
-/// Greatest length of the value of an annotation.
-const MAX_ANNOTATION: usize = 8192;
-
-/// Resources of a container. An extended resource, such as a device, would give a container access to the node.
-const RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
-
-/// Labels without a domain that the charts set or select by. A second one of a name would win over the chart's.
-const LABELS_OF_CHARTS: [&str; 8] =
-    ["app", "chart", "component", "heritage", "istio", "k8s-app", "name", "release"];
-
-/// Domains of annotations and labels of pods that nothing acts on but tools that observe pods or remove idle nodes.
-/// Keys without a domain belong to users, and the last ones to nobody (RFC 2606).
-///
-/// Annotations and labels of other domains reach admission webhooks that add containers or credentials, container runtimes,
-/// network plugins, and Istio itself.
-const POD_DOMAINS: [&str; 12] = [
-    "ad.datadoghq.com",
-    "checksum",
-    "cluster-autoscaler.kubernetes.io",
-    "co.elastic.logs",
-    "fluentbit.io",
-    "karpenter.sh",
-    "logging.banzaicloud.io",
-    "prometheus.io",
-    "tags.datadoghq.com",
-    "example.com",
-    "example.net",
-    "example.org",
-];
-
-/// Domains of annotations of Services: load balancers, DNS, and monitoring. A domain stands for those below it, too.
-///
-/// Other controllers act on Services as well, and some make Secrets of a name that the annotation chooses, which istiod
-/// would take for its certificate authority.
-const SERVICE_DOMAINS: &[&str] = &[
-    "cloud.google.com",
-    "cloud.tencent.com",
-    "dns.gardener.cloud",
-    "external-dns.alpha.kubernetes.io",
-    "external-dns.kubernetes.io",
-    "io.cilium",
-    "kube-vip.io",
-    "kubernetes.civo.com",
-    "kubernetes.digitalocean.com",
-    "lb.stackit.cloud",
-    "lbipam.cilium.io",
-    "load-balancer.hetzner.cloud",
-    "loadbalancer.openstack.org",
-    "loadbalancer.ovhcloud.com",
-    "metallb.io",
-    "metallb.universe.tf",
-    "networking.gke.io",
-    "oci-network-load-balancer.oraclecloud.com",
-    "oci.oraclecloud.com",
-    "prometheus.io",
-    "purelb.io",
-    "service.beta.kubernetes.io",
-    "service.kubernetes.io",
-    "yawol.stackit.cloud",
-    "example.com",
-    "example.net",
-    "example.org",
-];
+/// Most entries of a map; what people write has some dozens.
+const MAX_ENTRIES: usize = 1000;
+/// Longest name in the JSON form of an access log, in bytes.
+const MAX_LOG_NAME: usize = 512;
+/// Deepest nesting of the JSON form of an access log.
+const MAX_LOG_DEPTH: usize = 4;
 
 /// A kind of structure.
 #[derive(Debug)]
 pub(super) struct StructureKind {
-    /// How `allowed_values.txt` calls it.
+    /// The name in `allowed_values.txt`.
     pub name: &'static str,
     /// What a value must be, after "must be".
     pub description: &'static str,
-    accepts: fn(&Value) -> bool,
+    check: fn(&Value) -> Result<(), Reason>,
     /// Whether each entry of the map stands for itself, so that a refusal can name it.
     pub is_by_entry: bool,
+}
+
+/// Why a value is not of a kind.
+enum Reason {
+    /// Nothing more than what it must be.
+    Kind,
+    Shape(ShapeError),
+    Advice(&'static str),
+}
+
+impl From<ShapeError> for Reason {
+    fn from(error: ShapeError) -> Self {
+        Self::Shape(error)
+    }
 }
 
 impl StructureKind {
@@ -99,215 +54,138 @@ impl StructureKind {
         KINDS.iter().find(|kind| kind.name == name)
     }
 
-    /// Whether `value` is of this kind.
-    pub fn accepts(&self, value: &Value) -> bool {
-        (self.accepts)(value)
+    /// Checks that `value` is of this kind.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a clause.
+    pub fn check(&self, value: &Value) -> Result<(), String> {
+        (self.check)(value).map_err(|reason| match reason {
+            Reason::Kind => format!("must be {}", self.description),
+            Reason::Shape(error) => format!("must be {}: {error}", self.description),
+            Reason::Advice(advice) => format!("must be {}; {advice}", self.description),
+        })
     }
 }
 
-const fn kind(name: &'static str, description: &'static str, accepts: fn(&Value) -> bool) -> StructureKind {
-    StructureKind { name, description, accepts, is_by_entry: false }
+const fn kind(
+    name: &'static str,
+    description: &'static str,
+    check: fn(&Value) -> Result<(), Reason>,
+) -> StructureKind {
+    StructureKind { name, description, check, is_by_entry: false }
 }
 
 /// A map whose entries stand for themselves.
-const fn map(name: &'static str, description: &'static str, accepts: fn(&Value) -> bool) -> StructureKind {
-    StructureKind { name, description, accepts, is_by_entry: true }
+const fn map(
+    name: &'static str,
+    description: &'static str,
+    check: fn(&Value) -> Result<(), Reason>,
+) -> StructureKind {
+    StructureKind { name, description, check, is_by_entry: true }
 }
 
 static KINDS: &[StructureKind] = &[
-    kind("empty", "an empty map", |value| value.as_object().is_some_and(Map::is_empty)),
-    map("resources", "limits and requests of cpu, memory, and ephemeral-storage", is_resources),
+    kind("empty", "an empty map", |value| accept(value.as_object().is_some_and(Map::is_empty))),
+    map("resources", "limits and requests of cpu, memory, and ephemeral-storage", |value| {
+        accept(shapes::is_resources(value))
+    }),
     map(
         "node-selector",
         "a label of nodes and its value, where kubernetes.io/os can only be linux",
-        |value| {
-            let is_other_system = |map: &Map<String, Value>| {
-                map.get("kubernetes.io/os").is_some_and(|system| system != "linux")
-            };
-            is_map(value, is_label_key, is_label_value) && !value.as_object().is_some_and(is_other_system)
-        },
+        |value| accept(is_map(value, shapes::is_node_selector_entry)),
     ),
-    kind("affinity", "an affinity of Kubernetes", is_typed::<Affinity>),
-    kind("tolerations", "a list of tolerations of Kubernetes", is_typed::<Vec<Toleration>>),
-    kind(
-        "topology-spread",
-        "a list of topology spread constraints of Kubernetes",
-        is_typed::<Vec<TopologySpreadConstraint>>,
-    ),
-    kind(
-        "hpa-behavior",
-        "the behavior of a HorizontalPodAutoscaler",
-        is_typed::<HorizontalPodAutoscalerBehavior>,
-    ),
-    kind("hpa-metrics", "a list of metrics of the type Resource or ContainerResource", is_metrics),
-    kind("daemon-set-strategy", "the update strategy of a DaemonSet", is_typed::<DaemonSetUpdateStrategy>),
-    kind("deployment-strategy", "the strategy of a Deployment", is_typed::<DeploymentStrategy>),
-    kind("label-selector", "a label selector of Kubernetes", is_selector),
+    kind("affinity", "an affinity of Kubernetes", |value| Ok(shapes::check::<Affinity>(value)?)),
+    kind("tolerations", "a list of tolerations of Kubernetes", |value| {
+        Ok(shapes::check::<Vec<Toleration>>(value)?)
+    }),
+    kind("topology-spread", "a list of topology spread constraints of Kubernetes", |value| {
+        Ok(shapes::check::<Vec<TopologySpreadConstraint>>(value)?)
+    }),
+    kind("hpa-behavior", "the behavior of a HorizontalPodAutoscaler", |value| {
+        Ok(shapes::check::<HorizontalPodAutoscalerBehavior>(value)?)
+    }),
+    kind("hpa-metrics", "a list of metrics of the type Resource or ContainerResource", |value| {
+        Ok(shapes::check_pod_metrics(value)?)
+    }),
+    kind("daemon-set-strategy", "the update strategy of a DaemonSet", |value| {
+        Ok(shapes::check::<DaemonSetUpdateStrategy>(value)?)
+    }),
+    kind("deployment-strategy", "the strategy of a Deployment", |value| {
+        Ok(shapes::check::<DeploymentStrategy>(value)?)
+    }),
+    kind("label-selector", "a label selector of Kubernetes", |value| {
+        Ok(shapes::check::<LabelSelector>(value)?)
+    }),
     map(
         "pod-annotations",
-        "an annotation of pods: a key without a domain or of a domain on the list (prometheus.io, ad.datadoghq.com, \
-         cluster-autoscaler.kubernetes.io, …), and a text",
-        |value| is_map(value, |key| is_key_of(key, is_pod_domain), is_annotation),
+        "an annotation of pods that is open to authors (docs/user: without a domain, prometheus.io, \
+         cluster-autoscaler.kubernetes.io, …), and a text without variables of agents",
+        |value| annotations(value, KeyUse::PodAnnotation),
     ),
     map(
-        "pod-labels",
-        "a label: a key that Istio's charts do not use, without a domain or of a domain on the list \
-         (prometheus.io, tags.datadoghq.com, …), and a text",
-        |value| {
-            let is_free = |key: &str| is_key_of(key, is_pod_domain) && !LABELS_OF_CHARTS.contains(&key);
-            is_map(value, is_free, is_label_value)
-        },
+        "workload-annotations",
+        "an annotation of workloads that is open to authors (docs/user: without a domain, prometheus.io, …), and a text",
+        |value| annotations(value, KeyUse::WorkloadAnnotation),
+    ),
+    map(
+        "labels",
+        "a label that is open to authors (docs/user: without a domain, prometheus.io, …) and that Istio's charts do not \
+         use, and a text",
+        |value| accept(is_map(value, |key, value| is_key(key, KeyUse::Label) && is_label_value(value))),
     ),
     map(
         "service-annotations",
-        "an annotation of Services: a key without a domain or of a domain on the list (those of load balancers, \
-         DNS, and monitoring), and a text",
-        |value| is_map(value, |key| is_key_of(key, is_service_domain), is_annotation),
+        "an annotation of Services that is open to authors (docs/user: without a domain, or of load balancers, DNS, and \
+         monitoring), and a text",
+        |value| annotations(value, KeyUse::ServiceAnnotation),
     ),
-    map("formats", "a name with a format of Envoy, such as %START_TIME%", is_formats),
+    map(
+        "istiod-service-annotations",
+        "an annotation of the Service of istiod that is open to authors (without a domain, or prometheus.io), and a text",
+        |value| annotations(value, KeyUse::IstiodServiceAnnotation),
+    ),
+    kind("formats", "a name with a format of Envoy, such as %START_TIME%", check_formats),
 ];
 
-/// Whether a value is of the Kubernetes type `T` to its leaves, without control characters, and not too large.
-fn is_typed<T: DeserializeOwned + Serialize>(value: &Value) -> bool {
-    if !is_bounded(value) {
-        return false;
-    }
-    // Large structures are refused before they are copied.
-    let read = T::deserialize(value).ok();
-    read.and_then(|read| serde_json::to_value(read).ok()).is_some_and(|written| written == *value)
+fn accept(is_accepted: bool) -> Result<(), Reason> {
+    if is_accepted { Ok(()) } else { Err(Reason::Kind) }
 }
 
-/// Whether all texts are printable and short, and there are not too many values. Stops at the first excess.
-fn is_bounded(value: &Value) -> bool {
-    let mut open = vec![value];
-    let mut seen = 0;
-    while let Some(value) = open.pop() {
-        seen += 1;
-        let is_fine = match value {
-            Value::String(text) => is_short(text),
-            Value::Array(items) => {
-                open.extend(items.iter().take(MAX_NODES + 1));
-                true
-            }
-            Value::Object(map) => {
-                open.extend(map.values().take(MAX_NODES + 1));
-                // Fields and labels alike. A directive such as `$patch` is neither.
-                map.keys().take(MAX_NODES).all(|key| is_label_key(key))
-            }
-            Value::Null => false,
-            Value::Bool(_) | Value::Number(_) => true,
-        };
-        if !is_fine || seen + open.len() > MAX_NODES {
-            return false;
-        }
-    }
-    true
-}
-
-fn is_short(text: &str) -> bool {
-    text.len() <= MAX_TEXT && is_printable(text)
-}
-
-/// A map of texts. `null` removes what the base configuration says.
-fn is_map(value: &Value, is_key: impl Fn(&str) -> bool, is_value: impl Fn(&str) -> bool) -> bool {
-    let Some(map) = value.as_object().filter(|map| map.len() <= MAX_NODES) else { return false };
-    map.iter().all(|(key, value)| {
-        let text = match value {
-            Value::String(text) => text.clone(),
-            // Rendered as a text, as by Helm.
-            Value::Bool(_) | Value::Number(_) => value.to_string(),
-            _ => return value.is_null() && is_key(key),
-        };
-        is_key(key) && is_value(&text)
-    })
-}
-
-fn is_annotation(text: &str) -> bool {
-    text.len() <= MAX_ANNOTATION && is_printable(text)
-}
-
-/// A valid key without a domain, or of a domain that `is_open`. Charts write keys without quotes.
-///
-/// Dots in a key without a `/` are a domain after all: container runtimes name their annotations that way.
-fn is_key_of(key: &str, is_open: fn(&str) -> bool) -> bool {
-    is_yaml_text(key)
-        && key_parts(key).is_some_and(|(domain, name)| domain.map_or(!name.contains('.'), is_open))
-}
-
-fn is_pod_domain(domain: &str) -> bool {
-    POD_DOMAINS.contains(&domain)
-}
-
-fn is_service_domain(domain: &str) -> bool {
-    SERVICE_DOMAINS
-        .iter()
-        .any(|open| domain.strip_suffix(open).is_some_and(|below| below.is_empty() || below.ends_with('.')))
-}
-
-fn is_resources(value: &Value) -> bool {
-    let amounts = |value: &Value| {
-        value.is_null()
-            || value.as_object().is_some_and(|map| {
-                map.iter().all(|(name, amount)| {
-                    RESOURCES.contains(&name.as_str()) && (amount.is_null() || is_quantity(amount))
-                })
-            })
+/// Whether `value` is a map of texts. Null removes what the base configuration has.
+fn is_map(value: &Value, is_entry: impl Fn(&str, &str) -> bool) -> bool {
+    let is_open = |(key, value): (&String, &Value)| match value {
+        Value::Null => is_entry(key, ""),
+        Value::String(text) => is_entry(key, text),
+        // Rendered as a text, as Helm does.
+        Value::Bool(_) | Value::Number(_) => is_entry(key, &value.to_string()),
+        Value::Array(_) | Value::Object(_) => false,
     };
-    value.as_object().is_some_and(|map| {
-        map.iter().all(|(name, value)| ["limits", "requests"].contains(&name.as_str()) && amounts(value))
-    })
+    value.as_object().is_some_and(|map| map.len() <= MAX_ENTRIES && map.iter().all(is_open))
 }
 
-/// A quantity of Kubernetes that is not negative.
-fn is_quantity(value: &Value) -> bool {
-    const SUFFIXES: [&str; 17] =
-        ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei", "K"];
-    match value {
-        Value::Number(number) => number.as_f64().is_some_and(|number| number >= 0.0),
-        Value::String(text) if text.len() <= 32 => {
-            let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-            let (number, suffix) = text.split_at(end);
-            let exponent = suffix.strip_prefix(['e', 'E']).filter(|digits| !digits.is_empty());
-            let is_exponent = exponent.is_some_and(|digits| digits.parse::<i8>().is_ok());
-            number.starts_with(|c: char| c.is_ascii_digit())
-                && number.parse::<f64>().is_ok()
-                && (is_exponent || SUFFIXES.contains(&suffix))
-        }
-        _ => false,
+fn annotations(value: &Value, key_use: KeyUse) -> Result<(), Reason> {
+    let has_proxy_config = value.as_object().is_some_and(|map| map.contains_key("proxy.istio.io/config"));
+    if has_proxy_config {
+        return Err(Reason::Advice(
+            "use spec.config.numTrustedProxies, or spec.values.meshConfig.defaultConfig instead",
+        ));
     }
+    accept(is_map(value, |key, value| is_key(key, key_use) && KeyUse::accepts_value(key, value)))
 }
 
-/// Metrics that the cluster measures itself; others would need an adapter and permissions.
-fn is_metrics(value: &Value) -> bool {
-    let is_resource =
-        |metric: &Value| matches!(metric["type"].as_str(), Some("Resource" | "ContainerResource"));
-    is_typed::<Vec<MetricSpec>>(value)
-        && value.as_array().is_some_and(|metrics| metrics.iter().all(is_resource))
-}
-
-fn is_selector(value: &Value) -> bool {
-    if !is_typed::<LabelSelector>(value) {
-        return false;
-    }
-    let labels = value.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
-    let expressions = value.get("matchExpressions").and_then(Value::as_array).into_iter().flatten();
-    labels.into_iter().all(|(key, value)| is_label_key(key) && value.as_str().is_some_and(is_label_value))
-        && expressions.into_iter().all(|expression| {
-            let mut values = expression.get("values").and_then(Value::as_array).into_iter().flatten();
-            expression["key"].as_str().is_some_and(is_label_key)
-                && ["In", "NotIn", "Exists", "DoesNotExist"]
-                    .contains(&expression["operator"].as_str().unwrap_or(""))
-                && values.all(|value| value.as_str().is_some_and(is_label_value))
-        })
+/// Charts write keys without quotes.
+fn is_key(key: &str, key_use: KeyUse) -> bool {
+    is_yaml_text(key) && key_use.accepts(key)
 }
 
 /// The JSON form of an access log: names, also nested, with a format each.
-fn is_formats(value: &Value) -> bool {
-    const DEPTH: usize = 4;
+fn check_formats(value: &Value) -> Result<(), Reason> {
     fn is_level(value: &Value, format: &TextKind, depth: usize) -> bool {
-        value.as_object().filter(|map| depth > 0 && map.len() <= MAX_NODES).is_some_and(|map| {
+        value.as_object().filter(|map| depth > 0 && map.len() <= MAX_ENTRIES).is_some_and(|map| {
             map.iter().all(|(key, value)| {
-                is_short(key)
+                key.len() <= MAX_LOG_NAME
+                    && is_plain(key)
+                    && format.accepts(key)
                     && match value {
                         Value::Null | Value::Bool(_) | Value::Number(_) => true,
                         Value::String(text) => format.accepts(text),
@@ -317,5 +195,20 @@ fn is_formats(value: &Value) -> bool {
             })
         })
     }
-    TextKind::named("format").is_some_and(|format| is_level(value, format, DEPTH))
+    let is_accepted = TextKind::named("format").is_some_and(|format| is_level(value, format, MAX_LOG_DEPTH));
+    if is_accepted {
+        return Ok(());
+    }
+    match first_format_error(value) {
+        Some(error) => Err(Reason::Shape(ShapeError::Type(error))),
+        None => Err(Reason::Kind),
+    }
+}
+
+fn first_format_error(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => TextKind::named("format").and_then(|format| format.explain(text)),
+        Value::Object(map) => map.values().find_map(first_format_error),
+        _ => None,
+    }
 }

@@ -1,4 +1,6 @@
 //! The two data files as one tree of names.
+//!
+//! Pure. A line that cannot be read, or that contradicts another one, allows nothing; a test shows that there is none.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -30,6 +32,17 @@ pub(super) struct Node {
     pub closed: Option<Closed>,
 }
 
+/// A line that contradicts another one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Conflict {
+    /// The path has two rules of one sort.
+    Repeated,
+    /// Names of two kinds can be chosen at one place.
+    SecondKind,
+    /// `*` allows nothing: it can only close.
+    AllowsOthers,
+}
+
 /// What is known of a name in a section.
 pub(super) enum NodeLookup<'t> {
     /// The name is known.
@@ -51,22 +64,52 @@ impl Node {
         }
     }
 
+    /// Whether null may remove the value. Not where settings would go with it that authors may not change.
+    pub fn is_removable(&self) -> bool {
+        match &self.kind {
+            Some(kind) => kind.is_removable(),
+            None => (self.is_removable || self.items.is_some()) && !self.protects_something_below(),
+        }
+    }
+
+    /// Whether something below is closed, or has only safe choices.
+    pub fn protects_something_below(&self) -> bool {
+        let chosen = self.any.as_ref().map(|(_, node)| &**node);
+        self.others.is_some()
+            || self.children.values().chain(chosen).any(|node| {
+                node.closed.is_some()
+                    || node.kind.as_ref().is_some_and(|kind| !kind.is_removable())
+                    || node.protects_something_below()
+            })
+    }
+
+    /// Whether the names of the map are the author's.
+    pub fn has_chosen_names(&self) -> bool {
+        self.any.is_some()
+    }
+
     /// Whether it is a map with names of its own.
     pub fn is_section(&self) -> bool {
         !self.children.is_empty() || self.any.is_some() || self.others.is_some()
     }
 
-    fn add(&mut self, path: &[Segment], rule: &LineRule) {
+    fn add(&mut self, path: &[Segment], rule: &LineRule) -> Result<(), Conflict> {
         let Some((segment, rest)) = path.split_first() else { return rule.set(self) };
         match segment {
             Segment::Name(name) => self.children.entry(name.clone()).or_default().add(rest, rule),
-            Segment::Any(kind) => self.any.get_or_insert_with(|| (kind, Box::default())).1.add(rest, rule),
-            Segment::Items => self.items.get_or_insert_default().add(rest, rule),
-            Segment::Others => {
-                if let LineRule::Closed(closed) = rule {
-                    self.others = Some(*closed);
-                }
+            Segment::Any(kind) => {
+                let (known, node) = self.any.get_or_insert_with(|| (kind, Box::default()));
+                if known.name == kind.name { node.add(rest, rule) } else { Err(Conflict::SecondKind) }
             }
+            Segment::Items => self.items.get_or_insert_default().add(rest, rule),
+            Segment::Others => match rule {
+                LineRule::Closed(closed) if self.others.is_none() && rest.is_empty() => {
+                    self.others = Some(*closed);
+                    Ok(())
+                }
+                LineRule::Closed(_) => Err(Conflict::Repeated),
+                LineRule::Allowed(_) | LineRule::Section => Err(Conflict::AllowsOthers),
+            },
         }
     }
 }
@@ -80,12 +123,13 @@ enum LineRule {
 }
 
 impl LineRule {
-    fn set(&self, node: &mut Node) {
-        match self {
-            Self::Allowed(kind) => node.kind = Some(kind.clone()),
-            Self::Section => node.is_removable = true,
-            Self::Closed(closed) => node.closed = Some(*closed),
-        }
+    fn set(&self, node: &mut Node) -> Result<(), Conflict> {
+        let is_repeated = match self {
+            Self::Allowed(kind) => node.kind.replace(kind.clone()).is_some(),
+            Self::Section => std::mem::replace(&mut node.is_removable, true),
+            Self::Closed(closed) => node.closed.replace(*closed).is_some(),
+        };
+        if is_repeated { Err(Conflict::Repeated) } else { Ok(()) }
     }
 }
 
@@ -98,7 +142,10 @@ enum Segment {
 }
 
 /// The tree, parsed once.
-pub(super) static TREE: LazyLock<Node> = LazyLock::new(|| {
+pub(super) static TREE: LazyLock<Node> = LazyLock::new(|| build(|_| {}));
+
+/// The tree of both files. Lines that cannot be read or contradict others are handed to `refuse`.
+fn build(mut refuse: impl FnMut(&'static str)) -> Node {
     let mut root = Node::default();
     let allowed = lines(ALLOWED).map(|(path, rest)| {
         let rule = if rest == "section" {
@@ -109,15 +156,19 @@ pub(super) static TREE: LazyLock<Node> = LazyLock::new(|| {
         (path, rule)
     });
     let closed = lines(CLOSED).map(|(path, rest)| (path, Closed::parse(rest).map(LineRule::Closed)));
-    for (path, rule) in allowed.chain(closed) {
-        // A line that cannot be read allows nothing; a test shows that there is none.
-        let Some(rule) = rule else { continue };
-        for path in alternatives(path).iter().filter_map(|path| segments(path)) {
-            root.add(&path, &rule);
+    for (line, rule) in allowed.chain(closed) {
+        for path in alternatives(line) {
+            let is_added = match (segments(&path), &rule) {
+                (Some(path), Some(rule)) => root.add(&path, rule).is_ok(),
+                _ => false,
+            };
+            if !is_added {
+                refuse(line);
+            }
         }
     }
     root
-});
+}
 
 /// The lines of a data file that say something, as path and rest.
 pub(super) fn lines(text: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -163,13 +214,36 @@ fn names(path: &str) -> Vec<String> {
     path.split('.').map(|name| name.replace('\0', ".")).collect()
 }
 
-/// Whether each line of the data files can be read; the lines that cannot.
+/// The lines of the data files that cannot be read, or that contradict others.
 #[cfg(test)]
 pub(super) fn unreadable() -> Vec<&'static str> {
-    let is_readable = |path: &str| alternatives(path).iter().all(|path| segments(path).is_some());
-    let allowed = lines(ALLOWED).filter(|(path, rest)| {
-        !is_readable(path) || (*rest != "section" && ValueKind::parse(rest).is_none())
-    });
-    let closed = lines(CLOSED).filter(|(path, rest)| !is_readable(path) || Closed::parse(rest).is_none());
-    allowed.chain(closed).map(|(path, _)| path).collect()
+    let mut unreadable = Vec::new();
+    build(|line| unreadable.push(line));
+    unreadable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(root: &mut Node, path: &str, rule: &LineRule) -> Result<(), Conflict> {
+        root.add(&segments(path).unwrap(), rule)
+    }
+
+    #[test]
+    fn lines_that_contradict_each_other_are_found() {
+        let allowed = LineRule::Allowed(ValueKind::Bool);
+        let closed = LineRule::Closed(Closed::parse("code").unwrap());
+        let mut root = Node::default();
+        assert_eq!(add(&mut root, "a.b", &allowed), Ok(()));
+        assert_eq!(add(&mut root, "a.b", &allowed), Err(Conflict::Repeated));
+        assert_eq!(add(&mut root, "a.<tag>", &allowed), Ok(()));
+        assert_eq!(add(&mut root, "a.<word>", &allowed), Err(Conflict::SecondKind));
+        assert_eq!(add(&mut root, "a.*", &allowed), Err(Conflict::AllowsOthers));
+        assert_eq!(add(&mut root, "a.*", &closed), Ok(()));
+        assert_eq!(add(&mut root, "a.*", &closed), Err(Conflict::Repeated));
+        for kind in ["bool true", "integer 1", "integer 1 2 3", "only", "text 5", "nothing"] {
+            assert!(ValueKind::parse(kind).is_none(), "{kind}");
+        }
+    }
 }
