@@ -256,7 +256,7 @@ impl CheapCheck<'_> {
     #[must_use]
     pub fn reasons(&self) -> Vec<StaleReason> {
         let reason =
-            |spec: &&'static ReasonSpec| (spec.check)(self).map(|detail| StaleReason { spec: *spec, detail });
+            |spec: &&'static ReasonSpec| (spec.check)(self).map(|detail| StaleReason { spec, detail });
         shortened_reasons(REASONS.iter().filter_map(reason))
     }
 }
@@ -277,7 +277,7 @@ impl Proof<'_> {
     #[must_use]
     pub fn reasons(&self) -> Vec<StaleReason> {
         let reason =
-            |spec: &&'static ReasonSpec| (spec.prove)(self).map(|detail| StaleReason { spec: *spec, detail });
+            |spec: &&'static ReasonSpec| (spec.prove)(self).map(|detail| StaleReason { spec, detail });
         shortened_reasons(REASONS.iter().filter_map(reason))
     }
 }
