@@ -54,10 +54,10 @@ impl PodWatcher {
                         }
                     }
                     Ok(WatchEvent::Deleted(pod)) => {
-                        self.resource_version.clone_from(&pod.metadata.resource_version)
+                        self.resource_version.clone_from(&pod.metadata.resource_version);
                     }
                     Ok(WatchEvent::Bookmark(bookmark)) => {
-                        self.resource_version = bookmark.metadata.resource_version
+                        self.resource_version = bookmark.metadata.resource_version;
                     }
                     // The next scan skips pods of this size, too.
                     Err(error) if requests::is_too_large(&error) => {}

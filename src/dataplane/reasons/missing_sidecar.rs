@@ -5,7 +5,7 @@ use super::{ReasonSpec, RestartPolicy};
 /// The sidecar is missing.
 pub const SPEC: ReasonSpec = ReasonSpec::stated(
     "MissingSidecar",
-    RestartPolicy::OptIn,
+    RestartPolicy::ReportOnly,
     "injection is enabled, and the sidecar is missing",
     |_| "the sidecar is missing".to_owned(),
 );

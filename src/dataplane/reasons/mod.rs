@@ -99,6 +99,8 @@ pub enum RestartPolicy {
     Restart,
     /// The workload is reported, and restarted if `spec.restarter.restartAlsoFor` names the reason.
     OptIn,
+    /// The workload is reported, and restarted only for other reasons.
+    ReportOnly,
     /// The workload is reported and never restarted, whatever other reasons there are.
     PreventsRestart,
 }
@@ -254,7 +256,7 @@ impl CheapCheck<'_> {
     #[must_use]
     pub fn reasons(&self) -> Vec<StaleReason> {
         let reason =
-            |spec: &&'static ReasonSpec| (spec.check)(self).map(|detail| StaleReason { spec: *spec, detail });
+            |spec: &&'static ReasonSpec| (spec.check)(self).map(|detail| StaleReason { spec, detail });
         shortened_reasons(REASONS.iter().filter_map(reason))
     }
 }
@@ -275,7 +277,7 @@ impl Proof<'_> {
     #[must_use]
     pub fn reasons(&self) -> Vec<StaleReason> {
         let reason =
-            |spec: &&'static ReasonSpec| (spec.prove)(self).map(|detail| StaleReason { spec: *spec, detail });
+            |spec: &&'static ReasonSpec| (spec.prove)(self).map(|detail| StaleReason { spec, detail });
         shortened_reasons(REASONS.iter().filter_map(reason))
     }
 }
@@ -355,7 +357,7 @@ pub fn requires_restart(reasons: &[StaleReason], restart_also_for: &[String]) ->
     let is_cause = |reason: &StaleReason| match reason.spec.policy {
         RestartPolicy::Restart => true,
         RestartPolicy::OptIn => restart_also_for.iter().any(|name| name == reason.name()),
-        RestartPolicy::PreventsRestart => false,
+        RestartPolicy::ReportOnly | RestartPolicy::PreventsRestart => false,
     };
     let is_prevented = reasons.iter().any(|reason| reason.spec.policy == RestartPolicy::PreventsRestart);
     !is_prevented && reasons.iter().any(is_cause)
@@ -400,7 +402,7 @@ mod tests {
             let action = match spec.policy {
                 RestartPolicy::Restart => "restart",
                 RestartPolicy::OptIn => "report; restart if listed in `restartAlsoFor`",
-                RestartPolicy::PreventsRestart => "report",
+                RestartPolicy::ReportOnly | RestartPolicy::PreventsRestart => "report",
             };
             format!("| `{}` | {} | {action} |\n", spec.name, spec.description)
         };
@@ -426,7 +428,7 @@ mod tests {
             let listed = [restart_also_for.to_owned()];
             assert_eq!(requires_restart(&reasons, &listed), expected, "{reasons:?}");
         }
-        let names = "TrustDomain NativeSidecar Revision ProxyConfig Environment Field MissingSidecar";
+        let names = "TrustDomain NativeSidecar Revision ProxyConfig Environment Field";
         assert_eq!(RESTARTABLE.join(" "), names);
     }
 }

@@ -170,7 +170,7 @@ impl WorkloadEviction<'_> {
             // Its pods are deleted with it.
             Ok(_) => self.replicas = 0,
             Err(error) => {
-                tracing::debug!(%error, workload = %owner, "failed to read the number of wanted pods")
+                tracing::debug!(%error, workload = %owner, "failed to read the number of wanted pods");
             }
         }
     }

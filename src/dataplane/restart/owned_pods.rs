@@ -181,7 +181,7 @@ mod tests {
         pods.apply_pod(&pod("a", "True", |_| {}));
         pods.apply_pod(&pod("b", "False", |_| {}));
         pods.apply_pod(&pod("c", "True", |pod| {
-            pod["metadata"]["ownerReferences"][0]["uid"] = json!("other")
+            pod["metadata"]["ownerReferences"][0]["uid"] = json!("other");
         }));
         assert_eq!((pods.ready_count(), pods.contains("b"), pods.contains("c")), (1, true, false));
         pods.apply_pod(&pod("a", "True", |pod| {

@@ -274,7 +274,7 @@ impl RestartWave<'_> {
     async fn handle_rollout_event(&self, state: &mut WaveState<'_>, id: usize, event: RolloutEvent) {
         match event {
             RolloutEvent::Status(RolloutStatus::InProgress(why)) => {
-                drop(lock(&state.wait_reasons).insert(id, why))
+                drop(lock(&state.wait_reasons).insert(id, why));
             }
             RolloutEvent::Status(RolloutStatus::Complete) => self.mark_done(state, id),
             RolloutEvent::Status(RolloutStatus::Failed(why)) => self.mark_failed(state, id, why).await,

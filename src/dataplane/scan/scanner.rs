@@ -117,7 +117,7 @@ pub async fn namespaces(client: &Client) -> Result<Namespaces, Error> {
     let mut all = Namespaces::new();
     loop {
         let each = |named: NamespaceObject, _| {
-            drop(all.insert(named.metadata.name.clone(), slim_metadata(named.metadata)))
+            drop(all.insert(named.metadata.name.clone(), slim_metadata(named.metadata)));
         };
         let more = pages.next(each).await;
         if !more.map_err(|source| Error::Namespaces { source: Box::new(source) })? {

@@ -1,9 +1,9 @@
-//! CronJobs. The pods of their next run get a new sidecar, so they are reported and never restarted.
+//! `CronJob`s. The pods of their next run get a new sidecar, so they are reported and never restarted.
 
 use super::disruption::PodReplacement;
 use super::{Gvk, NeverRestarted, OwnerKind, RestartStrategy, WorkloadKind, job};
 
-/// CronJobs.
+/// `CronJob`s.
 pub const KIND: WorkloadKind = WorkloadKind(&CronJob);
 
 struct CronJob;

@@ -1,4 +1,4 @@
-//! DaemonSets. A change of the pod template replaces the pods node by node, unless the update strategy is `OnDelete`; then
+//! `DaemonSet`s. A change of the pod template replaces the pods node by node, unless the update strategy is `OnDelete`; then
 //! outdated pods are evicted.
 
 use super::disruption::{PodReplacement, Rounding, is_on_delete, scaled_value};

@@ -1,4 +1,4 @@
-//! ReplicaSets that no Deployment owns. Their pods are evicted: a change of the template replaces none.
+//! `ReplicaSet`s that no Deployment owns. Their pods are evicted: a change of the template replaces none.
 
 use super::{Gvk, OwnerKind, WorkloadKind};
 

@@ -1,4 +1,4 @@
-//! ReplicationControllers. Their pods are evicted: a change of the template replaces none.
+//! `ReplicationController`s. Their pods are evicted: a change of the template replaces none.
 
 use super::{Gvk, OwnerKind, WorkloadKind};
 

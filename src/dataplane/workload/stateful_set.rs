@@ -1,4 +1,4 @@
-//! StatefulSets. A change of the pod template replaces one pod after the other, unless the update strategy leaves that to
+//! `StatefulSet`s. A change of the pod template replaces one pod after the other, unless the update strategy leaves that to
 //! whoever deletes pods (`OnDelete`) or holds a part of them back (`partition`); then outdated pods are evicted.
 
 use super::disruption::{PodReplacement, Rounding, is_on_delete, scaled_value};
