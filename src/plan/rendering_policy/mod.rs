@@ -210,7 +210,7 @@ pub fn changes(id: &ObjectId, before: &Value, after: &Value) -> Vec<Violation> {
         PolicySubject::Injection => texts::injection(&mut findings, before, after),
         PolicySubject::Overlays => texts::overlays(&mut findings, before, after),
         PolicySubject::Fields(subject) => {
-            Walk::new(subject, "", &mut findings).compare(Some(before), Some(after))
+            Walk::new(subject, "", &mut findings).compare(Some(before), Some(after));
         }
         // No place is listed under this name.
         PolicySubject::Closed => Walk::new("", "", &mut findings).compare(Some(before), Some(after)),
