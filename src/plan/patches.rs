@@ -81,7 +81,7 @@ pub fn apply(patches: &[ObjectPatch], mode: OverrideMode, objects: &mut [(Object
                 result.warnings.push(sanitized(&warning, MAX_WARNING_BYTES));
             }
             Ok(_) => {}
-            Err((id, error)) => result.problems.extend(problems(&field, id.as_ref(), error)),
+            Err((id, error)) => result.problems.extend(problems(&field, id.as_deref(), error)),
         }
     }
     result
@@ -125,11 +125,11 @@ fn apply_one(
     patch: &ObjectPatch,
     mode: OverrideMode,
     objects: &mut [(ObjectId, Value)],
-) -> Result<usize, (Option<ObjectId>, PatchError)> {
+) -> Result<usize, (Option<Box<ObjectId>>, PatchError)> {
     let change = ParsedPatch::of(patch).map_err(|error| (None, error))?;
     let mut count = 0;
     for (id, object) in objects.iter_mut().filter(|(id, _)| id.kind == patch.kind && id.name == patch.name) {
-        *object = change.applied(id, object, mode).map_err(|error| (Some(id.clone()), error))?;
+        *object = change.applied(id, object, mode).map_err(|error| (Some(Box::new(id.clone())), error))?;
         count += 1;
     }
     // CRDs are not among the rendered objects; a warning would promise that another name helps.

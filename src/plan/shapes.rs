@@ -85,7 +85,7 @@ fn check_bounds(value: &Value) -> Result<(), Error> {
                 return Err(Error::Text(format!("\"{}\"", escaped(text, 40))));
             }
             Value::Array(items) => {
-                open.extend(items.iter().take(MAX_PARTS + 1).map(|item| (item, depth + 1)))
+                open.extend(items.iter().take(MAX_PARTS + 1).map(|item| (item, depth + 1)));
             }
             Value::Object(fields) => {
                 // Fields and labels alike. A directive such as `$patch` is neither.

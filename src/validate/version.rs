@@ -124,8 +124,8 @@ mod tests {
             ),
             ("1.31.1", "1.31.0", "Install 1.31.1"),
             ("2.0.0", "1.31.0", "Install 2.0.0"),
-            ("1.31.0", "2.0.0", "Install one of 1.x"),
-            ("1.29.4", "1.31.0", "Install one of 1.30.x first"),
+            ("1.31.0", "2.0.0", "Install a version 1.x"),
+            ("1.29.4", "1.31.0", "Install a version 1.30.x first"),
         ] {
             let refused = check_version_step(Some(installed), wanted, None).unwrap_err();
             assert_eq!(

@@ -87,10 +87,12 @@ pub fn check_values(values: &Map<String, Value>, mode: OverrideMode, rules: Valu
 }
 
 /// What is wrong with the administrator's values: names that nothing knows, and values that the operator would ignore.
+///
+/// The document has these values, so that it does not show whether they change anything.
 #[must_use]
 pub fn check_administrator_values(values: &AdministratorValues, rules: ValueRules<'_>) -> Vec<Problem> {
-    let (_, refusals) = refusals(values.as_map(), Audience::Administrator, rules);
-    problems(values.as_map(), Audience::Administrator, rules, refusals)
+    let values = values.as_map();
+    problems(values, Audience::Administrator, rules, allow_list::check(values, Audience::Administrator))
 }
 
 /// What the list refuses: first the values that say what holds anyway, then the others.

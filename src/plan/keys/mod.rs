@@ -133,8 +133,9 @@ impl KeyRule {
         let Some((domain, name)) = key.split_once('/') else { return Vec::new() };
         let (domain, is_below) = domain.strip_prefix("*.").map_or((domain, false), |domain| (domain, true));
         let name = name.split_once('*').map_or((name, None), |(before, after)| (before, Some(after)));
-        let used = KeyUse::ALL.iter().filter(|(_, word)| uses.split(',').any(|listed| listed == *word));
-        used.map(|(key_use, _)| Self { key_use: *key_use, domain, is_below, name }).collect()
+        let listed = |word: &str| uses.split(',').any(|listed| listed == word);
+        let of_line = KeyUse::ALL.iter().filter(|(_, word)| listed(word));
+        of_line.map(|(key_use, _)| Self { key_use: *key_use, domain, is_below, name }).collect()
     }
 
     fn is_for(&self, key_use: KeyUse) -> bool {

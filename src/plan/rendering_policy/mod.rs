@@ -211,7 +211,7 @@ pub fn changes(id: &ObjectId, before: &Value, after: &Value) -> Vec<Violation> {
         PolicySubject::Injection => texts::injection(&mut findings, before, after),
         PolicySubject::Overlays => texts::overlays(&mut findings, before, after),
         PolicySubject::Fields(subject) => {
-            Walk::new(subject, "", &mut findings).compare(Some(before), Some(after))
+            Walk::new(subject, "", &mut findings).compare(Some(before), Some(after));
         }
         PolicySubject::Closed if gateway_policy::is_own(id) => {
             let [before, after] = [before, after].map(gateway_policy::without_port_rules);

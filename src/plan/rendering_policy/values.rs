@@ -34,7 +34,7 @@ const MAX_PARTS: usize = 5000;
 const MAX_REPLICAS: i64 = 1000;
 /// How often istiod may refresh the keys of JWT issuers: a revoked key stays trusted until then.
 const REFRESH_INTERVAL: std::ops::RangeInclusive<Duration> =
-    Duration::from_mins(1)..=Duration::from_hours(24);
+    Duration::from_secs(60)..=Duration::from_secs(24 * 3600);
 
 /// What may be written at a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,13 +176,13 @@ impl ValueClass {
     pub fn accepts_change(&self, name: &str, before: Option<&Value>, after: Option<&Value>) -> bool {
         match (self, before, after) {
             (Self::Arguments, Some(before), Some(after)) => arguments::differ_in_logging_only(before, after),
-            (Self::Arguments, _, _) => false,
             // Removing is judged by what is removed.
             (Self::TelemetryProvider | Self::PolicyPorts, Some(before), None) => self.accepts(name, before),
             (Self::TelemetryProvider | Self::PolicyPorts, Some(before), Some(after)) => {
                 self.accepts(name, before) && self.accepts(name, after)
             }
-            (
+            (Self::Arguments, _, _)
+            | (
                 Self::BoolTrue
                 | Self::BoolFalse
                 | Self::VariableTrue
