@@ -11,12 +11,12 @@ pub(crate) struct ApiError {
 }
 
 impl ApiError {
-    fn new(code: u16, reason: &str, message: String) -> Self {
-        Self { code, body: status(code, reason, &message) }
+    fn new(code: u16, reason: &str, message: &str) -> Self {
+        Self { code, body: status(code, reason, message) }
     }
 
     pub(crate) fn not_found(resource: &str, name: &str) -> Self {
-        Self::new(404, "NotFound", format!("{resource} {name:?} not found"))
+        Self::new(404, "NotFound", &format!("{resource} {name:?} not found"))
     }
 
     pub(crate) fn not_served() -> Self {
@@ -24,35 +24,31 @@ impl ApiError {
     }
 
     pub(crate) fn already_exists(resource: &str, name: &str) -> Self {
-        Self::new(409, "AlreadyExists", format!("{resource} {name:?} already exists"))
+        Self::new(409, "AlreadyExists", &format!("{resource} {name:?} already exists"))
     }
 
     pub(crate) fn conflict(resource: &str, name: &str, why: &str) -> Self {
-        Self::new(409, "Conflict", format!("Operation cannot be fulfilled on {resource} {name:?}: {why}"))
+        Self::new(409, "Conflict", &format!("Operation cannot be fulfilled on {resource} {name:?}: {why}"))
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
-        Self::new(400, "BadRequest", message.into())
+        Self::new(400, "BadRequest", &message.into())
     }
 
     pub(crate) fn unsupported_media_type(media_type: &str) -> Self {
-        Self::new(415, "UnsupportedMediaType", format!("the body has the media type {media_type:?}"))
+        Self::new(415, "UnsupportedMediaType", &format!("the body has the media type {media_type:?}"))
     }
 
     pub(crate) fn method_not_allowed() -> Self {
-        Self::new(
-            405,
-            "MethodNotAllowed",
-            "the server does not allow this method on the requested resource".to_owned(),
-        )
+        Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
     }
 
     pub(crate) fn expired() -> Self {
-        Self::new(410, "Expired", "The provided continue parameter or resource version is too old".to_owned())
+        Self::new(410, "Expired", "The provided continue parameter or resource version is too old")
     }
 
     pub(crate) fn invalid(field: &str, message: &str) -> Self {
-        let mut error = Self::new(422, "Invalid", format!("{field}: Invalid value: {message}"));
+        let mut error = Self::new(422, "Invalid", &format!("{field}: Invalid value: {message}"));
         error.body["details"] =
             json!({"causes": [{"reason": "FieldValueInvalid", "message": message, "field": field}]});
         error
@@ -67,14 +63,14 @@ impl ApiError {
             })
             .collect();
         let message = format!("Apply failed with {} conflicts", causes.len());
-        let mut error = Self::new(409, "Conflict", message);
+        let mut error = Self::new(409, "Conflict", &message);
         error.body["details"] = json!({"causes": causes});
         error
     }
 
     pub(crate) fn disruption_budget(name: &str) -> Self {
         let message = "Cannot evict pod as it would violate the pod's disruption budget.";
-        let mut error = Self::new(429, "TooManyRequests", message.to_owned());
+        let mut error = Self::new(429, "TooManyRequests", message);
         let cause = json!({"reason": "DisruptionBudget", "message": format!("The disruption budget {name} does not allow it")});
         error.body["details"] = json!({"causes": [cause]});
         error

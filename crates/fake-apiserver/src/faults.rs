@@ -11,6 +11,8 @@ use tokio::sync::watch;
 use crate::error::{reason, status};
 use crate::request::{ApiRequest, Verb};
 
+type Predicate = Arc<dyn Fn(&ApiRequest) -> bool + Send + Sync>;
+
 /// Selects requests; one that says nothing selects all.
 #[derive(Clone, Default)]
 pub struct RequestMatcher {
@@ -19,7 +21,7 @@ pub struct RequestMatcher {
     namespace: Option<String>,
     name: Option<String>,
     subresource: Option<String>,
-    predicate: Option<Arc<dyn Fn(&ApiRequest) -> bool + Send + Sync>>,
+    predicate: Option<Predicate>,
 }
 
 impl fmt::Debug for RequestMatcher {

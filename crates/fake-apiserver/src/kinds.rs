@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 /// One served kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_field_names, reason = "the API calls it kind, too")]
 pub(crate) struct Kind {
     pub(crate) group: String,
     pub(crate) version: String,

@@ -29,6 +29,8 @@
 //! # });
 //! ```
 
+#![allow(clippy::must_use_candidate, reason = "what a test sets up is mostly set up for its effect")]
+
 mod error;
 mod faults;
 mod fields;

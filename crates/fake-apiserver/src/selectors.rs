@@ -45,12 +45,11 @@ fn matches_label(object: &Value, term: &str) -> bool {
 }
 
 fn matches_field(object: &Value, term: &str) -> bool {
-    let (path, value, equal) = match term.split_once("!=") {
-        Some((path, value)) => (path, value, false),
-        None => {
-            let (path, value) = term.split_once('=').unwrap_or((term, ""));
-            (path, value.trim_start_matches('='), true)
-        }
+    let (path, value, equal) = if let Some((path, value)) = term.split_once("!=") {
+        (path, value, false)
+    } else {
+        let (path, value) = term.split_once('=').unwrap_or((term, ""));
+        (path, value.trim_start_matches('='), true)
     };
     let found = path.trim().split('.').try_fold(object, |at, field| at.get(field));
     (found.and_then(Value::as_str).unwrap_or_default() == value.trim()) == equal

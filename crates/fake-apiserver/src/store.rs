@@ -360,20 +360,17 @@ impl State {
         let mut object = object.clone();
         let live = self.objects.get(&key).cloned();
         let given = object["metadata"].clone();
-        match &live {
-            Some(live) => {
-                for field in ["uid", "creationTimestamp", "generation", "managedFields"] {
-                    if object["metadata"][field].is_null() {
-                        object["metadata"][field] = live["metadata"][field].clone();
-                    }
+        if let Some(live) = &live {
+            for field in ["uid", "creationTimestamp", "generation", "managedFields"] {
+                if object["metadata"][field].is_null() {
+                    object["metadata"][field] = live["metadata"][field].clone();
                 }
             }
-            None => {
-                self.complete_new(&target, &mut object);
-                for field in ["uid", "creationTimestamp", "generation"] {
-                    if !given[field].is_null() {
-                        object["metadata"][field] = given[field].clone();
-                    }
+        } else {
+            self.complete_new(&target, &mut object);
+            for field in ["uid", "creationTimestamp", "generation"] {
+                if !given[field].is_null() {
+                    object["metadata"][field] = given[field].clone();
                 }
             }
         }
@@ -388,6 +385,7 @@ impl State {
     }
 
     /// Writes to the store, tells the watches and lets the rules react. Returns the object as it was stored.
+    #[allow(clippy::needless_pass_by_value, reason = "callers have no further use for the key")]
     fn commit(&mut self, key: ObjectKey, object: Option<Value>) -> Option<Value> {
         self.version += 1;
         let before = self.objects.get(&key).cloned();
@@ -439,7 +437,9 @@ impl State {
                     .filter(|key| key.plural == plural && key.group == group)
                     .cloned()
                     .collect();
-                gone.into_iter().for_each(|key| drop(self.commit(key, None)));
+                for key in gone {
+                    self.commit(key, None);
+                }
             }
         }
     }
@@ -447,7 +447,9 @@ impl State {
     fn delete_content(&mut self, namespace: &str) {
         let gone: Vec<ObjectKey> =
             self.objects.keys().filter(|key| key.namespace == namespace).cloned().collect();
-        gone.into_iter().for_each(|key| drop(self.commit(key, None)));
+        for key in gone {
+            self.commit(key, None);
+        }
     }
 
     fn react(&mut self, before: Option<&Value>, after: Option<&Value>) {
@@ -463,7 +465,9 @@ impl State {
         let change = ObjectChange { change, before, object };
         let reactions: Vec<Reaction> = self.rules.clone().iter().flat_map(|rule| rule(&change)).collect();
         self.depth += 1;
-        reactions.into_iter().for_each(|reaction| self.carry_out(reaction));
+        for reaction in reactions {
+            self.carry_out(reaction);
+        }
         self.depth -= 1;
     }
 
@@ -521,7 +525,7 @@ impl State {
         let text = |field: &str| manifest["metadata"][field].as_str().unwrap_or_default().to_owned();
         let target = Target { kind, namespace: text("namespace") };
         let mut request = internal_request(manager, &target, &text("name"), "");
-        request.content_type = "application/apply-patch+yaml".to_owned();
+        "application/apply-patch+yaml".clone_into(&mut request.content_type);
         request.query.insert("force".to_owned(), "true".to_owned());
         request.body = manifest.clone();
         self.apply(&request, &target).ok().map(|(_, object)| object)

@@ -88,7 +88,7 @@ impl WatchBody {
         } else if version == 0 {
             watch.push_initial(state);
         } else if version < state.expired {
-            watch.push("ERROR", ApiError::expired().body);
+            watch.push("ERROR", &ApiError::expired().body);
             watch.ended = true;
         } else {
             watch.next = state.history.partition_point(|change| change.version <= version);
@@ -100,7 +100,9 @@ impl WatchBody {
         let selected = state.select(&self.target, &self.labels, &self.fields);
         let objects: Vec<Value> =
             selected.map(|object| self.target.kind.present(object, self.metadata_only)).collect();
-        objects.into_iter().for_each(|object| self.push("ADDED", object));
+        for object in &objects {
+            self.push("ADDED", object);
+        }
     }
 
     fn push_bookmark(&mut self, state: &State, ends_list: bool) {
@@ -109,10 +111,10 @@ impl WatchBody {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
         let object = json!({"metadata": metadata});
-        self.push("BOOKMARK", self.target.kind.present(&object, self.metadata_only));
+        self.push("BOOKMARK", &self.target.kind.present(&object, self.metadata_only));
     }
 
-    fn push(&mut self, event: &str, object: Value) {
+    fn push(&mut self, event: &str, object: &Value) {
         let line = format!("{}\n", json!({"type": event, "object": object}));
         self.lines.push_back(Bytes::from(line));
     }
