@@ -108,13 +108,13 @@ pub fn validate(spec: &IstioSpec, feature_stage: FeatureStage) -> Result<Validat
 pub(crate) struct InvalidSpec {
     problems: Vec<Problem>,
     /// The values of the spec, if they are within their bounds.
-    spec: Option<ValidatedSpec>,
+    spec: Option<Box<ValidatedSpec>>,
 }
 
 impl InvalidSpec {
     /// The spec as far as it is valid; `None` if a field exceeds its bounds and was left out.
-    pub(crate) const fn spec(&self) -> Option<&ValidatedSpec> {
-        self.spec.as_ref()
+    pub(crate) fn spec(&self) -> Option<&ValidatedSpec> {
+        self.spec.as_deref()
     }
 
     /// One rejection for the problems of the spec and `further` ones.
@@ -134,7 +134,7 @@ pub(crate) fn check_spec(
     }
     let valid = spec::check(spec, feature_stage, &mut problems);
     characters::check(spec, &mut problems);
-    if problems.is_empty() { Ok(valid) } else { Err(InvalidSpec { problems, spec: Some(valid) }) }
+    if problems.is_empty() { Ok(valid) } else { Err(InvalidSpec { problems, spec: Some(Box::new(valid)) }) }
 }
 
 /// A rejection for `problems`, of which the first ten are named and the others counted. What is named is one line.
