@@ -128,7 +128,7 @@ fn check_reasons(reasons: &[String], problems: &mut Problems) -> Vec<String> {
             known.push(reason.clone());
             continue;
         }
-        let suggestion = istio_charts::most_alike(reason, RESTART_REASONS.into_iter());
+        let suggestion = istio_charts::most_alike(reason, RESTART_REASONS);
         let advice = match suggestion {
             Some(alike) => format!("did you mean {alike}?"),
             None => format!("supported reasons: {}", RESTART_REASONS.join(", ")),

@@ -19,7 +19,7 @@ pub struct Config {
     /// How gateways treat the `X-Forwarded-Client-Cert` header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forward_client_cert_details: Option<ForwardClientCertDetails>,
-    /// External authorizers, for AuthorizationPolicies with the action `CUSTOM`.
+    /// External authorizers, for an AuthorizationPolicy with the action `CUSTOM`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorizers: Option<Vec<Authorizer>>,
     /// `externalTrafficPolicy` of the ingress gateway's Service.
