@@ -5,8 +5,8 @@
 
 use istio_charts::{Functions, Limits};
 
-/// Limits of one template. Istio's charts need at most a quarter of each, and none of the functions that are switched
-/// off; a test shows both.
+/// Limits of one template. Istio's charts need at most a quarter of each, and none of the functions that are
+/// disabled; a test shows both.
 pub(super) const LIMITS: Limits = Limits::GENEROUS
     .with_steps(500_000)
     .with_output_bytes(4 << 20)

@@ -176,14 +176,14 @@ fn every_object_carries_the_owner_labels() {
 #[test]
 fn what_istio_does_not_know_is_refused_by_its_path() {
     let cases = [
-        (json!({"components": {"pilots": {}}}), "'pilots' is not known at 'spec.components.pilots'"),
+        (json!({"components": {"pilots": {}}}), "unknown field 'pilots' at 'spec.components.pilots'"),
         (
             json!({"components": {"pilot": {"replicas": 1}}}),
-            "'replicas' is not known at 'spec.components.pilot'",
+            "unknown field 'replicas' at 'spec.components.pilot'",
         ),
         (
             json!({"components": {"cni": {"k8s": {"resource": {}}}}}),
-            "'resource' is not known at 'spec.components.cni.k8s'",
+            "unknown field 'resource' at 'spec.components.cni.k8s'",
         ),
         (json!({"components": {"ingressGateways": {}}}), "'spec.components.ingressGateways' is not a list"),
     ];

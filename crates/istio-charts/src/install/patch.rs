@@ -236,7 +236,7 @@ mod tests {
         let error = apply(&mismatched, None, &mut istiod()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "component Pilot: overlay for Service 'istiod' at 'spec.ports.[port:80].name'"
+            "component Pilot: cannot apply overlay for Service 'istiod' at 'spec.ports.[port:80].name'"
         );
         assert!(matches!(error, Error::Overlay { .. }));
     }
