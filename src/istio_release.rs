@@ -56,8 +56,8 @@ impl<'b> IstioRelease<'b> {
         known.max_by_key(|(since, _)| *since).map(|(_, kubernetes)| *kubernetes)
     }
 
-    /// The environment variables of istiod with which it behaves like the previous minor version, in the order of Istio's own
-    /// profile `compatibility-version-<previous minor version>`.
+    /// The environment variables of istiod with which it behaves like the previous minor version, by name, from Istio's own profile
+    /// `compatibility-version-<previous minor version>`.
     ///
     /// Read on demand, because it unpacks the chart of istiod: only `spec.compatibilityMode` needs them.
     pub fn compatibility_switches(&self) -> Result<Vec<(String, String)>, BundleError> {
@@ -119,7 +119,7 @@ mod tests {
         ];
         let (_folder, bundle) = charts("1.30.3", &profiles);
         let switches = IstioRelease::of(&bundle).compatibility_switches().unwrap();
-        assert_eq!(switches, [("B".into(), "false".into()), ("A".into(), "true".into())]);
+        assert_eq!(switches, [("A".into(), "true".into()), ("B".into(), "false".into())]);
         let (_folder, bundle) = charts("1.30.3", &[]);
         let missing = IstioRelease::of(&bundle).compatibility_switches();
         assert!(matches!(missing, Err(BundleError::NoProfile { .. })), "{missing:?}");
