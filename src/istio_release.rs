@@ -44,13 +44,13 @@ impl<'b> IstioRelease<'b> {
 
     /// Its version, such as `1.31.0`.
     #[must_use]
-    pub fn version(&self) -> &'b str {
+    pub fn version(self) -> &'b str {
         self.bundle.version()
     }
 
     /// The oldest supported minor version of Kubernetes; `None` for a release that is older than the known ones.
     #[must_use]
-    pub fn oldest_kubernetes(&self) -> Option<MinorVersion> {
+    pub fn oldest_kubernetes(self) -> Option<MinorVersion> {
         let release = self.minor_version()?;
         let known = OLDEST_KUBERNETES.iter().filter(|(since, _)| *since <= release);
         known.max_by_key(|(since, _)| *since).map(|(_, kubernetes)| *kubernetes)
@@ -60,7 +60,7 @@ impl<'b> IstioRelease<'b> {
     /// `compatibility-version-<previous minor version>`.
     ///
     /// Read on demand, because it unpacks the chart of istiod: only `spec.compatibilityMode` needs them.
-    pub fn compatibility_switches(&self) -> Result<Vec<(String, String)>, BundleError> {
+    pub fn compatibility_switches(self) -> Result<Vec<(String, String)>, BundleError> {
         let previous = self
             .minor_version()
             .map(|MinorVersion { major, minor }| MinorVersion { major, minor: minor.saturating_sub(1) });
@@ -71,7 +71,7 @@ impl<'b> IstioRelease<'b> {
         Ok(switches.map(|(name, value)| (name.clone(), text(value))).collect())
     }
 
-    fn minor_version(&self) -> Option<MinorVersion> {
+    fn minor_version(self) -> Option<MinorVersion> {
         let Version { major, minor, .. } = release_version(self.version())?;
         Some(MinorVersion { major, minor })
     }

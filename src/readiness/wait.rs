@@ -430,7 +430,8 @@ mod tests {
         ] {
             let started = Instant::now();
             let timeout = Duration::from_secs(360);
-            let outcome = wait_until_ready(&client, &[condition.clone()], timeout, &progress).await;
+            let outcome =
+                wait_until_ready(&client, std::slice::from_ref(&condition), timeout, &progress).await;
             let WaitOutcome::NotReady(reason) = outcome else { panic!("{condition:?} is ready") };
             assert!(reason.contains("Deployment istio-system/istiod: rollout failed"), "{reason}");
             assert!(started.elapsed() < timeout, "{condition:?}");
