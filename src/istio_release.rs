@@ -44,23 +44,23 @@ impl<'b> IstioRelease<'b> {
 
     /// Its version, such as `1.31.0`.
     #[must_use]
-    pub fn version(&self) -> &'b str {
+    pub fn version(self) -> &'b str {
         self.bundle.version()
     }
 
     /// The oldest supported minor version of Kubernetes; `None` for a release that is older than the known ones.
     #[must_use]
-    pub fn oldest_kubernetes(&self) -> Option<MinorVersion> {
+    pub fn oldest_kubernetes(self) -> Option<MinorVersion> {
         let release = self.minor_version()?;
         let known = OLDEST_KUBERNETES.iter().filter(|(since, _)| *since <= release);
         known.max_by_key(|(since, _)| *since).map(|(_, kubernetes)| *kubernetes)
     }
 
-    /// The environment variables of istiod with which it behaves like the previous minor version, in the order of Istio's own
-    /// profile `compatibility-version-<previous minor version>`.
+    /// The environment variables of istiod with which it behaves like the previous minor version, by name, from Istio's own profile
+    /// `compatibility-version-<previous minor version>`.
     ///
     /// Read on demand, because it unpacks the chart of istiod: only `spec.compatibilityMode` needs them.
-    pub fn compatibility_switches(&self) -> Result<Vec<(String, String)>, BundleError> {
+    pub fn compatibility_switches(self) -> Result<Vec<(String, String)>, BundleError> {
         let previous = self
             .minor_version()
             .map(|MinorVersion { major, minor }| MinorVersion { major, minor: minor.saturating_sub(1) });
@@ -71,7 +71,7 @@ impl<'b> IstioRelease<'b> {
         Ok(switches.map(|(name, value)| (name.clone(), text(value))).collect())
     }
 
-    fn minor_version(&self) -> Option<MinorVersion> {
+    fn minor_version(self) -> Option<MinorVersion> {
         let Version { major, minor, .. } = release_version(self.version())?;
         Some(MinorVersion { major, minor })
     }
@@ -119,7 +119,7 @@ mod tests {
         ];
         let (_folder, bundle) = charts("1.30.3", &profiles);
         let switches = IstioRelease::of(&bundle).compatibility_switches().unwrap();
-        assert_eq!(switches, [("B".into(), "false".into()), ("A".into(), "true".into())]);
+        assert_eq!(switches, [("A".into(), "true".into()), ("B".into(), "false".into())]);
         let (_folder, bundle) = charts("1.30.3", &[]);
         let missing = IstioRelease::of(&bundle).compatibility_switches();
         assert!(matches!(missing, Err(BundleError::NoProfile { .. })), "{missing:?}");

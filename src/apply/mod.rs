@@ -299,7 +299,7 @@ impl Applier {
     ) -> Result<(), Error> {
         let recorded = inventory.clone();
         let progress = self.progress.for_stage(stage);
-        let applier = ObjectApplier {
+        let writer = ObjectApplier {
             client: &self.client,
             inventory: &recorded,
             live,
@@ -311,10 +311,10 @@ impl Applier {
         };
         let mut writes = stream::iter(due(plan, stage, &recorded))
             .map(|(stage, object)| {
-                let applier = &applier;
+                let writer = &writer;
                 async move {
                     let (id, manifest) = object.map_err(|source| Error::Plan { stage, source })?;
-                    Ok::<_, Error>((id.clone(), applier.apply_object(stage, id, manifest).await?))
+                    Ok::<_, Error>((id.clone(), writer.apply_object(stage, id, manifest).await?))
                 }
             })
             .buffer_unordered(stage.concurrency());

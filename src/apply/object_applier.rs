@@ -182,20 +182,23 @@ impl ObjectApplier<'_> {
         let digest = apply::digest(&manifest);
         let record = self.inventory.get(&id).cloned();
         let snapshot = self.live.get(&id);
-        let state = DriftState::of(record.as_ref(), &digest, snapshot)
+        let drift_state = DriftState::of(record.as_ref(), &digest, snapshot)
             .after_write(self.pending_records.contains(&id));
         if let Some(skipped) = check_pause(&id, snapshot) {
             return Ok(skipped);
         }
         let is_crd = stage == Stage::CustomResourceDefinitions;
-        if is_crd && state != DriftState::InSync && !self.context.crd_policy.allows(&id, &manifest).await? {
+        if is_crd
+            && drift_state != DriftState::InSync
+            && !self.context.crd_policy.allows(&id, &manifest).await?
+        {
             return Ok(ApplyResult::KeptCrd);
         }
-        if is_crd && state == DriftState::New && self.context.crd_policy.found_no_istio_apis() {
+        if is_crd && drift_state == DriftState::New && self.context.crd_policy.found_no_istio_apis() {
             self.context.note_new_kind(&manifest);
         }
         let request = ApplyRequest { stage, id, manifest, digest, record };
-        match state {
+        match drift_state {
             DriftState::InSync if request.is_altered() => self.revert_drift(request).await,
             DriftState::InSync => Ok(ApplyResult::Unchanged),
             DriftState::New => self.adopt(request).await,

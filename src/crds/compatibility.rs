@@ -122,7 +122,7 @@ fn collect_missing_fields(ours: &Value, live: &Value, path: &str, missing: &mut 
     for (inner, suffix) in [("items", "[]"), ("additionalProperties", ".*")] {
         match (live.get(inner), ours.get(inner)) {
             (Some(live), Some(ours)) => {
-                collect_missing_fields(ours, live, &format!("{path}{suffix}"), missing)
+                collect_missing_fields(ours, live, &format!("{path}{suffix}"), missing);
             }
             (Some(_), None) => missing.push(format!("{path}{suffix}")),
             (None, _) => {}

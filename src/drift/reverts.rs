@@ -23,7 +23,7 @@ impl RevertMetrics {
         let reverts = Self::default();
         let help = "Objects that others changed, deleted or replaced, and that were reverted";
         metrics.with_registry(|registry| {
-            registry.register("istio_manager_repairs", help, reverts.counts.clone())
+            registry.register("istio_manager_repairs", help, reverts.counts.clone());
         });
         reverts
     }

@@ -2,10 +2,11 @@
 
 /// Whether the object, or its whole kind, does not exist.
 ///
-/// The response to a kind that is not served is plain text, for which kube's own check uses the status code.
+/// By the status code and not by kube's own check: the response to a kind that is not served is plain text, of which kube knows
+/// the code, but no reason.
 #[must_use]
 pub fn is_not_found(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.is_not_found())
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 /// The response, or `None` if the requested object does not exist.

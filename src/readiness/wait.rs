@@ -396,8 +396,12 @@ mod tests {
             "spec": {"replicas": 1},
             "status": {"observedGeneration": 1, "conditions": [{"type": "Progressing", "status": "False",
                 "reason": "ProgressDeadlineExceeded", "message": "timed out progressing"}]}});
+        if query.contains("watch=true") && !query.contains("sendInitialEvents") {
+            return std::future::pending().await;
+        }
         let object = match path {
-            _ if query.contains("watch=true") => Value::Null,
+            // The API server does not support streaming lists.
+            _ if query.contains("sendInitialEvents") => Value::Null,
             "/apis/apps/v1/namespaces/istio-system/deployments/istiod" => deployment,
             "/apis/apps/v1/namespaces/istio-system/deployments" => {
                 json!({"apiVersion": "apps/v1", "kind": "DeploymentList", "metadata": {"resourceVersion": "1"},
@@ -407,8 +411,7 @@ mod tests {
                 json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "1"}, "items": []})
             }
         };
-        // The API server streams no lists.
-        let status = if object.is_null() && query.contains("sendInitialEvents") { 422 } else { 200 };
+        let status = if object.is_null() { 422 } else { 200 };
         let body = if object.is_null() { String::new() } else { object.to_string() };
         Ok(http::Response::builder().status(status).body(Body::from(body.into_bytes()))?)
     }
@@ -427,7 +430,8 @@ mod tests {
         ] {
             let started = Instant::now();
             let timeout = Duration::from_secs(360);
-            let outcome = wait_until_ready(&client, &[condition.clone()], timeout, &progress).await;
+            let outcome =
+                wait_until_ready(&client, std::slice::from_ref(&condition), timeout, &progress).await;
             let WaitOutcome::NotReady(reason) = outcome else { panic!("{condition:?} is ready") };
             assert!(reason.contains("Deployment istio-system/istiod: rollout failed"), "{reason}");
             assert!(started.elapsed() < timeout, "{condition:?}");

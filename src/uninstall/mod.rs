@@ -191,7 +191,7 @@ impl Uninstaller {
             match deletion {
                 Deletion::Released => tracing::info!(object = %id, "released an object: it existed before"),
                 Deletion::NotOurs => {
-                    tracing::info!(object = %id, "released an object: it is not ours any more")
+                    tracing::info!(object = %id, "released an object: it is not ours any more");
                 }
                 Deletion::Gone | Deletion::Started => {}
             }

@@ -72,7 +72,7 @@ pub async fn find(client: &Client) -> Result<RemainingSidecars, Error> {
     }
 }
 
-/// The workload to restart: for a ReplicaSet of a Deployment, the Deployment.
+/// The workload to restart: for a `ReplicaSet` of a Deployment, the Deployment.
 fn workload(pod: &ObjectMeta) -> String {
     let namespace = pod.namespace.as_deref().unwrap_or_default();
     let owner = pod.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));

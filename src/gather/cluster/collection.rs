@@ -82,7 +82,7 @@ impl Collection {
         self.facts(source).next().is_some()
     }
 
-    /// Whether the API server serves EnvoyFilters.
+    /// Whether the API server serves `EnvoyFilter`s.
     pub(crate) fn serves_filters(&self) -> bool {
         self.facts(Source::EnvoyFilterCrd).any(|(_, fact)| *fact == Fact::Established(true))
     }
@@ -110,7 +110,7 @@ impl Collection {
         RememberedFacts::parse(&data.into_iter().flatten().filter_map(text).collect())
     }
 
-    /// Names of the EnvoyFilters that change the ingress gateway, or why they are not known.
+    /// Names of the `EnvoyFilter`s that change the ingress gateway, or why they are not known.
     pub(crate) fn filters(&self) -> Result<Vec<String>, Option<String>> {
         if self.is_complete(Source::EnvoyFilterCrd) && !self.serves_filters() {
             return Ok(Vec::new());

@@ -37,7 +37,7 @@ pub struct ClusterView {
     pub decision: Arc<ClusterDecision>,
     /// The remembered facts on which the decision is based.
     pub remembered: RememberedFacts,
-    /// Names of EnvoyFilters of users that change the ingress gateway, or why they are not known.
+    /// Names of `EnvoyFilter`s of users that change the ingress gateway, or why they are not known.
     pub filters: Result<Vec<String>, Option<String>>,
 }
 
@@ -76,7 +76,7 @@ impl ClusterWatch {
         self.wait(|_| true).await
     }
 
-    /// The current EnvoyFilters that change the ingress gateway; waits for a limited time until they are read.
+    /// The current `EnvoyFilter`s that change the ingress gateway; waits for a limited time until they are read.
     pub async fn filters(&self) -> Result<Vec<String>, Error> {
         match self.wait(|view| view.filters.is_ok()).await?.filters {
             Ok(filters) => Ok(filters),
@@ -155,7 +155,7 @@ async fn next_event(changes: &mut Option<SourceEvents>) -> Option<(Source, sourc
     }
 }
 
-/// Watches the EnvoyFilters only while the API server serves them.
+/// Watches the `EnvoyFilter`s only while the API server serves them.
 fn follow_crd(client: &Client, collection: &mut Collection, filters: &mut Option<SourceEvents>) {
     match (collection.serves_filters(), &filters) {
         (true, None) => *filters = Some(source::watch_envoy_filters(client.clone())),

@@ -39,7 +39,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// The sources of every decision: all but the EnvoyFilters.
+    /// The sources of every decision: all but the `EnvoyFilter`s.
     pub(crate) const REQUIRED: [Self; 9] = [
         Self::Nodes,
         Self::Features,
@@ -79,7 +79,7 @@ pub(crate) enum Fact {
     Exists,
     /// Whether a CRD is established.
     Established(bool),
-    /// Whether an EnvoyFilter changes the ingress gateway.
+    /// Whether an `EnvoyFilter` changes the ingress gateway.
     ChangesGateway(bool),
 }
 
@@ -206,7 +206,7 @@ struct CrdSummary {
     status: CustomResourceDefinitionStatus,
 }
 
-/// Reduced to its condition: watching EnvoyFilters before they are served would fail with an increasing backoff, for which an
+/// Reduced to its condition: watching `EnvoyFilter`s before they are served would fail with an increasing backoff, for which an
 /// installation would have to wait.
 fn watch_envoy_filter_crd(client: Client) -> SourceEvents {
     let api: Api<CrdSummary> = Api::all(client);

@@ -207,10 +207,7 @@ fn switches_of_istiod_are_set_once_each() {
     let env = at(&document, "/spec/components/pilot/k8s/env").as_array().unwrap();
     let mut names: Vec<_> = env.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
     let count = names.len();
-    assert!(
-        names.contains(&"PILOT_ENABLE_ALPHA_GATEWAY_API")
-            && names.contains(&"PILOT_ENABLE_STRICT_GATEWAY_MERGING")
-    );
+    assert!(names.contains(&"PILOT_ENABLE_ALPHA_GATEWAY_API"));
     assert!(!names.contains(&"PILOT_MULTI_NETWORK_DISCOVER_GATEWAY_API"));
     names.sort_unstable();
     names.dedup();
