@@ -23,6 +23,8 @@ use serde_json::{Value, json};
 #[cfg(test)]
 pub(super) use self::allow_list::samples as allowed_samples;
 pub use self::images::{Error as ImagesError, Images};
+#[cfg(test)]
+pub(super) use self::mesh_oneofs::check as check_mesh_oneofs;
 pub use self::provider::uses_proxy_protocol;
 pub use self::values::{check as check_values, check_administrator_values};
 pub use super::cluster::{ClusterFacts, Error as FactsError, Features, LoadBalancer, Provider, Size};
