@@ -182,8 +182,8 @@ fn read_port(port: i64) -> Result<u16, Error> {
 }
 
 fn read_timeout(timeout: &str) -> Result<Duration, Error> {
-    let duration =
-        duration::parse(timeout).map_err(|cause| Error::Timeout { text: timeout.to_owned(), cause })?;
+    let duration = duration::parse(timeout)
+        .map_err(|cause| Error::Timeout { text: timeout.to_owned(), cause: cause.to_string() })?;
     if duration.is_zero() { Err(Error::ZeroTimeout(timeout.to_owned())) } else { Ok(duration) }
 }
 

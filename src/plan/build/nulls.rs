@@ -13,6 +13,8 @@ use crate::validate::ValidatedSpec;
 const MAX_NULLS: usize = 20;
 /// The chart keeps copies of all values in `ConfigMap`s whose names begin like this.
 const COPIES: &str = "values";
+/// It repeats the values of the CNI agent, of which the injection templates use only the provider.
+const INJECTOR: &str = "istio-sidecar-injector";
 
 /// The warnings about nulls of the resource and of the administrator that remove nothing from `plan`, which is rendered with
 /// them and without patches.
@@ -57,12 +59,22 @@ impl NullCase<'_> {
         let Some(default) = self.default()?.filter(|default| !is_empty(default)) else { return Ok(false) };
         // What cannot be rendered without the null is not changed by it for the worse.
         let Ok(before) = self.render(None) else { return Ok(false) };
-        if before.as_slice() != after {
-            return Ok(has_replacement(&before, after));
+        let (before, after) = (self.without_copies(&before), self.without_copies(after));
+        if before != after {
+            return Ok(has_replacement(&before, &after));
         }
         // Either the template has the same default, or nothing that is installed uses the value.
         let Some(probe) = probe(&default) else { return Ok(false) };
-        Ok(self.render(Some(probe)).map_or(true, |probed| probed != before))
+        Ok(self.render(Some(probe)).map_or(true, |probed| self.without_copies(&probed) != before))
+    }
+
+    /// The objects without those that only repeat values: a null is always absent there.
+    fn without_copies<'o>(&self, objects: &'o [(ObjectId, Value)]) -> Vec<&'o (ObjectId, Value)> {
+        let is_of_agent = self.path[0] == "cni";
+        let is_copy = |id: &ObjectId| {
+            id.kind == "ConfigMap" && (id.name.starts_with(COPIES) || is_of_agent && id.name == INJECTOR)
+        };
+        objects.iter().filter(|(id, _)| !is_copy(id)).collect()
     }
 
     /// What the value is without the null.
@@ -158,9 +170,8 @@ fn is_empty(value: &Value) -> bool {
 }
 
 /// Whether any single value of `before` is another one in `after`, instead of absent.
-fn has_replacement(before: &[(ObjectId, Value)], after: &[(ObjectId, Value)]) -> bool {
-    let is_copy = |id: &ObjectId| id.kind == "ConfigMap" && id.name.starts_with(COPIES);
-    before.iter().filter(|(id, _)| !is_copy(id)).any(|(id, before)| {
+fn has_replacement(before: &[&(ObjectId, Value)], after: &[&(ObjectId, Value)]) -> bool {
+    before.iter().any(|(id, before)| {
         let after = after.iter().find(|(other, _)| other == id);
         after.is_some_and(|(_, after)| is_replaced(before, after))
     })

@@ -85,7 +85,7 @@ fn drop_at<'v>(path: &mut Vec<&'v str>, base: &mut Value, layer: &'v Value) {
 }
 
 /// The messages below `place` (such as `spec.values.meshConfig`) that set several branches of a oneof at once.
-pub(super) fn check(mesh: &Value, place: &str) -> Vec<Problem> {
+pub(in crate::plan) fn check(mesh: &Value, place: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
     check_at(&mut Vec::new(), place, mesh, &mut problems);
     problems

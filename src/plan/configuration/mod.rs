@@ -25,6 +25,8 @@ use serde_json::{Value, json};
 pub(super) use self::allow_list::{is_closed_to_authors, samples as allowed_samples};
 pub use self::images::{Error as ImagesError, Images};
 pub(super) use self::mesh::istio_namespace_selector;
+#[cfg(test)]
+pub(super) use self::mesh_oneofs::check as check_mesh_oneofs;
 pub use self::provider::uses_proxy_protocol;
 pub use self::values::{CheckedValues, ValueRules, check_administrator_values, check_values};
 pub use super::cluster::{ClusterFacts, Error as FactsError, Features, LoadBalancer, Provider, Size};

@@ -24,8 +24,8 @@ type ValuePath = Vec<String>;
 /// Removes the nulls in `values`, and what `chart` has in their place: its defaults and those of its profiles. `section` is
 /// where the chart's own values stand, which it reads without that prefix, too. Returns whether a null removed anything.
 ///
-/// A null in the place of an empty default stays, as Helm has it, and so does one that is of no concern to the chart: there is
-/// nothing to remove.
+/// A null in the place of an empty default stays, as Helm has it: there is nothing to remove. One that is of no concern to the
+/// chart does not count.
 pub(super) fn remove(values: &mut Value, chart: &mut Chart, section: &[&str]) -> bool {
     let paths = null_paths(values);
     let mut is_any_removed = false;
@@ -33,13 +33,12 @@ pub(super) fn remove(values: &mut Value, chart: &mut Chart, section: &[&str]) ->
         let places = places(path, section);
         let is_mesh = path[0] == MESH;
         let Some(defaults) = defaults_mut(chart) else { continue };
-        let is_needed = match places.iter().find_map(|place| at(defaults, place)) {
-            Some(default) => !is_empty(default),
-            None => path[0] == GLOBAL || starts_with(path, section),
-        };
-        if !is_mesh && !is_needed {
+        let default = places.iter().find_map(|place| at(defaults, place));
+        if !is_mesh && default.is_some_and(is_empty) {
             continue;
         }
+        let is_of_this_chart =
+            default.is_some() || is_mesh || path[0] == GLOBAL || starts_with(path, section);
         for place in &places {
             take(defaults, place);
         }
@@ -47,7 +46,7 @@ pub(super) fn remove(values: &mut Value, chart: &mut Chart, section: &[&str]) ->
         if !is_mesh {
             take(values, path);
         }
-        is_any_removed = true;
+        is_any_removed |= is_of_this_chart;
     }
     is_any_removed
 }

@@ -81,13 +81,28 @@ fn allowed_values_pass_the_rendering_policy() {
         .collect();
     let mut refused = Vec::new();
     for values in samples.chunks(24) {
-        let mut together = json!({});
-        for one in values {
-            istio_charts::strategic_merge::merge(&mut together, one);
-        }
-        if let PlanOutcome::Rejected(rejection) = plan_outcome(json!({"values": together}), false) {
-            refused.push(rejection.message);
+        let mut left: Vec<&Value> = values.iter().collect();
+        while !left.is_empty() {
+            let together = merge_compatible(&mut left);
+            if let PlanOutcome::Rejected(rejection) = plan_outcome(json!({"values": together}), false) {
+                refused.push(rejection.message);
+            }
         }
     }
     assert!(refused.is_empty(), "{refused:#?}");
+}
+
+/// Merges those of the values that do not exclude each other, and keeps the others.
+fn merge_compatible(values: &mut Vec<&Value>) -> Value {
+    let mut together = json!({});
+    values.retain(|value| {
+        let mut merged = together.clone();
+        istio_charts::strategic_merge::merge(&mut merged, value);
+        let excludes = !configuration::check_mesh_oneofs(&merged["meshConfig"], "").is_empty();
+        if !excludes {
+            together = merged;
+        }
+        excludes
+    });
+    together
 }

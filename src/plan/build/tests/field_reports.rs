@@ -210,7 +210,6 @@ fn booleans_and_numbers_in_annotations_are_texts() {
             "service.beta.kubernetes.io/azure-load-balancer-internal": true,
             "service.beta.kubernetes.io/aws-load-balancer-connection-idle-timeout": 4000,
         }}},
-        "sidecarInjectorWebhook": {"injectedAnnotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": false}},
     }}));
     let pod =
         object(&plan, "Deployment", "istiod").pointer("/spec/template/metadata/annotations").unwrap().clone();
