@@ -132,6 +132,7 @@ fn phrases_are_found_as_whole_words() {
 }
 
 #[test]
+#[allow(clippy::needless_raw_string_hashes, reason = "the text contains a quote followed by a hash")]
 fn texts_are_extracted_with_their_kind() {
     let source = r##"
 /// A doc comment

@@ -127,7 +127,6 @@ async fn diff(arguments: &DiffArguments) -> Result<usize, CliError> {
         administrator_values: &administrator_values,
         owner: owner.as_ref(),
     };
-    let spec = plan::check_spec(&resource.spec, arguments.allow.feature_stage(), input.rules())?;
     let plan = match plan::build_plan(&spec, input)? {
         PlanOutcome::Plan(plan) => plan,
         PlanOutcome::Rejected(rejection) => return Err(rejection.into()),

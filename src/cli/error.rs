@@ -38,8 +38,8 @@ pub(crate) enum CliError {
         source: Box<kube::Error>,
     },
     /// The operator would not follow the resource either.
-    #[error("the operator rejects this Istio resource")]
-    Rejected(#[from] Rejection),
+    #[error("the operator rejects this Istio resource\n  because: {}", .0.report())]
+    Rejected(Rejection),
     /// The charts.
     #[error("failed to load the Istio charts")]
     Charts(#[from] istio_charts::BundleError),
@@ -120,5 +120,12 @@ impl CliError {
         let error: &(dyn Error + 'static) = self;
         eprintln!("error: {}", error_chain(error).join("\n  because: "));
         ExitCode::from(code)
+    }
+}
+
+// Not `#[from]`: the report already contains what a source would add.
+impl From<Rejection> for CliError {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
     }
 }

@@ -5,7 +5,6 @@
 //! [`reasons`] (one file per stale reason), [`discovery`] of pods, [`injection`] dry runs, [`schedule`] (decisions),
 //! [`report`], [`scan`] (all of these without a change to the cluster), and [`restart`]. [`restart_ledger`] is what survives
 //! the process. The loop around them is [`crate::controllers::dataplane`].
-#![allow(clippy::similar_names, reason = "`state`, `stale` and `scale` are the terms of this module")]
 
 pub(crate) mod clock;
 pub mod discovery;

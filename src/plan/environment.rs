@@ -96,7 +96,7 @@ mod tests {
 
     use super::*;
 
-    fn workload(name: &str, env: Value) -> Value {
+    fn workload(name: &str, env: &Value) -> Value {
         json!({"metadata": {"name": name}, "spec": {"template": {"spec": {"containers": [{"name": "a", "env": env}]}}}})
     }
 
@@ -132,10 +132,10 @@ mod tests {
                 json!([variable("BOTH", "gateway"), variable("META", "mesh")]),
             ),
         ] {
-            let mut object = workload(name, env);
+            let mut object = workload(name, &env);
             assert!(duplicate(&object).is_some());
             merge_duplicates(&mut object, &configuration);
-            assert_eq!(object, workload(name, expected), "{name}");
+            assert_eq!(object, workload(name, &expected), "{name}");
             assert_eq!(duplicate(&object), None);
         }
     }

@@ -354,7 +354,7 @@ impl Mesh<'_> {
         Ok(())
     }
 
-    /// The ReplicaSet that Argo's controller creates for a Rollout.
+    /// The `ReplicaSet` that Argo's controller creates for a Rollout.
     async fn create_argo_replica_set(&self, case: &Case, reference: &Value) -> Result {
         const HASH: &str = "7d4b9c";
         const KEY: &str = "rollouts-pod-template-hash";

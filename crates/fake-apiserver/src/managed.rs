@@ -210,34 +210,34 @@ mod tests {
             .collect()
     }
 
-    fn map(data: Value) -> Value {
+    fn map(data: &Value) -> Value {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": data})
     }
 
     #[test]
     fn a_field_that_is_no_longer_applied_is_removed() {
         let first =
-            apply(&map(json!({})), &map(json!({"a": "1", "b": "2"})), &writer("x"), true, SCHEMA).unwrap();
-        let second = apply(&first, &map(json!({"b": "2"})), &writer("x"), true, SCHEMA).unwrap();
+            apply(&map(&json!({})), &map(&json!({"a": "1", "b": "2"})), &writer("x"), true, SCHEMA).unwrap();
+        let second = apply(&first, &map(&json!({"b": "2"})), &writer("x"), true, SCHEMA).unwrap();
         assert_eq!(second["data"], json!({"b": "2"}));
         assert_eq!(owners(&second), [("x".to_owned(), json!({"f:data": {"f:b": {}}}))]);
     }
 
     #[test]
     fn a_field_of_another_manager_conflicts_unless_forced() {
-        let theirs = apply(&map(json!({})), &map(json!({"a": "1"})), &writer("x"), true, SCHEMA).unwrap();
-        let refused = apply(&theirs, &map(json!({"a": "2"})), &writer("y"), false, SCHEMA).unwrap_err();
+        let theirs = apply(&map(&json!({})), &map(&json!({"a": "1"})), &writer("x"), true, SCHEMA).unwrap();
+        let refused = apply(&theirs, &map(&json!({"a": "2"})), &writer("y"), false, SCHEMA).unwrap_err();
         assert_eq!(refused.code, 409);
-        let forced = apply(&theirs, &map(json!({"a": "2"})), &writer("y"), true, SCHEMA).unwrap();
+        let forced = apply(&theirs, &map(&json!({"a": "2"})), &writer("y"), true, SCHEMA).unwrap();
         assert_eq!(owners(&forced), [("y".to_owned(), json!({"f:data": {"f:a": {}}}))]);
-        let shared = apply(&theirs, &map(json!({"a": "1"})), &writer("y"), false, SCHEMA).unwrap();
+        let shared = apply(&theirs, &map(&json!({"a": "1"})), &writer("y"), false, SCHEMA).unwrap();
         assert_eq!(owners(&shared).len(), 2, "the same value is shared");
     }
 
     #[test]
     fn an_update_takes_the_fields_that_it_changes() {
         let before =
-            apply(&map(json!({})), &map(json!({"a": "1", "b": "2"})), &writer("x"), true, SCHEMA).unwrap();
+            apply(&map(&json!({})), &map(&json!({"a": "1", "b": "2"})), &writer("x"), true, SCHEMA).unwrap();
         let mut after = before.clone();
         after["data"]["a"] = json!("3");
         record_update(&before, &mut after, &writer("kubectl-edit"), SCHEMA);
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn an_apply_that_changes_nothing_is_the_same_object() {
-        let first = apply(&map(json!({})), &map(json!({"a": "1"})), &writer("x"), true, SCHEMA).unwrap();
-        assert_eq!(apply(&first, &map(json!({"a": "1"})), &writer("x"), true, SCHEMA).unwrap(), first);
+        let first = apply(&map(&json!({})), &map(&json!({"a": "1"})), &writer("x"), true, SCHEMA).unwrap();
+        assert_eq!(apply(&first, &map(&json!({"a": "1"})), &writer("x"), true, SCHEMA).unwrap(), first);
     }
 }

@@ -1,6 +1,6 @@
 //! The Kubernetes distribution of a cluster, as far as Istio's own platform profiles know it.
 //!
-//! Pure. It says where network plugins live on a node, whoever provides the machines: OpenShift and MicroK8s run on every
+//! Pure. It says where network plugins live on a node, whoever provides the machines: `OpenShift` and `MicroK8s` run on every
 //! cloud. See `files/profile-platform-*.yaml` in Istio's charts.
 
 use serde_json::Value;

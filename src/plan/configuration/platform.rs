@@ -12,25 +12,23 @@ use crate::plan::cluster::Platform;
 /// Merges what the platform needs into the document: the one that `values` name, those of the most important layer first, or
 /// the detected one.
 pub(super) fn merge(document: &mut Value, detected: Option<Platform>, values: [&Map<String, Value>; 2]) {
-    match values.into_iter().find_map(named) {
-        Some(name) => {
-            // Those of the base would win over those of the chart's profile.
-            merge_values(document, &json!({"cni": {"cniBinDir": null, "cniConfDir": null}}));
-            match Platform::parse(name) {
-                // By the profile, the chart takes it from the version of Kubernetes, which does not always show it.
-                Some(Platform::Gke) => merge_values(document, &json!({"cni": {"cniBinDir": GKE_BIN_DIR}})),
-                Some(Platform::OpenShift) => leave_users_to_openshift(document),
-                _ => {}
-            }
+    let platform = if let Some(name) = values.into_iter().find_map(named) {
+        // Those of the base would win over those of the chart's profile.
+        merge_values(document, &json!({"cni": {"cniBinDir": null, "cniConfDir": null}}));
+        let named = Platform::parse(name);
+        if named == Some(Platform::Gke) {
+            // With the profile, the chart takes it from the version of Kubernetes, which does not always show it.
+            merge_values(document, &json!({"cni": {"cniBinDir": GKE_BIN_DIR}}));
         }
-        None => {
-            if let Some(platform) = detected {
-                merge_values(document, &detected_values(platform));
-            }
-            if detected == Some(Platform::OpenShift) {
-                leave_users_to_openshift(document);
-            }
+        named
+    } else {
+        if let Some(platform) = detected {
+            merge_values(document, &detected_values(platform));
         }
+        detected
+    };
+    if platform == Some(Platform::OpenShift) {
+        leave_users_to_openshift(document);
     }
 }
 

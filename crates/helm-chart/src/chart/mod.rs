@@ -207,7 +207,9 @@ impl Chart {
         // Charts share their files; only a changed chart gets a copy.
         if !rewritten.is_empty() {
             let files = Arc::make_mut(&mut self.files);
-            rewritten.into_iter().for_each(|(index, data)| files[index].data = data);
+            for (index, data) in rewritten {
+                files[index].data = data;
+            }
         }
     }
 
