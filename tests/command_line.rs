@@ -113,7 +113,7 @@ fn flags_of_a_go_operator_without_a_subcommand_reach_run() {
 fn no_cluster_is_an_error_that_lists_the_searched_locations() {
     let (code, _, stderr) = output("run");
     assert_eq!(code, 1);
-    for expected in ["error: ", "--kubeconfig", "KUBECONFIG", "service account", "home directory"] {
+    for expected in ["error: ", "--kubeconfig", "KUBECONFIG", "ServiceAccount", "home directory"] {
         assert!(stderr.contains(expected), "{expected} is missing in:\n{stderr}");
     }
 }

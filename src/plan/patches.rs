@@ -428,7 +428,7 @@ mod tests {
                 "istiod",
                 &pod(json!({"containers": [{"name": "discovery", "$patch": "delete"}]})),
             ),
-            // Without the key by which elements are told apart, the whole list is replaced.
+            // Without the key by which elements are identified, the whole list is replaced.
             merge("Deployment", "istiod", &pod(json!({"containers": [{"image": "x"}]}))),
             merge("Deployment", "istiod", &json!({"spec": {"template": null}})),
             merge("Deployment", "istiod", &json!({"spec": null})),

@@ -33,10 +33,10 @@ const HELP: &str = "\
 Each workload is compared with what injection gives now, in a dry run. A workload is outdated if its sidecar differs.
 Nothing is changed without --apply.
 
-With --apply, workloads are restarted with the limits of spec.restarter of the Istio resource and inside their maintenance
-windows. Excluded workloads are never restarted, nor is a workload restarted twice for the same change. --apply takes
-precedence over spec.restarter.enabled and over --report-restarts-only of the operator. Press Ctrl-C to start no further
-restart and wait for those in progress; press it again to exit immediately.
+With --apply, workloads are restarted with the limits of spec.restarter of the Istio resource and inside their
+maintenance windows. Excluded workloads are never restarted, nor is a workload restarted twice for the same change.
+--apply takes precedence over spec.restarter.enabled and over --report-restarts-only of the operator. Press Ctrl-C to
+start no further restart and wait for those in progress; press it again to exit immediately.
 
 Exit codes:
   0    the report was printed; with --apply, all restarts are complete

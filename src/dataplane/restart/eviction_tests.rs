@@ -109,7 +109,7 @@ async fn an_eviction_reports_what_it_is_waiting_for() {
     let behavior = Behavior { replacements_ready: true, evictions: vec![500, 500], ..Behavior::default() };
     let (end, _, wait_reasons) = run_eviction_with_waits(&[("a", true)], behavior).await;
     assert_eq!(end, EvictionResult::Done);
-    assert_eq!(wait_reasons[..2], ["pod a cannot be evicted: no", "pod a cannot be evicted: no"]);
+    assert_eq!(wait_reasons[..2], ["cannot evict pod a: no", "cannot evict pod a: no"]);
     let (_, _, wait_reasons) = run_eviction_with_waits(&[("a", true)], Behavior::default()).await;
     assert_eq!(wait_reasons.last().map(String::as_str), Some("0 of 1 pods are ready"));
 }
@@ -124,7 +124,7 @@ async fn budgets_and_api_server_errors_do_not_end_evictions_early() {
             "{codes:?}"
         );
     }
-    let refused = EvictionResult::Failed("pod a cannot be evicted: no".to_owned());
+    let refused = EvictionResult::Failed("cannot evict pod a: no".to_owned());
     for codes in [vec![403], vec![429, 422], vec![503; 999]] {
         let behavior = Behavior { replacements_ready: true, evictions: codes.clone(), ..Behavior::default() };
         assert_eq!(run_eviction(&[("a", true)], behavior).await, (refused.clone(), Vec::new()), "{codes:?}");
@@ -134,7 +134,7 @@ async fn budgets_and_api_server_errors_do_not_end_evictions_early() {
 #[tokio::test(start_paused = true)]
 async fn a_budget_that_never_allows_an_eviction_is_no_failure() {
     let behavior = Behavior { replacements_ready: true, evictions: vec![429; 999], ..Behavior::default() };
-    let refused = EvictionResult::Refused("pod a cannot be evicted: no".to_owned());
+    let refused = EvictionResult::Refused("cannot evict pod a: no".to_owned());
     assert_eq!(run_eviction(&[("a", true)], behavior).await, (refused, Vec::new()));
 }
 

@@ -310,7 +310,7 @@ fn rejected(leaves: &[Leaf<'_>], violation: &Violation) -> Problem {
     problem(leaves, violation.to_string()).with_remedy(Remedy::AdministratorValues)
 }
 
-/// A problem of one value, or of some that could not be told apart.
+/// A problem of one value, or of several that could not be distinguished.
 fn problem(leaves: &[Leaf<'_>], message: String) -> Problem {
     let names: Vec<String> = leaves.iter().take(MAX_NAMED_VALUES).map(Leaf::shown).collect();
     let further = if leaves.len() > names.len() { ", …" } else { "" };

@@ -14,7 +14,7 @@ use crate::text::escaped;
 /// Deepest place that is compared.
 const MAX_DEPTH: usize = 64;
 
-/// Lists whose elements are told apart by one of their fields (Kubernetes' and Istio's merge keys). Other lists are one
+/// Lists whose elements are identified by one of their fields (Kubernetes' and Istio's merge keys). Other lists are one
 /// value.
 const KEYS: [(&str, &str); 8] = [
     ("containers", "name"),

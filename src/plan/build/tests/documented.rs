@@ -46,8 +46,8 @@ fn a_value_of_each_path_on_the_list_is_accepted_by_name_and_kind() {
     }
 }
 
-/// A test that fails when the list allows what the comparison of renderings refuses, so that nobody is told that a value
-/// is allowed which is not.
+/// A test that fails when the list allows what the comparison of renderings refuses, so that no document
+/// calls a value allowed that is refused.
 ///
 /// Many in one resource, as a rendering each would take minutes. Items of lists replace each other when they are merged, so
 /// that complete ones follow as one resource.

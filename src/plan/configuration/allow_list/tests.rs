@@ -165,7 +165,7 @@ fn every_line_of_the_data_files_can_be_read() {
     assert!(tree::lines(tree::ALLOWED).count() > 300);
 }
 
-/// A new version of Istio brings new values; each has to be allowed or closed by somebody who has looked at it.
+/// A new version of Istio brings new values; each has to be allowed or closed in a review.
 #[test]
 fn every_value_name_of_the_charts_has_been_reviewed() {
     let names = ValueNames::of(&Bundle::embedded()).unwrap().paths();
