@@ -4,7 +4,7 @@
 //! Modules, each of which uses only those before it: [`model`] (what is read), [`workload`] (one file per owner kind),
 //! [`reasons`] (one file per stale reason), [`discovery`] of pods, [`injection`] dry runs, [`schedule`] (decisions),
 //! [`report`], [`scan`] (all of these without a change to the cluster), and [`restart`]. [`restart_ledger`] is what survives
-//! the process. The loop around them is [`crate::controllers::dataplane`].
+//! the process. The loop around them is `crate::controllers::dataplane`.
 
 pub(crate) mod clock;
 pub mod discovery;

@@ -79,7 +79,7 @@ pub struct Record {
     /// Digest of our entry in `managedFields` as that apply returned it; it changes when anyone changes a field of ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<String>,
-    /// Paths of fields that admission changed; see [`crate::ssa::admission_mutations`].
+    /// Paths of fields that admission changed; see `crate::ssa::admission_mutations`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub altered: Vec<String>,
     /// The Helm release that the object was adopted from.

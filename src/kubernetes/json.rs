@@ -1,5 +1,5 @@
 //! Comparison of objects as JSON, and paths of fields as people write them.
-//! Pure; it knows nothing of field managers: who owns a field is the business of [`crate::ssa`].
+//! Pure; it knows nothing of field managers: who owns a field is the business of `crate::ssa`.
 
 use serde_json::{Map, Value};
 

@@ -2,7 +2,7 @@
 //!
 //! It stands between unit tests, which have no API, and tests on a control plane, which take minutes. It serves the verbs
 //! of the API on a store of objects (versions, UIDs, generations, finalizers, managed fields), streams watches, and
-//! carries out faults that a test sets. What controllers and kubelets do are [rules](crate::rules) that a test adds.
+//! carries out faults that a test sets. What controllers and kubelets do are [`rules`] that a test adds.
 //!
 //! It must not know what is tested with it, and where it differs from a real API server it refuses rather than guesses:
 //! there are no schemas, defaults, validation, conversion, or permissions. What depends on these belongs to the control
