@@ -43,7 +43,7 @@ test-full: requirements tools charts ## Every test, with all products instead of
 UNIT_EXCLUDE ?= --exclude testbed
 test-unit: charts ## The tests that need nothing but the charts: no control plane, and none of the tools built for one
 	cargo test --workspace $(UNIT_EXCLUDE) --lib --bins --test command_line --test odd_input --test overrides --test parity --test images \
-	  --test api --test matrix --test permissions --test renderings --test hostile --test language --test yaml --test bundle --test install
+	  --test api --test wording --test matrix --test permissions --test renderings --test hostile --test language --test yaml --test bundle --test install
 
 run: charts ## Run the operator against the current context of your kubeconfig
 	cargo run -- run --zap-log-level=info
@@ -57,6 +57,8 @@ lint: charts $(DENY) ## Formatting, clippy with all its pedantry, and dependenci
 	@tools/toolchain.sh --check
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	@# Alone, the operator is built with fewer features of its dependencies than with the tests.
+	cargo check --quiet --package istio-manager --bin istio-manager
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --lib
 	$(DENY) check bans licenses sources
 	@echo "advisories are not checked here, because no package registry carries the RustSec database: run 'make advisories'"
