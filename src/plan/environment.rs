@@ -63,7 +63,7 @@ fn merge_entries(env: &mut Vec<Value>, sources: &[&Map<String, Value>]) {
         .collect();
     for repeated in repeated {
         let is_entry = |entry: &Value| name(entry) == Some(&repeated);
-        let wanted = sources.iter().find_map(|source| source.get(&repeated)).and_then(as_text);
+        let wanted = sources.iter().find_map(|source| source.get(&repeated).and_then(as_text));
         let is_wanted = |entry: &Value| {
             is_entry(entry) && wanted.is_some() && entry["value"].as_str() == wanted.as_deref()
         };

@@ -160,9 +160,9 @@ pub async fn a_wave_waits_for_an_unreachable_api_server(control_plane: &ControlP
     proxy.cut(true);
     // The last restart that was begun goes on without the operator, and it may be all that the wave waits for just now. The
     // Lease is renewed in any case. What was on its way when the cut came has arrived by its first failure.
-    bed.wait_for_log_again("reading the Lease", 1).await?;
+    bed.wait_for_log_again("failed to read the Lease", 1).await?;
     let mark = control_plane.audit().mark().await?;
-    bed.wait_for_log_again("reading the Lease", 2).await?;
+    bed.wait_for_log_again("failed to read the Lease", 2).await?;
     let meanwhile = control_plane.audit().since(&mark).await?.of(USER).writes();
     assert_eq!(meanwhile.len(), 0, "the cut lets requests through: {meanwhile:?}");
     proxy.cut(false);

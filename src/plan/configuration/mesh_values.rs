@@ -59,7 +59,7 @@ impl MeshConfigCheck {
     /// Checks a value that should be of `kind`; its fields are known by the path `known` and shown by the path `shown`.
     fn value(&mut self, kind: &FieldKind, schema_path: &str, display_path: &str, value: &Value) {
         match (kind, value) {
-            // Removes what the base configuration says.
+            // Removes the field.
             (_, Value::Null) => {}
             (FieldKind::Message, Value::Object(map)) => {
                 for (name, value) in map {

@@ -22,6 +22,21 @@ use crate::validate::Problem;
 /// Most characters of the path of an unknown value in a message.
 const MAX_PATH: usize = 200;
 
+/// Values below `global` that the injection template of Istio prints without a default (`getAnnotation` in
+/// `pkg/kube/inject/template.go`, ports, and probes): without them it prints `<nil>`, and no pod of the mesh starts.
+const NEEDED_BY_INJECTION: [&str; 10] = [
+    "proxy.excludeIPRanges",
+    "proxy.excludeInboundPorts",
+    "proxy.excludeOutboundPorts",
+    "proxy.includeIPRanges",
+    "proxy.includeInboundPorts",
+    "proxy.readinessFailureThreshold",
+    "proxy.readinessInitialDelaySeconds",
+    "proxy.readinessPeriodSeconds",
+    "proxy.startupProbe.failureThreshold",
+    "proxy.statusPort",
+];
+
 /// Name of the mesh configuration among the values.
 const MESH: &str = "meshConfig";
 /// Maps of texts among the values: annotations, labels, and selectors of labels. YAML reads `true` and `1` as something else.
@@ -124,7 +139,23 @@ fn effective_value<'v>(document: &'v Value, path: &[String]) -> Option<&'v Value
     } else {
         (document.pointer("/spec/values"), DEFAULTS.get("values"))
     };
+    // Below a null there is nothing, not the default.
+    if first_null(own, path).is_some() {
+        return None;
+    }
     find(own).or_else(|| find(default))
+}
+
+/// How many names of `path` lead from `root` to a null.
+fn first_null<T: AsRef<str>>(root: Option<&Value>, path: &[T]) -> Option<usize> {
+    let mut node = root?;
+    for (depth, name) in path.iter().enumerate() {
+        node = node.get(name.as_ref())?;
+        if node.is_null() {
+            return Some(depth + 1);
+        }
+    }
+    None
 }
 
 /// Whether a value, of which maps may be partial, changes nothing.
@@ -175,11 +206,33 @@ fn problems(
         problems.extend(mesh_values::check(mesh, &place, rules.version));
         problems.extend(mesh_oneofs::check(mesh, &place));
     }
+    problems.extend(removed_inputs_of_injection(values, prefix));
     // A wrong name or a type that Istio cannot read says more than that the list does not have it.
     let reported: BTreeSet<String> = problems.iter().map(|problem| problem.field.clone()).collect();
     let listed = listed.into_iter().map(|(_, problem)| problem);
     problems.extend(listed.filter(|problem| !reported.contains(&problem.field)));
     problems
+}
+
+/// Values of all proxies that must not be null, with the place of the null.
+fn removed_inputs_of_injection(values: &Map<String, Value>, prefix: &str) -> Vec<Problem> {
+    let global = values.get("global");
+    let removed: BTreeSet<String> = NEEDED_BY_INJECTION
+        .iter()
+        .filter_map(|path| {
+            let path: Vec<&str> = path.split('.').collect();
+            let depth = first_null(global, &path)?;
+            // Without the startup probe as a whole, none is printed.
+            (depth == 1 || depth == path.len()).then(|| path[..depth].join("."))
+        })
+        .collect();
+    let problem = |path: String| {
+        Problem::warning(
+            format!("{prefix}global.{path}"),
+            "null is not possible here, because Istio's injection template has no default for it. Set a value",
+        )
+    };
+    removed.into_iter().map(problem).collect()
 }
 
 /// Names that no chart knows, with the one that was probably meant.

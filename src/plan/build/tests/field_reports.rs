@@ -250,3 +250,32 @@ fn network_policies_follow_the_ports_that_an_author_gives_the_gateway() {
     let tcp = |port: u16| json!({"protocol": "TCP", "port": port});
     assert_eq!(policy["spec"]["ingress"][0], json!({"ports": [tcp(8080), tcp(31400)]}));
 }
+
+#[test]
+fn a_null_that_would_break_injection_is_refused_for_everybody() {
+    for (path, null) in [
+        ("statusPort", json!({"statusPort": null})),
+        ("excludeIPRanges", json!({"excludeIPRanges": null})),
+        ("includeIPRanges", json!({"includeIPRanges": null})),
+        ("excludeOutboundPorts", json!({"excludeOutboundPorts": null})),
+        ("readinessPeriodSeconds", json!({"readinessPeriodSeconds": null})),
+        ("startupProbe.failureThreshold", json!({"startupProbe": {"failureThreshold": null}})),
+    ] {
+        let values = json!({"global": {"proxy": null}});
+        for (administrator, author) in [(json!({}), &null), (null.clone(), &json!({}))] {
+            let with = |proxy: &Value| {
+                let mut values = values.clone();
+                values["global"]["proxy"] = proxy.clone();
+                values
+            };
+            let outcome = plan_outcome_in_mode(
+                OverrideMode::Unrestricted,
+                &with(&administrator),
+                json!({"values": with(author)}),
+                false,
+            );
+            let PlanOutcome::Rejected(rejection) = outcome else { panic!("{path} may be null") };
+            assert!(rejection.message.contains(&format!("global.proxy.{path}: null ")), "{rejection}");
+        }
+    }
+}

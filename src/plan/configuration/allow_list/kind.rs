@@ -67,7 +67,7 @@ impl ValueKind {
                 Self::Duration { least: duration::parse(least).ok()?, most: duration::parse(most).ok()? }
             }
             ["one-of", texts @ ..] if !texts.is_empty() => one_of(texts, true),
-            // Null would bring back a choice that is not among these.
+            // Null would leave the choice to Istio, whose own default may not be among these.
             ["only", texts @ ..] if !texts.is_empty() => one_of(texts, false),
             [name] => match TextKind::named(name) {
                 Some(kind) => Self::Text(kind),
