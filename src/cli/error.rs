@@ -38,7 +38,7 @@ pub(crate) enum CliError {
         source: Box<kube::Error>,
     },
     /// The operator would not follow the resource either.
-    #[error("the operator rejects this Istio resource\n  because: {}", .0.report())]
+    #[error("the operator rejects this Istio resource")]
     Rejected(Rejection),
     /// The charts.
     #[error("failed to load the Istio charts")]
@@ -117,13 +117,18 @@ pub(crate) enum CliError {
 impl CliError {
     /// Prints the error with its causes to standard error, and returns `code` as the exit code.
     pub(super) fn report(&self, code: u8) -> ExitCode {
+        if let Self::Rejected(rejection) = self {
+            // One problem per line, each of which is sanitized.
+            eprintln!("error: {self}\n  because: {}", rejection.report());
+            return ExitCode::from(code);
+        }
         let error: &(dyn Error + 'static) = self;
         eprintln!("error: {}", error_chain(error).join("\n  because: "));
         ExitCode::from(code)
     }
 }
 
-// Not `#[from]`: the report already contains what a source would add.
+// Not `#[from]`: the report is printed instead of a source.
 impl From<Rejection> for CliError {
     fn from(rejection: Rejection) -> Self {
         Self::Rejected(rejection)
