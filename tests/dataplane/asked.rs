@@ -8,7 +8,7 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use testbed::{ControlPlane, FaultProxy, Mark, Request, Requests, TestResult, eventually};
 
-use crate::bed::{Bed, DEADLINE, Result, USER};
+use crate::bed::{DEADLINE, Result, USER};
 use crate::mesh::{Mesh, workload};
 use crate::restart::make_outdated;
 use crate::waves::{assert_each_generation, assert_each_was_restarted, wait_until_converged};
@@ -61,7 +61,7 @@ pub async fn an_istiod_without_the_latest_config_is_queried_again(
     control_plane: &ControlPlane,
 ) -> TestResult {
     const NAMESPACE: &str = "asked";
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     let mesh = Mesh(control_plane);
     bed.edit("default", json!({"restarter": null})).await?;
     mesh.namespace(NAMESPACE).await?;

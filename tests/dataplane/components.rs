@@ -55,7 +55,7 @@ pub async fn an_evicted_old_istiod_pod_does_not_stop_restarts(control_plane: &Co
     mesh.namespace("survivors").await?;
     mesh.create("survivors", workload("Deployment", "web", 1)).await?;
     let before = mesh.uids("survivors", "web").await?;
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     bed.edit("default", json!({"restarter": null})).await?;
     change_images(&mesh, "survivors", "web").await?;
     wait_until_replaced(&bed, &mesh, "survivors", "web", &before).await?;

@@ -113,7 +113,7 @@ pub async fn an_eviction_delayed_by_a_budget_continues_one_pod_at_a_time(
     control_plane: &ControlPlane,
 ) -> TestResult {
     const NAMESPACE: &str = "budgeted";
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     let mesh = Mesh(control_plane);
     mesh.namespace(NAMESPACE).await?;
     mesh.create(NAMESPACE, with_team_label(workload("ReplicaSet", "delayed", 3))).await?;
@@ -150,7 +150,7 @@ pub async fn a_set_scaled_down_during_eviction_does_not_block_the_wave(
     control_plane: &ControlPlane,
 ) -> TestResult {
     const NAMESPACE: &str = "shrinking";
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     let mesh = Mesh(control_plane);
     mesh.namespace(NAMESPACE).await?;
     mesh.create(NAMESPACE, workload("ReplicaSet", "set", 3)).await?;
@@ -196,7 +196,7 @@ pub async fn the_reason_for_a_slow_restart_is_reported_while_it_runs(
     control_plane: &ControlPlane,
 ) -> TestResult {
     const NAMESPACE: &str = "obstructed";
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     let mesh = Mesh(control_plane);
     mesh.namespace(NAMESPACE).await?;
     mesh.create(NAMESPACE, workload("ReplicaSet", "refused", 2)).await?;

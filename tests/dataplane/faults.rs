@@ -19,7 +19,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, TestResult};
 
-use crate::bed::{Bed, Result, USER};
+use crate::bed::{Result, USER};
 use crate::evictions::{create_failing_webhook, webhooks};
 use crate::mesh::{Mesh, workload};
 use crate::restart::{make_outdated, wait_for_sidecar_condition};
@@ -36,7 +36,7 @@ async fn generations(control_plane: &ControlPlane, namespace: &str) -> Result<Ve
 pub async fn an_operator_killed_during_a_wave_restarts_everything_once(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let mut bed = Bed::start(control_plane).await?;
+    let mut bed = crate::installed(control_plane).await?;
     let mesh = Mesh(control_plane);
     mesh.namespace("waves").await?;
     for index in 0..6 {
@@ -126,7 +126,7 @@ pub async fn a_restart_failed_by_a_broken_webhook_is_retried_once_fixed(
     control_plane: &ControlPlane,
 ) -> TestResult {
     const NAMESPACE: &str = "broken-webhook";
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     let mesh = Mesh(control_plane);
     mesh.namespace(NAMESPACE).await?;
     mesh.create(NAMESPACE, workload("Deployment", "web", 1)).await?;
@@ -199,7 +199,7 @@ pub async fn a_recreated_workload_is_neither_restarted_nor_reported_as_refused(
 pub async fn an_owner_that_reverts_restarts_is_reported_and_not_retried(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     let mesh = Mesh(control_plane);
     mesh.namespace("gitops").await?;
     mesh.create("gitops", workload("Deployment", "web", 2)).await?;
@@ -228,7 +228,7 @@ pub async fn an_owner_that_reverts_restarts_is_reported_and_not_retried(
 }
 
 pub async fn an_uninstall_removes_sidecars_before_istiod(control_plane: &ControlPlane) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     let mesh = Mesh(control_plane);
     bed.delete("default").await?;
     bed.wait_until_gone("default").await?;

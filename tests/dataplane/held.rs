@@ -8,7 +8,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, TestResult};
 
-use crate::bed::{Bed, Result};
+use crate::bed::Result;
 use crate::mesh::{Mesh, workload};
 use crate::restart::{make_outdated, wait_for_sidecar_condition};
 
@@ -45,7 +45,7 @@ pub fn blocked_by(resource: &istio_manager::api::Istio, name: &str) -> String {
 pub async fn workloads_that_must_not_be_restarted_are_skipped_and_listed(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     let mesh = Mesh(control_plane);
     mesh.namespace("held").await?;
     let mut recreate = workload("Deployment", "recreate", 1);
@@ -146,7 +146,7 @@ pub async fn fill_quota(control_plane: &ControlPlane, namespace: &str, pods: u32
 pub async fn failed_rollouts_suspend_the_wave_until_it_is_approved(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     let mesh = Mesh(control_plane);
     mesh.namespace("full").await?;
     for name in ["one", "three", "two"] {

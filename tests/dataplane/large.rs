@@ -98,7 +98,7 @@ async fn wait_for_next_scan(bed: &Bed<'_>) -> Result {
 }
 
 pub async fn large_pods_do_not_fill_the_memory_of_the_operator(control_plane: &ControlPlane) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     bed.ensure_installed().await?;
     control_plane.create_namespace("large", &[]).await?;
     bed.wait_for_log(SCAN_FINISHED).await?;

@@ -30,12 +30,31 @@ mod waves;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use testbed::ControlPlane;
+
+use crate::bed::{Bed, Result};
+
 // A test is listed once, below; listing it here as well would only be one more place to forget.
 #[allow(clippy::wildcard_imports)]
 use {
     asked::*, components::*, evictions::*, faults::*, held::*, large::*, newcomers::*, pages::*, refused::*,
     report::*, restart::*, tenants::*, told::*, upgrade::*, waves::*,
 };
+
+/// An operator on a control plane with Istio, whatever earlier tests left: each test runs alone as well.
+pub async fn installed(control_plane: &ControlPlane) -> Result<Bed<'_>> {
+    let bed = Bed::start(control_plane).await?;
+    ensure_installed(&bed).await?;
+    Ok(bed)
+}
+
+/// Has Istio installed if there is no resource. With one, its state may be a Warning about workloads of earlier tests.
+pub async fn ensure_installed(bed: &Bed<'_>) -> Result {
+    if bed.resources().get_opt("default").await?.is_none() {
+        bed.ensure_installed().await?;
+    }
+    Ok(())
+}
 
 fn main() -> ExitCode {
     let shared = testbed::tests![

@@ -45,7 +45,7 @@ pub async fn outdated_pods_are_found_by_the_watch_or_else_by_the_full_scan(
     control_plane: &ControlPlane,
 ) -> TestResult {
     let mesh = Mesh(control_plane);
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     bed.edit("default", json!({"restarter": null})).await?;
     bed.wait_until_applied().await?;
     mesh.namespace("changing").await?;
@@ -65,14 +65,14 @@ pub async fn outdated_pods_are_found_by_the_watch_or_else_by_the_full_scan(
         let patch = Patch::Merge(json!({"metadata": {"labels": {"security.istio.io/tlsMode": null}}}));
         api.patch(&pod.name_any(), &PatchParams::default(), &patch).await?;
     }
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     wait_until_replaced(&bed, &mesh, "changing", "unlabelled", &before).await?;
     bed.stop().await
 }
 
 pub async fn an_unready_workload_is_restarted_once_it_is_ready(control_plane: &ControlPlane) -> TestResult {
     let mesh = Mesh(control_plane);
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     mesh.namespace("unready").await?;
     mesh.create("unready", workload("Deployment", "web", 1)).await?;
     let before = mesh.uids("unready", "web").await?;

@@ -20,6 +20,7 @@ pub async fn a_deployment_on_several_pages_restarts_once_if_its_list_expires(
 ) -> TestResult {
     let proxy = FaultProxy::start(&control_plane.kubeconfig(), 13).await?;
     let bed = Bed::start_through(control_plane, &proxy).await?;
+    crate::ensure_installed(&bed).await?;
     let mesh = Mesh(control_plane);
     mesh.namespace("crowd").await?;
     mesh.create("crowd", workload("Deployment", "crowd", PODS)).await?;

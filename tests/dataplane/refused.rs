@@ -7,7 +7,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, TestResult};
 
-use crate::bed::{Bed, NAMESPACE, Result};
+use crate::bed::{NAMESPACE, Result};
 use crate::mesh::{Mesh, entry, reasons, workload};
 
 /// What may reject pods, each in a namespace of its own.
@@ -16,7 +16,7 @@ const REFUSERS: [&str; 4] = ["quota", "pod-security", "limit-range", "policy"];
 pub async fn workloads_whose_pods_are_rejected_are_evaluated_through_istiod(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     let mesh = Mesh(control_plane);
     bed.edit("default", json!({"restarter": {"enabled": false}})).await?;
     bed.wait_until_applied().await?;

@@ -91,7 +91,7 @@ pub async fn workloads_that_are_up_to_date_are_not_listed_whatever_their_setting
 pub async fn a_mesh_change_is_reported_for_each_affected_workload(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     let mesh = Mesh(control_plane);
     let spec = json!({
         "config": {"enableDNSProxying": true, "proxyStatsMatcher": {"inclusionRegexps": [".*x.*"]}},

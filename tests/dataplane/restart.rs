@@ -56,7 +56,7 @@ pub fn counts(resource: &Istio) -> Value {
 pub async fn outdated_workloads_are_restarted_and_the_rest_is_reported(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     let mesh = Mesh(control_plane);
     let names = [
         ("kinds", "deployment"),
@@ -96,7 +96,7 @@ pub async fn outdated_workloads_are_restarted_and_the_rest_is_reported(
 
 /// Starts an operator and waits until it has scanned the mesh once.
 async fn start_and_scan(control_plane: &ControlPlane) -> Result<Bed<'_>> {
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     bed.wait_for_log("scanned the data plane").await?;
     Ok(bed)
 }

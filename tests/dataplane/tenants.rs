@@ -9,7 +9,6 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, TestResult};
 
-use crate::bed::Bed;
 use crate::held::{MAINTENANCE_WINDOW, blocked_by, fill_quota};
 use crate::mesh::{Mesh, workload};
 use crate::restart::{make_outdated, sidecars, wait_for_sidecar_condition};
@@ -52,7 +51,7 @@ fn forgeries(victim: &Deployment, of_victim: &Pod) -> [(Value, &'static str); 2]
 pub async fn a_forged_owner_restarts_nothing_and_raises_no_warning(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     bed.ensure_installed().await?;
     let mesh = Mesh(control_plane);
     mesh.namespace("forgers").await?;
@@ -85,7 +84,7 @@ pub async fn a_forged_owner_restarts_nothing_and_raises_no_warning(
 
 pub async fn a_window_of_any_length_does_not_freeze_the_status(control_plane: &ControlPlane) -> TestResult {
     const LARGEST_STATUS: usize = 256 << 10;
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     bed.ensure_installed().await?;
     let mesh = Mesh(control_plane);
     mesh.namespace("long").await?;
@@ -113,7 +112,7 @@ pub async fn a_window_of_any_length_does_not_freeze_the_status(control_plane: &C
 }
 
 pub async fn failures_in_one_namespace_do_not_stop_another(control_plane: &ControlPlane) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     let limits = json!({"failureLimit": 2, "maxUnfinished": 1, "maxUnfinishedPerNamespace": 1});
     bed.ensure_installed().await?;
     bed.edit("default", json!({"restarter": limits})).await?;

@@ -6,7 +6,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, TestResult, eventually};
 
-use crate::bed::{Bed, DEADLINE, NAMESPACE, Result};
+use crate::bed::{DEADLINE, NAMESPACE, Result};
 use crate::mesh::{Mesh, entry, reasons, workload};
 
 /// Changes of `spec`, the reasons that report them, and the block reason.
@@ -36,7 +36,7 @@ fn changes() -> Vec<(Value, Value, &'static [&'static str], &'static str)> {
 }
 
 pub async fn each_mesh_setting_is_reported_with_its_own_reason(control_plane: &ControlPlane) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     let mesh = Mesh(control_plane);
     bed.edit("default", json!({"restarter": {"enabled": false}})).await?;
     bed.wait_until_applied().await?;

@@ -133,6 +133,7 @@ pub async fn a_lossy_network_in_a_wave_neither_repeats_nor_forgets_a_restart(
 ) -> TestResult {
     let proxy = FaultProxy::start(&control_plane.kubeconfig(), 7).await?;
     let bed = Bed::start_through(control_plane, &proxy).await?;
+    crate::ensure_installed(&bed).await?;
     let mesh = Mesh(control_plane);
     populate(&mesh, "lossy").await?;
     slow_down_waves(&bed).await?;
@@ -152,6 +153,7 @@ pub async fn a_lossy_network_in_a_wave_neither_repeats_nor_forgets_a_restart(
 pub async fn a_wave_waits_for_an_unreachable_api_server(control_plane: &ControlPlane) -> TestResult {
     let proxy = FaultProxy::start(&control_plane.kubeconfig(), 11).await?;
     let bed = Bed::start_through(control_plane, &proxy).await?;
+    crate::ensure_installed(&bed).await?;
     let mesh = Mesh(control_plane);
     populate(&mesh, "cut").await?;
     slow_down_waves(&bed).await?;
@@ -182,7 +184,7 @@ async fn generations(control_plane: &ControlPlane, namespace: &str) -> Result<Ge
 pub async fn a_mesh_change_during_a_wave_causes_no_needless_second_restart(
     control_plane: &ControlPlane,
 ) -> TestResult {
-    let bed = Bed::start(control_plane).await?;
+    let bed = crate::installed(control_plane).await?;
     let mesh = Mesh(control_plane);
     populate(&mesh, "retargeted").await?;
     slow_down_waves(&bed).await?;

@@ -58,8 +58,15 @@ fn decode(object: &Value) -> Vec<Entry> {
 }
 
 fn encode(object: &mut Value, entries: &[Entry]) {
-    let entries: Vec<Value> =
-        entries.iter().filter(|entry| !entry.fields.is_empty()).map(Entry::encode).collect();
+    // In an order of their own, as the API server does, so that a write that changes nothing leaves the list as it is.
+    let mut entries: Vec<&Entry> = entries.iter().filter(|entry| !entry.fields.is_empty()).collect();
+    entries.sort_by(|left, right| {
+        let key = |entry: &Entry| {
+            (entry.operation.clone(), entry.writer.manager.clone(), entry.writer.subresource.clone())
+        };
+        key(left).cmp(&key(right))
+    });
+    let entries: Vec<Value> = entries.into_iter().map(Entry::encode).collect();
     let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
     if entries.is_empty() {
         metadata.shift_remove("managedFields");
