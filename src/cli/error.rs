@@ -75,7 +75,7 @@ pub(crate) enum CliError {
     IstiodNotReady(String),
     /// Restarts of another process.
     #[error(
-        "{0} restarts are already in progress, usually by the operator. Check them with `istio-manager restarts`, and retry \
+        "cannot restart workloads while restarts are in progress ({0}), usually by the operator. Check them with `istio-manager restarts`, and retry \
          when they are complete"
     )]
     RestartsInProgress(usize),

@@ -56,7 +56,7 @@ async fn a_report_only_operator_restarts_nothing_and_reports_stale_workloads(
         let workload = report.blocked_workloads.iter().find(|workload| workload.name == name);
         workload.map(|left| left.blocked_by.clone()).unwrap_or_default()
     };
-    assert_eq!(blocked_by("web-0"), "restarts are switched off");
+    assert_eq!(blocked_by("web-0"), "restarts are disabled");
     assert!(blocked_by("excluded").contains("excluded by annotation"), "{report:?}");
     assert!(blocked_by("weekend").contains("outside of the maintenance window"), "{report:?}");
     assert_eq!(
@@ -157,7 +157,7 @@ async fn the_command_refuses_to_run_while_the_operator_restarts(control_plane: &
     bed.wait_until("default", "a restart under way", restarting).await?;
     let (code, report, stderr) = command(control_plane, &["restarts", "--apply"]).await?;
     assert_eq!((code, report.as_str()), (1, ""), "{stderr}");
-    assert!(stderr.contains("restarts workloads now (1 under way)"), "{stderr}");
+    assert!(stderr.contains("restarts are in progress (1)"), "{stderr}");
     let done = |resource: &istio_manager::api::Istio| {
         let status = status(resource);
         status.stale == 2 && status.restarting == 0 && status.restarted == 6
