@@ -19,7 +19,7 @@ use crate::gather::cluster::ClusterWatch;
 use crate::gather::{gather, installed};
 use crate::inventory::InventoryStore;
 use crate::kubernetes;
-use crate::plan::{self, OverrideRules, PlanInput, PlanOutcome};
+use crate::plan::{self, PlanInput, PlanOutcome};
 use crate::ssa::apply::is_transient;
 use crate::validate::{self, version};
 
@@ -98,13 +98,7 @@ async fn diff(arguments: &DiffArguments) -> Result<usize, CliError> {
     let bundle = arguments.version.bundle()?;
     let images = shared::images(&bundle)?;
     let administrator_values = arguments.allow.overrides.administrator_values()?;
-    let rules = OverrideRules {
-        bundle: &bundle,
-        images: &images,
-        allow_patches: arguments.allow.overrides.allow_patches,
-        override_mode: arguments.allow.overrides.overrides,
-        administrator_values: &administrator_values,
-    };
+    let rules = arguments.allow.overrides.rules(&bundle, &images, &administrator_values);
     let spec = plan::check_spec(&resource.spec, arguments.allow.feature_stage(), rules)?;
     let installed = installed::version(&client, Some(&resource)).await?;
     let allowed = resource.annotations().get(names::ALLOW_DOWNGRADE_ANNOTATION);
@@ -118,13 +112,9 @@ async fn diff(arguments: &DiffArguments) -> Result<usize, CliError> {
     }
     let owner = resource.owner_ref(&());
     let input = PlanInput {
-        bundle: &bundle,
+        rules,
         facts: &decision.facts,
-        images: &images,
         kubernetes_version: &observed.kubernetes_version,
-        allow_patches: arguments.allow.overrides.allow_patches,
-        override_mode: arguments.allow.overrides.overrides,
-        administrator_values: &administrator_values,
         owner: owner.as_ref(),
     };
     let plan = match plan::build_plan(&spec, input)? {

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::{fs, io};
 
 use clap::Args;
+use istio_charts::Bundle;
 use tracing::{info, warn};
 
 use super::flags::parse_bool;
-use crate::plan::{AdministratorValues, AdministratorValuesError, OverrideMode};
+use crate::plan::configuration::Images;
+use crate::plan::{AdministratorValues, AdministratorValuesError, OverrideMode, OverrideRules};
 
 /// Why the file of `--values-file` cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +76,22 @@ impl OverrideArguments {
             .map_err(|source| ValuesFileError::Read { path: path.clone(), source })?;
         AdministratorValues::parse(&text)
             .map_err(|source| ValuesFileError::Content { path: path.clone(), source })
+    }
+
+    /// What these flags allow, with the charts and images of one version.
+    pub fn rules<'a>(
+        &self,
+        bundle: &'a Bundle,
+        images: &'a Images,
+        administrator_values: &'a AdministratorValues,
+    ) -> OverrideRules<'a> {
+        OverrideRules {
+            bundle,
+            images,
+            allow_patches: self.allow_patches,
+            override_mode: self.overrides,
+            administrator_values,
+        }
     }
 }
 

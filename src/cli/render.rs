@@ -90,17 +90,9 @@ pub(super) fn plan_resource(arguments: &RenderArguments) -> Result<Plan, CliErro
     let images = shared::images(&bundle)?;
     let administrator_values = arguments.allow.overrides.administrator_values()?;
     let facts = ClusterFacts::from_objects(&objects)?;
-    let input = PlanInput {
-        bundle: &bundle,
-        facts: &facts,
-        images: &images,
-        kubernetes_version: KUBERNETES_VERSION,
-        allow_patches: arguments.allow.overrides.allow_patches,
-        override_mode: arguments.allow.overrides.overrides,
-        administrator_values: &administrator_values,
-        owner: None,
-    };
-    let spec = plan::check_spec(&resource.spec, arguments.allow.feature_stage(), input.rules())?;
+    let rules = arguments.allow.overrides.rules(&bundle, &images, &administrator_values);
+    let input = PlanInput { rules, facts: &facts, kubernetes_version: KUBERNETES_VERSION, owner: None };
+    let spec = plan::check_spec(&resource.spec, arguments.allow.feature_stage(), rules)?;
     match plan::build_plan(&spec, input)? {
         PlanOutcome::Plan(plan) => Ok(plan),
         PlanOutcome::Rejected(rejection) => Err(rejection.into()),

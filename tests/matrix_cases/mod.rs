@@ -12,7 +12,9 @@ use istio_charts::Bundle;
 use istio_manager::api::IstioSpec;
 use istio_manager::kubernetes::object::ObjectId;
 use istio_manager::plan::configuration::{ClusterFacts, Images};
-use istio_manager::plan::{AdministratorValues, OverrideMode, PlanInput, PlanOutcome, Stage, build_plan};
+use istio_manager::plan::{
+    AdministratorValues, OverrideMode, OverrideRules, PlanInput, PlanOutcome, Stage, build_plan,
+};
 use istio_manager::validate::{FeatureStage, validate};
 use serde_json::{Map, Value, json};
 
@@ -175,13 +177,15 @@ impl Case {
         let spec = validate(&spec, FeatureStage::Experimental)?;
         let bundle = Bundle::embedded();
         let input = PlanInput {
-            bundle: &bundle,
+            rules: OverrideRules {
+                bundle: &bundle,
+                images: &Images::official(bundle.version()),
+                allow_patches: false,
+                override_mode: OverrideMode::Restricted,
+                administrator_values: &AdministratorValues::default(),
+            },
             facts: &ClusterFacts::from_objects(&self.cluster())?,
-            images: &Images::official(bundle.version()),
             kubernetes_version: "v1.36.3",
-            allow_patches: false,
-            override_mode: OverrideMode::Restricted,
-            administrator_values: &AdministratorValues::default(),
             owner: None,
         };
         let plan = match build_plan(&spec, input)? {

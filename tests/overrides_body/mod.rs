@@ -11,7 +11,8 @@ use istio_charts::Bundle;
 use istio_manager::plan::cluster::ClusterFacts;
 use istio_manager::plan::configuration::{Images, Size};
 use istio_manager::plan::{
-    AdministratorValues, OverrideMode, Plan, PlanInput, PlanOutcome, Stage, plan_without_allow_list,
+    AdministratorValues, OverrideMode, OverrideRules, Plan, PlanInput, PlanOutcome, Stage,
+    plan_without_allow_list,
 };
 use istio_manager::validate::{FeatureStage, validate};
 use serde_json::{Value, json};
@@ -94,13 +95,15 @@ pub fn build_plan_in_mode(override_mode: OverrideMode, spec: Value) -> Result<Pl
     let images = Images::official(BUNDLE.version());
     let facts = ClusterFacts { size: Size::Production, ..ClusterFacts::default() };
     let input = PlanInput {
-        bundle: &BUNDLE,
+        rules: OverrideRules {
+            bundle: &BUNDLE,
+            images: &images,
+            allow_patches: true,
+            override_mode,
+            administrator_values: &AdministratorValues::default(),
+        },
         facts: &facts,
-        images: &images,
         kubernetes_version: "v1.36.0",
-        allow_patches: true,
-        override_mode,
-        administrator_values: &AdministratorValues::default(),
         owner: None,
     };
     match plan_without_allow_list(&spec, input).map_err(|error| format!("{error:?}"))? {

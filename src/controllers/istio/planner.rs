@@ -15,7 +15,7 @@ use crate::kubernetes::ServiceAccountRef;
 use crate::messages;
 use crate::plan::cluster::{ClusterDecision, ClusterFacts};
 use crate::plan::configuration::Images;
-use crate::plan::{self, Plan, PlanInput, PlanOutcome};
+use crate::plan::{self, OverrideRules, Plan, PlanInput, PlanOutcome};
 use crate::validate::version::{self, VersionStep};
 use crate::validate::{self, Rejection, ValidatedSpec};
 
@@ -61,7 +61,7 @@ impl Planner {
             return Ok(Ok(valid));
         }
         let spec = spec.clone();
-        let validate = move |input: PlanInput<'_>| plan::check_spec(&spec, feature_stage, input.rules());
+        let validate = move |input: PlanInput<'_>| plan::check_spec(&spec, feature_stage, input.rules);
         self.run(ClusterFacts::default(), String::new(), None, validate).await
     }
 
@@ -116,14 +116,17 @@ impl Planner {
         let (allow_patches, override_mode) = (self.settings.allow_patches, self.settings.override_mode);
         let administrator_values = self.settings.administrator_values.clone();
         let work = move || {
-            work(PlanInput {
+            let rules = OverrideRules {
                 bundle: &bundle,
-                facts: &facts,
                 images: &images,
-                kubernetes_version: &kubernetes_version,
                 allow_patches,
                 override_mode,
                 administrator_values: &administrator_values,
+            };
+            work(PlanInput {
+                rules,
+                facts: &facts,
+                kubernetes_version: &kubernetes_version,
                 owner: owner.as_ref(),
             })
         };

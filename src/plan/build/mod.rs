@@ -36,34 +36,14 @@ const MAX_PATH: usize = 120;
 /// What a plan depends on besides the resource.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanInput<'a> {
-    /// Charts of the version to install.
-    pub bundle: &'a Bundle,
+    /// The charts and images to install, and what may be overridden.
+    pub rules: OverrideRules<'a>,
     /// Size, provider, and settings of the cluster.
     pub facts: &'a ClusterFacts,
-    /// Images of that version.
-    pub images: &'a Images,
     /// Version of the API server, such as `v1.36.3`.
     pub kubernetes_version: &'a str,
-    /// Whether `spec.patches` may be used.
-    pub allow_patches: bool,
-    /// How far the author of the resource is trusted with values and patches.
-    pub override_mode: OverrideMode,
-    /// The administrator's values, below those of the resource.
-    pub administrator_values: &'a AdministratorValues,
     /// The resource, as owner of what must not outlive it; `None` if it does not exist in a cluster.
     pub owner: Option<&'a OwnerReference>,
-}
-
-impl<'a> PlanInput<'a> {
-    pub(crate) fn rules(self) -> OverrideRules<'a> {
-        OverrideRules {
-            bundle: self.bundle,
-            images: self.images,
-            allow_patches: self.allow_patches,
-            override_mode: self.override_mode,
-            administrator_values: self.administrator_values,
-        }
-    }
 }
 
 /// What decides about values and patches without knowing the cluster.
@@ -116,7 +96,7 @@ pub fn check_spec(
 /// If the charts cannot be rendered for a reason that the author cannot correct.
 pub fn build_plan(spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<PlanOutcome, Error> {
     let mut problems: Problems = check_ambient_needs_cni(spec, input.facts).into_iter().collect();
-    let checked = check_overrides(spec, input.rules(), input.facts)?;
+    let checked = check_overrides(spec, input.rules, input.facts)?;
     problems.extend(checked.problems);
     if let Some(rejection) = problems.into_rejection() {
         return Ok(PlanOutcome::Rejected(rejection));
@@ -145,7 +125,7 @@ pub fn plan_without_allow_list(spec: &ValidatedSpec, input: PlanInput<'_>) -> Re
     let mut problems = find_forbidden_values(spec, input, &plan)?;
     if problems.is_empty() {
         plan.warnings.extend(nulls::warnings(spec, input, &plan)?);
-        problems.extend(apply_patches(spec, input.override_mode, &mut plan));
+        problems.extend(apply_patches(spec, input.rules.override_mode, &mut plan));
     }
     Ok(problems.into_rejection().map_or(PlanOutcome::Plan(plan), PlanOutcome::Rejected))
 }
@@ -204,10 +184,14 @@ fn render_with_values(
 }
 
 fn document(spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<Value, Error> {
-    let mut document =
-        configuration::build_configuration(spec, input.facts, input.images, input.administrator_values)?;
+    let mut document = configuration::build_configuration(
+        spec,
+        input.facts,
+        input.rules.images,
+        input.rules.administrator_values,
+    )?;
     if spec.compatibility_mode {
-        let release = IstioRelease::of(input.bundle);
+        let release = IstioRelease::of(input.rules.bundle);
         let switches = release.compatibility_switches().map_err(|source| Error::Render {
             version: release.version().to_owned(),
             source: Box::new(source.into()),
@@ -219,7 +203,7 @@ fn document(spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<Value, Error> 
 
 fn render_document(document: &Value, spec: &ValidatedSpec, input: PlanInput<'_>) -> Result<Plan, Error> {
     let extras = extra_resources(spec, input.facts, document, input.owner);
-    render_plan(input.bundle, document, input.kubernetes_version, extras)
+    render_plan(input.rules.bundle, document, input.kubernetes_version, extras)
 }
 
 /// The names of values that the charts know, and those that the operator itself uses.
@@ -256,7 +240,7 @@ fn find_unrenderable_values(spec: &ValidatedSpec, input: PlanInput<'_>, error: &
 
 /// Values whose effect is closed to authors, found by rendering without them. Costs renderings only where there are values.
 fn find_forbidden_values(spec: &ValidatedSpec, input: PlanInput<'_>, plan: &Plan) -> Result<Problems, Error> {
-    if spec.values.is_empty() || input.override_mode == OverrideMode::Unrestricted {
+    if spec.values.is_empty() || input.rules.override_mode == OverrideMode::Unrestricted {
         return Ok(Problems::default());
     }
     let before = render_with_values(Map::new(), spec, input)?.rendered();

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Error, Plan, PlanInput, document, render_document};
+use super::{Error, OverrideRules, Plan, PlanInput, document, render_document};
 use crate::kubernetes::object::ObjectId;
 use crate::plan::AdministratorValues;
 use crate::validate::ValidatedSpec;
@@ -23,7 +23,7 @@ pub(super) fn warnings(
     input: PlanInput<'_>,
     plan: &Plan,
 ) -> Result<Vec<String>, Error> {
-    let administrator = input.administrator_values.as_map();
+    let administrator = input.rules.administrator_values.as_map();
     let authors = null_paths(&spec.values).into_iter().map(|path| (Layer::Author, path));
     let nulls = authors.chain(null_paths(administrator).into_iter().map(|path| (Layer::Administrator, path)));
     let mut after = None;
@@ -80,7 +80,8 @@ impl NullCase<'_> {
     /// What the value is without the null.
     fn default(&self) -> Result<Option<Value>, Error> {
         let (spec, administrator) = self.layers(None);
-        let input = PlanInput { administrator_values: &administrator, ..self.input };
+        let rules = OverrideRules { administrator_values: &administrator, ..self.input.rules };
+        let input = PlanInput { rules, ..self.input };
         let document = document(&spec, input)?;
         let places = if self.path[0] == "meshConfig" { "/spec" } else { "/spec/values" };
         let mut set = document.pointer(places);
@@ -92,15 +93,16 @@ impl NullCase<'_> {
         }
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
         let unreadable = |source: istio_charts::BundleError| Error::Render {
-            version: self.input.bundle.version().to_owned(),
+            version: self.input.rules.bundle.version().to_owned(),
             source: Box::new(source.into()),
         };
-        istio_charts::default_of(self.input.bundle, &path).map_err(unreadable)
+        istio_charts::default_of(self.input.rules.bundle, &path).map_err(unreadable)
     }
 
     fn render(&self, value: Option<Value>) -> Result<Vec<(ObjectId, Value)>, Error> {
         let (spec, administrator) = self.layers(value);
-        let input = PlanInput { administrator_values: &administrator, ..self.input };
+        let rules = OverrideRules { administrator_values: &administrator, ..self.input.rules };
+        let input = PlanInput { rules, ..self.input };
         let document = document(&spec, input)?;
         Ok(render_document(&document, &spec, input)?.rendered())
     }
@@ -108,7 +110,7 @@ impl NullCase<'_> {
     /// The resource without patches and the administrator's values, with another value in the place of the null.
     fn layers(&self, value: Option<Value>) -> (ValidatedSpec, AdministratorValues) {
         let mut spec = ValidatedSpec { patches: Vec::new(), ..self.spec.clone() };
-        let mut administrator = self.input.administrator_values.as_map().clone();
+        let mut administrator = self.input.rules.administrator_values.as_map().clone();
         let values = if self.layer == Layer::Author { &mut spec.values } else { &mut administrator };
         replace(values, &self.path, value);
         (spec, administrator.into())

@@ -55,23 +55,9 @@ fn null_of_the_administrator_removes_a_base_value() {
 
 #[test]
 fn cni_directories_of_the_administrator_win_over_the_detected_ones() {
-    let bundle = Bundle::embedded();
-    let images = Images::official(bundle.version());
     let facts = ClusterFacts { platform: Some(Platform::Gke), ..ClusterFacts::default() };
     let folder = |administrator: Value| {
-        let input = PlanInput {
-            bundle: &bundle,
-            facts: &facts,
-            images: &images,
-            kubernetes_version: "v1.36.0",
-            allow_patches: false,
-            override_mode: OverrideMode::Restricted,
-            administrator_values: &administrator.as_object().unwrap().clone().into(),
-            owner: None,
-        };
-        let PlanOutcome::Plan(plan) = build_plan(&ValidatedSpec::default(), input).unwrap() else {
-            panic!("refused")
-        };
+        let plan = plan_on(facts.clone(), &administrator);
         let agent = object(&plan, "DaemonSet", "istio-cni-node");
         let volumes = agent.pointer("/spec/template/spec/volumes").unwrap().as_array().unwrap().clone();
         volumes.iter().find(|volume| volume["name"] == "cni-bin-dir").unwrap()["hostPath"]["path"].clone()
@@ -150,19 +136,8 @@ fn an_author_cannot_relax_what_the_administrator_hardened() {
             },
         },
     });
-    let bundle = Bundle::embedded();
-    let images = Images::official(bundle.version());
-    let facts = ClusterFacts { size: configuration::Size::Production, ..ClusterFacts::default() };
-    let input = PlanInput {
-        bundle: &bundle,
-        facts: &facts,
-        images: &images,
-        kubernetes_version: "v1.36.0",
-        allow_patches: false,
-        override_mode: OverrideMode::Restricted,
-        administrator_values: &administrator.as_object().unwrap().clone().into(),
-        owner: None,
-    };
+    let facts = ClusterFacts { size: Size::Production, ..ClusterFacts::default() };
+    let test = TestInput::on(facts).with_administrator(&administrator);
     for (values, is_relaxing) in [
         (json!({"pilot": {"env": {"PILOT_SCOPE_GATEWAY_TO_NAMESPACE": null}}}), true),
         (json!({"pilot": {"env": {"ENABLE_DEBUG_ON_HTTP": null}}}), true),
@@ -183,8 +158,12 @@ fn an_author_cannot_relax_what_the_administrator_hardened() {
     ] {
         let spec = ValidatedSpec { values: values.as_object().unwrap().clone(), ..ValidatedSpec::default() };
         let is_refused = |outcome: PlanOutcome| matches!(outcome, PlanOutcome::Rejected(_));
-        assert_eq!(is_refused(build_plan(&spec, input).unwrap()), is_relaxing, "{values}");
+        assert_eq!(is_refused(build_plan(&spec, test.input()).unwrap()), is_relaxing, "{values}");
         // The rendering policy alone, without the list.
-        assert_eq!(is_refused(plan_without_allow_list(&spec, input).unwrap()), is_relaxing, "{values}");
+        assert_eq!(
+            is_refused(plan_without_allow_list(&spec, test.input()).unwrap()),
+            is_relaxing,
+            "{values}"
+        );
     }
 }

@@ -25,21 +25,10 @@ fn every_example_of_the_documentation_is_accepted_in_restricted_mode() {
 
 #[test]
 fn a_value_of_each_path_on_the_list_is_accepted_by_name_and_kind() {
-    let bundle = Bundle::embedded();
-    let images = Images::official(bundle.version());
-    let input = PlanInput {
-        bundle: &bundle,
-        facts: &ClusterFacts::default(),
-        images: &images,
-        kubernetes_version: "v1.36.0",
-        allow_patches: false,
-        override_mode: OverrideMode::Restricted,
-        administrator_values: &AdministratorValues::default(),
-        owner: None,
-    };
-    let names = known_value_names(&bundle).unwrap();
-    let document = document(&ValidatedSpec::default(), input).unwrap();
-    let rules = ValueRules { names: &names, version: bundle.version(), document: &document };
+    let test = TestInput::on(ClusterFacts::default());
+    let names = known_value_names(&test.bundle).unwrap();
+    let document = document(&ValidatedSpec::default(), test.input()).unwrap();
+    let rules = ValueRules { names: &names, version: test.bundle.version(), document: &document };
     for (_, values) in configuration::allowed_samples() {
         let checked = check_values(values.as_object().unwrap(), OverrideMode::Restricted, rules);
         assert_eq!(checked.problems, [], "{values}");

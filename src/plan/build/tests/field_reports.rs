@@ -3,28 +3,8 @@
 use super::*;
 use crate::plan::cluster::Platform;
 
-/// The plan for values of the administrator, on a cluster.
-fn plan_on(facts: &ClusterFacts, administrator: &Value) -> Plan {
-    let bundle = Bundle::embedded();
-    let images = Images::official(bundle.version());
-    let input = PlanInput {
-        bundle: &bundle,
-        facts,
-        images: &images,
-        kubernetes_version: "v1.36.0",
-        allow_patches: false,
-        override_mode: OverrideMode::Restricted,
-        administrator_values: &administrator.as_object().unwrap().clone().into(),
-        owner: None,
-    };
-    match build_plan(&ValidatedSpec::default(), input).unwrap() {
-        PlanOutcome::Plan(plan) => plan,
-        PlanOutcome::Rejected(rejection) => panic!("{administrator}: {rejection}"),
-    }
-}
-
 fn plan_with(administrator: &Value) -> Plan {
-    plan_on(&ClusterFacts::default(), administrator)
+    plan_on(ClusterFacts::default(), administrator)
 }
 
 fn mesh_of(plan: &Plan) -> Value {
@@ -175,8 +155,8 @@ fn the_cni_agent_of_a_microk8s_cluster_finds_its_folders() {
             "cniBinDir": "/var/snap/microk8s/current/opt/cni/bin",
         },
     });
-    let plain = ClusterFacts::default();
-    for (facts, values) in [(&detected, json!({})), (&plain, named), (&plain, folders)] {
+    let plain = ClusterFacts::default;
+    for (facts, values) in [(detected, json!({})), (plain(), named), (plain(), folders)] {
         let agent = object(&plan_on(facts, &values), "DaemonSet", "istio-cni-node").to_string();
         for folder in
             ["/var/snap/microk8s/current/args/cni-network", "/var/snap/microk8s/current/opt/cni/bin"]
@@ -191,7 +171,7 @@ fn openshift_chooses_user_and_folders_whether_detected_or_named() {
     let detected = ClusterFacts { platform: Some(Platform::OpenShift), ..ClusterFacts::default() };
     let named = json!({"global": {"platform": "openshift"}});
     for (facts, values) in [(detected, json!({})), (ClusterFacts::default(), named)] {
-        let plan = plan_on(&facts, &values);
+        let plan = plan_on(facts, &values);
         let agent = object(&plan, "DaemonSet", "istio-cni-node").to_string();
         assert!(agent.contains("/etc/cni/multus/net.d") && agent.contains("/var/lib/cni/bin"), "{agent}");
         for name in ["istiod", "istio-ingressgateway"] {

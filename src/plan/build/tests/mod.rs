@@ -21,6 +21,48 @@ fn plan_outcome(content: Value, allow_patches: bool) -> PlanOutcome {
     plan_outcome_in_mode(OverrideMode::Restricted, &json!({}), content, allow_patches)
 }
 
+/// What a test plans with: the embedded charts in restricted mode on a cluster, unless it says otherwise.
+struct TestInput {
+    bundle: Bundle,
+    images: Images,
+    facts: ClusterFacts,
+    override_mode: OverrideMode,
+    allow_patches: bool,
+    administrator_values: AdministratorValues,
+}
+
+impl TestInput {
+    fn on(facts: ClusterFacts) -> Self {
+        let bundle = Bundle::embedded();
+        Self {
+            images: Images::official(bundle.version()),
+            bundle,
+            facts,
+            override_mode: OverrideMode::Restricted,
+            allow_patches: false,
+            administrator_values: AdministratorValues::default(),
+        }
+    }
+
+    fn with_administrator(self, values: &Value) -> Self {
+        Self { administrator_values: values.as_object().unwrap().clone().into(), ..self }
+    }
+
+    fn rules(&self) -> OverrideRules<'_> {
+        OverrideRules {
+            bundle: &self.bundle,
+            images: &self.images,
+            allow_patches: self.allow_patches,
+            override_mode: self.override_mode,
+            administrator_values: &self.administrator_values,
+        }
+    }
+
+    fn input(&self) -> PlanInput<'_> {
+        PlanInput { rules: self.rules(), facts: &self.facts, kubernetes_version: "v1.36.0", owner: None }
+    }
+}
+
 /// The outcome in a mode of overrides and with values of the administrator.
 fn plan_outcome_in_mode(
     override_mode: OverrideMode,
@@ -28,20 +70,19 @@ fn plan_outcome_in_mode(
     content: Value,
     allow_patches: bool,
 ) -> PlanOutcome {
-    let bundle = Bundle::embedded();
-    let images = Images::official(bundle.version());
     let facts = ClusterFacts { size: Size::Production, ..ClusterFacts::default() };
-    let input = PlanInput {
-        bundle: &bundle,
-        facts: &facts,
-        images: &images,
-        kubernetes_version: "v1.36.0",
-        allow_patches,
-        override_mode,
-        administrator_values: &administrator.as_object().unwrap().clone().into(),
-        owner: None,
-    };
-    build_plan(&spec(content), input).unwrap()
+    let test = TestInput::on(facts).with_administrator(administrator);
+    let test = TestInput { override_mode, allow_patches, ..test };
+    build_plan(&spec(content), test.input()).unwrap()
+}
+
+/// The plan for values of the administrator, on a cluster.
+fn plan_on(facts: ClusterFacts, administrator: &Value) -> Plan {
+    let test = TestInput::on(facts).with_administrator(administrator);
+    match build_plan(&ValidatedSpec::default(), test.input()).unwrap() {
+        PlanOutcome::Plan(plan) => plan,
+        PlanOutcome::Rejected(rejection) => panic!("{administrator}: {rejection}"),
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "cases read better with values")]
@@ -67,25 +108,13 @@ fn object(plan: &Plan, kind: &str, name: &str) -> Value {
 
 #[test]
 fn ambient_mode_without_the_cni_agent_names_both_settings() {
-    let bundle = Bundle::embedded();
-    let images = Images::official(bundle.version());
     let spec = json!({"experimental": {"enableAmbient": true}});
     let spec =
         validate::validate(&serde_json::from_value(spec).unwrap(), FeatureStage::Experimental).unwrap();
     let outcome = |disable_cni| {
         let features = Features { disable_cni, ..Features::default() };
-        let facts = ClusterFacts { features, ..ClusterFacts::default() };
-        let input = PlanInput {
-            bundle: &bundle,
-            facts: &facts,
-            images: &images,
-            kubernetes_version: "v1.36.0",
-            allow_patches: false,
-            override_mode: OverrideMode::Restricted,
-            administrator_values: &AdministratorValues::default(),
-            owner: None,
-        };
-        build_plan(&spec, input).unwrap()
+        let test = TestInput::on(ClusterFacts { features, ..ClusterFacts::default() });
+        build_plan(&spec, test.input()).unwrap()
     };
     assert!(matches!(outcome(false), PlanOutcome::Plan(_)));
     let PlanOutcome::Rejected(rejection) = outcome(true) else { panic!("not refused") };
@@ -351,22 +380,11 @@ fn a_closed_value_that_changes_nothing_is_accepted() {
 #[test]
 fn restated_defaults_are_those_of_the_charts() {
     let defaults = gotemplate::yaml::parse_json(include_str!("../../configuration/defaults.yaml")).unwrap();
-    let bundle = Bundle::embedded();
-    let images = Images::official(bundle.version());
-    let facts = ClusterFacts::default();
+    let test = TestInput::on(ClusterFacts::default());
+    let test = TestInput { override_mode: OverrideMode::Unrestricted, ..test };
     let rendered = |values: &Value| {
-        let input = PlanInput {
-            bundle: &bundle,
-            facts: &facts,
-            images: &images,
-            kubernetes_version: "v1.36.0",
-            allow_patches: false,
-            override_mode: OverrideMode::Unrestricted,
-            administrator_values: &AdministratorValues::default(),
-            owner: None,
-        };
         let spec = ValidatedSpec { values: values.as_object().unwrap().clone(), ..ValidatedSpec::default() };
-        match plan_without_allow_list(&spec, input).unwrap() {
+        match plan_without_allow_list(&spec, test.input()).unwrap() {
             PlanOutcome::Plan(plan) => plan.rendered(),
             PlanOutcome::Rejected(rejection) => panic!("{rejection}"),
         }
@@ -381,22 +399,14 @@ fn restated_defaults_are_those_of_the_charts() {
 
 #[test]
 fn problems_of_the_spec_and_of_values_are_reported_together() {
-    let bundle = Bundle::embedded();
-    let images = Images::official(bundle.version());
-    let rules = OverrideRules {
-        bundle: &bundle,
-        images: &images,
-        allow_patches: false,
-        override_mode: OverrideMode::Restricted,
-        administrator_values: &AdministratorValues::default(),
-    };
+    let test = TestInput::on(ClusterFacts::default());
     let spec = serde_json::from_value(json!({
         "config": {"trustDomain": "a..b"},
         "values": {"global": {"caAddress": "evil"}, "pilot": {"autoscaleMn": 1}},
         "patches": [{"kind": "Deployment", "name": "istiod", "json": []}],
     }))
     .unwrap();
-    let rejection = check_spec(&spec, FeatureStage::Stable, rules).unwrap_err();
+    let rejection = check_spec(&spec, FeatureStage::Stable, test.rules()).unwrap_err();
     let fields = [
         "spec.config.trustDomain",
         "spec.values.global.caAddress",
