@@ -15,8 +15,17 @@ pub(in crate::plan) fn samples() -> Vec<(String, Value)> {
     samples.collect()
 }
 
-/// Whether the list closes `path`, or something below it.
-pub(in crate::plan) fn is_closed_to_authors(path: &str) -> bool {
+/// Where a path leads in the list.
+enum Place {
+    Node(&'static Node),
+    /// Into a structure that is allowed as a whole.
+    InStructure,
+    Closed,
+    Unknown,
+}
+
+/// Finds the place of `path`. Items of lists have no names in it.
+fn find_place(path: &str) -> Place {
     let mut node: &Node = &TREE;
     for name in path.split('.') {
         while let Some(items) = &node.items {
@@ -24,11 +33,23 @@ pub(in crate::plan) fn is_closed_to_authors(path: &str) -> bool {
         }
         match node.find(name) {
             NodeLookup::Node(next) => node = next,
-            NodeLookup::Closed(_) => return true,
-            NodeLookup::Unknown => return !matches!(node.kind, Some(ValueKind::Structure(_))),
+            NodeLookup::Closed(_) => return Place::Closed,
+            NodeLookup::Unknown if matches!(node.kind, Some(ValueKind::Structure(_))) => {
+                return Place::InStructure;
+            }
+            NodeLookup::Unknown => return Place::Unknown,
         }
     }
-    node.kind.is_none() && node.protects_something_below()
+    Place::Node(node)
+}
+
+/// Whether the list closes `path`, or something below it.
+pub(in crate::plan) fn is_closed_to_authors(path: &str) -> bool {
+    match find_place(path) {
+        Place::Node(node) => node.kind.is_none() && node.protects_something_below(),
+        Place::InStructure => false,
+        Place::Closed | Place::Unknown => true,
+    }
 }
 
 fn key_use(kind: &str) -> Option<KeyUse> {
@@ -143,20 +164,15 @@ fn refusals(values: Value) -> Vec<String> {
     problems.map(|problem| problem.to_string()).collect()
 }
 
-/// Whether a value at the path is allowed or has a reason why not. Lists have no names of their own in such paths.
+/// Whether a value at the path is allowed or has a reason why not.
 fn is_reviewed(path: &str) -> bool {
-    let mut node: &Node = &TREE;
-    for name in path.split('.') {
-        while let Some(items) = &node.items {
-            node = items;
+    match find_place(path) {
+        Place::Node(node) => {
+            node.kind.is_some() || node.closed.is_some() || node.is_section() || node.items.is_some()
         }
-        match node.find(name) {
-            NodeLookup::Node(next) => node = next,
-            NodeLookup::Closed(_) => return true,
-            NodeLookup::Unknown => return matches!(node.kind, Some(ValueKind::Structure(_))),
-        }
+        Place::InStructure | Place::Closed => true,
+        Place::Unknown => false,
     }
-    node.kind.is_some() || node.closed.is_some() || node.is_section() || node.items.is_some()
 }
 
 #[test]
