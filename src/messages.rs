@@ -9,6 +9,7 @@ use std::fmt::Display;
 use kube::runtime::events::EventType;
 
 use crate::kubernetes::object::ObjectId;
+use crate::text::list_limited;
 
 /// Maximum number of objects or names in a message.
 const MAX_NAMED: usize = 5;
@@ -133,7 +134,7 @@ pub(crate) fn gateway_changed(filters: &[String]) -> String {
     format!(
         "EnvoyFilters that are not part of the installation change the ingress gateway: {}. They can break with any version \
          of Istio. Delete them, or remove the ingress gateway from their selectors",
-        limited(&filters, MAX_NAMED_FILTERS)
+        list_limited(&filters, MAX_NAMED_FILTERS)
     )
 }
 
@@ -157,14 +158,14 @@ pub(crate) fn deletion_blocked(blockers: &[ObjectId]) -> String {
     format!(
         "There are Istio resources that block deletion, because they would be lost: {}. Delete them to continue the removal \
          of Istio",
-        limited(blockers, MAX_NAMED)
+        list_limited(blockers, MAX_NAMED)
     )
 }
 
 pub(crate) fn step_not_gone(step: impl Display, remaining: &[ObjectId]) -> String {
     format!(
         "Timed out waiting for the removal of {step}; still present: {}. The operator keeps waiting",
-        limited(remaining, MAX_NAMED)
+        list_limited(remaining, MAX_NAMED)
     )
 }
 
@@ -182,15 +183,6 @@ pub(crate) fn complete(written: usize, unchanged: usize, pruned: usize, skipped:
 pub(crate) const DRIFT_DETECTED: &str = "restarting the reconcile: installed objects were changed";
 /// A log line: the finalizer is removed.
 pub(crate) const RELEASED: &str = "the resource is released: nothing remains to be removed";
-
-/// The first `max` items as a list, and the number of further ones.
-fn limited<T: Display>(items: &[T], max: usize) -> String {
-    let named: Vec<String> = items.iter().take(max).map(T::to_string).collect();
-    match items.len().saturating_sub(max) {
-        0 => named.join(", "),
-        more => format!("{} and {more} more", named.join(", ")),
-    }
-}
 
 #[cfg(test)]
 mod tests {

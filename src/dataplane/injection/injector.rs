@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use super::probe_pod::ProbePod;
 use crate::dataplane::model::Pod;
+use crate::kubernetes::endpoints;
 
 /// istiod could not be called.
 #[derive(Debug, Error)]
@@ -191,7 +192,7 @@ async fn find_ready_endpoint(client: &Client, service: &WebhookService) -> Resul
         let ports = slice.ports.unwrap_or_default();
         let port = ports.into_iter().find(|port| port.name == port_name).and_then(|port| port.port);
         let ready = slice.endpoints.into_iter().flatten().find(|endpoint| {
-            endpoint.conditions.as_ref().is_none_or(|conditions| conditions.ready != Some(false))
+            endpoints::is_ready(endpoint.conditions.as_ref().and_then(|conditions| conditions.ready))
         });
         if let (Some(port), Some(address)) =
             (port, ready.and_then(|endpoint| endpoint.addresses.into_iter().next()))
