@@ -55,6 +55,12 @@ impl ValidatedRestarter {
     pub fn clamped(restarter: Option<&Restarter>) -> Self {
         check(restarter, &mut Problems::default())
     }
+
+    /// These settings, without restarts if `report_only`, a flag of the operator, is set.
+    #[must_use]
+    pub fn with_report_only(self, report_only: bool) -> Self {
+        Self { enabled: self.enabled && !report_only, ..self }
+    }
 }
 
 /// The restarter of a spec, or of no spec.

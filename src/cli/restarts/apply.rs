@@ -16,18 +16,18 @@ use crate::dataplane::report::metrics::DataPlaneMetrics;
 use crate::dataplane::restart::wave::{self, RestartWave, WaveOutcome};
 use crate::dataplane::restart_ledger::{self, LedgerStore, RestartLedger};
 use crate::dataplane::schedule::plan;
-use crate::dataplane::schedule::settings::RestartSettings;
 use crate::dataplane::schedule::stale_workload::{BlockReason, RestartStrategy, StaleWorkload};
 use crate::dataplane::schedule::throttle::{Issue, RestartProgress, StopScope};
 use crate::kubernetes::object::ObjectId;
 use crate::lock::lock;
+use crate::validate::ValidatedRestarter;
 
 /// Dependencies of a restart wave.
 pub(super) struct RestartRun<'a> {
     pub client: &'a Client,
     pub store: &'a mut LedgerStore,
     pub ledger: &'a mut RestartLedger,
-    pub settings: &'a RestartSettings,
+    pub settings: &'a ValidatedRestarter,
 }
 
 /// Outcome of a restart wave.

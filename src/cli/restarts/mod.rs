@@ -21,8 +21,8 @@ use crate::dataplane::scan::scanner::ScanScope;
 use crate::dataplane::scan::{self, ControlPlaneState};
 use crate::dataplane::schedule::plan;
 use crate::dataplane::schedule::scan_result::Assessment;
-use crate::dataplane::schedule::settings::RestartSettings;
 use crate::dataplane::schedule::stale_workload::{BlockReason, Decision};
+use crate::validate::ValidatedRestarter;
 use crate::validate::{Rejection, validate_restarter};
 
 /// How long to wait for istiod, and how often to check it.
@@ -174,10 +174,9 @@ async fn resource(client: &Client, namespace: &str) -> Result<Option<Istio>, Cli
 }
 
 /// The settings of restarts. `--apply` takes precedence over `spec.restarter.enabled`.
-fn settings(resource: Option<&Istio>, apply: bool) -> Result<RestartSettings, Rejection> {
-    let restarter = validate_restarter(resource.and_then(|resource| resource.spec.restarter.as_ref()))?;
-    let settings = RestartSettings::new(restarter, false);
-    Ok(RestartSettings { enabled: settings.enabled || apply, ..settings })
+fn settings(resource: Option<&Istio>, apply: bool) -> Result<ValidatedRestarter, Rejection> {
+    let settings = validate_restarter(resource.and_then(|resource| resource.spec.restarter.as_ref()))?;
+    Ok(ValidatedRestarter { enabled: settings.enabled || apply, ..settings })
 }
 
 /// Number of restarts that another process has started for the current state of the mesh. Two processes that restart at once

@@ -33,7 +33,6 @@ use crate::dataplane::restart_ledger::{self, LedgerStore, RestartLedger};
 use crate::dataplane::scan::evaluator::UpToDateCache;
 use crate::dataplane::scan::{self, ControlPlaneState};
 use crate::dataplane::schedule::plan::{self, RETRY_INTERVAL};
-use crate::dataplane::schedule::settings::RestartSettings;
 use crate::dataplane::schedule::stale_workload::BlockReason;
 use crate::status::{self, StatusWriter};
 use crate::telemetry::format_error_chain;
@@ -93,7 +92,7 @@ struct CycleContext {
     resource: Arc<Istio>,
     reporter: status::Progress,
     mesh: Mesh,
-    settings: RestartSettings,
+    settings: ValidatedRestarter,
     /// Number of changes of the mesh until then.
     mesh_changes: u64,
 }
@@ -273,7 +272,7 @@ impl DataPlaneController {
         let report_only = self.inputs.context.settings.report_restarts_only;
         // The control plane has validated this generation, otherwise it would not be installed.
         let restarter = ValidatedRestarter::clamped(resource.spec.restarter.as_ref());
-        let settings = RestartSettings::new(restarter, report_only);
+        let settings = restarter.with_report_only(report_only);
         let context = CycleContext {
             resource: resource.clone(),
             reporter: reporter.clone(),

@@ -9,7 +9,6 @@ use super::reconcile::Error;
 use crate::api::Istio;
 use crate::api::conditions::{Reason, State};
 use crate::dataplane::restart::uninstall_restarts::UninstallRestarts;
-use crate::dataplane::schedule::settings::RestartSettings;
 use crate::messages;
 use crate::status::Progress;
 use crate::uninstall::{self, DELETION_POLICY_ANNOTATION, ORPHAN, UninstallOutcome, Uninstaller, blockers};
@@ -84,7 +83,7 @@ fn uninstaller(operator: &Operator, resource: &Istio, progress: &Progress) -> Un
             namespace: operator.context.operator_namespace.clone(),
             identity: operator.context.identity.clone(),
             uid: resource.uid().unwrap_or_default(),
-            settings: RestartSettings::new(restarter, settings.report_restarts_only),
+            settings: restarter.with_report_only(settings.report_restarts_only),
             deadline: settings.install_timeout,
         },
     }

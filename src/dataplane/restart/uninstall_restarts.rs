@@ -18,9 +18,9 @@ use crate::dataplane::report::metrics::DataPlaneMetrics;
 use crate::dataplane::restart_ledger::{self, LedgerStore, RestartLedger};
 use crate::dataplane::scan;
 use crate::dataplane::scan::scanner::ScanScope;
-use crate::dataplane::schedule::settings::RestartSettings;
 use crate::dataplane::schedule::stale_workload::{BlockReason, Decision, RestartStrategy, StaleWorkload};
 use crate::dataplane::schedule::throttle::RestartProgress;
+use crate::validate::ValidatedRestarter;
 
 /// The time between two checks of rollouts that a former process started.
 const ROLLOUT_POLL_INTERVAL: Duration = Duration::from_secs(2);
@@ -65,7 +65,7 @@ pub struct UninstallRestarts {
     /// UID of the `Istio` resource; another uninstall restarts workloads again.
     pub uid: String,
     /// The settings of restarts.
-    pub settings: RestartSettings,
+    pub settings: ValidatedRestarter,
     /// The longest time for all restarts.
     pub deadline: Duration,
 }
@@ -92,7 +92,7 @@ impl UninstallRestarts {
     }
 
     async fn run_until_converged(&self, report: &(dyn Fn(&dyn Display) + Sync)) -> Result<(), Error> {
-        let settings = RestartSettings { allow_interruption: true, ..self.settings.clone() };
+        let settings = ValidatedRestarter { allow_interruption: true, ..self.settings.clone() };
         let mut given_up = HashSet::new();
         let started = Instant::now();
         loop {
@@ -118,7 +118,7 @@ impl UninstallRestarts {
 
     async fn find_pending(
         &self,
-        settings: &RestartSettings,
+        settings: &ValidatedRestarter,
         ledger: &RestartLedger,
         given_up: &HashSet<WorkloadUid>,
     ) -> Result<PendingRestarts, Error> {
@@ -147,7 +147,7 @@ impl UninstallRestarts {
 
     async fn restart_workloads(
         &self,
-        settings: &RestartSettings,
+        settings: &ValidatedRestarter,
         store: &mut LedgerStore,
         ledger: &mut RestartLedger,
         plan: Vec<(StaleWorkload, RestartStrategy)>,

@@ -19,13 +19,13 @@ use crate::dataplane::reasons::describe_reasons;
 use crate::dataplane::report::events::WorkloadEventRecorder;
 use crate::dataplane::report::metrics::DataPlaneMetrics;
 use crate::dataplane::restart_ledger::{self, LedgerStore, RestartAttempt, RestartLedger};
-use crate::dataplane::schedule::settings::RestartSettings;
 use crate::dataplane::schedule::stale_workload::{BlockReason, RestartStrategy, StaleWorkload};
 use crate::dataplane::schedule::throttle::{
     Issue, QueuedRestart, RestartProgress, RestartResult, RolloutThrottle, StopScope,
 };
 use crate::dataplane::workload::rollout::RolloutStatus;
 use crate::lock::lock;
+use crate::validate::ValidatedRestarter;
 
 /// Restarts start in batches, so that ledger and status are written once for several: after this time, or when most of the
 /// last batch is done.
@@ -71,7 +71,7 @@ pub struct RestartWave<'a> {
     /// The restart ledger.
     pub ledger: &'a mut RestartLedger,
     /// The settings of restarts.
-    pub settings: &'a RestartSettings,
+    pub settings: &'a ValidatedRestarter,
     /// Publishes Events on workloads.
     pub events: &'a WorkloadEventRecorder,
     /// Counts restarts.

@@ -26,7 +26,6 @@ use crate::dataplane::report::metrics::DataPlaneMetrics;
 use crate::dataplane::requests::{self, Pages};
 use crate::dataplane::restart_ledger::RestartLedger;
 use crate::dataplane::schedule::scan_result::Assessment;
-use crate::dataplane::schedule::settings::RestartSettings;
 use crate::dataplane::schedule::stale_workload::{
     Decision, RestartAnnotations, RestartStrategy, StaleWorkload, decide, restart_strategy,
 };
@@ -35,6 +34,7 @@ use crate::dataplane::workload::disruption::{DisruptionBudget, DisruptionBudgets
 use crate::dataplane::workload::rollout::{RolloutStatus, rollout_status};
 use crate::gather::istiod::ISTIOD;
 use crate::kubernetes::object;
+use crate::validate::ValidatedRestarter;
 
 /// The data plane could not be scanned.
 #[derive(Debug, Error)]
@@ -125,7 +125,7 @@ pub struct DataPlaneScanner<'a> {
     /// Which workloads are proven by a dry run.
     pub scope: ScanScope,
     /// The settings of restarts.
-    pub settings: &'a RestartSettings,
+    pub settings: &'a ValidatedRestarter,
     /// The restarts that were made.
     pub ledger: &'a RestartLedger,
     /// Workloads that were proven to be up to date before.
@@ -149,7 +149,7 @@ pub async fn scan_once(
     client: &Client,
     mesh: &Mesh,
     scope: ScanScope,
-    settings: &RestartSettings,
+    settings: &ValidatedRestarter,
     ledger: &RestartLedger,
 ) -> Result<Assessment, Error> {
     let scanner = DataPlaneScanner {

@@ -16,8 +16,8 @@ use crate::dataplane::report::metrics::DataPlaneMetrics;
 use crate::dataplane::requests::LARGE_OBJECT_BYTES;
 use crate::dataplane::restart_ledger::RestartLedger;
 use crate::dataplane::schedule::scan_result::Assessment;
-use crate::dataplane::schedule::settings::RestartSettings;
 use crate::dataplane::schedule::stale_workload::{BlockReason, Decision, Severity};
+use crate::validate::ValidatedRestarter;
 
 /// Deployments with a pod each, half of them on each page.
 const WORKLOADS: usize = 20;
@@ -108,7 +108,7 @@ impl ScanTestServer {
             client: &self.server.client(),
             mesh: &mesh,
             scope: ScanScope::All,
-            settings: &RestartSettings::default(),
+            settings: &ValidatedRestarter::default(),
             ledger: &RestartLedger::default(),
             up_to_date,
             metrics: &DataPlaneMetrics::default(),

@@ -6,7 +6,6 @@ pub mod plan;
 #[cfg(test)]
 mod properties;
 pub mod scan_result;
-pub mod settings;
 pub mod stale_workload;
 pub mod stale_workload_list;
 pub mod throttle;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::settings::RestartSettings;
 use super::stale_workload::{
     BlockReason, Decision, RestartPriority, RestartStrategy, Severity, StaleWorkload,
 };
@@ -16,6 +15,8 @@ use crate::dataplane::model::MeshRevision;
 use crate::dataplane::names::APPROVE_RESTARTS_ANNOTATION;
 use crate::dataplane::restart_ledger::{ConvergedMesh, RestartLedger};
 use crate::dataplane::schedule::scan_result::Assessment;
+use crate::text::list_limited;
+use crate::validate::ValidatedRestarter;
 
 /// The time between two scans without a trigger.
 pub const SCAN_INTERVAL: Duration = Duration::from_secs(600);
@@ -106,7 +107,7 @@ pub fn record_convergence(
 pub fn suspend_restarts(
     assessment: &mut Assessment,
     ledger: &mut RestartLedger,
-    settings: &RestartSettings,
+    settings: &ValidatedRestarter,
     mesh: &MeshRevision,
     approved: Option<&str>,
 ) -> Option<String> {
@@ -171,14 +172,11 @@ fn suspend(
 fn describe_stopped_restarts(scope: &StopScope) -> String {
     const MAX_NAMED_NAMESPACES: usize = 5;
     let StopScope::Namespaces(namespaces) = scope else { return "Restarts were".to_owned() };
-    let names: Vec<&str> = namespaces.iter().take(MAX_NAMED_NAMESPACES).map(String::as_str).collect();
-    let noun = if names.len() == 1 { "namespace" } else { "namespaces" };
-    let more = namespaces.len() - names.len();
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("Restarts in {noun} {}{more} were", names.join(", "))
+    let noun = if namespaces.len() == 1 { "namespace" } else { "namespaces" };
+    format!("Restarts in {noun} {} were", list_limited(namespaces, MAX_NAMED_NAMESPACES))
 }
 
-fn stop_cause(scope: &StopScope, settings: &RestartSettings) -> String {
+fn stop_cause(scope: &StopScope, settings: &ValidatedRestarter) -> String {
     match scope {
         StopScope::Wave => "after failed rollouts in several namespaces".to_owned(),
         StopScope::Namespaces(_) => format!("after {} failed rollouts", settings.failure_limit),
@@ -187,7 +185,7 @@ fn stop_cause(scope: &StopScope, settings: &RestartSettings) -> String {
 
 /// The note of the Event that says that restarts were stopped.
 #[must_use]
-pub fn stopped_message(scope: &StopScope, settings: &RestartSettings, approval_id: &str) -> String {
+pub fn stopped_message(scope: &StopScope, settings: &ValidatedRestarter, approval_id: &str) -> String {
     format!(
         "{} stopped {}. Fix the workloads listed in status.dataPlane, then annotate this resource with {APPROVE_RESTARTS_ANNOTATION}={approval_id}",
         describe_stopped_restarts(scope),
@@ -252,7 +250,7 @@ mod tests {
             let text = suspend_restarts(
                 &mut assessment,
                 ledger,
-                &RestartSettings::default(),
+                &ValidatedRestarter::default(),
                 &"mesh".into(),
                 approved,
             );
@@ -280,7 +278,7 @@ mod tests {
             let suspended = suspend_restarts(
                 &mut restarts(50, 100),
                 &mut ledger,
-                &RestartSettings::default(),
+                &ValidatedRestarter::default(),
                 &new,
                 None,
             );
@@ -383,7 +381,7 @@ mod tests {
             let text = suspend_restarts(
                 &mut restarts(1, 100),
                 &mut stopped(),
-                &RestartSettings::default(),
+                &ValidatedRestarter::default(),
                 &mesh.into(),
                 approved,
             );
@@ -403,9 +401,14 @@ mod tests {
             assessment
         };
         let mut assessment = in_namespaces();
-        let text =
-            suspend_restarts(&mut assessment, &mut ledger, &RestartSettings::default(), &"mesh".into(), None)
-                .unwrap();
+        let text = suspend_restarts(
+            &mut assessment,
+            &mut ledger,
+            &ValidatedRestarter::default(),
+            &"mesh".into(),
+            None,
+        )
+        .unwrap();
         assert!(text.starts_with(
             "Restarts in namespace a were stopped after 3 failed rollouts; 2 restarts are on hold"
         ));
@@ -418,7 +421,7 @@ mod tests {
             suspend_restarts(
                 &mut assessment,
                 &mut ledger,
-                &RestartSettings::default(),
+                &ValidatedRestarter::default(),
                 &"mesh".into(),
                 Some("mesh-1")
             ),

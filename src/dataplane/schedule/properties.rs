@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
-use super::settings::RestartSettings;
 use super::stale_workload::{BlockReason, Decision, RestartAnnotations, StaleWorkload, decide};
 use crate::dataplane::model::{RestartTarget, WorkloadUid};
 use crate::dataplane::reasons::{Detail, StaleReason, dns_capture, image, proxy_metadata, resources};
@@ -14,6 +13,7 @@ use crate::dataplane::restart_ledger::{RestartAttempt, RestartLedger};
 use crate::dataplane::workload::deployment;
 use crate::dataplane::workload::disruption::PodReplacement;
 use crate::dataplane::workload::rollout::RolloutStatus;
+use crate::validate::ValidatedRestarter;
 
 /// What happens next.
 #[derive(Clone, Debug)]
@@ -104,7 +104,7 @@ impl WorkloadSimulation {
     fn decision(&self) -> Decision {
         let stale = self.finding();
         let already_restarted = self.ledger.was_restarted(&stale.uid, &stale.target, stale.generation);
-        decide(&stale, &RestartSettings::default(), &[], already_restarted, Timestamp::UNIX_EPOCH)
+        decide(&stale, &ValidatedRestarter::default(), &[], already_restarted, Timestamp::UNIX_EPOCH)
     }
 
     fn apply_event(&mut self, event: &SimulatedEvent) {

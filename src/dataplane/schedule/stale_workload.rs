@@ -7,7 +7,6 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 
 use super::maintenance_window::{InvalidWindow, Window};
-use super::settings::RestartSettings;
 use crate::dataplane::model::{Injected, RestartTarget, WorkloadUid};
 use crate::dataplane::names::{ALLOW_INTERRUPTION_ANNOTATION, EXCLUDE_ANNOTATION, WINDOW_ANNOTATION};
 use crate::dataplane::reasons::{StaleReason, requires_restart};
@@ -16,6 +15,7 @@ use crate::dataplane::workload::disruption::{DisruptionBudget, PodReplacement};
 use crate::dataplane::workload::rollout::RolloutStatus;
 use crate::dataplane::workload::{NeverRestarted, WorkloadKind};
 use crate::kubernetes::object::ObjectId;
+use crate::validate::ValidatedRestarter;
 
 /// A workload whose sidecars differ from what injection gives now.
 #[derive(Clone, Debug)]
@@ -305,7 +305,7 @@ impl fmt::Display for BlockReason {
 #[must_use]
 pub fn decide(
     stale: &StaleWorkload,
-    settings: &RestartSettings,
+    settings: &ValidatedRestarter,
     budgets: &[DisruptionBudget],
     already_restarted: bool,
     now: Timestamp,
@@ -326,7 +326,7 @@ pub fn restart_strategy(stale: &StaleWorkload) -> Option<RestartStrategy> {
 
 fn block_reason(
     stale: &StaleWorkload,
-    settings: &RestartSettings,
+    settings: &ValidatedRestarter,
     budgets: &[DisruptionBudget],
     already_restarted: bool,
     now: Timestamp,
@@ -384,7 +384,7 @@ fn block_reason_after_restart(rollout: &RolloutStatus) -> BlockReason {
 /// Whether a rollout would leave too few pods available. For evictions, the API server decides pod by pod.
 fn disruption_block_reason(
     stale: &StaleWorkload,
-    settings: &RestartSettings,
+    settings: &ValidatedRestarter,
     budgets: &[DisruptionBudget],
 ) -> Option<BlockReason> {
     if stale.replicas == 0 {

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::settings::RestartSettings;
 use crate::dataplane::clock::elapsed;
 use crate::kubernetes::object::ObjectId;
+use crate::validate::ValidatedRestarter;
 
 /// How far a restart wave is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -167,7 +167,7 @@ pub enum RestartResult {
 impl RolloutThrottle {
     /// A wave with these restarts, in their order.
     #[must_use]
-    pub fn new(settings: &RestartSettings, items: impl IntoIterator<Item = QueuedRestart>) -> Self {
+    pub fn new(settings: &ValidatedRestarter, items: impl IntoIterator<Item = QueuedRestart>) -> Self {
         let pending: VecDeque<QueuedRestart> = items.into_iter().collect();
         let namespaces: BTreeSet<&str> = pending.iter().map(|item| item.namespace.as_str()).collect();
         let failing_limit = namespaces.len().div_ceil(FAILING_NAMESPACES_SHARE).max(MIN_FAILING_NAMESPACES);
@@ -336,7 +336,7 @@ impl RolloutThrottle {
 ///
 /// `explained` says whether version or configuration of Istio changed since the mesh converged.
 #[must_use]
-pub fn needs_approval(stale: usize, total: usize, explained: bool, settings: &RestartSettings) -> bool {
+pub fn needs_approval(stale: usize, total: usize, explained: bool, settings: &ValidatedRestarter) -> bool {
     // In a small mesh, a few workloads are a large share.
     const MIN_WORKLOADS: usize = 3;
     !explained && stale > MIN_WORKLOADS && stale * 100 > total * settings.unexplained_share_percent
@@ -358,12 +358,12 @@ mod tests {
         QueuedRestart { id, namespace: namespace.to_owned(), gateway }
     }
 
-    fn settings(unfinished: usize, per_namespace: usize, failure_limit: usize) -> RestartSettings {
-        RestartSettings {
+    fn settings(unfinished: usize, per_namespace: usize, failure_limit: usize) -> ValidatedRestarter {
+        ValidatedRestarter {
             max_unfinished: unfinished,
             max_unfinished_per_namespace: per_namespace,
             failure_limit,
-            ..RestartSettings::default()
+            ..ValidatedRestarter::default()
         }
     }
 
@@ -494,7 +494,7 @@ mod tests {
 
     #[test]
     fn a_long_rollout_is_slow_first_and_then_overdue() {
-        let mut throttle = RolloutThrottle::new(&RestartSettings::default(), [item(0, "a", false)]);
+        let mut throttle = RolloutThrottle::new(&ValidatedRestarter::default(), [item(0, "a", false)]);
         throttle.start_next(second(100));
         let slow = |throttle: &RolloutThrottle, now| throttle.slow(now).collect::<Vec<_>>();
         assert_eq!(slow(&throttle, second(160)), [0; 0]);
@@ -509,7 +509,7 @@ mod tests {
 
     #[test]
     fn the_timeout_of_a_restart_is_extended_once() {
-        let mut throttle = RolloutThrottle::new(&RestartSettings::default(), [item(0, "a", false)]);
+        let mut throttle = RolloutThrottle::new(&ValidatedRestarter::default(), [item(0, "a", false)]);
         throttle.start_next(second(100));
         assert!(throttle.extend_timeout(0, second(800)));
         assert_eq!(throttle.overdue(second(1400)), [0; 0]);
@@ -526,7 +526,7 @@ mod tests {
             (3, 3, false, false),
             (4, 4, false, true),
         ] {
-            let found = needs_approval(stale, total, explained, &RestartSettings::default());
+            let found = needs_approval(stale, total, explained, &ValidatedRestarter::default());
             assert_eq!(found, needed, "{stale} of {total}");
         }
     }
