@@ -42,10 +42,10 @@ export HOME="$TESTBED_DIR"
 
 step "A Kubernetes control plane: $(kubectl version -o json | sed -n 's/.*"gitVersion": "\(.*\)",/\1/p' | tail -1), $(kubectl get nodes --no-headers | wc -l) nodes"
 
-step "helm install charts/istio-manager: the definition of the Istio resource, the operator's ServiceAccount and its permissions"
+step "helm install charts/istio-manager: the CRD of the Istio resource, the operator's ServiceAccount and its permissions"
 quiet helm install istio-manager charts/istio-manager -n kyma-system --create-namespace --set replicaCount=0
 
-step "The operator starts, as that ServiceAccount and with nothing but those permissions"
+step "The operator starts with this ServiceAccount and only these permissions"
 token=$(kubectl create token istio-controller-manager -n kyma-system --duration=24h)
 cp "$KUBECONFIG" "$TESTBED_DIR/operator.kubeconfig"
 quiet kubectl --kubeconfig "$TESTBED_DIR/operator.kubeconfig" config set-credentials operator --token="$token"
@@ -83,10 +83,10 @@ kubectl get pods -n shop -o json | grep -q '"name": "istio-proxy"' || { echo "th
 
 if [ -n "${KEEP:-}" ]; then echo kept; trap - EXIT; wait "$operator"; fi
 
-step "kubectl delete istio default -n kyma-system: everything goes, in the order that hurts nobody"
+step "kubectl delete istio default -n kyma-system: Istio is uninstalled, sidecars before istiod"
 quiet kubectl delete deployment cart -n shop
 quiet kubectl delete istio default -n kyma-system --timeout=120s
-printf '         left of Istio: %s definitions, %s webhooks, namespace istio-system: %s\n' \
+printf '         remaining: %s CRDs, %s webhooks, namespace istio-system: %s\n' \
   "$(kubectl get crd -o name | grep -c 'istio.io' || true)" \
   "$(kubectl get mutatingwebhookconfigurations,validatingwebhookconfigurations -o name 2>/dev/null | wc -l)" \
   "$(kubectl get namespace istio-system --ignore-not-found -o 'jsonpath={.status.phase}' | grep . || echo gone)"
